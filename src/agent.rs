@@ -1,0 +1,234 @@
+//! Wires the rooms: a configuration becomes an agent, an agent runs until it is drained.
+
+use crate::cache::prefetch::{self, Report};
+use crate::cache::status::Status;
+use crate::cache::{Cache, refresh};
+use crate::clock::{Clock, within};
+use crate::config::{Config, Mistakes, Prefetch};
+use crate::secret::scope::Home;
+use crate::server::Server;
+use crate::server::gate;
+use crate::server::listener::{BindError, Listeners};
+use crate::source::secrets_manager::{NoRegion, SecretsManager};
+use crate::source::{Misconfigured, Source};
+use crate::telemetry::limited::Limited;
+use crate::telemetry::metrics::Metrics;
+use crate::tokens::Tokens;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// How long a task that panicked rests before it is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+
+/// How long tasks may take to end once nobody is being answered any more.
+const ABORT_MAX: Duration = Duration::from_millis(100);
+
+/// A running agent: what its host, a command or a Lambda extension, sees of it.
+#[derive(Debug)]
+pub struct Agent {
+    server: Arc<Server>,
+    addresses: Vec<SocketAddr>,
+    prefetched: watch::Receiver<Option<Report>>,
+    clock: Arc<dyn Clock>,
+    /// Accepting, and answering readers.
+    readers: TaskTracker,
+    stop: CancellationToken,
+    /// Flights, and the loop that plans them.
+    upstream: TaskTracker,
+    abort: CancellationToken,
+}
+
+/// Why an agent cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be held.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Something in the configuration is wrong.
+    #[error(transparent)]
+    Mistakes(#[from] Mistakes),
+    /// No region is known.
+    #[error(transparent)]
+    NoRegion(#[from] NoRegion),
+}
+
+impl Agent {
+    /// Takes the addresses, then starts to serve and to prefetch. A reader who comes at once waits
+    /// for the call that is already under way.
+    ///
+    /// # Errors
+    ///
+    /// Where an address cannot be held, or no region is known.
+    pub async fn start(
+        config: Config,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&config.listen).await?;
+        let tokens = Arc::new(Tokens::new(config.tokens));
+        let mut source = config.source;
+        source.own_ports = listeners.addresses().iter().map(SocketAddr::port).collect();
+        let prepared =
+            SecretsManager::prepare(source, tokens.clone(), metrics.clone(), clock.clone());
+        let source = prepared.await?;
+        let home = Home { region: source.region().into(), account: None };
+        let parts = Parts { tokens, metrics, clock, home, source: Arc::new(source) };
+        Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
+    }
+
+    /// Starts an agent whose configuration is mistaken: every read is answered with the mistakes,
+    /// and nothing is fetched.
+    ///
+    /// # Errors
+    ///
+    /// Where an address cannot be held.
+    pub async fn start_misconfigured(
+        config: Config,
+        mistakes: &str,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StartError> {
+        let listeners = Listeners::bind(&config.listen).await?;
+        let tokens = Arc::new(Tokens::new(config.tokens));
+        let home = Home { region: "".into(), account: None };
+        let source = Arc::new(Misconfigured::new(mistakes));
+        let mut cache = config.cache;
+        cache.listed = Vec::new();
+        let parts = Parts { tokens, metrics, clock, home, source };
+        Ok(Self::run(parts, listeners, cache, config.prefetch, config.dialect))
+    }
+
+    fn run(
+        parts: Parts,
+        listeners: Listeners,
+        cache: crate::cache::Config,
+        prefetch: Prefetch,
+        dialect: crate::server::dialect::Dialect,
+    ) -> Self {
+        let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
+        parts.metrics.announce_gate_refusals(&gate::REASONS);
+        let cache = Cache::new(
+            cache,
+            parts.home,
+            parts.source,
+            parts.clock.clone(),
+            parts.metrics.clone(),
+            upstream.clone(),
+            abort.clone(),
+        );
+        let server = Arc::new(Server {
+            dialect,
+            cache: cache.clone(),
+            tokens: parts.tokens,
+            metrics: parts.metrics,
+            is_settled: AtomicBool::new(false),
+            refusals_logged: Limited::default(),
+        });
+        let addresses = listeners.addresses();
+        if listeners.is_v6_taken {
+            tracing::warn!(
+                "another process holds [::1] at this port: clients that ask localhost over IPv6 \
+                 (Go, Java) send it their token; use http://127.0.0.1 or stop that process"
+            );
+        }
+        listeners.serve(&server, &readers, &stop);
+        let (report, prefetched) = watch::channel(None);
+        upstream.spawn(prefetch_once(server.clone(), prefetch, report));
+        upstream.spawn(restarting(parts.clock.clone(), abort.clone(), move || {
+            refresh::run(cache.clone())
+        }));
+        Self { server, addresses, prefetched, clock: parts.clock, readers, stop, upstream, abort }
+    }
+
+    /// Returns the loopback addresses at which one asks.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Waits until every listed secret has been answered for, or the deadline has passed.
+    pub async fn prefetched(&self) -> Option<Report> {
+        let mut prefetched = self.prefetched.clone();
+        // An error means that the task was given up: there is no report then.
+        let report = prefetched.wait_for(Option::is_some).await.ok()?;
+        report.clone()
+    }
+
+    /// Returns what is held, and how it stands.
+    pub fn status(&self) -> Status {
+        self.server.cache.status()
+    }
+
+    /// Lets it be known which account the function runs in.
+    pub fn learn_account(&self, account: &str) {
+        self.server.cache.learn_account(account);
+    }
+
+    /// Stops: accepts nothing new, answers what is in hand for at most `wait`, gives up calls to
+    /// upstream, and joins every task.
+    pub async fn drain(self, wait: Duration) {
+        self.stop.cancel();
+        self.readers.close();
+        if within(&*self.clock, wait, self.readers.wait()).await.is_none() {
+            tracing::warn!(open = self.readers.len(), "gave up on readers that were still waiting");
+        }
+        self.abort.cancel();
+        self.upstream.close();
+        let _ = within(&*self.clock, ABORT_MAX, self.upstream.wait()).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What an agent is made of, whether its configuration is good or not.
+struct Parts {
+    tokens: Arc<Tokens>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+    home: Home,
+    source: Arc<dyn Source>,
+}
+
+async fn prefetch_once(
+    server: Arc<Server>,
+    prefetch: Prefetch,
+    done: watch::Sender<Option<Report>>,
+) {
+    let report = prefetch::run(&server.cache, prefetch.mode, prefetch.deadline).await;
+    server.metrics.prefetch_duration.set(report.took.as_secs_f64());
+    server.is_settled.store(true, Ordering::Release);
+    done.send_replace(Some(report));
+}
+
+/// Runs a task, and starts it again where it panics.
+async fn restarting<F, T>(clock: Arc<dyn Clock>, abort: CancellationToken, mut task: F)
+where
+    F: FnMut() -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    while !abort.is_cancelled() {
+        match tokio::spawn(task()).await {
+            Err(ended) if ended.is_panic() => clock.sleep(RESTART_PAUSE).await,
+            _ => return,
+        }
+    }
+}
+
+/// Logs the one line that says how the start went.
+pub fn log_start(agent: &Agent, report: &Report) {
+    let addresses: Vec<String> = agent.addresses.iter().map(SocketAddr::to_string).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        addresses = addresses.join(" "),
+        dialect = agent.server.dialect.label(),
+        prefetched = report.listed - report.missing.len(),
+        listed = report.listed,
+        settled = report.is_settled,
+        took_ms = u64::try_from(report.took.as_millis()).unwrap_or(u64::MAX),
+        "sidekey serves"
+    );
+}

@@ -1,0 +1,100 @@
+//! What is not held because upstream failed: remembered for a moment, so that a loop, or forged
+//! names, can neither hammer AWS nor push out entries.
+
+use super::entry::Failure;
+use crate::clock::Moment;
+use crate::secret::key::Key;
+use crate::source::FetchError;
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// How many failures are remembered.
+pub const ABSENT_MAX: usize = 1000;
+
+/// The failures of what is not held.
+#[derive(Debug, Default)]
+pub struct Absent {
+    failures: Mutex<HashMap<Key, Failure>>,
+}
+
+impl Absent {
+    /// Returns the error that a reader gets without asking upstream again, if the wait after it is
+    /// not over.
+    pub fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
+        let failures = self.failures.lock().expect("no holder panics");
+        let failure = failures.get(key)?;
+        (!failure.retry_in(now).is_zero()).then(|| failure.error.clone())
+    }
+
+    /// Returns why the last attempt failed and how long the next one has to wait.
+    pub fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
+        let failures = self.failures.lock().expect("no holder panics");
+        failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
+    }
+
+    /// Remembers one more failure, for a random `draw` from `[0, 1)`. Where too many are
+    /// remembered, the oldest is forgotten.
+    pub fn remember(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
+        let mut failures = self.failures.lock().expect("no holder panics");
+        let failure = Failure::after(failures.get(key), error, now, draw);
+        failures.insert(key.clone(), failure);
+        if failures.len() > ABSENT_MAX {
+            let oldest = failures.iter().min_by_key(|(_, failure)| failure.at.steady);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                failures.remove(&oldest);
+            }
+        }
+    }
+
+    /// Forgets, since upstream answered.
+    pub fn forget(&self, key: &Key) {
+        self.failures.lock().expect("no holder panics").remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::key::Selector;
+    use crate::secret::reference::SecretId;
+    use crate::source::FetchErrorKind;
+    use std::time::SystemTime;
+
+    fn key(id: &str) -> Key {
+        Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+    }
+
+    fn at(millis: u64) -> Moment {
+        let span = Duration::from_millis(millis);
+        Moment { wall: SystemTime::UNIX_EPOCH + span, steady: span }
+    }
+
+    fn error(kind: FetchErrorKind) -> FetchError {
+        FetchError::new(kind, "Code", "message")
+    }
+
+    #[test]
+    fn a_refusal_is_remembered_for_seconds_and_a_failure_for_its_back_off() {
+        let absent = Absent::default();
+        absent.remember(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
+        absent.remember(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
+        let remembered = |id, millis| absent.error(&key(id), at(millis)).is_some();
+        assert!(remembered("refused", 2999) && !remembered("refused", 3000));
+        assert!(remembered("failed", 99) && !remembered("failed", 100));
+        assert!(absent.last(&key("failed"), at(100)).is_some(), "it still counts as failed");
+        absent.forget(&key("failed"));
+        assert!(absent.last(&key("failed"), at(100)).is_none());
+    }
+
+    #[test]
+    fn forged_names_are_bounded() {
+        let absent = Absent::default();
+        for n in 0..ABSENT_MAX as u64 + 10 {
+            absent.remember(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
+        }
+        assert_eq!(absent.failures.lock().expect("no panic").len(), ABSENT_MAX);
+        assert!(absent.last(&key("x0"), at(0)).is_none());
+        assert!(absent.last(&key("x1009"), at(0)).is_some());
+    }
+}

@@ -1,0 +1,166 @@
+//! A cached version, and what has become of it.
+
+use super::freshness::{self, Freshness, Policy, Standing, Trouble};
+use crate::clock::Moment;
+use crate::secret::field::Fields;
+use crate::secret::key::Selector;
+use crate::secret::value::SecretValue;
+use crate::secret::version::Version;
+use crate::source::FetchError;
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// A cached version.
+#[derive(Debug)]
+pub struct Entry {
+    /// The value and what the service said of it.
+    pub version: Version,
+    /// What was asked for.
+    pub selector: Selector,
+    /// When the call that fetched it was sent: its age counts from here.
+    pub sent: Moment,
+    /// The version id as an entity tag, quotes included.
+    pub etag: Bytes,
+    jitter: f64,
+    answer: OnceLock<SecretValue>,
+    fields: OnceLock<Fields>,
+    failure: ArcSwapOption<Failure>,
+    is_refreshing: AtomicBool,
+    was_read: AtomicBool,
+    /// Steady time of the last read, in milliseconds.
+    read_at_ms: AtomicU64,
+}
+
+/// An attempt that failed, and those before it.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why the last attempt failed.
+    pub error: FetchError,
+    /// How many attempts failed in a row.
+    pub count: u32,
+    /// When upstream first refused, if it did since the last success.
+    pub refused_since: Option<Moment>,
+    /// When the last attempt ended.
+    pub at: Moment,
+    /// How long after that the next attempt may start.
+    pub wait: Duration,
+}
+
+impl Failure {
+    /// Follows up on `previous` with one more failed attempt, for a random `draw` from `[0, 1)`.
+    pub fn after(previous: Option<&Self>, error: FetchError, now: Moment, draw: f64) -> Self {
+        let count = previous.map_or(0, |previous| previous.count).saturating_add(1);
+        let is_refusal = !error.kind.is_transient();
+        let first = previous.and_then(|previous| previous.refused_since);
+        let back_off = freshness::back_off(count, draw);
+        Self {
+            error,
+            count,
+            refused_since: first.or_else(|| is_refusal.then_some(now)),
+            at: now,
+            wait: if is_refusal { back_off.max(freshness::REFUSAL_MEMORY) } else { back_off },
+        }
+    }
+
+    /// Returns how long the next attempt has to wait. Where the clocks cannot say, not at all.
+    pub fn retry_in(&self, now: Moment) -> Duration {
+        now.since(self.at).map_or(Duration::ZERO, |since| self.wait.saturating_sub(since))
+    }
+}
+
+impl Entry {
+    /// Makes the entry of a version fetched by a call sent at `sent`, for a random `draw` from
+    /// `[0, 1)`.
+    pub fn new(version: Version, selector: Selector, sent: Moment, draw: f64) -> Self {
+        Self {
+            etag: Bytes::from(format!("\"{}\"", version.id)),
+            jitter: freshness::jitter(draw),
+            version,
+            selector,
+            sent,
+            answer: OnceLock::new(),
+            fields: OnceLock::new(),
+            failure: ArcSwapOption::empty(),
+            is_refreshing: AtomicBool::new(false),
+            was_read: AtomicBool::new(false),
+            read_at_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// Returns the entry as its readers' dialect writes it, rendered by the first of them.
+    pub fn answer(&self, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
+        self.answer.get_or_init(|| render(&self.version))
+    }
+
+    /// Returns the fields of the value, parted by their first reader.
+    pub fn fields(&self) -> &Fields {
+        self.fields.get_or_init(|| Fields::of(&self.version))
+    }
+
+    /// Returns the age at `now`, or `None` where the clocks cannot say.
+    pub fn age(&self, now: Moment) -> Option<Duration> {
+        now.since(self.sent)
+    }
+
+    /// Returns how the entry stands at `now`.
+    pub fn standing(&self, now: Moment) -> Standing {
+        let trouble = self.failure.load().as_deref().map(|failure| Trouble {
+            // Where the clocks cannot say how long ago it was, the grace is over.
+            refused: failure.refused_since.map(|since| now.since(since).unwrap_or(Duration::MAX)),
+            attempted: now.since(failure.at),
+        });
+        Standing { age: self.age(now), jitter: self.jitter, trouble }
+    }
+
+    /// Returns how fresh the entry is at `now`.
+    pub fn freshness(&self, policy: &Policy, now: Moment) -> Freshness {
+        freshness::freshness(policy, &self.standing(now))
+    }
+
+    /// Returns the last failed attempt to refresh this entry.
+    pub fn failure(&self) -> Option<Arc<Failure>> {
+        self.failure.load_full()
+    }
+
+    /// Notes one more failed attempt. Only the flight that refreshes this entry calls it.
+    pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
+        let failure = Failure::after(self.failure.load().as_deref(), error, now, draw);
+        self.failure.store(Some(Arc::new(failure)));
+    }
+
+    /// Notes a read at `now`.
+    pub fn touch(&self, now: Moment) {
+        let millis = u64::try_from(now.steady.as_millis()).unwrap_or(u64::MAX);
+        self.read_at_ms.store(millis, Ordering::Relaxed);
+        self.was_read.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether somebody read this entry since it was fetched.
+    pub fn was_read(&self) -> bool {
+        self.was_read.load(Ordering::Relaxed)
+    }
+
+    /// Returns the steady time of the last read of this secret, in milliseconds.
+    pub fn read_at_ms(&self) -> u64 {
+        self.read_at_ms.load(Ordering::Relaxed)
+    }
+
+    /// Takes over when `older`, which this entry replaces, was last read: being refreshed is not
+    /// being used.
+    pub fn succeed(&self, older: &Self) {
+        self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
+    }
+
+    /// Returns whether the caller is the first to want a refresh since the last one ended.
+    pub fn claim_refresh(&self) -> bool {
+        !self.is_refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// Lets the next reader claim a refresh again.
+    pub fn release_refresh(&self) {
+        self.is_refreshing.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,150 @@
+//! One upstream call that many readers wait for.
+
+use super::entry::Entry;
+use crate::secret::key::Key;
+use crate::source::{FetchError, FetchErrorKind};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
+
+/// How many flights may be under way at once. The others wait their turn.
+pub const FLIGHTS_MAX: usize = 32;
+
+/// How a flight ended.
+pub type Outcome = Result<Arc<Entry>, FetchError>;
+
+/// The flights that are under way, one for each secret.
+#[derive(Debug)]
+pub struct Flights {
+    aloft: Arc<Mutex<HashMap<Key, Flight>>>,
+    slots: Semaphore,
+}
+
+/// A flight under way, as those who wait for it see it.
+#[derive(Clone, Debug)]
+pub struct Flight(watch::Receiver<Option<Outcome>>);
+
+/// The duty to end a flight. Dropped without [`land`](Self::land), as by a panic, it ends the flight
+/// with an error, so that nobody waits for ever.
+#[derive(Debug)]
+pub struct Landing {
+    aloft: Arc<Mutex<HashMap<Key, Flight>>>,
+    key: Key,
+    outcome: watch::Sender<Option<Outcome>>,
+}
+
+impl Flights {
+    /// Starts with none under way.
+    pub fn new() -> Self {
+        Self { aloft: Arc::default(), slots: Semaphore::new(FLIGHTS_MAX) }
+    }
+
+    /// Joins the flight for `key`, or starts it: then the caller holds the duty to end it.
+    pub fn board(&self, key: &Key) -> (Flight, Option<Landing>) {
+        let mut aloft = self.aloft.lock().expect("no holder panics");
+        if let Some(flight) = aloft.get(key) {
+            return (flight.clone(), None);
+        }
+        let (outcome, flight) = watch::channel(None);
+        let flight = Flight(flight);
+        aloft.insert(key.clone(), flight.clone());
+        (flight, Some(Landing { aloft: self.aloft.clone(), key: key.clone(), outcome }))
+    }
+
+    /// Waits until one more call may be made.
+    pub async fn slot(&self) -> SemaphorePermit<'_> {
+        self.slots.acquire().await.expect("the semaphore is never closed")
+    }
+
+    /// Returns how many flights are under way.
+    pub fn len(&self) -> usize {
+        self.aloft.lock().expect("no holder panics").len()
+    }
+
+    /// Returns whether no flight is under way.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Default for Flights {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Flight {
+    /// Waits until the flight has ended.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub async fn outcome(mut self) -> Outcome {
+        let landed = self.0.wait_for(Option::is_some).await;
+        landed.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| {
+            let message = "the call was given up";
+            Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
+        })
+    }
+}
+
+impl Landing {
+    /// Ends the flight.
+    pub fn land(self, outcome: Outcome) {
+        let waiters = self.outcome.clone();
+        // Before the waiters wake: whoever finds an outcome unfit may start the next flight.
+        drop(self);
+        waiters.send_replace(Some(outcome));
+    }
+
+    /// Returns what is being fetched.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.aloft.lock().expect("no holder panics").remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::key::Selector;
+    use crate::secret::reference::SecretId;
+
+    fn key(id: &str) -> Key {
+        Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+    }
+
+    fn error() -> FetchError {
+        FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none")
+    }
+
+    #[tokio::test]
+    async fn the_first_starts_and_the_others_join() {
+        let flights = Flights::new();
+        let (first, landing) = flights.board(&key("a"));
+        let (second, none) = flights.board(&key("a"));
+        let (_, other) = flights.board(&key("b"));
+        assert!(none.is_none() && other.is_some());
+        drop(other);
+        landing.expect("the first starts").land(Err(error()));
+        assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
+        assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
+        assert!(flights.is_empty());
+        assert!(flights.board(&key("a")).1.is_some(), "the next one starts again");
+    }
+
+    #[tokio::test]
+    async fn a_flight_given_up_ends_with_an_error() {
+        let flights = Flights::new();
+        let (flight, landing) = flights.board(&key("a"));
+        drop(landing);
+        let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
+        assert_eq!(kind, Err(FetchErrorKind::Internal));
+        assert!(flights.is_empty());
+    }
+}

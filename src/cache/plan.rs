@@ -1,0 +1,83 @@
+//! Decides when an entry is fetched next without a reader asking.
+//!
+//! Pure: the ages come in as arguments.
+
+use super::freshness::{self, Policy, Standing};
+use std::time::Duration;
+
+/// When the timers fetch an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Now.
+    Now,
+    /// After this long, when it is to be decided again.
+    In(Duration),
+    /// Not before somebody reads it. Its reader starts the refresh.
+    WhenRead,
+}
+
+/// Returns when to fetch an entry that stands so. `wanted` is whether somebody read it since it was
+/// fetched; `retry_in` is what is left of the wait after a failure.
+pub fn next(
+    policy: &Policy,
+    standing: &Standing,
+    wanted: bool,
+    retry_in: Option<Duration>,
+) -> Next {
+    if policy.ttl.is_zero() {
+        return Next::WhenRead;
+    }
+    let wait = match (retry_in, standing.age) {
+        (Some(retry_in), _) => retry_in,
+        (None, Some(age)) => freshness::due(policy, standing.jitter).saturating_sub(age),
+        (None, None) => Duration::ZERO,
+    };
+    match (wait.is_zero(), wanted) {
+        (false, _) => Next::In(wait),
+        (true, true) => Next::Now,
+        (true, false) => Next::WhenRead,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
+    #[track_caller]
+    fn check(age: Option<u64>, wanted: bool, retry_in: Option<u64>, expected: Next) {
+        let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
+        let standing = Standing { age: age.map(Duration::from_secs), jitter: 0.2, trouble: None };
+        let retry_in = retry_in.map(Duration::from_secs);
+        assert_eq!(next(&policy, &standing, wanted, retry_in), expected);
+    }
+
+    #[test]
+    fn a_fresh_entry_is_looked_at_again_when_it_is_due() {
+        check(Some(0), false, None, Next::In(Duration::from_secs(80)));
+        check(Some(30), true, None, Next::In(Duration::from_secs(50)));
+    }
+
+    #[test]
+    fn a_due_entry_is_fetched_only_if_somebody_read_it() {
+        check(Some(80), true, None, Next::Now);
+        check(Some(500), true, None, Next::Now);
+        check(None, true, None, Next::Now);
+        check(Some(80), false, None, Next::WhenRead);
+        check(None, false, None, Next::WhenRead);
+    }
+
+    #[test]
+    fn after_a_failure_the_back_off_decides() {
+        check(Some(80), true, Some(3), Next::In(Duration::from_secs(3)));
+        check(Some(80), true, Some(0), Next::Now);
+        check(Some(80), false, Some(0), Next::WhenRead);
+    }
+
+    #[test]
+    fn without_a_cache_nothing_is_fetched_ahead() {
+        let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
+        let standing = Standing { age: None, jitter: 0.2, trouble: None };
+        assert_eq!(next(&policy, &standing, true, None), Next::WhenRead);
+    }
+}

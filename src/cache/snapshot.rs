@@ -1,0 +1,340 @@
+//! The immutable map of all entries.
+//!
+//! Pure: publishing returns the next snapshot and leaves this one as it was.
+
+use super::entry::Entry;
+use crate::secret::key::{Key, Selector};
+use crate::secret::reference::SecretId;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// The most versions of one secret that are held.
+pub const VERSIONS_MAX: usize = 8;
+
+/// The most ids that lead to one secret: its ARN, its name, and partial ARNs.
+pub const IDS_MAX: usize = 8;
+
+/// What bounds a snapshot.
+#[derive(Clone, Debug, Default)]
+pub struct Limits {
+    /// The most entries held. Listed secrets do not give way to it.
+    pub entries_max: usize,
+    /// The ids of the secrets that are never pushed out.
+    pub listed: HashSet<Box<str>>,
+}
+
+/// Every entry, by each id that leads to it.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    by_id: HashMap<Arc<str>, Arc<Held>>,
+}
+
+/// The entries of one secret.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The full ARN.
+    pub arn: Arc<str>,
+    /// What upstream is asked by: the name where one leads here, so that a secret made anew under
+    /// the same name is noticed.
+    pub asked: SecretId,
+    /// The names and ARNs whose answers led here.
+    ids: Vec<Arc<str>>,
+    entries: Vec<Arc<Entry>>,
+}
+
+impl Held {
+    /// Returns the entry of a plain read, of a label or of a version id: the one that was fetched
+    /// for it, else one that holds it.
+    pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
+        let exact = self.entries.iter().find(|entry| entry.selector == *selector);
+        exact.or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
+    }
+
+    /// Returns what an entry of this secret is fetched again by.
+    pub fn key(&self, entry: &Entry) -> Key {
+        Key { id: self.asked.clone(), selector: entry.selector.clone() }
+    }
+}
+
+impl Snapshot {
+    /// Returns the secret that `id` leads to.
+    pub fn held(&self, id: &str) -> Option<&Arc<Held>> {
+        self.by_id.get(id)
+    }
+
+    /// Returns the entry that answers `selector` of the secret that `id` leads to.
+    pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
+        self.held(id)?.select(selector)
+    }
+
+    /// Returns every entry once, with the secret it belongs to.
+    pub fn entries(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
+        let secrets = self.by_id.iter().filter(|(id, held)| **id == held.arn);
+        secrets.flat_map(|(_, held)| held.entries.iter().map(move |entry| (&**held, entry)))
+    }
+
+    /// Returns the next snapshot, in which `asked` and the answer's ARN lead to `entry`, and how
+    /// many entries were pushed out for it.
+    ///
+    /// A name or partial ARN leads only to the ARN that answered it. The answer's *name* is not
+    /// made to lead here: asked by ARN, it may be a secret of another account or region.
+    #[must_use]
+    pub fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
+        let mut next = self.clone();
+        let arn: Arc<str> = Arc::from(&*entry.version.arn);
+        next.unlink_other(&asked.id, &arn);
+        let mut held = match next.by_id.get(&arn) {
+            Some(held) => Held::clone(held),
+            None => Held {
+                arn: arn.clone(),
+                asked: asked.id.clone(),
+                ids: vec![arn],
+                entries: Vec::new(),
+            },
+        };
+        held.link(&asked.id);
+        held.replace(entry.clone());
+        next.insert(held);
+        let evicted = next.evict(&entry, limits);
+        (next, evicted)
+    }
+
+    /// Takes `id` away from a secret that it led to and no longer does.
+    fn unlink_other(&mut self, id: &SecretId, arn: &str) {
+        let Some(held) = self.by_id.get(id.as_str()).filter(|held| *held.arn != *arn) else {
+            return;
+        };
+        let mut held = Held::clone(held);
+        self.by_id.remove(id.as_str());
+        held.ids.retain(|own| **own != *id.as_str());
+        if held.asked == *id {
+            held.asked = SecretId::parse(&held.arn).unwrap_or_else(|_| held.asked.clone());
+        }
+        self.insert(held);
+    }
+
+    fn insert(&mut self, held: Held) {
+        let held = Arc::new(held);
+        for id in &held.ids {
+            self.by_id.insert(id.clone(), held.clone());
+        }
+    }
+
+    /// Pushes out the entries read longest ago until the limit is kept. `newest` goes first of all
+    /// where only listed ones are left.
+    fn evict(&mut self, newest: &Arc<Entry>, limits: &Limits) -> usize {
+        let excess = self.entries().count().saturating_sub(limits.entries_max);
+        for _ in 0..excess {
+            let free = self.entries().filter(|(held, _)| !held.is_listed(limits));
+            let oldest =
+                free.min_by_key(|(_, entry)| (Arc::ptr_eq(entry, newest), entry.read_at_ms()));
+            let Some((arn, entry)) = oldest.map(|(held, entry)| (held.arn.clone(), entry.clone()))
+            else {
+                break;
+            };
+            self.remove(&arn, &entry);
+        }
+        excess
+    }
+
+    fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
+        let Some(held) = self.by_id.get(arn) else { return };
+        let mut held = Held::clone(held);
+        held.entries.retain(|own| !Arc::ptr_eq(own, entry));
+        if held.entries.is_empty() {
+            for id in &held.ids {
+                self.by_id.remove(id);
+            }
+        } else {
+            self.insert(held);
+        }
+    }
+}
+
+impl Held {
+    fn is_listed(&self, limits: &Limits) -> bool {
+        self.ids.iter().any(|id| limits.listed.contains(&**id))
+    }
+
+    fn link(&mut self, id: &SecretId) {
+        let is_new = self.ids.iter().all(|own| **own != *id.as_str());
+        if is_new && self.ids.len() < IDS_MAX {
+            self.ids.push(Arc::from(id.as_str()));
+        }
+        if matches!(id, SecretId::Name(_)) {
+            self.asked = id.clone();
+        }
+    }
+
+    fn replace(&mut self, entry: Arc<Entry>) {
+        match self.entries.iter_mut().find(|own| own.selector == entry.selector) {
+            Some(own) => {
+                entry.succeed(own);
+                *own = entry;
+            }
+            None => {
+                if self.entries.len() >= VERSIONS_MAX {
+                    let others = self
+                        .entries
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, own)| !own.selector.is_current());
+                    if let Some((at, _)) = others.min_by_key(|(_, own)| own.read_at_ms()) {
+                        self.entries.remove(at);
+                    }
+                }
+                self.entries.push(entry);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Moment;
+    use crate::secret::value::SecretValue;
+    use crate::secret::version::{Content, Version};
+    use std::time::{Duration, SystemTime};
+
+    const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
+    const OTHERS: &str = "arn:aws:secretsmanager:us-east-1:210987654321:secret:";
+
+    fn moment(seconds: u64) -> Moment {
+        Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::from_secs(seconds) }
+    }
+
+    fn key(id: &str, selector: Selector) -> Key {
+        Key { id: SecretId::parse(id).expect("a good id"), selector }
+    }
+
+    fn entry(arn: &str, id: &str, labels: &[&str], selector: Selector) -> Arc<Entry> {
+        let version = Version {
+            arn: arn.into(),
+            name: "app/db".into(),
+            id: id.into(),
+            labels: labels.iter().map(|label| (*label).into()).collect(),
+            created: None,
+            content: Content::Text(SecretValue::from(String::new())),
+        };
+        Arc::new(Entry::new(version, selector, moment(0), 0.5))
+    }
+
+    fn limits(entries_max: usize, listed: &[&str]) -> Limits {
+        Limits { entries_max, listed: listed.iter().map(|id| (*id).into()).collect() }
+    }
+
+    /// Publishes the current version `id` of `arn`, asked for by `asked`.
+    fn publish(snapshot: &Snapshot, asked: &str, arn: &str, id: &str, limits: &Limits) -> Snapshot {
+        let entry = entry(arn, id, &["AWSCURRENT"], Selector::current());
+        snapshot.publish(&key(asked, Selector::current()), entry, limits).0
+    }
+
+    #[track_caller]
+    fn check(snapshot: &Snapshot, id: &str, expected: Option<&str>) {
+        let entry = snapshot.entry(id, &Selector::current());
+        assert_eq!(entry.map(|entry| &*entry.version.id), expected, "{id}");
+    }
+
+    #[test]
+    fn a_name_and_the_arn_that_answered_it_are_one_entry() {
+        let arn = format!("{HERE}app/db-AbC123");
+        let snapshot = publish(&Snapshot::default(), "app/db", &arn, "v1", &limits(10, &[]));
+        check(&snapshot, "app/db", Some("v1"));
+        check(&snapshot, &arn, Some("v1"));
+        check(&snapshot, &format!("{HERE}app/db"), None);
+        assert_eq!(snapshot.entries().count(), 1);
+        let snapshot = publish(&snapshot, &format!("{HERE}app/db"), &arn, "v2", &limits(10, &[]));
+        for id in ["app/db", &arn, &format!("{HERE}app/db")] {
+            check(&snapshot, id, Some("v2"));
+        }
+        assert_eq!(snapshot.entries().count(), 1);
+    }
+
+    #[test]
+    fn a_read_by_arn_never_changes_what_a_name_means() {
+        let (own, other) = (format!("{HERE}app/db-AbC123"), format!("{OTHERS}app/db-XyZ789"));
+        let limits = limits(10, &[]);
+        let snapshot = publish(&Snapshot::default(), &other, &other, "other", &limits);
+        check(&snapshot, "app/db", None);
+        let snapshot = publish(&snapshot, "app/db", &own, "own", &limits);
+        let snapshot = publish(&snapshot, &other, &other, "other2", &limits);
+        check(&snapshot, "app/db", Some("own"));
+        check(&snapshot, &other, Some("other2"));
+    }
+
+    #[test]
+    fn a_secret_made_anew_under_its_name_takes_the_name_along() {
+        let (old, new) = (format!("{HERE}app/db-AbC123"), format!("{HERE}app/db-XyZ789"));
+        let limits = limits(10, &[]);
+        let snapshot = publish(&Snapshot::default(), "app/db", &old, "old", &limits);
+        let snapshot = publish(&snapshot, "app/db", &new, "new", &limits);
+        check(&snapshot, "app/db", Some("new"));
+        check(&snapshot, &new, Some("new"));
+        check(&snapshot, &old, Some("old"));
+        assert_eq!(snapshot.held(&old).expect("held").asked.as_str(), old);
+        assert_eq!(snapshot.held(&new).expect("held").asked.as_str(), "app/db");
+    }
+
+    #[test]
+    fn what_an_entry_holds_is_answered_from_it() {
+        let arn = format!("{HERE}app/db-AbC123");
+        let snapshot = Snapshot::default();
+        let current = entry(&arn, "v2", &["AWSCURRENT", "BLUE"], Selector::current());
+        let (snapshot, _) =
+            snapshot.publish(&key("app/db", Selector::current()), current, &limits(10, &[]));
+        let id = |stage, version| {
+            let entry = snapshot.entry("app/db", &Selector::new(stage, version));
+            entry.map(|entry| entry.version.id.to_string())
+        };
+        assert_eq!(id(Some("BLUE"), None).as_deref(), Some("v2"));
+        assert_eq!(id(None, Some("v2")).as_deref(), Some("v2"));
+        assert_eq!(id(Some("AWSPREVIOUS"), None), None);
+        assert_eq!(id(None, Some("v1")), None);
+    }
+
+    #[test]
+    fn the_entry_read_longest_ago_gives_way_but_a_listed_one_never() {
+        let arn = |name: &str| format!("{HERE}{name}-AbC123");
+        let limits = limits(2, &["listed"]);
+        let mut snapshot = publish(&Snapshot::default(), "listed", &arn("listed"), "v", &limits);
+        for (name, read_at) in [("first", 20), ("second", 10)] {
+            snapshot = publish(&snapshot, name, &arn(name), "v", &limits);
+            if let Some(entry) = snapshot.entry(name, &Selector::current()) {
+                entry.touch(moment(read_at));
+            }
+        }
+        check(&snapshot, "listed", Some("v"));
+        check(&snapshot, "first", None);
+        check(&snapshot, "second", Some("v"));
+        check(&snapshot, &arn("first"), None);
+    }
+
+    #[test]
+    fn where_only_listed_ones_are_held_a_new_one_is_not_kept() {
+        let arn = |name: &str| format!("{HERE}{name}-AbC123");
+        let limits = limits(1, &["listed"]);
+        let snapshot = publish(&Snapshot::default(), "listed", &arn("listed"), "v", &limits);
+        let snapshot = publish(&snapshot, "other", &arn("other"), "v", &limits);
+        check(&snapshot, "listed", Some("v"));
+        check(&snapshot, "other", None);
+    }
+
+    #[test]
+    fn versions_of_one_secret_are_bounded_and_the_current_one_stays() {
+        let arn = format!("{HERE}app/db-AbC123");
+        let limits = limits(100, &[]);
+        let mut snapshot = publish(&Snapshot::default(), "app/db", &arn, "v", &limits);
+        for n in 0..20 {
+            let id = format!("v{n}");
+            let selector = Selector::new(None, Some(&id));
+            let entry = entry(&arn, &id, &[], selector.clone());
+            entry.touch(moment(n));
+            snapshot = snapshot.publish(&key("app/db", selector), entry, &limits).0;
+        }
+        assert_eq!(snapshot.entries().count(), VERSIONS_MAX);
+        check(&snapshot, "app/db", Some("v"));
+        assert!(snapshot.entry("app/db", &Selector::new(None, Some("v19"))).is_some());
+        assert!(snapshot.entry("app/db", &Selector::new(None, Some("v0"))).is_none());
+    }
+}

@@ -1,0 +1,120 @@
+//! What the cache tells of itself: every entry, and never a value.
+
+use super::Cache;
+use super::freshness::{Freshness, Reason};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The state of the cache at one moment.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Every entry, in the order of their ARNs.
+    pub entries: Vec<EntryStatus>,
+    /// Listed secrets that are not held.
+    pub missing: Vec<Missing>,
+    /// Upstream calls under way.
+    pub flights: usize,
+}
+
+/// The state of one entry.
+#[derive(Debug, Serialize)]
+pub struct EntryStatus {
+    /// The secret's name.
+    pub name: Box<str>,
+    /// The secret's full ARN.
+    pub arn: Box<str>,
+    /// The staging label that was asked for, if any.
+    pub stage: Option<Box<str>>,
+    /// The version's id.
+    pub version_id: Box<str>,
+    /// The labels that the version carried.
+    pub version_stages: Vec<Box<str>>,
+    /// When the version was created, in RFC 3339.
+    pub created: Option<String>,
+    /// Seconds since the call that fetched it was sent.
+    pub age_seconds: Option<u64>,
+    /// `fresh`, `due`, `stale` or `expired`.
+    pub freshness: &'static str,
+    /// Why the last attempt to refresh it failed.
+    pub problem: Option<Problem>,
+}
+
+/// A listed secret that is not held.
+#[derive(Debug, Serialize)]
+pub struct Missing {
+    /// The secret as it is listed.
+    pub reference: Box<str>,
+    /// Why the last attempt failed; none before the first has ended.
+    pub problem: Option<Problem>,
+}
+
+/// Why an attempt failed.
+#[derive(Debug, Serialize)]
+pub struct Problem {
+    /// What can be done about it, as a metric label.
+    pub kind: &'static str,
+    /// The service's own name of the error.
+    pub code: Box<str>,
+    /// The service's own message.
+    pub message: Box<str>,
+    /// What to do.
+    pub hint: &'static str,
+    /// How many attempts failed in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failures: Option<u32>,
+}
+
+impl Problem {
+    fn of(error: crate::source::FetchError, failures: Option<u32>) -> Self {
+        Self {
+            kind: error.kind.label(),
+            hint: error.kind.hint(),
+            code: error.code,
+            message: error.message,
+            failures,
+        }
+    }
+}
+
+impl Cache {
+    /// Returns the state of every entry.
+    pub fn status(&self) -> Status {
+        let now = self.clock().now();
+        let snapshot = self.snapshot();
+        let mut entries: Vec<EntryStatus> = snapshot
+            .entries()
+            .map(|(_, entry)| EntryStatus {
+                name: entry.version.name.clone(),
+                arn: entry.version.arn.clone(),
+                stage: entry.selector.stage().map(Into::into),
+                version_id: entry.version.id.clone(),
+                version_stages: entry.version.labels.clone(),
+                created: entry
+                    .version
+                    .created
+                    .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
+                age_seconds: entry.age(now).map(|age| age.as_secs()),
+                freshness: label(entry.freshness(self.policy(), now)),
+                problem: entry
+                    .failure()
+                    .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
+            })
+            .collect();
+        entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
+        let missing = self.missing().into_iter().map(|(key, error)| Missing {
+            reference: key.id.as_str().into(),
+            problem: error.map(|error| Problem::of(error, None)),
+        });
+        Status { entries, missing: missing.collect(), flights: self.flights_under_way() }
+    }
+}
+
+fn label(freshness: Freshness) -> &'static str {
+    match freshness {
+        Freshness::Fresh => "fresh",
+        Freshness::Due => "due",
+        Freshness::Stale(Reason::Revalidating | Reason::Failing | Reason::Refused) => "stale",
+        Freshness::Expired => "expired",
+    }
+}

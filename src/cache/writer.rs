@@ -1,0 +1,118 @@
+//! What happens to an answer from upstream: the one writer of the snapshot.
+
+use super::Cache;
+use super::entry::Entry;
+use super::flight::{Landing, Outcome};
+use crate::clock::Moment;
+use crate::secret::arn::Arn;
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::version::Version;
+use crate::source::{FetchError, FetchErrorKind};
+use std::sync::Arc;
+
+impl Cache {
+    /// Makes the one call of a flight and ends it.
+    pub(super) async fn run_flight(self, landing: Landing) {
+        if self.check_scope(landing.key()).is_err() {
+            let outcome = self.settle(landing.key(), self.0.clock.now(), Err(out_of_scope()));
+            return landing.land(outcome);
+        }
+        let slot = self.0.flights.slot().await;
+        let sent = self.0.clock.now();
+        let answer = tokio::select! {
+            biased;
+            () = self.0.stop.cancelled() => return,
+            answer = self.0.source.fetch(landing.key()) => answer,
+        };
+        drop(slot);
+        let outcome = self.settle(landing.key(), sent, answer);
+        landing.land(outcome);
+    }
+
+    /// Publishes an answer, or notes a failure, and returns how the flight ends.
+    pub(super) fn settle(
+        &self,
+        key: &Key,
+        sent: Moment,
+        answer: Result<Version, FetchError>,
+    ) -> Outcome {
+        let snapshot = self.0.snapshot.load();
+        let older = snapshot.entry(key.id.as_str(), &key.selector);
+        let outcome = answer.and_then(|version| self.accept(key, sent, version));
+        if older.is_some() {
+            self.0.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
+        }
+        match &outcome {
+            Ok(entry) => {
+                self.0.absent.forget(key);
+                tracing::debug!(
+                    name = &*entry.version.name,
+                    version = &*entry.version.id,
+                    "fetched"
+                );
+            }
+            Err(error) => self.note_failure(key, older.map(|older| &**older), error),
+        }
+        self.0.changed.notify_waiters();
+        outcome
+    }
+
+    /// Makes the entry of an answer, and publishes it unless nothing is to be cached.
+    fn accept(&self, key: &Key, sent: Moment, version: Version) -> Outcome {
+        let arn = Arn::parse(&version.arn).map_err(|_| {
+            let message = "the answer names no ARN of a secret";
+            FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
+        })?;
+        if matches!(key.id, SecretId::Name(_)) {
+            self.learn_account(arn.account());
+        }
+        if !self.0.config.scope.admits_answer(&arn, &version.name, &self.0.home.load()) {
+            return Err(out_of_scope());
+        }
+        let entry = Arc::new(Entry::new(version, key.selector.clone(), sent, self.draw()));
+        if !self.0.config.policy.ttl.is_zero() {
+            self.publish(key, entry.clone());
+        }
+        Ok(entry)
+    }
+
+    fn publish(&self, key: &Key, entry: Arc<Entry>) {
+        let _writer = self.0.writer.lock().expect("no holder panics");
+        let (next, evicted) = self.0.snapshot.load().publish(key, entry, &self.0.limits);
+        let metrics = &self.0.metrics;
+        metrics.evictions.inc_by(evicted as u64);
+        metrics.entries.set(i64::try_from(next.entries().count()).unwrap_or(i64::MAX));
+        self.0.snapshot.store(Arc::new(next));
+    }
+
+    fn note_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
+        let now = self.0.clock.now();
+        let draw = self.draw();
+        match older {
+            Some(older) => {
+                older.fail(error.clone(), now, draw);
+                older.release_refresh();
+            }
+            None => self.0.absent.remember(key, error.clone(), now, draw),
+        }
+        tracing::warn!(
+            secret = %crate::telemetry::harmless::Harmless(key.id.as_str()),
+            kind = error.kind.label(),
+            code = &*error.code,
+            request_id = error.request_id.as_deref(),
+            held = older.is_some(),
+            hint = error.kind.hint(),
+            "a call to Secrets Manager failed"
+        );
+    }
+
+    fn draw(&self) -> f64 {
+        self.0.draws.lock().expect("no holder panics").f64()
+    }
+}
+
+fn out_of_scope() -> FetchError {
+    let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
+    FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
+}

@@ -1,0 +1,59 @@
+//! The commands of the host binary, one file each.
+
+mod asking;
+pub mod dev;
+pub mod ping;
+pub mod serve;
+mod token_file;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Keeps the Secrets Manager secrets of a program at hand, and serves them over localhost HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "sidekey", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the agent against AWS, until SIGTERM or Ctrl-C. It is configured by SIDEKEY_* variables.
+    #[command(after_long_help = variables_help())]
+    Serve,
+    /// Run the agent against an embedded Secrets Manager, without an AWS account.
+    Dev(dev::Args),
+    /// Ask a running agent whether it lives; exit code 0 means yes. For probes that run a command.
+    Ping(ping::Args),
+}
+
+/// Runs what the command line says.
+pub async fn run(cli: Cli) -> ExitCode {
+    match cli.command {
+        Command::Serve => serve::run().await,
+        Command::Dev(args) => report(dev::run(args).await),
+        Command::Ping(args) => report(ping::run(args).await),
+    }
+}
+
+/// Says on standard error why a command failed.
+#[expect(clippy::print_stderr, reason = "a command's error is for the person who ran it")]
+fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("sidekey: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Lists every variable for `serve --help`.
+fn variables_help() -> String {
+    let lines = crate::config::variables::VARIABLES.iter().map(|variable| {
+        let default = match variable.default {
+            "" => String::new(),
+            default => format!(" [default: {default}]"),
+        };
+        format!("  {}\n          {}{default}", variable.name, variable.help)
+    });
+    format!("Variables:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}

@@ -1,0 +1,220 @@
+//! `sidekey dev`: the agent in front of an embedded Secrets Manager, for a first look and for work
+//! without an AWS account.
+
+mod secrets;
+mod watch;
+
+use super::asking::Asking;
+use super::serve::stop_signal;
+use super::token_file;
+use crate::agent::Agent;
+use crate::cache::prefetch::Report;
+use crate::clock::{Clock, SystemClock};
+use crate::config::vars::{Environment, Vars};
+use crate::config::{self, Config, Host, Loaded, span};
+use crate::hardening;
+use crate::secret::key::{Key, Selector};
+use crate::secret::reference::SecretId;
+use crate::source::Source;
+use crate::source::double::Double;
+use crate::source::secrets_manager::SecretsManager;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{log, panics};
+use crate::tokens::Tokens;
+use anyhow::Context;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use secrets::Secrets;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How many reads are timed on either side.
+const TIMED_READS: usize = 20;
+
+/// How long readers in hand are answered after Ctrl-C.
+const DRAIN_MAX: Duration = Duration::from_secs(1);
+
+/// What a name keeps as it is in a query.
+const AS_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// JSON or TOML file of secrets, NAME: VALUE, watched for changes [default: six examples]
+    #[arg(long, value_name = "FILE")]
+    secrets: Option<PathBuf>,
+    /// How long each call to the embedded Secrets Manager takes
+    #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
+    latency: Duration,
+    /// Port on localhost; 0 takes a free one [default: SIDEKEY_PORT, else 2773]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let secrets = Secrets::load(args.secrets.clone())?;
+    let clock = Arc::new(SystemClock::new());
+    let wall = clock.clone();
+    let double = Double::start(Arc::new(move || wall.now().wall)).await?;
+    double.secrets().apply(secrets.seed());
+    double.faults().set_latency(args.latency);
+
+    let (vars, shown_token) = variables(&args, &secrets, &double.url())?;
+    let Loaded { mut config, mistakes, .. } = config::load(&vars, Host::Standalone);
+    if !mistakes.is_empty() {
+        anyhow::bail!(mistakes);
+    }
+    config.log.format = log::Format::Text;
+    let direct = direct(&vars).await?;
+    let token = vars["SIDEKEY_TOKEN"].clone();
+    let agent = start(config, clock.clone()).await?;
+    let report = agent.prefetched().await.context("the prefetch was given up")?;
+    let address = *agent.addresses().first().context("no address is held")?;
+    let mut asking = Asking::connect(address, Some(token)).await?;
+
+    print(&started(&double.url(), &args, &report, &secrets));
+    print(&how_to_ask(address, &shown_token, &secrets));
+    print(&side_by_side(&*clock, &direct, &mut asking, &secrets).await?);
+    print(&match &args.secrets {
+        Some(path) => format!("Change {}, and see it picked up. Ctrl-C ends it.\n", path.display()),
+        None => "Give your own with --secrets FILE. Ctrl-C ends it.\n".to_owned(),
+    });
+    tokio::select! {
+        signalled = stop_signal() => signalled?,
+        ended = watch::run(&*clock, &double, secrets, &mut asking, print) => ended?,
+    }
+    drop(asking);
+    agent.drain(DRAIN_MAX).await;
+    double.stop().await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the variables of this run, and the token as the printed command shows it. `AWS_*`
+/// variables of whoever runs it are left out: nothing here may reach their account.
+fn variables(
+    args: &Args,
+    secrets: &Secrets,
+    endpoint: &str,
+) -> anyhow::Result<(BTreeMap<String, String>, String)> {
+    let own = Environment.names().into_iter().filter(|name| name.starts_with("SIDEKEY_"));
+    let mut vars: BTreeMap<String, String> =
+        own.filter_map(|name| Environment.get(&name).map(|value| (name, value))).collect();
+    let mut default = |name: &str, value: String| {
+        vars.entry(name.to_owned()).or_insert(value);
+    };
+    default("SIDEKEY_SECRETS", secrets.names().collect::<Vec<_>>().join(","));
+    default("SIDEKEY_TTL", "10s".to_owned());
+    default("SIDEKEY_LOG", "warn".to_owned());
+    let shown_token = match Environment.get("SIDEKEY_TOKEN") {
+        Some(_) => "'\"$SIDEKEY_TOKEN\"'".to_owned(),
+        None => token_file::random()?,
+    };
+    default("SIDEKEY_TOKEN", shown_token.clone());
+    for (name, value) in [
+        ("SIDEKEY_ENDPOINT", endpoint),
+        ("SIDEKEY_REGION", "eu-north-1"),
+        ("AWS_ACCESS_KEY_ID", "ASIADEVELOPMENT00000"),
+        ("AWS_SECRET_ACCESS_KEY", "development"),
+        ("AWS_SESSION_TOKEN", "development"),
+    ] {
+        vars.insert(name.to_owned(), value.to_owned());
+    }
+    if let Some(port) = args.port {
+        vars.insert("SIDEKEY_PORT".to_owned(), port.to_string());
+    }
+    Ok((vars, shown_token))
+}
+
+async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Agent> {
+    log::start(config.log);
+    let metrics = Arc::new(Metrics::new());
+    panics::observe(metrics.clone());
+    hardening::harden().context("the process could not be made undumpable")?;
+    Agent::start(config, metrics, clock).await.context("cannot start; another port: --port 0")
+}
+
+/// Prepares a client of the embedded Secrets Manager as a function without Sidekey would have it.
+async fn direct(vars: &BTreeMap<String, String>) -> anyhow::Result<SecretsManager> {
+    let tokens = Arc::new(Tokens::new(Vec::new()));
+    let clock = Arc::new(SystemClock::new());
+    let source = config::load(vars, Host::Standalone).config.source;
+    Ok(SecretsManager::prepare(source, tokens, Arc::new(Metrics::new()), clock).await?)
+}
+
+fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {
+    let held = report.listed - report.missing.len();
+    let mut text = format!(
+        "Secrets Manager, embedded: {endpoint}, {} secrets, {:?} a call\n\
+         Prefetched {held} of {} in {:.1} ms\n",
+        secrets.len(),
+        args.latency,
+        report.listed,
+        report.took.as_secs_f64() * 1000.0,
+    );
+    for name in secrets.names() {
+        text.push_str(&format!("  {name}\n"));
+    }
+    text
+}
+
+fn how_to_ask(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
+    let name = secrets.names().next().unwrap_or("NAME");
+    format!(
+        "\nAsk for one:\n\n  curl -H 'X-Aws-Parameters-Secrets-Token: {token}' \
+         'http://{address}{}'\n\n",
+        path_of(name)
+    )
+}
+
+/// Returns the path at which the secret called `name` is read.
+fn path_of(name: &str) -> String {
+    format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, AS_IS))
+}
+
+/// Times the same read on both sides.
+async fn side_by_side(
+    clock: &dyn Clock,
+    direct: &SecretsManager,
+    asking: &mut Asking,
+    secrets: &Secrets,
+) -> anyhow::Result<String> {
+    let Some(name) = secrets.names().next() else {
+        return Ok(String::new());
+    };
+    let key = Key { id: SecretId::parse(name)?, selector: Selector::current() };
+    let path = path_of(name);
+    let (mut from_aws, mut from_sidekey) = (Vec::new(), Vec::new());
+    for _ in 0..TIMED_READS {
+        let started = clock.now();
+        direct.fetch(&key).await?;
+        from_aws.push(since(clock, started));
+        let started = clock.now();
+        let answered = asking.get(&path).await?;
+        from_sidekey.push(since(clock, started));
+        anyhow::ensure!(answered.status.is_success(), "Sidekey answered {}", answered.status);
+    }
+    let (from_aws, from_sidekey) = (median(from_aws), median(from_sidekey));
+    Ok(format!(
+        "The same read, median of {TIMED_READS}:\n\
+         \x20 from Secrets Manager, with the AWS SDK  {:>9.3} ms\n\
+         \x20 from Sidekey, over HTTP                 {:>9.3} ms\n\n",
+        from_aws.as_secs_f64() * 1000.0,
+        from_sidekey.as_secs_f64() * 1000.0,
+    ))
+}
+
+fn since(clock: &dyn Clock, started: crate::clock::Moment) -> Duration {
+    clock.now().since(started).unwrap_or_default()
+}
+
+fn median(mut spans: Vec<Duration>) -> Duration {
+    spans.sort_unstable();
+    spans[spans.len() / 2]
+}
+
+#[expect(clippy::print_stdout, reason = "this command talks to a person")]
+fn print(text: &str) {
+    print!("{text}");
+}

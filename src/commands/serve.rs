@@ -1,0 +1,89 @@
+//! `sidekey serve`: the agent beside a container or on a laptop.
+
+use super::token_file;
+use crate::agent::{Agent, StartError, log_start};
+use crate::clock::SystemClock;
+use crate::config::vars::Environment;
+use crate::config::{self, Host, Loaded};
+use crate::hardening;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::{log, panics};
+use std::io;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The exit code of a mistaken configuration.
+const MISCONFIGURED: u8 = 2;
+
+/// How long readers in hand are answered after SIGTERM: half of what ECS and Kubernetes leave by
+/// default before they kill, and more than any reader waits by default.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Runs until SIGTERM or Ctrl-C. A mistake in the configuration ends it with exit code 2.
+pub(super) async fn run() -> ExitCode {
+    let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
+    log::start(config.log);
+    let metrics = Arc::new(Metrics::new());
+    panics::observe(metrics.clone());
+    if let Err(error) = hardening::harden() {
+        tracing::warn!(%error, "the process could not be made undumpable");
+    }
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    if !mistakes.is_empty() {
+        for mistake in &mistakes.0 {
+            tracing::error!(name = mistake.name, problem = mistake.problem, "misconfigured");
+        }
+        return ExitCode::from(MISCONFIGURED);
+    }
+    if config.tokens.is_empty() {
+        match token_file::make(&Environment) {
+            Ok((token, path)) => {
+                tracing::info!(path = %path.display(), "no token is configured; readers find one in this file");
+                config.tokens.push(token);
+            }
+            Err(error) => {
+                tracing::error!(%error, "no token is configured, and none could be made; set SIDEKEY_TOKEN");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    let agent = match Agent::start(config, metrics, Arc::new(SystemClock::new())).await {
+        Ok(agent) => agent,
+        Err(error) => {
+            tracing::error!(error = %error, "cannot start");
+            let is_mistake = matches!(error, StartError::NoRegion(_) | StartError::Mistakes(_));
+            return ExitCode::from(if is_mistake { MISCONFIGURED } else { 1 });
+        }
+    };
+    let mut stopped = pin!(stop_signal());
+    let signalled = tokio::select! {
+        report = agent.prefetched() => {
+            if let Some(report) = report {
+                log_start(&agent, &report);
+            }
+            stopped.await
+        }
+        signalled = &mut stopped => signalled,
+    };
+    if let Err(error) = signalled {
+        tracing::error!(%error, "signals cannot be received");
+    }
+    agent.drain(DRAIN_MAX).await;
+    ExitCode::SUCCESS
+}
+
+/// Completes at SIGTERM or SIGINT.
+pub(super) async fn stop_signal() -> io::Result<()> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,395 @@
+//! Fills each part's own configuration. The only reader of the environment, and of the file.
+
+pub mod credentials;
+pub mod file;
+pub mod span;
+pub mod variables;
+pub mod vars;
+
+use crate::cache::{self, prefetch};
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::scope::Home;
+use crate::server::dialect::Dialect;
+use crate::server::listener;
+use crate::source::secrets_manager::{self, Trust};
+use crate::telemetry::log;
+use crate::tokens::Token;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+use variables::{DialectChoice, Settings, VARIABLES};
+use vars::Vars;
+
+/// Where the agent runs. It decides what a mistake means, and where a file may lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Host {
+    /// A container, a virtual machine, a laptop: a mistake ends the process.
+    Standalone,
+    /// Lambda: a mistake never does.
+    Lambda,
+}
+
+/// The configuration of every part.
+#[derive(Debug)]
+pub struct Config {
+    /// What the cache holds and for how long.
+    pub cache: cache::Config,
+    /// How the listed secrets are fetched at start.
+    pub prefetch: Prefetch,
+    /// Where one asks.
+    pub listen: listener::Config,
+    /// In which form one is answered.
+    pub dialect: Dialect,
+    /// The tokens that are accepted. None where the host has to make one.
+    pub tokens: Vec<Token>,
+    /// How Secrets Manager is reached.
+    pub source: secrets_manager::Config,
+    /// How the log is written.
+    pub log: log::Config,
+    /// What happens where the start fails.
+    pub on_init_failure: OnInitFailure,
+}
+
+/// How the listed secrets are fetched at start.
+#[derive(Clone, Copy, Debug)]
+pub struct Prefetch {
+    /// By which operation.
+    pub mode: prefetch::Mode,
+    /// How long the start waits for it.
+    pub deadline: Duration,
+}
+
+/// What an extension does where its start fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnInitFailure {
+    /// It serves what it can.
+    #[default]
+    Serve,
+    /// It has Lambda fail the start of the function.
+    Fail,
+}
+
+/// One thing wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The variable, or the file.
+    pub name: String,
+    /// What is wrong. It shows no token.
+    pub problem: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.problem)
+    }
+}
+
+/// Everything wrong with a configuration.
+#[derive(Clone, Debug, Default, PartialEq, Eq, thiserror::Error)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines: Vec<String> = self.0.iter().map(Mistake::to_string).collect();
+        f.write_str(&lines.join("; "))
+    }
+}
+
+impl Mistakes {
+    /// Returns whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn add(&mut self, name: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(Mistake { name: name.into(), problem: problem.into() });
+    }
+
+    /// Notes what is wrong, and goes on with what stands in for it.
+    fn noted<T: Default>(&mut self, name: &str, result: Result<T, impl fmt::Display>) -> T {
+        result.unwrap_or_else(|problem| {
+            self.add(name, problem.to_string());
+            T::default()
+        })
+    }
+}
+
+/// A configuration, and all that is wrong with it. A mistaken variable counts as unset in it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What was read.
+    pub config: Config,
+    /// What is wrong.
+    pub mistakes: Mistakes,
+    /// What is odd, and does not matter.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration: the environment, and below it the file.
+pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
+    let mut mistakes = Mistakes::default();
+    let mut warnings = Vec::new();
+    let file = file::load(vars, host, &mut mistakes);
+    let value = |name: &str| vars.get(name).or_else(|| file.get(name).cloned());
+
+    let mut settings = Settings::default();
+    for variable in VARIABLES {
+        if let Some(text) = value(variable.name) {
+            let set = variable.set(&mut settings, text.trim());
+            mistakes.noted(variable.name, set);
+        }
+    }
+    let unknown = unknown_names(vars);
+    match host {
+        Host::Standalone => unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint)),
+        Host::Lambda => {
+            warnings.extend(unknown.into_iter().map(|(name, hint)| format!("{name}: {hint}")));
+        }
+    }
+    check_relations(&settings, &mut mistakes);
+    let tokens = credentials::tokens(vars, settings.token.as_deref(), &mut mistakes);
+    if tokens.is_empty() && host == Host::Lambda {
+        mistakes.add(
+            "SIDEKEY_TOKEN",
+            "no token is known: neither this nor AWS_SESSION_TOKEN nor \
+             AWS_CONTAINER_AUTHORIZATION_TOKEN is set",
+        );
+    }
+    let trust = trust(vars, &mut mistakes);
+    let config = fill(settings, vars, host, tokens, trust);
+    Loaded { config, mistakes, warnings }
+}
+
+/// Hands each part what it needs of the settings.
+fn fill(
+    settings: Settings,
+    vars: &dyn Vars,
+    host: Host,
+    tokens: Vec<Token>,
+    trust: Trust,
+) -> Config {
+    let listed = settings.secrets.into_iter();
+    let listed: Vec<Key> =
+        listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
+    Config {
+        cache: cache::Config {
+            policy: settings.policy,
+            reader_wait: settings.reader_wait,
+            entries_max: settings.cache_size,
+            listed,
+            scope: settings.scope,
+            seed: None,
+        },
+        prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
+        listen: listener::Config {
+            port: settings.port,
+            socket: settings.socket,
+            probes: settings.metrics_listen,
+            connections_max: settings.max_connections,
+        },
+        dialect: match settings.dialect {
+            DialectChoice::Auto | DialectChoice::Agent => Dialect::Agent,
+        },
+        tokens,
+        source: secrets_manager::Config {
+            region: settings.region,
+            endpoint: settings.endpoint,
+            region_only: settings.region_only,
+            attempt_timeout: settings.upstream_timeout,
+            trust,
+            environment: environment(vars),
+            own_ports: vec![settings.port],
+        },
+        log: logging(settings.log, vars, host),
+        on_init_failure: settings.on_init_failure,
+    }
+}
+
+/// Returns how the log is written. On Lambda its own variables count where `SIDEKEY_LOG` is unset.
+fn logging(level: Option<log::Level>, vars: &dyn Vars, host: Host) -> log::Config {
+    let of_lambda = || vars.get("AWS_LAMBDA_LOG_LEVEL").and_then(|level| lambda_level(&level));
+    let is_text = || vars.get("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format == "Text");
+    let (of_host, format, stream) = match host {
+        Host::Lambda if is_text() => (of_lambda(), log::Format::Text, log::Stream::Out),
+        Host::Lambda => (of_lambda(), log::Format::Json, log::Stream::Out),
+        Host::Standalone if vars.is_terminal() => (None, log::Format::Text, log::Stream::Err),
+        Host::Standalone => (None, log::Format::Json, log::Stream::Err),
+    };
+    log::Config { level: level.or(of_host).unwrap_or(log::Level::INFO), format, stream }
+}
+
+/// Reads a level as Lambda writes it.
+///
+/// Source: "Log-level filtering" in AWS's Lambda developer guide.
+fn lambda_level(text: &str) -> Option<log::Level> {
+    match text {
+        "TRACE" => Some(log::Level::TRACE),
+        "DEBUG" => Some(log::Level::DEBUG),
+        "INFO" => Some(log::Level::INFO),
+        "WARN" => Some(log::Level::WARN),
+        "ERROR" | "FATAL" => Some(log::Level::ERROR),
+        _ => None,
+    }
+}
+
+/// Returns the environment for the SDK: all but Sidekey's own variables.
+fn environment(vars: &dyn Vars) -> BTreeMap<String, String> {
+    let names = vars.names().into_iter().filter(|name| !name.starts_with(variables::PREFIX));
+    names.filter_map(|name| vars.get(&name).map(|value| (name, value))).collect()
+}
+
+/// Returns the names that begin like ours and are none, each with the nearest right one.
+fn unknown_names(vars: &dyn Vars) -> Vec<(String, String)> {
+    let known = |name: &str| {
+        name == file::VARIABLE || VARIABLES.iter().any(|variable| variable.name == name)
+    };
+    let names = vars.names().into_iter();
+    let unknown = names.filter(|name| name.starts_with(variables::PREFIX) && !known(name));
+    unknown
+        .map(|name| (name.clone(), format!("no such variable; did you mean {}?", nearest(&name))))
+        .collect()
+}
+
+/// Returns the variable whose name is nearest to `name`.
+fn nearest(name: &str) -> &'static str {
+    let distance =
+        |variable: &&variables::Variable| strsim::damerau_levenshtein(name, variable.name);
+    VARIABLES.iter().min_by_key(distance).map_or(file::VARIABLE, |variable| variable.name)
+}
+
+/// Checks what no variable can be checked for alone.
+fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
+    if settings.upstream_timeout > settings.reader_wait {
+        mistakes.add(
+            "SIDEKEY_READER_WAIT",
+            "shorter than SIDEKEY_UPSTREAM_TIMEOUT: a reader would give up before upstream can",
+        );
+    }
+    let nowhere = Home { region: "".into(), account: None };
+    for secret in &settings.secrets {
+        // Whether an ARN is covered may depend on the account, which is not known yet.
+        let is_name = matches!(secret.id, SecretId::Name(_));
+        if is_name && !settings.scope.admits(&secret.id, &nowhere) {
+            let problem = format!("{} is not covered by SIDEKEY_ALLOW", secret.id.as_str());
+            mistakes.add("SIDEKEY_SECRETS", problem);
+        }
+    }
+}
+
+/// Reads the company's own roots of trust.
+fn trust(vars: &dyn Vars, mistakes: &mut Mistakes) -> Trust {
+    let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"]
+        .into_iter()
+        .find_map(|name| vars.get(name).filter(|path| !path.is_empty()).map(|path| (name, path)));
+    let Some((name, path)) = given else {
+        return Trust::default();
+    };
+    let trust = std::fs::read(&path)
+        .map_err(|error| format!("{path} cannot be read: {error}"))
+        .and_then(|pem| Trust::with_bundle(&pem).map_err(|bad| format!("{path}: {bad}")));
+    mistakes.noted(name, trust)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load_from(pairs: &[(&str, &str)], host: Host) -> Loaded {
+        let vars: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        load(&vars, host)
+    }
+
+    #[track_caller]
+    fn mistakes(pairs: &[(&str, &str)], expected: &[&str]) {
+        let found = load_from(pairs, Host::Standalone).mistakes;
+        let names: Vec<&str> = found.0.iter().map(|mistake| &*mistake.name).collect();
+        assert_eq!(names, expected, "{found}");
+    }
+
+    #[test]
+    fn nothing_set_is_the_defaults_and_no_mistake() {
+        let loaded = load_from(&[], Host::Standalone);
+        assert!(loaded.mistakes.is_empty() && loaded.warnings.is_empty());
+        assert_eq!(loaded.config.listen.port, 2773);
+        assert_eq!(loaded.config.cache.policy, cache::freshness::Policy::default());
+        assert!(loaded.config.tokens.is_empty());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_by_name() {
+        mistakes(
+            &[
+                ("SIDEKEY_TTL", "five minutes"),
+                ("SIDEKEY_PORT", "99999"),
+                ("SIDEKEY_REGION_ONLY", "yes"),
+                ("SIDEKEY_SECRETS", "good, b\u{e4}d"),
+                ("SIDEKEY_TTTL", "1m"),
+            ],
+            &[
+                "SIDEKEY_SECRETS",
+                "SIDEKEY_PORT",
+                "SIDEKEY_TTL",
+                "SIDEKEY_REGION_ONLY",
+                "SIDEKEY_TTTL",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_unknown_name_shows_the_nearest_right_one() {
+        let loaded = load_from(&[("SIDEKEY_SECRET", "x")], Host::Standalone);
+        assert_eq!(
+            loaded.mistakes.to_string(),
+            "SIDEKEY_SECRET: no such variable; did you mean SIDEKEY_SECRETS?"
+        );
+        let loaded =
+            load_from(&[("SIDEKEY_SECRET", "x"), ("AWS_SESSION_TOKEN", "t")], Host::Lambda);
+        assert!(loaded.mistakes.is_empty(), "on Lambda it only warns");
+        assert_eq!(loaded.warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_mistaken_variable_counts_as_unset() {
+        let config =
+            load_from(&[("SIDEKEY_TTL", "x"), ("SIDEKEY_PORT", "1234")], Host::Lambda).config;
+        assert_eq!((config.cache.policy.ttl, config.listen.port), (Duration::from_secs(300), 1234));
+    }
+
+    #[test]
+    fn relations_are_checked() {
+        mistakes(&[("SIDEKEY_READER_WAIT", "1s")], &["SIDEKEY_READER_WAIT"]);
+        mistakes(&[("SIDEKEY_SECRETS", "a b"), ("SIDEKEY_ALLOW", "a")], &["SIDEKEY_SECRETS"]);
+        mistakes(&[("AWS_CA_BUNDLE", "/nonexistent")], &["AWS_CA_BUNDLE"]);
+    }
+
+    #[test]
+    fn the_sdk_sees_the_environment_without_our_variables() {
+        let loaded =
+            load_from(&[("SIDEKEY_TTL", "1m"), ("AWS_REGION", "eu-north-1")], Host::Standalone);
+        let environment = loaded.config.source.environment;
+        assert_eq!(
+            environment.into_iter().collect::<Vec<_>>(),
+            [("AWS_REGION".into(), "eu-north-1".into())]
+        );
+    }
+
+    #[test]
+    fn the_log_follows_its_host() {
+        let log = |pairs: &[(&str, &str)], host| load_from(pairs, host).config.log;
+        let lambda = log(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], Host::Lambda);
+        assert_eq!((lambda.level, lambda.format), (log::Level::DEBUG, log::Format::Json));
+        let text = log(&[("AWS_LAMBDA_LOG_FORMAT", "Text"), ("SIDEKEY_LOG", "warn")], Host::Lambda);
+        assert_eq!((text.level, text.format), (log::Level::WARN, log::Format::Text));
+        let piped = log(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], Host::Standalone);
+        assert_eq!((piped.level, piped.stream), (log::Level::INFO, log::Stream::Err));
+    }
+
+    #[test]
+    fn on_lambda_a_token_must_be_known() {
+        assert_eq!(load_from(&[], Host::Lambda).mistakes.0.len(), 1);
+        let loaded = load_from(&[("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t")], Host::Lambda);
+        assert!(loaded.mistakes.is_empty());
+    }
+}

@@ -1,0 +1,134 @@
+//! The TOML file: the same settings as the variables, which win over it.
+
+use super::variables::{PREFIX, VARIABLES};
+use super::vars::Vars;
+use super::{Host, Mistakes, credentials};
+use std::collections::BTreeMap;
+use std::path::Path;
+use toml::{Table, Value};
+
+/// The variable that names the file.
+pub const VARIABLE: &str = "SIDEKEY_CONFIG";
+
+/// Where a function's package may have the file.
+const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
+
+/// Returns the settings of the file by the names of their variables.
+pub(super) fn load(
+    vars: &dyn Vars,
+    host: Host,
+    mistakes: &mut Mistakes,
+) -> BTreeMap<String, String> {
+    let path = match vars.get(VARIABLE).filter(|path| !path.is_empty()) {
+        Some(path) => path,
+        None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH.to_owned(),
+        None => return BTreeMap::new(),
+    };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => parse(&text, mistakes),
+        Err(error) => {
+            mistakes.add(VARIABLE, format!("{path} cannot be read: {error}"));
+            BTreeMap::new()
+        }
+    }
+}
+
+/// Parses `ttl = "5m"` into `SIDEKEY_TTL=5m`, and so on.
+fn parse(text: &str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
+    let table: Table = match text.parse() {
+        Ok(table) => table,
+        Err(error) => {
+            // The message alone: the error's own text quotes the line, which may hold a token.
+            mistakes.add(VARIABLE, format!("not TOML: {}", toml::de::Error::message(&error)));
+            return BTreeMap::new();
+        }
+    };
+    let mut settings = BTreeMap::new();
+    for (key, value) in table {
+        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
+        let is_known = VARIABLES.iter().any(|variable| variable.name == name);
+        if !is_known || key != key.to_ascii_lowercase() {
+            let nearest = super::nearest(&name).trim_start_matches(PREFIX).to_ascii_lowercase();
+            mistakes
+                .add(format!("{VARIABLE}: {key}"), format!("no such key; did you mean {nearest}?"));
+            continue;
+        }
+        match text_of(&value) {
+            Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(credentials::FILE) => {
+                let problem = "in a file a token may only be a file://PATH, not the token itself";
+                mistakes.add(format!("{VARIABLE}: {key}"), problem);
+            }
+            Some(text) => {
+                settings.insert(name, text);
+            }
+            None => {
+                let problem = "a string, a number, a boolean or a list of strings expected";
+                mistakes.add(format!("{VARIABLE}: {key}"), problem);
+            }
+        }
+    }
+    settings
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::Array(items) => {
+            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+            Some(texts?.join(","))
+        }
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
+        let mut mistakes = Mistakes::default();
+        let settings = parse(text, &mut mistakes);
+        let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(settings, expected);
+        let found = mistakes.to_string();
+        assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
+        for wrong in wrong {
+            assert!(found.contains(wrong), "{wrong} is not in {found}");
+        }
+    }
+
+    #[test]
+    fn keys_are_the_variables_in_small_letters() {
+        check(
+            "ttl = \"5m\"\nport = 8080\nregion_only = true\nsecrets = [\"a\", \"b#c\"]\n",
+            &[
+                ("SIDEKEY_PORT", "8080"),
+                ("SIDEKEY_REGION_ONLY", "true"),
+                ("SIDEKEY_SECRETS", "a,b#c"),
+                ("SIDEKEY_TTL", "5m"),
+            ],
+            &[],
+        );
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        check(
+            "TTL = 1\ntttl = 1\nport = 1.5\n",
+            &[],
+            &["TTL: no such key", "did you mean ttl?", "port: a string"],
+        );
+    }
+
+    #[test]
+    fn a_token_in_the_file_is_refused_and_not_shown() {
+        check("token = \"hunter2\"\n", &[], &["token: in a file"]);
+        check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
+        let mut mistakes = Mistakes::default();
+        parse("token = \"hunter2\" oops", &mut mistakes);
+        assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+    }
+}

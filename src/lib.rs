@@ -1,0 +1,23 @@
+//! Sidekey: a sidecar credential agent.
+//!
+//! Beside a Lambda function, a container or a program on a laptop it prefetches the Secrets Manager
+//! secrets that the program refers to, keeps them fresh, and hands them out over localhost HTTP in
+//! microseconds. It only ever reads secrets.
+//!
+//! The rooms, in reading order: [`secret`] has the words, [`source`] is where values come from,
+//! [`cache`] holds them and decides how fresh they are, [`server`] is how one asks, [`telemetry`]
+//! is what it tells, [`config`] fills each part's configuration, and [`agent`] wires them.
+//! `ARCHITECTURE.md` has the map and what must hold.
+
+pub mod agent;
+pub mod cache;
+pub mod clock;
+#[cfg(feature = "host")]
+pub mod commands;
+pub mod config;
+pub mod hardening;
+pub mod secret;
+pub mod server;
+pub mod source;
+pub mod telemetry;
+pub mod tokens;

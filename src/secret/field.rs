@@ -1,0 +1,133 @@
+//! The fields of a secret whose value is a JSON object.
+
+use super::value::SecretValue;
+use super::version::{Content, Version};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// How many field names an error lists.
+const NAMES_SHOWN_MAX: usize = 20;
+
+/// Every field of a value, as bare text: a string without its quotes, anything else as compact
+/// JSON.
+#[derive(Debug)]
+pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
+
+/// Why a value has no such field. It names the fields there are, never their values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FieldError {
+    /// The value is stored as binary.
+    #[error("the secret is binary and has no fields")]
+    Binary,
+    /// The value is not a JSON object.
+    #[error("the secret is not a JSON object and has no fields")]
+    NotAnObject,
+    /// The object lacks the field.
+    #[error("the secret has no field '{asked}'; it has {}", list(there))]
+    Absent {
+        /// What was asked for.
+        asked: Box<str>,
+        /// The fields there are, in alphabetical order.
+        there: Vec<Box<str>>,
+    },
+}
+
+impl Fields {
+    /// Parts a version's value into its fields.
+    pub fn of(version: &Version) -> Self {
+        let text = match &version.content {
+            Content::Text(text) => text,
+            Content::Binary(_) => return Self(Err(FieldError::Binary)),
+        };
+        // serde_json keeps its own copies of the strings; each moves into a `SecretValue`.
+        Self(match serde_json::from_slice(text.expose()) {
+            Ok(Value::Object(fields)) => {
+                Ok(fields.into_iter().map(|(name, value)| (name.into(), bare(value))).collect())
+            }
+            _ => Err(FieldError::NotAnObject),
+        })
+    }
+
+    /// Returns the field called `name`.
+    ///
+    /// # Errors
+    ///
+    /// Where there is none, with the names of those there are.
+    pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
+        let fields = self.0.as_ref().map_err(Clone::clone)?;
+        fields.get(name).ok_or_else(|| FieldError::Absent {
+            asked: name.into(),
+            there: fields.keys().cloned().collect(),
+        })
+    }
+}
+
+fn bare(value: Value) -> SecretValue {
+    match value {
+        Value::String(text) => text.into(),
+        other => other.to_string().into(),
+    }
+}
+
+fn list(names: &[Box<str>]) -> String {
+    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{name}'"));
+    let mut list = shown.collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => list.push_str("none"),
+        n if n > NAMES_SHOWN_MAX => list.push_str(&format!(" and {} more", n - NAMES_SHOWN_MAX)),
+        _ => {}
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(content: Content) -> Fields {
+        Fields::of(&Version {
+            arn: "arn".into(),
+            name: "name".into(),
+            id: "v1".into(),
+            labels: Vec::new(),
+            created: None,
+            content,
+        })
+    }
+
+    fn text(value: &str) -> Content {
+        Content::Text(value.to_owned().into())
+    }
+
+    #[test]
+    fn a_field_is_bare_text() {
+        let fields =
+            fields(text(r#"{"user":"ann \"a\"","port":5432,"tls":{"on":true},"none":null}"#));
+        for (name, expected) in
+            [("user", r#"ann "a""#), ("port", "5432"), ("tls", r#"{"on":true}"#), ("none", "null")]
+        {
+            let value = fields.field(name).expect("the field is there");
+            assert_eq!(value.expose(), expected.as_bytes());
+        }
+    }
+
+    #[test]
+    fn an_absent_field_names_those_there_are_and_no_value() {
+        let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
+        let message = fields.field("password").expect_err("no such field").to_string();
+        assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
+    }
+
+    #[test]
+    fn what_has_no_fields_says_why() {
+        for (content, expected) in [
+            (text("hunter2"), FieldError::NotAnObject),
+            (text(r#"["a"]"#), FieldError::NotAnObject),
+            (Content::Binary(SecretValue::new(vec![0])), FieldError::Binary),
+        ] {
+            assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));
+        }
+        let empty = fields(text("{}")).field("x").expect_err("no such field").to_string();
+        assert_eq!(empty, "the secret has no field 'x'; it has none");
+    }
+}

@@ -1,0 +1,212 @@
+//! What may be read: the patterns of `SIDEKEY_ALLOW`.
+
+use super::arn::Arn;
+use super::reference::SecretId;
+use glob::{MatchOptions, Pattern};
+
+/// A `*` stays within one path segment, so that `whatsapp-credentials/*/*/twilio` means one depth.
+const MATCH: MatchOptions = MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: false,
+};
+
+/// What stands for the six characters of a suffix that nobody knows yet.
+const UNKNOWN_SUFFIX: &str = "-xxxxxx";
+
+/// The secrets that may be read; without patterns, whatever IAM allows.
+#[derive(Clone, Debug, Default)]
+pub struct Scope {
+    names: Vec<Pattern>,
+    arns: Vec<Pattern>,
+}
+
+/// Where the function itself lives: what a plain name means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The function's region.
+    pub region: Box<str>,
+    /// The function's account, once it is known.
+    pub account: Option<Box<str>>,
+}
+
+/// Why a pattern cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("pattern '{pattern}': {problem}")]
+pub struct BadPattern {
+    pattern: String,
+    problem: String,
+}
+
+impl Scope {
+    /// Compiles patterns. One that begins with `arn:` matches ARNs, any other matches names in the
+    /// function's own account and region.
+    ///
+    /// # Errors
+    ///
+    /// Names the first pattern that is none.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPattern> {
+        let mut scope = Self::default();
+        for text in patterns {
+            let bad = |problem: String| BadPattern { pattern: text.to_owned(), problem };
+            if text.contains("**") {
+                return Err(
+                    bad("'**' is not supported; write one '*' for each segment".to_owned()),
+                );
+            }
+            let pattern = Pattern::new(text).map_err(|error| bad(error.msg.to_owned()))?;
+            if text.starts_with("arn:") {
+                scope.arns.push(pattern);
+            } else {
+                scope.names.push(pattern);
+            }
+        }
+        Ok(scope)
+    }
+
+    /// Returns whether everything may be read.
+    pub fn is_open(&self) -> bool {
+        self.names.is_empty() && self.arns.is_empty()
+    }
+
+    /// Returns whether `id` may be asked for, before anything is known of the secret but its
+    /// reference.
+    ///
+    /// An ARN that ends in a hyphen and six characters may be a full one, or the partial ARN of a
+    /// secret whose name ends so. Nobody can tell before AWS answers: it must be allowed as both.
+    pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
+        if self.is_open() {
+            return true;
+        }
+        match id {
+            SecretId::Name(name) => self.admits_name(name),
+            SecretId::Arn(arn) => {
+                let (whole, stripped) = arn.readings();
+                let as_partial = self.admits_arn(arn, whole, home, UNKNOWN_SUFFIX);
+                match stripped {
+                    Some(name) => as_partial && self.admits_arn(arn, name, home, ""),
+                    None => as_partial,
+                }
+            }
+        }
+    }
+
+    /// Returns whether the secret that an answer names may be handed out.
+    ///
+    /// A pattern without a wildcard may be the partial ARN, which is the full one up to its name.
+    pub fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
+        let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
+        let partial = arn.as_str().get(..partial_len);
+        self.is_open()
+            || self.admits_arn(arn, name, home, "")
+            || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
+    }
+
+    /// Judges one reading of `arn`: that it means the secret called `name`, and that its full ARN
+    /// is the text plus `suffix`.
+    fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
+        let at_home =
+            arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
+        let full = format!("{arn}{suffix}");
+        // A pattern without a wildcard names one ARN as it is written: nothing to misread.
+        self.arns.iter().any(|p| p.as_str() == arn.as_str() || p.matches_with(&full, MATCH))
+            || (at_home && self.admits_name(name))
+    }
+
+    fn admits_name(&self, name: &str) -> bool {
+        self.names.iter().any(|pattern| pattern.matches_with(name, MATCH))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
+    const THERE: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:";
+    const OTHERS: &str = "arn:aws:secretsmanager:eu-north-1:210987654321:secret:";
+
+    fn home(account: Option<&str>) -> Home {
+        Home { region: "eu-north-1".into(), account: account.map(Into::into) }
+    }
+
+    #[track_caller]
+    fn check(patterns: &[&str], id: &str, expected: bool) {
+        let scope = Scope::new(patterns.iter().copied()).expect("good patterns");
+        let id = SecretId::parse(id).expect("a good id");
+        assert_eq!(scope.admits(&id, &home(Some("123456789012"))), expected, "{patterns:?} {id:?}");
+    }
+
+    #[test]
+    fn without_patterns_everything_may_be_asked() {
+        check(&[], "anything/at/all", true);
+        check(&[], &format!("{OTHERS}x"), true);
+    }
+
+    #[test]
+    fn a_star_stays_within_one_segment() {
+        let patterns = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
+        check(&patterns, "whatsapp-credentials/acme/support/twilio", true);
+        check(&patterns, "openai-api-key/whatsapp", true);
+        check(&patterns, "whatsapp-credentials/acme/twilio", false);
+        check(&patterns, "whatsapp-credentials/acme/a/b/twilio", false);
+        check(&patterns, "sms-credentials/acme/support/twilio", false);
+        check(&patterns, "openai-api-key/whatsapp2", false);
+        check(&patterns, "Openai-api-key/whatsapp", false);
+    }
+
+    #[test]
+    fn name_patterns_cover_the_own_account_and_region_only() {
+        check(&["app/db"], &format!("{HERE}app/db"), true);
+        check(&["app/db"], &format!("{THERE}app/db"), false);
+        check(&["app/db"], &format!("{OTHERS}app/db"), false);
+        let scope = Scope::new(["app/db"]).expect("a good pattern");
+        let id = SecretId::parse(&format!("{HERE}app/db")).expect("an ARN");
+        assert!(!scope.admits(&id, &home(None)), "an unknown account is not the own one");
+    }
+
+    #[test]
+    fn an_ambiguous_end_must_be_allowed_as_both() {
+        check(&["app"], &format!("{HERE}app-secret"), false);
+        check(&["app-secret"], &format!("{HERE}app-secret"), false);
+        check(&["app", "app-secret"], &format!("{HERE}app-secret"), true);
+        check(&["app*"], &format!("{HERE}app-secret"), true);
+        check(&[&format!("{HERE}app-??????")], &format!("{HERE}app-secret"), false);
+        check(&[&format!("{HERE}app-*")], &format!("{HERE}app-secret"), true);
+        check(&[&format!("{HERE}app-secret")], &format!("{HERE}app-secret"), true);
+    }
+
+    #[test]
+    fn arn_patterns_reach_other_accounts_and_regions() {
+        check(&[&format!("{OTHERS}shared/*")], &format!("{OTHERS}shared/key"), true);
+        check(&[&format!("{OTHERS}shared/*")], &format!("{HERE}shared/key"), false);
+        check(&[&format!("{HERE}app/*")], "app/db", false);
+    }
+
+    #[test]
+    fn an_answer_is_judged_by_the_secret_it_names() {
+        let others = [format!("{OTHERS}shared-??????"), format!("{OTHERS}partial")];
+        let patterns = ["app", &others[0], &others[1]];
+        let scope = Scope::new(patterns).expect("good patterns");
+        let here = home(Some("123456789012"));
+        for (arn, name, expected) in [
+            (format!("{HERE}app-AbC123"), "app", true),
+            (format!("{HERE}app-secret-AbC123"), "app-secret", false),
+            (format!("{THERE}app-AbC123"), "app", false),
+            (format!("{OTHERS}shared-AbC123"), "shared", true),
+            (format!("{OTHERS}shared-secret-AbC123"), "shared-secret", false),
+            (format!("{OTHERS}partial-AbC123"), "partial", true),
+        ] {
+            let arn = Arn::parse(&arn).expect("an ARN");
+            assert_eq!(scope.admits_answer(&arn, name, &here), expected, "{arn}");
+        }
+    }
+
+    #[test]
+    fn a_bad_pattern_is_named() {
+        for text in ["app/**", "app/[x"] {
+            let problem = Scope::new([text]).expect_err("a bad pattern").to_string();
+            assert!(problem.contains(text), "{problem}");
+        }
+    }
+}

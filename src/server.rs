@@ -1,0 +1,122 @@
+//! How does one ask?
+//!
+//! `accept → recognise the target → gate → route → cache → dialect`. The only code that knows HTTP.
+//! It reaches the cache through its handle, and no source.
+
+pub mod connection;
+pub mod dialect;
+pub mod gate;
+pub mod listener;
+pub mod probes;
+pub mod problem;
+pub mod reading;
+pub mod request;
+pub mod route;
+pub mod wire;
+
+use crate::cache::Cache;
+use crate::telemetry::harmless::Harmless;
+use crate::telemetry::limited::Limited;
+use crate::telemetry::metrics::{Metrics, ReadResult};
+use crate::tokens::Tokens;
+use bytes::Bytes;
+use dialect::Dialect;
+use gate::{Door, Refusal};
+use http_body_util::Full;
+use hyper::http::request::Parts;
+use problem::Problem;
+use request::Target;
+use route::Asked;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// An answer on its way out.
+pub type Response = hyper::Response<Full<Bytes>>;
+
+/// What every connection shares.
+#[derive(Debug)]
+pub struct Server {
+    /// The dialect of this deployment.
+    pub dialect: Dialect,
+    /// What is held.
+    pub cache: Cache,
+    /// The tokens accepted now.
+    pub tokens: Arc<Tokens>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether the prefetch has been answered for, or its deadline has passed.
+    pub is_settled: AtomicBool,
+    /// Keeps a caller in a loop from filling the log.
+    pub refusals_logged: Limited,
+}
+
+impl Server {
+    /// Answers one request that came in by `door`. `has_place` is whether its connection is within
+    /// the limit.
+    async fn handle(&self, door: Door, has_place: bool, request: &Parts) -> Response {
+        let target = Target::of(&request.method, request.uri.path());
+        let started = self.cache.clock().now();
+        let answered = self.dispatch(door, has_place, target, request).await;
+        let (response, result) = match answered {
+            Ok(answered) => answered,
+            Err(problem) => {
+                self.note(request, &problem);
+                let is_refused = problem.is_refusal();
+                let result = if is_refused { ReadResult::Refused } else { ReadResult::Error };
+                (self.dialect.problem(target, &problem), result)
+            }
+        };
+        if target.is_read() {
+            let took = self.cache.clock().now().since(started).unwrap_or_default();
+            self.metrics.read(result, took);
+        }
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        door: Door,
+        has_place: bool,
+        target: Target<'_>,
+        request: &Parts,
+    ) -> Result<(Response, ReadResult), Problem> {
+        if !has_place && target != Target::Ping {
+            return Err(Problem::Refused(Refusal::Connections));
+        }
+        let headers = &request.headers;
+        let admitted = gate::admit(target, door, &request.uri, headers, &self.tokens);
+        let admitted = admitted.map_err(Problem::Refused)?;
+        let query = request.uri.query().unwrap_or_default();
+        let response = match route::route(&admitted, door, target, &request.method, query, headers)?
+        {
+            Asked::Ping => probes::ping(),
+            Asked::Ready { is_trusted } => self.ready(is_trusted),
+            Asked::Metrics => self.metrics_page(),
+            Asked::Status => self.status_page(),
+            Asked::Secret(query) => return self.read(query, headers).await,
+        };
+        Ok((response, ReadResult::Hit))
+    }
+
+    /// Counts and logs a request that failed, at a limited rate and with the caller's text made
+    /// harmless.
+    fn note(&self, request: &Parts, problem: &Problem) {
+        if let Problem::Refused(refusal) = problem {
+            self.metrics.gate_refused(refusal.label());
+        }
+        if !problem.is_refusal() {
+            return;
+        }
+        match self.refusals_logged.pass(self.cache.clock().now()) {
+            Some(left_out) => tracing::warn!(
+                method = %Harmless(request.method.as_str()),
+                path = %Harmless(request.uri.path()),
+                error = problem.kind(),
+                reason = %Harmless(&problem.message()),
+                left_out,
+                "refused a request"
+            ),
+            None => self.metrics.log_lines_dropped.inc(),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! Serves one connection: its requests one after the other, its deadlines, its end.
+
+use super::gate::Door;
+use super::problem::Problem;
+use super::request::Target;
+use super::wire::{Exchange, Wire};
+use super::{Response, Server};
+use crate::clock::{Clock, Sleep};
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+/// The largest head of a request. A session token takes up to 4 KiB of it.
+pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+
+/// The most header lines in one head.
+pub const HEADERS_MAX: usize = 64;
+
+/// The most time from the first byte of a head to its last.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How often a connection is asked whether it is idle.
+const IDLE_TICK: Duration = Duration::from_secs(60);
+
+/// After how many ticks in a row without a request a connection is closed. Ticks are counted, not
+/// time: through a freeze one tick passes, so that a function that thaws finds its connection open.
+const IDLE_TICKS_MAX: u32 = 15;
+
+/// Serves `socket` until its peer goes, it has been idle for too long, or `stop` is cancelled and
+/// the request in hand is answered. `places` has a permit for each connection within the limit.
+pub(super) async fn serve<S>(
+    server: Arc<Server>,
+    places: Arc<Semaphore>,
+    door: Door,
+    socket: S,
+    stop: CancellationToken,
+) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let _open = Open::count(&server);
+    let exchange = Arc::new(Exchange::default());
+    let place = Place { places, taken: OnceLock::new() };
+    let service = service_fn(|request: Request<Incoming>| {
+        exchange.begin();
+        answer(&server, &exchange, &place, door, request)
+    });
+    let dialect = server.dialect;
+    let replace = Box::new(move |status: &[u8]| {
+        Some(whole(dialect.problem(Target::Unknown, &unreadable(status)?)))
+    });
+    let mut connection = http1::Builder::new()
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
+        // Its clock would run while a kept connection waits for its next request.
+        .header_read_timeout(None)
+        .serve_connection(TokioIo::new(Wire::new(socket, exchange.clone(), replace)), service);
+    let mut deadlines = Deadlines::new(server.cache.clock(), &exchange);
+    let mut stopped = pin!(stop.cancelled());
+    let mut is_stopping = false;
+    let end = poll_fn(|cx| {
+        if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
+            is_stopping = true;
+            Pin::new(&mut connection).graceful_shutdown();
+        }
+        match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(_) => Poll::Ready(End::Closed),
+            Poll::Pending => deadlines.poll(cx),
+        }
+    })
+    .await;
+    if end == End::HeadTooSlow {
+        let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
+        let answer = whole(server.dialect.problem(Target::Unknown, &problem));
+        let mut socket = connection.into_parts().io.into_inner().into_socket();
+        // The peer may be gone: there is nobody left to tell.
+        if socket.write_all(&answer).await.is_ok() {
+            let _ = socket.shutdown().await;
+        }
+    }
+}
+
+async fn answer(
+    server: &Server,
+    exchange: &Exchange,
+    place: &Place,
+    door: Door,
+    request: Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let (head, _body) = request.into_parts();
+    let has_place = place.take();
+    let mut response = server.handle(door, has_place, &head).await;
+    if !has_place {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    exchange.end();
+    Ok(response)
+}
+
+/// Counts a connection for as long as it is open, however it ends.
+struct Open<'a>(&'a Server);
+
+impl<'a> Open<'a> {
+    fn count(server: &'a Server) -> Self {
+        server.metrics.connections.inc();
+        Self(server)
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.metrics.connections.dec();
+    }
+}
+
+/// A connection's place within the limit, taken by its first request and kept.
+#[derive(Debug)]
+struct Place {
+    places: Arc<Semaphore>,
+    taken: OnceLock<OwnedSemaphorePermit>,
+}
+
+impl Place {
+    /// Returns whether the connection has a place, taking a free one.
+    fn take(&self) -> bool {
+        self.taken.get().is_some()
+            || self
+                .places
+                .clone()
+                .try_acquire_owned()
+                .is_ok_and(|place| self.taken.set(place).is_ok())
+    }
+}
+
+/// Why a connection ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// The peer closed it, or it was stopped.
+    Closed,
+    /// A head was not complete in time.
+    HeadTooSlow,
+    /// Nothing was asked for too long.
+    Idle,
+}
+
+/// The deadlines of a connection. A request that arrives whole costs no timer.
+struct Deadlines<'a> {
+    clock: &'a dyn Clock,
+    exchange: &'a Exchange,
+    head: Option<Sleep>,
+    tick: Sleep,
+    idle_ticks: u32,
+}
+
+impl<'a> Deadlines<'a> {
+    fn new(clock: &'a dyn Clock, exchange: &'a Exchange) -> Self {
+        Self { clock, exchange, head: None, tick: clock.sleep(IDLE_TICK), idle_ticks: 0 }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if !self.exchange.is_head_begun() {
+            self.head = None;
+        } else if self
+            .head
+            .get_or_insert_with(|| self.clock.sleep(HEAD_TIME_MAX))
+            .as_mut()
+            .poll(cx)
+            .is_ready()
+        {
+            return Poll::Ready(End::HeadTooSlow);
+        }
+        while self.tick.as_mut().poll(cx).is_ready() {
+            self.tick = self.clock.sleep(IDLE_TICK);
+            self.idle_ticks = if self.exchange.was_idle() { self.idle_ticks + 1 } else { 0 };
+            if self.idle_ticks >= IDLE_TICKS_MAX {
+                return Poll::Ready(End::Idle);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+/// Returns what a status that hyper answers with by itself stands for.
+fn unreadable(status: &[u8]) -> Option<Problem> {
+    match status {
+        b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
+        b"414" => Some(Problem::TargetTooLong),
+        b"400" => Some(Problem::HeadUnreadable),
+        _ => None,
+    }
+}
+
+/// Writes an answer as the bytes of a connection's last one.
+fn whole(response: Response) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    let body = body.into_inner().unwrap_or_default();
+    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let mut bytes = format!(
+        "HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
+        head.status.as_u16(),
+        head.status.canonical_reason().unwrap_or_default(),
+        content_type.unwrap_or("application/json"),
+        body.len()
+    )
+    .into_bytes();
+    bytes.extend_from_slice(&body);
+    bytes
+}

@@ -1,0 +1,104 @@
+//! A wire format in which a reader asks and is answered.
+
+pub mod agent;
+pub mod aws_api;
+
+use super::Response;
+use super::problem::Problem;
+use super::request::Target;
+use crate::cache::entry::Entry;
+use crate::secret::value::SecretValue;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use std::io::{self, Write};
+
+/// The dialect of a deployment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// That of AWS's agent.
+    Agent,
+}
+
+impl Dialect {
+    /// Returns the dialect's name.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+        }
+    }
+
+    /// Returns an entry as this dialect writes it, rendered once.
+    pub fn body(self, entry: &Entry) -> &SecretValue {
+        match self {
+            Self::Agent => entry.answer(agent::body),
+        }
+    }
+
+    /// Returns the answer to a request that failed. What asked the AWS API is answered in its form,
+    /// whatever the deployment's dialect.
+    pub fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
+        match (target, self) {
+            (Target::AwsApi, _) => aws_api::problem(problem),
+            (_, Self::Agent) => agent::problem(problem),
+        }
+    }
+}
+
+/// The form of every error that no dialect fixes another for.
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    #[serde(rename = "__type")]
+    kind: &'a str,
+    message: &'a str,
+    hint: &'a str,
+}
+
+fn json_error(status: StatusCode, problem: &Problem) -> Response {
+    json_error_of(status, problem.kind(), problem, "application/json")
+}
+
+fn json_error_of(
+    status: StatusCode,
+    kind: &str,
+    problem: &Problem,
+    content_type: &'static str,
+) -> Response {
+    let body = ErrorBody { kind, message: &problem.message(), hint: problem.hint() };
+    let body = serde_json::to_vec(&body).expect("strings are always JSON");
+    answer(status, content_type, body.into())
+}
+
+/// Makes an answer of a body.
+pub fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Renders JSON that holds a secret into a buffer of exactly its size: one that grew would leave
+/// copies behind that nobody wipes.
+fn render(value: &impl Serialize) -> SecretValue {
+    let mut size = Counter(0);
+    serde_json::to_writer(&mut size, value).expect("counting never fails");
+    let mut body = Vec::with_capacity(size.0);
+    serde_json::to_writer(&mut body, value).expect("a vector takes every byte");
+    SecretValue::new(body)
+}
+
+/// Counts bytes instead of keeping them.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

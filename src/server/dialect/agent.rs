@@ -1,0 +1,204 @@
+//! The dialect of AWS's Secrets Manager Agent.
+
+use super::{answer, json_error, render};
+use crate::cache::ReadError;
+use crate::secret::value::SecretValue;
+use crate::secret::version::{Content, Version};
+use crate::server::Response;
+use crate::server::gate::Refusal;
+use crate::server::problem::Problem;
+use crate::source::FetchErrorKind;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use hyper::StatusCode;
+use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+use zeroize::Zeroizing;
+
+/// A version, in the order of keys that AWS's agent writes. Absent values are left out.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+    name: &'a str,
+    version_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_string: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_binary: Option<&'a str>,
+    version_stages: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_date: Option<String>,
+}
+
+/// Renders a version.
+pub(super) fn body(version: &Version) -> SecretValue {
+    let binary = match &version.content {
+        Content::Binary(value) => Some(Zeroizing::new(STANDARD.encode(value.expose()))),
+        Content::Text(_) => None,
+    };
+    let text = match &version.content {
+        Content::Text(value) => std::str::from_utf8(value.expose()).ok(),
+        Content::Binary(_) => None,
+    };
+    render(&Body {
+        arn: &version.arn,
+        name: &version.name,
+        version_id: &version.id,
+        secret_string: text,
+        secret_binary: binary.as_ref().map(|binary| binary.as_str()),
+        version_stages: &version.labels,
+        created_date: version.created.map(epoch_seconds),
+    })
+}
+
+/// Returns seconds since 1970 with at most three digits of fraction, and none where it is zero.
+fn epoch_seconds(time: SystemTime) -> String {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    match since.subsec_millis() {
+        0 => since.as_secs().to_string(),
+        millis => {
+            let text = format!("{}.{millis:03}", since.as_secs());
+            text.trim_end_matches('0').to_owned()
+        }
+    }
+}
+
+/// Answers a request that failed: plain text where AWS's agent answers so, else JSON.
+pub(super) fn problem(problem: &Problem) -> Response {
+    let text = |status, text: &str| {
+        answer(status, "text/plain; charset=utf-8", Bytes::copy_from_slice(text.as_bytes()))
+    };
+    match problem {
+        Problem::Refused(Refusal::Connections) => {
+            text(StatusCode::TOO_MANY_REQUESTS, "Connection limit exceeded")
+        }
+        Problem::Refused(Refusal::ForwardedFor) => text(StatusCode::BAD_REQUEST, "Forwarded"),
+        Problem::Refused(Refusal::Token) => text(StatusCode::FORBIDDEN, "Bad Token"),
+        Problem::Method => text(StatusCode::METHOD_NOT_ALLOWED, "Not allowed"),
+        Problem::Path => text(StatusCode::NOT_FOUND, "Not found"),
+        Problem::Query(bad) => text(StatusCode::BAD_REQUEST, &bad.to_string()),
+        other => json_error(status(other), other),
+    }
+}
+
+fn status(problem: &Problem) -> StatusCode {
+    match problem {
+        Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Problem::HeadTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
+        Problem::TargetTooLong => StatusCode::URI_TOO_LONG,
+        Problem::NotServed(_) => StatusCode::NOT_IMPLEMENTED,
+        Problem::Read(ReadError::WaitOver(_)) => StatusCode::GATEWAY_TIMEOUT,
+        Problem::Read(ReadError::Upstream(error)) => match error.kind {
+            FetchErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
+            FetchErrorKind::Connection | FetchErrorKind::Unreadable => StatusCode::BAD_GATEWAY,
+            FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            // What the service says of credentials is a 400; having none is the agent's own fault.
+            FetchErrorKind::Credentials if &*error.code == "InternalFailure" => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+            _ => StatusCode::BAD_REQUEST,
+        },
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FetchError;
+    use http_body_util::BodyExt;
+    use std::time::Duration;
+
+    fn version(content: Content, created_ms: Option<u64>) -> Version {
+        Version {
+            arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
+            name: "app/db".into(),
+            id: "v-1".into(),
+            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
+            created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+            content,
+        }
+    }
+
+    #[track_caller]
+    fn check(version: &Version, expected: &str) {
+        let body = body(version);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("text"), expected);
+    }
+
+    #[test]
+    fn bodies_are_those_of_the_agent_to_the_byte() {
+        let text = Content::Text(String::from("a\"<b>&").into());
+        check(
+            &version(text, Some(1_569_534_789_046)),
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","VersionId":"v-1","SecretString":"a\"<b>&","VersionStages":["AWSCURRENT","BLUE"],"CreatedDate":"1569534789.046"}"#,
+        );
+        let binary = Content::Binary(SecretValue::new(vec![0, 255, 16]));
+        check(
+            &version(binary, Some(1_569_534_789_000)),
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","VersionId":"v-1","SecretBinary":"AP8Q","VersionStages":["AWSCURRENT","BLUE"],"CreatedDate":"1569534789"}"#,
+        );
+    }
+
+    #[test]
+    fn fractions_of_seconds_have_no_trailing_zeros() {
+        for (millis, expected) in [(1000, "1"), (1500, "1.5"), (1050, "1.05"), (1001, "1.001")] {
+            assert_eq!(epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis)), expected);
+        }
+    }
+
+    async fn sent(failed: Problem) -> (u16, String) {
+        let response = problem(&failed);
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.expect("a full body").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("text"))
+    }
+
+    #[tokio::test]
+    async fn what_the_agent_says_in_plain_text() {
+        for (problem, status, body) in [
+            (Problem::Refused(Refusal::Connections), 429, "Connection limit exceeded"),
+            (Problem::Refused(Refusal::ForwardedFor), 400, "Forwarded"),
+            (Problem::Refused(Refusal::Token), 403, "Bad Token"),
+            (Problem::Method, 405, "Not allowed"),
+            (Problem::Path, 404, "Not found"),
+        ] {
+            assert_eq!(sent(problem).await, (status, body.to_owned()));
+        }
+    }
+
+    #[tokio::test]
+    async fn service_errors_keep_their_type_and_are_escaped() {
+        let error =
+            FetchError::new(FetchErrorKind::Denied, "AccessDeniedException", "User \"x\" may not");
+        let (status, body) = sent(Problem::Read(error.into())).await;
+        assert_eq!(status, 400);
+        assert!(
+            body.starts_with(
+                r#"{"__type":"AccessDeniedException","message":"User \"x\" may not","hint":"#
+            ),
+            "{body}"
+        );
+    }
+
+    #[tokio::test]
+    async fn statuses_of_what_is_not_the_service_s_own_error() {
+        for (kind, code, expected) in [
+            (FetchErrorKind::Timeout, "TimeoutError", 504),
+            (FetchErrorKind::Connection, "ConnectionError", 502),
+            (FetchErrorKind::Unreadable, "ConnectionError", 502),
+            (FetchErrorKind::Service, "InternalServiceError", 500),
+            (FetchErrorKind::Credentials, "InternalFailure", 500),
+            (FetchErrorKind::Credentials, "ExpiredTokenException", 400),
+            (FetchErrorKind::Throttled, "ThrottlingException", 400),
+        ] {
+            let problem = Problem::Read(FetchError::new(kind, code, "m").into());
+            assert_eq!(sent(problem).await.0, expected, "{kind:?}");
+        }
+    }
+}

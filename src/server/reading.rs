@@ -1,0 +1,123 @@
+//! Answers a read of a secret.
+
+use super::dialect::answer;
+use super::problem::Problem;
+use super::request::Query;
+use super::{Response, Server};
+use crate::cache::{How, Served};
+use crate::secret::key::{Key, Selector};
+use crate::secret::reference::SecretId;
+use crate::telemetry::metrics::ReadResult;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{AGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::{StatusCode, header};
+
+const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
+const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
+
+impl Server {
+    /// Reads what `query` asks for and answers in the deployment's dialect.
+    pub(super) async fn read(
+        &self,
+        query: Query<'_>,
+        headers: &HeaderMap,
+    ) -> Result<(Response, ReadResult), Problem> {
+        let served = self.serve(&query).await?;
+        let mut response = match &query.field {
+            _ if is_unchanged(headers, &served.entry.etag) => not_modified(),
+            Some(field) => {
+                let value = served.entry.fields().field(field)?;
+                answer(StatusCode::OK, "text/plain; charset=utf-8", value.share())
+            }
+            None => {
+                let body = self.dialect.body(&served.entry).share();
+                answer(StatusCode::OK, "application/json", body)
+            }
+        };
+        describe(response.headers_mut(), &served);
+        Ok((response, result(&served, &self.metrics)))
+    }
+
+    async fn serve(&self, query: &Query<'_>) -> Result<Served, Problem> {
+        let selector = Selector::new(query.stage.as_deref(), query.version.as_deref());
+        if !query.refresh_now
+            && let Some(served) = self.cache.lookup(&query.id, &selector)
+        {
+            return Ok(served);
+        }
+        let key = Key { id: SecretId::parse(&query.id)?, selector };
+        let served = if query.refresh_now {
+            self.cache.read_now(key).await
+        } else {
+            self.cache.read(key).await
+        };
+        Ok(served?)
+    }
+}
+
+/// Returns whether the caller holds this version already.
+fn is_unchanged(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
+        let mut tags = tags.as_bytes().split(|b| *b == b',').map(<[u8]>::trim_ascii);
+        tags.any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)
+    })
+}
+
+fn not_modified() -> Response {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = StatusCode::NOT_MODIFIED;
+    response
+}
+
+fn describe(headers: &mut HeaderMap, served: &Served) {
+    if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
+        headers.insert(ETAG, etag);
+    }
+    headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
+    let cache = match served.how {
+        How::Hit | How::RefreshLimited => "hit",
+        How::Miss => "miss",
+        How::Stale(_) => "stale",
+        How::Refreshed => "refreshed",
+    };
+    headers.insert(CACHE, HeaderValue::from_static(cache));
+    if served.how == How::RefreshLimited {
+        headers.insert(REFRESH, HeaderValue::from_static("limited"));
+    }
+    // Whoever stands between must not keep a secret.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+fn result(served: &Served, metrics: &crate::telemetry::metrics::Metrics) -> ReadResult {
+    match served.how {
+        How::Hit | How::RefreshLimited => ReadResult::Hit,
+        How::Miss | How::Refreshed => ReadResult::Miss,
+        How::Stale(reason) => {
+            metrics.stale_read(reason.label());
+            ReadResult::Stale
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_are_compared_as_the_standard_says() {
+        for (sent, expected) in [
+            ("\"v1\"", true),
+            ("W/\"v1\"", true),
+            ("\"v0\", \"v1\"", true),
+            ("*", true),
+            ("\"v2\"", false),
+            ("v1", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, sent.parse().expect("a good value"));
+            assert_eq!(is_unchanged(&headers, b"\"v1\""), expected, "{sent}");
+        }
+        assert!(!is_unchanged(&HeaderMap::new(), b"\"v1\""));
+    }
+}

@@ -1,0 +1,173 @@
+//! The bytes of one connection, between the socket and hyper.
+//!
+//! It notes when the head of a request begins to arrive, which hyper does not tell, and gives a
+//! body to the answers that hyper makes by itself when it cannot read a head.
+
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How every answer that hyper makes by itself begins.
+const OWN_ANSWER: &[u8] = b"HTTP/1.1 4";
+
+/// What hyper makes by itself has no body; every answer of ours with such a status has one.
+const NO_BODY: &[u8] = b"content-length: 0\r\n";
+
+/// Where a connection stands in its exchange, shared with the task that watches its deadlines.
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// Bytes of a head have arrived that make no request yet.
+    head_begun: AtomicBool,
+    /// A request is being answered.
+    in_flight: AtomicBool,
+    /// Something has happened since the idle clock last looked.
+    was_active: AtomicBool,
+}
+
+impl Exchange {
+    /// Notes that a whole request has arrived.
+    pub fn begin(&self) {
+        self.head_begun.store(false, Ordering::Relaxed);
+        self.in_flight.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that it has been answered.
+    pub fn end(&self) {
+        self.in_flight.store(false, Ordering::Relaxed);
+        self.was_active.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the head of a request has begun to arrive and is not complete.
+    pub fn is_head_begun(&self) -> bool {
+        self.head_begun.load(Ordering::Relaxed)
+    }
+
+    /// Returns whether nothing has happened since the last call.
+    pub fn was_idle(&self) -> bool {
+        let was_active = self.was_active.swap(false, Ordering::Relaxed);
+        !was_active && !self.in_flight.load(Ordering::Relaxed)
+    }
+
+    fn received(&self) {
+        if !self.in_flight.load(Ordering::Relaxed) {
+            self.head_begun.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Makes the whole answer, head and body, that takes the place of hyper's own with a status.
+pub type Replace = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
+
+/// A socket as hyper sees it.
+pub struct Wire<S> {
+    socket: S,
+    exchange: Arc<Exchange>,
+    replace: Replace,
+    /// What is being written in place of an answer of hyper's, and how far it has got.
+    replacing: Option<(Vec<u8>, usize)>,
+}
+
+impl<S> Wire<S> {
+    /// Wraps `socket`.
+    pub fn new(socket: S, exchange: Arc<Exchange>, replace: Replace) -> Self {
+        Self { socket, exchange, replace, replacing: None }
+    }
+
+    /// Returns the socket.
+    pub fn into_socket(self) -> S {
+        self.socket
+    }
+}
+
+impl<S> fmt::Debug for Wire<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("exchange", &self.exchange).finish_non_exhaustive()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            self.exchange.received();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Writes what takes the place of `bytes`, if they are an answer of hyper's own.
+    fn poll_replace(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<Option<io::Result<usize>>> {
+        if self.replacing.is_none() && bytes.starts_with(OWN_ANSWER) && contains(bytes, NO_BODY) {
+            let status = bytes.split(|b| *b == b' ').nth(1).unwrap_or_default();
+            self.replacing = (self.replace)(status).map(|answer| (answer, 0));
+        }
+        while let Some((answer, written)) = &mut self.replacing {
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, &answer[*written..])) {
+                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::WriteZero.into()))),
+                Ok(n) => *written += n,
+                Err(error) => return Poll::Ready(Some(Err(error))),
+            }
+            if *written == answer.len() {
+                self.replacing = None;
+                return Poll::Ready(Some(Ok(bytes.len())));
+            }
+        }
+        Poll::Ready(None)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(replaced) = ready!(self.poll_replace(cx, bytes)) {
+            return Poll::Ready(replaced);
+        }
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        // A head stands at the start of the first slice.
+        let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
+        if let Some(replaced) = ready!(self.poll_replace(cx, first)) {
+            return Poll::Ready(replaced);
+        }
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}

@@ -1,0 +1,366 @@
+//! Secrets Manager through AWS's SDK: the only code that knows AWS.
+
+mod endpoint;
+mod failure;
+mod http;
+mod session;
+
+pub use endpoint::{BadEndpoint, Endpoint};
+pub use http::{BadTrust, Trust};
+
+use super::{FetchError, FetchErrorKind, Fetching, Source};
+use crate::clock::{Clock, Moment};
+use crate::secret::arn::{Arn, is_region, partition_of};
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::value::SecretValue;
+use crate::secret::version::{Content, Version};
+use crate::telemetry::metrics::{Metrics, Operation};
+use crate::tokens::Tokens;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
+use aws_sdk_secretsmanager::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_secretsmanager::types::SecretValueEntry;
+use aws_smithy_types::{Blob, DateTime};
+use aws_types::os_shim_internal::Env;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+/// How many regions' clients are kept. A caller's ARN can name any region.
+pub const REGIONS_MAX: usize = 8;
+
+/// The most time for a TCP and TLS handshake. The SDK's own default.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
+
+/// Variables of the function that point its own SDK at Sidekey: followed, they would have Sidekey
+/// call itself.
+const NOT_OURS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
+
+/// How to reach Secrets Manager.
+#[derive(Debug)]
+pub struct Config {
+    /// The function's region; without one, what the SDK finds.
+    pub region: Option<String>,
+    /// Where to call instead of AWS's own endpoints.
+    pub endpoint: Option<Endpoint>,
+    /// Whether a secret of another region is refused.
+    pub region_only: bool,
+    /// The most time for one attempt, connecting included.
+    pub attempt_timeout: Duration,
+    /// The roots of trust.
+    pub trust: Trust,
+    /// The environment that the SDK reads.
+    pub environment: BTreeMap<String, String>,
+    /// The ports on loopback that Sidekey itself listens on, and so must never call.
+    pub own_ports: Vec<u16>,
+}
+
+/// No region is known, so that a plain name means nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no region is known: set SIDEKEY_REGION or AWS_REGION")]
+pub struct NoRegion;
+
+/// Secrets Manager.
+#[derive(Debug)]
+pub struct SecretsManager {
+    region: Box<str>,
+    region_only: bool,
+    endpoint: Option<Endpoint>,
+    shared: SdkConfig,
+    home: Client,
+    /// Clients of other regions than the function's.
+    abroad: Mutex<HashMap<Box<str>, Client>>,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+}
+
+impl SecretsManager {
+    /// Prepares the clients. Nothing is called but, outside Lambda, what the SDK asks to find its
+    /// region. Session tokens of the credentials that are got later are noted in `tokens`.
+    ///
+    /// # Errors
+    ///
+    /// Where no region is known.
+    pub async fn prepare(
+        config: Config,
+        tokens: Arc<Tokens>,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NoRegion> {
+        let variables: Vec<(&str, &str)> = config
+            .environment
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .filter(|(name, _)| !NOT_OURS.contains(name))
+            .collect();
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
+            .operation_attempt_timeout(config.attempt_timeout)
+            // Beside the attempt, an operation may have to get credentials first.
+            .operation_timeout(config.attempt_timeout * 2)
+            .build();
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .env(Env::from_slice(&variables))
+            .http_client(http::client(&config.trust, config.own_ports))
+            .app_name(AppName::new("sidekey").expect("letters only"))
+            // One place decides on retries, and it is not this one.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(timeouts)
+            // Made for long downloads; after a freeze it would see a stall where there was none.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Some(region) = config.region {
+            loader = loader.region(Region::new(region));
+        }
+        let mut shared = loader.load().await;
+        if let Some(provider) = shared.credentials_provider() {
+            let noted = SharedCredentialsProvider::new(session::Noted::new(provider, tokens));
+            shared = shared.into_builder().credentials_provider(noted).build();
+        }
+        let region: Box<str> = shared.region().ok_or(NoRegion)?.as_ref().into();
+        let home = client(&shared, &region, config.endpoint.as_ref().map(|own| own.of(&region)));
+        Ok(Self {
+            region,
+            region_only: config.region_only,
+            endpoint: config.endpoint,
+            shared,
+            home,
+            abroad: Mutex::new(HashMap::new()),
+            metrics,
+            clock,
+        })
+    }
+
+    /// Returns the function's region.
+    pub fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Returns the client of the region that `id` is in.
+    fn client_of(&self, id: &SecretId) -> Result<Client, FetchError> {
+        let arn = match id {
+            SecretId::Arn(arn) if arn.region() != &*self.region => arn,
+            _ => return Ok(self.home.clone()),
+        };
+        self.check_abroad(arn)?;
+        let mut abroad = self.abroad.lock().expect("no holder panics");
+        if let Some(client) = abroad.get(arn.region()) {
+            return Ok(client.clone());
+        }
+        if abroad.len() >= REGIONS_MAX {
+            let message = format!("more than {REGIONS_MAX} other regions asked for");
+            return Err(invalid(message));
+        }
+        let endpoint = self.endpoint.as_ref().and_then(|own| own.abroad(arn.region()));
+        let client = client(&self.shared, arn.region(), endpoint);
+        abroad.insert(arn.region().into(), client.clone());
+        Ok(client)
+    }
+
+    fn check_abroad(&self, arn: &Arn) -> Result<(), FetchError> {
+        if self.region_only {
+            let message = format!(
+                "the secret is in region {}, and SIDEKEY_REGION_ONLY allows {} only",
+                arn.region(),
+                self.region
+            );
+            return Err(invalid(message));
+        }
+        if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
+            let message =
+                format!("region {} is not of partition {}", arn.region(), arn.partition());
+            return Err(invalid(message));
+        }
+        Ok(())
+    }
+
+    async fn get(&self, key: &Key) -> Result<Version, FetchError> {
+        let request = self
+            .client_of(&key.id)?
+            .get_secret_value()
+            .secret_id(key.id.as_str())
+            .set_version_stage(sent_stage(key))
+            .set_version_id(key.selector.version().map(str::to_owned));
+        let started = self.clock.now();
+        let answer = request.send().await.map_err(|error| failure::read(&error));
+        let version = answer.and_then(|answer| {
+            version(Parts {
+                arn: answer.arn,
+                name: answer.name,
+                id: answer.version_id,
+                labels: answer.version_stages,
+                created: answer.created_date,
+                text: answer.secret_string,
+                binary: answer.secret_binary,
+            })
+        });
+        self.count(Operation::GetSecretValue, started, version.as_ref().err());
+        version
+    }
+
+    async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
+        let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
+        let started = self.clock.now();
+        let request = self.home.batch_get_secret_value().set_secret_id_list(Some(ids));
+        let answer = request.send().await.map_err(|error| failure::read(&error));
+        self.count(Operation::BatchGetSecretValue, started, answer.as_ref().err());
+        let answer = answer?;
+        let values = answer.secret_values.unwrap_or_default().into_iter();
+        let versions: Vec<Version> = values.filter_map(|value| from_batch(value).ok()).collect();
+        let errors = answer.errors.unwrap_or_default();
+        let of = |key: &Key| {
+            if let Some(version) = versions.iter().find(|version| is_of(version, &key.id)) {
+                return Ok(version.clone());
+            }
+            let id = Some(key.id.as_str());
+            let error = errors.iter().find(|error| error.secret_id() == id);
+            Err(error.map_or_else(failure::left_out, |error| {
+                failure::of_code(error.error_code(), error.message(), None)
+            }))
+        };
+        Ok(keys.iter().map(of).collect())
+    }
+
+    fn count(&self, operation: Operation, started: Moment, failed: Option<&FetchError>) {
+        let took = self.clock.now().since(started).unwrap_or_default();
+        self.metrics.upstream(operation, failed.map(|error| error.kind), took);
+    }
+}
+
+impl Source for SecretsManager {
+    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+        Box::pin(self.get(key))
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(self.batch(keys))
+    }
+}
+
+fn client(shared: &SdkConfig, region: &str, endpoint: Option<String>) -> Client {
+    let mut config = aws_sdk_secretsmanager::config::Builder::from(shared)
+        .region(Region::new(region.to_owned()))
+        .framework_metadata(
+            aws_types::sdk_ua_metadata::FrameworkMetadata::new(
+                "sidekey",
+                Some(env!("CARGO_PKG_VERSION")),
+            )
+            .expect("a name and a version of plain characters"),
+        );
+    // Also where there is none: an endpoint in the profile is the function's, not ours.
+    config.set_endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}
+
+/// Returns the stage to send: none for a plain read, which means the same and is what everybody
+/// sends.
+fn sent_stage(key: &Key) -> Option<String> {
+    let stage = key.selector.stage().filter(|_| !key.selector.is_current());
+    stage.map(str::to_owned)
+}
+
+/// What an answer says of one version.
+struct Parts {
+    arn: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+    labels: Option<Vec<String>>,
+    created: Option<DateTime>,
+    text: Option<String>,
+    binary: Option<Blob>,
+}
+
+fn from_batch(value: SecretValueEntry) -> Result<Version, FetchError> {
+    version(Parts {
+        arn: value.arn,
+        name: value.name,
+        id: value.version_id,
+        labels: value.version_stages,
+        created: value.created_date,
+        text: value.secret_string,
+        binary: value.secret_binary,
+    })
+}
+
+fn version(parts: Parts) -> Result<Version, FetchError> {
+    let content = match (parts.text, parts.binary) {
+        (Some(text), _) => Content::Text(SecretValue::from(text)),
+        (None, Some(binary)) => Content::Binary(SecretValue::new(binary.into_inner())),
+        (None, None) => return Err(failure::unreadable("the answer has no value")),
+    };
+    let named = |part: Option<String>, what: &str| {
+        part.map(String::into_boxed_str)
+            .ok_or_else(|| failure::unreadable(&format!("the answer has no {what}")))
+    };
+    Ok(Version {
+        arn: named(parts.arn, "ARN")?,
+        name: named(parts.name, "name")?,
+        id: named(parts.id, "version id")?,
+        labels: parts.labels.unwrap_or_default().into_iter().map(String::into_boxed_str).collect(),
+        created: parts.created.and_then(to_the_millisecond),
+        content,
+    })
+}
+
+/// Returns the time to the millisecond: what AWS sends, freed of the error of a floating number.
+fn to_the_millisecond(time: DateTime) -> Option<SystemTime> {
+    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    let millis = u64::try_from(millis).ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
+}
+
+/// Returns whether a batch's answer is the one for `id`. Which of its answers a partial ARN asked
+/// for, the answer itself says: its ARN is the partial one, a hyphen and six characters.
+fn is_of(version: &Version, id: &SecretId) -> bool {
+    match id {
+        SecretId::Name(name) => version.name == *name,
+        SecretId::Arn(arn) => {
+            *version.arn == *arn.as_str()
+                || Arn::parse(&version.arn).is_ok_and(|full| {
+                    full.as_str().starts_with(arn.as_str()) && *version.name == *arn.resource()
+                })
+        }
+    }
+}
+
+fn invalid(message: String) -> FetchError {
+    FetchError::new(FetchErrorKind::Invalid, "InvalidParameterException", message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn creation_dates_are_whole_milliseconds() {
+        let date = DateTime::from_secs_f64(1_569_534_789.046);
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
+        assert_eq!(to_the_millisecond(date), Some(expected));
+        assert_eq!(to_the_millisecond(DateTime::from_secs(-5)), None);
+    }
+
+    #[test]
+    fn an_answer_without_value_is_unreadable_and_says_what_is_missing() {
+        let parts = |text: Option<&str>, arn: Option<&str>| Parts {
+            arn: arn.map(str::to_owned),
+            name: Some("n".to_owned()),
+            id: Some("v".to_owned()),
+            labels: None,
+            created: None,
+            text: text.map(str::to_owned),
+            binary: None,
+        };
+        for (parts, expected) in
+            [(parts(None, Some("a")), "no value"), (parts(Some("x"), None), "no ARN")]
+        {
+            let error = version(parts).expect_err("unreadable");
+            assert_eq!(error.kind, FetchErrorKind::Unreadable);
+            assert!(error.message.contains(expected), "{error}");
+        }
+    }
+}

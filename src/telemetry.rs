@@ -1,0 +1,7 @@
+//! What does it tell?
+
+pub mod harmless;
+pub mod limited;
+pub mod log;
+pub mod metrics;
+pub mod panics;

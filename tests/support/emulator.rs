@@ -1,0 +1,559 @@
+//! A Lambda execution environment: AWS's own emulator around a real extension and a real function.
+//!
+//! The emulator is Lambda's init process. It launches what lies in `/opt/extensions`, waits until
+//! that has registered, starts the function, hands out invocations, and shuts everything down as
+//! Lambda does. Every `Emulator` has mount and process namespaces of its own, so tests run side
+//! by side, nothing of the machine is changed, and nothing outlives it, even where a test panics.
+//!
+//! ```ignore
+//! let moto = Moto::start(&clients).await;
+//! let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
+//! let function = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/function"));
+//! let environment = Environment::new(Mode::OnDemand, extension, function)
+//!     .env("SIDEKEY_ENDPOINT", moto.endpoint())
+//!     .env("FUNCTION_INIT_SECRET", "openai-api-key/whatsapp");
+//! let mut emulator = match Emulator::start(&clients, &environment).await {
+//!     Ok(emulator) => emulator,
+//!     Err(missing) => return missing.skip_or_fail(),
+//! };
+//! let event = json!({"references": ["openai-api-key/whatsapp"]});
+//! let (status, answer) = emulator.invoke(&event).await;
+//! assert_eq!((status, &answer["init"]["status"]), (200, &json!(200)));
+//! emulator.stop_extension().await; // As a freeze does; `continue_extension` thaws.
+//! emulator.continue_extension().await;
+//! let shutdown = emulator.shutdown().await;
+//! assert_eq!(shutdown.exit_code, Some(0), "{}", emulator.log());
+//! ```
+//!
+//! Inside, `/opt`, `/var` and `/tmp` are the environment's own. The extension under test is
+//! `/opt/sidekey/sidekey`; what Lambda sees as the extension `sidekey` is a script around it that
+//! notes its exit code. What is not emulated: freezing, limits of time and memory, restoring.
+
+#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::clients::{Clients, Missing, pause, run, scratch, tethered, until};
+use super::exchange::{self, Answer};
+use super::port::Port;
+
+/// The token that functions and extensions know from `AWS_SESSION_TOKEN`.
+pub(crate) const SESSION_TOKEN: &str = "emulated-session-token";
+
+/// The longest wait for a step that takes milliseconds on an idle machine.
+const STEP_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Lambda gives a shutdown 2 s; then it kills, which the emulator waits for in turn.
+const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(10);
+
+const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
+/// What Managed Instances answer while no worker of the function is back at `next`.
+const NO_IDLE_WORKER: &str = "Runtime.Unavailable";
+/// A worker is back within milliseconds; this is some ten seconds.
+const INVOKE_ATTEMPTS_MAX: u32 = 4_000;
+
+const KEY_VARIABLES: [&str; 3] =
+    ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// The folders that the environment has to itself.
+const PRIVATE: [&str; 3] = ["/opt", "/var", "/tmp"];
+
+/// Shows the environment its own folders and becomes the emulator. `-c` keeps the paths relative,
+/// since a folder may itself lie below one that is hidden by then.
+const ENTER: &str = "mount -c --bind opt /opt && mount -c --bind var /var \
+    && mount -c --bind tmp /tmp && cd /var/task && exec /opt/aws-lambda-rie \"$@\"";
+
+/// The kinds of environment that Lambda has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// One invocation at a time, credentials in variables.
+    OnDemand,
+    /// As before a snapshot: no key variables, credentials from an endpoint on localhost. Those
+    /// that the emulator serves there are `SESSION_TOKEN`'s, with an `Expiration` in the year 1.
+    SnapStart,
+    /// So many invocations at once, as uid 993. Needs root.
+    ManagedInstances { concurrency: u32 },
+}
+
+impl Mode {
+    fn initialization_type(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::SnapStart => "snap-start",
+            Self::ManagedInstances { .. } => "lambda-managed-instances",
+        }
+    }
+}
+
+/// What an [`Emulator`] is started from.
+#[derive(Clone, Debug)]
+pub(crate) struct Environment {
+    mode: Mode,
+    extension: PathBuf,
+    function: PathBuf,
+    variables: BTreeMap<String, String>,
+    overrides: BTreeMap<String, Option<String>>,
+}
+
+impl Environment {
+    /// An environment with the extension binary and the folder of a function, which holds its
+    /// `bootstrap`, and with the variables that Lambda always sets.
+    pub(crate) fn new(mode: Mode, extension: &Path, function: &Path) -> Self {
+        let environment = Self {
+            mode,
+            extension: extension.to_owned(),
+            function: function.to_owned(),
+            variables: BTreeMap::new(),
+            overrides: BTreeMap::new(),
+        };
+        let environment = environment
+            .env("AWS_ACCESS_KEY_ID", "ASIAEMULATED00000000")
+            .env("AWS_SECRET_ACCESS_KEY", "emulated-secret-key")
+            .env("AWS_SESSION_TOKEN", SESSION_TOKEN)
+            .env("AWS_REGION", "eu-north-1")
+            .env("AWS_DEFAULT_REGION", "eu-north-1")
+            .env("AWS_LAMBDA_FUNCTION_NAME", "whatsapp-channel-processor-dev")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "30")
+            .env("LAMBDA_TASK_ROOT", "/var/task")
+            .env("_HANDLER", "bootstrap.handle")
+            // The emulator itself sets it for Managed Instances only.
+            .forced("AWS_LAMBDA_INITIALIZATION_TYPE", Some(mode.initialization_type()));
+        match mode {
+            Mode::OnDemand => environment,
+            // The emulator's endpoint serves what its own variables hold, but it passes these on.
+            Mode::SnapStart => {
+                KEY_VARIABLES.iter().fold(environment, |made, name| made.forced(name, None))
+            }
+            Mode::ManagedInstances { concurrency } => {
+                environment.env("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())
+            }
+        }
+    }
+
+    /// Sets a variable of the function's configuration; function and extension get it.
+    pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Sets or removes a variable of function and extension, whatever the emulator says of it.
+    pub(crate) fn forced(mut self, name: &str, value: Option<&str>) -> Self {
+        self.overrides.insert(name.to_owned(), value.map(str::to_owned));
+        self
+    }
+
+    /// Returns the lines of shell that apply what is forced.
+    fn override_lines(&self) -> String {
+        let line = |(name, value): (&String, &Option<String>)| match value {
+            Some(value) => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
+            None => format!("unset {name}\n"),
+        };
+        self.overrides.iter().map(line).collect()
+    }
+}
+
+/// How a shutdown went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shutdown {
+    /// From Lambda's decision to the end of the extension, in steps of the kernel's clock (4 ms).
+    /// The end of the function, which comes first, is part of it.
+    pub(crate) took: Duration,
+    /// `None` where Lambda had to kill the extension.
+    pub(crate) exit_code: Option<i32>,
+}
+
+/// A running environment. Everything in it ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Emulator {
+    sandbox: Sandbox,
+    /// Holds the namespaces; the emulator is its one child.
+    holder: Child,
+    invoke_port: Port,
+    sidekey_port: Port,
+    _runtime_api_port: Port,
+}
+
+impl Emulator {
+    /// Starts an environment and waits until it takes invocations.
+    ///
+    /// Managed Instances launch extension and function at once, the others with the first
+    /// invocation.
+    pub(crate) async fn start(clients: &Clients, setup: &Environment) -> Result<Self, Missing> {
+        check_namespaces()?;
+        let interpreter = interpreter_folder(clients, setup.mode)?;
+        let sandbox = Sandbox::furnish(clients, setup);
+        let (invoke_port, runtime_api_port) = (Port::reserve(), Port::reserve());
+        let sidekey_port = Port::reserve();
+        let output = File::create(sandbox.log()).expect("the sandbox can be written");
+
+        let holder = tethered("unshare")
+            .args(namespace_flags())
+            .args(["sh", "-c", ENTER, "sh"])
+            .args(emulator_arguments(setup.mode, &invoke_port, &runtime_api_port))
+            .current_dir(&sandbox.folder)
+            .env_clear()
+            .env("PATH", format!("{}:{SYSTEM_PATH}", interpreter.display()))
+            .env("SIDEKEY_PORT", sidekey_port.to_string())
+            .envs(&setup.variables)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stderr(output)
+            .spawn()
+            .map_err(Missing::new)?;
+        let _runtime_api_port = runtime_api_port;
+        let mut emulator = Self { sandbox, holder, invoke_port, sidekey_port, _runtime_api_port };
+        until("the emulator listens or ends", STEP_WAIT_MAX, || emulator.has_started()).await;
+        Ok(emulator)
+    }
+
+    /// The port that `SIDEKEY_PORT` names.
+    pub(crate) fn sidekey_port(&self) -> u16 {
+        self.sidekey_port.number()
+    }
+
+    /// Sends one request to Sidekey, past the function.
+    pub(crate) async fn ask_sidekey(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        exchange::request(self.sidekey_port(), "GET", path, headers, b"")
+            .await
+            .unwrap_or_else(|error| panic!("GET {path}: {error}; the log:\n{}", self.log()))
+    }
+
+    /// Invokes the function and returns the status and the answer, which is a string where it is
+    /// not JSON.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no answer.
+    pub(crate) async fn invoke(&self, event: &Value) -> (u16, Value) {
+        self.try_invoke(event)
+            .await
+            .unwrap_or_else(|error| panic!("invocation: {error}; the log:\n{}", self.log()))
+    }
+
+    /// Invokes the function, whose environment may be gone.
+    pub(crate) async fn try_invoke(&self, event: &Value) -> io::Result<(u16, Value)> {
+        let mut answer = self.send_invocation(event).await?;
+        for _ in 1..INVOKE_ATTEMPTS_MAX {
+            if answer.1["errorType"] != NO_IDLE_WORKER {
+                break;
+            }
+            pause().await;
+            answer = self.send_invocation(event).await?;
+        }
+        Ok(answer)
+    }
+
+    async fn send_invocation(&self, event: &Value) -> io::Result<(u16, Value)> {
+        let (port, body) = (self.invoke_port.number(), event.to_string());
+        let headers = [("Content-Type", "application/json")];
+        let answer =
+            exchange::request(port, "POST", INVOCATIONS, &headers, body.as_bytes()).await?;
+        Ok((answer.status, answer.json()))
+    }
+
+    /// Returns what emulator, extension and function have written so far.
+    pub(crate) fn log(&self) -> String {
+        self.sandbox.read_log()
+    }
+
+    /// Waits for a line that contains `part` and returns it.
+    pub(crate) async fn log_line(&self, part: &str) -> String {
+        until(&format!("{part:?} in the log"), STEP_WAIT_MAX, || {
+            self.log().lines().find(|line| line.contains(part)).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// Returns the exit code of each time the extension ran to an end of its own. One that was
+    /// ended by a signal has 128 and the signal's number.
+    pub(crate) fn exit_codes(&self) -> Vec<i32> {
+        self.sandbox.exit_codes()
+    }
+
+    /// Stops the extension in its tracks, as a freeze does.
+    pub(crate) async fn stop_extension(&self) {
+        self.signal_extension("STOP").await;
+        until("the extension stops", STEP_WAIT_MAX, || {
+            self.extension().filter(Process::is_stopped)
+        })
+        .await;
+    }
+
+    /// Lets the extension go on, as a thaw does.
+    pub(crate) async fn continue_extension(&self) {
+        self.signal_extension("CONT").await;
+    }
+
+    /// Sends a signal (`KILL`, `STOP`, …) to the extension's own process.
+    ///
+    /// Lambda learns of a crash some milliseconds later: wait for it in `exit_codes` before the
+    /// next invocation.
+    pub(crate) async fn signal_extension(&self, signal: &str) {
+        let process = until("the extension runs", STEP_WAIT_MAX, || self.extension()).await;
+        send_signal(signal, process.pid);
+    }
+
+    /// Returns the extension's own process id, as the machine counts, if it runs.
+    pub(crate) fn extension_pid(&self) -> Option<u32> {
+        self.extension().map(|process| process.pid)
+    }
+
+    /// Shuts the environment down as Lambda does, and waits until nothing of it is left.
+    pub(crate) async fn shutdown(&mut self) -> Shutdown {
+        let ended_before = self.exit_codes().len();
+        let emulator = self.emulator().expect("the environment is up").pid;
+        let asked = self.sandbox.mark_now();
+        send_signal("TERM", emulator);
+        until("the environment ends", SHUTDOWN_WAIT_MAX, || self.holder.try_wait().ok().flatten())
+            .await;
+
+        let exit_code = self.exit_codes().get(ended_before).copied();
+        let ended = match exit_code {
+            Some(_) => modified(&self.sandbox.exits()),
+            None => self.sandbox.mark_now(),
+        };
+        Shutdown { took: ended.saturating_sub(asked), exit_code }
+    }
+
+    fn has_started(&mut self) -> Option<()> {
+        let ended = matches!(self.holder.try_wait(), Ok(Some(_)));
+        let address = (Ipv4Addr::LOCALHOST, self.invoke_port.number());
+        (ended || TcpStream::connect(address).is_ok()).then_some(())
+    }
+
+    fn emulator(&self) -> Option<Process> {
+        Process::children_of(self.holder.id()).into_iter().next()
+    }
+
+    /// The process of the binary under test: the child of the script that Lambda launches.
+    fn extension(&self) -> Option<Process> {
+        let launched = Process::children_of(self.emulator()?.pid);
+        let script = launched.into_iter().find(|process| process.name == "sidekey")?;
+        Process::children_of(script.pid).into_iter().next()
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // The emulator is process 1 of its namespace: the kernel ends all others with it, and
+        // its parent learns of its end only after theirs.
+        match self.emulator() {
+            Some(emulator) => send_signal("KILL", emulator.pid),
+            None => drop(self.holder.kill()),
+        }
+        let _ = self.holder.wait();
+        if thread::panicking() {
+            let _ = writeln!(io::stderr(), "the environment's log:\n{}", self.log());
+        }
+    }
+}
+
+fn emulator_arguments(mode: Mode, invoke: &Port, runtime_api: &Port) -> Vec<String> {
+    let mut arguments = vec![
+        "--runtime-interface-emulator-address".to_owned(),
+        format!("127.0.0.1:{invoke}"),
+        "--runtime-api-address".to_owned(),
+        format!("127.0.0.1:{runtime_api}"),
+    ];
+    if mode == Mode::SnapStart {
+        arguments.push("--enable-init-caching".to_owned());
+    }
+    arguments.push("/var/runtime/bootstrap".to_owned());
+    arguments
+}
+
+/// The folders that an environment sees as its own.
+#[derive(Debug)]
+struct Sandbox {
+    folder: PathBuf,
+}
+
+impl Sandbox {
+    fn furnish(clients: &Clients, setup: &Environment) -> Self {
+        static FURNISHED: AtomicU32 = AtomicU32::new(0);
+        let number = FURNISHED.fetch_add(1, Ordering::Relaxed);
+        let folder = scratch().join(format!("environment-{}-{number}", process::id()));
+        let _ = fs::remove_dir_all(&folder); // Of an earlier process with the same id.
+        let sandbox = Self { folder };
+        sandbox.furnish_opt(clients, setup).expect("the sandbox can be furnished");
+        sandbox.furnish_var(setup).expect("the function can be copied");
+        sandbox.make_folder("tmp", 0o1777).expect("the sandbox can be written");
+        sandbox
+    }
+
+    fn furnish_opt(&self, clients: &Clients, setup: &Environment) -> io::Result<()> {
+        for folder in ["opt", "opt/extensions", "opt/sidekey"] {
+            self.make_folder(folder, 0o755)?;
+        }
+        // The extension may run as somebody else, and notes its end here.
+        self.make_folder("opt/record", 0o777)?;
+        self.copy(&clients.emulator(), "opt/aws-lambda-rie")?;
+        self.copy(&setup.extension, "opt/sidekey/sidekey")?;
+        let script = format!(
+            "#!/bin/sh\n{}/opt/sidekey/sidekey\ncode=$?\n\
+             echo $code >>/opt/record/exits\nexit $code\n",
+            setup.override_lines()
+        );
+        self.write("opt/extensions/sidekey", &script)
+    }
+
+    fn furnish_var(&self, setup: &Environment) -> io::Result<()> {
+        for folder in ["var", "var/runtime", "var/task", "var/tmp"] {
+            self.make_folder(folder, 0o755)?;
+        }
+        for entry in fs::read_dir(&setup.function)? {
+            let entry = entry?;
+            self.copy(&entry.path(), Path::new("var/task").join(entry.file_name()))?;
+        }
+        let script =
+            format!("#!/bin/sh\n{}exec /var/task/bootstrap \"$@\"\n", setup.override_lines());
+        self.write("var/runtime/bootstrap", &script)
+    }
+
+    fn make_folder(&self, path: impl AsRef<Path>, mode: u32) -> io::Result<()> {
+        let path = self.folder.join(path);
+        fs::create_dir_all(&path)?;
+        fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+
+    fn copy(&self, from: &Path, to: impl AsRef<Path>) -> io::Result<()> {
+        let to = self.folder.join(to);
+        fs::copy(from, &to)?;
+        fs::set_permissions(to, Permissions::from_mode(0o755))
+    }
+
+    fn write(&self, path: &str, script: &str) -> io::Result<()> {
+        let path = self.folder.join(path);
+        fs::write(&path, script)?;
+        fs::set_permissions(path, Permissions::from_mode(0o755))
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    fn read_log(&self) -> String {
+        let bytes = fs::read(self.log()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn exits(&self) -> PathBuf {
+        self.folder.join("opt/record/exits")
+    }
+
+    fn exit_codes(&self) -> Vec<i32> {
+        let noted = fs::read_to_string(self.exits()).unwrap_or_default();
+        noted.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    /// Returns the time now, by the clock that stamps files.
+    fn mark_now(&self) -> Duration {
+        let mark = self.folder.join("mark");
+        fs::write(&mark, "").expect("the sandbox can be written");
+        modified(&mark)
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Returns when a file was last written, since the epoch.
+fn modified(path: &Path) -> Duration {
+    let modified = fs::metadata(path).and_then(|file| file.modified()).expect("the file exists");
+    modified.duration_since(std::time::UNIX_EPOCH).expect("the year is past 1970")
+}
+
+/// A process as `/proc` tells of it.
+#[derive(Debug)]
+struct Process {
+    pid: u32,
+    name: String,
+    state: char,
+    parent: u32,
+}
+
+impl Process {
+    fn children_of(parent: u32) -> Vec<Self> {
+        let entries = fs::read_dir("/proc").expect("Linux has /proc");
+        entries
+            .filter_map(|entry| Self::from_stat(&entry.ok()?.path().join("stat")))
+            .filter(|process| process.parent == parent)
+            .collect()
+    }
+
+    /// Reads `PID (NAME) STATE PARENT …`; a name may itself hold spaces and brackets.
+    fn from_stat(path: &Path) -> Option<Self> {
+        let stat = fs::read_to_string(path).ok()?;
+        let (pid, rest) = stat.split_once(" (")?;
+        let (name, rest) = rest.rsplit_once(") ")?;
+        let mut fields = rest.split(' ');
+        let state = fields.next()?.chars().next()?;
+        let parent = fields.next()?.parse().ok()?;
+        Some(Self { pid: pid.parse().ok()?, name: name.to_owned(), state, parent })
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+}
+
+/// Sends a signal; to a process that is gone it is none.
+fn send_signal(signal: &str, pid: u32) {
+    let _ = run(Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]));
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
+}
+
+/// Namespaces of its own for mounts and processes; those who are not root get them, and the right
+/// to mount, by being root in a user namespace.
+fn namespace_flags() -> Vec<&'static str> {
+    let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
+    [user, &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]].concat()
+}
+
+/// Tells whether this machine lets its user have namespaces and mount in them.
+fn check_namespaces() -> Result<(), Missing> {
+    let mounts = PRIVATE.map(|folder| format!("mount --bind {folder} {folder}")).join(" && ");
+    run(Command::new("unshare").args(namespace_flags()).args(["sh", "-c", &mounts]))
+        .map_err(|missing| missing.of("namespaces with mounts"))
+}
+
+/// Returns the folder of a `python3` that the function may run: it can be reached from inside,
+/// and in Managed Instances by somebody who is nobody here.
+fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, Missing> {
+    let by_others = matches!(mode, Mode::ManagedInstances { .. });
+    if by_others && !is_root() {
+        return Err(Missing::new("the emulator runs Managed Instances as uid 993: needs root"));
+    }
+    let installed_from = clients.python().canonicalize().unwrap_or_default();
+    ["/usr/local/bin/python3", "/usr/bin/python3"]
+        .map(PathBuf::from)
+        .into_iter()
+        .chain([installed_from.with_file_name("python3")])
+        .filter(|python| python.canonicalize().is_ok_and(|real| is_reachable(&real, by_others)))
+        .find_map(|python| python.parent().map(Path::to_owned))
+        .ok_or_else(|| Missing::new("no python3 that the function's user may run"))
+}
+
+fn is_reachable(program: &Path, by_others: bool) -> bool {
+    let is_open =
+        |path: &Path| fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o001 != 0);
+    let is_hidden = PRIVATE.iter().any(|folder| program.starts_with(folder));
+    !is_hidden && (!by_others || program.ancestors().all(is_open))
+}

@@ -1,0 +1,82 @@
+//! One plain HTTP request to a server on this machine, and its answer.
+//!
+//! ```ignore
+//! let answer = exchange::request(port, "GET", "/metrics", &[], b"").await.expect("an answer");
+//! assert_eq!(answer.status, 200);
+//! ```
+
+#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+
+use std::io::{self, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// The longest wait for an answer: longer than any timeout of a function under test.
+const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// What a server answered.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// The head after the status line, as it was sent.
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// Returns a header's value; the case of its name does not matter.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim())
+    }
+
+    /// Returns the body as text.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Returns the body as JSON; one that is not JSON becomes a JSON string.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::String(self.text()))
+    }
+}
+
+/// Sends one request to 127.0.0.1 on a connection of its own.
+pub(crate) async fn request(
+    port: u16,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> io::Result<Answer> {
+    // HTTP/1.0, so that no answer comes in chunks and its end is the connection's.
+    let mut sent = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n");
+    for (name, value) in headers {
+        sent.push_str(&format!("{name}: {value}\r\n"));
+    }
+    sent.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    let sent = [sent.as_bytes(), body].concat();
+    tokio::task::spawn_blocking(move || exchange(port, &sent)).await.expect("no panic in there")
+}
+
+fn exchange(port: u16, sent: &[u8]) -> io::Result<Answer> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    stream.set_read_timeout(Some(ANSWER_WAIT_MAX))?;
+    stream.write_all(sent)?;
+    let mut received = Vec::new();
+    stream.read_to_end(&mut received)?;
+    parse(&received).ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+fn parse(received: &[u8]) -> Option<Answer> {
+    let end = received.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let text = String::from_utf8_lossy(&received[..end]);
+    let (status_line, head) = text.split_once("\r\n").unwrap_or((&text, ""));
+    let status = status_line.split(' ').nth(1)?.parse().ok()?;
+    Some(Answer { status, head: head.to_owned(), body: received[end + 4..].to_vec() })
+}

@@ -1,0 +1,133 @@
+//! moto, a Secrets Manager that is not ours: what Sidekey says of a secret is held against it.
+//!
+//! It differs from AWS: a missing secret is status 404, `CreatedDate` is a whole number, answers
+//! are `text/html`, signatures are not checked and nothing is throttled or slow.
+//!
+//! ```ignore
+//! let moto = Moto::start(&clients).await;
+//! let secret = moto.create_secret("openai-api-key/whatsapp", r#"{"ai_api_key":"one"}"#).await;
+//! // … SIDEKEY_ENDPOINT = moto.endpoint() …
+//! let second = moto.put_secret_value(&secret.arn, r#"{"ai_api_key":"two"}"#).await;
+//! ```
+
+#![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{self, Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::clients::{Clients, scratch, tethered, until};
+use super::exchange;
+
+/// moto's server is up within a second or two, on a busy machine within ten.
+const START_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// moto finds the service by the credential's scope, and answers as S3 without one.
+const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
+    Credential=AKIAEXAMPLE/20260101/eu-north-1/secretsmanager/aws4_request, \
+    SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
+
+/// A running moto. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Moto {
+    port: u16,
+    server: Child,
+    log: PathBuf,
+}
+
+/// A secret as moto made it.
+#[derive(Debug)]
+pub(crate) struct Secret {
+    pub(crate) arn: String,
+    pub(crate) version_id: String,
+}
+
+impl Moto {
+    /// Starts moto on a free port and waits until it listens.
+    pub(crate) async fn start(clients: &Clients) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let log = scratch().join(format!("moto-{}-{number}.log", process::id()));
+        let output = File::create(&log).expect("the folder for tests can be written");
+        let server = tethered(clients.moto_server())
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            .env("PYTHONUNBUFFERED", "1")
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().expect("a file handle can be cloned"))
+            .stderr(output)
+            .spawn()
+            .expect("moto was installed");
+        let mut moto = Self { port: 0, server, log };
+        moto.port = until("moto listens", START_WAIT_MAX, || moto.announced_port()).await;
+        moto
+    }
+
+    /// The URL to give as an endpoint.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Creates a secret with a text value.
+    pub(crate) async fn create_secret(&self, name: &str, value: &str) -> Secret {
+        let body = json!({"Name": name, "SecretString": value});
+        Secret::from_answer(&self.call("CreateSecret", &body).await)
+    }
+
+    /// Gives a secret, by name or ARN, a new current value.
+    pub(crate) async fn put_secret_value(&self, id: &str, value: &str) -> Secret {
+        let body = json!({"SecretId": id, "SecretString": value});
+        Secret::from_answer(&self.call("PutSecretValue", &body).await)
+    }
+
+    /// Calls an operation that must succeed, and returns its answer.
+    pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
+        let (status, answer) = self.try_call(operation, body).await;
+        assert_eq!(status, 200, "{operation}: {answer}");
+        answer
+    }
+
+    /// Calls any operation of Secrets Manager.
+    pub(crate) async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
+        let headers = [
+            ("X-Amz-Target", &*format!("secretsmanager.{operation}")),
+            ("Content-Type", "application/x-amz-json-1.1"),
+            ("X-Amz-Date", "20260101T000000Z"),
+            ("Authorization", AUTHORIZATION),
+        ];
+        let body = body.to_string();
+        let answer = exchange::request(self.port, "POST", "/", &headers, body.as_bytes())
+            .await
+            .expect("moto answers");
+        (answer.status, answer.json())
+    }
+
+    /// Returns the port that moto says it listens on, once it has said so.
+    fn announced_port(&mut self) -> Option<u16> {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        if let Ok(Some(status)) = self.server.try_wait() {
+            panic!("moto ended with {status}:\n{log}");
+        }
+        let (_, rest) = log.split_once("Running on http://127.0.0.1:")?;
+        rest.split_once('\n')?.0.trim().parse().ok()
+    }
+}
+
+impl Drop for Moto {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        let _ = fs::remove_file(&self.log);
+    }
+}
+
+impl Secret {
+    #[track_caller]
+    fn from_answer(answer: &Value) -> Self {
+        let text = |key: &str| answer[key].as_str().expect("moto names the secret").to_owned();
+        Self { arn: text("ARN"), version_id: text("VersionId") }
+    }
+}
