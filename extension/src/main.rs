@@ -1,0 +1,19 @@
+//! Sidekey as a Lambda extension.
+
+mod api;
+mod lifecycle;
+
+use sidekey::config::vars::{Environment, Vars};
+use std::process::ExitCode;
+
+/// One thread: a small function has a fraction of one processor.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Some(authority) = Environment.get("AWS_LAMBDA_RUNTIME_API") else {
+        return lifecycle::not_on_lambda();
+    };
+    // Lambda knows an extension by the name of its file.
+    let name = std::env::args().next().unwrap_or_default();
+    let name = name.rsplit('/').next().unwrap_or("sidekey");
+    lifecycle::run(&Environment, &authority, name).await
+}
