@@ -12,6 +12,8 @@ pub mod prefetch;
 pub mod refresh;
 pub mod snapshot;
 pub mod status;
+#[cfg(test)]
+mod tests;
 pub mod writer;
 
 use crate::clock::{Clock, Moment, within};

@@ -45,9 +45,10 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 use tokens::Tokens;
 use tokio::net::TcpListener;
+use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -155,6 +156,12 @@ impl fmt::Debug for Double {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Double").field("addr", &self.addr()).finish_non_exhaustive()
     }
+}
+
+/// Completes once `span` has passed.
+#[expect(clippy::disallowed_methods, reason = "being late is this double's trade")]
+fn wait(span: Duration) -> Sleep {
+    tokio::time::sleep(span)
 }
 
 /// Locks what handles share. No holder runs code that could panic while it is locked.

@@ -1,5 +1,6 @@
 //! An answer's body: whole, cut short or dripping.
 
+use super::wait;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use std::io;
@@ -47,12 +48,6 @@ impl Body {
         let manner = Manner::Drip { every, wait: Box::pin(wait(every)) };
         Self { announced: length(&bytes), left: bytes, manner }
     }
-}
-
-/// Completes once `span` has passed.
-#[allow(clippy::disallowed_methods, reason = "the double's one place that sleeps: being late")]
-pub(super) fn wait(span: Duration) -> Sleep {
-    tokio::time::sleep(span)
 }
 
 fn length(bytes: &Bytes) -> u64 {

@@ -1,9 +1,8 @@
 //! One HTTP request and its answer: reads what is asked, records it, lets it go wrong or answers.
 
-use super::Now;
 use super::address::Place;
 use super::api::{self, Api};
-use super::body::{Body, wait};
+use super::body::Body;
 use super::calls::{Call, Calls};
 use super::draw;
 use super::error::AwsError;
@@ -12,6 +11,7 @@ use super::operation::{Operation, Service};
 use super::secrets::Secrets;
 use super::sts::{self, Form};
 use super::tokens::Tokens;
+use super::{Now, wait};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -24,8 +24,8 @@ use serde_json::{Map, Value};
 use std::future::pending;
 use tokio_util::sync::CancellationToken;
 
-/// The longest body of a request, in bytes: the longest value in its longest encoding, with room
-/// for the other members.
+/// The longest body of a request, in bytes: room for the longest value, even if most of its
+/// characters are escaped.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");

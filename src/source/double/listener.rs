@@ -1,7 +1,7 @@
 //! Accepts connections, can stop doing so, and can hang up.
 
 use super::exchange::{Desk, Line};
-use super::lock;
+use super::{lock, wait};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -10,6 +10,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinHandle;
@@ -21,6 +22,9 @@ const CONNECTIONS_MAX: usize = 4_096;
 
 /// How many connections the system holds for us until they are accepted.
 const BACKLOG: u32 = 1_024;
+
+/// How long after a failed accept the next one is tried.
+const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
 /// The listening side of the double.
 pub(super) struct Listener {
@@ -139,11 +143,10 @@ impl Hall {
             loop {
                 let room = Arc::clone(&self.room).acquire_owned().await;
                 let room = room.expect("nobody closes the semaphore");
-                // An accept fails when the peer is gone already, or when the process has no
-                // descriptors left: then the next one waits for a turn.
                 match listener.accept().await {
                     Ok((stream, _)) => self.admit(stream, room),
-                    Err(_) => tokio::task::yield_now().await,
+                    // The peer is gone already, or the process has no descriptors left.
+                    Err(_) => wait(ACCEPT_AGAIN_AFTER).await,
                 }
             }
         };

@@ -2,7 +2,7 @@
 
 use super::address::Place;
 use super::error::AwsError;
-use super::operation::Operation;
+use super::operation::{Operation, Service};
 use std::collections::BTreeSet;
 
 /// Denials, and keys that cannot be used. Everything else is allowed.
@@ -82,7 +82,11 @@ fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
 }
 
 fn denied(operation: Operation, resource: Option<&str>, home: &Place) -> AwsError {
-    let action = format!("secretsmanager:{}", operation.name());
+    let service = match operation.service() {
+        Service::SecretsManager => "secretsmanager",
+        Service::Sts => "sts",
+    };
+    let action = format!("{service}:{}", operation.name());
     let resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();
     let account = &home.account;
     AwsError::new(
@@ -112,6 +116,7 @@ mod tests {
              to perform: secretsmanager:BatchGetSecretValue because no identity-based policy allows \
              the secretsmanager:BatchGetSecretValue action"
         );
+
         let aliases = ["arn:of:db".to_owned(), "db".to_owned()];
         let secret =
             policy.check_secret(Operation::GetSecretValue, &aliases, &home).expect_err("denied");

@@ -1,0 +1,453 @@
+//! The cache over a scripted source, in virtual time.
+
+use super::*;
+use crate::clock::VirtualClock;
+use crate::secret::reference::SecretId;
+use crate::secret::value::SecretValue;
+use crate::secret::version::{Content, Version};
+use crate::source::Fetching;
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How long a call takes.
+const LATENCY: Duration = Duration::from_millis(40);
+
+/// What upstream does at a call for one secret.
+#[derive(Clone, Copy)]
+enum Answer {
+    /// Answers the version with this number.
+    Version(u32),
+    /// Fails with this kind.
+    Fail(FetchErrorKind),
+    /// Never answers.
+    Hang,
+    /// Panics.
+    Panic,
+}
+
+#[derive(Debug)]
+struct Scripted {
+    clock: Arc<VirtualClock>,
+    answers: Mutex<HashMap<String, Answer>>,
+    calls: Mutex<Vec<String>>,
+    batches: Mutex<Vec<usize>>,
+    batch_fails: Option<FetchErrorKind>,
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+impl Scripted {
+    fn answer(&self, key: &Key) -> Result<Version, FetchError> {
+        let answers = self.answers.lock().unwrap();
+        let id = key.id.as_str();
+        let answer =
+            answers.iter().find(|(name, _)| id == **name || id.contains(&format!(":{name}-")));
+        let Some((name, answer)) = answer else {
+            return Err(error(FetchErrorKind::NotFound));
+        };
+        match answer {
+            Answer::Version(n) => Ok(version(name, *n, key)),
+            Answer::Fail(kind) => Err(error(*kind)),
+            Answer::Hang | Answer::Panic => unreachable!("handled before"),
+        }
+    }
+
+    fn behaviour(&self, id: &str) -> Option<Answer> {
+        self.answers.lock().unwrap().get(id).copied()
+    }
+}
+
+impl Source for Scripted {
+    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+        Box::pin(async {
+            self.calls.lock().unwrap().push(key.id.as_str().to_owned());
+            self.clock.sleep(LATENCY).await;
+            match self.behaviour(key.id.as_str()) {
+                Some(Answer::Hang) => std::future::pending().await,
+                Some(Answer::Panic) => panic!("scripted"),
+                _ => self.answer(key),
+            }
+        })
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(async {
+            self.batches.lock().unwrap().push(keys.len());
+            self.clock.sleep(LATENCY).await;
+            match self.batch_fails {
+                Some(kind) => Err(error(kind)),
+                None => Ok(keys.iter().map(|key| self.answer(key)).collect()),
+            }
+        })
+    }
+}
+
+fn error(kind: FetchErrorKind) -> FetchError {
+    FetchError::new(kind, kind.label(), "scripted")
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
+}
+
+fn version(name: &str, n: u32, key: &Key) -> Version {
+    let labels = key.selector.stage().into_iter().map(Into::into).collect();
+    Version {
+        arn: arn(name).into(),
+        name: name.into(),
+        id: format!("v{n}").into(),
+        labels,
+        created: None,
+        content: Content::Text(SecretValue::from(format!("value {n}"))),
+    }
+}
+
+/// A cache over a scripted source.
+struct Bench {
+    cache: Cache,
+    source: Arc<Scripted>,
+    clock: Arc<VirtualClock>,
+    metrics: Arc<Metrics>,
+}
+
+/// What differs from one test to the next.
+struct Setup {
+    policy: Policy,
+    listed: Vec<&'static str>,
+    allow: Vec<&'static str>,
+    batch_fails: Option<FetchErrorKind>,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let policy = Policy { ttl: 100 * SECOND, ..Policy::default() };
+        Self { policy, listed: Vec::new(), allow: Vec::new(), batch_fails: None }
+    }
+}
+
+impl Setup {
+    fn build(self) -> Bench {
+        let wall = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let clock = Arc::new(VirtualClock::starting_at(wall));
+        let source = Arc::new(Scripted {
+            clock: clock.clone(),
+            answers: Mutex::default(),
+            calls: Mutex::default(),
+            batches: Mutex::default(),
+            batch_fails: self.batch_fails,
+        });
+        let metrics = Arc::new(Metrics::new());
+        let config = Config {
+            policy: self.policy,
+            reader_wait: 5 * SECOND,
+            entries_max: 100,
+            listed: self.listed.into_iter().map(key).collect(),
+            scope: Scope::new(self.allow).unwrap(),
+            seed: Some(7),
+        };
+        let home = Home { region: "eu-north-1".into(), account: None };
+        let cache = Cache::new(
+            config,
+            home,
+            source.clone(),
+            clock.clone(),
+            metrics.clone(),
+            TaskTracker::new(),
+            CancellationToken::new(),
+        );
+        Bench { cache, source, clock, metrics }
+    }
+}
+
+impl Bench {
+    fn script(&self, name: &str, answer: Answer) {
+        self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
+    }
+
+    fn calls(&self) -> usize {
+        self.source.calls.lock().unwrap().len()
+    }
+
+    async fn pass(&self, span: Duration) {
+        self.clock.sleep(span).await;
+    }
+
+    /// Reads a name and returns the version's id with how it was served, or the error's kind.
+    async fn read(&self, name: &'static str) -> Result<(String, How), String> {
+        outcome(self.cache.read(key(name)).await)
+    }
+
+    async fn read_now(&self, name: &'static str) -> Result<(String, How), String> {
+        outcome(self.cache.read_now(key(name)).await)
+    }
+}
+
+fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
+    match read {
+        Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),
+        Err(ReadError::Upstream(error)) => Err(error.kind.label().to_owned()),
+        Err(ReadError::WaitOver(_)) => Err("wait over".to_owned()),
+        Err(ReadError::OutOfScope) => Err("out of scope".to_owned()),
+    }
+}
+
+fn ok(id: &str, how: How) -> Result<(String, How), String> {
+    Ok((id.to_owned(), how))
+}
+
+fn failed(kind: &str) -> Result<(String, How), String> {
+    Err(kind.to_owned())
+}
+
+fn key(id: &str) -> Key {
+    Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_one_cold_secret_share_one_call() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    let readers = (0..64).map(|_| {
+        let cache = bench.cache.clone();
+        tokio::spawn(async move { outcome(cache.read(key("app")).await) })
+    });
+    for reader in readers.collect::<Vec<_>>() {
+        assert_eq!(reader.await.unwrap(), ok("v1", How::Miss));
+    }
+    assert_eq!(bench.calls(), 1);
+    assert_eq!(bench.metrics.flights_joined.get(), 63);
+    assert_eq!(outcome(bench.cache.read(key(&arn("app"))).await), ok("v1", How::Hit));
+    assert_eq!(bench.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_read_by_name_and_one_by_arn_share_the_flight_once_the_name_leads_there() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+    bench.pass(4000 * SECOND).await;
+    bench.script("app", Answer::Version(2));
+    let by_arn = key(&arn("app"));
+    let (name, arn) = tokio::join!(bench.read("app"), bench.cache.read(by_arn));
+    assert_eq!((name, outcome(arn)), (ok("v2", How::Miss), ok("v2", How::Miss)));
+    assert_eq!(bench.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_due_entry_is_served_while_one_refresh_runs_behind() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.pass(91 * SECOND).await;
+    bench.script("app", Answer::Version(2));
+    for _ in 0..10 {
+        assert_eq!(bench.read("app").await, ok("v1", How::Hit));
+    }
+    bench.pass(LATENCY + SECOND).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+    assert_eq!(bench.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listed_secret_that_is_read_is_refreshed_by_timers_and_others_are_left_alone() {
+    let bench = Setup { listed: vec!["busy", "idle"], ..Setup::default() }.build();
+    bench.script("busy", Answer::Version(1));
+    bench.script("idle", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    assert_eq!(bench.calls(), 2);
+    for _ in 0..1000 {
+        assert_eq!(bench.read("busy").await, ok("v1", How::Hit), "a reader never waits");
+        bench.pass(SECOND).await;
+    }
+    let calls = bench.source.calls.lock().unwrap().clone();
+    assert_eq!(calls.iter().filter(|id| **id == "idle").count(), 1);
+    let busy = calls.iter().filter(|id| **id == "busy").count();
+    assert!((11..=15).contains(&busy), "one call per 70 to 90 s, not {busy} in 1,000 s");
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_transient_failure_leaves_the_old_value_in_place_until_its_bound() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.pass(101 * SECOND).await;
+    bench.script("app", Answer::Fail(FetchErrorKind::Throttled));
+    let stale = ok("v1", How::Stale(Reason::Failing));
+    assert_eq!(bench.read("app").await, stale, "the first reader waits for the failure");
+    let before = bench.clock.now();
+    assert_eq!(bench.read("app").await, stale);
+    assert_eq!(bench.clock.now(), before, "the second one does not");
+    bench.pass(3700 * SECOND).await;
+    assert_eq!(bench.read("app").await, failed("throttled"));
+    bench.script("app", Answer::Version(2));
+    bench.pass(freshness::BACK_OFF_MAX).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hanging_upstream_counts_as_a_failure_for_whoever_waited() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.pass(101 * SECOND).await;
+    bench.script("app", Answer::Hang);
+    assert_eq!(bench.read("app").await, ok("v1", How::Stale(Reason::Failing)));
+    bench.script("cold", Answer::Hang);
+    assert_eq!(bench.read("cold").await, failed("wait over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_ends_the_value_after_its_grace_also_within_the_ttl() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Fail(FetchErrorKind::Denied));
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read_now("app").await, failed("denied"));
+    assert_eq!(bench.read("app").await, ok("v1", How::Stale(Reason::Refused)));
+    bench.pass(60 * SECOND).await;
+    assert_eq!(bench.read("app").await, failed("denied"));
+    bench.script("app", Answer::Version(2));
+    bench.pass(freshness::BACK_OFF_MAX).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loop_of_readers_of_a_missing_secret_makes_one_call_in_seconds() {
+    let bench = Setup::default().build();
+    for _ in 0..50 {
+        assert_eq!(bench.read("missing").await, failed("not_found"));
+    }
+    assert_eq!(bench.calls(), 1);
+    bench.pass(freshness::REFUSAL_MEMORY).await;
+    assert_eq!(bench.read("missing").await, failed("not_found"));
+    assert_eq!(bench.calls(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refresh_now_goes_upstream_once_a_second() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    assert_eq!(bench.read_now("app").await, ok("v1", How::Refreshed));
+    bench.script("app", Answer::Version(2));
+    assert_eq!(bench.read_now("app").await, ok("v1", How::RefreshLimited));
+    bench.pass(SECOND).await;
+    assert_eq!(bench.read_now("app").await, ok("v2", How::Refreshed));
+    bench.script("app", Answer::Fail(FetchErrorKind::Service));
+    bench.pass(SECOND).await;
+    assert_eq!(bench.read_now("app").await, failed("service"));
+    assert_eq!(bench.read_now("app").await, failed("service"));
+    assert_eq!(bench.calls(), 3, "in an outage too");
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit), "what is held stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ttl_of_zero_caches_nothing_but_shares_flights() {
+    let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
+    let bench = Setup { policy, ..Setup::default() }.build();
+    bench.script("app", Answer::Version(1));
+    let (one, two) = tokio::join!(bench.read("app"), bench.read("app"));
+    assert_eq!((one, two), (ok("v1", How::Miss), ok("v1", How::Miss)));
+    assert_eq!(bench.calls(), 1);
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+    assert_eq!(bench.calls(), 2);
+    assert_eq!(bench.cache.snapshot().entries().count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_out_of_scope_is_refused_without_a_call() {
+    let bench = Setup { allow: vec!["app/*"], ..Setup::default() }.build();
+    bench.script("app/db", Answer::Version(1));
+    bench.script("other", Answer::Version(1));
+    assert_eq!(bench.read("other").await, failed("out of scope"));
+    assert_eq!(bench.read_now("other").await, failed("out of scope"));
+    assert_eq!(bench.calls(), 0);
+    assert_eq!(bench.read("app/db").await, ok("v1", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unset_clock_makes_nothing_fresh() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Version(2));
+    bench.clock.step_back(3600 * SECOND);
+    assert_eq!(bench.read("app").await, ok("v2", How::Miss));
+    bench.clock.step_forward(24 * 3600 * SECOND);
+    bench.script("app", Answer::Version(3));
+    assert_eq!(bench.read("app").await, ok("v3", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_ends_its_flight_and_nothing_else() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Panic);
+    assert_eq!(bench.read("app").await, failed("internal"));
+    bench.script("app", Answer::Version(1));
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prefetch_that_fails_whole_is_made_up_for_by_timers() {
+    let bench = Setup { listed: vec!["a", "b"], ..Setup::default() }.build();
+    bench.script("a", Answer::Fail(FetchErrorKind::Connection));
+    bench.script("b", Answer::Fail(FetchErrorKind::Denied));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    assert!(report.is_settled);
+    assert_eq!(report.missing.len(), 2);
+    bench.script("a", Answer::Version(1));
+    bench.script("b", Answer::Version(1));
+    bench.pass(2 * freshness::BACK_OFF_MAX).await;
+    assert!(bench.cache.missing().is_empty());
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prefetch_waits_no_longer_than_its_deadline() {
+    let bench = Setup { listed: vec!["a"], ..Setup::default() }.build();
+    bench.script("a", Answer::Hang);
+    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, 3 * SECOND).await;
+    assert_eq!((report.is_settled, report.took, report.missing.len()), (false, 3 * SECOND, 1));
+}
+
+/// Prefetches `names` by `mode` and returns the sizes of the batches and the number of calls.
+async fn prefetched(
+    mode: prefetch::Mode,
+    names: &[&'static str],
+    batch_fails: Option<FetchErrorKind>,
+) -> (Vec<usize>, usize) {
+    let bench = Setup { listed: names.to_vec(), batch_fails, ..Setup::default() }.build();
+    for name in names {
+        bench.script(name, Answer::Version(1));
+    }
+    let report = prefetch::run(&bench.cache, mode, 3 * SECOND).await;
+    assert!(report.is_settled && report.missing.is_empty(), "{report:?}");
+    let batches = bench.source.batches.lock().unwrap().clone();
+    (batches, bench.calls())
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_fall_back_to_single_calls() {
+    use prefetch::Mode::{Auto, Batch, Get};
+    let names: Vec<&'static str> =
+        (0..45).map(|n| &*Box::leak(format!("s{n}").into_boxed_str())).collect();
+    let denied = Some(FetchErrorKind::Denied);
+    assert_eq!(prefetched(Get, &names, None).await, (vec![], 45));
+    assert_eq!(prefetched(Batch, &names, None).await, (vec![20, 20, 5], 0));
+    assert_eq!(prefetched(Batch, &names, denied).await, (vec![20, 20, 5], 45));
+    assert_eq!(prefetched(Auto, &names, None).await, (vec![20, 20, 5], 0));
+    assert_eq!(prefetched(Auto, &names, denied).await, (vec![20], 45), "for good");
+    assert_eq!(prefetched(Auto, &names[..5], None).await, (vec![], 5), "it would not pay");
+}
