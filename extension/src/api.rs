@@ -13,6 +13,7 @@ use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::io;
+use std::pin::pin;
 use tokio::net::TcpStream;
 
 /// The path of every call, behind whatever prefix the environment gives.
@@ -134,19 +135,20 @@ impl Api {
         let request = request.body(Full::new(body)).map_err(|_| ApiError::Address)?;
         // The connection is polled beside the answer, and ends with it: a call that waits through a
         // freeze shares its connection with nobody.
-        let answer = async {
+        let mut answer = pin!(async {
             let answer = sender.send_request(request).await?;
             let (head, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|_| ApiError::Answer)?.to_bytes();
             Ok::<_, ApiError>((head, body))
-        };
+        });
         let (head, body) = tokio::select! {
             biased;
-            answer = answer => answer?,
+            answer = &mut answer => answer?,
             ended = connection => {
                 ended?;
-                return Err(ApiError::Answer);
+                // All that the peer sent before it closed is there by now.
+                answer.await?
             }
         };
         if !head.status.is_success() {

@@ -1,0 +1,97 @@
+//! Whatever goes wrong at the start, the function runs; its reads are answered with what is wrong.
+
+use crate::emulator::Mode;
+use crate::lambda::{LISTED, double, started};
+use serde_json::json;
+use sidekey::source::double::faults::{Fault, Match};
+
+/// Three mistakes at once: the function runs, its reads get a typed error that names all three, and
+/// the log does too.
+#[tokio::test]
+async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
+    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+        environment
+            .env("SIDEKEY_TTL", "soon")
+            .env("SIDEKEY_CACHE_SIZE", "many")
+            .env("SIDEKEY_ALLOW", "a/**")
+            .env("SIDEKEY_SECRET", "only a warning")
+    });
+    let answer = lambda.invoke(&LISTED[..1]).await;
+    assert_eq!(answer["init"]["status"], 500, "{answer}");
+    assert_eq!(answer["reads"][0]["status"], 500, "{answer}");
+    let page = lambda.page(&format!("/secretsmanager/get?secretId={}", LISTED[0])).await;
+    assert!(page.contains("InvalidConfigurationException"), "{page}");
+    for name in ["SIDEKEY_TTL", "SIDEKEY_CACHE_SIZE", "SIDEKEY_ALLOW"] {
+        assert!(page.contains(name), "{name} is not in {page}");
+        assert!(lambda.emulator.log().contains(name), "{}", lambda.emulator.log());
+    }
+    assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown name only warns: {page}");
+    assert_eq!(lambda.double.calls().total(), 0);
+    lambda.shut_down().await;
+}
+
+/// Upstream fails whole at the start: the function runs, and is served once upstream is back, without
+/// a restart.
+#[tokio::test]
+async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() {
+    let double = double().await;
+    double.faults().always(Match::any(), Fault::InternalError);
+    let lambda = started!(Mode::OnDemand, double, |environment| environment);
+    let answer = lambda.invoke(&LISTED).await;
+    assert_eq!(answer["init"]["status"], 500, "{answer}");
+    lambda.double.faults().clear();
+    let mut tries = 0;
+    while lambda.invoke(&LISTED).await["reads"][0]["status"] != json!(200) {
+        tries += 1;
+        assert!(tries < 10_000, "{}", lambda.emulator.log());
+    }
+    lambda.shut_down().await;
+}
+
+/// `SIDEKEY_ON_INIT_FAILURE=fail` has Lambda fail the start instead.
+#[tokio::test]
+async fn the_start_fails_where_that_is_asked_for() {
+    let double = double().await;
+    double.faults().deny_secret(LISTED[1]);
+    let lambda = started!(Mode::OnDemand, double, |environment| {
+        environment.env("SIDEKEY_ON_INIT_FAILURE", "fail")
+    });
+    let event = json!({"references": [LISTED[0]]});
+    let _ = lambda.emulator.try_invoke(&event).await;
+    let line = lambda.emulator.log_line("failing the function's start").await;
+    assert!(line.contains(LISTED[1]) && line.contains("AccessDeniedException"), "{line}");
+    assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
+}
+
+/// Another process has the port: the function runs, and the log says what is wrong.
+#[tokio::test]
+async fn a_taken_port_leaves_the_function_running() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("bound").port();
+    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+        environment.forced("SIDEKEY_PORT", Some(&port.to_string())).env("FUNCTION_INIT_SECRET", "")
+    });
+    let event = json!({});
+    let (status, answer) = lambda.emulator.invoke(&event).await;
+    assert_eq!(status, 200, "{answer}");
+    let line = lambda.emulator.log_line("the agent cannot start").await;
+    assert!(line.contains("is taken by another process"), "{line}");
+    lambda.shut_down().await;
+}
+
+/// The function's own SDK is pointed at Sidekey, which inherits the variables: it still calls its own
+/// upstream.
+#[tokio::test]
+async fn the_functions_endpoint_is_not_followed() {
+    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+        environment
+            .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://localhost:2773")
+            .env("AWS_ENDPOINT_URL", "http://localhost:2773")
+    });
+    let answer = lambda.invoke(&LISTED).await;
+    assert_eq!(answer["init"]["status"], 200, "{answer}");
+    for name in LISTED {
+        assert_eq!(lambda.calls_for(name), 1, "{name}");
+    }
+    lambda.shut_down().await;
+}
