@@ -4,7 +4,14 @@ mod api;
 mod lifecycle;
 
 use sidekey::config::vars::{Environment, Vars};
+use std::alloc::System;
 use std::process::ExitCode;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes memory when it is freed: values pass through buffers of hyper and of the SDK, which know
+/// nothing of secrets.
+#[global_allocator]
+static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// One thread: a small function has a fraction of one processor.
 #[tokio::main(flavor = "current_thread")]

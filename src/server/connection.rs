@@ -217,3 +217,184 @@ fn whole(response: Response) -> Vec<u8> {
     bytes.extend_from_slice(&body);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::{self, Cache};
+    use crate::clock::VirtualClock;
+    use crate::secret::scope::{Home, Scope};
+    use crate::server::dialect::Dialect;
+    use crate::source::Misconfigured;
+    use crate::telemetry::limited::Limited;
+    use crate::telemetry::metrics::Metrics;
+    use crate::tokens::Tokens;
+    use std::sync::atomic::AtomicBool;
+    use std::time::SystemTime;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+    use tokio_util::task::TaskTracker;
+
+    const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+    /// A connection in virtual time, and what its peer holds.
+    struct Peer {
+        socket: DuplexStream,
+        clock: Arc<VirtualClock>,
+        stop: CancellationToken,
+        served: tokio::task::JoinHandle<()>,
+    }
+
+    fn connect(places: usize) -> Peer {
+        let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
+        let metrics = Arc::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let config = cache::Config {
+            policy: cache::freshness::Policy::default(),
+            reader_wait: Duration::from_secs(5),
+            entries_max: 1,
+            listed: Vec::new(),
+            scope: Scope::default(),
+            seed: Some(7),
+        };
+        let cache = Cache::new(
+            config,
+            Home { region: "eu-north-1".into(), account: None },
+            Arc::new(Misconfigured::new("none")),
+            clock.clone(),
+            metrics.clone(),
+            TaskTracker::new(),
+            stop.clone(),
+        );
+        let server = Arc::new(Server {
+            dialect: Dialect::Agent,
+            cache,
+            tokens: Arc::new(Tokens::new(Vec::new())),
+            metrics,
+            is_settled: AtomicBool::new(true),
+            refusals_logged: Limited::default(),
+        });
+        let (socket, other) = duplex(256 * 1024);
+        let places = Arc::new(Semaphore::new(places));
+        let served = tokio::spawn(serve(server, places, Door::Loopback, other, stop.clone()));
+        Peer { socket, clock, stop, served }
+    }
+
+    impl Peer {
+        async fn send(&mut self, bytes: &[u8]) {
+            self.socket.write_all(bytes).await.expect("the connection is open");
+        }
+
+        /// Reads an answer up to the end of `body`.
+        async fn answer(&mut self, body: &str) -> String {
+            let mut answer = Vec::new();
+            while !answer.ends_with(body.as_bytes()) {
+                let read = self.socket.read_buf(&mut answer).await.expect("the connection is open");
+                assert!(read > 0, "closed after {}", String::from_utf8_lossy(&answer));
+            }
+            String::from_utf8(answer).expect("text")
+        }
+
+        /// Reads all that comes until the connection is closed.
+        async fn rest(mut self) -> String {
+            let mut answer = String::new();
+            self.socket.read_to_string(&mut answer).await.expect("text");
+            self.served.await.expect("no panic");
+            answer
+        }
+
+        fn is_open(&self) -> bool {
+            !self.served.is_finished()
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_is_too_slow_is_told_so_and_cut() {
+        let mut peer = connect(1);
+        peer.send(&PING[..20]).await;
+        peer.clock.sleep(HEAD_TIME_MAX - Duration::from_millis(1)).await;
+        assert!(peer.is_open());
+        let answer = peer.rest().await;
+        assert!(
+            answer.starts_with("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"),
+            "{answer}"
+        );
+        assert!(answer.contains("{\"__type\":\"BadRequestException\""), "{answer}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_in_two_parts_within_the_time_is_served() {
+        let mut peer = connect(1);
+        for _ in 0..2 {
+            peer.send(&PING[..20]).await;
+            peer.clock.sleep(HEAD_TIME_MAX - Duration::from_millis(1)).await;
+            peer.send(&PING[20..]).await;
+            assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_cannot_be_read_gets_a_body_that_says_why() {
+        let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
+        let many = format!("GET /ping HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1));
+        for (head, status) in [
+            (&*large, "431"),
+            (&*many, "431"),
+            ("nonsense\r\n\r\n", "400"),
+            ("GET / HTTP/9\r\n\r\n", "400"),
+        ] {
+            let mut peer = connect(1);
+            peer.send(head.as_bytes()).await;
+            let answer = peer.rest().await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+            assert!(answer.contains("\r\n\r\n{\"__type\":\"BadRequestException\""), "{answer}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_is_closed_after_its_ticks_and_a_used_one_never() {
+        let mut peer = connect(1);
+        for _ in 0..3 * IDLE_TICKS_MAX {
+            peer.clock.sleep(IDLE_TICK).await;
+            peer.send(PING).await;
+            peer.answer("healthy").await;
+        }
+        peer.clock.sleep(IDLE_TICK * (IDLE_TICKS_MAX - 1)).await;
+        assert!(peer.is_open());
+        peer.clock.sleep(IDLE_TICK * 3).await;
+        assert_eq!(peer.rest().await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_freeze_of_hours_passes_as_one_tick() {
+        let mut peer = connect(1);
+        peer.send(PING).await;
+        peer.answer("healthy").await;
+        for _ in 0..5 {
+            tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+            tokio::task::yield_now().await;
+        }
+        peer.send(PING).await;
+        assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn beyond_the_limit_one_is_told_so_and_liveness_is_still_answered() {
+        let mut peer = connect(0);
+        peer.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        let answer = peer.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+        assert!(answer.ends_with("Connection limit exceeded"), "{answer}");
+        let mut peer = connect(0);
+        peer.send(PING).await;
+        assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stopping_closes_an_idle_connection() {
+        let mut peer = connect(1);
+        peer.send(PING).await;
+        peer.answer("healthy").await;
+        peer.stop.cancel();
+        assert_eq!(peer.rest().await, "");
+    }
+}

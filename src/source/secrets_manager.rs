@@ -104,7 +104,7 @@ impl SecretsManager {
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .env(Env::from_slice(&variables))
-            .http_client(http::client(&config.trust, config.own_ports))
+            .http_client(http::client(config.trust, config.own_ports))
             .app_name(AppName::new("sidekey").expect("letters only"))
             // One place decides on retries, and it is not this one.
             .retry_config(RetryConfig::disabled())

@@ -15,6 +15,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// How long a connection to AWS may lie idle and still be used again: as long as a burst of
@@ -68,58 +69,88 @@ impl Trust {
     }
 }
 
-/// Builds the client: rustls with aws-lc, whose key exchange is post-quantum by preference.
-pub(super) fn client(trust: &Trust, own_ports: Vec<u16>) -> SharedHttpClient {
-    let roots = TrustStore::empty().with_pem_certificate(trust.pem());
-    let tls = TlsContext::builder().with_trust_store(roots).build();
-    let inner = Builder::new()
-        .tls_provider(Provider::rustls(CryptoMode::AwsLc))
-        .tls_context(tls.expect("every certificate has been read once"))
-        .pool_idle_timeout(IDLE_MAX)
-        .build_https();
-    SharedHttpClient::new(NeverSelf { inner, own_ports })
+/// Builds the client of every AWS client here.
+pub(super) fn client(trust: Trust, own_ports: Vec<u16>) -> SharedHttpClient {
+    let clear = Builder::new().pool_idle_timeout(IDLE_MAX).build_http();
+    SharedHttpClient::new(Guarded(Arc::new(Clients {
+        clear,
+        secure: OnceLock::new(),
+        trust,
+        own_ports,
+    })))
 }
 
-/// Refuses to call Sidekey itself, whatever sent it there: a profile's `endpoint_url`, a redirected
-/// STS, a proxy of one's own.
+/// The clients by scheme. The one for https is made at its first call: reading the roots of trust
+/// takes milliseconds of processor time, which a loopback endpoint does not need.
 #[derive(Debug)]
-struct NeverSelf {
-    inner: SharedHttpClient,
+struct Clients {
+    clear: SharedHttpClient,
+    secure: OnceLock<SharedHttpClient>,
+    trust: Trust,
     own_ports: Vec<u16>,
 }
 
-impl HttpClient for NeverSelf {
+impl Clients {
+    fn of(&self, scheme: Option<&str>) -> &SharedHttpClient {
+        match scheme {
+            Some("https") => self.secure.get_or_init(|| secure(&self.trust)),
+            _ => &self.clear,
+        }
+    }
+}
+
+/// Builds a client with rustls and aws-lc, whose key exchange is post-quantum by preference.
+fn secure(trust: &Trust) -> SharedHttpClient {
+    let roots = TrustStore::empty().with_pem_certificate(trust.pem());
+    let tls = TlsContext::builder().with_trust_store(roots).build();
+    Builder::new()
+        .tls_provider(Provider::rustls(CryptoMode::AwsLc))
+        .tls_context(tls.expect("every certificate has been read once"))
+        .pool_idle_timeout(IDLE_MAX)
+        .build_https()
+}
+
+/// Refuses to call Sidekey itself, whatever sent it there: a profile's `endpoint_url`, a redirected
+/// STS.
+#[derive(Debug)]
+struct Guarded(Arc<Clients>);
+
+impl HttpClient for Guarded {
     fn http_connector(
         &self,
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let inner = self.inner.http_connector(settings, components);
-        SharedHttpConnector::new(NeverSelfConnector { inner, own_ports: self.own_ports.clone() })
+        SharedHttpConnector::new(GuardedConnector {
+            clients: self.0.clone(),
+            settings: settings.clone(),
+            components: components.clone(),
+        })
     }
 }
 
 #[derive(Debug)]
-struct NeverSelfConnector {
-    inner: SharedHttpConnector,
-    own_ports: Vec<u16>,
+struct GuardedConnector {
+    clients: Arc<Clients>,
+    settings: HttpConnectorSettings,
+    components: RuntimeComponents,
 }
 
-impl HttpConnector for NeverSelfConnector {
+impl HttpConnector for GuardedConnector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        if is_self(request.uri(), &self.own_ports) {
+        let uri = request.uri().parse::<hyper::Uri>().unwrap_or_default();
+        if is_self(&uri, &self.clients.own_ports) {
             let message = "the endpoint of an AWS client is Sidekey itself";
             return HttpConnectorFuture::ready(Err(ConnectorError::user(message.into())));
         }
-        self.inner.call(request)
+        let client = self.clients.of(uri.scheme_str());
+        client.http_connector(&self.settings, &self.components).call(request)
     }
 }
 
-fn is_self(uri: &str, own_ports: &[u16]) -> bool {
-    uri.parse::<hyper::Uri>().is_ok_and(|uri| {
-        uri.host().is_some_and(is_loopback)
-            && uri.port_u16().is_some_and(|port| own_ports.contains(&port))
-    })
+fn is_self(uri: &hyper::Uri, own_ports: &[u16]) -> bool {
+    uri.host().is_some_and(is_loopback)
+        && uri.port_u16().is_some_and(|port| own_ports.contains(&port))
 }
 
 #[cfg(test)]
@@ -143,14 +174,14 @@ mod tests {
     #[test]
     fn only_loopback_at_an_own_port_is_oneself() {
         for own in ["http://localhost:2773/", "http://127.0.0.1:2773", "http://[::1]:2773/x"] {
-            assert!(is_self(own, &[2773]), "{own}");
+            assert!(is_self(&own.parse().expect("a URI"), &[2773]), "{own}");
         }
         for other in [
             "http://127.0.0.1:9001/",
             "https://secretsmanager.eu-north-1.amazonaws.com/",
             "http://10.0.0.1:2773",
         ] {
-            assert!(!is_self(other, &[2773]), "{other}");
+            assert!(!is_self(&other.parse().expect("a URI"), &[2773]), "{other}");
         }
     }
 }
