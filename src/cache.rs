@@ -20,6 +20,7 @@ use crate::clock::{Clock, Moment, within};
 use crate::secret::key::{Key, Selector};
 use crate::secret::scope::{Home, Scope};
 use crate::source::{FetchError, FetchErrorKind, Source};
+use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;
 use absent::Absent;
 use arc_swap::ArcSwap;
@@ -78,6 +79,8 @@ struct Inner {
     draws: Mutex<fastrand::Rng>,
     metrics: Arc<Metrics>,
     changed: Notify,
+    /// Keeps a caller who invents names from filling the log.
+    failures_logged: Limited,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -152,6 +155,7 @@ impl Cache {
             draws: Mutex::new(draws),
             metrics,
             changed: Notify::new(),
+            failures_logged: Limited::default(),
             tasks,
             stop,
         }))
@@ -232,15 +236,21 @@ impl Cache {
         &self.0.config.policy
     }
 
-    /// Returns the listed secrets that are not held, each with why, if an attempt has failed.
+    /// Returns the listed secrets that are not held, each with why, if an attempt has failed. Where
+    /// nothing is cached, only failures are missed.
     pub fn missing(&self) -> Vec<(Key, Option<FetchError>)> {
-        let snapshot = self.0.snapshot.load();
         let now = self.0.clock.now();
-        let listed = self.0.config.listed.iter();
-        listed
-            .filter(|key| snapshot.entry(key.id.as_str(), &key.selector).is_none())
-            .map(|key| (key.clone(), self.0.absent.last(key, now).map(|(error, _)| error)))
-            .collect()
+        let snapshot = self.0.snapshot.load();
+        let is_cached = !self.0.config.policy.ttl.is_zero();
+        let mut missing = Vec::new();
+        for key in &self.0.config.listed {
+            let is_held = snapshot.entry(key.id.as_str(), &key.selector).is_some();
+            let failure = self.0.absent.last(key, now).map(|(error, _)| error);
+            if !is_held && (is_cached || failure.is_some()) {
+                missing.push((key.clone(), failure));
+            }
+        }
+        missing
     }
 
     /// Returns the age of the oldest entry.

@@ -366,6 +366,18 @@ async fn a_ttl_of_zero_caches_nothing_but_shares_flights() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn without_a_cache_a_listed_secret_is_missed_only_while_it_fails() {
+    let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
+    let bench = Setup { policy, listed: vec!["app"], ..Setup::default() }.build();
+    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    assert_eq!(report.missing.len(), 1);
+    bench.script("app", Answer::Version(1));
+    bench.pass(freshness::REFUSAL_MEMORY).await;
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+    assert!(bench.cache.missing().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_out_of_scope_is_refused_without_a_call() {
     let bench = Setup { allow: vec!["app/*"], ..Setup::default() }.build();
     bench.script("app/db", Answer::Version(1));

@@ -9,6 +9,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
+use crate::telemetry::harmless::Harmless;
 use std::sync::Arc;
 
 impl Cache {
@@ -96,13 +97,21 @@ impl Cache {
             }
             None => self.0.absent.remember(key, error.clone(), now, draw),
         }
+        // Names that callers invent are limited; what is held or listed is bounded already.
+        let is_ours = older.is_some() || self.0.limits.listed.contains(key.id.as_str());
+        let passed = if is_ours { Some(0) } else { self.0.failures_logged.pass(now) };
+        let Some(left_out) = passed else {
+            self.0.metrics.log_lines_dropped.inc();
+            return;
+        };
         tracing::warn!(
-            secret = %crate::telemetry::harmless::Harmless(key.id.as_str()),
+            secret = %Harmless(key.id.as_str()),
             kind = error.kind.label(),
             code = &*error.code,
             request_id = error.request_id.as_deref(),
             held = older.is_some(),
             hint = error.kind.hint(),
+            left_out,
             "a call to Secrets Manager failed"
         );
     }
