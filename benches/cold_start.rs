@@ -90,15 +90,12 @@ fn cold_start(
             .stdin(Stdio::null())
             .spawn()?,
     );
+    // One probe waits for the bind: twenty in a loop would take the processor from the agent.
+    let mut socket = connect(address, started);
     match readers {
-        Readers::One => {
-            let mut socket = connect(address, started);
-            for name in names {
-                read(&mut socket, name)?;
-            }
-        }
+        Readers::One => names.iter().try_for_each(|name| read(&mut socket, name))?,
         Readers::Each => thread::scope(|scope| {
-            let reading = |name| move || read(&mut connect(address, started), name);
+            let reading = |name| move || read(&mut TcpStream::connect(address)?, name);
             let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
             readers
                 .into_iter()

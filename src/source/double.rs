@@ -164,6 +164,25 @@ fn wait(span: Duration) -> Sleep {
     tokio::time::sleep(span)
 }
 
+/// The longest latency that is kept precisely: a sleeping thread cannot be called off, and the
+/// runtime waits for it at its end.
+const PRECISE_MAX: Duration = Duration::from_secs(1);
+
+/// Completes once `span` has passed, to a tenth of a millisecond. The runtime's timers tick in
+/// milliseconds and round up twice: by them a latency of 20 ms would be one of 21 to 22.
+async fn wait_precisely(span: Duration) {
+    if span.is_zero() {
+        return;
+    }
+    if span > PRECISE_MAX {
+        return wait(span).await;
+    }
+    #[expect(clippy::disallowed_methods, reason = "being late is this double's trade")]
+    let slept = tokio::task::spawn_blocking(move || std::thread::sleep(span));
+    // It fails only where the runtime is ending, and nobody waits any more.
+    let _ = slept.await;
+}
+
 /// Locks what handles share. No holder runs code that could panic while it is locked.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder panics")

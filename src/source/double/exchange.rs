@@ -11,7 +11,7 @@ use super::operation::{Operation, Service};
 use super::secrets::Secrets;
 use super::sts::{self, Form};
 use super::tokens::Tokens;
-use super::{Now, wait};
+use super::{Now, wait, wait_precisely};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -112,10 +112,7 @@ impl Desk {
         // Whoever waits for the call to be recorded may rely on its answer being decided.
         tracing::debug!(?call, "double was asked");
         self.calls.add(call);
-        // No sleep where there is nothing to wait for: even a zero one takes a millisecond.
-        if !fate.latency.is_zero() {
-            wait(fate.latency).await;
-        }
+        wait_precisely(fate.latency).await;
         match reply {
             Some(reply) => reply.send_with(fate.fault).await,
             None => {
