@@ -3,22 +3,23 @@
 //! [`Cache`] is what a reader sees: it can look up, and ask for a flight. A reader never calls a
 //! source itself.
 
-pub mod absent;
-pub mod entry;
-pub mod flight;
 pub mod freshness;
-pub mod plan;
-pub mod prefetch;
-pub mod refresh;
+pub mod entry;
 pub mod snapshot;
+pub mod plan;
+pub mod flight;
+pub mod absent;
+pub mod refresh;
+pub mod prefetch;
 pub mod status;
+mod writer;
 #[cfg(test)]
 mod tests;
-pub mod writer;
 
 use crate::clock::{Clock, Moment, within};
-use crate::secret::key::{Key, Selector};
+use crate::secret::key::Key;
 use crate::secret::scope::{Home, Scope};
+use crate::secret::selector::Selector;
 use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;

@@ -9,15 +9,15 @@
 //! is what it tells, [`config`] fills each part's configuration, and [`agent`] wires them.
 //! `ARCHITECTURE.md` has the map and what must hold.
 
-pub mod agent;
-pub mod cache;
+pub mod secret;
 pub mod clock;
+pub mod source;
+pub mod cache;
+pub mod tokens;
+pub mod server;
+pub mod telemetry;
+pub mod config;
+pub mod agent;
+pub mod hardening;
 #[cfg(feature = "host")]
 pub mod commands;
-pub mod config;
-pub mod hardening;
-pub mod secret;
-pub mod server;
-pub mod source;
-pub mod telemetry;
-pub mod tokens;

@@ -2,10 +2,12 @@
 //!
 //! Pure words: nothing here knows of sockets, of AWS's SDK or of time passing.
 
-pub mod arn;
-pub mod field;
-pub mod key;
-pub mod reference;
-pub mod scope;
 pub mod value;
 pub mod version;
+pub mod name;
+pub mod arn;
+pub mod reference;
+pub mod selector;
+pub mod key;
+pub mod field;
+pub mod scope;

@@ -3,16 +3,16 @@
 //! `accept → recognise the target → gate → route → cache → dialect`. The only code that knows HTTP.
 //! It reaches the cache through its handle, and no source.
 
-pub mod connection;
-pub mod dialect;
-pub mod gate;
 pub mod listener;
+pub mod connection;
+pub mod wire;
+pub mod request;
+pub mod gate;
+pub mod route;
+pub mod reading;
 pub mod probes;
 pub mod problem;
-pub mod reading;
-pub mod request;
-pub mod route;
-pub mod wire;
+pub mod dialect;
 
 use crate::cache::Cache;
 use crate::telemetry::harmless::Harmless;

@@ -60,6 +60,8 @@ pub enum FetchErrorKind {
     Invalid,
     /// The answer is about a secret outside what may be read.
     OutOfScope,
+    /// The secret is in a region that is not called.
+    Abroad,
     /// Too many calls.
     Throttled,
     /// The service failed.
@@ -80,13 +82,14 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// Every kind, in the order of the variants.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::NotFound,
         Self::Denied,
         Self::Unavailable,
         Self::Decryption,
         Self::Invalid,
         Self::OutOfScope,
+        Self::Abroad,
         Self::Throttled,
         Self::Service,
         Self::Timeout,
@@ -96,6 +99,11 @@ impl FetchErrorKind {
         Self::Misconfigured,
         Self::Internal,
     ];
+
+    /// Returns whether a call to upstream was made at all: what is refused here is none.
+    pub fn is_of_a_call(self) -> bool {
+        !matches!(self, Self::OutOfScope | Self::Abroad | Self::Misconfigured)
+    }
 
     /// Returns whether the same call may succeed later without anybody changing anything. What is
     /// not transient is a refusal: the service was there and said no.
@@ -114,6 +122,7 @@ impl FetchErrorKind {
             | Self::Decryption
             | Self::Invalid
             | Self::OutOfScope
+            | Self::Abroad
             | Self::Misconfigured => false,
         }
     }
@@ -127,6 +136,7 @@ impl FetchErrorKind {
             Self::Decryption => "decryption",
             Self::Invalid => "invalid",
             Self::OutOfScope => "out_of_scope",
+            Self::Abroad => "abroad",
             Self::Throttled => "throttled",
             Self::Service => "service",
             Self::Timeout => "timeout",
@@ -152,6 +162,10 @@ impl FetchErrorKind {
             Self::Decryption => "enable the KMS key of this secret and grant kms:Decrypt on it",
             Self::Invalid => "check the name or ARN, the version id and the stage",
             Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
+            Self::Abroad => {
+                "use the ARN as Secrets Manager shows it; where SIDEKEY_REGION_ONLY is set, only \
+                 secrets of the function's own region are read"
+            }
             Self::Throttled => "Secrets Manager asks to slow down; Sidekey retries by itself",
             Self::Service => "Secrets Manager failed; Sidekey retries by itself",
             Self::Timeout => {

@@ -56,8 +56,8 @@ impl Absent {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::key::Selector;
     use crate::secret::reference::SecretId;
+    use crate::secret::selector::Selector;
     use crate::source::FetchErrorKind;
     use std::time::SystemTime;
 

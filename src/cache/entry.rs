@@ -3,7 +3,7 @@
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use crate::clock::Moment;
 use crate::secret::field::Fields;
-use crate::secret::key::Selector;
+use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
 use crate::source::FetchError;

@@ -112,8 +112,8 @@ impl Drop for Landing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::key::Selector;
     use crate::secret::reference::SecretId;
+    use crate::secret::selector::Selector;
 
     fn key(id: &str) -> Key {
         Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }

@@ -6,6 +6,7 @@ use crate::clock::within;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::source::{BATCH_MAX, FetchError};
+use crate::telemetry::metrics::Operation;
 use std::time::Duration;
 
 /// From how many secrets on `auto` tries a batch: below it, parallel calls are as quick and need no
@@ -100,7 +101,9 @@ async fn run_batches(cache: &Cache, mode: Mode, mut landings: Vec<Landing>) {
 async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let sent = cache.clock().now();
-    match cache.0.source.fetch_batch(&keys).await {
+    let answer = cache.0.source.fetch_batch(&keys).await;
+    cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
+    match answer {
         Ok(answers) => {
             for (landing, answer) in chunk.into_iter().zip(answers) {
                 let outcome = cache.settle(landing.key(), sent, answer);

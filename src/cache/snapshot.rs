@@ -3,8 +3,9 @@
 //! Pure: publishing returns the next snapshot and leaves this one as it was.
 
 use super::entry::Entry;
-use crate::secret::key::{Key, Selector};
+use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
 use crate::telemetry::harmless::Harmless;
+use crate::telemetry::metrics::Operation;
 use std::sync::Arc;
 
 impl Cache {
@@ -27,6 +28,7 @@ impl Cache {
             answer = self.0.source.fetch(landing.key()) => answer,
         };
         drop(slot);
+        self.count(Operation::GetSecretValue, sent, answer.as_ref().err());
         let outcome = self.settle(landing.key(), sent, answer);
         landing.land(outcome);
     }
@@ -114,6 +116,15 @@ impl Cache {
             left_out,
             "a call to Secrets Manager failed"
         );
+    }
+
+    /// Counts a call to upstream that was sent at `sent` and has just ended, if it was one.
+    pub(super) fn count(&self, operation: Operation, sent: Moment, failed: Option<&FetchError>) {
+        if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
+            return;
+        }
+        let took = self.0.clock.now().since(sent).unwrap_or_default();
+        self.0.metrics.upstream(operation, failed.map(|error| error.kind), took);
     }
 
     fn draw(&self) -> f64 {

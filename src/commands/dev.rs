@@ -13,8 +13,9 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Vars};
 use crate::config::{self, Config, Host, Loaded, span};
 use crate::hardening;
-use crate::secret::key::{Key, Selector};
+use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
 use crate::source::Source;
 use crate::source::double::Double;
 use crate::source::secrets_manager::SecretsManager;
@@ -138,9 +139,8 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Agent> {
 /// Prepares a client of the embedded Secrets Manager as a function without Sidekey would have it.
 async fn direct(vars: &BTreeMap<String, String>) -> anyhow::Result<SecretsManager> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let clock = Arc::new(SystemClock::new());
     let source = config::load(vars, Host::Standalone).config.source;
-    Ok(SecretsManager::prepare(source, tokens, Arc::new(Metrics::new()), clock).await?)
+    Ok(SecretsManager::prepare(source, tokens).await?)
 }
 
 fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {

@@ -1,5 +1,6 @@
 //! Secrets Manager ARNs, full and partial.
 
+use super::name::is_name_char;
 use std::fmt;
 
 /// How many random characters Secrets Manager appends to a name, after a hyphen.
@@ -58,7 +59,7 @@ impl Arn {
         if resource.is_empty() {
             return Err(bad("the name of a secret", starts[3]));
         }
-        if let Some(offset) = resource.find(|c| !super::reference::is_name_char(c)) {
+        if let Some(offset) = resource.find(|c| !is_name_char(c)) {
             return Err(bad("a character of a name (A-Za-z0-9/_+=.@-)", starts[3] + offset));
         }
         Ok(Self { text: text.into(), starts })

@@ -1,18 +1,14 @@
 //! What a caller writes to mean a secret.
 
 use super::arn::{Arn, BadArn};
-use super::key::Selector;
+use super::name::{NAME_CHARS_MAX, is_name_char};
+use super::selector::Selector;
 use std::fmt;
 
 /// The longest `SecretId` that Secrets Manager takes.
 ///
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub const ID_CHARS_MAX: usize = 2048;
-
-/// The longest name of a secret.
-///
-/// Source: `Name` of `CreateSecret` in AWS's API reference (1 to 512).
-pub const NAME_CHARS_MAX: usize = 512;
 
 /// How a secret is asked for: by its name, or by its ARN.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -182,13 +178,6 @@ fn check_name(name: &str) -> Result<(), BadReference> {
         return Err(BadReference::TooLong { max: NAME_CHARS_MAX });
     }
     Ok(())
-}
-
-/// Returns whether a secret's name may have `c` in it.
-///
-/// Source: `Name` of `CreateSecret` in AWS's API reference.
-pub fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "/_+=.@-".contains(c)
 }
 
 #[cfg(test)]

@@ -9,13 +9,11 @@ pub use endpoint::{BadEndpoint, Endpoint};
 pub use http::{BadTrust, Trust};
 
 use super::{FetchError, FetchErrorKind, Fetching, Source};
-use crate::clock::{Clock, Moment};
 use crate::secret::arn::{Arn, is_region, partition_of};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::telemetry::metrics::{Metrics, Operation};
 use crate::tokens::Tokens;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
@@ -73,8 +71,6 @@ pub struct SecretsManager {
     home: Client,
     /// Clients of other regions than the function's.
     abroad: Mutex<HashMap<Box<str>, Client>>,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
 }
 
 impl SecretsManager {
@@ -84,12 +80,7 @@ impl SecretsManager {
     /// # Errors
     ///
     /// Where no region is known.
-    pub async fn prepare(
-        config: Config,
-        tokens: Arc<Tokens>,
-        metrics: Arc<Metrics>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, NoRegion> {
+    pub async fn prepare(config: Config, tokens: Arc<Tokens>) -> Result<Self, NoRegion> {
         let variables: Vec<(&str, &str)> = config
             .environment
             .iter()
@@ -128,8 +119,6 @@ impl SecretsManager {
             shared,
             home,
             abroad: Mutex::new(HashMap::new()),
-            metrics,
-            clock,
         })
     }
 
@@ -151,7 +140,7 @@ impl SecretsManager {
         }
         if abroad.len() >= REGIONS_MAX {
             let message = format!("more than {REGIONS_MAX} other regions asked for");
-            return Err(invalid(message));
+            return Err(elsewhere(message));
         }
         let endpoint = self.endpoint.as_ref().and_then(|own| own.abroad(arn.region()));
         let client = client(&self.shared, arn.region(), endpoint);
@@ -166,12 +155,12 @@ impl SecretsManager {
                 arn.region(),
                 self.region
             );
-            return Err(invalid(message));
+            return Err(elsewhere(message));
         }
         if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
             let message =
                 format!("region {} is not of partition {}", arn.region(), arn.partition());
-            return Err(invalid(message));
+            return Err(elsewhere(message));
         }
         Ok(())
     }
@@ -183,30 +172,22 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(sent_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        let started = self.clock.now();
-        let answer = request.send().await.map_err(|error| failure::read(&error));
-        let version = answer.and_then(|answer| {
-            version(Parts {
-                arn: answer.arn,
-                name: answer.name,
-                id: answer.version_id,
-                labels: answer.version_stages,
-                created: answer.created_date,
-                text: answer.secret_string,
-                binary: answer.secret_binary,
-            })
-        });
-        self.count(Operation::GetSecretValue, started, version.as_ref().err());
-        version
+        let answer = request.send().await.map_err(|error| failure::read(&error))?;
+        version(Parts {
+            arn: answer.arn,
+            name: answer.name,
+            id: answer.version_id,
+            labels: answer.version_stages,
+            created: answer.created_date,
+            text: answer.secret_string,
+            binary: answer.secret_binary,
+        })
     }
 
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
-        let started = self.clock.now();
         let request = self.home.batch_get_secret_value().set_secret_id_list(Some(ids));
-        let answer = request.send().await.map_err(|error| failure::read(&error));
-        self.count(Operation::BatchGetSecretValue, started, answer.as_ref().err());
-        let answer = answer?;
+        let answer = request.send().await.map_err(|error| failure::read(&error))?;
         let values = answer.secret_values.unwrap_or_default().into_iter();
         let versions: Vec<Version> = values.filter_map(|value| from_batch(value).ok()).collect();
         let errors = answer.errors.unwrap_or_default();
@@ -221,11 +202,6 @@ impl SecretsManager {
             }))
         };
         Ok(keys.iter().map(of).collect())
-    }
-
-    fn count(&self, operation: Operation, started: Moment, failed: Option<&FetchError>) {
-        let took = self.clock.now().since(started).unwrap_or_default();
-        self.metrics.upstream(operation, failed.map(|error| error.kind), took);
     }
 }
 
@@ -328,8 +304,8 @@ fn is_of(version: &Version, id: &SecretId) -> bool {
     }
 }
 
-fn invalid(message: String) -> FetchError {
-    FetchError::new(FetchErrorKind::Invalid, "InvalidParameterException", message)
+fn elsewhere(message: String) -> FetchError {
+    FetchError::new(FetchErrorKind::Abroad, "InvalidParameterException", message)
 }
 
 #[cfg(test)]

@@ -262,6 +262,9 @@ impl Metrics {
     fn preset(&self) {
         for outcome in FetchErrorKind::ALL.map(FetchErrorKind::label).into_iter().chain([OK]) {
             self.refreshes.with_label_values(&[outcome]);
+        }
+        let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_of_a_call());
+        for outcome in calls.map(FetchErrorKind::label).chain([OK]) {
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), outcome]);
             }
