@@ -1,0 +1,15 @@
+//! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
+//!
+//! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
+//! a test says; time passes when a test says so. See [`support`].
+
+#[path = "../support/clients.rs"]
+mod clients;
+#[path = "../support/exchange.rs"]
+mod exchange;
+#[path = "../support/port.rs"]
+mod port;
+
+mod support;
+
+mod one_call_for_many;
