@@ -12,4 +12,5 @@ mod port;
 
 mod support;
 
+mod names_stay_ours;
 mod one_call_for_many;
