@@ -13,4 +13,5 @@ mod port;
 mod support;
 
 mod names_stay_ours;
+mod never_calls_itself;
 mod one_call_for_many;
