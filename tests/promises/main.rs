@@ -12,6 +12,7 @@ mod port;
 
 mod support;
 
+mod door;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
