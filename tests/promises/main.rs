@@ -13,6 +13,7 @@ mod port;
 mod support;
 
 mod door;
+mod failures;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
