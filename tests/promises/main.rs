@@ -12,6 +12,7 @@ mod port;
 
 mod support;
 
+mod binary;
 mod door;
 mod failures;
 mod names_stay_ours;

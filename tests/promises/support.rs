@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod gateway;
 pub(crate) mod metrics;
+pub(crate) mod program;
 
 use crate::clients::{pause, scratch};
 use clock::ManualClock;
