@@ -15,6 +15,7 @@ mod support;
 mod binary;
 mod door;
 mod failures;
+mod leaks_nothing;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
