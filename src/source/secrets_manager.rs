@@ -24,6 +24,7 @@ use aws_sdk_secretsmanager::types::SecretValueEntry;
 use aws_smithy_types::{Blob, DateTime};
 use aws_types::os_shim_internal::Env;
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +39,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 const NOT_OURS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
 /// How to reach Secrets Manager.
-#[derive(Debug)]
+///
+/// `Debug` names the variables and leaves their values out: keys and tokens are among them.
 pub struct Config {
     /// The function's region; without one, what the SDK finds.
     pub region: Option<String>,
@@ -56,13 +58,28 @@ pub struct Config {
     pub own_ports: Vec<u16>,
 }
 
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .field("region_only", &self.region_only)
+            .field("attempt_timeout", &self.attempt_timeout)
+            .field("trust", &self.trust)
+            .field("environment", &self.environment.keys())
+            .field("own_ports", &self.own_ports)
+            .finish()
+    }
+}
+
 /// No region is known, so that a plain name means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no region is known: set SIDEKEY_REGION or AWS_REGION")]
 pub struct NoRegion;
 
 /// Secrets Manager.
-#[derive(Debug)]
+///
+/// `Debug` leaves the SDK's parts out: they print the environment that they were made from.
 pub struct SecretsManager {
     region: Box<str>,
     region_only: bool,
@@ -71,6 +88,16 @@ pub struct SecretsManager {
     home: Client,
     /// Clients of other regions than the function's.
     abroad: Mutex<HashMap<Box<str>, Client>>,
+}
+
+impl fmt::Debug for SecretsManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretsManager")
+            .field("region", &self.region)
+            .field("region_only", &self.region_only)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SecretsManager {

@@ -1,1 +1,21 @@
-//! x
+//! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
+//!
+//! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
+//! a test says; time passes when a test says so. See [`support`].
+
+#[path = "../support/clients.rs"]
+mod clients;
+#[path = "../support/exchange.rs"]
+mod exchange;
+#[path = "../support/port.rs"]
+mod port;
+
+mod support;
+
+mod binary;
+mod door;
+mod failures;
+mod leaks_nothing;
+mod names_stay_ours;
+mod never_calls_itself;
+mod one_call_for_many;

@@ -1,0 +1,343 @@
+//! A secret's plaintext, and a token, leave Sidekey in the answer that was asked for and nowhere
+//! else: not in what a type prints, not in an error, a log line, a metric or a status page.
+
+use crate::support::agent::{REGION, Setup, read_path};
+use crate::support::client::{Connection, get};
+use crate::support::clock::ManualClock;
+use crate::support::gateway::Parrot;
+use crate::support::program::Program;
+use crate::support::{Folder, double};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sidekey::cache::Cache;
+use sidekey::config::{self, Host};
+use sidekey::secret::key::{Key, Selector};
+use sidekey::secret::reference::SecretId;
+use sidekey::secret::scope::Home;
+use sidekey::source::Source;
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::secrets_manager::SecretsManager;
+use sidekey::telemetry::metrics::Metrics;
+use sidekey::tokens::{Token, Tokens};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+const TEXT: &str = "qzx1-plaintext";
+const FIELD: &str = "qzx2-of-a-field";
+const BINARY: &str = "qzx3-binary-bytes";
+const TOKEN: &str = "qzx4-token";
+const SESSION: &str = "qzx5-session-token";
+const SECRET_KEY: &str = "qzx6-secret-key";
+
+/// Returns every way in which `plaintext` might be written.
+fn spellings(plaintext: &str) -> Vec<String> {
+    let bytes = plaintext.as_bytes();
+    let list = |write: fn(&u8) -> String| bytes.iter().map(write).collect::<Vec<_>>();
+    let mut spellings = vec![
+        plaintext.to_owned(),
+        list(u8::to_string).join(","),
+        list(|byte| format!("{byte:02x}")).concat(),
+        list(|byte| format!("0x{byte:02x}")).join(","),
+    ];
+    // Within longer bytes it may begin at any of base64's three places.
+    for before in 0..3 {
+        let encoded = STANDARD.encode([&b"\0\0"[..before], bytes].concat());
+        spellings.push(encoded[4..encoded.len() - 4].to_owned());
+    }
+    spellings
+}
+
+/// Checks that none of the plaintexts is anywhere in `text`.
+#[track_caller]
+fn check(what: &str, text: &str) {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    let lower = text.to_ascii_lowercase();
+    for plaintext in [TEXT, FIELD, BINARY, TOKEN, SESSION, SECRET_KEY] {
+        for spelling in spellings(plaintext) {
+            let is_there = text.contains(&spelling) || lower.contains(&spelling);
+            assert!(!is_there, "{what} shows {plaintext} as {spelling}:\n{text}");
+        }
+    }
+}
+
+/// Checks what a value prints when it is formatted for debugging.
+#[track_caller]
+fn check_debug(what: &str, value: &impl Debug) {
+    check(what, &format!("{value:?}"));
+    check(what, &format!("{value:#?}"));
+}
+
+/// A double that has a text, an object and binary bytes.
+async fn upstream(clock: &Arc<ManualClock>) -> Double {
+    let double = double(clock).await;
+    let secrets = double.secrets();
+    secrets.create("app/text", TEXT).expect("a new name");
+    let object = json!({"user": "ann", "password": FIELD}).to_string();
+    secrets.create("app/object", object).expect("a new name");
+    let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
+    secrets.create("app/binary", bytes).expect("a new name");
+    double
+}
+
+fn setup(endpoint: &str, clock: &Arc<ManualClock>) -> Setup {
+    Setup::at(endpoint, clock)
+        .with("SIDEKEY_TOKEN", TOKEN)
+        .with("AWS_SESSION_TOKEN", SESSION)
+        .with("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
+        .with("AWS_TOKEN", SESSION)
+        .with("AWS_CONTAINER_AUTHORIZATION_TOKEN", SESSION)
+        .with("SIDEKEY_SECRETS", "app/text,app/object,app/binary")
+}
+
+fn key(id: &str) -> Key {
+    Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+}
+
+/// The spellings are found where they are, or else nothing here could fail.
+#[test]
+fn a_leak_would_be_found() {
+    for leak in [
+        format!("{TEXT:?}"),
+        format!("{:?}", TEXT.as_bytes()),
+        format!("{:#?}", TEXT.as_bytes()),
+        STANDARD.encode(format!("a{TEXT}b")),
+        STANDARD.encode(format!("ab{TEXT}")),
+        STANDARD.encode(TEXT),
+    ] {
+        let text: String = leak.chars().filter(|c| !c.is_whitespace()).collect();
+        let lower = text.to_ascii_lowercase();
+        let mut found = spellings(TEXT).into_iter();
+        assert!(found.any(|it| text.contains(&it) || lower.contains(&it)), "{leak}");
+    }
+}
+
+/// Configuration, agent, cache, snapshot, entries and source print no value and no token, in either
+/// form of `Debug`, after everything was read in every way.
+#[tokio::test]
+async fn no_type_prints_it() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let setup = setup(&double.url(), &clock);
+    let loaded = setup.load();
+    check_debug("what was loaded", &loaded);
+    let sidekey = setup.start().await;
+    let mut connection = sidekey.connect().await;
+    for path in reads(&double) {
+        connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
+    }
+    let shown = format!("{:?}", sidekey.agent);
+    assert!(shown.contains("app/object"), "the agent prints what it holds: {shown}");
+    check_debug("the agent", &sidekey.agent);
+    check_debug("its status", &sidekey.agent.status());
+    check_debug("its prefetch", &sidekey.agent.prefetched().await);
+
+    let source = source(loaded.config.source, &clock).await;
+    check_debug("the source", &source);
+    let version = source.fetch(&key("app/text")).await.expect("it is there");
+    check_debug("a version", &version);
+    let batch = source.fetch_batch(&[key("app/text"), key("app/binary"), key("missing")]).await;
+    check_debug("a batch", &batch);
+    check_debug("the source that was asked", &source);
+    check_debug("a token", &Token::new(TOKEN.to_owned()));
+
+    let cache = Cache::new(
+        loaded.config.cache,
+        Home { region: REGION.into(), account: None },
+        Arc::new(source),
+        clock,
+        Arc::new(Metrics::new()),
+        TaskTracker::new(),
+        CancellationToken::new(),
+    );
+    for id in ["app/text", "app/object", "app/binary"] {
+        let served = cache.read(key(id)).await.expect("it is there");
+        let _ = served.entry.fields().field("password");
+        check_debug("what is served", &served);
+        check_debug("a field", &served.entry.fields());
+        check_debug("an absent field", &served.entry.fields().field("none"));
+    }
+    check_debug("an error", &cache.read(key("missing")).await);
+    check_debug("the snapshot", &cache.snapshot());
+    check_debug("the cache", &cache);
+}
+
+async fn source(
+    config: sidekey::source::secrets_manager::Config,
+    clock: &Arc<ManualClock>,
+) -> SecretsManager {
+    let tokens = Arc::new(Tokens::new(Vec::new()));
+    let metrics = Arc::new(Metrics::new());
+    SecretsManager::prepare(config, tokens, metrics, clock.clone()).await.expect("a region is set")
+}
+
+/// Every way to read every secret, right or wrong.
+fn reads(double: &Double) -> Vec<String> {
+    let mut paths = Vec::new();
+    for name in ["app/text", "app/object", "app/binary", "missing"] {
+        let arn = double.secrets().arn(name).unwrap_or_else(|_| "arn:aws:nothing".to_owned());
+        for id in [name, &arn] {
+            for rest in ["", "%23password", "%23none", "&refreshNow=true", "&versionStage=BLUE"] {
+                paths.push(read_path(id) + rest);
+            }
+            paths.push(format!("/v1/{id}?field=password"));
+        }
+    }
+    paths
+}
+
+/// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
+/// and neither do the answers of an agent in front of them.
+#[tokio::test]
+async fn no_error_quotes_an_answer() {
+    let clock = ManualClock::new();
+    let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:app/text-AbC123");
+    let good = json!({"ARN": arn, "Name": "app/text", "VersionId": "v1", "SecretString": TEXT,
+        "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_700_000_000.0});
+    let changed = |key: &str, value: Value| {
+        let mut answer = good.clone();
+        answer[key] = value;
+        answer.to_string()
+    };
+    let whole = good.to_string();
+    let html = format!("<html>{TEXT}</html>");
+    let answers = [
+        ("200 OK", whole[..whole.len() - 1].to_owned()),
+        ("200 OK", format!("{whole}{whole}")),
+        ("200 OK", html.clone()),
+        ("200 OK", format!("[{whole}]")),
+        ("200 OK", format!("\"{TEXT}\"")),
+        ("200 OK", changed("ARN", json!(null))),
+        ("200 OK", changed("ARN", json!(TEXT))),
+        ("200 OK", changed("VersionId", json!(null))),
+        ("200 OK", changed("CreatedDate", json!(TEXT))),
+        ("200 OK", changed("VersionStages", json!(TEXT))),
+        ("200 OK", changed("SecretString", json!({"a": TEXT}))),
+        ("200 OK", changed("SecretBinary", json!(format!("{TEXT}!")))),
+        ("203 Odd", whole.clone()),
+        ("302 Found", html.clone()),
+        ("400 Bad Request", html.clone()),
+        ("400 Bad Request", whole.clone()),
+        ("403 Forbidden", html.clone()),
+        ("500 Internal Server Error", html.clone()),
+        ("500 Internal Server Error", whole.clone()),
+    ];
+    let mut upstreams = Vec::new();
+    for (status, body) in &answers {
+        upstreams.push((format!("{status} {body}"), Parrot::saying_json(status, body).await));
+    }
+    for raw in [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TEXT}\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\n{TEXT}\r\n\r\n"),
+        format!("{TEXT}\r\n\r\n"),
+    ] {
+        upstreams.push((raw.clone(), Parrot::saying(raw).await));
+    }
+    for (answer, upstream) in &upstreams {
+        let setup = setup(&upstream.url(), &clock);
+        let source = source(setup.load().config.source, &clock).await;
+        if let Err(error) = source.fetch(&key("app/text")).await {
+            check("the words of an error", &error.to_string());
+            check_debug("an error", &error);
+        }
+        check_debug("a batch", &source.fetch_batch(&[key("app/text")]).await);
+        let sidekey = setup.with("SIDEKEY_PREFETCH", "auto").start().await;
+        let read = get(&read_path("app/text"), &[("X-Vault-Token", TOKEN)]);
+        let read = sidekey.connect().await.exchange(read).await;
+        if read.status != 200 {
+            check(answer, read.text());
+        }
+        check_debug("the status", &sidekey.agent.status());
+        check_debug("the agent", &sidekey.agent);
+        assert!(upstream.calls() > 0, "nobody asked for {answer}");
+    }
+}
+
+/// Mistakes with a token in them name the variable or the file, not the token.
+#[test]
+fn no_mistake_quotes_a_token() {
+    let folder = Folder::new();
+    let bad_file = folder.write("bad.toml", &format!("token = \"{TOKEN}\"\nttl = = \"{TEXT}\"\n"));
+    let token_file = folder.write("token.toml", &format!("token = \"{TOKEN}\"\n"));
+    let (bad_file, token_file) = (bad_file.display(), token_file.display());
+    for (name, value) in [
+        ("SIDEKEY_TOKEN", format!("file://{}", folder.path().display())),
+        ("SIDEKEY_CONFIG", bad_file.to_string()),
+        ("SIDEKEY_CONFIG", token_file.to_string()),
+        ("SIDEKEY_TOKENS", TOKEN.to_owned()),
+        ("AWS_CA_BUNDLE", bad_file.to_string()),
+    ] {
+        let mut vars: BTreeMap<String, String> =
+            [("AWS_SESSION_TOKEN", SESSION), ("AWS_SECRET_ACCESS_KEY", SECRET_KEY)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into();
+        vars.insert(name.to_owned(), value);
+        for host in [Host::Standalone, Host::Lambda] {
+            let loaded = config::load(&vars, host);
+            assert!(!(loaded.mistakes.is_empty() && loaded.warnings.is_empty()), "{name}");
+            check(name, &loaded.mistakes.to_string());
+            check_debug(name, &loaded);
+        }
+    }
+}
+
+/// The program at its most talkative: through hits, misses, failures of every kind, a rotation and
+/// a wrong token, neither its log nor its pages nor its errors show a value or a token.
+#[tokio::test]
+async fn nothing_that_the_program_writes_shows_it() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let setup = setup(&double.url(), &clock)
+        .with("SIDEKEY_LOG", "trace")
+        .with("SIDEKEY_PREFETCH", "batch")
+        .with("SIDEKEY_UPSTREAM_TIMEOUT", "100ms")
+        .with("SIDEKEY_TTL", "30ms");
+    let program = Program::start(&["serve"], setup.vars());
+    let address = program.address().await;
+    let mut connection = Connection::open(address).await;
+    let header = ("X-Aws-Parameters-Secrets-Token", TOKEN);
+    let faults = [
+        Fault::Pass,
+        Fault::Throttle,
+        Fault::InternalError,
+        Fault::Reset,
+        Fault::Truncated,
+        Fault::Garbage,
+        Fault::ContentType("text/html".to_owned()),
+        Fault::Stall,
+        Fault::Pass,
+    ];
+    for fault in faults {
+        double.faults().clear();
+        double.faults().always(Match::any(), fault.clone());
+        for path in reads(&double) {
+            let answer = connection.exchange(get(&path, &[header])).await;
+            assert_ne!(answer.status, 403, "{path}");
+            if answer.status != 200 {
+                check(&format!("an error under {fault:?}"), answer.text());
+            }
+        }
+        for path in ["/status", "/metrics", "/ready"] {
+            let page = connection.exchange(get(path, &[header])).await;
+            check(path, page.text());
+        }
+        double.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("it is there");
+    }
+    for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
+        let refused = connection.exchange(get(&read_path("app/text"), &[wrong])).await;
+        assert_eq!(refused.status, 403);
+    }
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, Some(0));
+    for part in ["\"level\":\"DEBUG\"", "a call to Secrets Manager failed", "refused a request"] {
+        assert!(log.contains(part), "the log has {part}:\n{log}");
+    }
+    check("the log", &log);
+}

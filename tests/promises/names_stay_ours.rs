@@ -1,0 +1,99 @@
+//! A plain name means the function's own secret, whatever else is read by ARN.
+
+use crate::support::agent::{REGION, Setup};
+use crate::support::clock::ManualClock;
+use crate::support::double;
+use crate::support::gateway::Gateway;
+use sidekey::source::double::address::Place;
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::time::Duration;
+
+const ACCOUNT: &str = "123456789012";
+
+/// Secrets of the same name in another account and another region are read by their ARNs, before
+/// and after the own one, fresh and refreshed: each answers its own value and the name stays ours.
+/// The region called is the ARN's.
+#[tokio::test]
+async fn others_of_the_same_name_change_nothing() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    let own = secrets.create("app/db", "own").expect("a new name");
+    let neighbour = Place::new("210987654321", REGION);
+    let neighbour = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
+    let abroad = Place::new(ACCOUNT, "us-east-1");
+    let abroad = secrets.create_at(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+
+    let cases = [(&*abroad, "abroad"), (&neighbour, "neighbour"), ("app/db", "own"), (&own, "own")];
+    for (id, value) in cases {
+        assert_eq!(sidekey.read(id).await.value(), value, "cold, {id}");
+    }
+    assert_eq!(gateway.regions(), ["us-east-1", REGION, REGION], "the own ARN is held by then");
+    for (id, value) in cases {
+        sidekey.pass(Duration::from_secs(1));
+        let refreshed = sidekey.read(&format!("{id}&refreshNow=true")).await;
+        assert_eq!((refreshed.value().as_str(), refreshed.cache()), (value, "refreshed"), "{id}");
+        for (id, value) in cases {
+            let held = sidekey.read(id).await;
+            assert_eq!((held.value().as_str(), held.cache()), (value, "hit"), "{id}");
+        }
+    }
+}
+
+/// A secret that is deleted and made anew under its name has another ARN: once the time to live is
+/// over the name answers the new one, although the old ARN is still held.
+#[tokio::test]
+async fn a_name_follows_the_secret_that_bears_it() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let first = double.secrets().create("app/db", "first").expect("a new name");
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_TTL", "1m").start().await;
+    assert_eq!(sidekey.read("app/db").await.value(), "first");
+    double.secrets().remove("app/db").expect("the secret is there");
+    let second = double.secrets().create("app/db", "second").expect("the name is free");
+    assert_ne!(first, second);
+
+    assert_eq!(sidekey.read("app/db").await.value(), "first", "within the time to live");
+    sidekey.pass(Duration::from_secs(60));
+    assert_eq!(sidekey.read("app/db").await.value(), "second");
+    assert_eq!(sidekey.read(&second).await.value(), "second");
+}
+
+/// With `SIDEKEY_REGION_ONLY` a secret of another region is refused with a typed error that names
+/// the variable, and nobody is called for it.
+#[tokio::test]
+async fn other_regions_can_be_refused() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let abroad = Place::new(ACCOUNT, "us-east-1");
+    let abroad = double.secrets().create_at(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url_of_regions(), &clock)
+        .with("SIDEKEY_REGION_ONLY", true)
+        .start()
+        .await;
+    let refused = sidekey.read(&abroad).await;
+    assert_eq!((refused.status, refused.kind().as_str()), (400, "InvalidParameterException"));
+    assert!(refused.text().contains("SIDEKEY_REGION_ONLY"), "{}", refused.text());
+    assert_eq!(double.calls().count(GetSecretValue), 0);
+    assert!(gateway.regions().is_empty());
+}
+
+/// An ARN whose region is of another partition, or none, is refused before anybody is called: a
+/// region becomes part of a host name.
+#[tokio::test]
+async fn a_region_that_is_none_calls_nobody() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+    for region in ["cn-north-1", "evil.example.com%23", "evil", "us-east-1%2F..", ""] {
+        let arn = format!("arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:app/db-AbC123");
+        let refused = sidekey.read(&arn).await;
+        assert_eq!(refused.status, 400, "{region}: {}", refused.text());
+    }
+    assert!(gateway.regions().is_empty());
+    assert_eq!(double.connections(), 0);
+}

@@ -1,0 +1,108 @@
+//! However many readers want a secret, and however they write its name, upstream is asked once.
+
+use crate::support::agent::{Setup, read_request};
+use crate::support::clock::ManualClock;
+use crate::support::gateway::Gateway;
+use crate::support::{double, eventually};
+use sidekey::source::double::operation::Operation::GetSecretValue;
+
+const READERS: usize = 64;
+
+/// 64 readers of a cold secret, half of whom write out the stage that is meant anyway, cause one
+/// upstream call and get the same bytes: the call is held back until all of them wait for it.
+#[tokio::test]
+async fn readers_of_a_cold_secret_share_one_call() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url(), &clock).start().await;
+
+    gateway.hold();
+    let mut readers = Vec::new();
+    for number in 0..READERS {
+        let stage = if number % 2 == 0 { "" } else { "&versionStage=AWSCURRENT" };
+        let mut reader = sidekey.connect().await;
+        reader.send(read_request(&format!("app/db{stage}"))).await;
+        readers.push(reader);
+    }
+    let others = (READERS - 1) as f64;
+    eventually("all readers wait", async || {
+        let metrics = sidekey.metrics().await;
+        (metrics.get("sidekey_flights_joined_total") == others).then_some(())
+    })
+    .await;
+    gateway.release();
+
+    let first = readers[0].receive().await;
+    assert_eq!((first.value().as_str(), first.cache()), ("hunter2", "miss"));
+    for reader in &mut readers[1..] {
+        assert_eq!(reader.receive().await.body, first.body);
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), READERS as f64);
+}
+
+/// What was read by name is held by its full ARN too, without another call. A partial ARN costs one
+/// call, since only its answer says which secret it means, and is the same entry from then on.
+#[tokio::test]
+async fn name_and_arn_are_one_entry() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let arn = double.secrets().create("app/db", "hunter2").expect("a new name");
+    let partial = &arn[..arn.len() - "-AbC123".len()];
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let mut connection = sidekey.connect().await;
+
+    let by_name = connection.exchange(read_request("app/db")).await;
+    assert_eq!(by_name.cache(), "miss");
+    let by_arn = connection.exchange(read_request(&arn)).await;
+    assert_eq!((by_arn.cache(), &by_arn.body), ("hit", &by_name.body));
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+
+    let by_partial = connection.exchange(read_request(partial)).await;
+    assert_eq!((by_partial.cache(), &by_partial.body), ("miss", &by_name.body));
+    assert_eq!(double.calls().count(GetSecretValue), 2);
+
+    for id in ["app/db", "app/db&versionStage=AWSCURRENT", &arn, partial] {
+        assert_eq!(connection.exchange(read_request(id)).await.cache(), "hit", "{id}");
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 2);
+    assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 1.0);
+}
+
+/// With `SIDEKEY_TTL=0` nothing is served from the cache, each reader's call is made anew; but
+/// readers at the same time share one.
+#[tokio::test]
+async fn without_a_cache_readers_still_share_a_call() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
+
+    for calls in 1..=3 {
+        let answer = sidekey.read("app/db").await;
+        assert_eq!((answer.value().as_str(), answer.cache()), ("hunter2", "miss"));
+        assert_eq!(double.calls().count(GetSecretValue), calls);
+    }
+    gateway.hold();
+    let mut readers = Vec::new();
+    for _ in 0..8 {
+        let mut reader = sidekey.connect().await;
+        reader.send(read_request("app/db")).await;
+        readers.push(reader);
+    }
+    eventually("all readers wait", async || {
+        let metrics = sidekey.metrics().await;
+        (metrics.get("sidekey_flights_joined_total") == 7.0).then_some(())
+    })
+    .await;
+    gateway.release();
+    for reader in &mut readers {
+        assert_eq!(reader.receive().await.value(), "hunter2");
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 4);
+    assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 0.0);
+}
