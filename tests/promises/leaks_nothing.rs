@@ -13,9 +13,10 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use sidekey::cache::Cache;
 use sidekey::config::{self, Host};
-use sidekey::secret::key::{Key, Selector};
+use sidekey::secret::key::Key;
 use sidekey::secret::reference::SecretId;
 use sidekey::secret::scope::Home;
+use sidekey::secret::selector::Selector;
 use sidekey::source::Source;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
@@ -137,7 +138,7 @@ async fn no_type_prints_it() {
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
 
-    let source = source(loaded.config.source, &clock).await;
+    let source = source(loaded.config.source).await;
     check_debug("the source", &source);
     let version = source.fetch(&key("app/text")).await.expect("it is there");
     check_debug("a version", &version);
@@ -167,13 +168,9 @@ async fn no_type_prints_it() {
     check_debug("the cache", &cache);
 }
 
-async fn source(
-    config: sidekey::source::secrets_manager::Config,
-    clock: &Arc<ManualClock>,
-) -> SecretsManager {
+async fn source(config: sidekey::source::secrets_manager::Config) -> SecretsManager {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let metrics = Arc::new(Metrics::new());
-    SecretsManager::prepare(config, tokens, metrics, clock.clone()).await.expect("a region is set")
+    SecretsManager::prepare(config, tokens).await.expect("a region is set")
 }
 
 /// Every way to read every secret, right or wrong.
@@ -241,7 +238,7 @@ async fn no_error_quotes_an_answer() {
     }
     for (answer, upstream) in &upstreams {
         let setup = setup(&upstream.url(), &clock);
-        let source = source(setup.load().config.source, &clock).await;
+        let source = source(setup.load().config.source).await;
         if let Err(error) = source.fetch(&key("app/text")).await {
             check("the words of an error", &error.to_string());
             check_debug("an error", &error);
