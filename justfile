@@ -1,0 +1,33 @@
+# `just` lists the recipes. CI runs `just ci` and nothing else.
+
+default:
+    @just --list
+
+# Everything that a change has to pass.
+ci: fmt-check clippy test doc deny
+
+fmt-check:
+    cargo fmt --all -- --check
+
+# The layer is built without the host's features, so it is looked at without them too.
+clippy:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo clippy --package sidekey --lib --no-default-features --locked -- -D warnings
+
+# Unit tests, scenarios, and the house rules of tests/tidy.rs. `just test --test tidy` runs those alone.
+test *args:
+    cargo test --workspace --locked {{ args }}
+
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
+
+# Advisories are a daily job of their own: `cargo deny check advisories`.
+deny:
+    cargo deny --all-features check bans licenses sources
+
+bench *args:
+    cargo bench --workspace --locked {{ args }}
+
+# The agent in front of an embedded Secrets Manager, on http://127.0.0.1:2773.
+dev *args:
+    cargo run --locked -- dev {{ args }}
