@@ -5,8 +5,10 @@
 //! check over the repository, and over a planted violation, so that none is a check that cannot
 //! fail.
 
+use sidekey::cache::freshness::Reason;
 use sidekey::config::file;
 use sidekey::config::variables::VARIABLES;
+use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::fs;
@@ -137,8 +139,10 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "SystemTime::now",
             "now_utc",
             "now_local",
-            "tokio::time",
             "thread::sleep",
+            "tokio::time::interval",
+            "tokio::time::sleep",
+            "tokio::time::timeout",
         ],
         // The double is late on purpose, in one place.
         &["src/clock.rs", "src/source/double.rs"],
@@ -568,6 +572,16 @@ fn metrics_of(page: &str) -> BTreeMap<&str, &str> {
     page.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect()
 }
 
+/// Returns the values of every label whose values are a fixed set.
+fn labels_of(page: &str) -> impl Iterator<Item = &str> {
+    let fixed = ["result=\"", "reason=\"", "operation=\"", "outcome=\""];
+    fixed.into_iter().flat_map(|label| page.split(label).skip(1)).map(until_quote)
+}
+
+fn until_quote(text: &str) -> &str {
+    text.split_once('"').map_or(text, |(value, _)| value)
+}
+
 fn misdescribed_metrics(files: &[File], page: &str) -> Vec<String> {
     let told = doc(files, "docs/metrics.md");
     let metrics = metrics_of(page);
@@ -587,6 +601,8 @@ fn misdescribed_metrics(files: &[File], page: &str) -> Vec<String> {
         let series = ["_bucket", "_sum", "_count"].iter().filter_map(|end| word.strip_suffix(end));
         series.chain([word]).any(|name| metrics.contains_key(name))
     };
+    let values = labels_of(page).filter(|value| !told.text.contains(&format!("`{value}`")));
+    problems.extend(values.map(|value| format!("docs/metrics.md lacks the label `{value}`")));
     let named = words(&told.text, "sidekey_").chain(words(&told.text, "process_"));
     let unknown = named.filter(|word| !is_known(word));
     problems.extend(unknown.map(|word| format!("docs/metrics.md: there is no metric {word}")));
@@ -895,12 +911,17 @@ mod tests {
 
     #[test]
     fn every_metric_is_documented_as_it_is() {
-        let page = Metrics::new().render();
+        let metrics = Metrics::new();
+        metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
+        metrics.announce_gate_refusals(&gate::REASONS);
+        let page = metrics.render();
         let remedy = "The tables of docs/metrics.md are those of src/telemetry/metrics.rs.";
         none(&misdescribed_metrics(&repository(), &page), remedy);
         let told = "| `sidekey_a_total` | gauge |\n\nrate(sidekey_b_bucket[5m])";
-        let page = "# TYPE sidekey_a_total counter\n# TYPE sidekey_c histogram\n";
-        let expected = ["calls the counter", "lacks `sidekey_c`", "no metric sidekey_b_bucket"];
+        let page = "# TYPE sidekey_a_total counter\n# TYPE sidekey_c histogram\n\
+                    sidekey_a_total{reason=\"new\"} 0\n";
+        let expected =
+            ["calls the counter", "lacks `sidekey_c`", "label `new`", "no metric sidekey_b_bucket"];
         finds(&misdescribed_metrics(&[planted("docs/metrics.md", told)], page), &expected);
     }
 
