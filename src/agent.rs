@@ -8,7 +8,7 @@ use crate::config::{Config, Mistakes, Prefetch};
 use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
-use crate::server::listener::{BindError, Listeners};
+pub use crate::server::listener::{BindError, Listeners};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
@@ -43,33 +43,19 @@ pub struct Agent {
     abort: CancellationToken,
 }
 
-/// Why an agent cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// An address cannot be held.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// Something in the configuration is wrong.
-    #[error(transparent)]
-    Mistakes(#[from] Mistakes),
-    /// No region is known.
-    #[error(transparent)]
-    NoRegion(#[from] NoRegion),
-}
-
 impl Agent {
-    /// Takes the addresses, then starts to serve and to prefetch. A reader who comes at once waits
-    /// for the call that is already under way.
+    /// Starts to serve at `listeners` and to prefetch. A reader who comes at once waits for the call
+    /// that is already under way.
     ///
     /// # Errors
     ///
-    /// Where an address cannot be held, or no region is known.
+    /// Where no region is known.
     pub async fn start(
+        listeners: Listeners,
         config: Config,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&config.listen).await?;
+    ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
         let mut source = config.source;
         let own = listeners.addresses().into_iter().chain(listeners.probes_address());
@@ -82,24 +68,19 @@ impl Agent {
 
     /// Starts an agent whose configuration is mistaken: every read is answered with the mistakes,
     /// and nothing is fetched.
-    ///
-    /// # Errors
-    ///
-    /// Where an address cannot be held.
-    pub async fn start_misconfigured(
+    pub fn start_misconfigured(
+        listeners: Listeners,
         config: Config,
-        mistakes: &str,
+        mistakes: &Mistakes,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, StartError> {
-        let listeners = Listeners::bind(&config.listen).await?;
+    ) -> Self {
         let tokens = Arc::new(Tokens::new(config.tokens));
         let home = Home { region: "".into(), account: None };
-        let source = Arc::new(Misconfigured::new(mistakes));
-        let mut cache = config.cache;
-        cache.listed = Vec::new();
+        let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
+        let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
         let parts = Parts { tokens, metrics, clock, home, source };
-        Ok(Self::run(parts, listeners, cache, config.prefetch, config.dialect))
+        Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
     fn run(

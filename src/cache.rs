@@ -139,8 +139,9 @@ impl Cache {
     ) -> Self {
         let limits = Limits {
             entries_max: config.entries_max,
-            listed: config.listed.iter().map(|key| key.id.as_str().into()).collect(),
+            listed: config.listed.iter().cloned().collect(),
         };
+        let absent = Absent::new(limits.listed.clone());
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         let draws = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self(Arc::new(Inner {
@@ -148,7 +149,7 @@ impl Cache {
             limits,
             snapshot: ArcSwap::default(),
             writer: Mutex::new(()),
-            absent: Absent::default(),
+            absent,
             flights: Flights::new(),
             source,
             clock,
@@ -425,7 +426,7 @@ impl Cache {
 
     /// Joins or starts the flight for `key` and waits for its end.
     async fn fly(&self, key: &Key) -> Outcome {
-        let (flight, is_joined) = self.board(key);
+        let (flight, is_joined) = self.board(key)?;
         if is_joined {
             self.0.metrics.flights_joined.inc();
         }
@@ -434,12 +435,12 @@ impl Cache {
 
     /// Joins the flight for `key`, or starts it as a task of its own: a reader who goes away does
     /// not take it along.
-    fn board(&self, key: &Key) -> (Flight, bool) {
-        let (flight, landing) = self.0.flights.board(key);
+    fn board(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
+        let (flight, landing) = self.0.flights.board(key)?;
         let is_joined = landing.is_none();
         if let Some(landing) = landing {
             self.0.tasks.spawn(self.clone().run_flight(landing));
         }
-        (flight, is_joined)
+        Ok((flight, is_joined))
     }
 }

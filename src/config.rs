@@ -131,7 +131,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut mistakes = Mistakes::default();
     let mut warnings = Vec::new();
     let file = file::load(vars, host, &mut mistakes);
-    let value = |name: &str| vars.get(name).or_else(|| file.get(name).cloned());
+    let value = |name: &str| vars.get(name).or_else(|| file.settings.get(name).cloned());
 
     let mut settings = Settings::default();
     for variable in VARIABLES {
@@ -140,11 +140,11 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
             mistakes.noted(variable.name, set);
         }
     }
-    let unknown = unknown_names(vars);
+    let unknown = unknown_names(vars).into_iter().chain(file.unknown.iter().cloned());
     match host {
-        Host::Standalone => unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint)),
+        Host::Standalone => unknown.for_each(|(name, hint)| mistakes.add(name, hint)),
         Host::Lambda => {
-            warnings.extend(unknown.into_iter().map(|(name, hint)| format!("{name}: {hint}")));
+            warnings.extend(unknown.map(|(name, hint)| format!("{name}: {hint}")));
         }
     }
     check_relations(&settings, &mut mistakes);

@@ -62,6 +62,8 @@ pub enum FetchErrorKind {
     OutOfScope,
     /// The secret is in a region that is not called.
     Abroad,
+    /// Too many calls of this agent's own are waiting.
+    Overloaded,
     /// Too many calls.
     Throttled,
     /// The service failed.
@@ -82,7 +84,7 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// Every kind, in the order of the variants.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::NotFound,
         Self::Denied,
         Self::Unavailable,
@@ -90,6 +92,7 @@ impl FetchErrorKind {
         Self::Invalid,
         Self::OutOfScope,
         Self::Abroad,
+        Self::Overloaded,
         Self::Throttled,
         Self::Service,
         Self::Timeout,
@@ -102,14 +105,15 @@ impl FetchErrorKind {
 
     /// Returns whether a call to upstream was made at all: what is refused here is none.
     pub fn is_of_a_call(self) -> bool {
-        !matches!(self, Self::OutOfScope | Self::Abroad | Self::Misconfigured)
+        !matches!(self, Self::OutOfScope | Self::Abroad | Self::Overloaded | Self::Misconfigured)
     }
 
     /// Returns whether the same call may succeed later without anybody changing anything. What is
     /// not transient is a refusal: the service was there and said no.
     pub fn is_transient(self) -> bool {
         match self {
-            Self::Throttled
+            Self::Overloaded
+            | Self::Throttled
             | Self::Service
             | Self::Timeout
             | Self::Connection
@@ -137,6 +141,7 @@ impl FetchErrorKind {
             Self::Invalid => "invalid",
             Self::OutOfScope => "out_of_scope",
             Self::Abroad => "abroad",
+            Self::Overloaded => "overloaded",
             Self::Throttled => "throttled",
             Self::Service => "service",
             Self::Timeout => "timeout",
@@ -166,6 +171,7 @@ impl FetchErrorKind {
                 "use the ARN as Secrets Manager shows it; where SIDEKEY_REGION_ONLY is set, only \
                  secrets of the function's own region are read"
             }
+            Self::Overloaded => "ask again; if it lasts, look for a caller that invents names",
             Self::Throttled => "Secrets Manager asks to slow down; Sidekey retries by itself",
             Self::Service => "Secrets Manager failed; Sidekey retries by itself",
             Self::Timeout => {

@@ -5,14 +5,15 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{Agent, StartError, log_start};
+use sidekey::agent::{Agent, Listeners, log_start};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
-use sidekey::config::{self, Config, Host, Loaded, Mistakes, OnInitFailure};
+use sidekey::config::{self, Host, Loaded, OnInitFailure};
 use sidekey::hardening;
 use sidekey::telemetry::metrics::Metrics;
 use sidekey::telemetry::{log, panics};
+use std::error::Error;
 use std::future::pending;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,41 +80,31 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 }
 
 /// Starts the agent; where its configuration is mistaken, one that answers every read with what is
-/// wrong.
+/// wrong. Where it cannot even listen, or the start is to fail, says why.
 async fn start(
     loaded: Loaded,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 ) -> Result<Agent, String> {
-    for warning in &loaded.warnings {
+    let Loaded { config, mistakes, warnings } = loaded;
+    for warning in warnings {
         tracing::warn!("{warning}");
-    }
-    let Loaded { config, mistakes, .. } = loaded;
-    if config.on_init_failure == OnInitFailure::Fail && !mistakes.is_empty() {
-        return Err(mistakes.to_string());
-    }
-    match start_with(config, mistakes, metrics, clock).await {
-        Ok(agent) => Ok(agent),
-        Err(error) => {
-            tracing::error!(error = %error, "the agent cannot start; the function runs without it");
-            Err(error.to_string())
-        }
-    }
-}
-
-async fn start_with(
-    config: Config,
-    mistakes: Mistakes,
-    metrics: Arc<Metrics>,
-    clock: Arc<dyn Clock>,
-) -> Result<Agent, StartError> {
-    if mistakes.is_empty() {
-        return Agent::start(config, metrics, clock).await;
     }
     for mistake in &mistakes.0 {
         tracing::error!(name = mistake.name, problem = mistake.problem, "misconfigured");
     }
-    Agent::start_misconfigured(config, &mistakes.to_string(), metrics, clock).await
+    if config.on_init_failure == OnInitFailure::Fail && !mistakes.is_empty() {
+        return Err(mistakes.to_string());
+    }
+    let cannot = |error: &(dyn Error + 'static)| {
+        tracing::error!(error, "the agent cannot start; the function runs without it");
+        error.to_string()
+    };
+    let listeners = Listeners::bind(&config.listen).await.map_err(|error| cannot(&error))?;
+    if !mistakes.is_empty() {
+        return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
+    }
+    Agent::start(listeners, config, metrics, clock).await.map_err(|error| cannot(&error))
 }
 
 /// Registers, again where a call fails on its way.
@@ -126,7 +117,7 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
         match registered {
             Ok(registered) => return Some(registered),
             Err(error) => {
-                tracing::error!(error = %chain(&error), attempt, "registering failed");
+                tracing::error!(error = as_error(&error), attempt, "registering failed");
                 if matches!(error, ApiError::Refused { .. } | ApiError::Address) {
                     return None;
                 }
@@ -155,7 +146,7 @@ async fn without_agent(
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(kind, message, "failing the function's start, as SIDEKEY_ON_INIT_FAILURE says");
     if let Err(error) = registered.fail_init(kind, message).await {
-        tracing::error!(error = %chain(&error), "the failure could not be reported");
+        tracing::error!(error = as_error(&error), "the failure could not be reported");
     }
     ExitCode::FAILURE
 }
@@ -167,7 +158,7 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
             Ok(Event::Shutdown(reason)) => return reason,
             Ok(Event::Other(kind)) => tracing::debug!(kind, "an event that was not asked for"),
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "waiting for the next event failed");
+                tracing::warn!(error = as_error(&error), "waiting for the next event failed");
                 clock.sleep(RETRY_PAUSE).await;
             }
         }
@@ -182,14 +173,7 @@ fn missing(report: &Report) -> String {
     report.missing.iter().map(why).collect::<Vec<_>>().join("; ")
 }
 
-/// Writes an error with its causes.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// Has the log write an error with its causes.
+fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
+    error
 }

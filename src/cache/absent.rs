@@ -5,7 +5,7 @@ use super::entry::Failure;
 use crate::clock::Moment;
 use crate::secret::key::Key;
 use crate::source::FetchError;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,12 +13,19 @@ use std::time::Duration;
 pub const ABSENT_MAX: usize = 1000;
 
 /// The failures of what is not held.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Absent {
+    /// What is never forgotten: timers make up for it.
+    listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
 
 impl Absent {
+    /// Remembers nothing yet. What is `listed` is not forgotten for the sake of others.
+    pub fn new(listed: HashSet<Key>) -> Self {
+        Self { listed, failures: Mutex::default() }
+    }
+
     /// Returns the error that a reader gets without asking upstream again, if the wait after it is
     /// not over.
     pub fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
@@ -40,7 +47,8 @@ impl Absent {
         let failure = Failure::after(failures.get(key), error, now, draw);
         failures.insert(key.clone(), failure);
         if failures.len() > ABSENT_MAX {
-            let oldest = failures.iter().min_by_key(|(_, failure)| failure.at.steady);
+            let free = failures.iter().filter(|(key, _)| !self.listed.contains(key));
+            let oldest = free.min_by_key(|(_, failure)| failure.at.steady);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 failures.remove(&oldest);
             }
@@ -76,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_remembered_for_seconds_and_a_failure_for_its_back_off() {
-        let absent = Absent::default();
+        let absent = Absent::new(HashSet::new());
         absent.remember(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
         absent.remember(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
         let remembered = |id, millis| absent.error(&key(id), at(millis)).is_some();
@@ -89,12 +97,14 @@ mod tests {
 
     #[test]
     fn forged_names_are_bounded() {
-        let absent = Absent::default();
+        let absent = Absent::new(HashSet::from([key("listed")]));
+        absent.remember(&key("listed"), error(FetchErrorKind::NotFound), at(0), 0.0);
         for n in 0..ABSENT_MAX as u64 + 10 {
             absent.remember(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
         }
         assert_eq!(absent.failures.lock().expect("no panic").len(), ABSENT_MAX);
         assert!(absent.last(&key("x0"), at(0)).is_none());
         assert!(absent.last(&key("x1009"), at(0)).is_some());
+        assert!(absent.last(&key("listed"), at(0)).is_some(), "a listed one is kept");
     }
 }

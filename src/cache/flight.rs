@@ -10,6 +10,10 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 /// How many flights may be under way at once. The others wait their turn.
 pub const FLIGHTS_MAX: usize = 32;
 
+/// How many flights may be known at a time, those that wait their turn included: as many as secrets
+/// can be listed, and as many again for readers.
+pub const FLIGHTS_KNOWN_MAX: usize = 2000;
+
 /// How a flight ended.
 pub type Outcome = Result<Arc<Entry>, FetchError>;
 
@@ -40,15 +44,27 @@ impl Flights {
     }
 
     /// Joins the flight for `key`, or starts it: then the caller holds the duty to end it.
-    pub fn board(&self, key: &Key) -> (Flight, Option<Landing>) {
+    ///
+    /// # Errors
+    ///
+    /// Where [`FLIGHTS_KNOWN_MAX`] others are known.
+    pub fn board(&self, key: &Key) -> Result<(Flight, Option<Landing>), FetchError> {
         let mut aloft = self.aloft.lock().expect("no holder panics");
         if let Some(flight) = aloft.get(key) {
-            return (flight.clone(), None);
+            return Ok((flight.clone(), None));
+        }
+        if aloft.len() >= FLIGHTS_KNOWN_MAX {
+            let message = "too many calls to Secrets Manager are waiting";
+            return Err(FetchError::new(
+                FetchErrorKind::Overloaded,
+                "OverloadedException",
+                message,
+            ));
         }
         let (outcome, flight) = watch::channel(None);
         let flight = Flight(flight);
         aloft.insert(key.clone(), flight.clone());
-        (flight, Some(Landing { aloft: self.aloft.clone(), key: key.clone(), outcome }))
+        Ok((flight, Some(Landing { aloft: self.aloft.clone(), key: key.clone(), outcome })))
     }
 
     /// Waits until one more call may be made.
@@ -126,22 +142,35 @@ mod tests {
     #[tokio::test]
     async fn the_first_starts_and_the_others_join() {
         let flights = Flights::new();
-        let (first, landing) = flights.board(&key("a"));
-        let (second, none) = flights.board(&key("a"));
-        let (_, other) = flights.board(&key("b"));
+        let (first, landing) = flights.board(&key("a")).unwrap();
+        let (second, none) = flights.board(&key("a")).unwrap();
+        let (_, other) = flights.board(&key("b")).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
         landing.expect("the first starts").land(Err(error()));
         assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
-        assert!(flights.board(&key("a")).1.is_some(), "the next one starts again");
+        assert!(flights.board(&key("a")).unwrap().1.is_some(), "the next one starts again");
+    }
+
+    #[test]
+    fn invented_names_are_bounded() {
+        let flights = Flights::new();
+        let boarded: Vec<_> = (0..FLIGHTS_KNOWN_MAX)
+            .map(|n| flights.board(&key(&format!("s{n}"))).unwrap())
+            .collect();
+        let refused = flights.board(&key("one more")).map(|_| ()).map_err(|error| error.kind);
+        assert_eq!(refused, Err(FetchErrorKind::Overloaded));
+        assert!(flights.board(&key("s7")).is_ok(), "a flight that is known can be joined");
+        drop(boarded);
+        assert!(flights.board(&key("one more")).is_ok());
     }
 
     #[tokio::test]
     async fn a_flight_given_up_ends_with_an_error() {
         let flights = Flights::new();
-        let (flight, landing) = flights.board(&key("a"));
+        let (flight, landing) = flights.board(&key("a")).unwrap();
         drop(landing);
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
         assert_eq!(kind, Err(FetchErrorKind::Internal));

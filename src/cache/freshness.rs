@@ -58,7 +58,7 @@ pub struct Standing {
 /// What has gone wrong since an entry was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Time since upstream first refused, if the last attempt was a refusal.
+    /// Time since upstream first refused, if it has since the last success.
     pub refused: Option<Duration>,
     /// Time since the last failed attempt ended; `None` where the clocks cannot say.
     pub attempted: Option<Duration>,

@@ -53,8 +53,10 @@ async fn settle(cache: &Cache, mode: Mode, listed: &[Key]) {
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = listed.iter().partition(|key| {
         is_batchable(mode, listed.len(), key, &home.region) && cache.check_scope(key).is_ok()
     });
-    let mut flights: Vec<Flight> = alone.into_iter().map(|key| cache.board(key).0).collect();
-    let boarded = in_batches.into_iter().map(|key| cache.0.flights.board(key));
+    // What cannot be boarded now, the refresh loop makes up for.
+    let boarded = alone.into_iter().filter_map(|key| cache.board(key).ok());
+    let mut flights: Vec<Flight> = boarded.map(|(flight, _)| flight).collect();
+    let boarded = in_batches.into_iter().filter_map(|key| cache.0.flights.board(key).ok());
     let mut landings = Vec::new();
     for (flight, landing) in boarded {
         flights.push(flight);

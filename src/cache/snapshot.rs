@@ -18,10 +18,21 @@ pub const IDS_MAX: usize = 8;
 /// What bounds a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The most entries held. Listed secrets do not give way to it.
+    /// The most entries held. Listed ones do not give way to it.
     pub entries_max: usize,
-    /// The ids of the secrets that are never pushed out.
-    pub listed: HashSet<Box<str>>,
+    /// What is never pushed out.
+    pub listed: HashSet<Key>,
+}
+
+impl Limits {
+    /// Returns whether `selector` of a secret that `ids` lead to is listed.
+    fn keeps(&self, held: &Held, selector: &Selector) -> bool {
+        let is_it = |key: &&Key| {
+            key.selector == *selector && held.ids.iter().any(|id| **id == *key.id.as_str())
+        };
+        // The list is short, and this is asked only where something must go.
+        self.listed.iter().any(|key| is_it(&key))
+    }
 }
 
 /// Every entry, by each id that leads to it.
@@ -94,10 +105,10 @@ impl Snapshot {
             },
         };
         held.link(&asked.id);
-        held.replace(entry.clone());
+        let dropped = held.replace(entry.clone(), limits);
         next.insert(held);
         let evicted = next.evict(&entry, limits);
-        (next, evicted)
+        (next, dropped + evicted)
     }
 
     /// Takes `id` away from a secret that it led to and no longer does.
@@ -121,17 +132,17 @@ impl Snapshot {
         }
     }
 
-    /// Pushes out the entries read longest ago until the limit is kept. `newest` goes first of all
-    /// where only listed ones are left.
+    /// Pushes out the entries read longest ago until the limit is kept, and returns how many.
+    /// Where only listed ones are left, `newest` is not kept, and the limit may not be.
     fn evict(&mut self, newest: &Arc<Entry>, limits: &Limits) -> usize {
         let excess = self.entries().count().saturating_sub(limits.entries_max);
-        for _ in 0..excess {
-            let free = self.entries().filter(|(held, _)| !held.is_listed(limits));
+        for evicted in 0..excess {
+            let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
             let oldest =
                 free.min_by_key(|(_, entry)| (Arc::ptr_eq(entry, newest), entry.read_at_ms()));
             let Some((arn, entry)) = oldest.map(|(held, entry)| (held.arn.clone(), entry.clone()))
             else {
-                break;
+                return evicted;
             };
             self.remove(&arn, &entry);
         }
@@ -153,10 +164,6 @@ impl Snapshot {
 }
 
 impl Held {
-    fn is_listed(&self, limits: &Limits) -> bool {
-        self.ids.iter().any(|id| limits.listed.contains(&**id))
-    }
-
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -167,26 +174,27 @@ impl Held {
         }
     }
 
-    fn replace(&mut self, entry: Arc<Entry>) {
-        match self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            Some(own) => {
-                entry.succeed(own);
-                *own = entry;
-            }
-            None => {
-                if self.entries.len() >= VERSIONS_MAX {
-                    let others = self
-                        .entries
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, own)| !own.selector.is_current());
-                    if let Some((at, _)) = others.min_by_key(|(_, own)| own.read_at_ms()) {
-                        self.entries.remove(at);
-                    }
-                }
-                self.entries.push(entry);
-            }
+    /// Puts `entry` in the place of its predecessor, or beside the others, and returns how many of
+    /// those had to go: the current version and listed ones stay.
+    fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
+        if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
+            entry.succeed(own);
+            *own = entry;
+            return 0;
         }
+        let free =
+            |own: &&Arc<Entry>| !own.selector.is_current() && !limits.keeps(self, &own.selector);
+        let oldest = match self.entries.len() >= VERSIONS_MAX {
+            true => self.entries.iter().filter(free).min_by_key(|own| own.read_at_ms()).cloned(),
+            false => None,
+        };
+        let before = self.entries.len();
+        if let Some(oldest) = oldest {
+            self.entries.retain(|own| !Arc::ptr_eq(own, &oldest));
+        }
+        let dropped = before - self.entries.len();
+        self.entries.push(entry);
+        dropped
     }
 }
 
@@ -222,7 +230,10 @@ mod tests {
     }
 
     fn limits(entries_max: usize, listed: &[&str]) -> Limits {
-        Limits { entries_max, listed: listed.iter().map(|id| (*id).into()).collect() }
+        Limits {
+            entries_max,
+            listed: listed.iter().map(|id| key(id, Selector::current())).collect(),
+        }
     }
 
     /// Publishes the current version `id` of `arn`, asked for by `asked`.
@@ -314,11 +325,37 @@ mod tests {
     #[test]
     fn where_only_listed_ones_are_held_a_new_one_is_not_kept() {
         let arn = |name: &str| format!("{HERE}{name}-AbC123");
-        let limits = limits(1, &["listed"]);
-        let snapshot = publish(&Snapshot::default(), "listed", &arn("listed"), "v", &limits);
-        let snapshot = publish(&snapshot, "other", &arn("other"), "v", &limits);
+        let limits = limits(1, &["listed", "too"]);
+        let mut snapshot = Snapshot::default();
+        for (name, pushed_out) in [("listed", 0), ("too", 0), ("other", 1)] {
+            let entry = entry(&arn(name), "v", &["AWSCURRENT"], Selector::current());
+            let (next, evicted) = snapshot.publish(&key(name, Selector::current()), entry, &limits);
+            assert_eq!(evicted, pushed_out, "{name}");
+            snapshot = next;
+        }
         check(&snapshot, "listed", Some("v"));
+        check(&snapshot, "too", Some("v"));
         check(&snapshot, "other", None);
+    }
+
+    #[test]
+    fn a_listed_version_outlives_all_others_of_its_secret() {
+        let arn = format!("{HERE}app/db-AbC123");
+        let previous = Selector::new(Some("AWSPREVIOUS"), None);
+        let listed = HashSet::from([key("app/db", previous.clone())]);
+        let limits = Limits { entries_max: 100, listed };
+        let first = entry(&arn, "old", &["AWSPREVIOUS"], previous.clone());
+        let mut snapshot =
+            Snapshot::default().publish(&key("app/db", previous.clone()), first, &limits).0;
+        let mut dropped = 0;
+        for n in 0..20 {
+            let selector = Selector::new(None, Some(&format!("v{n}")));
+            let entry = entry(&arn, &format!("v{n}"), &[], selector.clone());
+            let (next, evicted) = snapshot.publish(&key("app/db", selector), entry, &limits);
+            (snapshot, dropped) = (next, dropped + evicted);
+        }
+        assert!(snapshot.entry("app/db", &previous).is_some());
+        assert_eq!((snapshot.entries().count(), dropped), (VERSIONS_MAX, 21 - VERSIONS_MAX));
     }
 
     #[test]

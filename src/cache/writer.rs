@@ -100,7 +100,7 @@ impl Cache {
             None => self.0.absent.remember(key, error.clone(), now, draw),
         }
         // Names that callers invent are limited; what is held or listed is bounded already.
-        let is_ours = older.is_some() || self.0.limits.listed.contains(key.id.as_str());
+        let is_ours = older.is_some() || self.0.limits.listed.contains(key);
         let passed = if is_ours { Some(0) } else { self.0.failures_logged.pass(now) };
         let Some(left_out) = passed else {
             self.0.metrics.log_lines_dropped.inc();

@@ -7,7 +7,7 @@ mod watch;
 use super::asking::Asking;
 use super::serve::stop_signal;
 use super::token_file;
-use crate::agent::Agent;
+use crate::agent::{Agent, Listeners};
 use crate::cache::prefetch::Report;
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Vars};
@@ -133,7 +133,9 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Agent> {
     let metrics = Arc::new(Metrics::new());
     panics::observe(metrics.clone());
     hardening::harden().context("the process could not be made undumpable")?;
-    Agent::start(config, metrics, clock).await.context("cannot start; another port: --port 0")
+    let bound = Listeners::bind(&config.listen).await;
+    let listeners = bound.context("cannot listen; for another port: --port 0")?;
+    Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
 /// Prepares a client of the embedded Secrets Manager as a function without Sidekey would have it.

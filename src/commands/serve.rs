@@ -1,7 +1,7 @@
 //! `sidekey serve`: the agent beside a container or on a laptop.
 
 use super::token_file;
-use crate::agent::{Agent, StartError, log_start};
+use crate::agent::{Agent, Listeners, log_start};
 use crate::clock::SystemClock;
 use crate::config::vars::Environment;
 use crate::config::{self, Host, Loaded};
@@ -9,6 +9,7 @@ use crate::hardening;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -40,8 +41,18 @@ pub(super) async fn run() -> ExitCode {
         }
         return ExitCode::from(MISCONFIGURED);
     }
+    // The address comes first: an agent that has it keeps its token file.
+    let listeners = match Listeners::bind(&config.listen).await {
+        Ok(listeners) => listeners,
+        Err(error) => {
+            let error: &(dyn std::error::Error + 'static) = &error;
+            tracing::error!(error, "cannot listen");
+            return ExitCode::FAILURE;
+        }
+    };
     if config.tokens.is_empty() {
-        match token_file::make(&Environment) {
+        let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
+        match token_file::make(&Environment, port) {
             Ok((token, path)) => {
                 tracing::info!(path = %path.display(), "no token is configured; readers find one in this file");
                 config.tokens.push(token);
@@ -52,12 +63,12 @@ pub(super) async fn run() -> ExitCode {
             }
         }
     }
-    let agent = match Agent::start(config, metrics, Arc::new(SystemClock::new())).await {
+    let clock = Arc::new(SystemClock::new());
+    let agent = match Agent::start(listeners, config, metrics, clock).await {
         Ok(agent) => agent,
         Err(error) => {
-            tracing::error!(error = %error, "cannot start");
-            let is_mistake = matches!(error, StartError::NoRegion(_) | StartError::Mistakes(_));
-            return ExitCode::from(if is_mistake { MISCONFIGURED } else { 1 });
+            tracing::error!(%error, "misconfigured");
+            return ExitCode::from(MISCONFIGURED);
         }
     };
     let mut stopped = pin!(stop_signal());

@@ -21,16 +21,17 @@ pub(super) fn random() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a random token to a file of mode 0600 in a folder of mode 0700, and returns both.
+/// Writes a random token to a file of mode 0600 in a folder of mode 0700, and returns both. The file
+/// is named after the agent's port, so that two agents have one each.
 ///
 /// # Errors
 ///
 /// Where no folder is known or the file cannot be written.
-pub(super) fn make(vars: &dyn Vars) -> io::Result<(Token, PathBuf)> {
+pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     let folder =
         folder(vars).ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let path = folder.join("token");
+    let path = folder.join(format!("token-{port}"));
     // An old file goes first: a new one gets its mode at birth, and nobody holds it open.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -13,44 +13,49 @@ pub const VARIABLE: &str = "SIDEKEY_CONFIG";
 /// Where a function's package may have the file.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// Returns the settings of the file by the names of their variables.
-pub(super) fn load(
-    vars: &dyn Vars,
-    host: Host,
-    mistakes: &mut Mistakes,
-) -> BTreeMap<String, String> {
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    /// Its settings, by the names of their variables.
+    pub(super) settings: BTreeMap<String, String>,
+    /// Keys that are none, each with the nearest right one.
+    pub(super) unknown: Vec<(String, String)>,
+}
+
+/// Reads the file, if there is one.
+pub(super) fn load(vars: &dyn Vars, host: Host, mistakes: &mut Mistakes) -> File {
     let path = match vars.get(VARIABLE).filter(|path| !path.is_empty()) {
         Some(path) => path,
         None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH.to_owned(),
-        None => return BTreeMap::new(),
+        None => return File::default(),
     };
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&text, mistakes),
         Err(error) => {
             mistakes.add(VARIABLE, format!("{path} cannot be read: {error}"));
-            BTreeMap::new()
+            File::default()
         }
     }
 }
 
 /// Parses `ttl = "5m"` into `SIDEKEY_TTL=5m`, and so on.
-fn parse(text: &str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
+fn parse(text: &str, mistakes: &mut Mistakes) -> File {
     let table: Table = match text.parse() {
         Ok(table) => table,
         Err(error) => {
             // The message alone: the error's own text quotes the line, which may hold a token.
             mistakes.add(VARIABLE, format!("not TOML: {}", toml::de::Error::message(&error)));
-            return BTreeMap::new();
+            return File::default();
         }
     };
-    let mut settings = BTreeMap::new();
+    let mut file = File::default();
     for (key, value) in table {
         let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         let is_known = VARIABLES.iter().any(|variable| variable.name == name);
         if !is_known || key != key.to_ascii_lowercase() {
             let nearest = super::nearest(&name).trim_start_matches(PREFIX).to_ascii_lowercase();
-            mistakes
-                .add(format!("{VARIABLE}: {key}"), format!("no such key; did you mean {nearest}?"));
+            let hint = format!("no such key; did you mean {nearest}?");
+            file.unknown.push((format!("{VARIABLE}: {key}"), hint));
             continue;
         }
         match text_of(&value) {
@@ -59,7 +64,7 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
                 mistakes.add(format!("{VARIABLE}: {key}"), problem);
             }
             Some(text) => {
-                settings.insert(name, text);
+                file.settings.insert(name, text);
             }
             None => {
                 let problem = "a string, a number, a boolean or a list of strings expected";
@@ -67,7 +72,7 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> BTreeMap<String, String> {
             }
         }
     }
-    settings
+    file
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -90,9 +95,10 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
         let mut mistakes = Mistakes::default();
-        let settings = parse(text, &mut mistakes);
-        let settings: Vec<(&str, &str)> = settings.iter().map(|(k, v)| (&**k, &**v)).collect();
+        let file = parse(text, &mut mistakes);
+        let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
+        file.unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint));
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {

@@ -49,7 +49,7 @@ pub(super) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _open = Open::count(&server);
+    let _open = (door != Door::Probes).then(|| Open::count(&server));
     let exchange = Arc::new(Exchange::default());
     let place = Place { places, taken: OnceLock::new() };
     let service = service_fn(|request: Request<Incoming>| {
@@ -108,7 +108,7 @@ async fn answer(
     Ok(response)
 }
 
-/// Counts a connection for as long as it is open, however it ends.
+/// Counts a reader's connection for as long as it is open, however it ends.
 struct Open<'a>(&'a Server);
 
 impl<'a> Open<'a> {

@@ -20,6 +20,9 @@ use tokio_util::task::TaskTracker;
 /// kernel's queue.
 const OVER_LIMIT_MAX: usize = 32;
 
+/// How many connections are served at `SIDEKEY_METRICS_LISTEN`: a scraper or two, and probes.
+const PROBES_MAX: usize = 16;
+
 /// How long accepting pauses when the system has no more descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -105,22 +108,24 @@ impl Listeners {
     /// Starts accepting, as tasks of `tasks` that end when `stop` is cancelled: first those that
     /// accept, then each connection once the request in hand is answered.
     pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
-        let accepting = Accepting {
+        let accepting = |connections_max: usize| Accepting {
             server: server.clone(),
-            places: Arc::new(Semaphore::new(self.connections_max)),
-            open: Arc::new(Semaphore::new(self.connections_max.saturating_add(OVER_LIMIT_MAX))),
+            places: Arc::new(Semaphore::new(connections_max)),
+            open: Arc::new(Semaphore::new(connections_max.saturating_add(OVER_LIMIT_MAX))),
             tasks: tasks.clone(),
             stop: stop.clone(),
         };
+        let readers = accepting(self.connections_max);
         for listener in self.loopback {
-            tasks.spawn(accepting.clone().run(Door::Loopback, listener));
+            tasks.spawn(readers.clone().run(Door::Loopback, listener));
         }
         if let Some(listener) = self.probes {
-            tasks.spawn(accepting.clone().run(Door::Probes, listener));
+            // Other hosts cannot take a reader's place.
+            tasks.spawn(accepting(PROBES_MAX).run(Door::Probes, listener));
         }
         if let Some((listener, file)) = self.socket {
             tasks.spawn(async move {
-                accepting.run(Door::Socket, listener).await;
+                readers.run(Door::Socket, listener).await;
                 drop(file);
             });
         }

@@ -94,6 +94,7 @@ fn status(problem: &Problem) -> StatusCode {
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
             FetchErrorKind::Timeout => StatusCode::GATEWAY_TIMEOUT,
             FetchErrorKind::Connection | FetchErrorKind::Unreadable => StatusCode::BAD_GATEWAY,
+            FetchErrorKind::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -193,6 +194,7 @@ mod tests {
             (FetchErrorKind::Connection, "ConnectionError", 502),
             (FetchErrorKind::Unreadable, "ConnectionError", 502),
             (FetchErrorKind::Service, "InternalServiceError", 500),
+            (FetchErrorKind::Overloaded, "OverloadedException", 503),
             (FetchErrorKind::Credentials, "InternalFailure", 500),
             (FetchErrorKind::Credentials, "ExpiredTokenException", 400),
             (FetchErrorKind::Throttled, "ThrottlingException", 400),

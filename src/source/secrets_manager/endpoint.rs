@@ -49,8 +49,16 @@ impl Endpoint {
     }
 }
 
+/// Returns whether a connection to a URL's host ends at this machine. The unspecified address means
+/// loopback to whoever connects to it.
+pub(super) fn is_this_machine(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    is_loopback(host.trim_end_matches('.'))
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+}
+
 /// Returns whether a URL's host is this machine, by name or address.
-pub(super) fn is_loopback(host: &str) -> bool {
+fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     bare.eq_ignore_ascii_case("localhost")
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())

@@ -1,6 +1,6 @@
 //! The HTTP client of every AWS client here: what it trusts, and whom it never calls.
 
-use super::endpoint::is_loopback;
+use super::endpoint::is_this_machine;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode};
 use aws_smithy_runtime_api::client::http::{
@@ -149,8 +149,9 @@ impl HttpConnector for GuardedConnector {
 }
 
 fn is_self(uri: &hyper::Uri, own_ports: &[u16]) -> bool {
-    uri.host().is_some_and(is_loopback)
-        && uri.port_u16().is_some_and(|port| own_ports.contains(&port))
+    let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(default);
+    uri.host().is_some_and(is_this_machine) && own_ports.contains(&port)
 }
 
 #[cfg(test)]
@@ -173,8 +174,15 @@ mod tests {
 
     #[test]
     fn only_loopback_at_an_own_port_is_oneself() {
-        for own in ["http://localhost:2773/", "http://127.0.0.1:2773", "http://[::1]:2773/x"] {
-            assert!(is_self(&own.parse().expect("a URI"), &[2773]), "{own}");
+        for own in [
+            "http://localhost:2773/",
+            "http://localhost.:2773/",
+            "http://127.0.0.1:2773",
+            "http://[::1]:2773/x",
+            "http://0.0.0.0:2773",
+            "http://localhost/",
+        ] {
+            assert!(is_self(&own.parse().expect("a URI"), &[2773, 80]), "{own}");
         }
         for other in [
             "http://127.0.0.1:9001/",
