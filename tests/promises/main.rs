@@ -13,6 +13,7 @@ mod port;
 mod support;
 
 mod binary;
+mod bodies;
 mod door;
 mod failures;
 mod leaks_nothing;
