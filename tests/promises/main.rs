@@ -20,3 +20,4 @@ mod leaks_nothing;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
+mod rotation;
