@@ -20,4 +20,5 @@ mod leaks_nothing;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
+mod prefetch;
 mod rotation;
