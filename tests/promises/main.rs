@@ -1,6 +1,5 @@
 //! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
 //!
-//! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
 //! a test says; time passes when a test says so. See [`support`].
 
 #[path = "../support/clients.rs"]
@@ -17,6 +16,7 @@ mod bodies;
 mod door;
 mod failures;
 mod leaks_nothing;
+mod listening;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
