@@ -1,11 +1,14 @@
 //! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
 //!
+//! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
 //! a test says; time passes when a test says so. See [`support`].
 
 #[path = "../support/clients.rs"]
 mod clients;
 #[path = "../support/exchange.rs"]
 mod exchange;
+#[path = "../support/moto.rs"]
+mod moto;
 #[path = "../support/port.rs"]
 mod port;
 
@@ -20,5 +23,6 @@ mod listening;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
+mod peers;
 mod prefetch;
 mod rotation;
