@@ -221,7 +221,7 @@ impl Drop for SocketFile {
 fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
+    let folder = folder.unwrap_or_else(|| Path::new("."));
     if !folder.exists() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
     }
