@@ -7,15 +7,22 @@
 mod clients;
 #[path = "../support/exchange.rs"]
 mod exchange;
+#[path = "../support/moto.rs"]
+mod moto;
 #[path = "../support/port.rs"]
 mod port;
 
 mod support;
 
 mod binary;
+mod bodies;
 mod door;
 mod failures;
 mod leaks_nothing;
+mod listening;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
+mod peers;
+mod prefetch;
+mod rotation;

@@ -1,0 +1,336 @@
+//! Where one asks: loopback, a Unix socket, an address for probes; how many at a time, in what way
+//! on one connection, and how it ends.
+
+use crate::port::Port;
+use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
+use crate::support::client::{Connection, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::gateway::Gateway;
+use crate::support::{Folder, double, eventually, soon};
+use sidekey::agent::StartError;
+use sidekey::server::listener::BindError;
+use sidekey::source::double::Double;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// A double that has `app/db`, and an agent to be in front of it.
+async fn upstream() -> (Double, Setup) {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    (double, setup)
+}
+
+/// Returns why an agent does not start.
+async fn refusal(setup: Setup) -> StartError {
+    setup.try_launch().await.map(|_| ()).expect_err("an agent that does not start")
+}
+
+/// The Unix socket has mode 0600 in a folder that is made with mode 0700, serves without a `Host`
+/// and with any, and asks for the token as every other way in does. It goes with the agent.
+#[tokio::test]
+async fn the_socket_is_private() {
+    let (_double, setup) = upstream().await;
+    let folder = Folder::new();
+    let path = folder.path().join("new/s");
+    let sidekey = setup.with("SIDEKEY_SOCKET", path.display()).start().await;
+    let mode = |path: &Path| fs::metadata(path).expect("it is there").permissions().mode() & 0o777;
+    assert_eq!((mode(&path), mode(&folder.path().join("new"))), (0o600, 0o700));
+    let mut connection = Connection::open_socket(&path).await;
+    for (headers, status) in [
+        (&[TOKEN_HEADER][..], 200),
+        (&[TOKEN_HEADER, ("Host", "anything")], 200),
+        (&[], 403),
+        (&[(TOKEN_HEADER.0, "wrong")], 403),
+        (&[TOKEN_HEADER, ("X-Forwarded-For", "x")], 400),
+        (&[TOKEN_HEADER, ("Origin", "x")], 400),
+    ] {
+        let answer = connection.exchange(get(&read_path("app/db"), headers)).await;
+        assert_eq!(answer.status, status, "{headers:?}");
+    }
+    assert_eq!(sidekey.read("app/db").await.value(), "hunter2", "and the port is served too");
+    drop(connection);
+    soon("the drain", sidekey.agent.drain(Duration::ZERO)).await;
+    assert!(!path.exists(), "nothing is left behind");
+}
+
+/// A socket that nobody listens on any more is replaced. One that somebody listens on, a file that
+/// is none, and a folder that others can enter are refused, each with its own error, and left alone.
+#[tokio::test]
+async fn a_socket_is_only_taken_where_it_may_be() {
+    let (_double, setup) = upstream().await;
+    let folder = Folder::new();
+    let path = folder.path().join("s");
+    let setup = setup.with("SIDEKEY_SOCKET", path.display());
+
+    let listener = UnixListener::bind(&path).expect("a free path");
+    let taken = refusal(setup.clone()).await;
+    assert!(matches!(taken, StartError::Bind(BindError::Taken(_, "SIDEKEY_SOCKET"))), "{taken}");
+    assert!(path.exists(), "somebody else's socket stays");
+
+    drop(listener);
+    assert!(path.exists(), "a stale socket");
+    let sidekey = setup.clone().start().await;
+    let mut connection = Connection::open_socket(&path).await;
+    assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
+    drop(connection);
+    soon("the drain", sidekey.agent.drain(Duration::ZERO)).await;
+
+    fs::write(&path, "notes").expect("the folder can be written");
+    let no_socket = refusal(setup.clone()).await;
+    assert!(matches!(no_socket, StartError::Bind(BindError::NoSocket(_))), "{no_socket}");
+    assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
+    fs::remove_file(&path).expect("it is there");
+
+    for mode in [0o755, 0o710, 0o701, 0o770] {
+        fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("it is ours");
+        let shared = refusal(setup.clone()).await;
+        assert!(
+            matches!(shared, StartError::Bind(BindError::SharedFolder(_))),
+            "{mode:o} {shared}"
+        );
+        assert!(!path.exists());
+    }
+}
+
+/// `SIDEKEY_METRICS_LISTEN` serves probes to any host, without a token, and nothing else, not even
+/// with one.
+#[tokio::test]
+async fn the_address_for_probes_serves_probes_only() {
+    let (_double, setup) = upstream().await;
+    let port = Port::reserve();
+    let address = format!("127.0.0.1:{port}");
+    let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
+    let mut probes = Connection::open(address.parse().expect("an address")).await;
+    let host = ("Host", "sidekey.cluster.example:9277");
+    for path in ["/ping", "/ready", "/metrics"] {
+        let answer = probes.exchange(get(path, &[host, ("X-Forwarded-For", "10.0.0.1")])).await;
+        assert_eq!(answer.status, 200, "{path}");
+    }
+    let named = probes.exchange(get("/ready", &[host, TOKEN_HEADER])).await;
+    assert!(named.json()["missing"].is_null(), "no names over a network");
+    for path in [&*read_path("app/db"), "/v1/app/db", "/status", "/nowhere"] {
+        let answer = probes.exchange(get(path, &[host, TOKEN_HEADER])).await;
+        assert_eq!((answer.status, answer.text()), (404, "Not found"), "{path}");
+    }
+    let signed = [host, ("X-Amz-Target", "secretsmanager.GetSecretValue"), TOKEN_HEADER];
+    let answer = probes.exchange(request("POST", "/", &signed, "{}")).await;
+    assert_eq!(answer.status, 400);
+    assert!(!answer.text().contains("hunter2"));
+}
+
+/// Beyond `SIDEKEY_MAX_CONNECTIONS` a reader is told 429 in the words of AWS's agent, is counted,
+/// and is asked to come again on a new connection; `/ping` is answered all the same. Those within
+/// the limit go on, and a place that becomes free is there for the next.
+#[tokio::test]
+async fn beyond_the_limit_one_is_told_so() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
+    let (mut first, mut second) = (sidekey.connect().await, sidekey.connect().await);
+    for within in [&mut first, &mut second] {
+        assert_eq!(within.exchange(read_request("app/db")).await.status, 200);
+    }
+    for _ in 0..100 {
+        let mut beyond = sidekey.connect().await;
+        let answer = beyond.exchange(read_request("app/db")).await;
+        assert_eq!((answer.status, answer.text()), (429, "Connection limit exceeded"));
+        assert_eq!(answer.header("connection"), Some("close"));
+        beyond.closed().await;
+    }
+    let ping = sidekey.connect().await.exchange(get("/ping", &[])).await;
+    assert_eq!(ping.status, 200);
+    let metrics = first.exchange(get("/metrics", &[])).await;
+    let counted = "sidekey_gate_refusals_total{reason=\"connections\"} 100\n";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+    for within in [&mut first, &mut second] {
+        assert_eq!(within.exchange(read_request("app/db")).await.status, 200);
+    }
+    drop(second);
+    eventually("the place is free", async || {
+        (sidekey.read("app/db").await.status == 200).then_some(())
+    })
+    .await;
+}
+
+/// Connections beyond the limit that ask nothing do not keep the others from being served.
+#[tokio::test]
+async fn idle_connections_take_no_place() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(sidekey.connect().await);
+    }
+    let mut connection = sidekey.connect().await;
+    assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
+}
+
+/// One connection serves many requests, good and bad in turn, and answers those that are sent all at
+/// once in their order.
+#[tokio::test]
+async fn a_connection_is_kept() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.start().await;
+    let mut connection = sidekey.connect().await;
+    for _ in 0..200 {
+        assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
+        let refused = connection.exchange(get(&read_path("app/db"), &[])).await;
+        assert_eq!((refused.status, refused.header("connection")), (403, None));
+    }
+    let asked = [
+        (read_request("app/db"), 200),
+        (read_request("missing"), 400),
+        (get("/ping", &[]), 200),
+        (get("/nowhere", &[TOKEN_HEADER]), 404),
+        (read_request("app/db&versionStage=BLUE"), 400),
+        (read_request("app/db"), 200),
+    ];
+    connection.send(asked.clone().map(|(request, _)| request).concat()).await;
+    for (request, status) in asked {
+        assert_eq!(connection.receive().await.status, status, "{request}");
+    }
+    // A request that comes byte by byte is one request.
+    for byte in read_request("app/db").bytes() {
+        connection.send([byte]).await;
+    }
+    assert_eq!(connection.receive().await.value(), "hunter2");
+}
+
+/// HTTP/1.0 is answered, and the connection closed unless its keeping was asked for; so is HTTP/1.1
+/// with `Connection: close`.
+#[tokio::test]
+async fn older_clients_are_served() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.start().await;
+    let (name, value) = TOKEN_HEADER;
+    let path = read_path("app/db");
+    let mut connection = sidekey.connect().await;
+    let answer =
+        connection.exchange(format!("GET {path} HTTP/1.0\r\n{name}: {value}\r\n\r\n")).await;
+    assert_eq!((answer.value().as_str(), answer.protocol.as_str()), ("hunter2", "HTTP/1.0"));
+    connection.closed().await;
+
+    let mut connection = sidekey.connect().await;
+    let kept = format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n{name}: {value}\r\n\r\n");
+    for _ in 0..2 {
+        let answer = connection.exchange(&kept).await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")));
+    }
+    let closing = get(&path, &[TOKEN_HEADER, ("Connection", "close")]);
+    assert_eq!(connection.exchange(closing).await.status, 200);
+    connection.closed().await;
+}
+
+/// A connection on which nothing is asked is closed after fifteen ticks of a minute, and kept for as
+/// long as something is. Ticks count, not time: a freeze of a day is one tick.
+#[tokio::test]
+async fn an_idle_connection_is_closed_in_the_end() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.start().await;
+    let (mut idle, mut busy) = (sidekey.connect().await, sidekey.connect().await);
+    for connection in [&mut idle, &mut busy] {
+        assert_eq!(connection.exchange(get("/ping", &[])).await.status, 200);
+    }
+    sidekey.pass(Duration::from_secs(24 * 3600));
+    assert_eq!(idle.exchange(get("/ping", &[])).await.status, 200, "after a freeze");
+    for _ in 0..20 {
+        sidekey.pass(Duration::from_secs(60));
+        assert_eq!(busy.exchange(get("/ping", &[])).await.status, 200);
+    }
+    idle.closed().await;
+}
+
+/// A drain accepts nobody any more and closes what is idle, but answers the reader who waits for
+/// upstream, and then closes: nobody sees a broken answer. The port is free afterwards.
+#[tokio::test]
+async fn a_drain_answers_what_is_in_hand() {
+    let (double, setup) = upstream().await;
+    let gateway = Gateway::before(&double).await;
+    let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
+    let sidekey = setup.clone().start().await;
+    gateway.hold();
+    let (mut idle, mut waiting) = (sidekey.connect().await, sidekey.connect().await);
+    assert_eq!(idle.exchange(get("/ping", &[])).await.status, 200);
+    waiting.send(read_request("app/db")).await;
+    eventually("the reader waits", async || (gateway.regions().len() == 1).then_some(())).await;
+
+    let Sidekey { agent, address, .. } = sidekey;
+    let draining = tokio::spawn(agent.drain(Duration::from_secs(60)));
+    idle.closed().await;
+    eventually("nobody is accepted", async || {
+        TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    assert!(!draining.is_finished(), "a reader waits still");
+    gateway.release();
+    let answer = waiting.receive().await;
+    assert_eq!((answer.value().as_str(), answer.header("connection")), ("hunter2", Some("close")));
+    waiting.closed().await;
+    soon("the drain", draining).await.expect("no panic in there");
+
+    let again = setup.with("SIDEKEY_PORT", address.port()).start().await;
+    assert_eq!(again.address, address);
+}
+
+/// A drain gives up on a reader when its time is over.
+#[tokio::test]
+async fn a_drain_has_an_end() {
+    let (double, setup) = upstream().await;
+    let gateway = Gateway::before(&double).await;
+    let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
+    let sidekey = setup.start().await;
+    gateway.hold();
+    let mut waiting = sidekey.connect().await;
+    waiting.send(read_request("app/db")).await;
+    eventually("the reader waits", async || (gateway.regions().len() == 1).then_some(())).await;
+    let Sidekey { agent, address, clock } = sidekey;
+    let draining = tokio::spawn(agent.drain(Duration::from_secs(10)));
+    eventually("nobody is accepted", async || {
+        TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    assert!(!draining.is_finished());
+    clock.pass(Duration::from_secs(10));
+    soon("the drain", draining).await.expect("no panic in there");
+}
+
+/// A second agent on the same port does not start, says which address is taken and which variable
+/// to set, and leaves the first one as it was. So it is with the address for probes.
+#[tokio::test]
+async fn a_port_is_held_by_one() {
+    let (_double, setup) = upstream().await;
+    let first = setup.clone().start().await;
+    let second = refusal(setup.clone().with("SIDEKEY_PORT", first.address.port())).await;
+    let StartError::Bind(BindError::Taken(address, "SIDEKEY_PORT")) = &second else {
+        panic!("{second}");
+    };
+    assert_eq!(*address, first.address.to_string());
+    assert!(second.to_string().contains("stop it, or set SIDEKEY_PORT"), "{second}");
+    let probes = refusal(setup.with("SIDEKEY_METRICS_LISTEN", first.address)).await;
+    assert!(
+        matches!(probes, StartError::Bind(BindError::Taken(_, "SIDEKEY_METRICS_LISTEN"))),
+        "{probes}"
+    );
+    assert_eq!(first.read("app/db").await.value(), "hunter2");
+}
+
+/// Both loopback addresses are served on the same port, where the machine has them: `localhost`
+/// means ::1 first to some clients.
+#[tokio::test]
+async fn both_loopback_addresses_are_served() {
+    let (_double, setup) = upstream().await;
+    let sidekey = setup.start().await;
+    let addresses = sidekey.agent.addresses();
+    let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();
+    assert_eq!(addresses.len(), 1 + usize::from(has_v6));
+    for address in addresses {
+        assert_eq!(address.port(), sidekey.address.port());
+        let mut connection = Connection::open(*address).await;
+        assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
+    }
+}

@@ -1,0 +1,237 @@
+//! What is listed is there before anybody asks for it, by whichever operation, and whatever fails
+//! is made up for.
+
+use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
+use crate::support::client::get;
+use crate::support::clock::ManualClock;
+use crate::support::gateway::Gateway;
+use crate::support::{double, eventually, soon};
+use serde_json::json;
+use sidekey::source::double::Double;
+use sidekey::source::double::address::Place;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::{BatchGetSecretValue, GetSecretValue};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A double that has this many secrets, and their names.
+async fn upstream(clock: &Arc<ManualClock>, count: usize) -> (Double, Vec<String>) {
+    let double = double(clock).await;
+    let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
+    for name in &names {
+        double.secrets().create(name, name.as_str()).expect("a new name");
+    }
+    (double, names)
+}
+
+/// Returns how many batches and single calls there were.
+fn calls(double: &Double) -> (u64, u64) {
+    (double.calls().count(BatchGetSecretValue), double.calls().count(GetSecretValue))
+}
+
+/// Checks that every name is a hit with its own value.
+async fn check_held(sidekey: &Sidekey, names: &[String]) {
+    for name in names {
+        let answer = sidekey.read(name).await;
+        assert_eq!((answer.value().as_str(), answer.cache()), (&**name, "hit"));
+    }
+}
+
+/// However the listed secrets are fetched, each is held afterwards under its own name, with as many
+/// calls as that way takes: one each, or a batch for twenty.
+#[tokio::test]
+async fn everything_listed_is_held() {
+    for (mode, count, expected) in [
+        ("get", 25, (0, 25)),
+        ("batch", 25, (2, 0)),
+        ("batch", 20, (1, 0)),
+        ("batch", 1, (1, 0)),
+        ("auto", 5, (0, 5)),
+        ("auto", 6, (1, 0)),
+        ("auto", 25, (2, 0)),
+        ("auto", 0, (0, 0)),
+    ] {
+        let clock = ManualClock::new();
+        let (double, names) = upstream(&clock, count).await;
+        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+        let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
+        assert_eq!(calls(&double), expected, "{mode} of {count}");
+        check_held(&sidekey, &names).await;
+        assert_eq!(calls(&double), expected, "{mode} of {count}, read");
+        assert_eq!(sidekey.get("/ready").await.status, 200);
+    }
+}
+
+/// A batch that fails as a whole, for want of permission, throttled, broken off or spoilt by one
+/// secret that is denied, is made up for by single calls: in `auto` for good, in `batch` for itself.
+#[tokio::test]
+async fn a_failed_batch_is_made_up_for() {
+    type Break = fn(&Double);
+    let cases: [(&str, Break); 5] = [
+        ("denied", |double| double.faults().deny_operation(BatchGetSecretValue)),
+        ("throttled", |double| {
+            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Throttle);
+        }),
+        ("garbage", |double| {
+            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Garbage);
+        }),
+        ("reset", |double| {
+            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Reset);
+        }),
+        ("unknown", |double| {
+            let fault = Fault::Error {
+                status: 400,
+                kind: "UnknownOperationException".to_owned(),
+                message: String::new(),
+            };
+            double.faults().always(Match::operation(BatchGetSecretValue), fault);
+        }),
+    ];
+    for (what, break_it) in cases {
+        for (mode, expected) in [("batch", (2, 25)), ("auto", (1, 25))] {
+            let clock = ManualClock::new();
+            let (double, names) = upstream(&clock, 25).await;
+            break_it(&double);
+            let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+            let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
+            assert_eq!(calls(&double), expected, "{what}, {mode}");
+            check_held(&sidekey, &names).await;
+        }
+    }
+}
+
+/// One secret that may not be read spoils a whole batch under some policies: all others are held
+/// all the same, and the one says why it is not.
+#[tokio::test]
+async fn one_denied_secret_does_not_take_the_others_along() {
+    for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
+        let clock = ManualClock::new();
+        let (double, mut names) = upstream(&clock, 8).await;
+        double.faults().deny_secret("app/3");
+        double.faults().batch_fails_on_denied(fails_whole);
+        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", "auto");
+        let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
+        assert_eq!(calls(&double), expected, "fails as a whole: {fails_whole}");
+        names.remove(3);
+        check_held(&sidekey, &names).await;
+        let missing = sidekey.get("/status").await.json()["missing"].clone();
+        assert_eq!(missing[0]["reference"], "app/3");
+        assert_eq!(missing[0]["problem"]["code"], "AccessDeniedException");
+        assert_eq!(missing.as_array().map(Vec::len), Some(1));
+    }
+}
+
+/// A batch can only ask for what is current here: a version, a stage or a secret of another region
+/// in the list is asked for by itself, and a missing secret in a batch is told apart.
+#[tokio::test]
+async fn what_no_batch_can_ask_for_is_asked_for_alone() {
+    let clock = ManualClock::new();
+    let (double, names) = upstream(&clock, 6).await;
+    let secrets = double.secrets();
+    let arn = secrets.arn("app/0").expect("it is there");
+    let first = secrets.version_at("app/0", "AWSCURRENT").expect("it is there");
+    let stage = secrets.arn("app/1").expect("it is there");
+    for name in ["app/0", "app/1"] {
+        secrets.put(name, name).expect("it is there");
+    }
+    let abroad = Place::new("123456789012", "us-east-1");
+    let abroad = secrets.create_at(&abroad, "abroad", "abroad").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let list = format!(
+        "{}, {arn}:::{first} {stage}::AWSPREVIOUS: {abroad}#field missing",
+        names.join(",")
+    );
+    let setup = Setup::at(&gateway.url_of_regions(), &clock).with("SIDEKEY_PREFETCH", "batch");
+    let sidekey = setup.with("SIDEKEY_SECRETS", list).start().await;
+    assert_eq!(calls(&double), (1, 3));
+    assert_eq!(gateway.regions().iter().filter(|region| *region != REGION).count(), 1);
+    check_held(&sidekey, &names).await;
+    for id in [&*format!("{arn}&versionId={first}"), &format!("{stage}&versionStage=AWSPREVIOUS")] {
+        assert_eq!(sidekey.read(id).await.cache(), "hit", "{id}");
+    }
+    let answer = sidekey.read(&abroad).await;
+    assert_eq!((answer.value().as_str(), answer.cache()), ("abroad", "hit"));
+    let missing = sidekey.get("/status").await.json()["missing"][0]["problem"]["code"].clone();
+    assert_eq!(missing, "ResourceNotFoundException");
+    assert_eq!(calls(&double), (1, 3));
+}
+
+/// `/ready` says 503 with how many are missing until everything is held, then 200; which ones they
+/// are it tells only who has the token. A reader who comes meanwhile waits and is served.
+#[tokio::test]
+async fn readiness_counts_what_is_missing() {
+    let clock = ManualClock::new();
+    let (double, names) = upstream(&clock, 3).await;
+    let gateway = Gateway::before(&double).await;
+    gateway.hold();
+    let setup = Setup::at(&gateway.url(), &clock);
+    let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
+    let mut connection = sidekey.connect().await;
+    let unready = connection.exchange(get("/ready", &[])).await;
+    let body = json!({"ready": false, "listed_missing": 3});
+    assert_eq!((unready.status, unready.json()), (503, body));
+    let trusted = connection.exchange(get("/ready", &[TOKEN_HEADER])).await;
+    assert_eq!((trusted.status, &trusted.json()["missing"]), (503, &json!(names)));
+    let distrusted = connection.exchange(get("/ready", &[(TOKEN_HEADER.0, "wrong")])).await;
+    assert_eq!((distrusted.status, distrusted.json()["missing"].is_null()), (503, true));
+    assert_eq!(sidekey.metrics().await.get("sidekey_listed_missing"), 3.0);
+
+    let mut reader = sidekey.connect().await;
+    reader.send(read_request("app/1")).await;
+    eventually("the reader waits", async || {
+        (sidekey.metrics().await.get("sidekey_flights_joined_total") == 1.0).then_some(())
+    })
+    .await;
+    gateway.release();
+    assert_eq!(reader.receive().await.value(), "app/1");
+    soon("the prefetch", sidekey.agent.prefetched()).await.expect("a report");
+    let ready = connection.exchange(get("/ready", &[])).await;
+    assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
+    assert_eq!(calls(&double), (0, 3));
+}
+
+/// A start does not wait for ever: past `SIDEKEY_PREFETCH_DEADLINE` it goes on and says what is
+/// missing; what comes later is held all the same.
+#[tokio::test]
+async fn the_start_waits_no_longer_than_its_deadline() {
+    let clock = ManualClock::new();
+    let (double, names) = upstream(&clock, 2).await;
+    let gateway = Gateway::before(&double).await;
+    gateway.hold();
+    let setup = Setup::at(&gateway.url(), &clock).with("SIDEKEY_PREFETCH_DEADLINE", "3s");
+    let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
+    eventually("both are asked for", async || (gateway.regions().len() == 2).then_some(())).await;
+    sidekey.pass(Duration::from_secs(3));
+    let report = soon("the deadline", sidekey.agent.prefetched()).await.expect("a report");
+    assert_eq!((report.listed, report.missing.len(), report.is_settled), (2, 2, false));
+    assert_eq!(sidekey.get("/ready").await.status, 503);
+    gateway.release();
+    eventually("both are held", async || (sidekey.get("/ready").await.status == 200).then_some(()))
+        .await;
+    check_held(&sidekey, &names).await;
+}
+
+/// A prefetch that fails whole, since upstream is not there yet, leaves the agent serving: readers
+/// get typed errors, and without a reader's doing everything is held soon after upstream is back.
+#[tokio::test]
+async fn a_failed_prefetch_is_made_up_for() {
+    for mode in ["get", "batch", "auto"] {
+        let clock = ManualClock::new();
+        let (double, names) = upstream(&clock, 7).await;
+        double.pause().await.expect("a listener that stops");
+        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+        let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
+        let ready = sidekey.get("/ready").await;
+        assert_eq!((ready.status, &ready.json()["listed_missing"]), (503, &json!(7)), "{mode}");
+        let answer = sidekey.read("app/1").await;
+        assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"), "{mode}");
+
+        double.resume().await.expect("the port is kept");
+        eventually("everything is held", async || {
+            sidekey.pass(Duration::from_secs(31));
+            (sidekey.get("/ready").await.status == 200).then_some(())
+        })
+        .await;
+        check_held(&sidekey, &names).await;
+    }
+}

@@ -1,0 +1,134 @@
+//! A new value shows in time: at once for whoever asks for it, ahead of the time to live for those
+//! who read on, and never later than that while upstream answers.
+
+use crate::support::agent::{Setup, Sidekey, read_request};
+use crate::support::clock::ManualClock;
+use crate::support::{double, eventually};
+use sidekey::source::double::Double;
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// An agent that holds `app/db`, of value `old`, for five minutes.
+async fn holding() -> (Double, Sidekey) {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
+    (double, sidekey)
+}
+
+/// `refreshNow` goes upstream and is answered with the new value, at most once a second for one
+/// secret: who comes sooner gets the newest value and is told so. The others see it at once too.
+#[tokio::test]
+async fn a_refresh_now_is_now() {
+    let (double, sidekey) = holding().await;
+    sidekey.pass(SECOND);
+    double.secrets().put("app/db", "new").expect("it is there");
+    assert_eq!(sidekey.read("app/db").await.value(), "old");
+    for (number, yes) in ["true", "TRUE", "1"].into_iter().enumerate() {
+        let refreshed = sidekey.read(&format!("app/db&refreshNow={yes}")).await;
+        assert_eq!((refreshed.value().as_str(), refreshed.cache()), ("new", "refreshed"));
+        assert_eq!(refreshed.header("x-sidekey-refresh"), None);
+        let calls = 2 + number as u64;
+        assert_eq!(double.calls().count(GetSecretValue), calls);
+        for no in ["false", "False", "0"] {
+            let answer = sidekey.read(&format!("app/db&refreshNow={no}")).await;
+            assert_eq!((answer.value().as_str(), answer.cache()), ("new", "hit"));
+        }
+
+        sidekey.pass(SECOND - Duration::from_millis(1));
+        let limited = sidekey.read("app/db&refreshNow=true").await;
+        assert_eq!((limited.value().as_str(), limited.cache()), ("new", "hit"));
+        assert_eq!(limited.header("x-sidekey-refresh"), Some("limited"));
+        assert_eq!(double.calls().count(GetSecretValue), calls);
+        sidekey.pass(Duration::from_millis(1));
+    }
+}
+
+/// In an outage `refreshNow` is answered with the error, and what is held stays as it was.
+#[tokio::test]
+async fn a_refresh_now_that_fails_changes_nothing() {
+    let (double, sidekey) = holding().await;
+    sidekey.pass(SECOND);
+    double.pause().await.expect("a listener that stops");
+    let failed = sidekey.read("app/db&refreshNow=true").await;
+    assert_eq!((failed.status, failed.kind().as_str()), (502, "ConnectionError"));
+    let held = sidekey.read("app/db").await;
+    assert_eq!((held.value().as_str(), held.cache()), ("old", "hit"));
+    let missing = sidekey.read("missing&refreshNow=true").await;
+    assert_eq!(missing.status, 502);
+}
+
+/// Once the time to live is over nobody gets the old value: the reader waits for the new one. With
+/// `SIDEKEY_STALE_WHILE_REVALIDATE` it does not wait and is told that the value is stale.
+#[tokio::test]
+async fn the_time_to_live_is_kept() {
+    let (double, sidekey) = holding().await;
+    double.secrets().put("app/db", "new").expect("it is there");
+    assert_eq!(sidekey.read("app/db").await.value(), "old");
+    sidekey.pass(Duration::from_secs(300));
+    assert_eq!(sidekey.read("app/db").await.value(), "new");
+    assert_eq!(double.calls().count(GetSecretValue), 2);
+
+    let clock = sidekey.clock.clone();
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let setup = setup.with("SIDEKEY_STALE_WHILE_REVALIDATE", "1m");
+    let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
+    double.secrets().put("app/db", "newer").expect("it is there");
+    sidekey.pass(Duration::from_secs(359));
+    let stale = sidekey.read("app/db").await;
+    assert_eq!((stale.value().as_str(), stale.cache()), ("new", "stale"));
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"revalidating\"}"), 1.0);
+    eventually("it was refreshed behind", async || {
+        (sidekey.read("app/db").await.value() == "newer").then_some(())
+    })
+    .await;
+}
+
+/// A secret that is read is refreshed ahead of its time by itself, without a reader who waits; one
+/// that nobody reads costs no call.
+#[tokio::test]
+async fn what_is_read_is_refreshed_ahead() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    for name in ["read", "unread"] {
+        double.secrets().create(name, "old").expect("a new name");
+    }
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let sidekey = setup.with("SIDEKEY_SECRETS", "read,unread").start().await;
+    assert_eq!(sidekey.read("read").await.cache(), "hit");
+    double.secrets().put("read", "new").expect("it is there");
+    // Nine tenths of the time to live is the latest for it.
+    sidekey.pass(Duration::from_secs(271));
+    eventually("the refresh", async || {
+        let refreshed = sidekey.metrics().await.get("sidekey_refreshes_total{outcome=\"ok\"}");
+        (refreshed == 1.0).then_some(())
+    })
+    .await;
+    let mut connection = sidekey.connect().await;
+    let answer = connection.exchange(read_request("read")).await;
+    assert_eq!((answer.value().as_str(), answer.cache()), ("new", "hit"));
+    assert_eq!(double.calls().count_for(GetSecretValue, "read"), 2);
+    assert_eq!(double.calls().count_for(GetSecretValue, "unread"), 1);
+}
+
+/// A label that is moved back to the version before, a rollback, shows once the time to live is
+/// over.
+#[tokio::test]
+async fn a_rollback_shows() {
+    let (double, sidekey) = holding().await;
+    let old = double.secrets().version_at("app/db", "AWSCURRENT").expect("it is there");
+    sidekey.pass(SECOND);
+    double.secrets().put("app/db", "new").expect("it is there");
+    assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
+    double.secrets().move_stage("app/db", "AWSCURRENT", &old).expect("it is there");
+    eventually("the rollback", async || {
+        sidekey.pass(Duration::from_secs(300));
+        (sidekey.read("app/db").await.value() == "old").then_some(())
+    })
+    .await;
+}
