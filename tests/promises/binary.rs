@@ -94,16 +94,17 @@ async fn a_taken_port_is_told_with_what_to_do() {
 }
 
 /// Without any token the program makes one, in a file that only its owner reads and that the log
-/// names: it lets a reader in, and another text does not.
+/// names: it lets a reader in, and another text does not. A second one at the same port changes nothing.
 #[tokio::test]
 async fn a_token_is_made_where_none_is_given() {
     let (_double, setup) = upstream().await;
     let home = Folder::new();
-    for (variable, below) in [("HOME", ".sidekey/token"), ("XDG_RUNTIME_DIR", "sidekey/token")] {
+    for (variable, below) in [("HOME", ".sidekey"), ("XDG_RUNTIME_DIR", "sidekey")] {
         let setup = setup.clone().without("SIDEKEY_TOKEN").with(variable, home.path().display());
         let program = Program::start(&["serve"], setup.vars());
-        let mut connection = Connection::open(program.address().await).await;
-        let path = home.path().join(below);
+        let address = program.address().await;
+        let mut connection = Connection::open(address).await;
+        let path = home.path().join(below).join(format!("token-{}", address.port()));
         let line = program.line("no token is configured").await;
         assert!(line.contains(&path.display().to_string()), "{line}");
         assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
@@ -117,6 +118,12 @@ async fn a_token_is_made_where_none_is_given() {
             let asked = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
             assert_eq!(connection.exchange(asked).await.status, status);
         }
+
+        let taken = setup.with("SIDEKEY_PORT", address.port());
+        let second = Program::start(&["serve"], taken.vars());
+        assert_eq!(second.ended().await.0, Some(1));
+        let kept = fs::read_to_string(&path).expect("a text");
+        assert_eq!(kept, token, "an agent that cannot listen leaves the file of the one that does");
     }
 }
 

@@ -7,7 +7,6 @@ use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
 use crate::support::{Folder, double, eventually, soon};
-use sidekey::agent::StartError;
 use sidekey::server::listener::BindError;
 use sidekey::source::double::Double;
 use std::fs::{self, Permissions};
@@ -27,7 +26,7 @@ async fn upstream() -> (Double, Setup) {
 }
 
 /// Returns why an agent does not start.
-async fn refusal(setup: Setup) -> StartError {
+async fn refusal(setup: Setup) -> BindError {
     setup.try_launch().await.map(|_| ()).expect_err("an agent that does not start")
 }
 
@@ -70,7 +69,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     let listener = UnixListener::bind(&path).expect("a free path");
     let taken = refusal(setup.clone()).await;
-    assert!(matches!(taken, StartError::Bind(BindError::Taken(_, "SIDEKEY_SOCKET"))), "{taken}");
+    assert!(matches!(taken, BindError::Taken(_, "SIDEKEY_SOCKET")), "{taken}");
     assert!(path.exists(), "somebody else's socket stays");
 
     drop(listener);
@@ -83,17 +82,14 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
-    assert!(matches!(no_socket, StartError::Bind(BindError::NoSocket(_))), "{no_socket}");
+    assert!(matches!(no_socket, BindError::NoSocket(_)), "{no_socket}");
     assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
     fs::remove_file(&path).expect("it is there");
 
     for mode in [0o755, 0o710, 0o701, 0o770] {
         fs::set_permissions(folder.path(), Permissions::from_mode(mode)).expect("it is ours");
         let shared = refusal(setup.clone()).await;
-        assert!(
-            matches!(shared, StartError::Bind(BindError::SharedFolder(_))),
-            "{mode:o} {shared}"
-        );
+        assert!(matches!(shared, BindError::SharedFolder(_)), "{mode:o} {shared}");
         assert!(!path.exists());
     }
 }
@@ -306,16 +302,13 @@ async fn a_port_is_held_by_one() {
     let (_double, setup) = upstream().await;
     let first = setup.clone().start().await;
     let second = refusal(setup.clone().with("SIDEKEY_PORT", first.address.port())).await;
-    let StartError::Bind(BindError::Taken(address, "SIDEKEY_PORT")) = &second else {
+    let BindError::Taken(address, "SIDEKEY_PORT") = &second else {
         panic!("{second}");
     };
     assert_eq!(*address, first.address.to_string());
     assert!(second.to_string().contains("stop it, or set SIDEKEY_PORT"), "{second}");
     let probes = refusal(setup.with("SIDEKEY_METRICS_LISTEN", first.address)).await;
-    assert!(
-        matches!(probes, StartError::Bind(BindError::Taken(_, "SIDEKEY_METRICS_LISTEN"))),
-        "{probes}"
-    );
+    assert!(matches!(probes, BindError::Taken(_, "SIDEKEY_METRICS_LISTEN")), "{probes}");
     assert_eq!(first.read("app/db").await.value(), "hunter2");
 }
 

@@ -4,7 +4,7 @@ use super::client::{Answer, Connection, get};
 use super::clock::ManualClock;
 use super::metrics::Metrics;
 use super::soon;
-use sidekey::agent::{Agent, StartError};
+use sidekey::agent::{Agent, BindError, Listeners};
 use sidekey::config::{self, Host, Loaded};
 use sidekey::source::double::Double;
 use std::collections::BTreeMap;
@@ -87,12 +87,14 @@ impl Setup {
         self.try_launch().await.expect("an agent that starts")
     }
 
-    /// Starts the agent, or says why it does not start.
-    pub(crate) async fn try_launch(self) -> Result<Sidekey, StartError> {
+    /// Starts the agent, or says why it cannot listen.
+    pub(crate) async fn try_launch(self) -> Result<Sidekey, BindError> {
         let Loaded { config, mistakes, .. } = self.load();
         assert!(mistakes.is_empty(), "{mistakes}");
         let metrics = Arc::new(sidekey::telemetry::metrics::Metrics::new());
-        let agent = Agent::start(config, metrics, self.clock.clone()).await?;
+        let listeners = Listeners::bind(&config.listen).await?;
+        let agent = Agent::start(listeners, config, metrics, self.clock.clone()).await;
+        let agent = agent.expect("a region is set");
         let address = agent.addresses()[0];
         Ok(Sidekey { agent, address, clock: self.clock })
     }
