@@ -8,6 +8,8 @@ pub mod entry;
 pub mod snapshot;
 pub mod plan;
 pub mod flight;
+pub mod cut;
+pub mod rollback;
 pub mod absent;
 pub mod refresh;
 pub mod prefetch;
@@ -25,12 +27,14 @@ use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;
 use absent::Absent;
 use arc_swap::ArcSwap;
+use cut::was_cut;
 use entry::Entry;
 use flight::{Flight, Flights, Outcome};
 use freshness::{Freshness, Policy, Reason, Trouble};
 use plan::Next;
 use snapshot::{Limits, Snapshot};
 use std::future::Future;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -214,9 +218,9 @@ impl Cache {
         }
         self.bounded(async {
             let wanted = self.flight_key(&key);
-            let mut entry = self.fly(&wanted).await?;
+            let mut entry = self.fly_or_keep(&wanted).await?;
             if wanted != key && !self.holds(&entry, &key) {
-                entry = self.fly(&key).await?;
+                entry = self.fly_or_keep(&key).await?;
             }
             Ok(self.serve(entry, How::Refreshed))
         })
@@ -394,12 +398,24 @@ impl Cache {
         Served { entry, how, age }
     }
 
+    /// Waits for `work` as long as a reader waits. A wait that a freeze cut is begun again once: the
+    /// time during which everything stood still is nobody's patience.
     async fn bounded<T>(
         &self,
         work: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
         let wait = self.0.config.reader_wait;
-        within(&*self.0.clock, wait, work).await.unwrap_or_else(|| Err(ReadError::WaitOver(wait)))
+        let mut work = pin!(work);
+        let started = self.0.clock.now();
+        if let Some(done) = within(&*self.0.clock, wait, &mut work).await {
+            return done;
+        }
+        if was_cut(self.0.clock.now().since(started), wait)
+            && let Some(done) = within(&*self.0.clock, wait, &mut work).await
+        {
+            return done;
+        }
+        Err(ReadError::WaitOver(wait))
     }
 
     /// Returns what is held for `key`, if it may be served while upstream fails: no answer within a
@@ -422,6 +438,18 @@ impl Cache {
         let is_known = self.0.snapshot.load().held(key.id.as_str()).is_some();
         let is_admitted = is_known || self.0.config.scope.admits(&key.id, &self.0.home.load());
         is_admitted.then_some(()).ok_or(ReadError::OutOfScope)
+    }
+
+    /// Flies for `key`; where the answer is held back, what is held is the newest there is.
+    async fn fly_or_keep(&self, key: &Key) -> Outcome {
+        match self.fly(key).await {
+            Err(error) if error.kind == FetchErrorKind::Lagging => {
+                let snapshot = self.0.snapshot.load();
+                let held = snapshot.entry(key.id.as_str(), &key.selector);
+                held.cloned().ok_or(error)
+            }
+            outcome => outcome,
+        }
     }
 
     /// Joins or starts the flight for `key` and waits for its end.

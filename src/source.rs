@@ -10,12 +10,16 @@ use crate::secret::version::Version;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 /// A fetch under way. Boxed: one allocation beside a call over a network is nothing.
 pub type Fetching<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
 /// A service that values come from.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
+    /// Returns how long a call may take at most: its own deadline.
+    fn deadline(&self) -> Duration;
+
     /// Asks for one version of one secret, once: what to do about a failure is decided elsewhere.
     fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version>;
 
@@ -74,6 +78,8 @@ pub enum FetchErrorKind {
     Connection,
     /// There was an answer that makes no sense.
     Unreadable,
+    /// There was an answer older than what is held, which no second one has confirmed yet.
+    Lagging,
     /// The agent has no credentials, or the service refuses them: expired, unknown, unsigned.
     Credentials,
     /// The agent's own configuration is mistaken.
@@ -84,7 +90,7 @@ pub enum FetchErrorKind {
 
 impl FetchErrorKind {
     /// Every kind, in the order of the variants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::NotFound,
         Self::Denied,
         Self::Unavailable,
@@ -98,14 +104,23 @@ impl FetchErrorKind {
         Self::Timeout,
         Self::Connection,
         Self::Unreadable,
+        Self::Lagging,
         Self::Credentials,
         Self::Misconfigured,
         Self::Internal,
     ];
 
-    /// Returns whether a call to upstream was made at all: what is refused here is none.
+    /// Returns whether this is how a call to upstream ends: what is refused here never was one, and
+    /// what lags is judged afterwards.
     pub fn is_of_a_call(self) -> bool {
-        !matches!(self, Self::OutOfScope | Self::Abroad | Self::Overloaded | Self::Misconfigured)
+        !matches!(
+            self,
+            Self::OutOfScope
+                | Self::Abroad
+                | Self::Overloaded
+                | Self::Lagging
+                | Self::Misconfigured
+        )
     }
 
     /// Returns whether the same call may succeed later without anybody changing anything. What is
@@ -118,6 +133,7 @@ impl FetchErrorKind {
             | Self::Timeout
             | Self::Connection
             | Self::Unreadable
+            | Self::Lagging
             | Self::Credentials
             | Self::Internal => true,
             Self::NotFound
@@ -147,6 +163,7 @@ impl FetchErrorKind {
             Self::Timeout => "timeout",
             Self::Connection => "connection",
             Self::Unreadable => "unreadable",
+            Self::Lagging => "lagging",
             Self::Credentials => "credentials",
             Self::Misconfigured => "misconfigured",
             Self::Internal => "internal",
@@ -179,6 +196,9 @@ impl FetchErrorKind {
             }
             Self::Connection => "check the network: VPC endpoint, security group, DNS, proxy",
             Self::Unreadable => "something other than Secrets Manager answered; check the endpoint",
+            Self::Lagging => {
+                "a replica lags behind a rotation, or a label was moved back; Sidekey asks again"
+            }
             Self::Credentials => "check the role or the profile that Sidekey runs with",
             Self::Misconfigured => "correct Sidekey's configuration and deploy again",
             Self::Internal => "this is a fault of Sidekey; please report it",
@@ -207,6 +227,10 @@ impl Misconfigured {
 }
 
 impl Source for Misconfigured {
+    fn deadline(&self) -> Duration {
+        Duration::ZERO
+    }
+
     fn fetch<'a>(&'a self, _key: &'a Key) -> Fetching<'a, Version> {
         Box::pin(async { Err(self.0.clone()) })
     }

@@ -1,16 +1,17 @@
 //! A cached version, and what has become of it.
 
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
+use super::rollback::{self, Verdict};
 use crate::clock::Moment;
 use crate::secret::field::Fields;
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
-use crate::source::FetchError;
+use crate::source::{FetchError, FetchErrorKind};
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 /// A cached version.
@@ -28,10 +29,18 @@ pub struct Entry {
     answer: OnceLock<SecretValue>,
     fields: OnceLock<Fields>,
     failure: ArcSwapOption<Failure>,
+    doubt: Mutex<Option<Doubt>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
     /// Steady time of the last read, in milliseconds.
     read_at_ms: AtomicU64,
+}
+
+/// An older version that was answered while this one is held.
+#[derive(Debug)]
+struct Doubt {
+    version: Box<str>,
+    since: Moment,
 }
 
 /// An attempt that failed, and those before it.
@@ -56,12 +65,17 @@ impl Failure {
         let is_refusal = !error.kind.is_transient();
         let first = previous.and_then(|previous| previous.refused_since);
         let back_off = freshness::back_off(count, draw);
+        let wait = match error.kind {
+            FetchErrorKind::Lagging => rollback::AGREE_AFTER,
+            _ if is_refusal => back_off.max(freshness::REFUSAL_MEMORY),
+            _ => back_off,
+        };
         Self {
             error,
             count,
             refused_since: first.or_else(|| is_refusal.then_some(now)),
             at: now,
-            wait: if is_refusal { back_off.max(freshness::REFUSAL_MEMORY) } else { back_off },
+            wait,
         }
     }
 
@@ -84,6 +98,7 @@ impl Entry {
             answer: OnceLock::new(),
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
+            doubt: Mutex::new(None),
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
             read_at_ms: AtomicU64::new(0),
@@ -129,6 +144,18 @@ impl Entry {
     pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let failure = Failure::after(self.failure.load().as_deref(), error, now, draw);
         self.failure.store(Some(Arc::new(failure)));
+    }
+
+    /// Judges an answer that would take this entry's place, and remembers one that is held back.
+    pub fn judge(&self, answer: &Version, now: Moment) -> Verdict {
+        let mut doubt = self.doubt.lock().expect("no holder panics");
+        let seen = doubt.as_ref().filter(|doubt| doubt.version == answer.id);
+        let verdict =
+            rollback::judge(&self.version, answer, seen.and_then(|doubt| now.since(doubt.since)));
+        if verdict == Verdict::HoldBack && seen.is_none() {
+            *doubt = Some(Doubt { version: answer.id.clone(), since: now });
+        }
+        verdict
     }
 
     /// Notes a read at `now`.

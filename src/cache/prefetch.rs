@@ -104,8 +104,12 @@ async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let sent = cache.clock().now();
     let answer = cache.0.source.fetch_batch(&keys).await;
-    cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
+    let is_cut = cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
     match answer {
+        _ if is_cut => {
+            run_alone(cache, chunk);
+            true
+        }
         Ok(answers) => {
             for (landing, answer) in chunk.into_iter().zip(answers) {
                 let outcome = cache.settle(landing.key(), sent, answer);

@@ -32,6 +32,8 @@ struct Scripted {
     clock: Arc<VirtualClock>,
     answers: Mutex<HashMap<String, Answer>>,
     calls: Mutex<Vec<String>>,
+    /// Calls under way, and the most there were at once.
+    aloft: Mutex<(usize, usize)>,
     batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
 }
@@ -64,10 +66,19 @@ impl Scripted {
 }
 
 impl Source for Scripted {
+    fn deadline(&self) -> Duration {
+        4 * SECOND
+    }
+
     fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
         Box::pin(async {
             self.calls.lock().unwrap().push(key.id.as_str().to_owned());
+            {
+                let mut aloft = self.aloft.lock().unwrap();
+                *aloft = (aloft.0 + 1, aloft.1.max(aloft.0 + 1));
+            }
             self.clock.sleep(LATENCY).await;
+            self.aloft.lock().unwrap().0 -= 1;
             match self.behaviour(key.id.as_str()) {
                 Some(Answer::Hang) => std::future::pending().await,
                 Some(Answer::Panic) => panic!("scripted"),
@@ -106,7 +117,7 @@ fn version(name: &str, n: u32, key: &Key) -> Version {
         name: name.into(),
         id: format!("v{n}").into(),
         labels,
-        created: None,
+        created: Some(SystemTime::UNIX_EPOCH + n * SECOND),
         content: Content::Text(SecretValue::from(format!("value {n}"))),
     }
 }
@@ -142,6 +153,7 @@ impl Setup {
             clock: clock.clone(),
             answers: Mutex::default(),
             calls: Mutex::default(),
+            aloft: Mutex::default(),
             batches: Mutex::default(),
             batch_fails: self.batch_fails,
         });
@@ -427,6 +439,19 @@ async fn a_prefetch_that_fails_whole_is_made_up_for_by_timers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn calls_under_way_at_once_are_bounded() {
+    let names: Vec<&'static str> =
+        (0..100).map(|n| &*Box::leak(format!("s{n}").into_boxed_str())).collect();
+    let bench = Setup { listed: names.clone(), ..Setup::default() }.build();
+    for name in &names {
+        bench.script(name, Answer::Version(1));
+    }
+    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, 3 * SECOND).await;
+    assert_eq!(report.took, LATENCY * 4, "100 calls, 32 at a time");
+    assert_eq!(bench.source.aloft.lock().unwrap().1, flight::FLIGHTS_MAX);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_prefetch_waits_no_longer_than_its_deadline() {
     let bench = Setup { listed: vec!["a"], ..Setup::default() }.build();
     bench.script("a", Answer::Hang);
@@ -462,4 +487,130 @@ async fn batches_fall_back_to_single_calls() {
     assert_eq!(prefetched(Auto, &names, None).await, (vec![20, 20, 5], 0));
     assert_eq!(prefetched(Auto, &names, denied).await, (vec![20], 45), "for good");
     assert_eq!(prefetched(Auto, &names[..5], None).await, (vec![], 5), "it would not pay");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_secret_never_waits_never_goes_back_and_is_never_old() {
+    const TTL: Duration = Duration::from_secs(10);
+    const ROTATION: Duration = Duration::from_secs(3);
+    let policy = Policy { ttl: TTL, ..Policy::default() };
+    let bench = Setup { policy, listed: vec!["busy"], ..Setup::default() }.build();
+    bench.script("busy", Answer::Version(0));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    let started = bench.clock.now();
+    let since = |then: Moment| bench.clock.now().since(then).unwrap();
+    let (mut rotations, mut newest) = (vec![started], 0);
+    while since(started) < 12 * TTL {
+        if since(*rotations.last().unwrap()) >= ROTATION {
+            bench.script("busy", Answer::Version(rotations.len() as u32));
+            rotations.push(bench.clock.now());
+        }
+        let before = bench.clock.now();
+        let (id, how) = bench.read("busy").await.unwrap();
+        assert_eq!((how, bench.clock.now()), (How::Hit, before), "no reader waits");
+        let version: usize = id[1..].parse().unwrap();
+        assert!(version >= newest, "v{version} after v{newest}");
+        newest = version;
+        if let Some(replaced) = rotations.get(version + 1) {
+            assert!(
+                since(*replaced) <= TTL,
+                "v{version} {:?} after it was replaced",
+                since(*replaced)
+            );
+        }
+        bench.pass(Duration::from_millis(1)).await;
+    }
+    // One call for each 0.7 TTL at the most, and the prefetch.
+    assert!(bench.calls() <= 12 * 10 / 7 + 2, "{} calls", bench.calls());
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_that_lags_does_not_undo_a_rotation() {
+    let bench = Setup { listed: vec!["app"], ..Setup::default() }.build();
+    bench.script("app", Answer::Version(2));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    assert_eq!(bench.read("app").await, ok("v2", How::Miss));
+    bench.script("app", Answer::Version(1));
+    while bench.calls() < 2 {
+        bench.pass(LATENCY).await;
+    }
+    bench.pass(2 * LATENCY).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+    bench.script("app", Answer::Version(2));
+    assert_eq!(bench.calls(), 2, "the answer is held back for a second");
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+    assert_eq!(bench.calls(), 3, "and asked for again then");
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_was_moved_back_shows_after_a_second_answer() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(2));
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Version(1));
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read_now("app").await, ok("v2", How::Refreshed), "held back");
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read_now("app").await, ok("v1", How::Refreshed));
+    assert_eq!(bench.read("app").await, ok("v1", How::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn past_its_ttl_a_value_is_served_stale_until_a_second_answer_agrees() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(2));
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Version(1));
+    bench.pass(101 * SECOND).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Stale(Reason::Failing)));
+    bench.pass(SECOND).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Stale(Reason::Failing)), "and asks again");
+    bench.pass(2 * LATENCY).await;
+    assert_eq!(bench.read("app").await, ok("v1", How::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_a_freeze_cut_is_made_once_more_and_fails_nobody() {
+    for answer in [Answer::Version(1), Answer::Fail(FetchErrorKind::Timeout)] {
+        let bench = Setup { listed: vec!["app"], ..Setup::default() }.build();
+        bench.script("app", answer);
+        let cache = bench.cache.clone();
+        let cut = tokio::spawn(async move { outcome(cache.read(key("app")).await) });
+        bench.pass(LATENCY / 2).await;
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        bench.script("app", Answer::Version(2));
+        // The first call answers from before the freeze; only the second one counts.
+        let thawed = bench.cache.read(key("app")).await.unwrap();
+        assert_eq!((&*thawed.entry.version.id, thawed.age), ("v2", LATENCY));
+        assert_eq!(cut.await.unwrap(), ok("v2", How::Miss), "the reader from before is served too");
+        assert_eq!(bench.calls(), 2);
+        let metrics = bench.metrics.render();
+        let count = |outcome: &str, n: u32| {
+            let series = "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=";
+            let line = format!("{series}\"{outcome}\"}} {n}");
+            assert!(metrics.contains(&line), "{line} is not in\n{metrics}");
+        };
+        count("cut", 1);
+        count("ok", 1);
+        count("timeout", 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_thaw_only_what_was_read_is_fetched() {
+    let bench = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
+    bench.script("read", Answer::Version(1));
+    bench.script("unread", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.read("read").await.unwrap();
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    bench.pass(SECOND).await;
+    let calls = bench.source.calls.lock().unwrap().clone();
+    assert_eq!(calls[2..], ["read"], "no backlog of missed refreshes, and none for the unread");
+    loops.abort();
 }

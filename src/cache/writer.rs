@@ -1,8 +1,10 @@
 //! What happens to an answer from upstream: the one writer of the snapshot.
 
 use super::Cache;
+use super::cut::was_cut;
 use super::entry::Entry;
 use super::flight::{Landing, Outcome};
+use super::rollback::Verdict;
 use crate::clock::Moment;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
@@ -10,7 +12,7 @@ use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
 use crate::telemetry::harmless::Harmless;
-use crate::telemetry::metrics::Operation;
+use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 
 impl Cache {
@@ -21,16 +23,29 @@ impl Cache {
             return landing.land(outcome);
         }
         let slot = self.0.flights.slot().await;
-        let sent = self.0.clock.now();
-        let answer = tokio::select! {
+        let fetched = tokio::select! {
             biased;
             () = self.0.stop.cancelled() => return,
-            answer = self.0.source.fetch(landing.key()) => answer,
+            fetched = self.fetch(landing.key()) => fetched,
         };
         drop(slot);
-        self.count(Operation::GetSecretValue, sent, answer.as_ref().err());
+        let (sent, answer) = fetched;
         let outcome = self.settle(landing.key(), sent, answer);
         landing.land(outcome);
+    }
+
+    /// Makes a call, and makes it once more where a freeze cut it: whatever came of the first is as
+    /// old as the freeze was long. Returns when the call that counts was sent.
+    async fn fetch(&self, key: &Key) -> (Moment, Result<Version, FetchError>) {
+        let sent = self.0.clock.now();
+        let answer = self.0.source.fetch(key).await;
+        if !self.count(Operation::GetSecretValue, sent, answer.as_ref().err()) {
+            return (sent, answer);
+        }
+        let sent = self.0.clock.now();
+        let answer = self.0.source.fetch(key).await;
+        self.count(Operation::GetSecretValue, sent, answer.as_ref().err());
+        (sent, answer)
     }
 
     /// Publishes an answer, or notes a failure, and returns how the flight ends.
@@ -72,6 +87,15 @@ impl Cache {
         }
         if !self.0.config.scope.admits_answer(&arn, &version.name, &self.0.home.load()) {
             return Err(out_of_scope());
+        }
+        let snapshot = self.0.snapshot.load();
+        let older = snapshot.entry(key.id.as_str(), &key.selector);
+        let is_same = |older: &&Arc<Entry>| older.version.arn == version.arn;
+        if let Some(older) = older.filter(is_same)
+            && older.judge(&version, self.0.clock.now()) == Verdict::HoldBack
+        {
+            let message = "the answer is older than what is held";
+            return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
         let entry = Arc::new(Entry::new(version, key.selector.clone(), sent, self.draw()));
         if !self.0.config.policy.ttl.is_zero() {
@@ -118,13 +142,26 @@ impl Cache {
         );
     }
 
-    /// Counts a call to upstream that was sent at `sent` and has just ended, if it was one.
-    pub(super) fn count(&self, operation: Operation, sent: Moment, failed: Option<&FetchError>) {
+    /// Counts a call to upstream that was sent at `sent` and has just ended, if it was one, and
+    /// returns whether a freeze cut it.
+    pub(super) fn count(
+        &self,
+        operation: Operation,
+        sent: Moment,
+        failed: Option<&FetchError>,
+    ) -> bool {
         if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
-            return;
+            return false;
         }
-        let took = self.0.clock.now().since(sent).unwrap_or_default();
-        self.0.metrics.upstream(operation, failed.map(|error| error.kind), took);
+        let took = self.0.clock.now().since(sent);
+        let is_cut = was_cut(took, self.0.source.deadline());
+        let ended = match failed {
+            _ if is_cut => Ended::Cut,
+            Some(error) => Ended::Failed(error.kind),
+            None => Ended::Answered,
+        };
+        self.0.metrics.upstream(operation, ended, took.unwrap_or_default());
+        is_cut
     }
 
     fn draw(&self) -> f64 {

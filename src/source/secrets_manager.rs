@@ -84,6 +84,7 @@ pub struct SecretsManager {
     region: Box<str>,
     region_only: bool,
     endpoint: Option<Endpoint>,
+    deadline: Duration,
     shared: SdkConfig,
     home: Client,
     /// Clients of other regions than the function's.
@@ -114,11 +115,12 @@ impl SecretsManager {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .filter(|(name, _)| !NOT_OURS.contains(name))
             .collect();
+        // Beside the attempt, an operation may have to get credentials first.
+        let deadline = config.attempt_timeout * 2;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
             .operation_attempt_timeout(config.attempt_timeout)
-            // Beside the attempt, an operation may have to get credentials first.
-            .operation_timeout(config.attempt_timeout * 2)
+            .operation_timeout(deadline)
             .build();
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .env(Env::from_slice(&variables))
@@ -143,6 +145,7 @@ impl SecretsManager {
             region,
             region_only: config.region_only,
             endpoint: config.endpoint,
+            deadline,
             shared,
             home,
             abroad: Mutex::new(HashMap::new()),
@@ -233,6 +236,10 @@ impl SecretsManager {
 }
 
 impl Source for SecretsManager {
+    fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
     fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
         Box::pin(self.get(key))
     }

@@ -66,8 +66,26 @@ impl Operation {
     }
 }
 
-/// The outcome of a call that succeeded, beside the labels of [`FetchErrorKind`].
-const OK: &str = "ok";
+/// How a call to Secrets Manager ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// With an answer.
+    Answered,
+    /// Cut by a freeze, which is nobody's failure.
+    Cut,
+    /// With a failure.
+    Failed(FetchErrorKind),
+}
+
+impl Ended {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Answered => "ok",
+            Self::Cut => "cut",
+            Self::Failed(kind) => kind.label(),
+        }
+    }
+}
 
 /// Every metric of the agent.
 #[derive(Debug)]
@@ -212,15 +230,19 @@ impl Metrics {
     }
 
     /// Counts a call to Secrets Manager and the time it took.
-    pub fn upstream(&self, operation: Operation, failed: Option<FetchErrorKind>, took: Duration) {
-        let outcome = failed.map_or(OK, FetchErrorKind::label);
-        self.upstream_requests.with_label_values(&[operation.label(), outcome]).inc();
-        self.upstream_duration.with_label_values(&[operation.label()]).observe(took.as_secs_f64());
+    pub fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
+        self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
+        // How long a freeze was says nothing of Secrets Manager.
+        if ended != Ended::Cut {
+            let duration = self.upstream_duration.with_label_values(&[operation.label()]);
+            duration.observe(took.as_secs_f64());
+        }
     }
 
     /// Counts a refresh of an entry that was held.
     pub fn refreshed(&self, failed: Option<FetchErrorKind>) {
-        self.refreshes.with_label_values(&[failed.map_or(OK, FetchErrorKind::label)]).inc();
+        let ended = failed.map_or(Ended::Answered, Ended::Failed);
+        self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
     /// Counts a request that the gate refused, for one of the reasons announced.
@@ -260,13 +282,13 @@ impl Metrics {
     /// Makes every series exist before anything happens, so that a first failure is a step from
     /// zero and not a gap.
     fn preset(&self) {
-        for outcome in FetchErrorKind::ALL.map(FetchErrorKind::label).into_iter().chain([OK]) {
-            self.refreshes.with_label_values(&[outcome]);
+        for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
+            self.refreshes.with_label_values(&[ended.label()]);
         }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_of_a_call());
-        for outcome in calls.map(FetchErrorKind::label).chain([OK]) {
+        for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Cut]) {
             for operation in Operation::ALL {
-                self.upstream_requests.with_label_values(&[operation.label(), outcome]);
+                self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
             }
         }
         for operation in Operation::ALL {
@@ -349,7 +371,7 @@ mod tests {
         metrics.stale_read("failing");
         metrics.upstream(
             Operation::GetSecretValue,
-            Some(FetchErrorKind::Throttled),
+            Ended::Failed(FetchErrorKind::Throttled),
             Duration::from_millis(30),
         );
         metrics.refreshed(None);

@@ -1,0 +1,30 @@
+//! Tells a call that a freeze cut from one that failed.
+//!
+//! Pure: the time that passed comes in as an argument.
+
+use std::time::Duration;
+
+/// How far past its own deadline a call must end to have been cut. Both clocks run on through a
+/// freeze, and no timer of a running process is that late.
+pub const CUT_SLACK: Duration = Duration::from_secs(1);
+
+/// Returns whether something that should have ended by `deadline` stood still in between. Where the
+/// clocks cannot say how long it took, it did.
+pub fn was_cut(took: Option<Duration>, deadline: Duration) -> bool {
+    took.is_none_or(|took| took >= deadline + CUT_SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_past_its_deadline_a_call_was_cut() {
+        let deadline = Duration::from_secs(4);
+        for (millis, expected) in [(0, false), (4000, false), (4999, false), (5000, true)] {
+            let took = Some(Duration::from_millis(millis));
+            assert_eq!(was_cut(took, deadline), expected, "{millis}");
+        }
+        assert!(was_cut(None, deadline));
+    }
+}
