@@ -109,6 +109,7 @@ impl Agent {
             metrics: parts.metrics,
             is_settled: AtomicBool::new(false),
             refusals_logged: Limited::default(),
+            stop: stop.clone(),
         });
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {

@@ -280,7 +280,7 @@ impl Cache {
     }
 
     /// Completes when an entry or a failure has changed since this was called.
-    fn changed(&self) -> impl Future<Output = ()> {
+    pub fn changed(&self) -> impl Future<Output = ()> {
         self.0.changed.notified()
     }
 

@@ -29,6 +29,7 @@ use request::Target;
 use route::Asked;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use tokio_util::sync::CancellationToken;
 
 /// An answer on its way out.
 pub type Response = hyper::Response<Full<Bytes>>;
@@ -48,6 +49,8 @@ pub struct Server {
     pub is_settled: AtomicBool,
     /// Keeps a caller in a loop from filling the log.
     pub refusals_logged: Limited,
+    /// Cancelled when the agent stops: whoever waits for a change is answered then.
+    pub stop: CancellationToken,
 }
 
 impl Server {

@@ -503,7 +503,7 @@ async fn a_busy_secret_never_waits_never_goes_back_and_is_never_old() {
     let (mut rotations, mut newest) = (vec![started], 0);
     while since(started) < 12 * TTL {
         if since(*rotations.last().unwrap()) >= ROTATION {
-            bench.script("busy", Answer::Version(rotations.len() as u32));
+            bench.script("busy", Answer::Version(u32::try_from(rotations.len()).unwrap()));
             rotations.push(bench.clock.now());
         }
         let before = bench.clock.now();

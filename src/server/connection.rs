@@ -272,6 +272,7 @@ mod tests {
             metrics,
             is_settled: AtomicBool::new(true),
             refusals_logged: Limited::default(),
+            stop: stop.clone(),
         });
         let (socket, other) = duplex(256 * 1024);
         let places = Arc::new(Semaphore::new(places));

@@ -116,7 +116,7 @@ impl Problem {
             Self::Method => "use GET",
             Self::Path => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
-                "the parameters are secretId, versionId, versionStage, field and refreshNow"
+                "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
             Self::Reference(_) => "use the secret's name or its ARN, percent-encoded",
             Self::Body => "send the parameters in the query",

@@ -5,6 +5,7 @@ use super::problem::Problem;
 use super::request::Query;
 use super::{Response, Server};
 use crate::cache::{How, Served};
+use crate::clock::within;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
 use hyper::{StatusCode, header};
+use std::time::Duration;
 
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
@@ -24,7 +26,10 @@ impl Server {
         query: Query<'_>,
         headers: &HeaderMap,
     ) -> Result<(Response, ReadResult), Problem> {
-        let served = self.serve(&query).await?;
+        let mut served = self.serve(&query).await?;
+        if let Some(wait) = query.wait.filter(|_| is_unchanged(headers, &served.entry.etag)) {
+            served = self.serve_changed(&query, headers, served, wait).await?;
+        }
         let mut response = match &query.field {
             _ if is_unchanged(headers, &served.entry.etag) => not_modified(),
             Some(field) => {
@@ -54,6 +59,35 @@ impl Server {
             self.cache.read(key).await
         };
         Ok(served?)
+    }
+}
+
+impl Server {
+    /// Holds a reader until the version differs from the one it has, `wait` is over or the agent
+    /// stops. A reader who waits is a reader: what it waits for is refreshed ahead.
+    async fn serve_changed(
+        &self,
+        query: &Query<'_>,
+        headers: &HeaderMap,
+        held: Served,
+        wait: Duration,
+    ) -> Result<Served, Problem> {
+        let query = Query { refresh_now: false, ..query.clone() };
+        let changed = async {
+            loop {
+                let changed = self.cache.changed();
+                let served = self.serve(&query).await?;
+                if !is_unchanged(headers, &served.entry.etag) {
+                    return Ok(served);
+                }
+                changed.await;
+            }
+        };
+        tokio::select! {
+            biased;
+            changed = within(self.cache.clock(), wait, changed) => changed.unwrap_or(Ok(held)),
+            () = self.stop.cancelled() => Ok(held),
+        }
     }
 }
 

@@ -5,6 +5,11 @@
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
+use std::time::Duration;
+
+/// How long a request may be held until the version changes. Proxies and load balancers cut idle
+/// requests at 30 s or more.
+pub const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path that AWS's extension and AWS's agent share.
 const GET_PATH: &str = "/secretsmanager/get";
@@ -65,7 +70,7 @@ impl<'a> Target<'a> {
 }
 
 /// The query of a read.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
     /// The secret's name or ARN.
     pub id: Cow<'a, str>,
@@ -77,6 +82,8 @@ pub struct Query<'a> {
     pub version: Option<Cow<'a, str>>,
     /// Whether to go upstream now.
     pub refresh_now: bool,
+    /// How long to hold the answer until the version differs from the caller's.
+    pub wait: Option<Duration>,
     /// Whether a role is to be assumed for it.
     pub role_arn: bool,
 }
@@ -93,6 +100,9 @@ pub enum BadQuery {
     /// `refreshNow` is no boolean.
     #[error("invalid refreshNow value")]
     RefreshNow,
+    /// `wait` is no number of seconds, or too long.
+    #[error("invalid wait value: a number of seconds from 0 to {WAIT_SECONDS_MAX} expected")]
+    Wait,
     /// A parameter that does not exist.
     #[error("unknown parameter: {0}")]
     Unknown(String),
@@ -155,6 +165,7 @@ impl<'a> Query<'a> {
                 "versionStage" => read.stage = given(value),
                 "field" => read.field = given(value),
                 "refreshNow" => read.refresh_now = boolean(&value).ok_or(BadQuery::RefreshNow)?,
+                "wait" => read.wait = Some(seconds(&value).ok_or(BadQuery::Wait)?),
                 "roleArn" => read.role_arn = true,
                 _ => return Err(BadQuery::Unknown(name.into_owned())),
             }
@@ -197,6 +208,10 @@ fn boolean(value: &str) -> Option<bool> {
         "false" | "0" => Some(false),
         _ => None,
     }
+}
+
+fn seconds(value: &str) -> Option<Duration> {
+    value.parse().ok().filter(|seconds| *seconds <= WAIT_SECONDS_MAX).map(Duration::from_secs)
 }
 
 #[cfg(test)]
@@ -257,6 +272,11 @@ mod tests {
         refused(Query::of_get("secretId="), "missing parameter secretId");
         refused(Query::of_get("secretid=x"), "unknown parameter: secretid");
         refused(Query::of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
+        for wait in ["", "-1", "21", "1.5", "2s"] {
+            let query = format!("secretId=x&wait={wait}");
+            let refused = Query::of_get(&query).map(|_| ());
+            assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
+        }
         refused(Query::of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
         refused(Query::of_get("secretId=%FF"), "parameter secretId is not UTF-8");
         refused(Query::of_v1("", ""), "missing secret ID");

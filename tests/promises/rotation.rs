@@ -1,7 +1,9 @@
 //! A new value shows in time: at once for whoever asks for it, ahead of the time to live for those
 //! who read on, and never later than that while upstream answers.
 
-use crate::support::agent::{Setup, Sidekey, read_request};
+use crate::clients::pause;
+use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
+use crate::support::client::get;
 use crate::support::clock::ManualClock;
 use crate::support::{double, eventually};
 use sidekey::source::double::Double;
@@ -131,4 +133,41 @@ async fn a_rollback_shows() {
         (sidekey.read("app/db").await.value() == "old").then_some(())
     })
     .await;
+}
+
+/// Who holds a version and waits for the next one is answered when it is there, also where nobody
+/// else reads; where none comes, with 304 when the wait is over. The next version is looked for ahead
+/// of the time to live, as for every reader.
+#[tokio::test]
+async fn a_reader_can_wait_for_the_next_version() {
+    let (double, sidekey) = holding().await;
+    let etag = sidekey.read("app/db").await.header("etag").expect("a version").to_owned();
+    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+
+    let mut waiting = sidekey.connect().await;
+    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    sidekey.pass(SECOND);
+    double.secrets().put("app/db", "new").expect("it is there");
+    assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
+    let answer = waiting.receive().await;
+    assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
+
+    let etag = answer.header("etag").expect("a version").to_owned();
+    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    let time_passes = async {
+        loop {
+            sidekey.pass(SECOND);
+            pause().await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = waiting.receive() => answer,
+        never = time_passes => never,
+    };
+    assert_eq!((answer.status, answer.body.len()), (304, 0));
+
+    let other = [TOKEN_HEADER, ("If-None-Match", "\"another\"")];
+    waiting.send(get(&read_path("app/db&wait=20"), &other)).await;
+    assert_eq!(waiting.receive().await.value(), "new", "whoever is behind does not wait");
 }
