@@ -72,7 +72,8 @@ impl Agent {
         let listeners = Listeners::bind(&config.listen).await?;
         let tokens = Arc::new(Tokens::new(config.tokens));
         let mut source = config.source;
-        source.own_ports = listeners.addresses().iter().map(SocketAddr::port).collect();
+        let own = listeners.addresses().into_iter().chain(listeners.probes_address());
+        source.own_ports = own.map(|address| address.port()).collect();
         let prepared =
             SecretsManager::prepare(source, tokens.clone(), metrics.clone(), clock.clone());
         let source = prepared.await?;
