@@ -337,4 +337,11 @@ async fn nothing_that_the_program_writes_shows_it() {
         assert!(log.contains(part), "the log has {part}:\n{log}");
     }
     check("the log", &log);
+    // What others write below a warning is theirs to choose, so none of it is written.
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).expect("every line is JSON");
+        let is_quiet = ["TRACE", "DEBUG", "INFO"].contains(&line["level"].as_str().unwrap_or("?"));
+        let is_own = line["target"].as_str().is_some_and(|target| target.starts_with("sidekey"));
+        assert!(is_own || !is_quiet, "{line}");
+    }
 }

@@ -117,8 +117,8 @@ async fn a_profiles_endpoint_is_not_followed() {
     assert_eq!(double.calls().count(GetSecretValue), 1);
 }
 
-/// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake: a read fails with an error that
-/// says so, and no call is made.
+/// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake, or that of its probes: a read
+/// fails with an error that says so, and no call is made.
 #[tokio::test]
 async fn its_own_endpoint_set_to_itself_is_an_error() {
     let clock = ManualClock::new();
@@ -133,4 +133,11 @@ async fn its_own_endpoint_set_to_itself_is_an_error() {
         assert!(answer.text().contains("Sidekey itself"), "{}", answer.text());
         check_unasked(&sidekey, 1.0).await;
     }
+    let probes = Port::reserve();
+    let sidekey = Setup::at(&format!("http://127.0.0.1:{probes}"), &clock)
+        .with("SIDEKEY_METRICS_LISTEN", format!("0.0.0.0:{probes}"))
+        .start()
+        .await;
+    assert_eq!(sidekey.read("app/db").await.kind(), "InvalidConfigurationException");
+    check_unasked(&sidekey, 1.0).await;
 }
