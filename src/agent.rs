@@ -145,6 +145,11 @@ impl Agent {
         self.server.cache.status()
     }
 
+    /// Lets it be known that the process was restored from a snapshot.
+    pub fn restored(&self) {
+        self.server.cache.restored();
+    }
+
     /// Lets it be known which account the function runs in.
     pub fn learn_account(&self, account: &str) {
         self.server.cache.learn_account(account);

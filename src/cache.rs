@@ -9,44 +9,41 @@ pub mod snapshot;
 pub mod plan;
 pub mod flight;
 pub mod cut;
+pub mod epoch;
 pub mod rollback;
 pub mod absent;
 pub mod refresh;
 pub mod prefetch;
 pub mod status;
+pub mod reading;
 mod writer;
 #[cfg(test)]
 mod tests;
 
-use crate::clock::{Clock, Moment, within};
+pub use reading::{How, ReadError, Served};
+
+use crate::clock::{Clock, Moment};
 use crate::secret::key::Key;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
-use crate::source::{FetchError, FetchErrorKind, Source};
+use crate::source::{FetchError, Source};
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;
 use absent::Absent;
 use arc_swap::ArcSwap;
-use cut::was_cut;
 use entry::Entry;
-use flight::{Flight, Flights, Outcome};
-use freshness::{Freshness, Policy, Reason, Trouble};
+use epoch::Epoch;
+use flight::{Flight, Flights};
+use freshness::{Freshness, Policy, Reason};
 use plan::Next;
 use snapshot::{Limits, Snapshot};
+
 use std::future::Future;
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-
-/// `refreshNow` goes upstream at most this often for one secret.
-pub const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
-
-/// How often a reader looks again after a flight that did not answer it: a flight for the entry
-/// that held its version, then one of its own.
-const ROUNDS_MAX: usize = 3;
 
 /// What the cache is made of.
 #[derive(Debug)]
@@ -61,6 +58,8 @@ pub struct Config {
     pub listed: Vec<Key>,
     /// What may be read.
     pub scope: Scope,
+    /// Whether the process may be restored from a snapshot: then clocks that come apart tell of it.
+    pub is_snapshot: bool,
     /// Seeds the random draws of jitter and back-off; without one they differ from run to run.
     pub seed: Option<u64>,
 }
@@ -81,6 +80,7 @@ struct Inner {
     source: Arc<dyn Source>,
     clock: Arc<dyn Clock>,
     home: ArcSwap<Home>,
+    epoch: Epoch,
     draws: Mutex<fastrand::Rng>,
     metrics: Arc<Metrics>,
     changed: Notify,
@@ -88,46 +88,6 @@ struct Inner {
     failures_logged: Limited,
     tasks: TaskTracker,
     stop: CancellationToken,
-}
-
-/// What the cache hands to a reader.
-#[derive(Clone, Debug)]
-pub struct Served {
-    /// The entry.
-    pub entry: Arc<Entry>,
-    /// How it came about.
-    pub how: How,
-    /// Time since the call that fetched it was sent.
-    pub age: Duration,
-}
-
-/// How an entry came to be served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// It was held.
-    Hit,
-    /// The reader waited for upstream.
-    Miss,
-    /// It was held, past its time.
-    Stale(Reason),
-    /// The reader asked for a call, and got its answer.
-    Refreshed,
-    /// The reader asked for a call within [`REFRESH_NOW_INTERVAL`] of the last one.
-    RefreshLimited,
-}
-
-/// Why a reader gets nothing.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
-    /// `SIDEKEY_ALLOW` does not cover it; upstream was not asked.
-    #[error("Sidekey refused this read: SIDEKEY_ALLOW does not cover it")]
-    OutOfScope,
-    /// Upstream did not answer within the reader's wait.
-    #[error("no answer from upstream within {0:?}")]
-    WaitOver(Duration),
-    /// Upstream failed or refused.
-    #[error(transparent)]
-    Upstream(#[from] FetchError),
 }
 
 impl Cache {
@@ -145,6 +105,7 @@ impl Cache {
             entries_max: config.entries_max,
             listed: config.listed.iter().cloned().collect(),
         };
+        let epoch = Epoch::new(config.is_snapshot, clock.now());
         let absent = Absent::new(limits.listed.clone());
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         let draws = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
@@ -158,6 +119,7 @@ impl Cache {
             source,
             clock,
             home: ArcSwap::from_pointee(home),
+            epoch,
             draws: Mutex::new(draws),
             metrics,
             changed: Notify::new(),
@@ -174,7 +136,7 @@ impl Cache {
         let snapshot = self.0.snapshot.load();
         let held = snapshot.held(id)?;
         let entry = held.select(selector)?;
-        let how = match entry.freshness(&self.0.config.policy, now) {
+        let how = match entry.freshness(&self.0.config.policy, now, self.epoch(now)) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_behind(held, entry, now);
@@ -188,43 +150,6 @@ impl Cache {
         };
         entry.touch(now);
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
-    }
-
-    /// Returns what `key` means: what is held, else what upstream answers within the reader's wait.
-    ///
-    /// # Errors
-    ///
-    /// Where it may not be read, upstream fails or refuses, or the wait is over.
-    pub async fn read(&self, key: Key) -> Result<Served, ReadError> {
-        if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
-            return Ok(served);
-        }
-        self.check_scope(&key)?;
-        match self.bounded(self.fly_until_answered(&key)).await {
-            Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key).ok_or(over),
-            answered => answered,
-        }
-    }
-
-    /// Returns what upstream says `key` means now, at most once per [`REFRESH_NOW_INTERVAL`].
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read); what is held stays as it was.
-    pub async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
-        self.check_scope(&key)?;
-        if let Some(recent) = self.recent(&key) {
-            return recent;
-        }
-        self.bounded(async {
-            let wanted = self.flight_key(&key);
-            let mut entry = self.fly_or_keep(&wanted).await?;
-            if wanted != key && !self.holds(&entry, &key) {
-                entry = self.fly_or_keep(&key).await?;
-            }
-            Ok(self.serve(entry, How::Refreshed))
-        })
-        .await
     }
 
     /// Returns the clock that everything here goes by.
@@ -271,6 +196,27 @@ impl Cache {
         self.0.flights.len()
     }
 
+    /// Lets it be known that the process was restored from a snapshot: nothing that is held is fresh
+    /// any more, and what was read is fetched at once. Random draws begin anew, since every
+    /// environment restored from one snapshot would draw the same.
+    pub fn restored(&self) {
+        self.0.epoch.restored();
+        self.0.absent.forget_all();
+        if self.0.config.seed.is_none() {
+            let mut seed = [0; 8];
+            // Without randomness the old draws go on: they only spread load.
+            if getrandom::fill(&mut seed).is_ok() {
+                self.0.draws.lock().expect("no holder panics").seed(u64::from_le_bytes(seed));
+            }
+        }
+        self.0.changed.notify_waiters();
+    }
+
+    /// Returns how often the process has been restored up to `now`.
+    fn epoch(&self, now: Moment) -> u64 {
+        self.0.epoch.at(now)
+    }
+
     /// Lets it be known which account the function runs in.
     pub fn learn_account(&self, account: &str) {
         if self.0.home.load().account.is_none() {
@@ -300,7 +246,7 @@ impl Cache {
         };
         for (held, entry) in self.0.snapshot.load().entries() {
             let retry_in = entry.failure().map(|failure| failure.retry_in(now));
-            let standing = entry.standing(now);
+            let standing = entry.standing(now, self.epoch(now));
             let next = plan::next(&self.0.config.policy, &standing, entry.was_read(), retry_in);
             follow(&held.key(entry), next);
         }
@@ -323,142 +269,11 @@ impl Cache {
         }
     }
 
-    /// Flies until `key` is answered, or an attempt for it fails.
-    async fn fly_until_answered(&self, key: &Key) -> Result<Served, ReadError> {
-        for _ in 0..ROUNDS_MAX {
-            let wanted = self.flight_key(key);
-            if let Some(error) = self.remembered(&wanted) {
-                return Err(error.into());
-            }
-            match self.fly(&wanted).await {
-                Ok(entry) if wanted == *key || self.holds(&entry, key) => {
-                    return Ok(self.serve(entry, How::Miss));
-                }
-                Ok(_) => {}
-                Err(error) => {
-                    // The failure is noted by now: it may let the old value be served on.
-                    return self.lookup(key.id.as_str(), &key.selector).ok_or_else(|| error.into());
-                }
-            }
-        }
-        let message = "the secret changed faster than it could be read";
-        Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
-    }
-
-    /// Returns whether an entry fetched by another key is what `key` means. A name may lead to
-    /// another secret than before, and a label to another version.
-    fn holds(&self, entry: &Entry, key: &Key) -> bool {
-        let snapshot = self.0.snapshot.load();
-        let held = snapshot.held(key.id.as_str());
-        held.is_some_and(|held| *held.arn == *entry.version.arn)
-            && (entry.selector == key.selector || key.selector.selects(&entry.version))
-    }
-
-    /// Returns the flight that answers `key`: that of the entry which holds it, else its own.
-    fn flight_key(&self, key: &Key) -> Key {
-        let snapshot = self.0.snapshot.load();
-        let Some(held) = snapshot.held(key.id.as_str()) else {
-            return key.clone();
-        };
-        let selector = held.select(&key.selector).map_or(&key.selector, |entry| &entry.selector);
-        Key { id: held.asked.clone(), selector: selector.clone() }
-    }
-
-    /// Returns the error that stands for `key` while the wait after it lasts.
-    fn remembered(&self, key: &Key) -> Option<FetchError> {
-        let now = self.0.clock.now();
-        match self.0.snapshot.load().entry(key.id.as_str(), &key.selector) {
-            Some(entry) => entry
-                .failure()
-                .filter(|failure| !failure.retry_in(now).is_zero())
-                .map(|failure| failure.error.clone()),
-            None => self.0.absent.error(key, now),
-        }
-    }
-
-    /// Returns how the last call for `key` ended, where it was within [`REFRESH_NOW_INTERVAL`].
-    fn recent(&self, key: &Key) -> Option<Result<Served, ReadError>> {
-        let now = self.0.clock.now();
-        let is_recent =
-            |then: Moment| now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL);
-        let snapshot = self.0.snapshot.load();
-        let Some(entry) = snapshot.entry(key.id.as_str(), &key.selector) else {
-            return self.0.absent.error(key, now).map(|error| Err(error.into()));
-        };
-        if let Some(failure) = entry.failure().filter(|failure| is_recent(failure.at)) {
-            return Some(Err(failure.error.clone().into()));
-        }
-        is_recent(entry.sent).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
-    }
-
-    fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
-        let now = self.0.clock.now();
-        entry.touch(now);
-        let age = entry.age(now).unwrap_or_default();
-        Served { entry, how, age }
-    }
-
-    /// Waits for `work` as long as a reader waits. A wait that a freeze cut is begun again once: the
-    /// time during which everything stood still is nobody's patience.
-    async fn bounded<T>(
-        &self,
-        work: impl Future<Output = Result<T, ReadError>>,
-    ) -> Result<T, ReadError> {
-        let wait = self.0.config.reader_wait;
-        let mut work = pin!(work);
-        let started = self.0.clock.now();
-        if let Some(done) = within(&*self.0.clock, wait, &mut work).await {
-            return done;
-        }
-        if was_cut(self.0.clock.now().since(started), wait)
-            && let Some(done) = within(&*self.0.clock, wait, &mut work).await
-        {
-            return done;
-        }
-        Err(ReadError::WaitOver(wait))
-    }
-
-    /// Returns what is held for `key`, if it may be served while upstream fails: no answer within a
-    /// reader's wait is as good as a failure.
-    fn last_resort(&self, key: &Key) -> Option<Served> {
-        let now = self.0.clock.now();
-        let snapshot = self.0.snapshot.load();
-        let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
-        let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
-        let mut standing = entry.standing(now);
-        standing.trouble.get_or_insert(trouble);
-        match freshness::freshness(&self.0.config.policy, &standing) {
-            Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
-            _ => None,
-        }
-    }
-
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
         // What is held was judged by the answer's own name.
         let is_known = self.0.snapshot.load().held(key.id.as_str()).is_some();
         let is_admitted = is_known || self.0.config.scope.admits(&key.id, &self.0.home.load());
         is_admitted.then_some(()).ok_or(ReadError::OutOfScope)
-    }
-
-    /// Flies for `key`; where the answer is held back, what is held is the newest there is.
-    async fn fly_or_keep(&self, key: &Key) -> Outcome {
-        match self.fly(key).await {
-            Err(error) if error.kind == FetchErrorKind::Lagging => {
-                let snapshot = self.0.snapshot.load();
-                let held = snapshot.entry(key.id.as_str(), &key.selector);
-                held.cloned().ok_or(error)
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// Joins or starts the flight for `key` and waits for its end.
-    async fn fly(&self, key: &Key) -> Outcome {
-        let (flight, is_joined) = self.board(key)?;
-        if is_joined {
-            self.0.metrics.flights_joined.inc();
-        }
-        flight.outcome().await
     }
 
     /// Joins the flight for `key`, or starts it as a task of its own: a reader who goes away does

@@ -169,6 +169,7 @@ fn fill(
     tokens: Vec<Token>,
     trust: Trust,
 ) -> Config {
+    let is_snapshot = vars.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Some("snap-start");
     let listed = settings.secrets.into_iter();
     let listed: Vec<Key> =
         listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
@@ -179,6 +180,7 @@ fn fill(
             entries_max: settings.cache_size,
             listed,
             scope: settings.scope,
+            is_snapshot,
             seed: None,
         },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
@@ -199,6 +201,7 @@ fn fill(
             attempt_timeout: settings.upstream_timeout,
             trust,
             environment: environment(vars),
+            is_snapshot,
             own_ports: vec![settings.port],
         },
         log: logging(settings.log, vars, host),

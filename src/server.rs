@@ -96,6 +96,7 @@ impl Server {
             Asked::Ready { is_trusted } => self.ready(is_trusted),
             Asked::Metrics => self.metrics_page(),
             Asked::Status => self.status_page(),
+            Asked::Restore => self.restored(),
             Asked::Secret(query) => return self.read(query, headers).await,
         };
         Ok((response, ReadResult::Hit))

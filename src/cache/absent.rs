@@ -55,6 +55,11 @@ impl Absent {
         }
     }
 
+    /// Forgets everything, since it was another environment that failed.
+    pub fn forget_all(&self) {
+        self.failures.lock().expect("no holder panics").clear();
+    }
+
     /// Forgets, since upstream answered.
     pub fn forget(&self, key: &Key) {
         self.failures.lock().expect("no holder panics").remove(key);

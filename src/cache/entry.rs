@@ -23,6 +23,8 @@ pub struct Entry {
     pub selector: Selector,
     /// When the call that fetched it was sent: its age counts from here.
     pub sent: Moment,
+    /// How often the process had been restored when the call was sent.
+    pub epoch: u64,
     /// The version id as an entity tag, quotes included.
     pub etag: Bytes,
     jitter: f64,
@@ -86,15 +88,16 @@ impl Failure {
 }
 
 impl Entry {
-    /// Makes the entry of a version fetched by a call sent at `sent`, for a random `draw` from
-    /// `[0, 1)`.
-    pub fn new(version: Version, selector: Selector, sent: Moment, draw: f64) -> Self {
+    /// Makes the entry of a version fetched by a call sent at `sent` in `epoch`, for a random `draw`
+    /// from `[0, 1)`.
+    pub fn new(version: Version, selector: Selector, sent: Moment, epoch: u64, draw: f64) -> Self {
         Self {
             etag: Bytes::from(format!("\"{}\"", version.id)),
             jitter: freshness::jitter(draw),
             version,
             selector,
             sent,
+            epoch,
             answer: OnceLock::new(),
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
@@ -120,19 +123,20 @@ impl Entry {
         now.since(self.sent)
     }
 
-    /// Returns how the entry stands at `now`.
-    pub fn standing(&self, now: Moment) -> Standing {
+    /// Returns how the entry stands at `now`, in `epoch`.
+    pub fn standing(&self, now: Moment, epoch: u64) -> Standing {
         let trouble = self.failure.load().as_deref().map(|failure| Trouble {
             // Where the clocks cannot say how long ago it was, the grace is over.
             refused: failure.refused_since.map(|since| now.since(since).unwrap_or(Duration::MAX)),
             attempted: now.since(failure.at),
         });
-        Standing { age: self.age(now), jitter: self.jitter, trouble }
+        let is_restored = self.epoch != epoch;
+        Standing { age: self.age(now), jitter: self.jitter, is_restored, trouble }
     }
 
-    /// Returns how fresh the entry is at `now`.
-    pub fn freshness(&self, policy: &Policy, now: Moment) -> Freshness {
-        freshness::freshness(policy, &self.standing(now))
+    /// Returns how fresh the entry is at `now`, in `epoch`.
+    pub fn freshness(&self, policy: &Policy, now: Moment, epoch: u64) -> Freshness {
+        freshness::freshness(policy, &self.standing(now, epoch))
     }
 
     /// Returns the last failed attempt to refresh this entry.

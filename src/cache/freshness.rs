@@ -51,6 +51,9 @@ pub struct Standing {
     pub age: Option<Duration>,
     /// This entry's share of [`JITTER`].
     pub jitter: f64,
+    /// Whether it was fetched before the process was restored from a snapshot: then it is not fresh,
+    /// whatever its age.
+    pub is_restored: bool,
     /// What has gone wrong since, if anything.
     pub trouble: Option<Trouble>,
 }
@@ -115,14 +118,16 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     let Some(age) = standing.age else {
         return Freshness::Expired;
     };
-    if age < due(policy, standing.jitter) {
-        return Freshness::Fresh;
-    }
-    if age < policy.ttl {
-        return Freshness::Due;
-    }
-    if age < policy.ttl + policy.stale_while_revalidate {
-        return Freshness::Stale(Reason::Revalidating);
+    if !standing.is_restored {
+        if age < due(policy, standing.jitter) {
+            return Freshness::Fresh;
+        }
+        if age < policy.ttl {
+            return Freshness::Due;
+        }
+        if age < policy.ttl + policy.stale_while_revalidate {
+            return Freshness::Stale(Reason::Revalidating);
+        }
     }
     // Where no attempt ran for longer than timers ever wait, the process stood still: the reader
     // finds out for itself whether upstream still fails.
@@ -178,8 +183,22 @@ mod tests {
     #[track_caller]
     fn check(age: Option<f64>, trouble: Option<Trouble>, expected: Freshness) {
         let age = age.map(Duration::from_secs_f64);
-        let standing = Standing { age, jitter: 0.2, trouble };
+        let standing = Standing { age, jitter: 0.2, is_restored: false, trouble };
         assert_eq!(freshness(&policy(), &standing), expected, "{standing:?}");
+    }
+
+    #[test]
+    fn nothing_from_before_a_restore_is_fresh() {
+        for (age, trouble, expected) in [
+            (0, None, Freshness::Expired),
+            (105, None, Freshness::Expired),
+            (0, failed(Some(0)), Freshness::Stale(Reason::Failing)),
+            (1100, failed(Some(0)), Freshness::Expired),
+        ] {
+            let age = Some(Duration::from_secs(age));
+            let standing = Standing { age, jitter: 0.2, is_restored: true, trouble };
+            assert_eq!(freshness(&policy(), &standing), expected, "{standing:?}");
+        }
     }
 
     fn failed(attempted: Option<u64>) -> Option<Trouble> {
@@ -229,7 +248,8 @@ mod tests {
     fn a_ttl_of_zero_is_no_cache() {
         let none = Policy { ttl: Duration::ZERO, ..policy() };
         for trouble in [None, failed(Some(0)), refused(0.0)] {
-            let standing = Standing { age: Some(Duration::ZERO), jitter: 0.2, trouble };
+            let age = Some(Duration::ZERO);
+            let standing = Standing { age, jitter: 0.2, is_restored: false, trouble };
             assert_eq!(freshness(&none, &standing), Freshness::Expired);
         }
     }

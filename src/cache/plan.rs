@@ -29,6 +29,7 @@ pub fn next(
     }
     let wait = match (retry_in, standing.age) {
         (Some(retry_in), _) => retry_in,
+        (None, _) if standing.is_restored => Duration::ZERO,
         (None, Some(age)) => freshness::due(policy, standing.jitter).saturating_sub(age),
         (None, None) => Duration::ZERO,
     };
@@ -47,7 +48,12 @@ mod tests {
     #[track_caller]
     fn check(age: Option<u64>, wanted: bool, retry_in: Option<u64>, expected: Next) {
         let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
-        let standing = Standing { age: age.map(Duration::from_secs), jitter: 0.2, trouble: None };
+        let standing = Standing {
+            age: age.map(Duration::from_secs),
+            jitter: 0.2,
+            is_restored: false,
+            trouble: None,
+        };
         let retry_in = retry_in.map(Duration::from_secs);
         assert_eq!(next(&policy, &standing, wanted, retry_in), expected);
     }
@@ -75,9 +81,18 @@ mod tests {
     }
 
     #[test]
+    fn what_was_read_before_a_restore_is_fetched_at_once() {
+        let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
+        let age = Some(Duration::ZERO);
+        let standing = Standing { age, jitter: 0.2, is_restored: true, trouble: None };
+        assert_eq!(next(&policy, &standing, true, None), Next::Now);
+        assert_eq!(next(&policy, &standing, false, None), Next::WhenRead);
+    }
+
+    #[test]
     fn without_a_cache_nothing_is_fetched_ahead() {
         let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
-        let standing = Standing { age: None, jitter: 0.2, trouble: None };
+        let standing = Standing { age: None, jitter: 0.2, is_restored: false, trouble: None };
         assert_eq!(next(&policy, &standing, true, None), Next::WhenRead);
     }
 }

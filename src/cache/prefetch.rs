@@ -102,7 +102,7 @@ async fn run_batches(cache: &Cache, mode: Mode, mut landings: Vec<Landing>) {
 /// the permission or one denied secret spoils it, is made up for by single calls.
 async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
-    let sent = cache.clock().now();
+    let sent = cache.sending();
     let answer = cache.0.source.fetch_batch(&keys).await;
     let is_cut = cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
     match answer {

@@ -226,7 +226,7 @@ mod tests {
             created: None,
             content: Content::Text(SecretValue::from(String::new())),
         };
-        Arc::new(Entry::new(version, selector, moment(0), 0.5))
+        Arc::new(Entry::new(version, selector, moment(0), 0, 0.5))
     }
 
     fn limits(entries_max: usize, listed: &[&str]) -> Limits {

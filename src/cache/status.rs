@@ -81,6 +81,7 @@ impl Cache {
     /// Returns the state of every entry.
     pub fn status(&self) -> Status {
         let now = self.clock().now();
+        let epoch = self.epoch(now);
         let snapshot = self.snapshot();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
@@ -95,7 +96,7 @@ impl Cache {
                     .created
                     .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
                 age_seconds: entry.age(now).map(|age| age.as_secs()),
-                freshness: label(entry.freshness(self.policy(), now)),
+                freshness: label(entry.freshness(self.policy(), now, epoch)),
                 problem: entry
                     .failure()
                     .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),

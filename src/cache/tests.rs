@@ -5,7 +5,7 @@ use crate::clock::VirtualClock;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::source::Fetching;
+use crate::source::{FetchErrorKind, Fetching};
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -136,12 +136,19 @@ struct Setup {
     listed: Vec<&'static str>,
     allow: Vec<&'static str>,
     batch_fails: Option<FetchErrorKind>,
+    is_snapshot: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
         let policy = Policy { ttl: 100 * SECOND, ..Policy::default() };
-        Self { policy, listed: Vec::new(), allow: Vec::new(), batch_fails: None }
+        Self {
+            policy,
+            listed: Vec::new(),
+            allow: Vec::new(),
+            batch_fails: None,
+            is_snapshot: false,
+        }
     }
 }
 
@@ -164,6 +171,7 @@ impl Setup {
             entries_max: 100,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
+            is_snapshot: self.is_snapshot,
             seed: Some(7),
         };
         let home = Home { region: "eu-north-1".into(), account: None };
@@ -612,5 +620,48 @@ async fn after_a_thaw_only_what_was_read_is_fetched() {
     bench.pass(SECOND).await;
     let calls = bench.source.calls.lock().unwrap().clone();
     assert_eq!(calls[2..], ["read"], "no backlog of missed refreshes, and none for the unread");
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_from_before_a_restore_is_served_as_fresh() {
+    let setup = Setup { listed: vec!["read", "unread"], is_snapshot: true, ..Setup::default() };
+    let bench = setup.build();
+    bench.script("read", Answer::Version(1));
+    bench.script("unread", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.read("read").await.unwrap();
+
+    // The hook: within the TTL, and with clocks that tell nothing.
+    bench.script("read", Answer::Version(2));
+    bench.script("unread", Answer::Version(2));
+    bench.cache.restored();
+    assert_eq!(bench.read("read").await, ok("v2", How::Miss));
+    assert_eq!(bench.read("unread").await, ok("v2", How::Miss));
+
+    // Without it: the wall clock knows of the time in between, the steady one does not.
+    bench.script("read", Answer::Version(3));
+    bench.clock.step_forward(5 * SECOND);
+    assert_eq!(bench.read("read").await, ok("v3", How::Miss));
+
+    // Upstream fails after the restore: what is held is served, marked stale, within its bound.
+    bench.script("read", Answer::Fail(FetchErrorKind::Connection));
+    bench.cache.restored();
+    assert_eq!(bench.read("read").await, ok("v3", How::Stale(Reason::Failing)));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restore_what_was_read_is_fetched_without_a_reader() {
+    let bench = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
+    bench.script("read", Answer::Version(1));
+    bench.script("unread", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.read("read").await.unwrap();
+    bench.cache.restored();
+    bench.pass(2 * LATENCY).await;
+    assert_eq!(bench.source.calls.lock().unwrap()[2..], ["read"]);
     loops.abort();
 }

@@ -15,11 +15,24 @@ use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 
+/// When a call was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    moment: Moment,
+    epoch: u64,
+}
+
 impl Cache {
+    /// Notes that a call is being sent now.
+    pub(super) fn sending(&self) -> Sent {
+        let moment = self.0.clock.now();
+        Sent { moment, epoch: self.epoch(moment) }
+    }
+
     /// Makes the one call of a flight and ends it.
     pub(super) async fn run_flight(self, landing: Landing) {
         if self.check_scope(landing.key()).is_err() {
-            let outcome = self.settle(landing.key(), self.0.clock.now(), Err(out_of_scope()));
+            let outcome = self.settle(landing.key(), self.sending(), Err(out_of_scope()));
             return landing.land(outcome);
         }
         let slot = self.0.flights.slot().await;
@@ -36,13 +49,13 @@ impl Cache {
 
     /// Makes a call, and makes it once more where a freeze cut it: whatever came of the first is as
     /// old as the freeze was long. Returns when the call that counts was sent.
-    async fn fetch(&self, key: &Key) -> (Moment, Result<Version, FetchError>) {
-        let sent = self.0.clock.now();
+    async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
+        let sent = self.sending();
         let answer = self.0.source.fetch(key).await;
         if !self.count(Operation::GetSecretValue, sent, answer.as_ref().err()) {
             return (sent, answer);
         }
-        let sent = self.0.clock.now();
+        let sent = self.sending();
         let answer = self.0.source.fetch(key).await;
         self.count(Operation::GetSecretValue, sent, answer.as_ref().err());
         (sent, answer)
@@ -52,7 +65,7 @@ impl Cache {
     pub(super) fn settle(
         &self,
         key: &Key,
-        sent: Moment,
+        sent: Sent,
         answer: Result<Version, FetchError>,
     ) -> Outcome {
         let snapshot = self.0.snapshot.load();
@@ -77,7 +90,7 @@ impl Cache {
     }
 
     /// Makes the entry of an answer, and publishes it unless nothing is to be cached.
-    fn accept(&self, key: &Key, sent: Moment, version: Version) -> Outcome {
+    fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let arn = Arn::parse(&version.arn).map_err(|_| {
             let message = "the answer names no ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
@@ -97,7 +110,13 @@ impl Cache {
             let message = "the answer is older than what is held";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
-        let entry = Arc::new(Entry::new(version, key.selector.clone(), sent, self.draw()));
+        let entry = Arc::new(Entry::new(
+            version,
+            key.selector.clone(),
+            sent.moment,
+            sent.epoch,
+            self.draw(),
+        ));
         if !self.0.config.policy.ttl.is_zero() {
             self.publish(key, entry.clone());
         }
@@ -147,13 +166,13 @@ impl Cache {
     pub(super) fn count(
         &self,
         operation: Operation,
-        sent: Moment,
+        sent: Sent,
         failed: Option<&FetchError>,
     ) -> bool {
         if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
             return false;
         }
-        let took = self.0.clock.now().since(sent);
+        let took = self.0.clock.now().since(sent.moment);
         let is_cut = was_cut(took, self.0.source.deadline());
         let ended = match failed {
             _ if is_cut => Ended::Cut,

@@ -55,6 +55,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let stopped = stop_signal()?;
     let secrets = Secrets::load(args.secrets.clone())?;
     let clock = Arc::new(SystemClock::new());
     let wall = clock.clone();
@@ -83,7 +84,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         None => "Give your own with --secrets FILE. Ctrl-C ends it.\n".to_owned(),
     });
     tokio::select! {
-        signalled = stop_signal() => signalled?,
+        () = stopped => {}
         ended = watch::run(&*clock, &double, secrets, &mut asking, print) => ended?,
     }
     drop(asking);

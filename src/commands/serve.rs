@@ -41,6 +41,14 @@ pub(super) async fn run() -> ExitCode {
         }
         return ExitCode::from(MISCONFIGURED);
     }
+    // From here on a signal ends the agent as it should, also while it starts.
+    let mut stopped = match stop_signal() {
+        Ok(stopped) => pin!(stopped),
+        Err(error) => {
+            tracing::error!(%error, "signals cannot be received");
+            return ExitCode::FAILURE;
+        }
+    };
     // The address comes first: an agent that has it keeps its token file.
     let listeners = match Listeners::bind(&config.listen).await {
         Ok(listeners) => listeners,
@@ -71,30 +79,27 @@ pub(super) async fn run() -> ExitCode {
             return ExitCode::from(MISCONFIGURED);
         }
     };
-    let mut stopped = pin!(stop_signal());
-    let signalled = tokio::select! {
+    tokio::select! {
         report = agent.prefetched() => {
             if let Some(report) = report {
                 log_start(&agent, &report);
             }
-            stopped.await
+            stopped.await;
         }
-        signalled = &mut stopped => signalled,
-    };
-    if let Err(error) = signalled {
-        tracing::error!(%error, "signals cannot be received");
+        () = &mut stopped => {}
     }
     agent.drain(DRAIN_MAX).await;
     ExitCode::SUCCESS
 }
 
-/// Completes at SIGTERM or SIGINT.
-pub(super) async fn stop_signal() -> io::Result<()> {
+/// Listens for SIGTERM and SIGINT from now on; what it returns completes at the first.
+pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    Ok(())
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }

@@ -254,6 +254,7 @@ mod tests {
             entries_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
+            is_snapshot: false,
             seed: Some(7),
         };
         let cache = Cache::new(

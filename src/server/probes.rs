@@ -1,8 +1,11 @@
-//! Answers those who watch: `/ping`, `/ready`, `/metrics`, `/status`.
+//! Answers those who watch: `/ping`, `/ready`, `/metrics`, `/status`; and the function's after-restore
+//! hook.
 
 use super::dialect::answer;
 use super::{Response, Server};
 use crate::cache::status::Status;
+use bytes::Bytes;
+use http_body_util::Full;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
@@ -52,6 +55,14 @@ impl Server {
         let missing = i64::try_from(self.cache.missing().len()).unwrap_or(i64::MAX);
         self.metrics.listed_missing.set(missing);
         answer(StatusCode::OK, METRICS_TYPE, self.metrics.render().into())
+    }
+
+    pub(super) fn restored(&self) -> Response {
+        tracing::info!("told of a restore: nothing that is held is fresh any more");
+        self.cache.restored();
+        let mut response = Response::new(Full::new(Bytes::new()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response
     }
 
     pub(super) fn status_page(&self) -> Response {

@@ -31,6 +31,8 @@ pub enum Target<'a> {
     Metrics,
     /// `/status`: every entry, without values.
     Status,
+    /// `POST /restore`: the function's after-restore hook.
+    Restore,
     /// `/secretsmanager/get`.
     Get,
     /// `/v1/{id}`, with the id as it was sent.
@@ -51,6 +53,7 @@ impl<'a> Target<'a> {
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
             "/status" => Self::Status,
+            "/restore" => Self::Restore,
             GET_PATH => Self::Get,
             "/" if *method == Method::POST => Self::AwsApi,
             _ if path.trim_end_matches('/') == PARAMETERS_PATH => Self::Parameters,
@@ -228,6 +231,7 @@ mod tests {
             (Method::GET, "/v1/", Target::V1("")),
             (Method::GET, "/v1", Target::Unknown),
             (Method::POST, "/", Target::AwsApi),
+            (Method::POST, "/restore", Target::Restore),
             (Method::GET, "/", Target::Unknown),
             (Method::GET, "/systemsmanager/parameters/get/", Target::Parameters),
             (Method::GET, "/secretsmanager/get/", Target::Unknown),

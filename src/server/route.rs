@@ -22,6 +22,8 @@ pub enum Asked<'a> {
     Metrics,
     /// Every entry, without values.
     Status,
+    /// To let it be known that the process was restored from a snapshot.
+    Restore,
     /// A secret.
     Secret(Query<'a>),
 }
@@ -43,7 +45,10 @@ pub fn route<'a>(
     if target == Target::AwsApi {
         return Err(Problem::NotServed(NotServed::AwsApi));
     }
-    if *method != Method::GET {
+    if target == Target::Restore && *method == Method::POST && door != Door::Probes {
+        return Ok(Asked::Restore);
+    }
+    if *method != Method::GET || target == Target::Restore {
         return Err(Problem::Method);
     }
     if has_body(headers) {
@@ -58,7 +63,7 @@ pub fn route<'a>(
         Target::Get => secret(Query::of_get(query)?),
         Target::V1(id) => secret(Query::of_v1(id, query)?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
-        Target::AwsApi | Target::Unknown => Err(Problem::Path),
+        Target::AwsApi | Target::Restore | Target::Unknown => Err(Problem::Path),
     }
 }
 
@@ -132,6 +137,9 @@ mod tests {
         post("/secretsmanager/get?secretId=x", Err("MethodNotAllowedException"));
         post("/nothing", Err("MethodNotAllowedException"));
         post("/", Err("UnsupportedOperationException"));
+        post("/restore", Ok("Restore"));
+        check(Door::Loopback, &Method::GET, "/restore", None, Err("MethodNotAllowedException"));
+        check(Door::Probes, &Method::POST, "/restore", None, Err("MethodNotAllowedException"));
         let uri = "/secretsmanager/get?secretId=x";
         let body =
             |header, expected| check(Door::Loopback, &Method::GET, uri, Some(header), expected);

@@ -8,6 +8,8 @@ mod session;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use http::{BadTrust, Trust};
 
+use http::Idle;
+
 use super::{FetchError, FetchErrorKind, Fetching, Source};
 use crate::secret::arn::{Arn, is_region, partition_of};
 use crate::secret::key::Key;
@@ -19,7 +21,9 @@ use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_sdk_secretsmanager::config::{
+    IdentityCache, SharedCredentialsProvider, StalledStreamProtectionConfig,
+};
 use aws_sdk_secretsmanager::types::SecretValueEntry;
 use aws_smithy_types::{Blob, DateTime};
 use aws_types::os_shim_internal::Env;
@@ -54,6 +58,9 @@ pub struct Config {
     pub trust: Trust,
     /// The environment that the SDK reads.
     pub environment: BTreeMap<String, String>,
+    /// Whether the process may be restored from a snapshot. Then credentials are got anew for each
+    /// call, from the environment itself, and connections are used once.
+    pub is_snapshot: bool,
     /// The ports on loopback that Sidekey itself listens on, and so must never call.
     pub own_ports: Vec<u16>,
 }
@@ -67,6 +74,7 @@ impl fmt::Debug for Config {
             .field("attempt_timeout", &self.attempt_timeout)
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
+            .field("is_snapshot", &self.is_snapshot)
             .field("own_ports", &self.own_ports)
             .finish()
     }
@@ -122,15 +130,19 @@ impl SecretsManager {
             .operation_attempt_timeout(config.attempt_timeout)
             .operation_timeout(deadline)
             .build();
+        let idle = if config.is_snapshot { Idle::Closed } else { Idle::Kept };
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .env(Env::from_slice(&variables))
-            .http_client(http::client(config.trust, config.own_ports))
+            .http_client(http::client(config.trust, config.own_ports, idle))
             .app_name(AppName::new("sidekey").expect("letters only"))
             // One place decides on retries, and it is not this one.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts)
             // Made for long downloads; after a freeze it would see a stall where there was none.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if config.is_snapshot {
+            loader = loader.identity_cache(IdentityCache::no_cache());
+        }
         if let Some(region) = config.region {
             loader = loader.region(Region::new(region));
         }

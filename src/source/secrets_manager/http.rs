@@ -69,13 +69,32 @@ impl Trust {
     }
 }
 
+/// What becomes of a connection that nobody uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Idle {
+    /// It is kept for [`IDLE_MAX`].
+    Kept,
+    /// It is closed: none is carried through a snapshot, whose clock would not tell its age.
+    Closed,
+}
+
+impl Idle {
+    fn of<T>(self, builder: Builder<T>) -> Builder<T> {
+        match self {
+            Self::Kept => builder.pool_idle_timeout(IDLE_MAX),
+            Self::Closed => builder.pool_max_idle_per_host(0),
+        }
+    }
+}
+
 /// Builds the client of every AWS client here.
-pub(super) fn client(trust: Trust, own_ports: Vec<u16>) -> SharedHttpClient {
-    let clear = Builder::new().pool_idle_timeout(IDLE_MAX).build_http();
+pub(super) fn client(trust: Trust, own_ports: Vec<u16>, idle: Idle) -> SharedHttpClient {
+    let clear = idle.of(Builder::new()).build_http();
     SharedHttpClient::new(Guarded(Arc::new(Clients {
         clear,
         secure: OnceLock::new(),
         trust,
+        idle,
         own_ports,
     })))
 }
@@ -87,26 +106,26 @@ struct Clients {
     clear: SharedHttpClient,
     secure: OnceLock<SharedHttpClient>,
     trust: Trust,
+    idle: Idle,
     own_ports: Vec<u16>,
 }
 
 impl Clients {
     fn of(&self, scheme: Option<&str>) -> &SharedHttpClient {
         match scheme {
-            Some("https") => self.secure.get_or_init(|| secure(&self.trust)),
+            Some("https") => self.secure.get_or_init(|| secure(&self.trust, self.idle)),
             _ => &self.clear,
         }
     }
 }
 
 /// Builds a client with rustls and aws-lc, whose key exchange is post-quantum by preference.
-fn secure(trust: &Trust) -> SharedHttpClient {
+fn secure(trust: &Trust, idle: Idle) -> SharedHttpClient {
     let roots = TrustStore::empty().with_pem_certificate(trust.pem());
     let tls = TlsContext::builder().with_trust_store(roots).build();
-    Builder::new()
+    idle.of(Builder::new())
         .tls_provider(Provider::rustls(CryptoMode::AwsLc))
         .tls_context(tls.expect("every certificate has been read once"))
-        .pool_idle_timeout(IDLE_MAX)
         .build_https()
 }
 

@@ -1,0 +1,81 @@
+//! Counts the restores of a SnapStart snapshot.
+//!
+//! Lambda takes a snapshot of the environment once it is up, and starts others from it, days later
+//! and many at once. Nothing tells an extension: the function's after-restore code may, and the
+//! clocks do, since only the wall clock knows of the time in between.
+
+use crate::clock::Moment;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+/// By how much the two clocks must have come apart for the process to have been restored. Through a
+/// freeze both run on; time synchronisation moves the wall clock by milliseconds.
+pub const DRIFT: Duration = Duration::from_secs(1);
+
+/// How often the process has been restored, as far as it knows.
+#[derive(Debug)]
+pub struct Epoch {
+    count: AtomicU64,
+    /// How far the wall clock was ahead of the steady one, in milliseconds, where that is watched.
+    offset_ms: Option<AtomicI64>,
+}
+
+impl Epoch {
+    /// Begins with none. With `watches`, clocks that come apart count as a restore.
+    pub fn new(watches: bool, now: Moment) -> Self {
+        let offset_ms = watches.then(|| AtomicI64::new(offset_ms(now)));
+        Self { count: AtomicU64::new(0), offset_ms }
+    }
+
+    /// Returns the number of restores up to `now`. It takes no lock.
+    pub fn at(&self, now: Moment) -> u64 {
+        if let Some(known) = &self.offset_ms {
+            let offset = offset_ms(now);
+            let drift = offset.abs_diff(known.load(Ordering::Relaxed));
+            if u128::from(drift) >= DRIFT.as_millis() {
+                known.store(offset, Ordering::Relaxed);
+                self.restored();
+            }
+        }
+        self.count.load(Ordering::Relaxed)
+    }
+
+    /// Counts a restore that somebody told of.
+    pub fn restored(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn offset_ms(now: Moment) -> i64 {
+    let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
+    millis(wall).saturating_sub(millis(now.steady))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(wall_ms: u64, steady_ms: u64) -> Moment {
+        let steady = Duration::from_millis(steady_ms);
+        Moment { wall: SystemTime::UNIX_EPOCH + Duration::from_millis(wall_ms), steady }
+    }
+
+    #[test]
+    fn clocks_that_come_apart_count_once() {
+        let epoch = Epoch::new(true, moment(10_000, 0));
+        assert_eq!(epoch.at(moment(13_600_000, 13_590_000)), 0, "a freeze: both ran on");
+        assert_eq!(epoch.at(moment(13_600_999, 13_590_000)), 0, "time synchronisation");
+        assert_eq!(epoch.at(moment(99_000_000, 13_590_100)), 1, "a restore a day later");
+        assert_eq!(epoch.at(moment(99_000_500, 13_590_600)), 1);
+        assert_eq!(epoch.at(moment(99_000_600, 0)), 2, "a steady clock that began anew");
+    }
+
+    #[test]
+    fn unwatched_clocks_count_nothing_and_a_word_counts_always() {
+        let epoch = Epoch::new(false, moment(0, 0));
+        assert_eq!(epoch.at(moment(99_000_000, 0)), 0);
+        epoch.restored();
+        assert_eq!(epoch.at(moment(0, 0)), 1);
+    }
+}
