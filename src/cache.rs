@@ -176,6 +176,9 @@ impl Cache {
                 self.refresh_behind(held, entry, now);
                 How::Hit
             }
+            // A label that was taken away is refused, and its version is not: whoever asks for
+            // something else that the entry held has to ask for that.
+            Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
             Freshness::Stale(reason) => {
                 self.refresh_behind(held, entry, now);
                 How::Stale(reason)
@@ -197,7 +200,7 @@ impl Cache {
         }
         self.check_scope(&key)?;
         match self.bounded(self.fly_until_answered(&key)).await {
-            Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key).ok_or(over),
+            Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key, true).ok_or(over),
             answered => answered,
         }
     }
@@ -214,10 +217,12 @@ impl Cache {
         }
         self.bounded(async {
             let wanted = self.flight_key(&key);
-            let mut entry = self.fly(&wanted).await?;
-            if wanted != key && !self.holds(&entry, &key) {
-                entry = self.fly(&key).await?;
-            }
+            let flown = self.fly(&wanted).await;
+            let is_answer = match &flown {
+                Ok(entry) => wanted == key || self.holds(entry, &key),
+                Err(error) => !is_refusal_of_another(error, &wanted, &key),
+            };
+            let entry = if is_answer { flown? } else { self.fly(&key).await? };
             Ok(self.serve(entry, How::Refreshed))
         })
         .await
@@ -304,7 +309,8 @@ impl Cache {
             match self.0.absent.last(&key, now) {
                 Some((_, wait)) if wait.is_zero() => follow(&key, Next::Now),
                 Some((_, wait)) => follow(&key, Next::In(wait)),
-                None => {}
+                // Its flight is under way; or it was given up, or found no place.
+                None => follow(&key, Next::Now),
             }
         }
         wake_in
@@ -314,8 +320,8 @@ impl Cache {
     /// asks for a pause.
     fn refresh_behind(&self, held: &snapshot::Held, entry: &Entry, now: Moment) {
         let is_paused = entry.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
-        if !is_paused && entry.claim_refresh() {
-            drop(self.board(&held.key(entry)));
+        if !is_paused && entry.claim_refresh() && self.board(&held.key(entry)).is_err() {
+            entry.release_refresh();
         }
     }
 
@@ -324,17 +330,15 @@ impl Cache {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
             if let Some(error) = self.remembered(&wanted) {
-                return Err(error.into());
+                return self.in_spite_of(error, key);
             }
             match self.fly(&wanted).await {
                 Ok(entry) if wanted == *key || self.holds(&entry, key) => {
                     return Ok(self.serve(entry, How::Miss));
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    // The failure is noted by now: it may let the old value be served on.
-                    return self.lookup(key.id.as_str(), &key.selector).ok_or_else(|| error.into());
-                }
+                Err(error) if is_refusal_of_another(&error, &wanted, key) => {}
+                Err(error) => return self.in_spite_of(error, key),
             }
         }
         let message = "the secret changed faster than it could be read";
@@ -350,20 +354,22 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Returns the flight that answers `key`: that of the entry which holds it, else its own.
+    /// Returns the flight that answers `key`: that of the entry which holds it, unless upstream has
+    /// refused that, else its own.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.0.snapshot.load();
         let Some(held) = snapshot.held(key.id.as_str()) else {
             return key.clone();
         };
-        let selector = held.select(&key.selector).map_or(&key.selector, |entry| &entry.selector);
+        let entry = held.select(&key.selector).filter(|entry| !entry.is_refused());
+        let selector = entry.map_or(&key.selector, |entry| &entry.selector);
         Key { id: held.asked.clone(), selector: selector.clone() }
     }
 
     /// Returns the error that stands for `key` while the wait after it lasts.
     fn remembered(&self, key: &Key) -> Option<FetchError> {
         let now = self.0.clock.now();
-        match self.0.snapshot.load().entry(key.id.as_str(), &key.selector) {
+        match self.0.snapshot.load().exact(key.id.as_str(), &key.selector) {
             Some(entry) => entry
                 .failure()
                 .filter(|failure| !failure.retry_in(now).is_zero())
@@ -402,19 +408,28 @@ impl Cache {
         within(&*self.0.clock, wait, work).await.unwrap_or_else(|| Err(ReadError::WaitOver(wait)))
     }
 
-    /// Returns what is held for `key`, if it may be served while upstream fails: no answer within a
-    /// reader's wait is as good as a failure.
-    fn last_resort(&self, key: &Key) -> Option<Served> {
+    /// Returns what is held for `key`, if it may be served in the trouble there is. `is_failing` is
+    /// whether upstream fails transiently: no answer within a reader's wait is as good as a failure.
+    fn last_resort(&self, key: &Key, is_failing: bool) -> Option<Served> {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
         let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
-        let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
         let mut standing = entry.standing(now);
-        standing.trouble.get_or_insert(trouble);
+        if is_failing {
+            let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
+            standing.trouble.get_or_insert(trouble);
+        }
         match freshness::freshness(&self.0.config.policy, &standing) {
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
             _ => None,
         }
+    }
+
+    /// Returns what may be served for `key` although an attempt failed, which is noted by now.
+    fn in_spite_of(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
+        let held = self.lookup(key.id.as_str(), &key.selector);
+        let is_failing = error.kind.is_transient();
+        held.or_else(|| self.last_resort(key, is_failing)).ok_or_else(|| error.into())
     }
 
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
@@ -443,4 +458,10 @@ impl Cache {
         }
         Ok((flight, is_joined))
     }
+}
+
+/// Returns whether upstream refused something else than `key`: what the entry that held it was
+/// fetched for.
+fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
+    wanted.selector != key.selector && !error.kind.is_transient()
 }
