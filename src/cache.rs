@@ -37,7 +37,6 @@ use flight::{Flight, Flights};
 use freshness::{Freshness, Policy, Reason};
 use plan::Next;
 use snapshot::{Limits, Snapshot};
-
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -142,6 +141,9 @@ impl Cache {
                 self.refresh_behind(held, entry, now);
                 How::Hit
             }
+            // A label that was taken away is refused, and its version is not: whoever asks for
+            // something else that the entry held has to ask for that.
+            Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
             Freshness::Stale(reason) => {
                 self.refresh_behind(held, entry, now);
                 How::Stale(reason)
@@ -254,7 +256,8 @@ impl Cache {
             match self.0.absent.last(&key, now) {
                 Some((_, wait)) if wait.is_zero() => follow(&key, Next::Now),
                 Some((_, wait)) => follow(&key, Next::In(wait)),
-                None => {}
+                // Its flight is under way; or it was given up, or found no place.
+                None => follow(&key, Next::Now),
             }
         }
         wake_in
@@ -264,8 +267,8 @@ impl Cache {
     /// asks for a pause.
     fn refresh_behind(&self, held: &snapshot::Held, entry: &Entry, now: Moment) {
         let is_paused = entry.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
-        if !is_paused && entry.claim_refresh() {
-            drop(self.board(&held.key(entry)));
+        if !is_paused && entry.claim_refresh() && self.board(&held.key(entry)).is_err() {
+            entry.release_refresh();
         }
     }
 

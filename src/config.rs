@@ -140,6 +140,9 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
             mistakes.noted(variable.name, set);
         }
     }
+    for name in unreadable_names(vars) {
+        mistakes.add(name, "its value is not UTF-8");
+    }
     let unknown = unknown_names(vars).into_iter().chain(file.unknown.iter().cloned());
     match host {
         Host::Standalone => unknown.for_each(|(name, hint)| mistakes.add(name, hint)),
@@ -242,6 +245,13 @@ fn environment(vars: &dyn Vars) -> BTreeMap<String, String> {
     names.filter_map(|name| vars.get(&name).map(|value| (name, value))).collect()
 }
 
+/// Returns the names that begin like ours and whose values are no text. They do not count as unset:
+/// without `SIDEKEY_ALLOW`, everything may be read.
+fn unreadable_names(vars: &dyn Vars) -> impl Iterator<Item = String> {
+    let names = vars.names().into_iter().filter(|name| name.starts_with(variables::PREFIX));
+    names.filter(|name| vars.get(name).is_none())
+}
+
 /// Returns the names that begin like ours and are none, each with the nearest right one.
 fn unknown_names(vars: &dyn Vars) -> Vec<(String, String)> {
     let known = |name: &str| {
@@ -338,6 +348,21 @@ mod tests {
                 "SIDEKEY_TTTL",
             ],
         );
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_a_mistake_and_not_unset() {
+        struct NoText;
+        impl Vars for NoText {
+            fn get(&self, _name: &str) -> Option<String> {
+                None
+            }
+            fn names(&self) -> Vec<String> {
+                ["LANG", "SIDEKEY_ALLOW"].map(str::to_owned).into()
+            }
+        }
+        let found = load(&NoText, Host::Standalone).mistakes;
+        assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
     fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version>;
 
     /// Asks for the current versions of up to [`BATCH_MAX`] secrets at once. The answers come in
-    /// the order of `keys`.
+    /// the order of `keys`, which are all names or all ARNs.
     fn fetch_batch<'a>(&'a self, keys: &'a [Key])
     -> Fetching<'a, Vec<Result<Version, FetchError>>>;
 }

@@ -144,6 +144,11 @@ impl Entry {
         self.failure.load_full()
     }
 
+    /// Returns whether upstream has refused this entry since it was fetched.
+    pub fn is_refused(&self) -> bool {
+        self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
+    }
+
     /// Notes one more failed attempt. Only the flight that refreshes this entry calls it.
     pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let failure = Failure::after(self.failure.load().as_deref(), error, now, draw);

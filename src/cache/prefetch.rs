@@ -86,14 +86,20 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     is_wanted && is_at_home && key.selector.is_current()
 }
 
-async fn run_batches(cache: &Cache, mode: Mode, mut landings: Vec<Landing>) {
+async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
-    while !landings.is_empty() {
-        let chunk: Vec<Landing> = landings.drain(..landings.len().min(BATCH_MAX)).collect();
-        if is_batching {
-            is_batching = run_batch(cache, chunk).await || mode == Mode::Batch;
-        } else {
-            run_alone(cache, chunk);
+    // A batch names its answers by the secrets' own names, and by ARN it may reach a neighbour's
+    // secret: beside that, a name would not be sure to be answered by the own one.
+    let is_name = |landing: &Landing| matches!(landing.key().id, SecretId::Name(_));
+    let (names, arns): (Vec<_>, Vec<_>) = landings.into_iter().partition(is_name);
+    for mut landings in [names, arns] {
+        while !landings.is_empty() {
+            let chunk: Vec<Landing> = landings.drain(..landings.len().min(BATCH_MAX)).collect();
+            if is_batching {
+                is_batching = run_batch(cache, chunk).await || mode == Mode::Batch;
+            } else {
+                run_alone(cache, chunk);
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ impl Cache {
         }
         self.check_scope(&key)?;
         match self.bounded(self.fly_until_answered(&key)).await {
-            Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key).ok_or(over),
+            Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key, true).ok_or(over),
             answered => answered,
         }
     }
@@ -89,10 +89,12 @@ impl Cache {
         }
         self.bounded(async {
             let wanted = self.flight_key(&key);
-            let mut entry = self.fly_or_keep(&wanted).await?;
-            if wanted != key && !self.holds(&entry, &key) {
-                entry = self.fly_or_keep(&key).await?;
-            }
+            let flown = self.fly_or_keep(&wanted).await;
+            let is_answer = match &flown {
+                Ok(entry) => wanted == key || self.holds(entry, &key),
+                Err(error) => !is_refusal_of_another(error, &wanted, &key),
+            };
+            let entry = if is_answer { flown? } else { self.fly_or_keep(&key).await? };
             Ok(self.serve(entry, How::Refreshed))
         })
         .await
@@ -103,17 +105,15 @@ impl Cache {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
             if let Some(error) = self.remembered(&wanted) {
-                return Err(error.into());
+                return self.in_spite_of(error, key);
             }
             match self.fly(&wanted).await {
                 Ok(entry) if wanted == *key || self.holds(&entry, key) => {
                     return Ok(self.serve(entry, How::Miss));
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    // The failure is noted by now: it may let the old value be served on.
-                    return self.lookup(key.id.as_str(), &key.selector).ok_or_else(|| error.into());
-                }
+                Err(error) if is_refusal_of_another(&error, &wanted, key) => {}
+                Err(error) => return self.in_spite_of(error, key),
             }
         }
         let message = "the secret changed faster than it could be read";
@@ -129,20 +129,22 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Returns the flight that answers `key`: that of the entry which holds it, else its own.
+    /// Returns the flight that answers `key`: that of the entry which holds it, unless upstream has
+    /// refused that, else its own.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.0.snapshot.load();
         let Some(held) = snapshot.held(key.id.as_str()) else {
             return key.clone();
         };
-        let selector = held.select(&key.selector).map_or(&key.selector, |entry| &entry.selector);
+        let entry = held.select(&key.selector).filter(|entry| !entry.is_refused());
+        let selector = entry.map_or(&key.selector, |entry| &entry.selector);
         Key { id: held.asked.clone(), selector: selector.clone() }
     }
 
     /// Returns the error that stands for `key` while the wait after it lasts.
     fn remembered(&self, key: &Key) -> Option<FetchError> {
         let now = self.0.clock.now();
-        match self.0.snapshot.load().entry(key.id.as_str(), &key.selector) {
+        match self.0.snapshot.load().exact(key.id.as_str(), &key.selector) {
             Some(entry) => entry
                 .failure()
                 .filter(|failure| !failure.retry_in(now).is_zero())
@@ -193,19 +195,28 @@ impl Cache {
         Err(ReadError::WaitOver(wait))
     }
 
-    /// Returns what is held for `key`, if it may be served while upstream fails: no answer within a
-    /// reader's wait is as good as a failure.
-    fn last_resort(&self, key: &Key) -> Option<Served> {
+    /// Returns what is held for `key`, if it may be served in the trouble there is. `is_failing` is
+    /// whether upstream fails transiently: no answer within a reader's wait is as good as a failure.
+    fn last_resort(&self, key: &Key, is_failing: bool) -> Option<Served> {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
         let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
-        let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
         let mut standing = entry.standing(now, self.epoch(now));
-        standing.trouble.get_or_insert(trouble);
+        if is_failing {
+            let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
+            standing.trouble.get_or_insert(trouble);
+        }
         match freshness::freshness(&self.0.config.policy, &standing) {
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
             _ => None,
         }
+    }
+
+    /// Returns what may be served for `key` although an attempt failed, which is noted by now.
+    fn in_spite_of(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
+        let held = self.lookup(key.id.as_str(), &key.selector);
+        let is_failing = error.kind.is_transient();
+        held.or_else(|| self.last_resort(key, is_failing)).ok_or_else(|| error.into())
     }
 
     /// Flies for `key`; where the answer is held back, what is held is the newest there is.
@@ -228,4 +239,10 @@ impl Cache {
         }
         flight.outcome().await
     }
+}
+
+/// Returns whether upstream refused something else than `key`: what the entry that held it was
+/// fetched for.
+fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
+    wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -58,8 +58,13 @@ impl Held {
     /// Returns the entry of a plain read, of a label or of a version id: the one that was fetched
     /// for it, else one that holds it.
     pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
-        let exact = self.entries.iter().find(|entry| entry.selector == *selector);
-        exact.or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
+        let holding = || self.entries.iter().find(|entry| selector.selects(&entry.version));
+        self.exact(selector).or_else(holding)
+    }
+
+    /// Returns the entry that was fetched for `selector`: what becomes of its flights is noted there.
+    pub fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
+        self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
     /// Returns what an entry of this secret is fetched again by.
@@ -77,6 +82,11 @@ impl Snapshot {
     /// Returns the entry that answers `selector` of the secret that `id` leads to.
     pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.held(id)?.select(selector)
+    }
+
+    /// Returns the entry that was fetched for `selector` of the secret that `id` leads to.
+    pub fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
+        self.held(id)?.exact(selector)
     }
 
     /// Returns every entry once, with the secret it belongs to.
@@ -175,11 +185,15 @@ impl Held {
     }
 
     /// Puts `entry` in the place of its predecessor, or beside the others, and returns how many of
-    /// those had to go: the current version and listed ones stay.
+    /// those had to go: the current version and listed ones stay. So does a predecessor whose call
+    /// was sent later: by name and by ARN, two flights may be under way before it is known that they
+    /// lead to one secret, and the slow one must not bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            entry.succeed(own);
-            *own = entry;
+            if own.sent.steady <= entry.sent.steady {
+                entry.succeed(own);
+                *own = entry;
+            }
             return 0;
         }
         let free =

@@ -19,6 +19,8 @@ const LATENCY: Duration = Duration::from_millis(40);
 enum Answer {
     /// Answers the version with this number.
     Version(u32),
+    /// Answers the version with this number to whoever asks for one of its labels or for its id.
+    Labelled(u32, &'static [&'static str]),
     /// Fails with this kind.
     Fail(FetchErrorKind),
     /// Never answers.
@@ -55,6 +57,12 @@ impl Scripted {
         };
         match answer {
             Answer::Version(n) => Ok(version(name, *n, key)),
+            Answer::Labelled(n, labels) => {
+                let mut version = version(name, *n, key);
+                version.labels = labels.iter().map(|label| (*label).into()).collect();
+                let is_it = key.selector.selects(&version);
+                is_it.then_some(version).ok_or_else(|| error(FetchErrorKind::NotFound))
+            }
             Answer::Fail(kind) => Err(error(*kind)),
             Answer::Hang | Answer::Panic => unreachable!("handled before"),
         }
@@ -663,5 +671,84 @@ async fn after_a_restore_what_was_read_is_fetched_without_a_reader() {
     bench.cache.restored();
     bench.pass(2 * LATENCY).await;
     assert_eq!(bench.source.calls.lock().unwrap()[2..], ["read"]);
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_is_taken_away_takes_no_other_read_along() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Labelled(1, &["AWSCURRENT", "BLUE"]));
+    let blue = Key { selector: Selector::new(Some("BLUE"), None), ..key("app") };
+    assert_eq!(outcome(bench.cache.read(blue.clone()).await), ok("v1", How::Miss));
+    assert_eq!(bench.read("app").await, ok("v1", How::Hit), "it carries AWSCURRENT too");
+
+    bench.script("app", Answer::Labelled(2, &["AWSCURRENT"]));
+    bench.pass(101 * SECOND).await;
+    assert_eq!(
+        bench.read("app").await,
+        ok("v2", How::Miss),
+        "the label BLUE is gone, and only that"
+    );
+    let stale = ok("v1", How::Stale(Reason::Refused));
+    assert_eq!(outcome(bench.cache.read(blue.clone()).await), stale, "its own grace lasts");
+    bench.pass(61 * SECOND).await;
+    assert_eq!(outcome(bench.cache.read(blue).await), failed("not_found"));
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_label_that_is_taken_away_fails_no_refresh_of_another_read() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Labelled(1, &["AWSCURRENT", "BLUE"]));
+    let blue = Key { selector: Selector::new(Some("BLUE"), None), ..key("app") };
+    bench.cache.read(blue).await.unwrap();
+    bench.script("app", Answer::Labelled(2, &["AWSCURRENT"]));
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read_now("app").await, ok("v2", How::Refreshed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_borrows_an_entry_shares_its_grace() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Labelled(1, &["AWSCURRENT"]));
+    let version = Key { selector: Selector::new(None, Some("v1")), ..key("app") };
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Fail(FetchErrorKind::Denied));
+    bench.pass(2 * SECOND).await;
+    assert_eq!(bench.read_now("app").await, failed("denied"));
+    let stale = ok("v1", How::Stale(Reason::Refused));
+    for _ in 0..10 {
+        assert_eq!(outcome(bench.cache.read(version.clone()).await), stale);
+    }
+    assert_eq!(bench.calls(), 3, "one of its own");
+    bench.pass(60 * SECOND).await;
+    assert_eq!(outcome(bench.cache.read(version).await), failed("denied"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_does_not_take_the_place_of_a_newer_one() {
+    let bench = Setup::default().build();
+    let by_name = key("app");
+    let by_arn = key(&arn("app"));
+    let early = bench.cache.sending();
+    bench.pass(SECOND).await;
+    let late = bench.cache.sending();
+    bench.cache.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
+    // Without a date it is the order of the calls that tells.
+    let undated = Version { created: None, ..version("app", 1, &by_arn) };
+    let slow = bench.cache.settle(&by_arn, early, Ok(undated)).unwrap();
+    assert_eq!(&*slow.version.id, "v2", "whoever waited for it gets the newer one");
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listed_secret_whose_flight_panicked_is_made_up_for() {
+    let bench = Setup { listed: vec!["app"], ..Setup::default() }.build();
+    bench.script("app", Answer::Panic);
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.script("app", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.pass(2 * freshness::BACK_OFF_MAX).await;
+    assert!(bench.cache.missing().is_empty());
     loops.abort();
 }

@@ -69,7 +69,7 @@ impl Cache {
         answer: Result<Version, FetchError>,
     ) -> Outcome {
         let snapshot = self.0.snapshot.load();
-        let older = snapshot.entry(key.id.as_str(), &key.selector);
+        let older = snapshot.exact(key.id.as_str(), &key.selector);
         let outcome = answer.and_then(|version| self.accept(key, sent, version));
         if older.is_some() {
             self.0.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
@@ -102,7 +102,7 @@ impl Cache {
             return Err(out_of_scope());
         }
         let snapshot = self.0.snapshot.load();
-        let older = snapshot.entry(key.id.as_str(), &key.selector);
+        let older = snapshot.exact(key.id.as_str(), &key.selector);
         let is_same = |older: &&Arc<Entry>| older.version.arn == version.arn;
         if let Some(older) = older.filter(is_same)
             && older.judge(&version, self.0.clock.now()) == Verdict::HoldBack
@@ -117,19 +117,22 @@ impl Cache {
             sent.epoch,
             self.draw(),
         ));
-        if !self.0.config.policy.ttl.is_zero() {
-            self.publish(key, entry.clone());
+        if self.0.config.policy.ttl.is_zero() {
+            return Ok(entry);
         }
-        Ok(entry)
+        Ok(self.publish(key, entry))
     }
 
-    fn publish(&self, key: &Key, entry: Arc<Entry>) {
+    /// Publishes an entry, and returns the one that is held now: it may be a newer one.
+    fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _writer = self.0.writer.lock().expect("no holder panics");
-        let (next, evicted) = self.0.snapshot.load().publish(key, entry, &self.0.limits);
+        let (next, evicted) = self.0.snapshot.load().publish(key, entry.clone(), &self.0.limits);
         let metrics = &self.0.metrics;
         metrics.evictions.inc_by(evicted as u64);
         metrics.entries.set(i64::try_from(next.entries().count()).unwrap_or(i64::MAX));
+        let held = next.exact(&entry.version.arn, &key.selector).cloned();
         self.0.snapshot.store(Arc::new(next));
+        held.unwrap_or(entry)
     }
 
     fn note_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {

@@ -94,7 +94,12 @@ pub const VARIABLES: &[Variable] = &[
         default: "",
         help: "Patterns of what may be read; `*` stays within one path segment. Unset: whatever IAM allows.",
         parse: |settings, text| {
-            settings.scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
+            let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
+            // A template that came out empty must not open everything.
+            if scope.is_open() {
+                return Err("must not be empty; leave it out to allow whatever IAM allows".into());
+            }
+            settings.scope = scope;
             Ok(())
         },
     },
@@ -391,6 +396,7 @@ mod tests {
         for (name, text, expected) in [
             ("SIDEKEY_SECRETS", "a,#", "'#': a field's name expected"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
+            ("SIDEKEY_ALLOW", " , ", "must not be empty"),
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
             ("SIDEKEY_SOCKET", "", "must not be empty"),
             ("SIDEKEY_METRICS_LISTEN", "9277", "ADDRESS:PORT"),

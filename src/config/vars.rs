@@ -15,7 +15,7 @@ pub trait Vars {
     }
 }
 
-/// The environment of the process. What is not UTF-8 counts as unset.
+/// The environment of the process. What is not UTF-8 has no value, and its name is there all the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 

@@ -42,6 +42,28 @@ async fn others_of_the_same_name_change_nothing() {
     }
 }
 
+/// A batch answers in no order, and by ARN. A neighbour's secret that is listed by its ARN does not
+/// answer for the own one of the same name in it, not even where that does not exist.
+#[tokio::test]
+async fn a_batch_does_not_mix_up_secrets_of_the_same_name() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    secrets.create("app/db", "own").expect("a new name");
+    // Its ARN is the first in any order of ARNs.
+    let neighbour = Place::new("000000000001", REGION);
+    let both = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
+    let only = secrets.create_at(&neighbour, "only/theirs", "neighbour").expect("a new name");
+    let listed = format!("{both} app/db {only} only/theirs");
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", listed);
+    let sidekey = setup.with("SIDEKEY_PREFETCH", "batch").start().await;
+
+    for (id, value) in [("app/db", "own"), (&both, "neighbour"), (&only, "neighbour")] {
+        assert_eq!(sidekey.read(id).await.value(), value, "{id}");
+    }
+    assert_eq!(sidekey.read("only/theirs").await.status, 400, "there is none of ours");
+}
+
 /// A secret that is deleted and made anew under its name has another ARN: once the time to live is
 /// over the name answers the new one, although the old ARN is still held.
 #[tokio::test]
