@@ -21,6 +21,10 @@ use std::time::Duration;
 use variables::{DialectChoice, Settings, VARIABLES};
 use vars::Vars;
 
+/// The longest that an extension may delay the start of its function: Lambda gives everybody 10 s
+/// together, and then starts all over.
+const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
+
 /// Where the agent runs. It decides what a mistake means, and where a file may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -151,6 +155,13 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
         }
     }
     check_relations(&settings, &mut mistakes);
+    if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
+        settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
+        let most = LAMBDA_DEADLINE_MAX.as_secs();
+        warnings.push(format!(
+            "SIDEKEY_PREFETCH_DEADLINE: cut to {most}s, since Lambda ends a start after 10 s"
+        ));
+    }
     let tokens = credentials::tokens(vars, settings.token.as_deref(), &mut mistakes);
     if tokens.is_empty() && host == Host::Lambda {
         mistakes.add(
@@ -412,6 +423,17 @@ mod tests {
         assert_eq!((text.level, text.format), (log::Level::WARN, log::Format::Text));
         let piped = log(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], Host::Standalone);
         assert_eq!((piped.level, piped.stream), (log::Level::INFO, log::Stream::Err));
+    }
+
+    #[test]
+    fn on_lambda_the_start_never_waits_for_longer_than_lambda_does() {
+        let token = ("AWS_SESSION_TOKEN", "t");
+        let load = |host| load_from(&[("SIDEKEY_PREFETCH_DEADLINE", "1h"), token], host);
+        let lambda = load(Host::Lambda);
+        assert_eq!(lambda.config.prefetch.deadline, LAMBDA_DEADLINE_MAX);
+        assert!(lambda.mistakes.is_empty() && lambda.warnings.len() == 1, "{:?}", lambda.warnings);
+        let elsewhere = load(Host::Standalone).config.prefetch.deadline;
+        assert_eq!(elsewhere, Duration::from_secs(3600));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{Agent, Listeners, log_start};
+use sidekey::agent::{Agent, BindError, Listeners, log_start};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
@@ -25,6 +25,9 @@ const DRAIN_MAX: Duration = Duration::from_millis(300);
 
 /// How long to rest after a call of the API failed, before it is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest rest, which grows from [`RETRY_PAUSE`]: each failure is a line of a log that costs.
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often registering is tried. Lambda waits for it with the function's start.
 const REGISTER_TRIES_MAX: u32 = 5;
@@ -52,8 +55,12 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     let on_init_failure = loaded.config.on_init_failure;
     // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
     // the function can never meet a refused connection.
-    let started = start(loaded, metrics, clock.clone()).await;
-    let Some(registered) = register(authority, name, &*clock).await else {
+    let listeners = Listeners::bind(&loaded.config.listen).await;
+    let registered = register(authority, name, &*clock).await;
+    // The prefetch begins only now: what SIDEKEY_ALLOW says of an ARN may depend on the account.
+    let account = registered.as_ref().and_then(|registered| registered.account.as_deref());
+    let started = start(listeners, loaded, account, metrics, clock.clone()).await;
+    let Some(registered) = registered else {
         // There is no identifier to ask for events with. Serving on is all that can be done.
         return pending().await;
     };
@@ -63,9 +70,6 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
             return without_agent(&registered, &problem, on_init_failure, &*clock).await;
         }
     };
-    if let Some(account) = &registered.account {
-        agent.learn_account(account);
-    }
     // The first `next` says that the extension is ready. Until then handlers do not start.
     if let Some(report) = agent.prefetched().await {
         log_start(&agent, &report);
@@ -82,7 +86,9 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 /// Starts the agent; where its configuration is mistaken, one that answers every read with what is
 /// wrong. Where it cannot even listen, or the start is to fail, says why.
 async fn start(
+    listeners: Result<Listeners, BindError>,
     loaded: Loaded,
+    account: Option<&str>,
     metrics: Arc<Metrics>,
     clock: Arc<dyn Clock>,
 ) -> Result<Agent, String> {
@@ -100,11 +106,17 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let listeners = Listeners::bind(&config.listen).await.map_err(|error| cannot(&error))?;
+    let listeners = listeners.map_err(|error| cannot(&error))?;
     if !mistakes.is_empty() {
         return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
     }
-    Agent::start(listeners, config, metrics, clock).await.map_err(|error| cannot(&error))
+    let started = Agent::start(listeners, config, metrics, clock).await;
+    let agent = started.map_err(|error| cannot(&error))?;
+    // Before this task waits again, and so before any other begins.
+    if let Some(account) = account {
+        agent.learn_account(account);
+    }
+    Ok(agent)
 }
 
 /// Registers, again where a call fails on its way.
@@ -144,7 +156,11 @@ async fn without_agent(
 }
 
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
-    tracing::error!(kind, message, "failing the function's start, as SIDEKEY_ON_INIT_FAILURE says");
+    tracing::error!(
+        kind,
+        problem = message,
+        "failing the function's start, as SIDEKEY_ON_INIT_FAILURE says"
+    );
     if let Err(error) = registered.fail_init(kind, message).await {
         tracing::error!(error = as_error(&error), "the failure could not be reported");
     }
@@ -153,15 +169,23 @@ async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCo
 
 /// Waits for the shutdown event and returns its reason.
 async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
+    let mut pause = RETRY_PAUSE;
     loop {
         match registered.next().await {
             Ok(Event::Shutdown(reason)) => return reason,
-            Ok(Event::Other(kind)) => tracing::debug!(kind, "an event that was not asked for"),
+            Ok(Event::Other(kind)) => {
+                tracing::debug!(kind, "an event that was not asked for");
+                // An emulator that sends these waits for the next call.
+                if kind == "INVOKE" {
+                    continue;
+                }
+            }
             Err(error) => {
                 tracing::warn!(error = as_error(&error), "waiting for the next event failed");
-                clock.sleep(RETRY_PAUSE).await;
             }
         }
+        clock.sleep(pause).await;
+        pause = RETRY_PAUSE_MAX.min(pause * 2);
     }
 }
 
@@ -176,4 +200,95 @@ fn missing(report: &Report) -> String {
 /// Has the log write an error with its causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sidekey::clock::{Moment, Sleep};
+    use sidekey::source::double::Double;
+    use std::collections::BTreeMap;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
+    /// A clock that never waits, and remembers for how long it should have.
+    #[derive(Debug, Default)]
+    struct Hurried(Mutex<Vec<u128>>);
+
+    impl Clock for Hurried {
+        fn now(&self) -> Moment {
+            Moment { wall: std::time::UNIX_EPOCH, steady: Duration::ZERO }
+        }
+
+        fn sleep(&self, span: Duration) -> Sleep {
+            self.0.lock().expect("no panic").push(span.as_millis());
+            Box::pin(async {})
+        }
+    }
+
+    /// Answers registering, then `answers`, one connection each.
+    async fn api(answers: Vec<&'static str>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let authority = listener.local_addr().expect("bound").to_string();
+        let registered =
+            "HTTP/1.1 200 OK\r\nlambda-extension-identifier: i\r\ncontent-length: 2\r\n\r\n{}";
+        tokio::spawn(async move {
+            for answer in [registered].into_iter().chain(answers) {
+                let (mut socket, _) = listener.accept().await.expect("a connection");
+                let mut asked = Vec::new();
+                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
+                    socket.read_buf(&mut asked).await.expect("a request");
+                }
+                socket.write_all(answer.as_bytes()).await.expect("an answer");
+            }
+        });
+        authority
+    }
+
+    #[tokio::test]
+    async fn an_api_that_keeps_failing_is_asked_ever_more_rarely() {
+        const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\n{}";
+        const NONSENSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+        const INVOKE: &str =
+            "HTTP/1.1 200 OK\r\ncontent-length: 22\r\n\r\n{\"eventType\":\"INVOKE\"}";
+        const SHUTDOWN: &str =
+            "HTTP/1.1 200 OK\r\ncontent-length: 24\r\n\r\n{\"eventType\":\"SHUTDOWN\"}";
+        let mut answers = vec![REFUSED; 7];
+        answers.extend([INVOKE, NONSENSE, SHUTDOWN]);
+        let clock = Hurried::default();
+        let registered = register(&api(answers).await, "sidekey", &clock).await.expect("an API");
+        assert_eq!(shutdown(&registered, &clock).await, "unknown");
+        let rests = clock.0.lock().expect("no panic").clone();
+        assert_eq!(rests, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[tokio::test]
+    async fn the_account_is_known_before_the_prefetch_begins() {
+        #[expect(clippy::disallowed_methods, reason = "the double dates its versions")]
+        let double = Double::start(Arc::new(std::time::SystemTime::now)).await.expect("a port");
+        let arn = double.secrets().create("app/db", "value").expect("a new name");
+        let vars: BTreeMap<String, String> = [
+            ("SIDEKEY_SECRETS", arn.as_str()),
+            ("SIDEKEY_ALLOW", "app/*"),
+            ("SIDEKEY_PORT", "0"),
+            ("SIDEKEY_ENDPOINT", &double.url()),
+            ("AWS_REGION", "eu-north-1"),
+            ("AWS_ACCESS_KEY_ID", "AKIATESTS"),
+            ("AWS_SECRET_ACCESS_KEY", "secret"),
+            ("AWS_SESSION_TOKEN", "token"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        let loaded = config::load(&vars, Host::Lambda);
+        let listeners = Listeners::bind(&loaded.config.listen).await;
+        let account = Some("123456789012");
+        let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::new()));
+        let agent = start(listeners, loaded, account, metrics, clock).await.expect("it starts");
+        let report = agent.prefetched().await.expect("a report");
+        assert_eq!(report.missing, [], "a pattern of names covers the ARNs of the own account");
+        agent.drain(DRAIN_MAX).await;
+        double.stop().await;
+    }
 }
