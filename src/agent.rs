@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long tasks may take to end once nobody is being answered any more.
-const ABORT_MAX: Duration = Duration::from_millis(100);
+pub const ABORT_MAX: Duration = Duration::from_millis(100);
 
 /// A running agent: what its host, a command or a Lambda extension, sees of it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{Agent, BindError, Listeners, log_start};
+use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
@@ -22,6 +22,9 @@ use std::time::Duration;
 /// How long what is in hand may take at shutdown. Lambda leaves 2 s to everybody, and the function
 /// has ended by then.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
+
+/// Lambda's 2 s are for everybody: a quarter of them is enough for Sidekey.
+const _: () = assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() < 500);
 
 /// How long to rest after a call of the API failed, before it is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);

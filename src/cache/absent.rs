@@ -31,7 +31,7 @@ impl Absent {
     pub fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no holder panics");
         let failure = failures.get(key)?;
-        (!failure.retry_in(now).is_zero()).then(|| failure.error.clone())
+        failure.is_remembered(now).then(|| failure.error.clone())
     }
 
     /// Returns why the last attempt failed and how long the next one has to wait.

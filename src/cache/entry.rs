@@ -81,7 +81,15 @@ impl Failure {
         }
     }
 
-    /// Returns how long the next attempt has to wait. Where the clocks cannot say, not at all.
+    /// Returns whether a reader gets this error without another attempt. A refusal is remembered for
+    /// seconds, however many there were: who has just been granted access must not wait for long.
+    pub fn is_remembered(&self, now: Moment) -> bool {
+        let is_refusal = !self.error.kind.is_transient();
+        let memory = if is_refusal { freshness::REFUSAL_MEMORY } else { self.wait };
+        now.since(self.at).is_some_and(|since| since < memory)
+    }
+
+    /// Returns how long timers wait for the next attempt. Where the clocks cannot say, not at all.
     pub fn retry_in(&self, now: Moment) -> Duration {
         now.since(self.at).map_or(Duration::ZERO, |since| self.wait.saturating_sub(since))
     }

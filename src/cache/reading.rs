@@ -147,7 +147,7 @@ impl Cache {
         match self.0.snapshot.load().exact(key.id.as_str(), &key.selector) {
             Some(entry) => entry
                 .failure()
-                .filter(|failure| !failure.retry_in(now).is_zero())
+                .filter(|failure| failure.is_remembered(now))
                 .map(|failure| failure.error.clone()),
             None => self.0.absent.error(key, now),
         }

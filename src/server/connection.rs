@@ -158,6 +158,8 @@ enum End {
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     exchange: &'a Exchange,
+    /// By when the peer has to say something: a silent one would keep others out.
+    first: Option<Sleep>,
     head: Option<Sleep>,
     tick: Sleep,
     idle_ticks: u32,
@@ -165,10 +167,16 @@ struct Deadlines<'a> {
 
 impl<'a> Deadlines<'a> {
     fn new(clock: &'a dyn Clock, exchange: &'a Exchange) -> Self {
-        Self { clock, exchange, head: None, tick: clock.sleep(IDLE_TICK), idle_ticks: 0 }
+        let first = Some(clock.sleep(HEAD_TIME_MAX));
+        Self { clock, exchange, first, head: None, tick: clock.sleep(IDLE_TICK), idle_ticks: 0 }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
+        if self.exchange.has_spoken() {
+            self.first = None;
+        } else if self.first.as_mut().is_some_and(|first| first.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(End::Idle);
+        }
         if !self.exchange.is_head_begun() {
             self.head = None;
         } else if self
@@ -324,6 +332,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_is_cut_without_a_word() {
+        let peer = connect(1);
+        peer.clock.sleep(HEAD_TIME_MAX - Duration::from_millis(1)).await;
+        assert!(peer.is_open());
+        assert_eq!(peer.rest().await, "");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_head_in_two_parts_within_the_time_is_served() {
         let mut peer = connect(1);
         for _ in 0..2 {
@@ -356,11 +372,11 @@ mod tests {
     async fn an_idle_connection_is_closed_after_its_ticks_and_a_used_one_never() {
         let mut peer = connect(1);
         for _ in 0..3 * IDLE_TICKS_MAX {
-            peer.clock.sleep(IDLE_TICK).await;
             peer.send(PING).await;
             peer.answer("healthy").await;
+            peer.clock.sleep(IDLE_TICK).await;
         }
-        peer.clock.sleep(IDLE_TICK * (IDLE_TICKS_MAX - 1)).await;
+        peer.clock.sleep(IDLE_TICK * (IDLE_TICKS_MAX - 2)).await;
         assert!(peer.is_open());
         peer.clock.sleep(IDLE_TICK * 3).await;
         assert_eq!(peer.rest().await, "");

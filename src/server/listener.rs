@@ -3,6 +3,7 @@
 use super::Server;
 use super::connection;
 use super::gate::Door;
+use crate::telemetry::limited::Limited;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -114,6 +115,7 @@ impl Listeners {
             open: Arc::new(Semaphore::new(connections_max.saturating_add(OVER_LIMIT_MAX))),
             tasks: tasks.clone(),
             stop: stop.clone(),
+            failures_logged: Arc::default(),
         };
         let readers = accepting(self.connections_max);
         for listener in self.loopback {
@@ -140,6 +142,7 @@ struct Accepting {
     open: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    failures_logged: Arc<Limited>,
 }
 
 impl Accepting {
@@ -165,7 +168,10 @@ impl Accepting {
                     });
                 }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    let now = self.server.cache.clock().now();
+                    if let Some(left_out) = self.failures_logged.pass(now) {
+                        tracing::warn!(%error, left_out, "a connection could not be accepted");
+                    }
                     self.server.cache.clock().sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -30,16 +30,14 @@ impl Server {
         if let Some(wait) = query.wait.filter(|_| is_unchanged(headers, &served.entry.etag)) {
             served = self.serve_changed(&query, headers, served, wait).await?;
         }
-        let mut response = match &query.field {
-            _ if is_unchanged(headers, &served.entry.etag) => not_modified(),
-            Some(field) => {
-                let value = served.entry.fields().field(field)?;
-                answer(StatusCode::OK, "text/plain; charset=utf-8", value.share())
-            }
-            None => {
-                let body = self.dialect.body(&served.entry).share();
-                answer(StatusCode::OK, "application/json", body)
-            }
+        let (content_type, body) = match &query.field {
+            Some(field) => ("text/plain; charset=utf-8", served.entry.fields().field(field)?),
+            None => ("application/json", self.dialect.body(&served.entry)),
+        };
+        let mut response = if is_unchanged(headers, &served.entry.etag) {
+            not_modified()
+        } else {
+            answer(StatusCode::OK, content_type, body.share())
         };
         describe(response.headers_mut(), &served);
         Ok((response, result(&served, &self.metrics)))

@@ -26,6 +26,8 @@ pub struct Exchange {
     in_flight: AtomicBool,
     /// Something has happened since the idle clock last looked.
     was_active: AtomicBool,
+    /// A byte has arrived, ever.
+    has_spoken: AtomicBool,
 }
 
 impl Exchange {
@@ -52,7 +54,13 @@ impl Exchange {
         !was_active && !self.in_flight.load(Ordering::Relaxed)
     }
 
+    /// Returns whether the peer has sent anything yet.
+    pub fn has_spoken(&self) -> bool {
+        self.has_spoken.load(Ordering::Relaxed)
+    }
+
     fn received(&self) {
+        self.has_spoken.store(true, Ordering::Relaxed);
         if !self.in_flight.load(Ordering::Relaxed) {
             self.head_begun.store(true, Ordering::Relaxed);
         }

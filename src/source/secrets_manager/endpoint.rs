@@ -54,7 +54,10 @@ impl Endpoint {
 pub(super) fn is_this_machine(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     is_loopback(host.trim_end_matches('.'))
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_unspecified())
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| {
+            let address = address.to_canonical();
+            address.is_unspecified() || address.is_loopback()
+        })
 }
 
 /// Returns whether a URL's host is this machine, by name or address.

@@ -199,6 +199,7 @@ mod tests {
             "http://127.0.0.1:2773",
             "http://[::1]:2773/x",
             "http://0.0.0.0:2773",
+            "http://[::ffff:127.0.0.1]:2773",
             "http://localhost/",
         ] {
             assert!(is_self(&own.parse().expect("a URI"), &[2773, 80]), "{own}");
