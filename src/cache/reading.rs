@@ -199,12 +199,15 @@ impl Cache {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
         let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
-        let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
         let mut standing = entry.standing(now, self.epoch(now));
-        standing.trouble.get_or_insert(trouble);
+        // An attempt has just failed, however long ago the last one did that is noted.
+        let refused = standing.trouble.and_then(|trouble| trouble.refused);
+        standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
         match freshness::freshness(&self.0.config.policy, &standing) {
+            // Another flight, or one for another of its ids, has landed meanwhile.
+            Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
-            _ => None,
+            Freshness::Expired => None,
         }
     }
 
