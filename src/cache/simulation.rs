@@ -22,7 +22,7 @@ use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
 /// How many seeds are run.
-const SEEDS: u64 = 2000;
+const SEEDS: u64 = 600;
 
 /// How many events each seed's world sees.
 const EVENTS: usize = 60;
@@ -30,7 +30,12 @@ const EVENTS: usize = 60;
 /// Seeds that once failed, run first. To add one, put the seed of the panic's message here, with a
 /// comment that says what it found. What is held is iterated in an order that differs from run to
 /// run, so that a seed fails nearly always but not always.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[
+    // A call by name that a replica lagging behind answered undid what one by ARN had fetched.
+    95, 171, // A reader whose wait was over got an error where an old failure was noted.
+    187, // The same where another flight had fetched the value meanwhile.
+    419, 438,
+];
 
 const SECOND: Duration = Duration::from_secs(1);
 
