@@ -27,14 +27,15 @@ const SEEDS: u64 = 600;
 /// How many events each seed's world sees.
 const EVENTS: usize = 60;
 
-/// Seeds that once failed, run first. To add one, put the seed of the panic's message here, with a
-/// comment that says what it found. What is held is iterated in an order that differs from run to
+/// Seeds that once failed, run first. To add one, put the seed of the panic's message here, with
+/// what it found. What is held is iterated in an order that differs from run to
 /// run, so that a seed fails nearly always but not always.
-const REGRESSIONS: &[u64] = &[
-    // A call by name that a replica lagging behind answered undid what one by ARN had fetched.
-    95, 171, // A reader whose wait was over got an error where an old failure was noted.
-    187, // The same where another flight had fetched the value meanwhile.
-    419, 438,
+const REGRESSIONS: &[(u64, &str)] = &[
+    (95, "a replica that lags undid, by name, what a call by ARN had fetched"),
+    (171, "the same with many secrets"),
+    (187, "a reader whose wait was over got an error where an old failure was noted"),
+    (419, "the same where another flight had fetched the value meanwhile"),
+    (438, "the same after a freeze"),
 ];
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -53,7 +54,7 @@ struct Simulation {
 
 #[test]
 fn seeds_that_once_failed_hold() {
-    for seed in REGRESSIONS {
+    for (seed, _) in REGRESSIONS {
         run(*seed);
     }
 }

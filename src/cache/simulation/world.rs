@@ -166,7 +166,7 @@ impl Truth {
     /// Returns the number of the version that was current at `at`.
     pub(super) fn current(&self, at: Duration) -> u32 {
         let earlier = self.history.iter().rev().find(|(since, _)| *since <= at);
-        earlier.or(self.history.first()).expect("a secret has a version").1
+        earlier.or_else(|| self.history.first()).expect("a secret has a version").1
     }
 }
 
