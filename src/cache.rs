@@ -19,6 +19,8 @@ pub mod reading;
 mod writer;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod simulation;
 
 pub use reading::{How, ReadError, Served};
 

@@ -167,8 +167,9 @@ impl Entry {
     pub fn judge(&self, answer: &Version, now: Moment) -> Verdict {
         let mut doubt = self.doubt.lock().expect("no holder panics");
         let seen = doubt.as_ref().filter(|doubt| doubt.version == answer.id);
-        let verdict =
-            rollback::judge(&self.version, answer, seen.and_then(|doubt| now.since(doubt.since)));
+        // Where the clocks cannot say how long ago that was, it begins anew.
+        let seen = seen.and_then(|doubt| now.since(doubt.since));
+        let verdict = rollback::judge(&self.version, answer, seen);
         if verdict == Verdict::HoldBack && seen.is_none() {
             *doubt = Some(Doubt { version: answer.id.clone(), since: now });
         }

@@ -203,12 +203,15 @@ impl Cache {
         let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
         let mut standing = entry.standing(now, self.epoch(now));
         if is_failing {
-            let trouble = Trouble { refused: None, attempted: Some(Duration::ZERO) };
-            standing.trouble.get_or_insert(trouble);
+            // An attempt has just failed, however long ago the last one did that is noted.
+            let refused = standing.trouble.and_then(|trouble| trouble.refused);
+            standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
         }
         match freshness::freshness(&self.0.config.policy, &standing) {
+            // Another flight, or one for another of its ids, has landed meanwhile.
+            Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
-            _ => None,
+            Freshness::Expired => None,
         }
     }
 
@@ -219,13 +222,12 @@ impl Cache {
         held.or_else(|| self.last_resort(key, is_failing)).ok_or_else(|| error.into())
     }
 
-    /// Flies for `key`; where the answer is held back, what is held is the newest there is.
+    /// Flies for `key`; where the answer is held back, what is held is the newest there is, as long as
+    /// it may be served at all.
     async fn fly_or_keep(&self, key: &Key) -> Outcome {
         match self.fly(key).await {
             Err(error) if error.kind == FetchErrorKind::Lagging => {
-                let snapshot = self.0.snapshot.load();
-                let held = snapshot.entry(key.id.as_str(), &key.selector);
-                held.cloned().ok_or(error)
+                self.last_resort(key, true).map(|held| held.entry).ok_or(error)
             }
             outcome => outcome,
         }

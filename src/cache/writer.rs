@@ -68,9 +68,12 @@ impl Cache {
         sent: Sent,
         answer: Result<Version, FetchError>,
     ) -> Outcome {
-        let snapshot = self.0.snapshot.load();
-        let older = snapshot.exact(key.id.as_str(), &key.selector);
+        let before = self.0.snapshot.load_full();
         let outcome = answer.and_then(|version| self.accept(key, sent, version));
+        // Where the answer was held back, what it was held back for may have come to be meant.
+        let after = self.0.snapshot.load_full();
+        let snapshot = if outcome.is_ok() { before } else { after };
+        let older = snapshot.exact(key.id.as_str(), &key.selector);
         if older.is_some() {
             self.0.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
@@ -102,11 +105,13 @@ impl Cache {
             return Err(out_of_scope());
         }
         let snapshot = self.0.snapshot.load();
-        let older = snapshot.exact(key.id.as_str(), &key.selector);
-        let is_same = |older: &&Arc<Entry>| older.version.arn == version.arn;
-        if let Some(older) = older.filter(is_same)
+        // By the answer's ARN: a name may not lead there yet.
+        if let Some(older) = snapshot.exact(&version.arn, &key.selector)
             && older.judge(&version, self.0.clock.now()) == Verdict::HoldBack
         {
+            if snapshot.held(key.id.as_str()).is_none_or(|held| *held.arn != *version.arn) {
+                self.publish(key, older.clone());
+            }
             let message = "the answer is older than what is held";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
@@ -175,8 +180,10 @@ impl Cache {
         if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
             return false;
         }
-        let took = self.0.clock.now().since(sent.moment);
-        let is_cut = was_cut(took, self.0.source.deadline());
+        let now = self.0.clock.now();
+        let took = now.since(sent.moment);
+        // What was sent before a restore is from another life.
+        let is_cut = was_cut(took, self.0.source.deadline()) || self.epoch(now) != sent.epoch;
         let ended = match failed {
             _ if is_cut => Ended::Cut,
             Some(error) => Ended::Failed(error.kind),
