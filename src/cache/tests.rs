@@ -757,3 +757,17 @@ async fn a_listed_secret_whose_flight_panicked_is_made_up_for() {
     assert!(bench.cache.missing().is_empty());
     loops.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_sent_before_a_restore_is_made_again() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    let cache = bench.cache.clone();
+    let early = tokio::spawn(async move { outcome(cache.read(key("app")).await) });
+    bench.pass(LATENCY / 2).await;
+    bench.cache.restored();
+    bench.pass(LATENCY).await;
+    bench.script("app", Answer::Version(2));
+    assert_eq!(early.await.unwrap(), ok("v2", How::Miss));
+    assert_eq!(bench.calls(), 2);
+}
