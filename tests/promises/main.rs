@@ -23,6 +23,7 @@ mod listening;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
+mod outage;
 mod peers;
 mod prefetch;
 mod rotation;
