@@ -45,7 +45,7 @@ use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokens::Tokens;
 use tokio::net::TcpListener;
 use tokio::time::Sleep;
@@ -164,23 +164,21 @@ fn wait(span: Duration) -> Sleep {
     tokio::time::sleep(span)
 }
 
-/// The longest latency that is kept precisely: a sleeping thread cannot be called off, and the
-/// runtime waits for it at its end.
-const PRECISE_MAX: Duration = Duration::from_secs(1);
+/// How late the runtime's timers may be: they tick in milliseconds and round up twice, so that by
+/// them alone a latency of 20 ms would be one of 21 to 22.
+const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
-/// Completes once `span` has passed, to a tenth of a millisecond. The runtime's timers tick in
-/// milliseconds and round up twice: by them a latency of 20 ms would be one of 21 to 22.
+/// Completes once `span` has passed, to a tenth of a millisecond: it sleeps for most of it and spends
+/// the rest looking.
+#[expect(clippy::disallowed_methods, reason = "being late is this double's trade")]
 async fn wait_precisely(span: Duration) {
-    if span.is_zero() {
-        return;
+    let started = Instant::now();
+    if let Some(most) = span.checked_sub(TIMER_LATENESS) {
+        wait(most).await;
     }
-    if span > PRECISE_MAX {
-        return wait(span).await;
+    while started.elapsed() < span {
+        tokio::task::yield_now().await;
     }
-    #[expect(clippy::disallowed_methods, reason = "being late is this double's trade")]
-    let slept = tokio::task::spawn_blocking(move || std::thread::sleep(span));
-    // It fails only where the runtime is ending, and nobody waits any more.
-    let _ = slept.await;
 }
 
 /// Locks what handles share. No holder runs code that could panic while it is locked.
