@@ -741,8 +741,11 @@ async fn a_slow_answer_does_not_take_the_place_of_a_newer_one() {
     bench.cache.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
     // Without a date it is the order of the calls that tells.
     let undated = Version { created: None, ..version("app", 1, &by_arn) };
+    let held = bench.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
+    assert!(held.claim_refresh());
     let slow = bench.cache.settle(&by_arn, early, Ok(undated)).unwrap();
     assert_eq!(&*slow.version.id, "v2", "whoever waited for it gets the newer one");
+    assert!(held.claim_refresh(), "the next reader may ask for a refresh again");
     assert_eq!(bench.read("app").await, ok("v2", How::Hit));
 }
 

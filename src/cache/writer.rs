@@ -74,7 +74,9 @@ impl Cache {
         let after = self.0.snapshot.load_full();
         let snapshot = if outcome.is_ok() { before } else { after };
         let older = snapshot.exact(key.id.as_str(), &key.selector);
-        if older.is_some() {
+        if let Some(older) = older {
+            // However it ended: an answer may leave this entry in place, by another ARN or too late.
+            older.release_refresh();
             self.0.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
         match &outcome {
@@ -144,10 +146,7 @@ impl Cache {
         let now = self.0.clock.now();
         let draw = self.draw();
         match older {
-            Some(older) => {
-                older.fail(error.clone(), now, draw);
-                older.release_refresh();
-            }
+            Some(older) => older.fail(error.clone(), now, draw),
             None => self.0.absent.remember(key, error.clone(), now, draw),
         }
         // Names that callers invent are limited; what is held or listed is bounded already.
