@@ -18,7 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -120,10 +120,15 @@ impl Agent {
         }
         listeners.serve(&server, &readers, &stop);
         let (report, prefetched) = watch::channel(None);
-        upstream.spawn(prefetch_once(server.clone(), prefetch, report));
-        upstream.spawn(restarting(parts.clock.clone(), abort.clone(), move || {
-            refresh::run(cache.clone())
-        }));
+        let (begun, beginning) = oneshot::channel();
+        upstream.spawn(prefetch_once(server.clone(), prefetch, begun, report));
+        let refreshing =
+            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(cache.clone()));
+        upstream.spawn(async {
+            // An error means that the prefetch panicked: there is the more to make up for.
+            let _ = beginning.await;
+            refreshing.await;
+        });
         Self { server, addresses, prefetched, clock: parts.clock, readers, stop, upstream, abort }
     }
 
@@ -182,9 +187,13 @@ struct Parts {
 async fn prefetch_once(
     server: Arc<Server>,
     prefetch: Prefetch,
+    begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let report = prefetch::run(&server.cache, prefetch.mode, prefetch.deadline).await;
+    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
+    // Nobody hears it where the agent has been given up meanwhile.
+    let _ = begun.send(());
+    let report = underway.settle(&server.cache, prefetch.deadline).await;
     server.metrics.prefetch_duration.set(report.took.as_secs_f64());
     server.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));

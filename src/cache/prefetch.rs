@@ -2,7 +2,7 @@
 
 use super::Cache;
 use super::flight::{Flight, Landing};
-use crate::clock::within;
+use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::source::{BATCH_MAX, FetchError};
@@ -38,27 +38,28 @@ pub struct Report {
     pub is_settled: bool,
 }
 
-/// Fetches every listed secret and waits until each has been answered for, or `deadline` has
-/// passed. The calls go on then; failed ones are made again by the refresh loop.
-pub async fn run(cache: &Cache, mode: Mode, deadline: Duration) -> Report {
-    let started = cache.clock().now();
-    let listed = &cache.0.config.listed;
-    let settled = within(cache.clock(), deadline, settle(cache, mode, listed)).await;
-    let took = cache.clock().now().since(started).unwrap_or_default();
-    Report { listed: listed.len(), missing: cache.missing(), took, is_settled: settled.is_some() }
+/// A prefetch whose calls are under way.
+#[derive(Debug)]
+pub struct Underway {
+    started: Moment,
+    flights: Vec<Flight>,
 }
 
-async fn settle(cache: &Cache, mode: Mode, listed: &[Key]) {
-    let home = cache.0.home.load();
+/// Starts a call for every listed secret. Failed ones are made again by the refresh loop, which
+/// begins once this is done: until then it would take each secret for one that was given up.
+pub async fn begin(cache: &Cache, mode: Mode) -> Underway {
+    let started = cache.clock().now();
+    let listed = &cache.0.config.listed;
+    let home = cache.0.home.load_full();
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = listed.iter().partition(|key| {
         is_batchable(mode, listed.len(), key, &home.region) && cache.check_scope(key).is_ok()
     });
-    // What cannot be boarded now, the refresh loop makes up for.
-    let boarded = alone.into_iter().filter_map(|key| cache.board(key).ok());
-    let mut flights: Vec<Flight> = boarded.map(|(flight, _)| flight).collect();
-    let boarded = in_batches.into_iter().filter_map(|key| cache.0.flights.board(key).ok());
+    let mut flights = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
-    for (flight, landing) in boarded {
+    // What cannot be boarded now, the refresh loop makes up for.
+    for (flight, landing) in
+        in_batches.into_iter().filter_map(|key| cache.0.flights.board(key).ok())
+    {
         flights.push(flight);
         landings.extend(landing);
     }
@@ -66,8 +67,34 @@ async fn settle(cache: &Cache, mode: Mode, listed: &[Key]) {
         let cache = cache.clone();
         cache.0.tasks.clone().spawn(async move { run_batches(&cache, mode, landings).await });
     }
-    for flight in flights {
-        drop(flight.outcome().await);
+    for key in alone {
+        flights.extend(cache.board(key).ok().map(|(flight, _)| flight));
+        // A call is signed, and the runtime looks at its sockets. So the first calls are on their
+        // way, and their answers read, while the others are still being signed; else the answers to
+        // all would come, and be read, in one heap at the end.
+        tokio::task::yield_now().await;
+    }
+    Underway { started, flights }
+}
+
+impl Underway {
+    /// Waits until every listed secret has been answered for, or `deadline` has passed since the
+    /// beginning. Calls that are under way then go on.
+    pub async fn settle(self, cache: &Cache, deadline: Duration) -> Report {
+        let took = |now: Moment| now.since(self.started).unwrap_or_default();
+        let left = deadline.saturating_sub(took(cache.clock().now()));
+        let answers = async {
+            for flight in self.flights {
+                drop(flight.outcome().await);
+            }
+        };
+        let settled = within(cache.clock(), left, answers).await;
+        Report {
+            listed: cache.0.config.listed.len(),
+            missing: cache.missing(),
+            took: took(cache.clock().now()),
+            is_settled: settled.is_some(),
+        }
     }
 }
 

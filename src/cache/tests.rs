@@ -197,6 +197,10 @@ impl Setup {
 }
 
 impl Bench {
+    async fn prefetch(&self, mode: prefetch::Mode, deadline: Duration) -> prefetch::Report {
+        prefetch::begin(&self.cache, mode).await.settle(&self.cache, deadline).await
+    }
+
     fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
@@ -291,7 +295,7 @@ async fn a_listed_secret_that_is_read_is_refreshed_by_timers_and_others_are_left
     bench.script("busy", Answer::Version(1));
     bench.script("idle", Answer::Version(1));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     assert_eq!(bench.calls(), 2);
     for _ in 0..1000 {
         assert_eq!(bench.read("busy").await, ok("v1", How::Hit), "a reader never waits");
@@ -402,7 +406,7 @@ async fn a_ttl_of_zero_caches_nothing_but_shares_flights() {
 async fn without_a_cache_a_listed_secret_is_missed_only_while_it_fails() {
     let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
     let bench = Setup { policy, listed: vec!["app"], ..Setup::default() }.build();
-    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    let report = bench.prefetch(prefetch::Mode::Get, SECOND).await;
     assert_eq!(report.missing.len(), 1);
     bench.script("app", Answer::Version(1));
     bench.pass(freshness::REFUSAL_MEMORY).await;
@@ -449,7 +453,7 @@ async fn a_prefetch_that_fails_whole_is_made_up_for_by_timers() {
     bench.script("a", Answer::Fail(FetchErrorKind::Connection));
     bench.script("b", Answer::Fail(FetchErrorKind::Denied));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    let report = bench.prefetch(prefetch::Mode::Get, SECOND).await;
     assert!(report.is_settled);
     assert_eq!(report.missing.len(), 2);
     bench.script("a", Answer::Version(1));
@@ -467,7 +471,7 @@ async fn calls_under_way_at_once_are_bounded() {
     for name in &names {
         bench.script(name, Answer::Version(1));
     }
-    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, 3 * SECOND).await;
+    let report = bench.prefetch(prefetch::Mode::Get, 3 * SECOND).await;
     assert_eq!(report.took, LATENCY * 4, "100 calls, 32 at a time");
     assert_eq!(bench.source.aloft.lock().unwrap().1, flight::FLIGHTS_MAX);
 }
@@ -476,7 +480,7 @@ async fn calls_under_way_at_once_are_bounded() {
 async fn a_prefetch_waits_no_longer_than_its_deadline() {
     let bench = Setup { listed: vec!["a"], ..Setup::default() }.build();
     bench.script("a", Answer::Hang);
-    let report = prefetch::run(&bench.cache, prefetch::Mode::Get, 3 * SECOND).await;
+    let report = bench.prefetch(prefetch::Mode::Get, 3 * SECOND).await;
     assert_eq!((report.is_settled, report.took, report.missing.len()), (false, 3 * SECOND, 1));
 }
 
@@ -490,7 +494,7 @@ async fn prefetched(
     for name in names {
         bench.script(name, Answer::Version(1));
     }
-    let report = prefetch::run(&bench.cache, mode, 3 * SECOND).await;
+    let report = bench.prefetch(mode, 3 * SECOND).await;
     assert!(report.is_settled && report.missing.is_empty(), "{report:?}");
     let batches = bench.source.batches.lock().unwrap().clone();
     (batches, bench.calls())
@@ -518,7 +522,7 @@ async fn a_busy_secret_never_waits_never_goes_back_and_is_never_old() {
     let bench = Setup { policy, listed: vec!["busy"], ..Setup::default() }.build();
     bench.script("busy", Answer::Version(0));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     let started = bench.clock.now();
     let since = |then: Moment| bench.clock.now().since(then).unwrap();
     let (mut rotations, mut newest) = (vec![started], 0);
@@ -627,7 +631,7 @@ async fn after_a_thaw_only_what_was_read_is_fetched() {
     bench.script("read", Answer::Version(1));
     bench.script("unread", Answer::Version(1));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     bench.read("read").await.unwrap();
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
     bench.pass(SECOND).await;
@@ -643,7 +647,7 @@ async fn nothing_from_before_a_restore_is_served_as_fresh() {
     bench.script("read", Answer::Version(1));
     bench.script("unread", Answer::Version(1));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     bench.read("read").await.unwrap();
 
     // The hook: within the TTL, and with clocks that tell nothing.
@@ -671,7 +675,7 @@ async fn after_a_restore_what_was_read_is_fetched_without_a_reader() {
     bench.script("read", Answer::Version(1));
     bench.script("unread", Answer::Version(1));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     bench.read("read").await.unwrap();
     bench.cache.restored();
     bench.pass(2 * LATENCY).await;
@@ -753,7 +757,7 @@ async fn a_slow_answer_does_not_take_the_place_of_a_newer_one() {
 async fn a_listed_secret_whose_flight_panicked_is_made_up_for() {
     let bench = Setup { listed: vec!["app"], ..Setup::default() }.build();
     bench.script("app", Answer::Panic);
-    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
     bench.script("app", Answer::Version(1));
     let loops = tokio::spawn(refresh::run(bench.cache.clone()));
     bench.pass(2 * freshness::BACK_OFF_MAX).await;
