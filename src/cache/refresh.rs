@@ -16,6 +16,7 @@ pub async fn run(cache: Cache) {
         let changed = cache.changed();
         let wake_in = cache.start_due_flights().unwrap_or(SLEEP_MAX).min(SLEEP_MAX);
         tokio::select! {
+            biased;
             () = cache.stopped() => return,
             () = changed => {}
             () = cache.clock().sleep(wake_in) => {}

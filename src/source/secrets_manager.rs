@@ -143,6 +143,9 @@ impl SecretsManager {
         if config.is_snapshot {
             loader = loader.identity_cache(IdentityCache::no_cache());
         }
+        if let Some(given) = session::given(&config.environment) {
+            loader = loader.credentials_provider(given);
+        }
         if let Some(region) = config.region {
             loader = loader.region(Region::new(region));
         }
