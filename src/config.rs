@@ -189,7 +189,7 @@ fn fill(
         listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
     Config {
         cache: cache::Config {
-            policy: settings.policy,
+            policies: settings.policy.into(),
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
             listed,
@@ -318,6 +318,7 @@ fn trust(vars: &dyn Vars, mistakes: &mut Mistakes) -> Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::arn::Arn;
 
     fn load_from(pairs: &[(&str, &str)], host: Host) -> Loaded {
         let vars: BTreeMap<String, String> =
@@ -332,12 +333,21 @@ mod tests {
         assert_eq!(names, expected, "{found}");
     }
 
+    /// Returns the policy of a secret that no table names.
+    fn of_any_secret(config: &Config) -> cache::freshness::Policy {
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:any/secret-AbC123";
+        let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
+        let arn = Arn::parse(arn).expect("an ARN");
+        config.cache.policies.of_answer(&arn, "any/secret", &home)
+    }
+
     #[test]
     fn nothing_set_is_the_defaults_and_no_mistake() {
         let loaded = load_from(&[], Host::Standalone);
         assert!(loaded.mistakes.is_empty() && loaded.warnings.is_empty());
         assert_eq!(loaded.config.listen.port, 2773);
-        assert_eq!(loaded.config.cache.policy, cache::freshness::Policy::default());
+        let policy = of_any_secret(&loaded.config);
+        assert_eq!(policy, cache::freshness::Policy::default());
         assert!(loaded.config.tokens.is_empty());
     }
 
@@ -393,7 +403,8 @@ mod tests {
     fn a_mistaken_variable_counts_as_unset() {
         let config =
             load_from(&[("SIDEKEY_TTL", "x"), ("SIDEKEY_PORT", "1234")], Host::Lambda).config;
-        assert_eq!((config.cache.policy.ttl, config.listen.port), (Duration::from_secs(300), 1234));
+        let ttl = of_any_secret(&config).ttl;
+        assert_eq!((ttl, config.listen.port), (Duration::from_secs(300), 1234));
     }
 
     #[test]

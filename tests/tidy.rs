@@ -86,6 +86,7 @@ const PURE: &[&str] = &[
     "src/secret/",
     "src/cache/freshness.rs",
     "src/cache/plan.rs",
+    "src/cache/policies.rs",
     "src/cache/snapshot.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",

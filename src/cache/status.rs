@@ -96,7 +96,7 @@ impl Cache {
                     .created
                     .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
                 age_seconds: entry.age(now).map(|age| age.as_secs()),
-                freshness: label(entry.freshness(self.policy(), now, epoch)),
+                freshness: label(entry.freshness(now, epoch)),
                 problem: entry
                     .failure()
                     .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
