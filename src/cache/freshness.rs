@@ -20,7 +20,8 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// How long a refusal is remembered before the service is asked again.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// How old a value may get, and what is served when upstream fails.
+/// How old the value of a secret may get, what is served when upstream fails, and which entries are
+/// refreshed ahead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a value is served without a second thought.
@@ -31,6 +32,31 @@ pub struct Policy {
     pub stale_if_error: Duration,
     /// How long it is served after upstream first refused.
     pub denied_grace: Duration,
+    /// Whether it is refreshed ahead of its TTL though nobody reads it.
+    pub refresh: Refresh,
+}
+
+/// Which entries timers refresh ahead of their TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Those that somebody read since they were fetched: cost follows use.
+    #[default]
+    WhenRead,
+    /// All: a secret that is read rarely is warm when it is.
+    Always,
+}
+
+impl Refresh {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
+
+    /// Returns how it is written.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::WhenRead => "when-read",
+            Self::Always => "always",
+        }
+    }
 }
 
 impl Default for Policy {
@@ -40,6 +66,7 @@ impl Default for Policy {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(3600),
             denied_grace: Duration::from_secs(60),
+            refresh: Refresh::WhenRead,
         }
     }
 }
@@ -176,6 +203,7 @@ mod tests {
             stale_while_revalidate: 10 * SECOND,
             stale_if_error: 1000 * SECOND,
             denied_grace: 60 * SECOND,
+            ..Policy::default()
         }
     }
 

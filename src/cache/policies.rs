@@ -2,7 +2,7 @@
 //!
 //! Pure: what is known of the secret, and of where the function lives, comes in as arguments.
 
-use super::freshness::Policy;
+use super::freshness::{Policy, Refresh};
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
@@ -23,6 +23,8 @@ pub struct Rule {
     pub stale_if_error: Option<Duration>,
     /// See [`Policy::denied_grace`].
     pub denied_grace: Option<Duration>,
+    /// See [`Policy::refresh`].
+    pub refresh: Option<Refresh>,
 }
 
 impl Rule {
@@ -36,6 +38,7 @@ impl Rule {
                 .unwrap_or(default.stale_while_revalidate),
             stale_if_error: self.stale_if_error.unwrap_or(default.stale_if_error),
             denied_grace: self.denied_grace.unwrap_or(default.denied_grace),
+            refresh: self.refresh.unwrap_or(default.refresh),
         }
     }
 }
@@ -117,6 +120,7 @@ mod tests {
             stale_while_revalidate: 2 * SECOND,
             stale_if_error: 3 * SECOND,
             denied_grace: 4 * SECOND,
+            refresh: Refresh::WhenRead,
         };
         let nine = Some(9 * SECOND);
         for (rule, expected) in [
@@ -133,6 +137,10 @@ mod tests {
             (
                 Rule { denied_grace: nine, ..Rule::default() },
                 Policy { denied_grace: 9 * SECOND, ..default },
+            ),
+            (
+                Rule { refresh: Some(Refresh::Always), ..Rule::default() },
+                Policy { refresh: Refresh::Always, ..default },
             ),
         ] {
             assert_eq!(rule.policy(&default), expected, "{rule:?}");

@@ -36,6 +36,10 @@ pub struct EntryStatus {
     pub age_seconds: Option<u64>,
     /// `fresh`, `due`, `stale` or `expired`.
     pub freshness: &'static str,
+    /// The TTL of its policy, in seconds.
+    pub ttl_seconds: f64,
+    /// Whether it is refreshed ahead `always` or `when-read`.
+    pub refresh: &'static str,
     /// Why the last attempt to refresh it failed.
     pub problem: Option<Problem>,
 }
@@ -97,6 +101,8 @@ impl Cache {
                     .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
                 age_seconds: entry.age(now).map(|age| age.as_secs()),
                 freshness: label(entry.freshness(now, epoch)),
+                ttl_seconds: entry.policy.ttl.as_secs_f64(),
+                refresh: entry.policy.refresh.label(),
                 problem: entry
                     .failure()
                     .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),

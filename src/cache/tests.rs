@@ -6,6 +6,7 @@ use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
 use crate::source::{FetchErrorKind, Fetching};
+use freshness::Refresh;
 use policies::Rule;
 use std::collections::HashMap;
 use std::time::SystemTime;
@@ -855,5 +856,38 @@ async fn what_is_held_from_before_the_account_was_known_gives_way_to_its_policy(
     let calls = bench.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
     assert_eq!(calls, 2, "it was refreshed, and is not held any more");
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
+    let rules = vec![Rule { refresh: Some(Refresh::Always), ..rule("warm") }];
+    let bench = Setup { rules, listed: vec!["warm", "idle"], ..Setup::default() }.build();
+    let calls = |name: &str| {
+        let calls = bench.source.calls.lock().unwrap();
+        calls.iter().filter(|id| **id == *name).count()
+    };
+    bench.script("warm", Answer::Version(1));
+    bench.script("idle", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    prefetch::run(&bench.cache, prefetch::Mode::Get, SECOND).await;
+    bench.pass(1000 * SECOND).await;
+    let refreshed = calls("warm");
+    assert!((12..=15).contains(&refreshed), "{refreshed} calls in 1,000 s, of 70 to 90 s each");
+    assert_eq!(calls("idle"), 1);
+    bench.script("warm", Answer::Version(2));
+    bench.pass(95 * SECOND).await;
+    assert_eq!(bench.read("warm").await, ok("v2", How::Hit));
+
+    // In an outage it is asked for as rarely as any other.
+    bench.script("warm", Answer::Fail(FetchErrorKind::Connection));
+    bench.pass(100 * SECOND).await;
+    let before = calls("warm");
+    bench.pass(3600 * SECOND).await;
+    let tries = calls("warm") - before;
+    assert!((120..=480).contains(&tries), "{tries} tries in an hour, of 30 s at the most each");
+    bench.script("warm", Answer::Version(3));
+    bench.pass(freshness::BACK_OFF_MAX + SECOND).await;
+    assert_eq!(bench.read("warm").await, ok("v3", How::Hit));
     loops.abort();
 }
