@@ -66,6 +66,17 @@ pub struct Config {
     pub seed: Option<u64>,
 }
 
+/// A listed secret that is not held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The secret, as it is listed.
+    pub key: Key,
+    /// Whether the agent is not ready without it.
+    pub is_required: bool,
+    /// Why the last attempt failed, if one has.
+    pub failure: Option<FetchError>,
+}
+
 /// The entries, and the flights that fill them. Clones are handles on the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache(Arc<Inner>);
@@ -171,22 +182,34 @@ impl Cache {
         self.0.snapshot.load_full()
     }
 
-    /// Returns the listed secrets that are not held, each with why, if an attempt has failed. What is
-    /// not cached is missed only while it fails.
-    pub fn missing(&self) -> Vec<(Key, Option<FetchError>)> {
+    /// Returns the listed secrets that are not held. What is not cached is missed only while it fails.
+    pub fn missing(&self) -> Vec<Missing> {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
         let policies = self.0.listed.lock().expect("no holder panics");
         let mut missing = Vec::new();
         for key in &self.0.config.listed {
-            let is_cached = policies.get(key).is_some_and(|policy| !policy.ttl.is_zero());
+            let policy = policies.get(key).copied().unwrap_or_default();
             let is_held = snapshot.entry(key.id.as_str(), &key.selector).is_some();
             let failure = self.0.absent.last(key, now).map(|(error, _)| error);
-            if !is_held && (is_cached || failure.is_some()) {
-                missing.push((key.clone(), failure));
+            if !is_held && (!policy.ttl.is_zero() || failure.is_some()) {
+                let (key, is_required) = (key.clone(), policy.is_required);
+                missing.push(Missing { key, is_required, failure });
             }
         }
         missing
+    }
+
+    /// Returns those that are missing and that the agent is not ready without.
+    pub fn missing_required(&self) -> Vec<Missing> {
+        let missing = self.missing().into_iter();
+        missing.filter(|missing| missing.is_required).collect()
+    }
+
+    /// Returns whether the agent is not ready without the listed secret `key`.
+    fn is_required(&self, key: &Key) -> bool {
+        let policies = self.0.listed.lock().expect("no holder panics");
+        policies.get(key).is_some_and(|policy| policy.is_required)
     }
 
     /// Returns the age of the oldest entry.
@@ -266,7 +289,7 @@ impl Cache {
             let next = plan::next(&entry.policy, &standing, entry.was_read(), retry_in);
             follow(&held.key(entry), next);
         }
-        for (key, _) in self.missing() {
+        for Missing { key, .. } in self.missing() {
             match self.0.absent.last(&key, now) {
                 Some((_, wait)) if wait.is_zero() => follow(&key, Next::Now),
                 Some((_, wait)) => follow(&key, Next::In(wait)),

@@ -72,10 +72,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "hardening",
             "telemetry",
-            // Types in the signatures of what it may call.
+            // What `agent` reports of the prefetch.
             "cache::prefetch::Report",
-            "secret::key::Key",
-            "source::FetchError",
         ],
     ),
 ];

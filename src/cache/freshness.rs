@@ -20,8 +20,8 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// How long a refusal is remembered before the service is asked again.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// How old the value of a secret may get, what is served when upstream fails, and which entries are
-/// refreshed ahead.
+/// What holds for one secret: how old its value may get, what is served when upstream fails, and
+/// whether it is refreshed and waited for without a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a value is served without a second thought.
@@ -34,6 +34,8 @@ pub struct Policy {
     pub denied_grace: Duration,
     /// Whether it is refreshed ahead of its TTL though nobody reads it.
     pub refresh: Refresh,
+    /// Whether the agent is ready only once it is held, if it is listed.
+    pub is_required: bool,
 }
 
 /// Which entries timers refresh ahead of their TTL.
@@ -67,6 +69,7 @@ impl Default for Policy {
             stale_if_error: Duration::from_secs(3600),
             denied_grace: Duration::from_secs(60),
             refresh: Refresh::WhenRead,
+            is_required: true,
         }
     }
 }

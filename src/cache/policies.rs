@@ -25,6 +25,8 @@ pub struct Rule {
     pub denied_grace: Option<Duration>,
     /// See [`Policy::refresh`].
     pub refresh: Option<Refresh>,
+    /// See [`Policy::is_required`].
+    pub is_required: Option<bool>,
 }
 
 impl Rule {
@@ -39,6 +41,7 @@ impl Rule {
             stale_if_error: self.stale_if_error.unwrap_or(default.stale_if_error),
             denied_grace: self.denied_grace.unwrap_or(default.denied_grace),
             refresh: self.refresh.unwrap_or(default.refresh),
+            is_required: self.is_required.unwrap_or(default.is_required),
         }
     }
 }
@@ -121,6 +124,7 @@ mod tests {
             stale_if_error: 3 * SECOND,
             denied_grace: 4 * SECOND,
             refresh: Refresh::WhenRead,
+            is_required: true,
         };
         let nine = Some(9 * SECOND);
         for (rule, expected) in [
@@ -141,6 +145,10 @@ mod tests {
             (
                 Rule { refresh: Some(Refresh::Always), ..Rule::default() },
                 Policy { refresh: Refresh::Always, ..default },
+            ),
+            (
+                Rule { is_required: Some(false), ..Rule::default() },
+                Policy { is_required: false, ..default },
             ),
         ] {
             assert_eq!(rule.policy(&default), expected, "{rule:?}");

@@ -1,11 +1,11 @@
 //! Fetches the listed secrets at start.
 
-use super::Cache;
 use super::flight::{Flight, Landing};
+use super::{Cache, Missing};
 use crate::clock::within;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
-use crate::source::{BATCH_MAX, FetchError};
+use crate::source::BATCH_MAX;
 use crate::telemetry::metrics::Operation;
 use std::time::Duration;
 
@@ -30,16 +30,16 @@ pub enum Mode {
 pub struct Report {
     /// How many secrets are listed.
     pub listed: usize,
-    /// The ones that are not held, each with why if an attempt has failed.
-    pub missing: Vec<(Key, Option<FetchError>)>,
+    /// The ones that are not held.
+    pub missing: Vec<Missing>,
     /// How long it took.
     pub took: Duration,
-    /// Whether every listed secret had been answered for by the deadline.
+    /// Whether every required one had been answered for by the deadline.
     pub is_settled: bool,
 }
 
-/// Fetches every listed secret and waits until each has been answered for, or `deadline` has
-/// passed. The calls go on then; failed ones are made again by the refresh loop.
+/// Fetches every listed secret and waits until each required one has been answered for, or
+/// `deadline` has passed. The calls go on then; failed ones are made again by the refresh loop.
 pub async fn run(cache: &Cache, mode: Mode, deadline: Duration) -> Report {
     let started = cache.clock().now();
     let listed = &cache.0.config.listed;
@@ -50,23 +50,27 @@ pub async fn run(cache: &Cache, mode: Mode, deadline: Duration) -> Report {
 
 async fn settle(cache: &Cache, mode: Mode, listed: &[Key]) {
     let home = cache.0.home.load();
-    let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = listed.iter().partition(|key| {
+    // The places among the calls under way are for required ones first.
+    let mut ordered: Vec<&Key> = listed.iter().collect();
+    ordered.sort_by_key(|key| !cache.is_required(key));
+    let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
         is_batchable(mode, listed.len(), key, &home.region) && cache.check_scope(key).is_ok()
     });
     // What cannot be boarded now, the refresh loop makes up for.
-    let boarded = alone.into_iter().filter_map(|key| cache.board(key).ok());
-    let mut flights: Vec<Flight> = boarded.map(|(flight, _)| flight).collect();
-    let boarded = in_batches.into_iter().filter_map(|key| cache.0.flights.board(key).ok());
+    let boarded = alone.into_iter().filter_map(|key| Some((key, cache.board(key).ok()?.0)));
+    let mut flights: Vec<(&Key, Flight)> = boarded.collect();
     let mut landings = Vec::new();
-    for (flight, landing) in boarded {
-        flights.push(flight);
-        landings.extend(landing);
+    for key in in_batches {
+        if let Ok((flight, landing)) = cache.0.flights.board(key) {
+            flights.push((key, flight));
+            landings.extend(landing);
+        }
     }
     if !landings.is_empty() {
         let cache = cache.clone();
         cache.0.tasks.clone().spawn(async move { run_batches(&cache, mode, landings).await });
     }
-    for flight in flights {
+    for (_, flight) in flights.into_iter().filter(|(key, _)| cache.is_required(key)) {
         drop(flight.outcome().await);
     }
 }

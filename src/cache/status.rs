@@ -12,7 +12,7 @@ pub struct Status {
     /// Every entry, in the order of their ARNs.
     pub entries: Vec<EntryStatus>,
     /// Listed secrets that are not held.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingStatus>,
     /// Upstream calls under way.
     pub flights: usize,
 }
@@ -46,9 +46,11 @@ pub struct EntryStatus {
 
 /// A listed secret that is not held.
 #[derive(Debug, Serialize)]
-pub struct Missing {
+pub struct MissingStatus {
     /// The secret as it is listed.
     pub reference: Box<str>,
+    /// Whether the agent is not ready without it.
+    pub required: bool,
     /// Why the last attempt failed; none before the first has ended.
     pub problem: Option<Problem>,
 }
@@ -109,9 +111,10 @@ impl Cache {
             })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
-        let missing = self.missing().into_iter().map(|(key, error)| Missing {
-            reference: key.id.as_str().into(),
-            problem: error.map(|error| Problem::of(error, None)),
+        let missing = self.missing().into_iter().map(|missing| MissingStatus {
+            reference: missing.key.id.as_str().into(),
+            required: missing.is_required,
+            problem: missing.failure.map(|error| Problem::of(error, None)),
         });
         Status { entries, missing: missing.collect(), flights: self.flights_under_way() }
     }

@@ -891,3 +891,36 @@ async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
     assert_eq!(bench.read("warm").await, ok("v3", How::Hit));
     loops.abort();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_required_holds_up_no_start() {
+    use prefetch::Mode::{Batch, Get};
+    for mode in [Get, Batch] {
+        let rules = vec![Rule { is_required: Some(false), ..rule("spare-*") }];
+        let mut listed: Vec<&'static str> =
+            (0..40).map(|n| &*Box::leak(format!("spare-{n}").into_boxed_str())).collect();
+        listed.push("needed");
+        let batch_fails = Some(FetchErrorKind::Denied);
+        let bench =
+            Setup { rules, listed: listed.clone(), batch_fails, ..Setup::default() }.build();
+        for name in &listed {
+            bench.script(name, Answer::Hang);
+        }
+        bench.script("needed", Answer::Version(1));
+        let report = prefetch::run(&bench.cache, mode, 3 * SECOND).await;
+        let took = if mode == Batch { 2 * LATENCY } else { LATENCY };
+        assert_eq!((report.is_settled, report.took, report.missing.len()), (true, took, 40));
+        assert!(report.missing.iter().all(|missing| !missing.is_required));
+        assert!(bench.cache.missing_required().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_an_arn_is_required_shows_once_the_account_is_known() {
+    let rules = vec![Rule { is_required: Some(false), ..rule("spare") }];
+    let listed = vec![&*Box::leak(arn("spare").into_boxed_str())];
+    let bench = Setup { rules, listed, ..Setup::default() }.build();
+    assert_eq!(bench.cache.missing_required().len(), 1);
+    bench.cache.learn_account("123456789012");
+    assert_eq!((bench.cache.missing_required().len(), bench.cache.missing().len()), (0, 1));
+}
