@@ -53,13 +53,6 @@ pub struct Policies {
     rules: Vec<(Scope, Policy)>,
 }
 
-impl From<Policy> for Policies {
-    /// One policy for all secrets.
-    fn from(default: Policy) -> Self {
-        Self { default, rules: Vec::new() }
-    }
-}
-
 impl Policies {
     /// Takes the policy of all secrets but those of `rules`.
     pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
@@ -76,13 +69,14 @@ impl Policies {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
-    /// Returns the policy of each listed secret of which nothing is known yet but its reference.
+    /// Returns the policy of each listed secret, as far as its reference tells.
     pub fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         let policy = |key: &Key| self.of_reference(&key.id, home);
         listed.iter().map(|key| (key.clone(), policy(key))).collect()
     }
 
-    fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
+    /// Returns the policy of a secret of which nothing is known yet but its reference.
+    pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_mean(id, home))
     }
 
