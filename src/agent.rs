@@ -137,7 +137,7 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until every listed secret has been answered for, or the deadline has passed.
+    /// Waits until every required listed secret has been answered for, or the deadline has passed.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // An error means that the task was given up: there is no report then.

@@ -4,6 +4,7 @@
 //! source itself.
 
 pub mod freshness;
+pub mod policies;
 pub mod entry;
 pub mod snapshot;
 pub mod plan;
@@ -36,7 +37,9 @@ use epoch::Epoch;
 use flight::{Flight, Flights};
 use freshness::{Freshness, Policy, Reason};
 use plan::Next;
+use policies::Policies;
 use snapshot::{Limits, Snapshot};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -47,8 +50,8 @@ use tokio_util::task::TaskTracker;
 /// What the cache is made of.
 #[derive(Debug)]
 pub struct Config {
-    /// How old a value may get.
-    pub policy: Policy,
+    /// How old the value of each secret may get.
+    pub policies: Policies,
     /// How long a reader waits for upstream.
     pub reader_wait: Duration,
     /// The most entries held.
@@ -63,6 +66,17 @@ pub struct Config {
     pub seed: Option<u64>,
 }
 
+/// A listed secret that is not held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// The secret, as it is listed.
+    pub key: Key,
+    /// Whether the agent is not ready without it.
+    pub is_required: bool,
+    /// Why the last attempt failed, if one has.
+    pub failure: Option<FetchError>,
+}
+
 /// The entries, and the flights that fill them. Clones are handles on the same cache.
 #[derive(Clone, Debug)]
 pub struct Cache(Arc<Inner>);
@@ -75,6 +89,8 @@ struct Inner {
     /// Held while the snapshot is replaced: there is one writer at a time, in one place.
     writer: Mutex<()>,
     absent: Absent,
+    /// The policy of each listed secret: by its reference, and once it was answered, by that.
+    listed: Mutex<HashMap<Key, Policy>>,
     flights: Flights,
     source: Arc<dyn Source>,
     clock: Arc<dyn Clock>,
@@ -106,6 +122,7 @@ impl Cache {
         };
         let epoch = Epoch::new(config.is_snapshot, clock.now());
         let absent = Absent::new(limits.listed.clone());
+        let listed = Mutex::new(config.policies.of_references(&config.listed, &home));
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         let draws = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self(Arc::new(Inner {
@@ -114,6 +131,7 @@ impl Cache {
             snapshot: ArcSwap::default(),
             writer: Mutex::new(()),
             absent,
+            listed,
             flights: Flights::new(),
             source,
             clock,
@@ -135,7 +153,7 @@ impl Cache {
         let snapshot = self.0.snapshot.load();
         let held = snapshot.held(id)?;
         let entry = held.select(selector)?;
-        let how = match entry.freshness(&self.0.config.policy, now, self.epoch(now)) {
+        let how = match entry.freshness(now, self.epoch(now)) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_behind(held, entry, now);
@@ -164,26 +182,34 @@ impl Cache {
         self.0.snapshot.load_full()
     }
 
-    /// Returns how old a value may get.
-    pub fn policy(&self) -> &Policy {
-        &self.0.config.policy
-    }
-
-    /// Returns the listed secrets that are not held, each with why, if an attempt has failed. Where
-    /// nothing is cached, only failures are missed.
-    pub fn missing(&self) -> Vec<(Key, Option<FetchError>)> {
+    /// Returns the listed secrets that are not held. What is not cached is missed only while it fails.
+    pub fn missing(&self) -> Vec<Missing> {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
-        let is_cached = !self.0.config.policy.ttl.is_zero();
+        let policies = self.0.listed.lock().expect("no holder panics");
         let mut missing = Vec::new();
         for key in &self.0.config.listed {
+            let policy = policies.get(key).copied().unwrap_or_default();
             let is_held = snapshot.entry(key.id.as_str(), &key.selector).is_some();
             let failure = self.0.absent.last(key, now).map(|(error, _)| error);
-            if !is_held && (is_cached || failure.is_some()) {
-                missing.push((key.clone(), failure));
+            if !is_held && (!policy.ttl.is_zero() || failure.is_some()) {
+                let (key, is_required) = (key.clone(), policy.is_required);
+                missing.push(Missing { key, is_required, failure });
             }
         }
         missing
+    }
+
+    /// Returns those that are missing and that the agent is not ready without.
+    pub fn missing_required(&self) -> Vec<Missing> {
+        let missing = self.missing().into_iter();
+        missing.filter(|missing| missing.is_required).collect()
+    }
+
+    /// Returns whether the agent is not ready without the listed secret `key`.
+    fn is_required(&self, key: &Key) -> bool {
+        let policies = self.0.listed.lock().expect("no holder panics");
+        policies.get(key).is_some_and(|policy| policy.is_required)
     }
 
     /// Returns the age of the oldest entry.
@@ -223,7 +249,18 @@ impl Cache {
     pub fn learn_account(&self, account: &str) {
         if self.0.home.load().account.is_none() {
             let region = self.0.home.load().region.clone();
-            self.0.home.store(Arc::new(Home { region, account: Some(account.into()) }));
+            let home = Home { region, account: Some(account.into()) };
+            *self.0.listed.lock().expect("no holder panics") =
+                self.0.config.policies.of_references(&self.0.config.listed, &home);
+            self.0.home.store(Arc::new(home));
+        }
+    }
+
+    /// Remembers the policy that an answer to `key` turned out to have, if that is listed: from its
+    /// reference alone it may not be told, and what is never held must not count as missing.
+    fn learn_policy(&self, key: &Key, policy: Policy) {
+        if let Some(known) = self.0.listed.lock().expect("no holder panics").get_mut(key) {
+            *known = policy;
         }
     }
 
@@ -249,10 +286,10 @@ impl Cache {
         for (held, entry) in self.0.snapshot.load().entries() {
             let retry_in = entry.failure().map(|failure| failure.retry_in(now));
             let standing = entry.standing(now, self.epoch(now));
-            let next = plan::next(&self.0.config.policy, &standing, entry.was_read(), retry_in);
+            let next = plan::next(&entry.policy, &standing, entry.was_read(), retry_in);
             follow(&held.key(entry), next);
         }
-        for (key, _) in self.missing() {
+        for Missing { key, .. } in self.missing() {
             match self.0.absent.last(&key, now) {
                 Some((_, wait)) if wait.is_zero() => follow(&key, Next::Now),
                 Some((_, wait)) => follow(&key, Next::In(wait)),

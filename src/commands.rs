@@ -6,6 +6,8 @@ pub mod ping;
 pub mod serve;
 mod token_file;
 
+use crate::config::policy::KEYS;
+use crate::config::variables::VARIABLES;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -20,7 +22,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the agent against AWS, until SIGTERM or Ctrl-C. It is configured by SIDEKEY_* variables.
-    #[command(after_long_help = variables_help())]
+    #[command(after_long_help = settings_help())]
     Serve,
     /// Run the agent against an embedded Secrets Manager, without an AWS account.
     Dev(dev::Args),
@@ -46,14 +48,21 @@ fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Lists every variable for `serve --help`.
-fn variables_help() -> String {
-    let lines = crate::config::variables::VARIABLES.iter().map(|variable| {
-        let default = match variable.default {
-            "" => String::new(),
-            default => format!(" [default: {default}]"),
-        };
-        format!("  {}\n          {}{default}", variable.name, variable.help)
-    });
-    format!("Variables:\n{}", lines.collect::<Vec<_>>().join("\n"))
+/// Lists every variable, and every key of a policy, for `serve --help`.
+fn settings_help() -> String {
+    let variables = VARIABLES.iter().map(|one| help(one.name, one.default, one.help));
+    let keys = KEYS.iter().map(|one| help(one.name, one.default, one.help));
+    format!(
+        "Variables:\n{}\n\nKeys of a [[policy]] table in the file that SIDEKEY_CONFIG names:\n{}",
+        variables.collect::<Vec<_>>().join("\n"),
+        keys.collect::<Vec<_>>().join("\n")
+    )
+}
+
+fn help(name: &str, default: &str, help: &str) -> String {
+    let default = match default {
+        "" => String::new(),
+        default => format!(" [default: {default}]"),
+    };
+    format!("  {name}\n          {help}{default}")
 }

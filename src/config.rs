@@ -2,10 +2,12 @@
 
 pub mod credentials;
 pub mod file;
+pub mod policy;
 pub mod span;
 pub mod variables;
 pub mod vars;
 
+use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
@@ -155,6 +157,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
         }
     }
     check_relations(&settings, &mut mistakes);
+    policy::check(&file.policies, &settings.policy, &mut mistakes);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -171,13 +174,15 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
         );
     }
     let trust = trust(vars, &mut mistakes);
-    let config = fill(settings, vars, host, tokens, trust);
+    let policies = policy::resolved(settings.policy, file.policies);
+    let config = fill(settings, policies, vars, host, tokens, trust);
     Loaded { config, mistakes, warnings }
 }
 
 /// Hands each part what it needs of the settings.
 fn fill(
     settings: Settings,
+    policies: Policies,
     vars: &dyn Vars,
     host: Host,
     tokens: Vec<Token>,
@@ -189,7 +194,7 @@ fn fill(
         listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
     Config {
         cache: cache::Config {
-            policy: settings.policy,
+            policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
             listed,
@@ -271,15 +276,17 @@ fn unknown_names(vars: &dyn Vars) -> Vec<(String, String)> {
     let names = vars.names().into_iter();
     let unknown = names.filter(|name| name.starts_with(variables::PREFIX) && !known(name));
     unknown
-        .map(|name| (name.clone(), format!("no such variable; did you mean {}?", nearest(&name))))
+        .map(|name| {
+            let known = VARIABLES.iter().map(|variable| variable.name);
+            let nearest = nearest(known, &name).unwrap_or(file::VARIABLE);
+            (name, format!("no such variable; did you mean {nearest}?"))
+        })
         .collect()
 }
 
-/// Returns the variable whose name is nearest to `name`.
-fn nearest(name: &str) -> &'static str {
-    let distance =
-        |variable: &&variables::Variable| strsim::damerau_levenshtein(name, variable.name);
-    VARIABLES.iter().min_by_key(distance).map_or(file::VARIABLE, |variable| variable.name)
+/// Returns which of the names is nearest to `name`.
+fn nearest<T: AsRef<str>>(known: impl Iterator<Item = T>, name: &str) -> Option<T> {
+    known.min_by_key(|known| strsim::damerau_levenshtein(name, known.as_ref()))
 }
 
 /// Checks what no variable can be checked for alone.
@@ -318,6 +325,7 @@ fn trust(vars: &dyn Vars, mistakes: &mut Mistakes) -> Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::arn::Arn;
 
     fn load_from(pairs: &[(&str, &str)], host: Host) -> Loaded {
         let vars: BTreeMap<String, String> =
@@ -332,12 +340,21 @@ mod tests {
         assert_eq!(names, expected, "{found}");
     }
 
+    /// Returns the policy of a secret that no table names.
+    fn of_any_secret(config: &Config) -> cache::freshness::Policy {
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:any/secret-AbC123";
+        let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
+        let arn = Arn::parse(arn).expect("an ARN");
+        config.cache.policies.of_answer(&arn, "any/secret", &home)
+    }
+
     #[test]
     fn nothing_set_is_the_defaults_and_no_mistake() {
         let loaded = load_from(&[], Host::Standalone);
         assert!(loaded.mistakes.is_empty() && loaded.warnings.is_empty());
         assert_eq!(loaded.config.listen.port, 2773);
-        assert_eq!(loaded.config.cache.policy, cache::freshness::Policy::default());
+        let policy = of_any_secret(&loaded.config);
+        assert_eq!(policy, cache::freshness::Policy::default());
         assert!(loaded.config.tokens.is_empty());
     }
 
@@ -393,7 +410,8 @@ mod tests {
     fn a_mistaken_variable_counts_as_unset() {
         let config =
             load_from(&[("SIDEKEY_TTL", "x"), ("SIDEKEY_PORT", "1234")], Host::Lambda).config;
-        assert_eq!((config.cache.policy.ttl, config.listen.port), (Duration::from_secs(300), 1234));
+        let ttl = of_any_secret(&config).ttl;
+        assert_eq!((ttl, config.listen.port), (Duration::from_secs(300), 1234));
     }
 
     #[test]

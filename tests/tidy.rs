@@ -7,6 +7,7 @@
 
 use sidekey::cache::freshness::Reason;
 use sidekey::config::file;
+use sidekey::config::policy::KEYS;
 use sidekey::config::variables::VARIABLES;
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
@@ -72,10 +73,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "hardening",
             "telemetry",
-            // Types in the signatures of what it may call.
+            // What `agent` reports of the prefetch.
             "cache::prefetch::Report",
-            "secret::key::Key",
-            "source::FetchError",
         ],
     ),
 ];
@@ -86,6 +85,7 @@ const PURE: &[&str] = &[
     "src/secret/",
     "src/cache/freshness.rs",
     "src/cache/plan.rs",
+    "src/cache/policies.rs",
     "src/cache/snapshot.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
@@ -532,17 +532,33 @@ fn untold_limits(files: &[File]) -> Vec<String> {
     problems
 }
 
+/// Writes a row of docs/configuration.md.
+fn setting_row(name: &str, default: &str, help: &str) -> String {
+    match default {
+        "" => format!("`{name}` |  | {help}"),
+        default => format!("`{name}` | `{default}` | {help}"),
+    }
+}
+
 fn misdescribed_variables(files: &[File]) -> Vec<String> {
     let page = doc(files, "docs/configuration.md");
-    let quoted = |default: &str| match default {
-        "" => String::new(),
-        default => format!("`{default}`"),
-    };
-    let expected = VARIABLES.iter().map(|variable| {
-        format!("`{}` | {} | {}", variable.name, quoted(variable.default), variable.help)
-    });
-    let expected: Vec<String> = expected.collect();
+    let expected = VARIABLES.iter().map(|one| setting_row(one.name, one.default, one.help));
     let rows = page.rows(&["SIDEKEY_"]);
+    misdescribed(expected.collect(), &rows)
+}
+
+/// Compares the keys of a policy with the table of their chapter.
+fn misdescribed_keys(files: &[File]) -> Vec<String> {
+    let mut page = doc(files, "docs/configuration.md");
+    let is_it = |chapter: &&str| chapter.starts_with("What holds for some secrets: policy");
+    page.text = page.text.split("\n## ").find(is_it).unwrap_or_default().to_owned();
+    let expected = KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let mut rows = page.rows(&[""]);
+    rows.retain(|(_, row)| row[0].starts_with('`'));
+    misdescribed(expected.collect(), &rows)
+}
+
+fn misdescribed(expected: Vec<String>, rows: &[(usize, Vec<&str>)]) -> Vec<String> {
     let rows: Vec<String> = rows.iter().map(|(_, row)| row.join(" | ")).collect();
     let missing = expected.iter().filter(|row| !rows.contains(row));
     let extra = rows.iter().filter(|row| !expected.contains(row));
@@ -901,6 +917,19 @@ mod tests {
         finds(&with("| `5m` |", "| `6m` |"), &["lacks the row | `SIDEKEY_TTL` | `5m`", "`6m`"]);
         finds(&with("| `SIDEKEY_TTL` |", "| `SIDEKEY_TTTL` |"), &["`SIDEKEY_TTL`", "TTTL"]);
         assert!(with("Port on", "Gate on").len() == 2, "a help of its own");
+    }
+
+    #[test]
+    fn every_key_of_a_policy_is_documented_as_it_is() {
+        let remedy = "The table of docs/configuration.md is that of src/config/policy.rs.";
+        none(&misdescribed_keys(&repository()), remedy);
+        let page = doc(&repository(), "docs/configuration.md").text;
+        let with = |from: &str, to: &str| {
+            let page = planted("docs/configuration.md", &page.replace(from, to));
+            misdescribed_keys(&[page])
+        };
+        finds(&with("| `when-read` |", "| `always` |"), &["lacks the row | `refresh`", "`always`"]);
+        finds(&with("| `required` |", "| `needed` |"), &["`required`", "`needed`"]);
     }
 
     #[test]

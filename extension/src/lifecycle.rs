@@ -76,8 +76,10 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     // The first `next` says that the extension is ready. Until then handlers do not start.
     if let Some(report) = agent.prefetched().await {
         log_start(&agent, &report);
-        if on_init_failure == OnInitFailure::Fail && !report.missing.is_empty() {
-            return fail_init(&registered, "Extension.PrefetchFailed", &missing(&report)).await;
+        if on_init_failure == OnInitFailure::Fail
+            && let Some(problem) = missed(&report)
+        {
+            return fail_init(&registered, "Extension.PrefetchFailed", &problem).await;
         }
     }
     let reason = shutdown(&registered, &*clock).await;
@@ -192,12 +194,15 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-fn missing(report: &Report) -> String {
-    let why = |(key, error): &(sidekey::secret::key::Key, Option<sidekey::source::FetchError>)| {
-        let id = key.id.as_str();
-        error.as_ref().map_or_else(|| format!("{id}: no answer"), |error| format!("{id}: {error}"))
-    };
-    report.missing.iter().map(why).collect::<Vec<_>>().join("; ")
+/// Says which secrets the function cannot start without, if any is missing.
+fn missed(report: &Report) -> Option<String> {
+    let required = report.missing.iter().filter(|missing| missing.is_required);
+    let why = required.map(|missing| match &missing.failure {
+        Some(failure) => format!("{}: {failure}", missing.key.id.as_str()),
+        None => format!("{}: no answer", missing.key.id.as_str()),
+    });
+    let why: Vec<String> = why.collect();
+    (!why.is_empty()).then(|| why.join("; "))
 }
 
 /// Has the log write an error with its causes.
@@ -208,8 +213,13 @@ fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sidekey::cache::Missing;
     use sidekey::clock::{Moment, Sleep};
+    use sidekey::secret::key::Key;
+    use sidekey::secret::reference::SecretId;
+    use sidekey::secret::selector::Selector;
     use sidekey::source::double::Double;
+    use sidekey::source::{FetchError, FetchErrorKind};
     use std::collections::BTreeMap;
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -264,6 +274,22 @@ mod tests {
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
         let rests = clock.0.lock().expect("no panic").clone();
         assert_eq!(rests, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn only_what_is_required_fails_a_start() {
+        let error = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none");
+        let missing = |id: &str, is_required, failure| {
+            let id = SecretId::parse(id).expect("a good id");
+            Missing { key: Key { id, selector: Selector::current() }, is_required, failure }
+        };
+        let report =
+            |missing| Report { listed: 9, missing, took: Duration::ZERO, is_settled: true };
+        assert_eq!(missed(&report(vec![])), None);
+        let spare = missing("spare", false, Some(error.clone()));
+        assert_eq!(missed(&report(vec![spare.clone()])), None);
+        let needed = vec![missing("a", true, None), spare, missing("b", true, Some(error.clone()))];
+        assert_eq!(missed(&report(needed)), Some(format!("a: no answer; b: {error}")));
     }
 
     #[tokio::test]

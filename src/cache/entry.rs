@@ -25,6 +25,8 @@ pub struct Entry {
     pub sent: Moment,
     /// How often the process had been restored when the call was sent.
     pub epoch: u64,
+    /// How old it may get: decided when it was made, so that no reader looks for it.
+    pub policy: Policy,
     /// The version id as an entity tag, quotes included.
     pub etag: Bytes,
     jitter: f64,
@@ -98,7 +100,14 @@ impl Failure {
 impl Entry {
     /// Makes the entry of a version fetched by a call sent at `sent` in `epoch`, for a random `draw`
     /// from `[0, 1)`.
-    pub fn new(version: Version, selector: Selector, sent: Moment, epoch: u64, draw: f64) -> Self {
+    pub fn new(
+        version: Version,
+        selector: Selector,
+        policy: Policy,
+        sent: Moment,
+        epoch: u64,
+        draw: f64,
+    ) -> Self {
         Self {
             etag: Bytes::from(format!("\"{}\"", version.id)),
             jitter: freshness::jitter(draw),
@@ -106,6 +115,7 @@ impl Entry {
             selector,
             sent,
             epoch,
+            policy,
             answer: OnceLock::new(),
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
@@ -143,8 +153,8 @@ impl Entry {
     }
 
     /// Returns how fresh the entry is at `now`, in `epoch`.
-    pub fn freshness(&self, policy: &Policy, now: Moment, epoch: u64) -> Freshness {
-        freshness::freshness(policy, &self.standing(now, epoch))
+    pub fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
+        freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
     /// Returns the last failed attempt to refresh this entry.

@@ -20,7 +20,8 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// How long a refusal is remembered before the service is asked again.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// How old a value may get, and what is served when upstream fails.
+/// What holds for one secret: how old its value may get, what is served when upstream fails, and
+/// whether it is refreshed and waited for without a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// How long a value is served without a second thought.
@@ -31,6 +32,33 @@ pub struct Policy {
     pub stale_if_error: Duration,
     /// How long it is served after upstream first refused.
     pub denied_grace: Duration,
+    /// Whether it is refreshed ahead of its TTL though nobody reads it.
+    pub refresh: Refresh,
+    /// Whether the agent is ready only once it is held, if it is listed.
+    pub is_required: bool,
+}
+
+/// Which entries timers refresh ahead of their TTL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Refresh {
+    /// Those that somebody read since they were fetched: cost follows use.
+    #[default]
+    WhenRead,
+    /// All: a secret that is read rarely is warm when it is.
+    Always,
+}
+
+impl Refresh {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
+
+    /// Returns how it is written.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::WhenRead => "when-read",
+            Self::Always => "always",
+        }
+    }
 }
 
 impl Default for Policy {
@@ -40,6 +68,8 @@ impl Default for Policy {
             stale_while_revalidate: Duration::ZERO,
             stale_if_error: Duration::from_secs(3600),
             denied_grace: Duration::from_secs(60),
+            refresh: Refresh::WhenRead,
+            is_required: true,
         }
     }
 }
@@ -176,6 +206,7 @@ mod tests {
             stale_while_revalidate: 10 * SECOND,
             stale_if_error: 1000 * SECOND,
             denied_grace: 60 * SECOND,
+            ..Policy::default()
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Pure: the ages come in as arguments.
 
-use super::freshness::{self, Policy, Standing};
+use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
 /// When the timers fetch an entry.
@@ -16,12 +16,12 @@ pub enum Next {
     WhenRead,
 }
 
-/// Returns when to fetch an entry that stands so. `wanted` is whether somebody read it since it was
-/// fetched; `retry_in` is what is left of the wait after a failure.
+/// Returns when to fetch an entry that stands so. `was_read` is whether somebody read it since it
+/// was fetched; `retry_in` is what is left of the wait after a failure.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
-    wanted: bool,
+    was_read: bool,
     retry_in: Option<Duration>,
 ) -> Next {
     if policy.ttl.is_zero() {
@@ -33,7 +33,8 @@ pub fn next(
         (None, Some(age)) => freshness::due(policy, standing.jitter).saturating_sub(age),
         (None, None) => Duration::ZERO,
     };
-    match (wait.is_zero(), wanted) {
+    let is_wanted = was_read || policy.refresh == Refresh::Always;
+    match (wait.is_zero(), is_wanted) {
         (false, _) => Next::In(wait),
         (true, true) => Next::Now,
         (true, false) => Next::WhenRead,
@@ -46,8 +47,19 @@ mod tests {
 
     /// Checks an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
     #[track_caller]
-    fn check(age: Option<u64>, wanted: bool, retry_in: Option<u64>, expected: Next) {
-        let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
+    fn check(age: Option<u64>, was_read: bool, retry_in: Option<u64>, expected: Next) {
+        check_under(Refresh::WhenRead, age, was_read, retry_in, expected);
+    }
+
+    #[track_caller]
+    fn check_under(
+        refresh: Refresh,
+        age: Option<u64>,
+        was_read: bool,
+        retry_in: Option<u64>,
+        expected: Next,
+    ) {
+        let policy = Policy { ttl: Duration::from_secs(100), refresh, ..Policy::default() };
         let standing = Standing {
             age: age.map(Duration::from_secs),
             jitter: 0.2,
@@ -55,7 +67,7 @@ mod tests {
             trouble: None,
         };
         let retry_in = retry_in.map(Duration::from_secs);
-        assert_eq!(next(&policy, &standing, wanted, retry_in), expected);
+        assert_eq!(next(&policy, &standing, was_read, retry_in), expected);
     }
 
     #[test]
@@ -81,18 +93,37 @@ mod tests {
     }
 
     #[test]
+    fn what_is_always_refreshed_needs_no_reader() {
+        let check = |age, retry_in, expected| {
+            for was_read in [false, true] {
+                check_under(Refresh::Always, age, was_read, retry_in, expected);
+            }
+        };
+        check(Some(0), None, Next::In(Duration::from_secs(80)));
+        check(Some(80), None, Next::Now);
+        check(Some(500), None, Next::Now);
+        check(None, None, Next::Now);
+        check(Some(80), Some(3), Next::In(Duration::from_secs(3)));
+        check(Some(80), Some(0), Next::Now);
+    }
+
+    #[test]
     fn what_was_read_before_a_restore_is_fetched_at_once() {
         let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
         let age = Some(Duration::ZERO);
         let standing = Standing { age, jitter: 0.2, is_restored: true, trouble: None };
         assert_eq!(next(&policy, &standing, true, None), Next::Now);
         assert_eq!(next(&policy, &standing, false, None), Next::WhenRead);
+        let always = Policy { refresh: Refresh::Always, ..policy };
+        assert_eq!(next(&always, &standing, false, None), Next::Now);
     }
 
     #[test]
     fn without_a_cache_nothing_is_fetched_ahead() {
-        let policy = Policy { ttl: Duration::ZERO, ..Policy::default() };
         let standing = Standing { age: None, jitter: 0.2, is_restored: false, trouble: None };
-        assert_eq!(next(&policy, &standing, true, None), Next::WhenRead);
+        for refresh in Refresh::ALL {
+            let policy = Policy { ttl: Duration::ZERO, refresh, ..Policy::default() };
+            assert_eq!(next(&policy, &standing, true, None), Next::WhenRead);
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Fetches the listed secrets at start.
 
-use super::Cache;
 use super::flight::{Flight, Landing};
+use super::{Cache, Missing};
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
-use crate::source::{BATCH_MAX, FetchError};
+use crate::source::BATCH_MAX;
 use crate::telemetry::metrics::Operation;
 use std::time::Duration;
 
@@ -30,19 +30,26 @@ pub enum Mode {
 pub struct Report {
     /// How many secrets are listed.
     pub listed: usize,
-    /// The ones that are not held, each with why if an attempt has failed.
-    pub missing: Vec<(Key, Option<FetchError>)>,
+    /// The ones that are not held.
+    pub missing: Vec<Missing>,
     /// How long it took.
     pub took: Duration,
-    /// Whether every listed secret had been answered for by the deadline.
+    /// Whether every required one had been answered for by the deadline.
     pub is_settled: bool,
 }
+
+/// How many calls are started before the runtime looks at its sockets. The first are then on their
+/// way, and their answers read, while others are still being signed; else all answers would come,
+/// and be read, in one heap at the end. One by one, each change from signing to sending would cost
+/// more than it gains.
+const ABREAST: usize = 4;
 
 /// A prefetch whose calls are under way.
 #[derive(Debug)]
 pub struct Underway {
     started: Moment,
-    flights: Vec<Flight>,
+    /// The flights for required secrets.
+    awaited: Vec<Flight>,
 }
 
 /// Starts a call for every listed secret. Failed ones are made again by the refresh loop, which
@@ -51,40 +58,43 @@ pub async fn begin(cache: &Cache, mode: Mode) -> Underway {
     let started = cache.clock().now();
     let listed = &cache.0.config.listed;
     let home = cache.0.home.load_full();
-    let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = listed.iter().partition(|key| {
+    // The places among the calls under way are for required ones first.
+    let mut ordered: Vec<&Key> = listed.iter().collect();
+    ordered.sort_by_key(|key| !cache.is_required(key));
+    let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
         is_batchable(mode, listed.len(), key, &home.region) && cache.check_scope(key).is_ok()
     });
-    let mut flights = Vec::with_capacity(listed.len());
+    let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
     // What cannot be boarded now, the refresh loop makes up for.
-    for (flight, landing) in
-        in_batches.into_iter().filter_map(|key| cache.0.flights.board(key).ok())
-    {
-        flights.push(flight);
-        landings.extend(landing);
+    for key in in_batches {
+        if let Ok((flight, landing)) = cache.0.flights.board(key) {
+            awaited.extend(cache.is_required(key).then_some(flight));
+            landings.extend(landing);
+        }
     }
     if !landings.is_empty() {
         let cache = cache.clone();
         cache.0.tasks.clone().spawn(async move { run_batches(&cache, mode, landings).await });
     }
-    for key in alone {
-        flights.extend(cache.board(key).ok().map(|(flight, _)| flight));
-        // A call is signed, and the runtime looks at its sockets. So the first calls are on their
-        // way, and their answers read, while the others are still being signed; else the answers to
-        // all would come, and be read, in one heap at the end.
+    for some in alone.chunks(ABREAST) {
+        for key in some {
+            let boarded = cache.board(key).ok().filter(|_| cache.is_required(key));
+            awaited.extend(boarded.map(|(flight, _)| flight));
+        }
         tokio::task::yield_now().await;
     }
-    Underway { started, flights }
+    Underway { started, awaited }
 }
 
 impl Underway {
-    /// Waits until every listed secret has been answered for, or `deadline` has passed since the
+    /// Waits until every required secret has been answered for, or `deadline` has passed since the
     /// beginning. Calls that are under way then go on.
     pub async fn settle(self, cache: &Cache, deadline: Duration) -> Report {
         let took = |now: Moment| now.since(self.started).unwrap_or_default();
         let left = deadline.saturating_sub(took(cache.clock().now()));
         let answers = async {
-            for flight in self.flights {
+            for flight in self.awaited {
                 drop(flight.outcome().await);
             }
         };

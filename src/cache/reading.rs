@@ -207,7 +207,7 @@ impl Cache {
             let refused = standing.trouble.and_then(|trouble| trouble.refused);
             standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
         }
-        match freshness::freshness(&self.0.config.policy, &standing) {
+        match freshness::freshness(&entry.policy, &standing) {
             // Another flight, or one for another of its ids, has landed meanwhile.
             Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),

@@ -9,8 +9,8 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Refreshes until the agent stops.
 ///
-/// After a freeze the sleep ends at once, and only what is due *and was read* is fetched: there is
-/// no backlog of missed ticks.
+/// After a freeze the sleep ends at once, and only what is due *and was read*, or is always to be
+/// refreshed, is fetched, once: there is no backlog of missed ticks.
 pub async fn run(cache: Cache) {
     loop {
         let changed = cache.changed();

@@ -121,6 +121,16 @@ impl Snapshot {
         (next, dropped + evicted)
     }
 
+    /// Returns the next snapshot, in which nothing is held that was fetched for `selector` of `arn`.
+    #[must_use]
+    pub fn without(&self, arn: &str, selector: &Selector) -> Self {
+        let mut next = self.clone();
+        if let Some(entry) = self.exact(arn, selector) {
+            next.remove(arn, entry);
+        }
+        next
+    }
+
     /// Takes `id` away from a secret that it led to and no longer does.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(held) = self.by_id.get(id.as_str()).filter(|held| *held.arn != *arn) else {
@@ -214,6 +224,7 @@ impl Held {
 
 #[cfg(test)]
 mod tests {
+    use super::super::freshness::Policy;
     use super::*;
     use crate::clock::Moment;
     use crate::secret::value::SecretValue;
@@ -240,7 +251,7 @@ mod tests {
             created: None,
             content: Content::Text(SecretValue::from(String::new())),
         };
-        Arc::new(Entry::new(version, selector, moment(0), 0, 0.5))
+        Arc::new(Entry::new(version, selector, Policy::default(), moment(0), 0, 0.5))
     }
 
     fn limits(entries_max: usize, listed: &[&str]) -> Limits {
@@ -350,6 +361,21 @@ mod tests {
         check(&snapshot, "listed", Some("v"));
         check(&snapshot, "too", Some("v"));
         check(&snapshot, "other", None);
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_the_other_versions_and_no_id_behind() {
+        let arn = format!("{HERE}app/db-AbC123");
+        let previous = Selector::new(Some("AWSPREVIOUS"), None);
+        let snapshot = publish(&Snapshot::default(), "app/db", &arn, "v2", &limits(10, &[]));
+        let old = entry(&arn, "v1", &["AWSPREVIOUS"], previous.clone());
+        let (snapshot, _) =
+            snapshot.publish(&key("app/db", previous.clone()), old, &limits(10, &[]));
+        let snapshot = snapshot.without(&arn, &Selector::current());
+        check(&snapshot, "app/db", None);
+        assert!(snapshot.entry("app/db", &previous).is_some());
+        let snapshot = snapshot.without(&arn, &previous);
+        assert!(snapshot.held("app/db").is_none() && snapshot.held(&arn).is_none());
     }
 
     #[test]

@@ -12,7 +12,7 @@ pub struct Status {
     /// Every entry, in the order of their ARNs.
     pub entries: Vec<EntryStatus>,
     /// Listed secrets that are not held.
-    pub missing: Vec<Missing>,
+    pub missing: Vec<MissingStatus>,
     /// Upstream calls under way.
     pub flights: usize,
 }
@@ -36,15 +36,21 @@ pub struct EntryStatus {
     pub age_seconds: Option<u64>,
     /// `fresh`, `due`, `stale` or `expired`.
     pub freshness: &'static str,
+    /// The TTL of its policy, in seconds.
+    pub ttl_seconds: f64,
+    /// Whether it is refreshed ahead `always` or `when-read`.
+    pub refresh: &'static str,
     /// Why the last attempt to refresh it failed.
     pub problem: Option<Problem>,
 }
 
 /// A listed secret that is not held.
 #[derive(Debug, Serialize)]
-pub struct Missing {
+pub struct MissingStatus {
     /// The secret as it is listed.
     pub reference: Box<str>,
+    /// Whether the agent is not ready without it.
+    pub required: bool,
     /// Why the last attempt failed; none before the first has ended.
     pub problem: Option<Problem>,
 }
@@ -96,16 +102,19 @@ impl Cache {
                     .created
                     .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
                 age_seconds: entry.age(now).map(|age| age.as_secs()),
-                freshness: label(entry.freshness(self.policy(), now, epoch)),
+                freshness: label(entry.freshness(now, epoch)),
+                ttl_seconds: entry.policy.ttl.as_secs_f64(),
+                refresh: entry.policy.refresh.label(),
                 problem: entry
                     .failure()
                     .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
             })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
-        let missing = self.missing().into_iter().map(|(key, error)| Missing {
-            reference: key.id.as_str().into(),
-            problem: error.map(|error| Problem::of(error, None)),
+        let missing = self.missing().into_iter().map(|missing| MissingStatus {
+            reference: missing.key.id.as_str().into(),
+            required: missing.is_required,
+            problem: missing.failure.map(|error| Problem::of(error, None)),
         });
         Status { entries, missing: missing.collect(), flights: self.flights_under_way() }
     }

@@ -6,6 +6,8 @@ use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
 use crate::source::{FetchErrorKind, Fetching};
+use freshness::Refresh;
+use policies::Rule;
 use std::collections::HashMap;
 use std::time::SystemTime;
 
@@ -141,6 +143,7 @@ struct Bench {
 /// What differs from one test to the next.
 struct Setup {
     policy: Policy,
+    rules: Vec<Rule>,
     listed: Vec<&'static str>,
     allow: Vec<&'static str>,
     batch_fails: Option<FetchErrorKind>,
@@ -152,6 +155,7 @@ impl Default for Setup {
         let policy = Policy { ttl: 100 * SECOND, ..Policy::default() };
         Self {
             policy,
+            rules: Vec::new(),
             listed: Vec::new(),
             allow: Vec::new(),
             batch_fails: None,
@@ -174,7 +178,7 @@ impl Setup {
         });
         let metrics = Arc::new(Metrics::new());
         let config = Config {
-            policy: self.policy,
+            policies: Policies::new(self.policy, self.rules),
             reader_wait: 5 * SECOND,
             entries_max: 100,
             listed: self.listed.into_iter().map(key).collect(),
@@ -777,4 +781,150 @@ async fn a_call_that_was_sent_before_a_restore_is_made_again() {
     bench.script("app", Answer::Version(2));
     assert_eq!(early.await.unwrap(), ok("v2", How::Miss));
     assert_eq!(bench.calls(), 2);
+}
+
+/// A rule for one pattern.
+fn rule(pattern: &str) -> Rule {
+    Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_secret_ages_by_its_own_policy_whichever_id_it_is_read_by() {
+    let (ttl, denied_grace) = (Some(10 * SECOND), Some(Duration::ZERO));
+    let rules = vec![Rule { ttl, denied_grace, ..rule("short/*") }];
+    let bench = Setup { rules, ..Setup::default() }.build();
+    for name in ["short/app", "long/app"] {
+        bench.script(name, Answer::Version(1));
+        bench.read(name).await.unwrap();
+        bench.script(name, Answer::Version(2));
+    }
+    bench.pass(11 * SECOND).await;
+    assert_eq!(outcome(bench.cache.read(key(&arn("short/app"))).await), ok("v2", How::Miss));
+    assert_eq!(bench.read("short/app").await, ok("v2", How::Hit));
+    assert_eq!(bench.read("long/app").await, ok("v1", How::Hit));
+
+    for name in ["short/app", "long/app"] {
+        bench.script(name, Answer::Fail(FetchErrorKind::Denied));
+    }
+    bench.pass(95 * SECOND).await;
+    assert_eq!(bench.read("short/app").await, failed("denied"));
+    assert_eq!(bench.read("long/app").await, ok("v1", How::Stale(Reason::Refused)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_secret_can_be_without_a_cache() {
+    let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule("live") }];
+    let listed = vec!["live", "other"];
+    let bench = Setup { rules, listed, ..Setup::default() }.build();
+    bench.script("live", Answer::Version(1));
+    bench.script("other", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
+    assert!(bench.cache.missing().is_empty());
+    bench.pass(60 * SECOND).await;
+    assert_eq!(bench.calls(), 2, "nothing is fetched ahead that is not held");
+    for _ in 0..3 {
+        assert_eq!(bench.read("live").await, ok("v1", How::Miss));
+    }
+    assert_eq!(bench.read("other").await, ok("v1", How::Hit));
+    assert_eq!((bench.calls(), bench.cache.snapshot().entries().count()), (5, 1));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_only_the_answer_tells_is_no_loop_of_calls() {
+    // By its name alone it cannot be told that the rule, whose pattern is an ARN, is for it.
+    let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule(&arn("live")) }];
+    let bench = Setup { rules, listed: vec!["live"], ..Setup::default() }.build();
+    bench.script("live", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
+    assert!(bench.cache.missing().is_empty());
+    bench.pass(60 * SECOND).await;
+    assert_eq!(bench.calls(), 1);
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_from_before_the_account_was_known_gives_way_to_its_policy() {
+    let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule("live") }];
+    let bench = Setup { rules, ..Setup::default() }.build();
+    bench.script("live", Answer::Version(1));
+    bench.script("other", Answer::Version(1));
+    let by_arn = || bench.cache.read(key(&arn("live")));
+    assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
+    assert_eq!(outcome(by_arn().await), ok("v1", How::Hit), "whose account is not known yet");
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.read("other").await.unwrap();
+    bench.pass(95 * SECOND).await;
+    let calls = bench.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
+    assert_eq!(calls, 2, "it was refreshed, and is not held any more");
+    assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
+    let rules = vec![Rule { refresh: Some(Refresh::Always), ..rule("warm") }];
+    let bench = Setup { rules, listed: vec!["warm", "idle"], ..Setup::default() }.build();
+    let calls = |name: &str| {
+        let calls = bench.source.calls.lock().unwrap();
+        calls.iter().filter(|id| **id == *name).count()
+    };
+    bench.script("warm", Answer::Version(1));
+    bench.script("idle", Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
+    bench.pass(1000 * SECOND).await;
+    let refreshed = calls("warm");
+    assert!((12..=15).contains(&refreshed), "{refreshed} calls in 1,000 s, of 70 to 90 s each");
+    assert_eq!(calls("idle"), 1);
+    bench.script("warm", Answer::Version(2));
+    bench.pass(95 * SECOND).await;
+    assert_eq!(bench.read("warm").await, ok("v2", How::Hit));
+
+    // In an outage it is asked for as rarely as any other.
+    bench.script("warm", Answer::Fail(FetchErrorKind::Connection));
+    bench.pass(100 * SECOND).await;
+    let before = calls("warm");
+    bench.pass(3600 * SECOND).await;
+    let tries = calls("warm") - before;
+    assert!((120..=480).contains(&tries), "{tries} tries in an hour, of 30 s at the most each");
+    bench.script("warm", Answer::Version(3));
+    bench.pass(freshness::BACK_OFF_MAX + SECOND).await;
+    assert_eq!(bench.read("warm").await, ok("v3", How::Hit));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_required_holds_up_no_start() {
+    use prefetch::Mode::{Batch, Get};
+    for mode in [Get, Batch] {
+        let rules = vec![Rule { is_required: Some(false), ..rule("spare-*") }];
+        let mut listed: Vec<&'static str> =
+            (0..40).map(|n| &*Box::leak(format!("spare-{n}").into_boxed_str())).collect();
+        listed.push("needed");
+        let batch_fails = Some(FetchErrorKind::Denied);
+        let bench =
+            Setup { rules, listed: listed.clone(), batch_fails, ..Setup::default() }.build();
+        for name in &listed {
+            bench.script(name, Answer::Hang);
+        }
+        bench.script("needed", Answer::Version(1));
+        let report = bench.prefetch(mode, 3 * SECOND).await;
+        let took = if mode == Batch { 2 * LATENCY } else { LATENCY };
+        assert_eq!((report.is_settled, report.took, report.missing.len()), (true, took, 40));
+        assert!(report.missing.iter().all(|missing| !missing.is_required));
+        assert!(bench.cache.missing_required().is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whether_an_arn_is_required_shows_once_the_account_is_known() {
+    let rules = vec![Rule { is_required: Some(false), ..rule("spare") }];
+    let listed = vec![&*Box::leak(arn("spare").into_boxed_str())];
+    let bench = Setup { rules, listed, ..Setup::default() }.build();
+    assert_eq!(bench.cache.missing_required().len(), 1);
+    bench.cache.learn_account("123456789012");
+    assert_eq!((bench.cache.missing_required().len(), bench.cache.missing().len()), (0, 1));
 }

@@ -5,6 +5,7 @@ use super::cut::was_cut;
 use super::entry::Entry;
 use super::flight::{Landing, Outcome};
 use super::rollback::Verdict;
+use super::snapshot::Snapshot;
 use crate::clock::Moment;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
@@ -117,14 +118,18 @@ impl Cache {
             let message = "the answer is older than what is held";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
+        let policy = self.0.config.policies.of_answer(&arn, &version.name, &self.0.home.load());
+        self.learn_policy(key, policy);
         let entry = Arc::new(Entry::new(
             version,
             key.selector.clone(),
+            policy,
             sent.moment,
             sent.epoch,
             self.draw(),
         ));
-        if self.0.config.policy.ttl.is_zero() {
+        if policy.ttl.is_zero() {
+            self.withdraw(&entry);
             return Ok(entry);
         }
         Ok(self.publish(key, entry))
@@ -134,12 +139,27 @@ impl Cache {
     fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _writer = self.0.writer.lock().expect("no holder panics");
         let (next, evicted) = self.0.snapshot.load().publish(key, entry.clone(), &self.0.limits);
-        let metrics = &self.0.metrics;
-        metrics.evictions.inc_by(evicted as u64);
-        metrics.entries.set(i64::try_from(next.entries().count()).unwrap_or(i64::MAX));
+        self.0.metrics.evictions.inc_by(evicted as u64);
         let held = next.exact(&entry.version.arn, &key.selector).cloned();
-        self.0.snapshot.store(Arc::new(next));
+        self.replace(next);
         held.unwrap_or(entry)
+    }
+
+    /// Publishes that nothing is held of what `entry` answers. It can be held from before the account
+    /// was known, when another policy was thought to be meant.
+    fn withdraw(&self, entry: &Entry) {
+        let _writer = self.0.writer.lock().expect("no holder panics");
+        let snapshot = self.0.snapshot.load();
+        if snapshot.exact(&entry.version.arn, &entry.selector).is_some() {
+            self.replace(snapshot.without(&entry.version.arn, &entry.selector));
+        }
+    }
+
+    /// Stores the next snapshot, for whoever holds the writer's lock.
+    fn replace(&self, next: Snapshot) {
+        let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
+        self.0.metrics.entries.set(entries);
+        self.0.snapshot.store(Arc::new(next));
     }
 
     fn note_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {

@@ -1,5 +1,6 @@
-//! The TOML file: the same settings as the variables, which win over it.
+//! The TOML file: the same settings as the variables, which win over it, and policies of some secrets.
 
+use super::policy::{self, PolicyTable};
 use super::variables::{PREFIX, VARIABLES};
 use super::vars::Vars;
 use super::{Host, Mistakes, credentials};
@@ -13,11 +14,17 @@ pub const VARIABLE: &str = "SIDEKEY_CONFIG";
 /// Where a function's package may have the file.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
+/// What is wrong with a value of a kind that no setting has.
+pub(super) const VALUE_EXPECTED: &str =
+    "a string, a number, a boolean or a list of strings expected";
+
 /// What a file says.
 #[derive(Debug, Default)]
 pub(super) struct File {
     /// Its settings, by the names of their variables.
     pub(super) settings: BTreeMap<String, String>,
+    /// Its tables of policies, in their order.
+    pub(super) policies: Vec<PolicyTable>,
     /// Keys that are none, each with the nearest right one.
     pub(super) unknown: Vec<(String, String)>,
 }
@@ -50,14 +57,18 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
     };
     let mut file = File::default();
     for (key, value) in table {
-        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
-        let is_known = VARIABLES.iter().any(|variable| variable.name == name);
-        if !is_known || key != key.to_ascii_lowercase() {
-            let nearest = super::nearest(&name).trim_start_matches(PREFIX).to_ascii_lowercase();
+        if key == policy::NAME {
+            file.policies = policy::read(value, &mut file.unknown, mistakes);
+            continue;
+        }
+        if !is_key(&key) {
+            let names = keys().chain([policy::NAME.to_owned()]);
+            let nearest = super::nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
             let hint = format!("no such key; did you mean {nearest}?");
             file.unknown.push((format!("{VARIABLE}: {key}"), hint));
             continue;
         }
+        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         match text_of(&value) {
             Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(credentials::FILE) => {
                 let problem = "in a file a token may only be a file://PATH, not the token itself";
@@ -67,15 +78,26 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
                 file.settings.insert(name, text);
             }
             None => {
-                let problem = "a string, a number, a boolean or a list of strings expected";
-                mistakes.add(format!("{VARIABLE}: {key}"), problem);
+                mistakes.add(format!("{VARIABLE}: {key}"), VALUE_EXPECTED);
             }
         }
     }
     file
 }
 
-fn text_of(value: &Value) -> Option<String> {
+/// Returns the keys of all settings: the variables' names in small letters, without the prefix.
+fn keys() -> impl Iterator<Item = String> {
+    let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
+    names.map(str::to_ascii_lowercase)
+}
+
+/// Returns whether `key` is that of a setting.
+pub(super) fn is_key(key: &str) -> bool {
+    keys().any(|known| known == key)
+}
+
+/// Returns a value as it would be written in a variable.
+pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
@@ -123,9 +145,9 @@ mod tests {
     #[test]
     fn every_mistake_is_named() {
         check(
-            "TTL = 1\ntttl = 1\nport = 1.5\n",
+            "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\n",
             &[],
-            &["TTL: no such key", "did you mean ttl?", "port: a string"],
+            &["TTL: no such key", "did you mean ttl?", "did you mean policy?", "port: a string"],
         );
     }
 

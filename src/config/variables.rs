@@ -309,7 +309,7 @@ impl Default for Settings {
 }
 
 /// Parts a list at commas and white space.
-fn list(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
 }
 
@@ -331,7 +331,7 @@ where
         .ok_or_else(|| format!("a number from {} to {} expected", range.start(), range.end()))
 }
 
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     span::parse(text).map_err(|bad| bad.to_string())
 }
 
@@ -342,7 +342,7 @@ fn positive_span(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn boolean(text: &str) -> Result<bool, String> {
+pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),

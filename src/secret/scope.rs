@@ -1,8 +1,9 @@
-//! What may be read: the patterns of `SIDEKEY_ALLOW`.
+//! Secrets, told by patterns: what may be read, and what a policy is for.
 
 use super::arn::Arn;
 use super::reference::SecretId;
 use glob::{MatchOptions, Pattern};
+use std::iter;
 
 /// A `*` stays within one path segment, so that `whatsapp-credentials/*/*/twilio` means one depth.
 const MATCH: MatchOptions = MatchOptions {
@@ -14,7 +15,7 @@ const MATCH: MatchOptions = MatchOptions {
 /// What stands for the six characters of a suffix that nobody knows yet.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// The secrets that may be read; without patterns, whatever IAM allows.
+/// The secrets that patterns cover; without patterns, all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Pattern>,
@@ -64,7 +65,7 @@ impl Scope {
         Ok(scope)
     }
 
-    /// Returns whether everything may be read.
+    /// Returns whether everything is covered.
     pub fn is_open(&self) -> bool {
         self.names.is_empty() && self.arns.is_empty()
     }
@@ -75,20 +76,13 @@ impl Scope {
     /// An ARN that ends in a hyphen and six characters may be a full one, or the partial ARN of a
     /// secret whose name ends so. Nobody can tell before AWS answers: it must be allowed as both.
     pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
-        if self.is_open() {
-            return true;
-        }
-        match id {
-            SecretId::Name(name) => self.admits_name(name),
-            SecretId::Arn(arn) => {
-                let (whole, stripped) = arn.readings();
-                let as_partial = self.admits_arn(arn, whole, home, UNKNOWN_SUFFIX);
-                match stripped {
-                    Some(name) => as_partial && self.admits_arn(arn, name, home, ""),
-                    None => as_partial,
-                }
-            }
-        }
+        self.is_open() || self.readings(id, home).all(|is_covered| is_covered)
+    }
+
+    /// Returns whether `id` can mean a secret that is covered: an ARN does where either of its
+    /// readings is. That is not enough for handing a value out.
+    pub fn may_mean(&self, id: &SecretId, home: &Home) -> bool {
+        self.is_open() || self.readings(id, home).any(|is_covered| is_covered)
     }
 
     /// Returns whether the secret that an answer names may be handed out.
@@ -100,6 +94,19 @@ impl Scope {
         self.is_open()
             || self.admits_arn(arn, name, home, "")
             || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
+    }
+
+    /// Judges each reading of `id`.
+    fn readings(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
+        let (first, second) = match id {
+            SecretId::Name(name) => (self.admits_name(name), None),
+            SecretId::Arn(arn) => {
+                let (whole, stripped) = arn.readings();
+                let as_full = stripped.map(|name| self.admits_arn(arn, name, home, ""));
+                (self.admits_arn(arn, whole, home, UNKNOWN_SUFFIX), as_full)
+            }
+        };
+        iter::once(first).chain(second)
     }
 
     /// Judges one reading of `arn`: that it means the secret called `name`, and that its full ARN
@@ -174,6 +181,23 @@ mod tests {
         check(&[&format!("{HERE}app-??????")], &format!("{HERE}app-secret"), false);
         check(&[&format!("{HERE}app-*")], &format!("{HERE}app-secret"), true);
         check(&[&format!("{HERE}app-secret")], &format!("{HERE}app-secret"), true);
+    }
+
+    #[test]
+    fn an_ambiguous_end_can_mean_either() {
+        for (pattern, id, expected) in [
+            ("app", format!("{HERE}app-secret"), true),
+            ("app-secret", format!("{HERE}app-secret"), true),
+            ("app", format!("{THERE}app-secret"), false),
+            ("secret", format!("{HERE}app-secret"), false),
+            ("app", "app".to_owned(), true),
+            ("app", "app-secret".to_owned(), false),
+        ] {
+            let scope = Scope::new([pattern]).expect("a good pattern");
+            let read = SecretId::parse(&id).expect("a good id");
+            let here = home(Some("123456789012"));
+            assert_eq!(scope.may_mean(&read, &here), expected, "{pattern} {id}");
+        }
     }
 
     #[test]

@@ -257,7 +257,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
         let config = cache::Config {
-            policy: cache::freshness::Policy::default(),
+            policies: cache::policies::Policies::default(),
             reader_wait: Duration::from_secs(5),
             entries_max: 1,
             listed: Vec::new(),

@@ -35,14 +35,14 @@ pub(super) fn ping() -> Response {
 }
 
 impl Server {
-    /// Returns whether the prefetch is over with everything listed held.
+    /// Returns whether the prefetch is over with everything held that is listed and required.
     pub fn is_ready(&self) -> bool {
-        self.is_settled.load(Ordering::Acquire) && self.cache.missing().is_empty()
+        self.is_settled.load(Ordering::Acquire) && self.cache.missing_required().is_empty()
     }
 
     pub(super) fn ready(&self, is_trusted: bool) -> Response {
-        let missing = self.cache.missing();
-        let names = missing.iter().map(|(key, _)| key.id.as_str().to_owned()).collect();
+        let missing = self.cache.missing_required();
+        let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
         let ready = self.is_settled.load(Ordering::Acquire) && missing.is_empty();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let missing =
@@ -52,7 +52,7 @@ impl Server {
 
     pub(super) fn metrics_page(&self) -> Response {
         self.metrics.oldest_entry_age.set(self.cache.oldest_age().as_secs_f64());
-        let missing = i64::try_from(self.cache.missing().len()).unwrap_or(i64::MAX);
+        let missing = i64::try_from(self.cache.missing_required().len()).unwrap_or(i64::MAX);
         self.metrics.listed_missing.set(missing);
         answer(StatusCode::OK, METRICS_TYPE, self.metrics.render().into())
     }

@@ -109,7 +109,7 @@ pub struct Metrics {
     pub oldest_entry_age: Gauge,
     /// How long the prefetch took.
     pub prefetch_duration: Gauge,
-    /// Listed secrets that are not held.
+    /// Listed and required secrets that are not held.
     pub listed_missing: IntGauge,
     /// Connections of readers that are open.
     pub connections: IntGauge,
@@ -205,13 +205,13 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_prefetch_duration_seconds",
-                    "Time from the start until every listed secret had been answered for.",
+                    "Time from the start until every required listed secret had been answered for.",
                 ),
             ),
             listed_missing: gauge(
                 &registry,
                 "sidekey_listed_missing",
-                "Secrets of SIDEKEY_SECRETS that are not held.",
+                "Required secrets of SIDEKEY_SECRETS that are not held.",
             ),
             connections: gauge(&registry, "sidekey_connections", "Open connections of readers."),
             panics: counter(&registry, "sidekey_panics_total", "Panics that were caught."),

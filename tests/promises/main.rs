@@ -25,5 +25,6 @@ mod never_calls_itself;
 mod one_call_for_many;
 mod outage;
 mod peers;
+mod policies;
 mod prefetch;
 mod rotation;

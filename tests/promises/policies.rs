@@ -1,0 +1,188 @@
+//! What the file says of some secrets holds for those, whichever id they are read by, and for no
+//! others.
+
+use crate::support::agent::{Setup, Sidekey};
+use crate::support::clock::ManualClock;
+use crate::support::{Folder, double, eventually};
+use serde_json::{Value, json};
+use sidekey::config::{self, Host};
+use sidekey::source::double::Double;
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Starts an agent in front of `double` that is configured by a file.
+async fn start(double: &Double, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
+    let folder = Folder::new();
+    let path = folder.write("sidekey.toml", file);
+    Setup::of(double, clock).with("SIDEKEY_CONFIG", path.display()).start().await
+}
+
+/// Returns what `/status` says of the secret called `name`.
+async fn status(sidekey: &Sidekey, name: &str) -> Value {
+    let status = sidekey.get("/status").await.json();
+    let mut entries = status["entries"].as_array().expect("a list").iter();
+    entries.find(|entry| entry["name"] == name).cloned().expect("it is held")
+}
+
+/// Of two secrets with policies of their own, the one with the short TTL shows a new value when that
+/// has passed and the other does not; and when upstream is gone, one is served on and one is not.
+#[tokio::test]
+async fn each_secret_ages_by_its_own_policy() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    for name in ["app/short", "app/long"] {
+        double.secrets().create(name, "old").expect("a new name");
+    }
+    let file = r#"
+        secrets = ["app/short", "app/long"]
+        ttl = "1s"
+        [[policy]]
+        secrets = ["app/short"]
+        ttl = "1m"
+        stale_if_error = "0s"
+        [[policy]]
+        secrets = ["app/*"]
+        ttl = "10m"
+    "#;
+    let sidekey = start(&double, &clock, file).await;
+    let arn = double.secrets().arn("app/short").expect("it is there");
+    for name in ["app/short", "app/long"] {
+        assert_eq!(sidekey.read(name).await.cache(), "hit");
+        double.secrets().put(name, "new").expect("it is there");
+    }
+    for (name, ttl) in [("app/short", 60.0), ("app/long", 600.0)] {
+        assert_eq!(status(&sidekey, name).await["ttl_seconds"], json!(ttl));
+    }
+
+    clock.pass(61 * SECOND);
+    assert_eq!(sidekey.read(&arn).await.value(), "new");
+    assert_eq!(sidekey.read("app/short").await.value(), "new");
+    let long = sidekey.read("app/long").await;
+    assert_eq!((long.value().as_str(), long.cache()), ("old", "hit"));
+
+    double.pause().await.expect("a listener that stops");
+    clock.pass(600 * SECOND);
+    assert_eq!(sidekey.read("app/short").await.status, 502);
+    let long = sidekey.read("app/long").await;
+    assert_eq!((long.value().as_str(), long.cache()), ("old", "stale"));
+}
+
+/// A secret with a TTL of 0 is fetched for every read, by its ARN too, and makes no call of its own.
+#[tokio::test]
+async fn one_secret_can_be_without_a_cache() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    for name in ["app/live", "app/held"] {
+        double.secrets().create(name, "value").expect("a new name");
+    }
+    let arn = double.secrets().arn("app/live").expect("it is there");
+    let file = format!(
+        "secrets = [\"app/live\", \"app/held\"]\n[[policy]]\nsecrets = [\"{arn}\"]\nttl = 0\n"
+    );
+    let sidekey = start(&double, &clock, &file).await;
+    assert_eq!(sidekey.get("/ready").await.status, 200);
+    clock.pass(100 * SECOND);
+    for id in ["app/live", &arn, "app/live"] {
+        assert_eq!(sidekey.read(id).await.cache(), "miss", "{id}");
+    }
+    assert_eq!(sidekey.read("app/held").await.cache(), "hit");
+    assert_eq!(double.calls().count(GetSecretValue), 5, "the prefetch, and one for each read");
+    assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
+}
+
+/// Where a secret that is missing is not required, the agent is ready without it, and says so; once
+/// it is there it is held without a reader's doing.
+#[tokio::test]
+async fn what_is_not_required_may_be_missing() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/needed", "value").expect("a new name");
+    let listed = "secrets = [\"app/needed\", \"app/spare\"]\n";
+    let optional = format!("{listed}[[policy]]\nsecrets = [\"app/s*\"]\nrequired = false\n");
+    let patient = start(&double, &clock, &optional).await;
+    let strict = start(&double, &clock, listed).await;
+    assert_eq!(strict.get("/ready").await.status, 503);
+    assert_eq!(strict.metrics().await.get("sidekey_listed_missing"), 1.0);
+
+    let ready = patient.get("/ready").await;
+    let body = json!({"ready": true, "listed_missing": 0, "missing": []});
+    assert_eq!((ready.status, ready.json()), (200, body));
+    assert_eq!(patient.metrics().await.get("sidekey_listed_missing"), 0.0);
+    eventually("the call for it fails", async || {
+        let missing = patient.get("/status").await.json()["missing"][0].clone();
+        assert_eq!(
+            (&missing["reference"], &missing["required"]),
+            (&json!("app/spare"), &json!(false))
+        );
+        (missing["problem"]["code"] == "ResourceNotFoundException").then_some(())
+    })
+    .await;
+
+    double.secrets().create("app/spare", "value").expect("a new name");
+    eventually("it is held", async || {
+        clock.pass(31 * SECOND);
+        (patient.get("/status").await.json()["missing"] == json!([])).then_some(())
+    })
+    .await;
+    assert_eq!(patient.read("app/spare").await.value(), "value");
+}
+
+/// What is always refreshed has its new value at hand within its TTL, though nobody asked.
+#[tokio::test]
+async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    for name in ["app/warm", "app/idle"] {
+        double.secrets().create(name, "old").expect("a new name");
+    }
+    let file = r#"
+        secrets = ["app/warm", "app/idle"]
+        ttl = "1m"
+        [[policy]]
+        secrets = ["app/warm"]
+        refresh = "always"
+    "#;
+    let sidekey = start(&double, &clock, file).await;
+    for name in ["app/warm", "app/idle"] {
+        double.secrets().put(name, "new").expect("it is there");
+    }
+    clock.pass(59 * SECOND);
+    eventually("it is refreshed", async || {
+        (status(&sidekey, "app/warm").await["age_seconds"] == json!(0)).then_some(())
+    })
+    .await;
+    assert_eq!(status(&sidekey, "app/warm").await["refresh"], "always");
+    assert_eq!(double.calls().count(GetSecretValue), 3, "and nothing else is");
+    let warm = sidekey.read("app/warm").await;
+    assert_eq!((warm.value().as_str(), warm.cache()), ("new", "hit"));
+    let idle = sidekey.read("app/idle").await;
+    assert_eq!((idle.value().as_str(), idle.cache()), ("old", "hit"));
+}
+
+/// Mistakes in policies stop a start like any others; on Lambda a key that is none only warns.
+#[test]
+fn a_mistaken_policy_is_told_by_its_table() {
+    let folder = Folder::new();
+    let load = |file: &str, host| {
+        let path = folder.write("sidekey.toml", file);
+        let vars = [("SIDEKEY_CONFIG", &*path.display().to_string()), ("AWS_TOKEN", "token")];
+        let vars = vars.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        config::load(&BTreeMap::from(vars), host)
+    };
+    let unknown = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\ntttl = 1\n";
+    let told = "SIDEKEY_CONFIG: policy[1].tttl: no such key of a policy; did you mean ttl?";
+    assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), told);
+    let lambda = load(unknown, Host::Lambda);
+    assert!(lambda.mistakes.is_empty(), "{}", lambda.mistakes);
+    assert_eq!(lambda.warnings, [told]);
+
+    let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
+    for host in [Host::Standalone, Host::Lambda] {
+        let found = load(wrong, host).mistakes.to_string();
+        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always takes"), "{found}");
+    }
+}
