@@ -16,6 +16,7 @@ mod support;
 
 mod binary;
 mod bodies;
+mod credentials;
 mod door;
 mod failures;
 mod leaks_nothing;
