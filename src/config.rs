@@ -25,6 +25,9 @@ use vars::Vars;
 /// together, and then starts all over.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
+/// By how many letters, left out, added, changed or swapped, a name still means a guard.
+const GUARD_SLIPS_MAX: usize = 2;
+
 /// Where the agent runs. It decides what a mistake means, and where a file may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -147,11 +150,10 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
-    let unknown = unknown_names(vars).into_iter().chain(file.unknown.iter().cloned());
-    match host {
-        Host::Standalone => unknown.for_each(|(name, hint)| mistakes.add(name, hint)),
-        Host::Lambda => {
-            warnings.extend(unknown.map(|(name, hint)| format!("{name}: {hint}")));
+    for Unknown { name, hint, is_guard } in unknown_names(vars).into_iter().chain(file.unknown) {
+        match host {
+            Host::Lambda if !is_guard => warnings.push(format!("{name}: {hint}")),
+            Host::Lambda | Host::Standalone => mistakes.add(name, hint),
         }
     }
     check_relations(&settings, &mut mistakes);
@@ -263,16 +265,35 @@ fn unreadable_names(vars: &dyn Vars) -> impl Iterator<Item = String> {
     names.filter(|name| vars.get(name).is_none())
 }
 
-/// Returns the names that begin like ours and are none, each with the nearest right one.
-fn unknown_names(vars: &dyn Vars) -> Vec<(String, String)> {
+/// A variable or key that there is not.
+#[derive(Debug)]
+struct Unknown {
+    name: String,
+    /// The nearest right one.
+    hint: String,
+    /// Whether one that keeps others out was meant: taken for unset, it would let them in.
+    is_guard: bool,
+}
+
+/// Returns the names that begin like ours and are none.
+fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
     let known = |name: &str| {
         name == file::VARIABLE || VARIABLES.iter().any(|variable| variable.name == name)
     };
     let names = vars.names().into_iter();
     let unknown = names.filter(|name| name.starts_with(variables::PREFIX) && !known(name));
-    unknown
-        .map(|name| (name.clone(), format!("no such variable; did you mean {}?", nearest(&name))))
-        .collect()
+    let told = |name: String| {
+        let nearest = nearest(&name);
+        let hint = format!("no such variable; did you mean {nearest}?");
+        Unknown { is_guard: is_guard(&name, nearest), name, hint }
+    };
+    unknown.map(told).collect()
+}
+
+/// Returns whether whoever wrote `name` meant a guard, to which it is `nearest`.
+fn is_guard(name: &str, nearest: &str) -> bool {
+    variables::GUARDS.contains(&nearest)
+        && strsim::damerau_levenshtein(name, nearest) <= GUARD_SLIPS_MAX
 }
 
 /// Returns the variable whose name is nearest to `name`.
@@ -387,6 +408,26 @@ mod tests {
             load_from(&[("SIDEKEY_SECRET", "x"), ("AWS_SESSION_TOKEN", "t")], Host::Lambda);
         assert!(loaded.mistakes.is_empty(), "on Lambda it only warns");
         assert_eq!(loaded.warnings.len(), 1);
+    }
+
+    #[test]
+    fn on_lambda_a_misspelt_guard_is_a_mistake() {
+        let token = ("AWS_SESSION_TOKEN", "t");
+        for (name, meant) in [
+            ("SIDEKEY_ALOW", Some("SIDEKEY_ALLOW")),
+            ("SIDEKEY_ALLOWED", Some("SIDEKEY_ALLOW")),
+            ("SIDEKEY_TOEKN", Some("SIDEKEY_TOKEN")),
+            ("SIDEKEY_TOKENS", Some("SIDEKEY_TOKEN")),
+            ("SIDEKEY_TOKEN_CACHE", None),
+            ("SIDEKEY_TTTL", None),
+            ("SIDEKEY_SECRET", None),
+        ] {
+            let Loaded { mistakes, warnings, .. } = load_from(&[(name, "x"), token], Host::Lambda);
+            let expected =
+                meant.map(|meant| format!("{name}: no such variable; did you mean {meant}?"));
+            assert_eq!(mistakes.to_string(), expected.unwrap_or_default());
+            assert_eq!(warnings.len(), usize::from(meant.is_none()), "{name}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::variables::{PREFIX, VARIABLES};
 use super::vars::Vars;
-use super::{Host, Mistakes, credentials};
+use super::{Host, Mistakes, Unknown, credentials};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -18,8 +18,8 @@ const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 pub(super) struct File {
     /// Its settings, by the names of their variables.
     pub(super) settings: BTreeMap<String, String>,
-    /// Keys that are none, each with the nearest right one.
-    pub(super) unknown: Vec<(String, String)>,
+    /// Keys that are none.
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// Reads the file, if there is one.
@@ -53,9 +53,11 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
         let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         let is_known = VARIABLES.iter().any(|variable| variable.name == name);
         if !is_known || key != key.to_ascii_lowercase() {
-            let nearest = super::nearest(&name).trim_start_matches(PREFIX).to_ascii_lowercase();
+            let nearest = super::nearest(&name);
+            let is_guard = super::is_guard(&name, nearest);
+            let nearest = nearest.trim_start_matches(PREFIX).to_ascii_lowercase();
             let hint = format!("no such key; did you mean {nearest}?");
-            file.unknown.push((format!("{VARIABLE}: {key}"), hint));
+            file.unknown.push(Unknown { name: format!("{VARIABLE}: {key}"), hint, is_guard });
             continue;
         }
         match text_of(&value) {
@@ -98,7 +100,7 @@ mod tests {
         let file = parse(text, &mut mistakes);
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
-        file.unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint));
+        file.unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
@@ -126,6 +128,21 @@ mod tests {
             "TTL = 1\ntttl = 1\nport = 1.5\n",
             &[],
             &["TTL: no such key", "did you mean ttl?", "port: a string"],
+        );
+    }
+
+    #[test]
+    fn a_misspelt_guard_is_told_from_other_unknown_keys() {
+        let file = parse("Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n", &mut Mistakes::default());
+        let guards: Vec<(&str, bool)> =
+            file.unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
+        assert_eq!(
+            guards,
+            [
+                ("SIDEKEY_CONFIG: Allow", true),
+                ("SIDEKEY_CONFIG: secret", false),
+                ("SIDEKEY_CONFIG: tokn", true)
+            ]
         );
     }
 
