@@ -42,6 +42,8 @@ pub enum Host {
 pub struct Config {
     /// What the cache holds and for how long.
     pub cache: cache::Config,
+    /// The account that names are in, where the operator says so.
+    pub account: Option<Box<str>>,
     /// How the listed secrets are fetched at start.
     pub prefetch: Prefetch,
     /// Where one asks.
@@ -199,6 +201,7 @@ fn fill(
             is_snapshot,
             seed: None,
         },
+        account: account(vars, host),
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,
@@ -223,6 +226,14 @@ fn fill(
         log: logging(settings.log, vars, host),
         on_init_failure: settings.on_init_failure,
     }
+}
+
+/// Returns the account that the SDK's own variable names. On Lambda the platform tells it, and the
+/// variable may be the function's, for some account that it deals with.
+fn account(vars: &dyn Vars, host: Host) -> Option<Box<str>> {
+    let named = vars.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
+    let is_account = named.len() == 12 && named.bytes().all(|byte| byte.is_ascii_digit());
+    is_account.then(|| named.into())
 }
 
 /// Returns how the log is written. On Lambda its own variables count where `SIDEKEY_LOG` is unset.
@@ -453,6 +464,20 @@ mod tests {
             environment.into_iter().collect::<Vec<_>>(),
             [("AWS_REGION".into(), "eu-north-1".into())]
         );
+    }
+
+    #[test]
+    fn the_own_account_may_be_told_outside_lambda() {
+        for (text, host, expected) in [
+            ("123456789012", Host::Standalone, Some("123456789012")),
+            ("123456789012", Host::Lambda, None),
+            ("12345678901", Host::Standalone, None),
+            ("12345678901x", Host::Standalone, None),
+            ("", Host::Standalone, None),
+        ] {
+            let config = load_from(&[("AWS_ACCOUNT_ID", text)], host).config;
+            assert_eq!(config.account.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]
