@@ -17,6 +17,7 @@ mod support;
 mod binary;
 mod bodies;
 mod credentials;
+mod dns;
 mod door;
 mod failures;
 mod leaks_nothing;
