@@ -6,11 +6,13 @@ use crate::support::agent::{Setup, Sidekey, read_path};
 use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::container::{AUTHORIZATION, Container};
-use crate::support::{Folder, double};
+use crate::support::gateway::Gateway;
+use crate::support::{Folder, double, eventually};
 use sidekey::cache::freshness::BACK_OFF_MAX;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
 use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -38,6 +40,13 @@ fn in_container(setup: Setup, container: &Container) -> Setup {
     setup
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", container.url())
         .with("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION)
+}
+
+fn with_web_identity(setup: Setup, sts: &str, identity: &Path) -> Setup {
+    setup
+        .with("AWS_ENDPOINT_URL_STS", sts)
+        .with("AWS_ROLE_ARN", ROLE)
+        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
 }
 
 /// Returns the session token that the last call to Secrets Manager was signed with.
@@ -98,12 +107,8 @@ async fn a_web_identity_gets_its_next_session() {
     let double = upstream(&clock, "none but those of STS").await;
     let folder = Folder::new();
     let identity = folder.write("token", "an identity");
-    let sidekey = without_credentials(&double, &clock)
-        .with("AWS_ENDPOINT_URL_STS", double.url())
-        .with("AWS_ROLE_ARN", ROLE)
-        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
-        .start()
-        .await;
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &identity);
+    let sidekey = setup.start().await;
     outlives(&sidekey, &double, || {}).await;
     assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2);
 }
@@ -167,13 +172,8 @@ async fn a_session_outlasts_an_sts_that_fails() {
     double.secrets().create("app/mail", "old").expect("a new name");
     let folder = Folder::new();
     let identity = folder.write("token", "an identity");
-    let sidekey = without_credentials(&double, &clock)
-        .with("SIDEKEY_SECRETS", "app/db app/mail")
-        .with("AWS_ENDPOINT_URL_STS", double.url())
-        .with("AWS_ROLE_ARN", ROLE)
-        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
-        .start()
-        .await;
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &identity);
+    let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
     assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
     let sts = Match::operation(AssumeRoleWithWebIdentity);
     double.faults().always(sts, Fault::InternalError);
@@ -187,9 +187,72 @@ async fn a_session_outlasts_an_sts_that_fails() {
     is_of_credentials(&missing, 500, "InternalFailure");
     assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
     assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
+    for (wait, calls) in [(999, 3), (1, 4)] {
+        sidekey.pass(Duration::from_millis(wait));
+        is_of_credentials(&sidekey.read(&format!("app/{calls}")).await, 500, "InternalFailure");
+        assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
+    }
     double.faults().clear();
     sidekey.pass(BACK_OFF_MAX);
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
+}
+
+/// Calls that wait for the same attempt share its end, also where it is given up: none of them waits
+/// for one more.
+#[tokio::test]
+async fn calls_that_wait_for_credentials_give_up_together() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&double).await;
+    let folder = Folder::new();
+    let identity = folder.write("token", "an identity");
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &identity);
+    let sidekey = setup.with("SIDEKEY_READER_WAIT", "1h").start().await;
+    sts.hold();
+    let waiting = async {
+        let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
+        eventually("two calls wait", async || is_waiting().then_some(())).await;
+        // As long as a call may take.
+        sidekey.pass(Duration::from_secs(600));
+    };
+    let (one, other, ()) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/mail"), waiting);
+    for answer in [one, other] {
+        is_of_credentials(&answer, 500, "InternalFailure");
+        assert!(answer.text().contains("in time"), "{}", answer.text());
+    }
+    assert_eq!(sts.regions().len(), 1);
+}
+
+/// A freeze while STS is asked cuts the call that waits for it: both are made once more after the
+/// thaw, and nobody sees a failure.
+#[tokio::test]
+async fn a_freeze_while_credentials_are_got_fails_nobody() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&double).await;
+    let folder = Folder::new();
+    let identity = folder.write("token", "an identity");
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &identity);
+    let sidekey = setup.start().await;
+    sts.hold();
+    let asked = async |times| {
+        eventually("STS is asked", async || (sts.regions().len() == times).then_some(())).await;
+    };
+    let frozen = async {
+        asked(1).await;
+        sidekey.pass(Duration::from_secs(3600));
+        asked(2).await;
+        sts.release();
+    };
+    let (answer, ()) = tokio::join!(sidekey.read("app/db"), frozen);
+    assert_eq!(answer.value(), "old");
+    let metrics = sidekey.metrics().await;
+    let calls = |outcome: &str| {
+        let operation = "operation=\"GetSecretValue\"";
+        metrics
+            .get(&format!("sidekey_upstream_requests_total{{{operation},outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((calls("cut"), calls("credentials"), calls("ok")), (1.0, 0.0, 1.0));
 }
 
 /// Where nothing gives credentials, readers are told so at once, with what to do; nobody waits for a

@@ -95,16 +95,20 @@ async fn the_own_account_is_the_operators_word_or_that_of_a_name() {
     let own = secrets.create("app/db", "own").expect("a new name");
     let neighbour = Place::new(OTHER, REGION);
     let theirs = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
-    let listed = format!("{own} {theirs}");
-    let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:none/*");
+    let shared = secrets.create_at(&neighbour, "shared/key", "neighbour").expect("a new name");
+    let listed = format!("{shared} {own} {theirs}");
+    let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
     let setup =
         Setup::of(&double, &clock).with("SIDEKEY_SECRETS", listed).with("SIDEKEY_ALLOW", pattern);
 
     let untold = setup.clone().start().await;
     let told = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
     let wrongly = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
+    // Longer than the refusals of the prefetch are remembered.
+    clock.pass(Duration::from_secs(4));
     for (sidekey, id, status) in [
-        (&untold, &*own, 400),
+        (&untold, &*shared, 200),
+        (&untold, &own, 400),
         (&untold, &theirs, 400),
         (&told, &own, 200),
         (&told, &theirs, 400),

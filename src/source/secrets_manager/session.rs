@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The least time between two attempts to get credentials, whatever became of the first: calls that
-/// fail one after the other must not hammer STS.
+/// The least time from one attempt to get credentials to the next, whatever became of the first:
+/// calls that fail one after the other must not hammer STS.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long before their end credentials are got anew. A call that is under way meanwhile, or an
@@ -42,6 +42,8 @@ pub(super) struct Session {
     held: ArcSwapOption<Held>,
     /// How many attempts have begun.
     attempts: AtomicU64,
+    /// How many attempts have failed.
+    failures: AtomicU64,
     getting: Mutex<Getting>,
 }
 
@@ -59,7 +61,13 @@ struct Getting {
     /// The chain, where it is good for one more time.
     provider: Option<SharedCredentialsProvider>,
     /// The last attempt, if it failed.
-    failed: Option<(Moment, FetchError)>,
+    failed: Option<Failed>,
+}
+
+/// An attempt that failed.
+struct Failed {
+    began: Moment,
+    error: FetchError,
 }
 
 impl fmt::Debug for Session {
@@ -81,8 +89,9 @@ impl Session {
         tokens: Arc<Tokens>,
     ) -> Self {
         let getting = Mutex::new(Getting { provider: first, failed: None });
-        let (held, attempts) = (ArcSwapOption::empty(), AtomicU64::new(0));
-        Self { chain, wait, is_snapshot, clock, tokens, held, attempts, getting }
+        let held = ArcSwapOption::empty();
+        let (attempts, failures) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { chain, wait, is_snapshot, clock, tokens, held, attempts, failures, getting }
     }
 
     /// Returns good credentials, which may have to be got first. Calls that come at once wait for
@@ -93,53 +102,62 @@ impl Session {
     /// Where they cannot be got within the wait, and none that still live are held.
     pub(super) async fn ready(&self) -> Result<Arc<Held>, FetchError> {
         let begun = self.attempts.load(Ordering::Relaxed);
+        let failures = self.failures.load(Ordering::Relaxed);
         if let Some(held) = self.good(begun) {
             return Ok(held);
         }
         let mut getting = self.getting.lock().await;
-        // Whoever held the lock may have got them.
+        // Whoever held the lock may have got them, or failed to.
         if let Some(held) = self.good(begun) {
             return Ok(held);
         }
-        let got = self.get(&mut getting).await;
+        let got = match &getting.failed {
+            Some(failed) if self.stands(failed, failures) => Err(failed.error.clone()),
+            _ => self.get(&mut getting).await,
+        };
         got.or_else(|error| self.living().ok_or(error))
     }
 
     async fn get(&self, getting: &mut Getting) -> Result<Arc<Held>, FetchError> {
-        let now = self.clock.now();
-        if let Some((at, error)) = &getting.failed
-            && now.since(*at).is_some_and(|ago| ago < PAUSE)
-        {
-            return Err(error.clone());
-        }
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
+        let began = self.clock.now();
         let provider = match getting.provider.take() {
             Some(provider) => provider,
             None => self.chain.provider().await,
         };
         let got = within(&*self.clock, self.wait, provider.provide_credentials()).await;
-        let credentials = match got {
-            Some(Ok(credentials)) => credentials,
-            failed => {
-                let error = match failed {
-                    Some(Err(error)) => failure::of_credentials(&error),
-                    _ => failure::late_credentials(),
-                };
-                getting.failed = Some((self.clock.now(), error.clone()));
-                return Err(error);
+        let error = match got {
+            Some(Ok(credentials)) => {
+                getting.failed = None;
+                // A chain remembers files as it has read them, and is made in less than a
+                // millisecond. Under SnapStart there are no files, and each call asks.
+                getting.provider = self.is_snapshot.then_some(provider);
+                return Ok(self.hold(credentials, attempt));
             }
+            Some(Err(error)) => failure::of_credentials(&error),
+            None => failure::late_credentials(),
         };
-        getting.failed = None;
-        // A chain remembers files as it has read them, and is made in less than a millisecond. Under
-        // SnapStart there are no files, and each call asks.
-        getting.provider = self.is_snapshot.then_some(provider);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+        getting.failed = Some(Failed { began, error: error.clone() });
+        Err(error)
+    }
+
+    fn hold(&self, credentials: Credentials, attempt: u64) -> Arc<Held> {
         if let Some(token) = credentials.session_token() {
             self.tokens.note_session(token);
         }
         let is_refused = AtomicBool::new(false);
         let held = Arc::new(Held { credentials, got: self.clock.now(), attempt, is_refused });
         self.held.store(Some(held.clone()));
-        Ok(held)
+        held
+    }
+
+    /// Returns whether a failure is the caller's too: it ended while the caller waited, or the next
+    /// attempt would follow too soon. `failures` is how many there were when the caller came.
+    fn stands(&self, failed: &Failed, failures: u64) -> bool {
+        // From its beginning: one that a freeze cut is made up for at once.
+        let ago = self.clock.now().since(failed.began);
+        self.failures.load(Ordering::Relaxed) > failures || ago.is_some_and(|ago| ago < PAUSE)
     }
 
     /// Returns what is held, if a call may be signed with it without another thought. `begun` is how
