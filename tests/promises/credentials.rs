@@ -12,7 +12,6 @@ use sidekey::cache::freshness::BACK_OFF_MAX;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
 use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -42,7 +41,8 @@ fn in_container(setup: Setup, container: &Container) -> Setup {
         .with("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION)
 }
 
-fn with_web_identity(setup: Setup, sts: &str, identity: &Path) -> Setup {
+fn with_web_identity(setup: Setup, sts: &str, folder: &Folder) -> Setup {
+    let identity = folder.write("token", "an identity");
     setup
         .with("AWS_ENDPOINT_URL_STS", sts)
         .with("AWS_ROLE_ARN", ROLE)
@@ -106,8 +106,7 @@ async fn a_web_identity_gets_its_next_session() {
     let clock = ManualClock::new();
     let double = upstream(&clock, "none but those of STS").await;
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
-    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &identity);
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
     let sidekey = setup.start().await;
     outlives(&sidekey, &double, || {}).await;
     assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2);
@@ -171,8 +170,7 @@ async fn a_session_outlasts_an_sts_that_fails() {
     let double = upstream(&clock, "none but those of STS").await;
     double.secrets().create("app/mail", "old").expect("a new name");
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
-    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &identity);
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
     assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
     let sts = Match::operation(AssumeRoleWithWebIdentity);
@@ -205,8 +203,7 @@ async fn calls_that_wait_for_credentials_give_up_together() {
     let double = upstream(&clock, "none but those of STS").await;
     let sts = Gateway::before(&double).await;
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
-    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &identity);
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
     let sidekey = setup.with("SIDEKEY_READER_WAIT", "1h").start().await;
     sts.hold();
     let waiting = async {
@@ -231,8 +228,7 @@ async fn a_freeze_while_credentials_are_got_fails_nobody() {
     let double = upstream(&clock, "none but those of STS").await;
     let sts = Gateway::before(&double).await;
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
-    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &identity);
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
     let sidekey = setup.start().await;
     sts.hold();
     let asked = async |times| {
