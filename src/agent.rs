@@ -60,8 +60,8 @@ impl Agent {
         let mut source = config.source;
         let own = listeners.addresses().into_iter().chain(listeners.probes_address());
         source.own_ports = own.map(|address| address.port()).collect();
-        let source = SecretsManager::prepare(source, tokens.clone()).await?;
-        let home = Home { region: source.region().into(), account: None };
+        let source = SecretsManager::prepare(source, tokens.clone(), clock.clone()).await?;
+        let home = Home { region: source.region().into(), account: config.account };
         let parts = Parts { tokens, metrics, clock, home, source: Arc::new(source) };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }

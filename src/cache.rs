@@ -245,9 +245,10 @@ impl Cache {
         self.0.epoch.at(now)
     }
 
-    /// Lets it be known which account the function runs in.
+    /// Lets it be known which account the function runs in: who is there to know corrects whoever
+    /// was told.
     pub fn learn_account(&self, account: &str) {
-        if self.0.home.load().account.is_none() {
+        if self.0.home.load().account.as_deref() != Some(account) {
             let region = self.0.home.load().region.clone();
             let home = Home { region, account: Some(account.into()) };
             *self.0.listed.lock().expect("no holder panics") =

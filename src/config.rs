@@ -27,6 +27,9 @@ use vars::Vars;
 /// together, and then starts all over.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
+/// By how many letters, left out, added, changed or swapped, a name still means a guard.
+const GUARD_SLIPS_MAX: usize = 2;
+
 /// Where the agent runs. It decides what a mistake means, and where a file may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -41,6 +44,8 @@ pub enum Host {
 pub struct Config {
     /// What the cache holds and for how long.
     pub cache: cache::Config,
+    /// The account that names are in, where the operator says so.
+    pub account: Option<Box<str>>,
     /// How the listed secrets are fetched at start.
     pub prefetch: Prefetch,
     /// Where one asks.
@@ -149,11 +154,10 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
-    let unknown = unknown_names(vars).into_iter().chain(file.unknown.iter().cloned());
-    match host {
-        Host::Standalone => unknown.for_each(|(name, hint)| mistakes.add(name, hint)),
-        Host::Lambda => {
-            warnings.extend(unknown.map(|(name, hint)| format!("{name}: {hint}")));
+    for Unknown { name, hint, is_guard } in unknown_names(vars).into_iter().chain(file.unknown) {
+        match host {
+            Host::Lambda if !is_guard => warnings.push(format!("{name}: {hint}")),
+            Host::Lambda | Host::Standalone => mistakes.add(name, hint),
         }
     }
     check_relations(&settings, &mut mistakes);
@@ -202,6 +206,7 @@ fn fill(
             is_snapshot,
             seed: None,
         },
+        account: account(vars, host),
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,
@@ -226,6 +231,14 @@ fn fill(
         log: logging(settings.log, vars, host),
         on_init_failure: settings.on_init_failure,
     }
+}
+
+/// Returns the account that the SDK's own variable names. On Lambda the platform tells it, and the
+/// variable may be the function's, for some account that it deals with.
+fn account(vars: &dyn Vars, host: Host) -> Option<Box<str>> {
+    let named = vars.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
+    let is_account = named.len() == 12 && named.bytes().all(|byte| byte.is_ascii_digit());
+    is_account.then(|| named.into())
 }
 
 /// Returns how the log is written. On Lambda its own variables count where `SIDEKEY_LOG` is unset.
@@ -268,20 +281,36 @@ fn unreadable_names(vars: &dyn Vars) -> impl Iterator<Item = String> {
     names.filter(|name| vars.get(name).is_none())
 }
 
-/// Returns the names that begin like ours and are none, each with the nearest right one.
-fn unknown_names(vars: &dyn Vars) -> Vec<(String, String)> {
+/// A variable or key that there is not.
+#[derive(Debug)]
+struct Unknown {
+    name: String,
+    /// The nearest right one.
+    hint: String,
+    /// Whether one that keeps others out was meant: taken for unset, it would let them in.
+    is_guard: bool,
+}
+
+/// Returns the names that begin like ours and are none.
+fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
     let known = |name: &str| {
         name == file::VARIABLE || VARIABLES.iter().any(|variable| variable.name == name)
     };
     let names = vars.names().into_iter();
     let unknown = names.filter(|name| name.starts_with(variables::PREFIX) && !known(name));
-    unknown
-        .map(|name| {
-            let known = VARIABLES.iter().map(|variable| variable.name);
-            let nearest = nearest(known, &name).unwrap_or(file::VARIABLE);
-            (name, format!("no such variable; did you mean {nearest}?"))
-        })
-        .collect()
+    let told = |name: String| {
+        let known = VARIABLES.iter().map(|variable| variable.name);
+        let nearest = nearest(known, &name).unwrap_or(file::VARIABLE);
+        let hint = format!("no such variable; did you mean {nearest}?");
+        Unknown { is_guard: is_guard(&name), name, hint }
+    };
+    unknown.map(told).collect()
+}
+
+/// Returns whether whoever wrote `name` meant a guard.
+fn is_guard(name: &str) -> bool {
+    let slips = |guard: &&str| strsim::damerau_levenshtein(name, guard);
+    variables::GUARDS.iter().any(|guard| slips(guard) <= GUARD_SLIPS_MAX)
 }
 
 /// Returns which of the names is nearest to `name`.
@@ -407,6 +436,26 @@ mod tests {
     }
 
     #[test]
+    fn on_lambda_a_misspelt_guard_is_a_mistake() {
+        let token = ("AWS_SESSION_TOKEN", "t");
+        for (name, meant) in [
+            ("SIDEKEY_ALOW", Some("SIDEKEY_ALLOW")),
+            ("SIDEKEY_ALLOWED", Some("SIDEKEY_ALLOW")),
+            ("SIDEKEY_TOEKN", Some("SIDEKEY_TOKEN")),
+            ("SIDEKEY_TOKENS", Some("SIDEKEY_TOKEN")),
+            ("SIDEKEY_TOKEN_CACHE", None),
+            ("SIDEKEY_TTTL", None),
+            ("SIDEKEY_SECRET", None),
+        ] {
+            let Loaded { mistakes, warnings, .. } = load_from(&[(name, "x"), token], Host::Lambda);
+            let expected =
+                meant.map(|meant| format!("{name}: no such variable; did you mean {meant}?"));
+            assert_eq!(mistakes.to_string(), expected.unwrap_or_default());
+            assert_eq!(warnings.len(), usize::from(meant.is_none()), "{name}");
+        }
+    }
+
+    #[test]
     fn a_mistaken_variable_counts_as_unset() {
         let config =
             load_from(&[("SIDEKEY_TTL", "x"), ("SIDEKEY_PORT", "1234")], Host::Lambda).config;
@@ -430,6 +479,20 @@ mod tests {
             environment.into_iter().collect::<Vec<_>>(),
             [("AWS_REGION".into(), "eu-north-1".into())]
         );
+    }
+
+    #[test]
+    fn the_own_account_may_be_told_outside_lambda() {
+        for (text, host, expected) in [
+            ("123456789012", Host::Standalone, Some("123456789012")),
+            ("123456789012", Host::Lambda, None),
+            ("12345678901", Host::Standalone, None),
+            ("12345678901x", Host::Standalone, None),
+            ("", Host::Standalone, None),
+        ] {
+            let config = load_from(&[("AWS_ACCOUNT_ID", text)], host).config;
+            assert_eq!(config.account.as_deref(), expected, "{text}");
+        }
     }
 
     #[test]

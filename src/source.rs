@@ -199,7 +199,10 @@ impl FetchErrorKind {
             Self::Lagging => {
                 "a replica lags behind a rotation, or a label was moved back; Sidekey asks again"
             }
-            Self::Credentials => "check the role or the profile that Sidekey runs with",
+            Self::Credentials => {
+                "check the role, the profile or the variables that Sidekey's credentials come from; \
+                 new ones are found without a restart, except in variables"
+            }
             Self::Misconfigured => "correct Sidekey's configuration and deploy again",
             Self::Internal => "this is a fault of Sidekey; please report it",
         }

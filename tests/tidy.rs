@@ -25,7 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["secret"]),
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
-    ("source::secrets_manager", &["source", "secret", "tokens"]),
+    ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
     ("cache", &["source", "secret", "clock", "telemetry"]),
     ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (

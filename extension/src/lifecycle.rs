@@ -58,7 +58,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     let on_init_failure = loaded.config.on_init_failure;
     // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
     // the function can never meet a refused connection.
-    let listeners = Listeners::bind(&loaded.config.listen).await;
+    let listeners = Listeners::bind_possible(&loaded.config.listen).await;
     let registered = register(authority, name, &*clock).await;
     // The prefetch begins only now: what SIDEKEY_ALLOW says of an ARN may depend on the account.
     let account = registered.as_ref().and_then(|registered| registered.account.as_deref());
@@ -89,9 +89,10 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 }
 
 /// Starts the agent; where its configuration is mistaken, one that answers every read with what is
-/// wrong. Where it cannot even listen, or the start is to fail, says why.
+/// wrong. Addresses that cannot be held are logged, and the others are served. Where nobody could
+/// read anything, or the start is to fail, says why.
 async fn start(
-    listeners: Result<Listeners, BindError>,
+    (listeners, unheld): (Listeners, Vec<BindError>),
     loaded: Loaded,
     account: Option<&str>,
     metrics: Arc<Metrics>,
@@ -111,7 +112,14 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let listeners = listeners.map_err(|error| cannot(&error))?;
+    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
+    for error in &unheld {
+        if must_fail {
+            return Err(cannot(error));
+        }
+        let error: &(dyn Error + 'static) = error;
+        tracing::error!(error, "not served there; the other addresses are");
+    }
     if !mistakes.is_empty() {
         return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
     }
@@ -311,7 +319,7 @@ mod tests {
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .collect();
         let loaded = config::load(&vars, Host::Lambda);
-        let listeners = Listeners::bind(&loaded.config.listen).await;
+        let listeners = Listeners::bind_possible(&loaded.config.listen).await;
         let account = Some("123456789012");
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::new()));
         let agent = start(listeners, loaded, account, metrics, clock).await.expect("it starts");

@@ -69,7 +69,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!(mistakes);
     }
     config.log.format = log::Format::Text;
-    let direct = direct(&vars).await?;
+    let direct = direct(&vars, clock.clone()).await?;
     let token = vars["SIDEKEY_TOKEN"].clone();
     let agent = start(config, clock.clone()).await?;
     let report = agent.prefetched().await.context("the prefetch was given up")?;
@@ -140,10 +140,13 @@ async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Agent> {
 }
 
 /// Prepares a client of the embedded Secrets Manager as a function without Sidekey would have it.
-async fn direct(vars: &BTreeMap<String, String>) -> anyhow::Result<SecretsManager> {
+async fn direct(
+    vars: &BTreeMap<String, String>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<SecretsManager> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
     let source = config::load(vars, Host::Standalone).config.source;
-    Ok(SecretsManager::prepare(source, tokens).await?)
+    Ok(SecretsManager::prepare(source, tokens, clock).await?)
 }
 
 fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {

@@ -3,7 +3,7 @@
 use super::policy::{self, PolicyTable};
 use super::variables::{PREFIX, VARIABLES};
 use super::vars::Vars;
-use super::{Host, Mistakes, credentials};
+use super::{Host, Mistakes, Unknown, credentials};
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
@@ -25,8 +25,8 @@ pub(super) struct File {
     pub(super) settings: BTreeMap<String, String>,
     /// Its tables of policies, in their order.
     pub(super) policies: Vec<PolicyTable>,
-    /// Keys that are none, each with the nearest right one.
-    pub(super) unknown: Vec<(String, String)>,
+    /// Keys that are none.
+    pub(super) unknown: Vec<Unknown>,
 }
 
 /// Reads the file, if there is one.
@@ -61,14 +61,15 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
             file.policies = policy::read(value, &mut file.unknown, mistakes);
             continue;
         }
+        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         if !is_key(&key) {
             let names = keys().chain([policy::NAME.to_owned()]);
             let nearest = super::nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
+            let is_guard = super::is_guard(&name);
             let hint = format!("no such key; did you mean {nearest}?");
-            file.unknown.push((format!("{VARIABLE}: {key}"), hint));
+            file.unknown.push(Unknown { name: format!("{VARIABLE}: {key}"), hint, is_guard });
             continue;
         }
-        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         match text_of(&value) {
             Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(credentials::FILE) => {
                 let problem = "in a file a token may only be a file://PATH, not the token itself";
@@ -120,7 +121,7 @@ mod tests {
         let file = parse(text, &mut mistakes);
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
-        file.unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint));
+        file.unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
@@ -148,6 +149,21 @@ mod tests {
             "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\n",
             &[],
             &["TTL: no such key", "did you mean ttl?", "did you mean policy?", "port: a string"],
+        );
+    }
+
+    #[test]
+    fn a_misspelt_guard_is_told_from_other_unknown_keys() {
+        let file = parse("Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n", &mut Mistakes::default());
+        let guards: Vec<(&str, bool)> =
+            file.unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
+        assert_eq!(
+            guards,
+            [
+                ("SIDEKEY_CONFIG: Allow", true),
+                ("SIDEKEY_CONFIG: secret", false),
+                ("SIDEKEY_CONFIG: tokn", true)
+            ]
         );
     }
 

@@ -1,8 +1,8 @@
 //! The tables `[[policy]]` of the file: what holds for some secrets and not for all.
 
 use super::file::{VALUE_EXPECTED, VARIABLE, is_key, text_of};
-use super::variables::{boolean, list, span};
-use super::{Mistakes, nearest};
+use super::variables::{PREFIX, boolean, list, span};
+use super::{Mistakes, Unknown, is_guard, nearest};
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
 use crate::secret::scope::Scope;
@@ -108,7 +108,7 @@ pub(super) struct PolicyTable {
 /// nearest right one.
 pub(super) fn read(
     value: Value,
-    unknown: &mut Vec<(String, String)>,
+    unknown: &mut Vec<Unknown>,
     mistakes: &mut Mistakes,
 ) -> Vec<PolicyTable> {
     let tables: Option<Vec<Table>> = match value {
@@ -142,7 +142,7 @@ fn place() -> String {
 fn read_one(
     name: String,
     table: &Table,
-    unknown: &mut Vec<(String, String)>,
+    unknown: &mut Vec<Unknown>,
     mistakes: &mut Mistakes,
 ) -> Option<PolicyTable> {
     let mistakes_before = mistakes.0.len();
@@ -150,7 +150,9 @@ fn read_one(
     for (key, value) in table {
         let name = format!("{name}.{key}");
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            unknown.push((name, hint(key)));
+            // Below a table's head it would be taken for unset, as a misspelt one.
+            let is_guard = is_guard(&format!("{PREFIX}{}", key.to_ascii_uppercase()));
+            unknown.push(Unknown { name, hint: hint(key), is_guard });
             continue;
         };
         let set = match text_of(value) {
@@ -211,7 +213,7 @@ mod tests {
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let tables = read(value, &mut unknown, &mut mistakes);
         check(&tables, &Policy::default(), &mut mistakes);
-        unknown.into_iter().for_each(|(name, hint)| mistakes.add(name, hint));
+        unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
         (tables, mistakes.0.iter().map(ToString::to_string).collect())
     }
 
@@ -286,6 +288,18 @@ mod tests {
                 "policy[1].refesh: no such key of a policy; did you mean refresh?",
             ],
         );
+    }
+
+    #[test]
+    fn a_guard_below_a_table_is_known_for_one() {
+        let table: Table =
+            "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1".parse().expect("TOML");
+        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
+        read(Value::Array(vec![table.into()]), &mut unknown, &mut mistakes);
+        let guards: Vec<_> =
+            unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
+        let place = |key| format!("SIDEKEY_CONFIG: policy[1].{key}");
+        assert_eq!(guards, [(&*place("allow"), true), (&*place("port"), false)]);
     }
 
     #[test]

@@ -16,6 +16,10 @@ use std::time::Duration;
 /// How the name of every variable begins.
 pub const PREFIX: &str = "SIDEKEY_";
 
+/// The variables that keep others out. A misspelt one must not go unnoticed: it leaves open what was
+/// to be closed.
+pub(super) const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
+
 /// The most secrets that can be listed.
 const SECRETS_MAX: usize = 1000;
 

@@ -71,29 +71,60 @@ pub struct Listeners {
 impl Listeners {
     /// Takes the addresses.
     ///
-    /// `localhost` means ::1 first to some clients, so both are held. Where there is no IPv6 that
-    /// is fine; where another process has ::1 it is told by [`is_v6_taken`](Self::is_v6_taken).
-    ///
     /// # Errors
     ///
     /// Where one cannot be held.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let v4 = tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await?;
-        let port = v4.local_addr().map_or(config.port, |address| address.port());
-        let mut loopback = vec![v4];
-        let mut is_v6_taken = false;
+        let (held, failed) = Self::bind_possible(config).await;
+        failed.into_iter().next().map_or(Ok(held), Err)
+    }
+
+    /// Takes the addresses that can be held, and says why the others cannot.
+    ///
+    /// `localhost` means ::1 first to some clients, so both are held. Where there is no IPv6 that
+    /// is fine; where another process has ::1 it is told by [`is_v6_taken`](Self::is_v6_taken).
+    /// Where another has 127.0.0.1, ::1 is left alone too: half of `localhost` would serve some
+    /// clients and puzzle the rest.
+    pub async fn bind_possible(config: &Config) -> (Self, Vec<BindError>) {
+        let mut failed = Vec::new();
+        let mut held = Self {
+            loopback: Vec::new(),
+            socket: None,
+            probes: None,
+            is_v6_taken: false,
+            connections_max: config.connections_max,
+        };
+        match tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await {
+            Ok(v4) => held.hold_loopback(v4, config.port).await,
+            Err(error) => failed.push(error),
+        }
+        match config.socket.as_deref().map(unix).transpose() {
+            Ok(socket) => held.socket = socket,
+            Err(error) => failed.push(error),
+        }
+        if let Some(address) = config.probes {
+            match tcp(address, "SIDEKEY_METRICS_LISTEN").await {
+                Ok(probes) => held.probes = Some(probes),
+                Err(error) => failed.push(error),
+            }
+        }
+        (held, failed)
+    }
+
+    /// Holds 127.0.0.1, and ::1 at the same port where that is possible.
+    async fn hold_loopback(&mut self, v4: TcpListener, port: u16) {
+        let port = v4.local_addr().map_or(port, |address| address.port());
+        self.loopback.push(v4);
         match tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT").await {
-            Ok(v6) => loopback.push(v6),
-            Err(BindError::Taken(..)) => is_v6_taken = true,
+            Ok(v6) => self.loopback.push(v6),
+            Err(BindError::Taken(..)) => self.is_v6_taken = true,
             Err(error) => tracing::debug!(%error, "no IPv6 loopback"),
         }
-        let socket = config.socket.as_deref().map(unix).transpose()?;
-        let probes = match config.probes {
-            Some(address) => Some(tcp(address, "SIDEKEY_METRICS_LISTEN").await?),
-            None => None,
-        };
-        let connections_max = config.connections_max;
-        Ok(Self { loopback, socket, probes, is_v6_taken, connections_max })
+    }
+
+    /// Returns whether secrets can be read at any of the addresses.
+    pub fn can_be_read_at(&self) -> bool {
+        !self.loopback.is_empty() || self.socket.is_some()
     }
 
     /// Returns the loopback addresses.

@@ -1,5 +1,6 @@
 //! Secrets Manager through AWS's SDK: the only code that knows AWS.
 
+mod chain;
 mod endpoint;
 mod failure;
 mod http;
@@ -8,27 +9,31 @@ mod session;
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use http::{BadTrust, Trust};
 
+use chain::Chain;
 use http::Idle;
+use session::{Session, Signing};
 
 use super::{FetchError, FetchErrorKind, Fetching, Source};
+use crate::clock::Clock;
 use crate::secret::arn::{Arn, is_region, partition_of};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
 use crate::tokens::Tokens;
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::config::{
-    IdentityCache, SharedCredentialsProvider, StalledStreamProtectionConfig,
-};
+use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_secretsmanager::operation::RequestId;
 use aws_sdk_secretsmanager::types::SecretValueEntry;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::{Blob, DateTime};
-use aws_types::os_shim_internal::Env;
 use std::collections::{BTreeMap, HashMap};
+use std::error::Error;
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -37,10 +42,6 @@ pub const REGIONS_MAX: usize = 8;
 
 /// The most time for a TCP and TLS handshake. The SDK's own default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
-
-/// Variables of the function that point its own SDK at Sidekey: followed, they would have Sidekey
-/// call itself.
-const NOT_OURS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
 /// How to reach Secrets Manager.
 ///
@@ -93,6 +94,7 @@ pub struct SecretsManager {
     region_only: bool,
     endpoint: Option<Endpoint>,
     deadline: Duration,
+    session: Arc<Session>,
     shared: SdkConfig,
     home: Client,
     /// Clients of other regions than the function's.
@@ -116,51 +118,36 @@ impl SecretsManager {
     /// # Errors
     ///
     /// Where no region is known.
-    pub async fn prepare(config: Config, tokens: Arc<Tokens>) -> Result<Self, NoRegion> {
-        let variables: Vec<(&str, &str)> = config
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !NOT_OURS.contains(name))
-            .collect();
-        // Beside the attempt, an operation may have to get credentials first.
-        let deadline = config.attempt_timeout * 2;
+    pub async fn prepare(
+        config: Config,
+        tokens: Arc<Tokens>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, NoRegion> {
+        let attempt = config.attempt_timeout;
         let timeouts = TimeoutConfig::builder()
-            .connect_timeout(CONNECT_TIMEOUT.min(config.attempt_timeout))
-            .operation_attempt_timeout(config.attempt_timeout)
-            .operation_timeout(deadline)
+            .connect_timeout(CONNECT_TIMEOUT.min(attempt))
+            .operation_attempt_timeout(attempt)
             .build();
         let idle = if config.is_snapshot { Idle::Closed } else { Idle::Kept };
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .env(Env::from_slice(&variables))
-            .http_client(http::client(config.trust, config.own_ports, idle))
-            .app_name(AppName::new("sidekey").expect("letters only"))
-            // One place decides on retries, and it is not this one.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(timeouts)
-            // Made for long downloads; after a freeze it would see a stall where there was none.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        if config.is_snapshot {
-            loader = loader.identity_cache(IdentityCache::no_cache());
-        }
-        if let Some(given) = session::given(&config.environment) {
-            loader = loader.credentials_provider(given);
-        }
-        if let Some(region) = config.region {
-            loader = loader.region(Region::new(region));
-        }
-        let mut shared = loader.load().await;
-        if let Some(provider) = shared.credentials_provider() {
-            let noted = SharedCredentialsProvider::new(session::Noted::new(provider, tokens));
-            shared = shared.into_builder().credentials_provider(noted).build();
-        }
-        let region: Box<str> = shared.region().ok_or(NoRegion)?.as_ref().into();
+        let http = http::client(config.trust, config.own_ports, idle);
+        let (environment, region) = (config.environment, config.region);
+        let mut chain = Chain { environment, region, http, timeouts };
+        let loaded = chain.load().await;
+        let region: Box<str> = loaded.region().ok_or(NoRegion)?.as_ref().into();
+        chain.region = Some(region.to_string());
+        let first = loaded.credentials_provider();
+        let session =
+            Arc::new(Session::new(chain, first, attempt, config.is_snapshot, clock, tokens));
+        let signing = SharedCredentialsProvider::new(Signing(session.clone()));
+        let shared = loaded.into_builder().credentials_provider(signing).build();
         let home = client(&shared, &region, config.endpoint.as_ref().map(|own| own.of(&region)));
         Ok(Self {
             region,
             region_only: config.region_only,
             endpoint: config.endpoint,
-            deadline,
+            // Before the attempt, credentials may have to be got.
+            deadline: attempt * 2,
+            session,
             shared,
             home,
             abroad: Mutex::new(HashMap::new()),
@@ -210,6 +197,24 @@ impl SecretsManager {
         Ok(())
     }
 
+    /// Makes a call once there are credentials to sign it with, and notes where they are refused.
+    async fn signed<T, E>(
+        &self,
+        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+    ) -> Result<T, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + 'static,
+    {
+        let held = self.session.ready().await?;
+        call.await.map_err(|error| {
+            let error = failure::read(&error);
+            if error.kind == FetchErrorKind::Credentials {
+                held.refuse();
+            }
+            error
+        })
+    }
+
     async fn get(&self, key: &Key) -> Result<Version, FetchError> {
         let request = self
             .client_of(&key.id)?
@@ -217,7 +222,7 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(sent_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        let answer = request.send().await.map_err(|error| failure::read(&error))?;
+        let answer = self.signed(request.send()).await?;
         version(Parts {
             arn: answer.arn,
             name: answer.name,
@@ -232,7 +237,7 @@ impl SecretsManager {
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.home.batch_get_secret_value().set_secret_id_list(Some(ids));
-        let answer = request.send().await.map_err(|error| failure::read(&error))?;
+        let answer = self.signed(request.send()).await?;
         let values = answer.secret_values.unwrap_or_default().into_iter();
         let versions: Vec<Version> = values.filter_map(|value| from_batch(value).ok()).collect();
         let errors = answer.errors.unwrap_or_default();

@@ -138,7 +138,7 @@ async fn no_type_prints_it() {
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
 
-    let source = source(loaded.config.source).await;
+    let source = source(loaded.config.source, &clock).await;
     check_debug("the source", &source);
     let version = source.fetch(&key("app/text")).await.expect("it is there");
     check_debug("a version", &version);
@@ -168,9 +168,12 @@ async fn no_type_prints_it() {
     check_debug("the cache", &cache);
 }
 
-async fn source(config: sidekey::source::secrets_manager::Config) -> SecretsManager {
+async fn source(
+    config: sidekey::source::secrets_manager::Config,
+    clock: &Arc<ManualClock>,
+) -> SecretsManager {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    SecretsManager::prepare(config, tokens).await.expect("a region is set")
+    SecretsManager::prepare(config, tokens, clock.clone()).await.expect("a region is set")
 }
 
 /// Every way to read every secret, right or wrong.
@@ -238,7 +241,7 @@ async fn no_error_quotes_an_answer() {
     }
     for (answer, upstream) in &upstreams {
         let setup = setup(&upstream.url(), &clock);
-        let source = source(setup.load().config.source).await;
+        let source = source(setup.load().config.source, &clock).await;
         if let Err(error) = source.fetch(&key("app/text")).await {
             check("the words of an error", &error.to_string());
             check_debug("an error", &error);

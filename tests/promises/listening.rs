@@ -7,7 +7,7 @@ use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
 use crate::support::{Folder, double, eventually, soon};
-use sidekey::server::listener::BindError;
+use sidekey::server::listener::{BindError, Listeners};
 use sidekey::source::double::Double;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -310,6 +310,39 @@ async fn a_port_is_held_by_one() {
     let probes = refusal(setup.with("SIDEKEY_METRICS_LISTEN", first.address)).await;
     assert!(matches!(probes, BindError::Taken(_, "SIDEKEY_METRICS_LISTEN")), "{probes}");
     assert_eq!(first.read("app/db").await.value(), "hunter2");
+}
+
+/// What can be held is, whatever else cannot: all that fails is told, and nothing is left out for it.
+#[tokio::test]
+async fn what_can_be_held_is_held_whatever_cannot() {
+    let (_double, setup) = upstream().await;
+    let first = setup.clone().start().await;
+    let folder = Folder::new();
+    let free = Port::reserve();
+    let socket = folder.path().join("s").display().to_string();
+    let (taken, blocked) =
+        (first.address.to_string(), folder.write("notes", "").display().to_string());
+    let free = free.to_string();
+    for (port, socket, probes, told, is_readable) in [
+        (&*free, &*blocked, &*taken, &["no socket", "SIDEKEY_METRICS_LISTEN"][..], true),
+        (&taken[10..], &socket, &taken, &["SIDEKEY_PORT", "SIDEKEY_METRICS_LISTEN"], true),
+        (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "no socket"], false),
+    ] {
+        let setup = setup
+            .clone()
+            .with("SIDEKEY_PORT", port)
+            .with("SIDEKEY_SOCKET", socket)
+            .with("SIDEKEY_METRICS_LISTEN", probes);
+        let (held, failed) = Listeners::bind_possible(&setup.load().config.listen).await;
+        let failed: Vec<String> = failed.iter().map(BindError::to_string).collect();
+        assert_eq!(failed.len(), told.len(), "{failed:?}");
+        for (failed, told) in failed.iter().zip(told) {
+            assert!(failed.contains(told), "{failed}");
+        }
+        assert_eq!(held.can_be_read_at(), is_readable, "{failed:?}");
+        assert_eq!(held.addresses().is_empty(), port != free, "neither half of localhost");
+        assert_eq!(held.probes_address().is_some(), probes != taken);
+    }
 }
 
 /// Both loopback addresses are served on the same port, where the machine has them: `localhost`

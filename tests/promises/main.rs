@@ -16,6 +16,8 @@ mod support;
 
 mod binary;
 mod bodies;
+mod credentials;
+mod dns;
 mod door;
 mod failures;
 mod leaks_nothing;

@@ -83,6 +83,47 @@ async fn a_name_follows_the_secret_that_bears_it() {
     assert_eq!(sidekey.read(&second).await.value(), "second");
 }
 
+/// Where only ARNs are listed, `AWS_ACCOUNT_ID` says which account patterns of names are about. What
+/// is listed or asked for by ARN does not say it: a neighbour's secret would open the neighbour's
+/// others. An answer by name knows better than the variable.
+#[tokio::test]
+async fn the_own_account_is_the_operators_word_or_that_of_a_name() {
+    const OTHER: &str = "210987654321";
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    let own = secrets.create("app/db", "own").expect("a new name");
+    let neighbour = Place::new(OTHER, REGION);
+    let theirs = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
+    let shared = secrets.create_at(&neighbour, "shared/key", "neighbour").expect("a new name");
+    let listed = format!("{shared} {own} {theirs}");
+    let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
+    let setup =
+        Setup::of(&double, &clock).with("SIDEKEY_SECRETS", listed).with("SIDEKEY_ALLOW", pattern);
+
+    let untold = setup.clone().start().await;
+    let told = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
+    let wrongly = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
+    // Longer than the refusals of the prefetch are remembered.
+    clock.pass(Duration::from_secs(4));
+    for (sidekey, id, status) in [
+        (&untold, &*shared, 200),
+        (&untold, &own, 400),
+        (&untold, &theirs, 400),
+        (&told, &own, 200),
+        (&told, &theirs, 400),
+        (&wrongly, &own, 400),
+    ] {
+        assert_eq!(sidekey.read(id).await.status, status, "{id}");
+    }
+    for sidekey in [&untold, &wrongly] {
+        assert_eq!(sidekey.read("app/db").await.value(), "own", "by name, which tells the account");
+        // Longer than a refusal is remembered.
+        sidekey.pass(Duration::from_secs(4));
+        assert_eq!(sidekey.read(&own).await.value(), "own");
+    }
+}
+
 /// With `SIDEKEY_REGION_ONLY` a secret of another region is refused with a typed error that names
 /// the variable, and nobody is called for it.
 #[tokio::test]

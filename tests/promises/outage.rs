@@ -7,6 +7,7 @@ use crate::support::{double, eventually};
 use sidekey::cache::freshness::BACK_OFF_MAX;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -23,6 +24,10 @@ const AGES: [Duration; 4] =
 #[derive(Clone, Debug)]
 enum Outage {
     Fault(Fault),
+    /// Every call is one too many.
+    Throttled,
+    /// Answers are right, and too late.
+    Late,
     /// Nobody listens.
     Refused,
 }
@@ -31,13 +36,15 @@ impl Outage {
     async fn begin(&self, double: &Double) {
         match self {
             Self::Fault(fault) => double.faults().always(Match::any(), fault.clone()),
+            Self::Throttled => double.faults().throttle_above(0),
+            Self::Late => double.faults().set_latency(Duration::from_secs(600)),
             Self::Refused => double.pause().await.expect("a listener that stops"),
         }
     }
 
     async fn end(&self, double: &Double) {
         match self {
-            Self::Fault(_) => double.faults().clear(),
+            Self::Fault(_) | Self::Throttled | Self::Late => double.faults().clear(),
             Self::Refused => double.resume().await.expect("the port stayed ours"),
         }
     }
@@ -46,20 +53,33 @@ impl Outage {
     /// for calls that go well.
     fn upstream_timeout(&self) -> &'static str {
         match self {
-            Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
+            Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
             _ => "10m",
         }
     }
 }
 
-/// Lets three readers ask on one connection, and checks that each is served what is held, marked.
+/// How many readers ask at each age.
+const READERS: u16 = 20;
+
+/// Lets readers ask one after the other, and checks that each is served what is held, marked, and
+/// that nobody but the first can have waited: no call is made for them, and none is under way.
 async fn is_served_stale(sidekey: &Sidekey, age: Duration, outage: &Outage) {
     let mut connection = sidekey.connect().await;
-    for _ in 0..3 {
+    let mut read = async || {
         let answer = connection.exchange(read_request("app/db")).await;
         assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"), "{outage:?}");
         assert_eq!(answer.header("age"), Some(&*age.as_secs().to_string()), "{outage:?}");
+    };
+    read().await;
+    is_idle(sidekey).await;
+    let before = sidekey.metrics().await;
+    for _ in 1..READERS {
+        read().await;
     }
+    let after = sidekey.metrics().await;
+    assert_eq!(after.since(&before, "sidekey_upstream_requests_total"), [], "{outage:?}");
+    assert_eq!(after.since(&before, "sidekey_flights_joined_total"), [], "{outage:?}");
 }
 
 /// Waits until no call is under way: one that began during an outage ends as the outage has it.
@@ -112,20 +132,31 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     tokio::join!(is_idle(&patient), is_idle(&strict));
 
     let failed = format!("sidekey_refreshes_total{{outcome=\"{outcome}\"}}");
+    let called = format!(
+        "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"{outcome}\"}}"
+    );
     for ((sidekey, before), times) in [&patient, &strict].into_iter().zip(&before).zip([5, 4]) {
         let metrics = sidekey.metrics().await;
         let stale = "sidekey_stale_reads_total{reason=\"failing\"}";
-        let count = f64::from(3 * times);
+        let count = f64::from(READERS * times);
         assert_eq!(
             metrics.since(before, "sidekey_stale_reads_total"),
             [(stale.to_owned(), count)],
             "{outage:?}"
         );
+        let reads =
+            |result: &str, count| (format!("sidekey_reads_total{{result=\"{result}\"}}"), count);
+        // The strict one's last reader was told.
+        let told = (times == 4).then(|| reads("error", 1.0));
+        let expected: Vec<_> = told.into_iter().chain([reads("stale", count)]).collect();
+        assert_eq!(metrics.since(before, "sidekey_reads_total"), expected, "{outage:?}");
         let refreshes = metrics.since(before, "sidekey_refreshes_total");
         let [(series, count)] = &*refreshes else { panic!("{outage:?}: {refreshes:?}") };
         // A call for each age; whether one follows within the last second is up to the back-off.
         assert_eq!(*series, failed, "{outage:?}");
         assert!((4.0..=5.0).contains(count), "{outage:?}: {count}");
+        let calls = metrics.since(before, "sidekey_upstream_requests_total");
+        assert_eq!(calls, [(called.clone(), *count)], "{outage:?}");
     }
 
     outage.end(&double).await;
@@ -138,6 +169,7 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
 async fn whatever_fails_readers_are_served_on_and_soon_anew() {
     let fault = Outage::Fault;
     outlives(fault(Fault::Throttle), "throttled", 400, "ThrottlingException").await;
+    outlives(Outage::Throttled, "throttled", 400, "ThrottlingException").await;
     outlives(fault(Fault::InternalError), "service", 500, "InternalServiceError").await;
     outlives(fault(Fault::Reset), "connection", 502, "ConnectionError").await;
     outlives(fault(Fault::Truncated), "unreadable", 502, "ConnectionError").await;
@@ -145,10 +177,58 @@ async fn whatever_fails_readers_are_served_on_and_soon_anew() {
     outlives(Outage::Refused, "connection", 502, "ConnectionError").await;
 }
 
-/// No answer at all, and one that never ends.
+/// The agent's own credentials are dead or wrong for the service, for longer than the time to live,
+/// whatever it calls that; and good again, the same ones, as the outage ends.
+#[tokio::test]
+async fn whatever_is_said_of_credentials_readers_are_served_on_and_soon_anew() {
+    for kind in [
+        "ExpiredTokenException",
+        "UnrecognizedClientException",
+        "InvalidSignatureException",
+        "IncompleteSignature",
+        "MissingAuthenticationTokenException",
+    ] {
+        let message = "as AWS says it".to_owned();
+        let fault = Fault::Error { status: 400, kind: kind.to_owned(), message };
+        outlives(Outage::Fault(fault), "credentials", 400, kind).await;
+    }
+}
+
+/// Each call fails in its own way, one after the other: readers are served on through all of them,
+/// and the call that goes well at last ends it.
+#[tokio::test]
+async fn each_call_may_fail_in_its_own_way() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
+    assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
+    let before = sidekey.metrics().await;
+    double.secrets().put("app/db", "new").expect("it is there");
+    let faults = [Fault::Throttle, Fault::InternalError, Fault::Reset, Fault::Truncated];
+    double.faults().script(Match::secret("app/db"), faults);
+    let outage = Outage::Refused;
+    clock.pass(TTL);
+    let mut age = TTL;
+    for left in [3, 2, 1, 0] {
+        is_served_stale(&sidekey, age, &outage).await;
+        assert_eq!(double.faults().scripted(), left);
+        clock.pass(BACK_OFF_MAX);
+        age += BACK_OFF_MAX;
+    }
+    is_served_anew(&sidekey, &outage).await;
+    let refreshes = sidekey.metrics().await.since(&before, "sidekey_refreshes_total");
+    let outcomes = ["connection", "ok", "service", "throttled", "unreadable"];
+    let expected = outcomes.map(|it| (format!("sidekey_refreshes_total{{outcome=\"{it}\"}}"), 1.0));
+    assert_eq!(refreshes, expected);
+}
+
+/// An answer that comes too late, none at all, and one that never ends.
 #[tokio::test]
 async fn whatever_takes_too_long_readers_are_served_on_and_soon_anew() {
     tokio::join!(
+        outlives(Outage::Late, "timeout", 504, "TimeoutError"),
         outlives(Outage::Fault(Fault::Stall), "timeout", 504, "TimeoutError"),
         outlives(Outage::Fault(Fault::Drip(SECOND)), "timeout", 504, "TimeoutError"),
     );
@@ -219,4 +299,47 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
     double.faults().allow_secret("app/db");
     clock.pass(BACK_OFF_MAX);
     is_served_anew(&sidekey, &Outage::Refused).await;
+}
+
+/// The role loses the operation itself: every secret is served for its grace and then refused, until
+/// the role has it back.
+#[tokio::test]
+async fn a_role_that_loses_the_operation_loses_every_secret() {
+    const GRACE: Duration = Duration::from_secs(90);
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let names = ["app/db", "app/mail"];
+    for name in names {
+        double.secrets().create(name, "old").expect("a new name");
+    }
+    let sidekey = Setup::of(&double, &clock)
+        .with("SIDEKEY_SECRETS", names.join(","))
+        .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
+        .with("SIDEKEY_DENIED_GRACE", format!("{}s", GRACE.as_secs()))
+        .start()
+        .await;
+    for name in names {
+        assert_eq!(sidekey.read(name).await.cache(), "hit", "{name}");
+        double.secrets().put(name, "new").expect("it is there");
+    }
+    double.faults().deny_operation(GetSecretValue);
+    for wait in [TTL, GRACE - SECOND] {
+        clock.pass(wait);
+        for name in names {
+            let answer = sidekey.read(name).await;
+            assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"), "{name}");
+        }
+    }
+    clock.pass(SECOND);
+    for name in names {
+        assert_eq!(sidekey.read(name).await.kind(), "AccessDeniedException", "{name}");
+    }
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 4.0);
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"error\"}"), 2.0);
+    double.faults().allow_operation(GetSecretValue);
+    clock.pass(BACK_OFF_MAX);
+    for name in names {
+        assert_eq!(sidekey.read(name).await.value(), "new", "{name}");
+    }
 }

@@ -4,6 +4,7 @@
 pub(crate) mod agent;
 pub(crate) mod client;
 pub(crate) mod clock;
+pub(crate) mod container;
 pub(crate) mod gateway;
 pub(crate) mod metrics;
 pub(crate) mod program;

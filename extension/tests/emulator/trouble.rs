@@ -79,6 +79,23 @@ async fn a_taken_port_leaves_the_function_running() {
     lambda.shut_down().await;
 }
 
+/// An address beside the port cannot be had: the port is served, and the log names what is not.
+#[tokio::test]
+async fn what_cannot_be_listened_on_leaves_the_rest_served() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let taken = taken.local_addr().expect("bound").to_string();
+    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+        environment.env("SIDEKEY_METRICS_LISTEN", &taken).env("SIDEKEY_SOCKET", "/proc/nowhere/s")
+    });
+    let answer = lambda.invoke(&LISTED).await;
+    assert_eq!(answer["init"]["status"], 200, "{answer}");
+    for name in [&*taken, "/proc/nowhere"] {
+        let line = lambda.emulator.log_line(name).await;
+        assert!(line.contains("not served there"), "{line}");
+    }
+    lambda.shut_down().await;
+}
+
 /// The function's own SDK is pointed at Sidekey, which inherits the variables: it still calls its own
 /// upstream.
 #[tokio::test]

@@ -41,7 +41,6 @@ where
         }
         SdkError::ResponseError(_) => unreadable("the answer could not be read"),
         SdkError::TimeoutError(_) => timeout(),
-        SdkError::DispatchFailure(_) if is_of_credentials(error) => no_credentials(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
         SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
             FetchErrorKind::Misconfigured,
@@ -53,7 +52,6 @@ where
             "ConnectionError",
             "Secrets Manager could not be reached, or the connection broke",
         ),
-        _ if is_of_credentials(error) => no_credentials(),
         _ => FetchError::new(
             FetchErrorKind::Internal,
             "InternalFailure",
@@ -90,8 +88,30 @@ fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-fn no_credentials() -> FetchError {
-    let message = "no credentials could be got";
+/// Makes the error of credentials that could not be got, in our own words: what the SDK says of them
+/// may quote a file, or what a program wrote.
+pub(super) fn of_credentials(error: &CredentialsError) -> FetchError {
+    no_credentials(match error {
+        CredentialsError::CredentialsNotLoaded(_) => {
+            "no credentials were found: none in variables, a profile, a web identity, a container or \
+             an instance"
+        }
+        CredentialsError::InvalidConfiguration(_) => {
+            "no credentials could be got: what is configured for them makes no sense"
+        }
+        CredentialsError::ProviderTimedOut(_) => LATE,
+        _ => "no credentials could be got: the place that they come from failed",
+    })
+}
+
+/// Makes the error of credentials that were not got in time.
+pub(super) fn late_credentials() -> FetchError {
+    no_credentials(LATE)
+}
+
+const LATE: &str = "no credentials could be got in time";
+
+fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
 
@@ -140,17 +160,6 @@ fn kind_of(code: &str) -> FetchErrorKind {
         "RequestTimeout" | "RequestTimeoutException" => FetchErrorKind::Timeout,
         _ => FetchErrorKind::Invalid,
     }
-}
-
-fn is_of_credentials(error: &(dyn Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if error.is::<CredentialsError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! A clock that stands still until a test moves it.
 
 use sidekey::clock::{Clock, Moment, Sleep};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
@@ -11,6 +11,8 @@ use tokio::sync::watch;
 pub(crate) struct ManualClock {
     started: SystemTime,
     passed: watch::Sender<Duration>,
+    /// How far the wall clock is ahead of the steady one, beyond where it started.
+    skipped: Mutex<Duration>,
 }
 
 impl ManualClock {
@@ -22,19 +24,26 @@ impl ManualClock {
 
     /// Starts at a time of day.
     pub(crate) fn at(started: SystemTime) -> Arc<Self> {
-        Arc::new(Self { started, passed: watch::Sender::new(Duration::ZERO) })
+        let passed = watch::Sender::new(Duration::ZERO);
+        Arc::new(Self { started, passed, skipped: Mutex::default() })
     }
 
     /// Lets time pass, and wakes whoever slept until then.
     pub(crate) fn pass(&self, span: Duration) {
         self.passed.send_modify(|passed| *passed += span);
     }
+
+    /// Lets time pass that only the wall clock knows of, as between a snapshot and a restore.
+    pub(crate) fn skip(&self, span: Duration) {
+        *self.skipped.lock().expect("no holder panics") += span;
+    }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let passed = *self.passed.borrow();
-        Moment { wall: self.started + passed, steady: passed }
+        let skipped = *self.skipped.lock().expect("no holder panics");
+        Moment { wall: self.started + passed + skipped, steady: passed }
     }
 
     fn sleep(&self, span: Duration) -> Sleep {

@@ -90,7 +90,7 @@ async fn pass_on(
     socket.shutdown().await
 }
 
-/// Answers every call with the same bytes, whatever it asks, and closes.
+/// Answers every call with what a test says, whole and as bytes, and closes.
 #[derive(Debug)]
 pub(crate) struct Parrot {
     address: SocketAddr,
@@ -99,32 +99,34 @@ pub(crate) struct Parrot {
 }
 
 impl Parrot {
-    /// Answers with exactly these bytes, head and all.
+    /// Answers with exactly these bytes, head and all, whatever is asked.
     pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Self {
+        let answer = answer.into();
+        Self::answering(move |_| answer.clone()).await
+    }
+
+    /// Answers with a body of AWS's content type.
+    pub(crate) async fn saying_json(status: &str, body: &str) -> Self {
+        Self::saying(json_answer(status, "application/x-amz-json-1.1", body)).await
+    }
+
+    /// Answers each request, handed over whole, with what `answer` returns.
+    pub(crate) async fn answering(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let calls = Arc::new(AtomicU64::new(0));
-        let (answer, counted) = (answer.into(), calls.clone());
+        let counted = calls.clone();
         let serving = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                if let Ok(Some(_)) = whole_request(&mut socket).await {
+                if let Ok(Some(request)) = whole_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
+                    let answer = answer(&String::from_utf8_lossy(&request));
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
             }
         });
         Self { address, calls, serving }
-    }
-
-    /// Answers with a body of AWS's content type.
-    pub(crate) async fn saying_json(status: &str, body: &str) -> Self {
-        let length = body.len();
-        Self::saying(format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        ))
-        .await
     }
 
     /// The URL to give as an endpoint.
@@ -142,6 +144,16 @@ impl Drop for Parrot {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+/// Writes an answer that closes its connection.
+pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 async fn listen() -> TcpListener {

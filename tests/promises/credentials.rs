@@ -1,0 +1,359 @@
+//! Credentials that are missing, wrong, dead or replaced: what is held is served on, readers for
+//! whom nothing is held are told what to do, and new credentials are found without a restart.
+
+use crate::clients::pause;
+use crate::support::agent::{Setup, Sidekey, read_path};
+use crate::support::client::{Answer, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::container::{AUTHORIZATION, Container};
+use crate::support::gateway::Gateway;
+use crate::support::{Folder, double, eventually};
+use sidekey::cache::freshness::BACK_OFF_MAX;
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+const TTL: Duration = Duration::from_secs(60);
+const ROLE: &str = "arn:aws:iam::123456789012:role/app";
+
+/// A double with one secret that takes one session token.
+async fn upstream(clock: &Arc<ManualClock>, token: &str) -> Double {
+    let double = double(clock).await;
+    double.secrets().create("app/db", "old").expect("a new name");
+    double.tokens().accept_only([token]);
+    double
+}
+
+/// An agent that finds credentials nowhere but where a test says.
+fn without_credentials(double: &Double, clock: &Arc<ManualClock>) -> Setup {
+    Setup::of(double, clock)
+        .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+}
+
+fn in_container(setup: Setup, container: &Container) -> Setup {
+    setup
+        .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", container.url())
+        .with("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION)
+}
+
+fn with_web_identity(setup: Setup, sts: &str, folder: &Folder) -> Setup {
+    let identity = folder.write("token", "an identity");
+    setup
+        .with("AWS_ENDPOINT_URL_STS", sts)
+        .with("AWS_ROLE_ARN", ROLE)
+        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
+}
+
+/// Returns the session token that the last call to Secrets Manager was signed with.
+fn last_token(double: &Double) -> Option<String> {
+    let calls = double.calls().list();
+    let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
+    of_secrets.expect("a call").security_token
+}
+
+/// Checks that an answer is an error about credentials that says what to do.
+#[track_caller]
+fn is_of_credentials(answer: &Answer, status: u16, kind: &str) {
+    assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
+    let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
+    assert!(hint.contains("check the role, the profile or the variables"), "{hint}");
+}
+
+/// Has the credentials of an agent that holds `old` die while they claim to be good, and checks that
+/// readers are served on; then replaces them, and checks that the first attempt after one back-off
+/// gets the new value.
+async fn outlives(sidekey: &Sidekey, double: &Double, replace: impl FnOnce()) {
+    assert_eq!(sidekey.read("app/db").await.value(), "old");
+    double.tokens().expire(&last_token(double).expect("a session"));
+    double.secrets().put("app/db", "new").expect("it is there");
+
+    sidekey.pass(TTL);
+    let answer = sidekey.read("app/db").await;
+    assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"));
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}"), 1.0);
+
+    replace();
+    sidekey.pass(BACK_OFF_MAX);
+    assert_eq!(sidekey.read("app/db").await.value(), "new");
+}
+
+/// A container's credentials are replaced behind its endpoint.
+#[tokio::test]
+async fn a_containers_new_credentials_are_found() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "session-1").await;
+    let container = Container::of("session-1").await;
+    let setup = without_credentials(&double, &clock);
+    let sidekey = in_container(setup, &container).start().await;
+    outlives(&sidekey, &double, || {
+        double.tokens().accept_only(["session-2"]);
+        container.rotate("session-2");
+    })
+    .await;
+    assert_eq!(last_token(&double).as_deref(), Some("session-2"));
+    assert_eq!(container.calls(), 2, "once for each that was needed");
+}
+
+/// A web identity's session dies: STS is asked for the next one.
+#[tokio::test]
+async fn a_web_identity_gets_its_next_session() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    let folder = Folder::new();
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
+    let sidekey = setup.start().await;
+    outlives(&sidekey, &double, || {}).await;
+    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2);
+}
+
+fn keys(token: &str) -> String {
+    format!(
+        "[default]\naws_access_key_id = ASIATESTS\naws_secret_access_key = of-{token}\n\
+         aws_session_token = {token}\n"
+    )
+}
+
+/// A file of shared credentials is written anew, as by `aws sso login` or a broker.
+#[tokio::test]
+async fn a_file_that_was_written_anew_is_read() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "session-1").await;
+    let folder = Folder::new();
+    let path = folder.write("credentials", &keys("session-1"));
+    let setup = without_credentials(&double, &clock);
+    let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
+    outlives(&sidekey, &double, || {
+        double.tokens().accept_only(["session-2"]);
+        folder.write("credentials", &keys("session-2"));
+    })
+    .await;
+}
+
+/// A profile's program is run again.
+#[tokio::test]
+async fn a_program_is_asked_again() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "session-1").await;
+    let folder = Folder::new();
+    let answer = |token: &str| {
+        format!(
+            "{{\"Version\":1,\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"k\",\
+             \"SessionToken\":\"{token}\"}}"
+        )
+    };
+    let path = folder.write("answer", &answer("session-1"));
+    let profile = format!("[default]\ncredential_process = cat {}\n", path.display());
+    let sidekey = without_credentials(&double, &clock)
+        .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
+        .start()
+        .await;
+    outlives(&sidekey, &double, || {
+        double.tokens().accept_only(["session-2"]);
+        folder.write("answer", &answer("session-2"));
+    })
+    .await;
+}
+
+/// While STS fails, a session is used until its end; then the reader is told, and what is held is
+/// served on. STS is asked once for all calls of a moment.
+#[tokio::test]
+async fn a_session_outlasts_an_sts_that_fails() {
+    const LIFE: Duration = Duration::from_secs(3600);
+    const MINUTE: Duration = Duration::from_secs(60);
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    double.secrets().create("app/mail", "old").expect("a new name");
+    let folder = Folder::new();
+    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
+    let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
+    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
+    let sts = Match::operation(AssumeRoleWithWebIdentity);
+    double.faults().always(sts, Fault::InternalError);
+    sidekey.pass(LIFE - MINUTE + Duration::from_secs(1));
+    assert_eq!(sidekey.read("app/db").await.cache(), "miss", "signed with what still lives");
+    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2, "a minute ahead");
+
+    sidekey.pass(MINUTE);
+    let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
+    assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
+    is_of_credentials(&missing, 500, "InternalFailure");
+    assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
+    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
+    for (wait, calls) in [(999, 3), (1, 4)] {
+        sidekey.pass(Duration::from_millis(wait));
+        is_of_credentials(&sidekey.read(&format!("app/{calls}")).await, 500, "InternalFailure");
+        assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
+    }
+    double.faults().clear();
+    sidekey.pass(BACK_OFF_MAX);
+    assert_eq!(sidekey.read("app/db").await.cache(), "miss");
+}
+
+/// Calls that wait for the same attempt share its end, also where it is given up: none of them waits
+/// for one more.
+#[tokio::test]
+async fn calls_that_wait_for_credentials_give_up_together() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&double).await;
+    let folder = Folder::new();
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
+    let sidekey = setup.with("SIDEKEY_READER_WAIT", "1h").start().await;
+    sts.hold();
+    let waiting = async {
+        let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
+        eventually("two calls wait", async || is_waiting().then_some(())).await;
+        // As long as a call may take.
+        sidekey.pass(Duration::from_secs(600));
+    };
+    let (one, other, ()) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/mail"), waiting);
+    for answer in [one, other] {
+        is_of_credentials(&answer, 500, "InternalFailure");
+        assert!(answer.text().contains("in time"), "{}", answer.text());
+    }
+    assert_eq!(sts.regions().len(), 1);
+}
+
+/// A freeze while STS is asked cuts the call that waits for it: both are made once more after the
+/// thaw, and nobody sees a failure.
+#[tokio::test]
+async fn a_freeze_while_credentials_are_got_fails_nobody() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&double).await;
+    let folder = Folder::new();
+    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
+    let sidekey = setup.start().await;
+    sts.hold();
+    let asked = async |times| {
+        eventually("STS is asked", async || (sts.regions().len() == times).then_some(())).await;
+    };
+    let frozen = async {
+        asked(1).await;
+        sidekey.pass(Duration::from_secs(3600));
+        asked(2).await;
+        sts.release();
+    };
+    let (answer, ()) = tokio::join!(sidekey.read("app/db"), frozen);
+    assert_eq!(answer.value(), "old");
+    let metrics = sidekey.metrics().await;
+    let calls = |outcome: &str| {
+        let operation = "operation=\"GetSecretValue\"";
+        metrics
+            .get(&format!("sidekey_upstream_requests_total{{{operation},outcome=\"{outcome}\"}}"))
+    };
+    assert_eq!((calls("cut"), calls("credentials"), calls("ok")), (1.0, 0.0, 1.0));
+}
+
+/// Where nothing gives credentials, readers are told so at once, with what to do; nobody waits for a
+/// metadata service that never answers longer than for a call. Once there are some, they are used.
+#[tokio::test]
+async fn without_credentials_readers_are_told_and_nothing_hangs() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock, "session-1").await;
+    let folder = Folder::new();
+    let path = folder.path().join("credentials");
+    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = metadata.local_addr().expect("it is bound");
+    let nowhere = without_credentials(&double, &clock)
+        .with("SIDEKEY_SECRETS", "app/db")
+        .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
+    let sidekey = nowhere.clone().start().await;
+    let answer = sidekey.read("app/db").await;
+    is_of_credentials(&answer, 500, "InternalFailure");
+    assert!(answer.text().contains("no credentials were found"), "{}", answer.text());
+    assert_eq!(double.calls().total(), 0, "nothing to sign with");
+
+    // Connections are taken by the system, and nobody reads from them.
+    let silent = nowhere
+        .without("AWS_EC2_METADATA_DISABLED")
+        .with("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{address}"))
+        .with("SIDEKEY_UPSTREAM_TIMEOUT", "2s")
+        .launch()
+        .await;
+    let passing = async {
+        loop {
+            pause().await;
+            silent.pass(Duration::from_secs(1));
+        }
+    };
+    let answer = tokio::select! {
+        answer = silent.read("app/db") => answer,
+        () = passing => unreachable!("time passes for ever"),
+    };
+    is_of_credentials(&answer, 500, "InternalFailure");
+    assert!(answer.text().contains("in time"), "{}", answer.text());
+
+    folder.write("credentials", &keys("session-1"));
+    for sidekey in [&sidekey, &silent] {
+        sidekey.pass(BACK_OFF_MAX);
+        assert_eq!(sidekey.read("app/db").await.value(), "old");
+    }
+}
+
+/// Under SnapStart an environment begins with a function's old credentials, and gets new ones behind
+/// the same endpoint. After a restore, told or seen by the clocks, it is asked for them, nothing
+/// from before is served as fresh, and whoever shows the new token or the old authorization is let
+/// in.
+#[tokio::test]
+async fn after_a_restore_the_new_credentials_are_used() {
+    for is_told in [true, false] {
+        let clock = ManualClock::new();
+        let double = upstream(&clock, "session-1").await;
+        let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
+        for name in &names {
+            double.secrets().create(name, "old").expect("a new name");
+        }
+        let container = Container::of("session-1").await;
+        let setup = in_container(without_credentials(&double, &clock), &container)
+            .without("SIDEKEY_TOKEN")
+            .with("SIDEKEY_SECRETS", names.join(","))
+            .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
+        let sidekey = setup.start().await;
+        assert!(container.calls() < 6, "calls that begin at once share an attempt");
+        let shown = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
+        let read = async || {
+            let request = get(&read_path("app/0"), &shown);
+            sidekey.connect().await.exchange(request).await
+        };
+        assert_eq!(read().await.cache(), "hit");
+
+        double.tokens().accept_only(["session-2"]);
+        container.rotate("session-2");
+        double.secrets().put("app/0", "new").expect("it is there");
+        if is_told {
+            let hook = request("POST", "/restore", &shown, "");
+            assert_eq!(sidekey.connect().await.exchange(hook).await.status, 204);
+        } else {
+            clock.skip(Duration::from_secs(2));
+        }
+        let answer = read().await;
+        assert_eq!(answer.value(), "new", "told: {is_told}");
+        assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
+        assert_eq!(last_token(&double).as_deref(), Some("session-2"));
+        let metrics = sidekey.metrics().await;
+        let failed = metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}");
+        assert_eq!(failed, 0.0, "nothing was signed with the old ones");
+
+        for (token, is_let_in) in [("session-2", true), ("session-1", true), ("nobody's", false)] {
+            let asked = request(
+                "POST",
+                "/",
+                &[
+                    ("X-Amz-Target", "secretsmanager.GetSecretValue"),
+                    ("X-Amz-Security-Token", token),
+                ],
+                "{\"SecretId\":\"app/0\"}",
+            );
+            let answer = sidekey.connect().await.exchange(asked).await;
+            let is_refused = answer.text().contains("UnrecognizedClientException");
+            assert_eq!(!is_refused, is_let_in, "{token}: {}", answer.text());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The name of the endpoint does not resolve, from the start or for a while: readers are told that
+//! the network is at fault, and served what is held.
+
+use crate::clients::{Missing, run, tethered};
+use crate::support::agent::{Setup, read_request};
+use crate::support::client::{Connection, get};
+use crate::support::clock::ManualClock;
+use crate::support::metrics::Metrics;
+use crate::support::program::{Program, SIDEKEY};
+use crate::support::{Folder, double, eventually};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+/// Puts the files named by the first two arguments where the system's resolver looks, for the
+/// command that the others are and for nobody else.
+const WITH_FILES: &str = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" /etc/nsswitch.conf \
+                          && shift 2 && exec \"$@\"";
+
+const RESOLVES: &str = "127.0.0.1 localhost\n";
+
+/// A name that no resolver can look up, by its length: whoever asks hears so without a packet sent.
+fn no_name() -> String {
+    format!("{}.invalid", "a".repeat(64))
+}
+
+/// From the start: the error is typed, says where to look, and counts as one of the connection.
+#[tokio::test]
+async fn an_endpoint_that_does_not_resolve_is_an_error_of_the_connection() {
+    let clock = ManualClock::new();
+    let sidekey = Setup::at(&format!("https://{}", no_name()), &clock).start().await;
+    let answer = sidekey.read("app/db").await;
+    assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
+    let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
+    assert!(hint.contains("DNS"), "{hint}");
+    let metrics = sidekey.metrics().await;
+    let failed =
+        "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=\"connection\"}";
+    assert_eq!(metrics.get(failed), 1.0);
+}
+
+/// For longer than the time to live of a running agent: every reader is served what is held, then
+/// marked, and gets the new value once the name resolves again.
+#[tokio::test]
+async fn a_name_that_stops_resolving_takes_nothing_away() {
+    let folder = Folder::new();
+    let hosts = folder.write("hosts", RESOLVES);
+    let sources = folder.write("nsswitch.conf", "hosts: files\n");
+    if let Err(missing) = check_mounts(&hosts, &sources) {
+        return missing.skip_or_fail();
+    }
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::at(&format!("http://localhost:{}", double.addr().port()), &clock)
+        .with("SIDEKEY_SECRETS", "app/db")
+        .with("SIDEKEY_TTL", "1s");
+    let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
+    let mut connection = Connection::open(program.address().await).await;
+    let answer = connection.exchange(read_request("app/db")).await;
+    assert_eq!(answer.value(), "old");
+
+    fs::write(&hosts, "").expect("the folder can be written");
+    double.hang_up();
+    let failed = "sidekey_stale_reads_total{reason=\"failing\"}";
+    for _ in 0..3 {
+        eventually("a stale value", async || {
+            let answer = connection.exchange(read_request("app/db")).await;
+            assert_eq!(answer.value(), "old", "{}", program.output());
+            (answer.cache() == "stale").then_some(())
+        })
+        .await;
+        // Only now: a call that was under way when the name went is over.
+        double.secrets().put("app/db", "new").expect("it is there");
+    }
+    let metrics = Metrics::parse(connection.exchange(get("/metrics", &[])).await.text());
+    assert!(metrics.get(failed) >= 3.0);
+    assert!(metrics.get("sidekey_refreshes_total{outcome=\"connection\"}") >= 1.0);
+
+    fs::write(&hosts, RESOLVES).expect("the folder can be written");
+    eventually("the new value", async || {
+        let answer = connection.exchange(read_request("app/db")).await;
+        (answer.value() == "new").then_some(())
+    })
+    .await;
+}
+
+/// Returns a command that resolves names by these files.
+fn resolving_by(hosts: &Path, sources: &Path, command: &[&str]) -> Command {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
+    let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
+    let mut unshare = tethered("unshare");
+    unshare.args(user).args(["--mount", "sh", "-c", WITH_FILES, "sh"]);
+    unshare.args([hosts, sources]).args(command);
+    unshare
+}
+
+/// Tells whether this machine lets its user mount, and has the files to mount over.
+fn check_mounts(hosts: &Path, sources: &Path) -> Result<(), Missing> {
+    run(&mut resolving_by(hosts, sources, &["true"])).map_err(|missing| missing.of("mounts"))
+}
