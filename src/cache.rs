@@ -284,7 +284,7 @@ impl Cache {
             Next::In(wait) => wake_in = Some(wake_in.map_or(wait, |other| other.min(wait))),
             Next::WhenRead => {}
         };
-        for (held, entry) in self.0.snapshot.load().entries() {
+        for (held, entry) in self.0.snapshot.load().in_order() {
             let retry_in = entry.failure().map(|failure| failure.retry_in(now));
             let standing = entry.standing(now, self.epoch(now));
             let next = plan::next(&entry.policy, &standing, entry.was_read(), retry_in);

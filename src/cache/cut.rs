@@ -8,6 +8,10 @@ use std::time::Duration;
 /// freeze, and no timer of a running process is that late.
 pub const CUT_SLACK: Duration = Duration::from_secs(1);
 
+/// How often one call is made again because a freeze cut it. Each freeze is the end of an invocation,
+/// and so of whoever waited: more than a few in a row are clocks that are being set.
+pub const CUTS_MAX: usize = 8;
+
 /// Returns whether something that should have ended by `deadline` stood still in between. Where the
 /// clocks cannot say how long it took, it did.
 pub fn was_cut(took: Option<Duration>, deadline: Duration) -> bool {

@@ -74,6 +74,9 @@ impl Failure {
             _ if is_refusal => back_off.max(freshness::REFUSAL_MEMORY),
             _ => back_off,
         };
+        // A call by another id, sent before the refusal, may fail after it: that brings nothing forward.
+        let left = previous.map_or(Duration::ZERO, |previous| previous.retry_in(now));
+        let wait = wait.max(left);
         Self {
             error,
             count,
@@ -157,6 +160,15 @@ impl Entry {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
+    /// Returns how fresh the entry is at `now`, in `epoch`, where an attempt has just failed
+    /// transiently, however long ago the last one did that is noted.
+    pub fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
+        let mut standing = self.standing(now, epoch);
+        let refused = standing.trouble.and_then(|trouble| trouble.refused);
+        standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
+        freshness::freshness(&self.policy, &standing)
+    }
+
     /// Returns the last failed attempt to refresh this entry.
     pub fn failure(&self) -> Option<Arc<Failure>> {
         self.failure.load_full()
@@ -174,12 +186,13 @@ impl Entry {
     }
 
     /// Judges an answer that would take this entry's place, and remembers one that is held back.
-    pub fn judge(&self, answer: &Version, now: Moment) -> Verdict {
+    pub fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
+        let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         let mut doubt = self.doubt.lock().expect("no holder panics");
         let seen = doubt.as_ref().filter(|doubt| doubt.version == answer.id);
         // Where the clocks cannot say how long ago that was, it begins anew.
         let seen = seen.and_then(|doubt| now.since(doubt.since));
-        let verdict = rollback::judge(&self.version, answer, seen);
+        let verdict = rollback::judge(&self.version, answer, seen, may_serve);
         if verdict == Verdict::HoldBack && seen.is_none() {
             *doubt = Some(Doubt { version: answer.id.clone(), since: now });
         }

@@ -4,8 +4,8 @@ use super::entry::Entry;
 use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 /// How many flights may be under way at once. The others wait their turn.
 pub const FLIGHTS_MAX: usize = 32;
@@ -25,8 +25,15 @@ pub struct Flights {
 }
 
 /// A flight under way, as those who wait for it see it.
-#[derive(Clone, Debug)]
-pub struct Flight(watch::Receiver<Option<Outcome>>);
+#[derive(Clone, Debug, Default)]
+pub struct Flight(Arc<Course>);
+
+/// How a flight goes. Those who wait are woken in the order in which they came.
+#[derive(Debug, Default)]
+struct Course {
+    outcome: OnceLock<Outcome>,
+    landed: Notify,
+}
 
 /// The duty to end a flight. Dropped without [`land`](Self::land), as by a panic, it ends the flight
 /// with an error, so that nobody waits for ever.
@@ -34,7 +41,7 @@ pub struct Flight(watch::Receiver<Option<Outcome>>);
 pub struct Landing {
     aloft: Arc<Mutex<HashMap<Key, Flight>>>,
     key: Key,
-    outcome: watch::Sender<Option<Outcome>>,
+    flight: Flight,
 }
 
 impl Flights {
@@ -61,10 +68,11 @@ impl Flights {
                 message,
             ));
         }
-        let (outcome, flight) = watch::channel(None);
-        let flight = Flight(flight);
+        let flight = Flight::default();
         aloft.insert(key.clone(), flight.clone());
-        Ok((flight, Some(Landing { aloft: self.aloft.clone(), key: key.clone(), outcome })))
+        let landing =
+            Landing { aloft: self.aloft.clone(), key: key.clone(), flight: flight.clone() };
+        Ok((flight, Some(landing)))
     }
 
     /// Waits until one more call may be made.
@@ -95,22 +103,23 @@ impl Flight {
     /// # Errors
     ///
     /// Why it failed.
-    pub async fn outcome(mut self) -> Outcome {
-        let landed = self.0.wait_for(Option::is_some).await;
-        landed.ok().and_then(|outcome| outcome.clone()).unwrap_or_else(|| {
-            let message = "the call was given up";
-            Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
-        })
+    pub async fn outcome(self) -> Outcome {
+        loop {
+            // Made before the look: whoever lands in between wakes it.
+            let landed = self.0.landed.notified();
+            if let Some(outcome) = self.0.outcome.get() {
+                return outcome.clone();
+            }
+            landed.await;
+        }
     }
 }
 
 impl Landing {
     /// Ends the flight.
     pub fn land(self, outcome: Outcome) {
-        let waiters = self.outcome.clone();
-        // Before the waiters wake: whoever finds an outcome unfit may start the next flight.
-        drop(self);
-        waiters.send_replace(Some(outcome));
+        // The first outcome is the one; dropping this comes too late with another.
+        let _ = self.flight.0.outcome.set(outcome);
     }
 
     /// Returns what is being fetched.
@@ -121,7 +130,14 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
+        // Before the waiters wake: whoever finds an outcome unfit may start the next flight.
         self.aloft.lock().expect("no holder panics").remove(&self.key);
+        let given_up = || {
+            let message = "the call was given up";
+            Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
+        };
+        self.flight.0.outcome.get_or_init(given_up);
+        self.flight.0.landed.notify_waiters();
     }
 }
 

@@ -145,8 +145,10 @@ async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
 /// the permission or one denied secret spoils it, is made up for by single calls.
 async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
+    let slot = cache.0.flights.slot().await;
     let sent = cache.sending();
     let answer = cache.0.source.fetch_batch(&keys).await;
+    drop(slot);
     let is_cut = cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
     match answer {
         _ if is_cut => {

@@ -4,7 +4,7 @@ use super::Cache;
 use super::cut::was_cut;
 use super::entry::Entry;
 use super::flight::Outcome;
-use super::freshness::{self, Freshness, Reason, Trouble};
+use super::freshness::{Freshness, Reason};
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind};
@@ -201,13 +201,12 @@ impl Cache {
         let now = self.0.clock.now();
         let snapshot = self.0.snapshot.load();
         let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
-        let mut standing = entry.standing(now, self.epoch(now));
-        if is_failing {
-            // An attempt has just failed, however long ago the last one did that is noted.
-            let refused = standing.trouble.and_then(|trouble| trouble.refused);
-            standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
-        }
-        match freshness::freshness(&entry.policy, &standing) {
+        let epoch = self.epoch(now);
+        let freshness = match is_failing {
+            true => entry.freshness_in_trouble(now, epoch),
+            false => entry.freshness(now, epoch),
+        };
+        match freshness {
             // Another flight, or one for another of its ids, has landed meanwhile.
             Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),

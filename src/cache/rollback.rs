@@ -19,15 +19,21 @@ pub enum Verdict {
     HoldBack,
 }
 
-/// Judges an answer. `seen` is how long ago the same version was first answered and held back.
-pub fn judge(held: &Version, answer: &Version, seen: Option<Duration>) -> Verdict {
+/// Judges an answer. `seen` is how long ago the same version was first answered and held back;
+/// `may_serve` is whether readers may be given what is held meanwhile. Where they may not, an older
+/// version is better than none.
+pub fn judge(held: &Version, answer: &Version, seen: Option<Duration>, may_serve: bool) -> Verdict {
     let is_older = match (held.created, answer.created) {
         (Some(held), Some(answer)) => answer < held,
         // Without dates nobody can tell: the service is believed.
         _ => false,
     };
     let is_agreed = seen.is_some_and(|seen| seen >= AGREE_AFTER);
-    if is_older && held.id != answer.id && !is_agreed { Verdict::HoldBack } else { Verdict::Accept }
+    if is_older && held.id != answer.id && may_serve && !is_agreed {
+        Verdict::HoldBack
+    } else {
+        Verdict::Accept
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +58,7 @@ mod tests {
     #[track_caller]
     fn check(id: &str, created: Option<u64>, seen: Option<f64>, expected: Verdict) {
         let seen = seen.map(Duration::from_secs_f64);
-        let verdict = judge(&version("v2", Some(20)), &version(id, created), seen);
+        let verdict = judge(&version("v2", Some(20)), &version(id, created), seen, true);
         assert_eq!(verdict, expected, "{id} {created:?} {seen:?}");
     }
 
@@ -68,6 +74,12 @@ mod tests {
         check("v1", Some(19), None, Verdict::HoldBack);
         check("v1", Some(19), Some(0.999), Verdict::HoldBack);
         check("v1", Some(19), Some(1.0), Verdict::Accept);
+    }
+
+    #[test]
+    fn what_is_older_is_better_than_nothing() {
+        let (held, answer) = (version("v2", Some(20)), version("v1", Some(19)));
+        assert_eq!(judge(&held, &answer, None, false), Verdict::Accept);
     }
 
     #[test]

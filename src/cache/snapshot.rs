@@ -95,6 +95,14 @@ impl Snapshot {
         secrets.flat_map(|(_, held)| held.entries.iter().map(move |entry| (&**held, entry)))
     }
 
+    /// Returns every entry once, in the order of their ARNs: where what is done with them should not
+    /// depend on the order of a hash map.
+    pub fn in_order(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
+        let mut entries: Vec<_> = self.entries().collect();
+        entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
+        entries.into_iter()
+    }
+
     /// Returns the next snapshot, in which `asked` and the answer's ARN lead to `entry`, and how
     /// many entries were pushed out for it.
     ///
@@ -158,8 +166,9 @@ impl Snapshot {
         let excess = self.entries().count().saturating_sub(limits.entries_max);
         for evicted in 0..excess {
             let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
-            let oldest =
-                free.min_by_key(|(_, entry)| (Arc::ptr_eq(entry, newest), entry.read_at_ms()));
+            let oldest = free.min_by_key(|(held, entry)| {
+                (Arc::ptr_eq(entry, newest), entry.read_at_ms(), held.arn.clone())
+            });
             let Some((arn, entry)) = oldest.map(|(held, entry)| (held.arn.clone(), entry.clone()))
             else {
                 return evicted;

@@ -603,6 +603,17 @@ async fn past_its_ttl_a_value_is_served_stale_until_a_second_answer_agrees() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_nothing_else_may_be_served_an_older_answer_is() {
+    let policy = Policy { ttl: 100 * SECOND, stale_if_error: Duration::ZERO, ..Policy::default() };
+    let bench = Setup { policy, ..Setup::default() }.build();
+    bench.script("app", Answer::Version(2));
+    bench.read("app").await.unwrap();
+    bench.script("app", Answer::Version(1));
+    bench.pass(101 * SECOND).await;
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_call_that_a_freeze_cut_is_made_once_more_and_fails_nobody() {
     for answer in [Answer::Version(1), Answer::Fail(FetchErrorKind::Timeout)] {
         let bench = Setup { listed: vec!["app"], ..Setup::default() }.build();
@@ -627,6 +638,37 @@ async fn a_call_that_a_freeze_cut_is_made_once_more_and_fails_nobody() {
         count("ok", 1);
         count("timeout", 0);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_cut_again_is_made_again_up_to_a_bound() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    let read = async || {
+        let cache = bench.cache.clone();
+        let reading = tokio::spawn(async move { cache.read(key("app")).await });
+        bench.pass(LATENCY / 2).await;
+        reading
+    };
+    let freeze = async || {
+        tokio::time::advance(Duration::from_secs(3600)).await;
+        bench.pass(LATENCY / 2).await;
+    };
+    let _given_up = read().await;
+    for _ in 0..cut::CUTS_MAX {
+        freeze().await;
+    }
+    let served = bench.cache.read(key("app")).await.unwrap();
+    assert!(served.age <= LATENCY, "nobody gets what a freeze was long: {:?}", served.age);
+    assert_eq!(bench.calls(), 1 + cut::CUTS_MAX);
+    bench.pass(200 * SECOND).await;
+    let _given_up = read().await;
+    for _ in 0..=cut::CUTS_MAX {
+        freeze().await;
+    }
+    assert_eq!(bench.calls(), 2 * (1 + cut::CUTS_MAX), "it is a failure then");
+    let served = bench.cache.read(key("app")).await;
+    assert!(served.is_err(), "and what is held is from hours ago: {served:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,7 +1,7 @@
 //! What happens to an answer from upstream: the one writer of the snapshot.
 
 use super::Cache;
-use super::cut::was_cut;
+use super::cut::{CUTS_MAX, was_cut};
 use super::entry::Entry;
 use super::flight::{Landing, Outcome};
 use super::rollback::Verdict;
@@ -48,18 +48,18 @@ impl Cache {
         landing.land(outcome);
     }
 
-    /// Makes a call, and makes it once more where a freeze cut it: whatever came of the first is as
-    /// old as the freeze was long. Returns when the call that counts was sent.
+    /// Makes a call, and makes it again where a freeze cut it: whatever came of that one is as old as
+    /// the freeze was long. Returns when the call that counts was sent.
     async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
-        let sent = self.sending();
-        let answer = self.0.source.fetch(key).await;
-        if !self.count(Operation::GetSecretValue, sent, answer.as_ref().err()) {
-            return (sent, answer);
+        for _ in 0..=CUTS_MAX {
+            let sent = self.sending();
+            let answer = self.0.source.fetch(key).await;
+            if !self.count(Operation::GetSecretValue, sent, answer.as_ref().err()) {
+                return (sent, answer);
+            }
         }
-        let sent = self.sending();
-        let answer = self.0.source.fetch(key).await;
-        self.count(Operation::GetSecretValue, sent, answer.as_ref().err());
-        (sent, answer)
+        let message = "the process stood still during each of the calls";
+        (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
     /// Publishes an answer, or notes a failure, and returns how the flight ends.
@@ -109,8 +109,9 @@ impl Cache {
         }
         let snapshot = self.0.snapshot.load();
         // By the answer's ARN: a name may not lead there yet.
+        let now = self.0.clock.now();
         if let Some(older) = snapshot.exact(&version.arn, &key.selector)
-            && older.judge(&version, self.0.clock.now()) == Verdict::HoldBack
+            && older.judge(&version, now, self.epoch(now)) == Verdict::HoldBack
         {
             if snapshot.held(key.id.as_str()).is_none_or(|held| *held.arn != *version.arn) {
                 self.publish(key, older.clone());
