@@ -20,6 +20,8 @@ pub mod reading;
 mod writer;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod simulation;
 
 pub use reading::{How, ReadError, Served};
 

@@ -1,0 +1,205 @@
+//! What happens: one event at a time, drawn from the seed.
+
+use super::log::Reader;
+use super::world::{DEADLINE, Fault, key, secret};
+use super::{SECOND, Simulation};
+use crate::cache::{ReadError, Served};
+use crate::clock::Clock;
+use crate::source::FetchErrorKind;
+use std::future::Future;
+use std::time::Duration;
+
+/// What upstream fails with for a while.
+const TRANSIENT: [FetchErrorKind; 6] = [
+    FetchErrorKind::Throttled,
+    FetchErrorKind::Service,
+    FetchErrorKind::Timeout,
+    FetchErrorKind::Connection,
+    FetchErrorKind::Unreadable,
+    FetchErrorKind::Credentials,
+];
+
+/// What upstream refuses with.
+const REFUSALS: [FetchErrorKind; 3] =
+    [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
+
+impl Simulation {
+    /// Lets one event happen, and returns what it was.
+    pub(super) async fn happen(&mut self) -> &'static str {
+        let n = self.rng.usize(0..self.world.setup.secrets);
+        let event = match self.rng.u8(0..100) {
+            0..30 => self.read_some(n),
+            30..34 => self.read_now_some(n),
+            34..62 => return self.pass().await,
+            62..67 => return self.freeze().await,
+            67..72 => {
+                self.world.rotate(n);
+                "a rotation"
+            }
+            72..75 => self.roll_back(n),
+            75..78 => {
+                self.world.state().truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
+                "a lagging replica"
+            }
+            78..89 => self.trouble(n),
+            89..93 => self.set_wall_clock(),
+            93..95 => {
+                self.world.state().epoch += 1;
+                self.cache.restored();
+                "a restore"
+            }
+            95..97 => {
+                self.world.state().truths[n].is_deleted = true;
+                "a deletion"
+            }
+            97..98 => {
+                self.world.recreate(n);
+                "a re-creation"
+            }
+            _ => {
+                self.world.heal();
+                "the end of all trouble"
+            }
+        };
+        // Half of the events come on top of each other.
+        if self.rng.bool() {
+            self.clock.sleep(Duration::from_millis(self.rng.u64(0..50))).await;
+        }
+        event
+    }
+
+    /// Starts a reader.
+    pub(super) fn read(&mut self, id: &str, is_now: bool) {
+        let asking = self.ask(id, is_now);
+        self.readers.spawn(asking);
+    }
+
+    /// Returns a reader's question: whoever waits is known to the world, and the answer is judged.
+    pub(super) fn ask(
+        &mut self,
+        id: &str,
+        is_now: bool,
+    ) -> impl Future<Output = Result<Served, ReadError>> + Send + use<> {
+        self.reads += 1;
+        let number = self.reads;
+        let (world, cache, id) = (self.world.clone(), self.cache.clone(), id.to_owned());
+        async move {
+            let disturbed = world.state().disturbed;
+            let (secret, started) = (secret(&id), world.now());
+            let need_not_wait = !is_now && world.need_not_wait(&id);
+            let reader =
+                Reader { id: id.clone(), secret, is_now, started, need_not_wait, disturbed };
+            world.state().readers.insert(number, reader.clone());
+            let read = match is_now {
+                true => cache.read_now(key(&id)).await,
+                false => cache.read(key(&id)).await,
+            };
+            world.state().readers.remove(&number);
+            world.judge(&reader, &read);
+            read
+        }
+    }
+
+    fn some_id(&mut self, n: usize) -> String {
+        let state = self.world.state();
+        match self.rng.u8(0..3) {
+            0 => state.truths[n].arn(),
+            _ => state.truths[n].name.clone(),
+        }
+    }
+
+    fn read_some(&mut self, n: usize) -> &'static str {
+        for _ in 0..self.rng.usize(1..4) {
+            let id = self.some_id(n);
+            self.read(&id, false);
+        }
+        "a read"
+    }
+
+    fn read_now_some(&mut self, n: usize) -> &'static str {
+        let id = self.some_id(n);
+        self.read(&id, true);
+        "a read of what is there now"
+    }
+
+    async fn pass(&mut self) -> &'static str {
+        let n = self.rng.usize(0..self.world.setup.secrets);
+        let policy = self.world.setup.policies[n];
+        let whole = policy.ttl + policy.stale_while_revalidate;
+        let span = match self.rng.u8(0..10) {
+            0..4 => Duration::from_millis(self.rng.u64(0..400)),
+            4..6 => 4 * SECOND.mul_f64(self.rng.f64()),
+            6..8 => whole.mul_f64(self.rng.f64() * 1.2),
+            8 => (whole + policy.stale_if_error).min(600 * SECOND).mul_f64(self.rng.f64() * 1.1),
+            _ => 70 * SECOND.mul_f64(self.rng.f64()),
+        };
+        self.clock.sleep(span).await;
+        "time passed"
+    }
+
+    /// Lets time pass at once for everything that is under way.
+    async fn freeze(&mut self) -> &'static str {
+        let span = match self.rng.u8(0..3) {
+            0 => 2 * DEADLINE.mul_f64(self.rng.f64()),
+            1 => 60 * SECOND.mul_f64(self.rng.f64()),
+            _ => 5000 * SECOND.mul_f64(self.rng.f64()),
+        };
+        self.world.state().disturbed.0 += span;
+        tokio::time::advance(span).await;
+        "a freeze"
+    }
+
+    fn roll_back(&mut self, n: usize) -> &'static str {
+        let now = self.world.now().steady;
+        let mut state = self.world.state();
+        let truth = &mut state.truths[n];
+        let older = truth.versions[self.rng.usize(0..truth.versions.len())];
+        truth.history.push((now, older));
+        "a label moved back"
+    }
+
+    fn trouble(&mut self, n: usize) -> &'static str {
+        let transient = TRANSIENT[self.rng.usize(0..TRANSIENT.len())];
+        let fault = match self.rng.u8(0..10) {
+            0..3 => Fault::Fail(transient),
+            3..5 => Fault::Flaky(transient),
+            5 => Fault::Hang,
+            6..8 => Fault::Fail(REFUSALS[self.rng.usize(0..REFUSALS.len())]),
+            _ => Fault::None,
+        };
+        let is_everywhere = self.rng.u8(0..3) == 0;
+        for (number, truth) in self.world.state().truths.iter_mut().enumerate() {
+            if is_everywhere || number == n {
+                truth.fault = fault;
+            }
+        }
+        "trouble begins or ends"
+    }
+
+    fn set_wall_clock(&mut self) -> &'static str {
+        let millis = match self.rng.u8(0..3) {
+            0 => self.rng.i64(0..1000),
+            1 => self.rng.i64(1000..10_000),
+            _ => self.rng.i64(10_000..5_000_000),
+        };
+        let span = Duration::from_millis(millis.unsigned_abs());
+        let is_forward = self.rng.bool();
+        match is_forward {
+            true => self.clock.step_forward(span),
+            false => self.clock.step_back(span),
+        }
+        {
+            let mut state = self.world.state();
+            state.disturbed.1 += 1;
+            state.offset_ms.0 += if is_forward { millis } else { -millis };
+            let drift = state.offset_ms.0.abs_diff(state.offset_ms.1);
+            if self.world.setup.is_snapshot && drift >= 1000 {
+                state.epoch += 1;
+                state.offset_ms.1 = state.offset_ms.0;
+            }
+        }
+        // The cache finds out at its next look: let that be now.
+        drop(self.cache.status());
+        "the wall clock was set"
+    }
+}

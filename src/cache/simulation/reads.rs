@@ -1,0 +1,226 @@
+//! What must hold of reads: the table of how old a value may get, told once more.
+//!
+//! Where the wall clock was set back, the cache cannot know an age, and neither does the model: what
+//! is fresh must have a known age, and whoever was refused is let pass.
+
+use super::SECOND;
+use super::log::{Answered, Call, Reader, State, number, since};
+use super::world::{DEADLINE, World, secret};
+use crate::cache::entry::Entry;
+use crate::cache::freshness::{BACK_OFF_MAX, Reason};
+use crate::cache::{How, ReadError, Served};
+use crate::clock::Moment;
+use crate::source::FetchErrorKind;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How coarse timers are.
+const TICK: Duration = Duration::from_millis(2);
+
+impl World {
+    /// Judges what a reader got.
+    pub(super) fn judge(&self, reader: &Reader, read: &Result<Served, ReadError>) {
+        self.observe();
+        let what = read.as_ref().map(|served| (&served.entry.version.id, served.how, served.age));
+        self.note(&format!("a reader of {}: {what:?}", reader.id));
+        let now = self.now();
+        let problem = {
+            let state = self.state();
+            let late = self.late(&state, reader, now);
+            // In virtual time what does not wait takes none.
+            let has_waited = now.steady > reader.started.steady;
+            let needless = (reader.need_not_wait && has_waited)
+                .then(|| "it waited for what could have been served".to_owned());
+            late.or(needless).or_else(|| match read {
+                Ok(served) => self.too_old(&state, reader, served, now),
+                Err(error) => self.refused(&state, reader, error, now),
+            })
+        };
+        self.hold(problem.is_none(), || {
+            let what = read.as_ref().map(|served| (&served.entry.version.id, served.how));
+            format!("{}: {reader:?} got {what:?}", problem.unwrap_or_default())
+        });
+        if let Ok(served) = read {
+            self.state().was_read.push(served.entry.clone());
+        }
+    }
+
+    /// Returns whether a reader of `id` who comes now is served without a wait.
+    pub(super) fn need_not_wait(&self, id: &str) -> bool {
+        self.observe();
+        let Some(held) = self.held(id) else { return false };
+        let (state, now) = (self.state(), self.now());
+        let has_failed = state.has_just_failed(&held, now);
+        self.may_be_served(&state, &held, has_failed, now).unwrap_or(false)
+    }
+
+    fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
+        let wait = self.setup.reader_wait;
+        let frozen = state.disturbed.0 - reader.disturbed.0;
+        // A wait that a freeze cut is begun again once.
+        let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
+        let took = now.steady - reader.started.steady;
+        (took > most + frozen + 2 * TICK).then(|| format!("an answer after {took:?}"))
+    }
+
+    /// Returns why `served` should not have been.
+    fn too_old(
+        &self,
+        state: &State,
+        reader: &Reader,
+        served: &Served,
+        now: Moment,
+    ) -> Option<String> {
+        let policy = self.setup.policies[reader.secret];
+        let entry = &served.entry;
+        let Some(call) = state.fetched(entry) else {
+            return Some("no call was answered with this".to_owned());
+        };
+        let (arn, _, _) = call.any_version().expect("it was answered");
+        if reader.id.starts_with("arn:") && reader.id != arn {
+            return Some("an ARN led elsewhere".to_owned());
+        }
+        let age = since(now, call.sent);
+        let below = |bound: Duration| age.is_some_and(|age| age < bound);
+        let is_present = call.epoch == state.epoch;
+        let refused = state.refused(entry);
+        let is_held = self.held(&reader.id).is_some_and(|held| Arc::ptr_eq(&held, entry));
+        let has_waited = now.steady - reader.started.steady >= self.setup.reader_wait;
+        let has_failed = state.has_just_failed(entry, now);
+        // A call was answered while the reader waited, and what it got was asked for no earlier: a
+        // call by another id may have overtaken it.
+        let was_answered = || {
+            let mut others = state.calls.iter().filter(|other| other.secret == reader.secret);
+            others.any(|other| {
+                other.sent.steady <= call.sent.steady
+                    && other.version().is_some_and(|(_, _, at)| at.steady >= reader.started.steady)
+            })
+        };
+        let is_allowed = match served.how {
+            How::Hit => below(policy.ttl) && is_present && refused.is_none(),
+            How::Stale(Reason::Revalidating) => {
+                below(policy.ttl + policy.stale_while_revalidate) && is_present && refused.is_none()
+            }
+            How::Stale(Reason::Failing) => {
+                let bound = policy.ttl + policy.stale_if_error;
+                below(bound) && refused.is_none() && (has_failed || has_waited)
+            }
+            How::Stale(Reason::Refused) => refused.is_some_and(|refused| {
+                since(now, refused).is_some_and(|since| since < policy.denied_grace)
+            }),
+            How::RefreshLimited => below(SECOND),
+            How::Miss => was_answered(),
+            // What is held is the newest there is where the answer was held back.
+            How::Refreshed => {
+                let is_kept = state.failures(entry).any(|(kind, at)| {
+                    kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
+                });
+                was_answered() || is_kept
+            }
+        };
+        if !is_allowed {
+            return Some(format!("too old: {age:?}, refused {refused:?}, held {is_held}"));
+        }
+        let is_passed_off = matches!(served.how, How::Hit | How::Stale(_)) && policy.ttl.is_zero();
+        if is_passed_off {
+            return Some("a cache without a TTL holds nothing".to_owned());
+        }
+        self.outlived(state, call, entry, now)
+    }
+
+    /// Returns whether the version was replaced too long ago, though upstream answered ever since.
+    fn outlived(
+        &self,
+        state: &State,
+        call: &Call,
+        entry: &Arc<Entry>,
+        now: Moment,
+    ) -> Option<String> {
+        let policy = self.setup.policies[call.secret];
+        let truth = &state.truths[call.secret];
+        // A secret that was made anew has another history.
+        if truth.arn() != *entry.version.arn || truth.is_deleted {
+            return None;
+        }
+        let number = number(&entry.version.id);
+        let at = truth.history.iter().rposition(|(_, version)| *version == number)?;
+        let (replaced, _) = truth.history.get(at + 1)?;
+        let bound = policy.ttl + policy.stale_while_revalidate;
+        let is_well = state.calls.iter().filter(|other| other.secret == call.secret).all(|other| {
+            // A call under way may hang, and what was sent before may have been answered by then.
+            let Some((ended, answered)) = &other.ended else { return false };
+            let is_lagging = matches!(answered, Answered::Version { is_lagging: true, .. });
+            let is_good = other.failure().is_none() && !is_lagging && !other.is_discarded;
+            // What failed before asks for a pause, also where it would be well by now.
+            is_good || (ended.steady < *replaced && !other.is_about(entry))
+        });
+        // A call may take its time, and be cut and made again.
+        let most = bound.max(2 * DEADLINE + SECOND);
+        let is_frozen = since(call.ended.as_ref()?.0, call.sent)? >= DEADLINE;
+        (is_well && !is_frozen && now.steady - *replaced >= most)
+            .then(|| format!("replaced at {replaced:?}"))
+    }
+
+    /// Returns why the reader should not have got this error.
+    fn refused(
+        &self,
+        state: &State,
+        reader: &Reader,
+        error: &ReadError,
+        now: Moment,
+    ) -> Option<String> {
+        let policy = self.setup.policies[reader.secret];
+        match error {
+            ReadError::OutOfScope => return Some("everything is in scope".to_owned()),
+            ReadError::WaitOver(wait) if now.steady - reader.started.steady < *wait => {
+                return Some("the wait was not over".to_owned());
+            }
+            ReadError::WaitOver(_) => {}
+            ReadError::Upstream(error) => {
+                let is_cause = |call: &&Call| {
+                    call.secret == reader.secret
+                        && call.failure().is_some_and(|(kind, at)| {
+                            kind == error.kind
+                                && since(now, at).is_none_or(|since| {
+                                    since <= BACK_OFF_MAX || at.steady >= reader.started.steady
+                                })
+                        })
+                };
+                if !state.calls.iter().any(|call| is_cause(&call)) {
+                    return Some("nothing failed so".to_owned());
+                }
+            }
+        }
+        if reader.is_now || policy.ttl.is_zero() {
+            return None;
+        }
+        let held = self.held(&reader.id)?;
+        let has_failed = state.has_just_failed(&held, now);
+        let is_in_need = has_failed || matches!(error, ReadError::WaitOver(_));
+        let is_allowed = self.may_be_served(state, &held, is_in_need, now)?;
+        is_allowed.then(|| format!("refused what is held, sent for at {:?}", held.sent.steady))
+    }
+
+    /// Returns whether the table lets `held` be served, where `is_in_need` is whether upstream fails
+    /// transiently; nothing where the clocks cannot say.
+    pub(super) fn may_be_served(
+        &self,
+        state: &State,
+        held: &Arc<Entry>,
+        is_in_need: bool,
+        now: Moment,
+    ) -> Option<bool> {
+        let policy = self.setup.policies[secret(&held.version.name)];
+        if policy.ttl.is_zero() {
+            return Some(false);
+        }
+        if let Some(refused) = state.refused(held) {
+            return Some(since(now, refused)? < policy.denied_grace);
+        }
+        let call = state.fetched(held)?;
+        let age = since(now, call.sent)?;
+        let is_fresh =
+            call.epoch == state.epoch && age < policy.ttl + policy.stale_while_revalidate;
+        Some(is_fresh || (is_in_need && age < policy.ttl + policy.stale_if_error))
+    }
+}

@@ -1,0 +1,88 @@
+//! What differs from one seed to the next and stays for the whole of it.
+
+use crate::cache::freshness::{Policy, Refresh};
+use crate::cache::policies::{Policies, Rule};
+use crate::secret::scope::Scope;
+use std::time::Duration;
+
+/// The setup of one seed.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    /// What holds for each secret, by its number.
+    pub(super) policies: Vec<Policy>,
+    pub(super) reader_wait: Duration,
+    pub(super) entries_max: usize,
+    pub(super) secrets: usize,
+    pub(super) listed: Vec<String>,
+    pub(super) is_snapshot: bool,
+    /// Whether the service says when versions were created.
+    pub(super) is_dated: bool,
+    pub(super) latency_max_ms: u64,
+}
+
+impl Setup {
+    pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
+        // Now and then more secrets than calls may be under way at once.
+        let secrets = if rng.u8(0..20) == 0 { 40 } else { rng.usize(1..5) };
+        let common = policy(rng);
+        let mut policies = vec![common; secrets];
+        for own in &mut policies {
+            if rng.u8(0..4) == 0 {
+                *own = policy(rng);
+            }
+        }
+        // A call that nothing disturbs ends within every reader's wait.
+        let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
+        let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
+        Self {
+            policies,
+            reader_wait: any(rng, waits),
+            entries_max: if rng.u8(0..3) == 0 { rng.usize(1..4) } else { 100 },
+            secrets,
+            listed: (0..secrets).filter(|_| rng.bool()).map(|n| format!("s{n}")).collect(),
+            is_snapshot: rng.bool(),
+            is_dated: rng.u8(0..5) > 0,
+            latency_max_ms,
+        }
+    }
+
+    /// Returns the policies as the cache is configured with them: a rule for each secret.
+    pub(super) fn rules(&self) -> Policies {
+        let rule = |(number, policy): (usize, &Policy)| Rule {
+            secrets: Scope::new([format!("s{number}").as_str()]).expect("a good pattern"),
+            ttl: Some(policy.ttl),
+            stale_while_revalidate: Some(policy.stale_while_revalidate),
+            stale_if_error: Some(policy.stale_if_error),
+            denied_grace: Some(policy.denied_grace),
+            refresh: Some(policy.refresh),
+            is_required: Some(policy.is_required),
+        };
+        Policies::new(Policy::default(), self.policies.iter().enumerate().map(rule).collect())
+    }
+
+    /// Returns the longest time for which a value may be served while upstream answers.
+    pub(super) fn life_max(&self) -> Duration {
+        let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
+        lives.max().unwrap_or_default()
+    }
+}
+
+fn policy(rng: &mut fastrand::Rng) -> Policy {
+    let ttl = any(rng, &[0, 1, 5, 30, 300, 300]);
+    Policy {
+        ttl,
+        stale_while_revalidate: any(rng, &[0, 0, 2, 60]),
+        stale_if_error: any(rng, &[0, 10, 100, 3600]),
+        denied_grace: any(rng, &[0, 5, 60]),
+        refresh: match rng.u8(0..4) {
+            // With a shorter TTL there would be little else than calls.
+            0 if ttl >= Duration::from_secs(5) => Refresh::Always,
+            _ => Refresh::WhenRead,
+        },
+        is_required: rng.bool(),
+    }
+}
+
+fn any(rng: &mut fastrand::Rng, seconds: &[u64]) -> Duration {
+    Duration::from_secs(seconds[rng.usize(0..seconds.len())])
+}

@@ -1,0 +1,314 @@
+//! The world: secrets and their truth, what goes wrong, and a log of what was answered.
+
+use super::SECOND;
+use super::log::{Answered, State};
+use super::setup::Setup;
+use crate::cache::Cache;
+use crate::clock::{Clock, Moment, VirtualClock};
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
+use crate::secret::value::SecretValue;
+use crate::secret::version::{AWSCURRENT, Content, Version};
+use crate::source::{FetchError, FetchErrorKind, Fetching, Source};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
+
+/// How much of what happened before a violation is shown.
+const LINES_SHOWN: usize = 40;
+
+/// A call's own deadline.
+pub(super) const DEADLINE: Duration = Duration::from_secs(4);
+
+/// What goes wrong with calls for one secret.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    None,
+    Fail(FetchErrorKind),
+    /// Every other call fails.
+    Flaky(FetchErrorKind),
+    /// Calls end at their deadline.
+    Hang,
+}
+
+/// A secret as it really is.
+#[derive(Debug)]
+pub(super) struct Truth {
+    pub(super) name: String,
+    /// How often it has been made anew.
+    pub(super) generation: u32,
+    /// The numbers of its versions, in the order of their creation.
+    pub(super) versions: Vec<u32>,
+    /// Which version was made current, and when by the steady clock.
+    pub(super) history: Vec<(Duration, u32)>,
+    pub(super) is_deleted: bool,
+    pub(super) fault: Fault,
+    /// How far some replicas are behind.
+    pub(super) lag: Duration,
+}
+
+/// The world of one seed.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) setup: Setup,
+    seed: u64,
+    clock: Arc<VirtualClock>,
+    cache: Mutex<Option<Cache>>,
+    state: Mutex<State>,
+}
+
+impl Truth {
+    pub(super) fn arn(&self) -> String {
+        let (name, generation) = (&self.name, self.generation);
+        format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-Gen{generation:03}")
+    }
+
+    /// Returns the number of the version that was current at `at`.
+    pub(super) fn current(&self, at: Duration) -> u32 {
+        let earlier = self.history.iter().rev().find(|(since, _)| *since <= at);
+        earlier.or_else(|| self.history.first()).expect("a secret has a version").1
+    }
+}
+
+impl World {
+    pub(super) fn new(seed: u64, setup: Setup, clock: Arc<VirtualClock>) -> Self {
+        let world = Self {
+            seed,
+            clock,
+            cache: Mutex::default(),
+            state: Mutex::default(),
+            setup: setup.clone(),
+        };
+        for n in 0..setup.secrets {
+            let truth = Truth {
+                name: format!("s{n}"),
+                generation: 0,
+                versions: Vec::new(),
+                history: Vec::new(),
+                is_deleted: false,
+                fault: Fault::None,
+                lag: Duration::ZERO,
+            };
+            world.state().truths.push(truth);
+            world.rotate(n);
+        }
+        world
+    }
+
+    /// Lets the world look at what `cache` holds.
+    pub(super) fn watch(&self, cache: &Cache) {
+        *self.cache.lock().expect("no holder panics") = Some(cache.clone());
+    }
+
+    /// Breaks the circle of cache and source.
+    pub(super) fn unwatch(&self) {
+        *self.cache.lock().expect("no holder panics") = None;
+    }
+
+    pub(super) fn cache(&self) -> Option<Cache> {
+        self.cache.lock().expect("no holder panics").clone()
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder panics")
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    pub(super) fn names(&self) -> Vec<String> {
+        self.state().truths.iter().map(|truth| truth.name.clone()).collect()
+    }
+
+    /// Returns the id of the version that is current.
+    pub(super) fn current(&self, name: &str) -> String {
+        let state = self.state();
+        let truth = &state.truths[secret(name)];
+        version_id(truth.current(self.now().steady))
+    }
+
+    /// Makes a new version current.
+    pub(super) fn rotate(&self, n: usize) {
+        let now = self.now().steady;
+        let mut state = self.state();
+        state.versions += 1;
+        let version = state.versions;
+        state.truths[n].versions.push(version);
+        state.truths[n].history.push((now, version));
+    }
+
+    /// Makes the secret anew under another ARN.
+    pub(super) fn recreate(&self, n: usize) {
+        {
+            let truth = &mut self.state().truths[n];
+            truth.generation += 1;
+            truth.is_deleted = false;
+            truth.versions.clear();
+            truth.history.clear();
+        }
+        self.rotate(n);
+    }
+
+    /// Notes what does not hold.
+    pub(super) fn hold(&self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.note(&what());
+            let mut state = self.state();
+            let violated = state.trace.len();
+            state.violated.get_or_insert(violated);
+        }
+    }
+
+    /// Ends the test if something did not hold, with what happened before it.
+    pub(super) fn check(&self, seed: u64, when: &str) {
+        self.observe();
+        self.note(when);
+        let state = self.state();
+        let Some(violated) = state.violated else { return };
+        let trace = state.trace[violated.saturating_sub(LINES_SHOWN)..violated].join("\n");
+        panic!("seed {seed}, {:?}:\n{trace}", self.setup);
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.state().readers.len()
+    }
+
+    /// Notes what has happened.
+    pub(super) fn note(&self, what: &str) {
+        let now = self.now().steady;
+        self.state().trace.push(format!("{now:>12.3?} {what}"));
+    }
+
+    /// Ends all trouble.
+    pub(super) fn heal(&self) {
+        let mut gone = Vec::new();
+        for (n, truth) in self.state().truths.iter_mut().enumerate() {
+            truth.fault = Fault::None;
+            truth.lag = Duration::ZERO;
+            gone.extend(truth.is_deleted.then_some(n));
+        }
+        for n in gone {
+            self.recreate(n);
+        }
+    }
+
+    /// Returns draws for the next call for `id`.
+    fn draws(&self, id: &str) -> fastrand::Rng {
+        let calls = self.state().calls.iter().filter(|call| call.id == id).count();
+        let mut hasher = DefaultHasher::new();
+        (self.seed, id, calls).hash(&mut hasher);
+        fastrand::Rng::with_seed(hasher.finish())
+    }
+
+    /// Returns what the service says of `id` now, and whether a replica that lags says it.
+    fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
+        let now = self.now().steady;
+        let state = self.state();
+        let truth = &state.truths[secret(id)];
+        let failed =
+            |kind: FetchErrorKind| (Err(FetchError::new(kind, kind.label(), "simulated")), false);
+        match truth.fault {
+            Fault::Fail(kind) => return failed(kind),
+            Fault::Flaky(kind) if rng.bool() => return failed(kind),
+            Fault::Hang => return failed(FetchErrorKind::Timeout),
+            _ => {}
+        }
+        let arn = truth.arn();
+        if truth.is_deleted {
+            return failed(FetchErrorKind::Unavailable);
+        }
+        if id != truth.name && id != arn {
+            return failed(FetchErrorKind::NotFound);
+        }
+        let lag = if rng.bool() { truth.lag } else { Duration::ZERO };
+        let number = truth.current(now.saturating_sub(lag));
+        let created = SystemTime::UNIX_EPOCH + number * SECOND;
+        let version = Version {
+            arn: arn.into(),
+            name: truth.name.as_str().into(),
+            id: version_id(number).into(),
+            labels: vec![AWSCURRENT.into()],
+            created: self.setup.is_dated.then_some(created),
+            content: Content::Text(SecretValue::from(format!("value {number}"))),
+        };
+        (Ok(version), number != truth.current(now))
+    }
+
+    fn is_hanging(&self, id: &str) -> bool {
+        matches!(self.state().truths[secret(id)].fault, Fault::Hang)
+    }
+}
+
+impl Source for World {
+    fn deadline(&self) -> Duration {
+        DEADLINE
+    }
+
+    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+        Box::pin(async move {
+            let id = key.id.as_str();
+            let mut rng = self.draws(id);
+            let call = self.begin(id, false);
+            let there = Duration::from_millis(rng.u64(1..self.setup.latency_max_ms));
+            self.clock.sleep(there).await;
+            if self.is_hanging(id) {
+                self.clock.sleep(DEADLINE - there).await;
+            }
+            let (answer, is_lagging) = self.answer(id, &mut rng);
+            let back = Duration::from_millis(rng.u64(0..200));
+            self.clock.sleep(back).await;
+            self.end(call, answered(&answer, is_lagging), false);
+            answer
+        })
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(async move {
+            let mut rng = self.draws(keys[0].id.as_str());
+            let calls: Vec<usize> =
+                keys.iter().map(|key| self.begin(key.id.as_str(), true)).collect();
+            self.clock.sleep(Duration::from_millis(rng.u64(1..300))).await;
+            let fails = rng.u8(0..3) == 0;
+            let mut answers = Vec::new();
+            for (key, call) in keys.iter().zip(calls) {
+                let (answer, is_lagging) = self.answer(key.id.as_str(), &mut rng);
+                self.end(call, answered(&answer, is_lagging), fails);
+                answers.push(answer);
+            }
+            if fails {
+                let kind = FetchErrorKind::Denied;
+                return Err(FetchError::new(kind, kind.label(), "simulated"));
+            }
+            Ok(answers)
+        })
+    }
+}
+
+fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered {
+    match answer {
+        Ok(version) => {
+            Answered::Version { arn: version.arn.clone(), id: version.id.clone(), is_lagging }
+        }
+        Err(error) => Answered::Failed(error.kind),
+    }
+}
+
+/// Returns the number of the secret that a name or an ARN means.
+pub(super) fn secret(id: &str) -> usize {
+    let name = id.rsplit(':').next().expect("a split has a last part");
+    let name = name.split('-').next().expect("a split has a first part");
+    name[1..].parse().expect("a name ends with its number")
+}
+
+fn version_id(number: u32) -> String {
+    format!("v{number}")
+}
+
+pub(super) fn key(id: &str) -> Key {
+    Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+}
