@@ -2,6 +2,7 @@
 //!
 //! Pure: request parts in, what is asked out.
 
+use crate::secret::reference::{BadReference, Beside, Wanted};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -75,8 +76,8 @@ impl<'a> Target<'a> {
 /// The query of a read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// The secret's name or ARN.
-    pub id: Cow<'a, str>,
+    /// The reference to the secret, as it was written.
+    pub reference: Cow<'a, str>,
     /// One field of its JSON value.
     pub field: Option<Cow<'a, str>>,
     /// The staging label.
@@ -109,15 +110,12 @@ pub enum BadQuery {
     /// A parameter that does not exist.
     #[error("unknown parameter: {0}")]
     Unknown(String),
-    /// A field is named twice.
-    #[error("the field is named twice: use field=NAME or #NAME, not both")]
-    TwoFields,
     /// Something decodes to bytes that are no text.
     #[error("parameter {0} is not UTF-8")]
     NotText(String),
 }
 
-/// What does with a parameter that it does not know.
+/// Where the reference is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     Query,
@@ -131,14 +129,8 @@ impl<'a> Query<'a> {
     ///
     /// Where a parameter is missing, unknown or makes no sense.
     pub fn of_get(query: &'a str) -> Result<Self, BadQuery> {
-        let mut read = Self::parse(query, IdFrom::Query)?;
-        if let Some((id, field)) = split_field(&read.id) {
-            if read.field.is_some() {
-                return Err(BadQuery::TwoFields);
-            }
-            (read.id, read.field) = (id, Some(field));
-        }
-        if read.id.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
+        let read = Self::parse(query, IdFrom::Query)?;
+        if read.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
     }
 
     /// Reads the query of `/v1/{id}`: the id counts as it was sent.
@@ -153,41 +145,44 @@ impl<'a> Query<'a> {
         Self::parse(query, IdFrom::Path(id))
     }
 
+    /// Returns which secret is wanted, and what of it.
+    ///
+    /// # Errors
+    ///
+    /// Where the reference makes no sense, or names again what a parameter names.
+    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
+        let beside = Beside {
+            stage: self.stage.as_deref(),
+            version: self.version.as_deref(),
+            field: self.field.as_deref(),
+        };
+        Wanted::parse(&self.reference, beside)
+    }
+
     fn parse(query: &'a str, id_from: IdFrom<'a>) -> Result<Self, BadQuery> {
         let mut read = Self::default();
         if let IdFrom::Path(id) = id_from {
-            read.id = Cow::Borrowed(id);
+            read.reference = Cow::Borrowed(id);
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).ok_or_else(|| BadQuery::NotText(name.to_owned()))?;
-            let value = decode(value).ok_or_else(|| BadQuery::NotText(name.to_string()))?;
-            match &*name {
-                "secretId" if id_from == IdFrom::Query => read.id = value,
-                "versionId" => read.version = given(value),
-                "versionStage" => read.stage = given(value),
-                "field" => read.field = given(value),
-                "refreshNow" => read.refresh_now = boolean(&value).ok_or(BadQuery::RefreshNow)?,
-                "wait" => read.wait = Some(seconds(&value).ok_or(BadQuery::Wait)?),
-                "roleArn" => read.role_arn = true,
-                _ => return Err(BadQuery::Unknown(name.into_owned())),
+            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = decode(name);
+            let value = || decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()));
+            match decoded.as_deref() {
+                Some("secretId") if id_from == IdFrom::Query => read.reference = value()?,
+                Some("versionId") => read.version = given(value()?),
+                Some("versionStage") => read.stage = given(value()?),
+                Some("field") => read.field = given(value()?),
+                Some("refreshNow") => {
+                    read.refresh_now = boolean(&value()?).ok_or(BadQuery::RefreshNow)?;
+                }
+                Some("wait") => read.wait = Some(seconds(&value()?).ok_or(BadQuery::Wait)?),
+                Some("roleArn") => read.role_arn = true,
+                Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
+                None => return Err(BadQuery::NotText(name.to_owned())),
             }
         }
         Ok(read)
-    }
-}
-
-/// Parts `ID#FIELD`. What was borrowed stays borrowed.
-fn split_field<'a>(id: &Cow<'a, str>) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
-    match id {
-        Cow::Borrowed(text) => {
-            let (id, field) = text.split_once('#')?;
-            Some((Cow::Borrowed(id), Cow::Borrowed(field)))
-        }
-        Cow::Owned(text) => {
-            let (id, field) = text.split_once('#')?;
-            Some((Cow::Owned(id.to_owned()), Cow::Owned(field.to_owned())))
-        }
     }
 }
 
@@ -243,7 +238,8 @@ mod tests {
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
         let read = Query::of_get(query).expect("a good query");
-        assert_eq!((&*read.id, read.field.as_deref()), (id, field));
+        let wanted = read.wanted().expect("a good reference");
+        assert_eq!((wanted.id, wanted.field), (id, field));
     }
 
     #[test]
@@ -258,9 +254,11 @@ mod tests {
 
     #[test]
     fn the_id_in_a_path_counts_as_it_was_sent() {
-        let read = Query::of_v1("a%2Fb", "versionStage=AWSPREVIOUS&refreshNow=TRUE").expect("good");
+        let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
+        let read = Query::of_v1("a%2Fb", query).expect("good");
+        let wanted = read.wanted().expect("a good reference");
         assert_eq!(
-            (&*read.id, read.stage.as_deref(), read.refresh_now),
+            (wanted.id, wanted.selector.stage(), read.refresh_now),
             ("a%2Fb", Some("AWSPREVIOUS"), true)
         );
     }
@@ -272,19 +270,34 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_as_the_agent_says_it() {
-        refused(Query::of_get(""), "missing parameter secretId");
-        refused(Query::of_get("secretId="), "missing parameter secretId");
-        refused(Query::of_get("secretid=x"), "unknown parameter: secretid");
-        refused(Query::of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
+        let of_get = |query| Query::of_get(query);
+        let of_v1 = |id, query| Query::of_v1(id, query);
+        refused(of_get(""), "missing parameter secretId");
+        refused(of_get("secretId="), "missing parameter secretId");
+        refused(of_get("secretid=x"), "unknown parameter: secretid");
+        refused(of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
         for wait in ["", "-1", "21", "1.5", "2s"] {
             let query = format!("secretId=x&wait={wait}");
             let refused = Query::of_get(&query).map(|_| ());
             assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
         }
-        refused(Query::of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
-        refused(Query::of_get("secretId=%FF"), "parameter secretId is not UTF-8");
-        refused(Query::of_v1("", ""), "missing secret ID");
-        refused(Query::of_v1("x", "secretId=y"), "unknown parameter: secretId");
-        assert_eq!(Query::of_get("secretId=x%23a&field=b"), Err(BadQuery::TwoFields));
+        refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
+        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+        refused(of_v1("", ""), "missing secret ID");
+        refused(of_v1("x", "secretId=y"), "unknown parameter: secretId");
+    }
+
+    #[test]
+    fn a_reference_may_name_version_and_field_itself() {
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+        let query = format!("secretId={arn}:user:AWSPREVIOUS:");
+        let read = Query::of_get(&query).expect("a good query");
+        let wanted = read.wanted().expect("a good reference");
+        assert_eq!(
+            (wanted.id, wanted.selector.stage(), wanted.field),
+            (arn, Some("AWSPREVIOUS"), Some("user"))
+        );
+        let read = Query::of_get("secretId=x%23a&field=b").expect("a good query");
+        assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 }
