@@ -9,11 +9,12 @@ use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::renewal::Renewal;
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;
-use crate::tokens::Tokens;
+use crate::tokens::{Renew, Tokens};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -62,7 +63,9 @@ impl Agent {
         source.own_ports = own.map(|address| address.port()).collect();
         let source = SecretsManager::prepare(source, tokens.clone()).await?;
         let home = Home { region: source.region().into(), account: None };
-        let parts = Parts { tokens, metrics, clock, home, source: Arc::new(source) };
+        let source = Arc::new(source);
+        let renew: Arc<dyn Renew> = source.clone();
+        let parts = Parts { tokens, metrics, clock, home, source, renew: Some(renew) };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
@@ -79,7 +82,7 @@ impl Agent {
         let home = Home { region: "".into(), account: None };
         let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
-        let parts = Parts { tokens, metrics, clock, home, source };
+        let parts = Parts { tokens, metrics, clock, home, source, renew: None };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -106,6 +109,7 @@ impl Agent {
             dialect,
             cache: cache.clone(),
             tokens: parts.tokens,
+            renewal: Renewal::new(parts.renew),
             metrics: parts.metrics,
             is_settled: AtomicBool::new(false),
             refusals_logged: Limited::default(),
@@ -177,6 +181,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     home: Home,
     source: Arc<dyn Source>,
+    renew: Option<Arc<dyn Renew>>,
 }
 
 async fn prefetch_once(

@@ -154,6 +154,19 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
     }
 
+    /// Returns every entry of the secret that `entry` is of which may be served now, `entry` included.
+    pub fn beside(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+        let now = self.0.clock.now();
+        let epoch = self.epoch(now);
+        let is_servable = |own: &&Arc<Entry>| {
+            !Arc::ptr_eq(own, entry)
+                && own.freshness(&self.0.config.policy, now, epoch) != Freshness::Expired
+        };
+        let snapshot = self.0.snapshot.load();
+        let held = snapshot.held(&entry.version.arn).map_or(&[][..], |held| held.entries());
+        held.iter().filter(is_servable).chain([entry]).cloned().collect()
+    }
+
     /// Returns the clock that everything here goes by.
     pub fn clock(&self) -> &dyn Clock {
         &*self.0.clock

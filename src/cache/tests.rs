@@ -473,6 +473,29 @@ async fn calls_under_way_at_once_are_bounded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn beside_an_entry_are_those_of_its_secret_that_may_be_served() {
+    for (ttl, expected) in [(100 * SECOND, ["v2", "v1"].as_slice()), (Duration::ZERO, &["v1"])] {
+        let bench = Setup { policy: Policy { ttl, ..Policy::default() }, ..Setup::default() };
+        let bench = bench.build();
+        let previous = Selector::new(Some("AWSPREVIOUS"), None);
+        bench.script("app", Answer::Version(2));
+        bench.cache.read(Key { selector: previous, ..key("app") }).await.unwrap();
+        bench.script("app", Answer::Version(1));
+        let read = bench.cache.read(key("app")).await.unwrap();
+        bench.script("other", Answer::Version(3));
+        bench.read("other").await.unwrap();
+        let beside = |entry| {
+            let beside = bench.cache.beside(entry);
+            beside.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(beside(&read.entry), expected);
+        bench.pass(101 * SECOND).await;
+        let read = bench.cache.read(key("app")).await.unwrap();
+        assert_eq!(beside(&read.entry), ["v1"], "the other one is too old");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_prefetch_waits_no_longer_than_its_deadline() {
     let bench = Setup { listed: vec!["a"], ..Setup::default() }.build();
     bench.script("a", Answer::Hang);

@@ -6,16 +6,20 @@ pub mod aws_api;
 use super::Response;
 use super::problem::Problem;
 use super::request::Target;
-use crate::cache::entry::Entry;
+use crate::cache::entry::{Entry, Form};
 use crate::secret::value::SecretValue;
+use crate::secret::version::Content;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use std::io::{self, Write};
+use zeroize::Zeroizing;
 
-/// The dialect of a deployment.
+/// The dialect of a deployment. The AWS API is always spoken beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// That of AWS's agent.
@@ -32,9 +36,12 @@ impl Dialect {
 
     /// Returns an entry as this dialect writes it, rendered once.
     pub fn body(self, entry: &Entry) -> &SecretValue {
-        match self {
-            Self::Agent => entry.answer(agent::body),
-        }
+        entry.answer(
+            Form::Dialect,
+            match self {
+                Self::Agent => agent::body,
+            },
+        )
     }
 
     /// Returns the answer to a request that failed. What asked the AWS API is answered in its form,
@@ -43,6 +50,39 @@ impl Dialect {
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
             (_, Self::Agent) => agent::problem(problem),
+        }
+    }
+}
+
+/// A value as JSON has it: text as it is, or bytes in base64.
+enum Value<'a> {
+    Text(&'a str),
+    Binary(Zeroizing<String>),
+}
+
+impl<'a> Value<'a> {
+    fn of(content: &'a Content) -> Self {
+        match content {
+            Content::Text(text) => Self::text_of(text),
+            Content::Binary(bytes) => Self::Binary(Zeroizing::new(STANDARD.encode(bytes.expose()))),
+        }
+    }
+
+    fn text_of(text: &'a SecretValue) -> Self {
+        Self::Text(std::str::from_utf8(text.expose()).expect("what is a text was a `String`"))
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    fn binary(&self) -> Option<&str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Binary(base64) => Some(base64),
         }
     }
 }
@@ -57,16 +97,18 @@ struct ErrorBody<'a> {
 }
 
 fn json_error(status: StatusCode, problem: &Problem) -> Response {
-    json_error_of(status, problem.kind(), problem, "application/json")
+    let message = problem.message();
+    json_error_of(status, problem.kind(), &message, problem.hint(), "application/json")
 }
 
 fn json_error_of(
     status: StatusCode,
     kind: &str,
-    problem: &Problem,
+    message: &str,
+    hint: &str,
     content_type: &'static str,
 ) -> Response {
-    let body = ErrorBody { kind, message: &problem.message(), hint: problem.hint() };
+    let body = ErrorBody { kind, message, hint };
     let body = serde_json::to_vec(&body).expect("strings are always JSON");
     answer(status, content_type, body.into())
 }

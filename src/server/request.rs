@@ -40,7 +40,7 @@ pub enum Target<'a> {
     V1(&'a str),
     /// `/systemsmanager/parameters/get`.
     Parameters,
-    /// `POST /` with an `X-Amz-Target`: the AWS API.
+    /// `POST /`: the AWS API. Some SDKs add a slash to an endpoint that ends in one.
     AwsApi,
     /// Anything else.
     Unknown,
@@ -56,7 +56,7 @@ impl<'a> Target<'a> {
             "/status" => Self::Status,
             "/restore" => Self::Restore,
             GET_PATH => Self::Get,
-            "/" if *method == Method::POST => Self::AwsApi,
+            _ if path.trim_matches('/').is_empty() && *method == Method::POST => Self::AwsApi,
             _ if path.trim_end_matches('/') == PARAMETERS_PATH => Self::Parameters,
             _ => path.strip_prefix(V1_PREFIX).map_or(Self::Unknown, Self::V1),
         }
@@ -69,7 +69,7 @@ impl<'a> Target<'a> {
 
     /// Returns whether this is a read of a secret, which is counted as one.
     pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::V1(_))
+        matches!(self, Self::Get | Self::V1(_) | Self::AwsApi)
     }
 }
 
@@ -226,6 +226,9 @@ mod tests {
             (Method::GET, "/v1/", Target::V1("")),
             (Method::GET, "/v1", Target::Unknown),
             (Method::POST, "/", Target::AwsApi),
+            (Method::POST, "", Target::AwsApi),
+            (Method::POST, "//", Target::AwsApi),
+            (Method::POST, "/v1/", Target::V1("")),
             (Method::POST, "/restore", Target::Restore),
             (Method::GET, "/", Target::Unknown),
             (Method::GET, "/systemsmanager/parameters/get/", Target::Parameters),

@@ -2,6 +2,7 @@
 //!
 //! Pure: request parts in, what is asked out. It takes the gate's proof.
 
+use super::dialect::aws_api::operation::Operation;
 use super::gate::{Admitted, Door};
 use super::problem::{NotServed, Problem};
 use super::request::{Query, Target};
@@ -26,6 +27,8 @@ pub enum Asked<'a> {
     Restore,
     /// A secret.
     Secret(Query<'a>),
+    /// An operation of the AWS API, whose body is still to be read.
+    Call(Operation),
 }
 
 /// Routes a request. The first failed check counts, in the order of AWS's agent: method, path,
@@ -42,8 +45,8 @@ pub fn route<'a>(
     query: &'a str,
     headers: &HeaderMap,
 ) -> Result<Asked<'a>, Problem> {
-    if target == Target::AwsApi {
-        return Err(Problem::NotServed(NotServed::AwsApi));
+    if target == Target::AwsApi && door != Door::Probes {
+        return Ok(Asked::Call(Operation::of(headers)?));
     }
     if target == Target::Restore && *method == Method::POST && door != Door::Probes {
         return Ok(Asked::Restore);
@@ -137,6 +140,9 @@ mod tests {
         post("/secretsmanager/get?secretId=x", Err("MethodNotAllowedException"));
         post("/nothing", Err("MethodNotAllowedException"));
         post("/", Err("UnsupportedOperationException"));
+        let target = Some(("x-amz-target", "secretsmanager.GetSecretValue"));
+        check(Door::Loopback, &Method::POST, "/", target, Ok("Call(GetSecretValue)"));
+        check(Door::Probes, &Method::POST, "/", target, Err("MethodNotAllowedException"));
         post("/restore", Ok("Restore"));
         check(Door::Loopback, &Method::GET, "/restore", None, Err("MethodNotAllowedException"));
         check(Door::Probes, &Method::POST, "/restore", None, Err("MethodNotAllowedException"));

@@ -16,8 +16,9 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::tokens::Tokens;
+use crate::tokens::{Renew, Tokens};
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
@@ -29,6 +30,8 @@ use aws_smithy_types::{Blob, DateTime};
 use aws_types::os_shim_internal::Env;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -244,6 +247,20 @@ impl SecretsManager {
             }))
         };
         Ok(keys.iter().map(of).collect())
+    }
+}
+
+impl Renew for SecretsManager {
+    /// Asks whoever hands out the credentials, past what the SDK remembers of them.
+    fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {
+            if let Some(provider) = self.shared.credentials_provider()
+                && provider.provide_credentials().await.is_err()
+            {
+                // The error's own text may quote an answer.
+                tracing::warn!("the agent's credentials could not be got anew");
+            }
+        })
     }
 }
 

@@ -14,8 +14,10 @@ mod port;
 
 mod support;
 
+mod aws_api;
 mod binary;
 mod bodies;
+mod boto3;
 mod door;
 mod failures;
 mod leaks_nothing;
@@ -27,3 +29,4 @@ mod outage;
 mod peers;
 mod prefetch;
 mod rotation;
+mod sdks;

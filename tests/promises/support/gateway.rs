@@ -94,6 +94,7 @@ async fn pass_on(
 #[derive(Debug)]
 pub(crate) struct Parrot {
     address: SocketAddr,
+    answer: Arc<Mutex<Vec<u8>>>,
     calls: Arc<AtomicU64>,
     serving: JoinHandle<()>,
 }
@@ -104,27 +105,29 @@ impl Parrot {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let calls = Arc::new(AtomicU64::new(0));
-        let (answer, counted) = (answer.into(), calls.clone());
+        let answer = Arc::new(Mutex::new(answer.into()));
+        let (said, counted) = (answer.clone(), calls.clone());
         let serving = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 if let Ok(Some(_)) = whole_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
+                    let answer = said.lock().expect("no holder panics").clone();
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
             }
         });
-        Self { address, calls, serving }
+        Self { address, answer, calls, serving }
     }
 
     /// Answers with a body of AWS's content type.
     pub(crate) async fn saying_json(status: &str, body: &str) -> Self {
-        let length = body.len();
-        Self::saying(format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\n\
-             Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-        ))
-        .await
+        Self::saying(json_answer(status, body)).await
+    }
+
+    /// Answers with another body from here on.
+    pub(crate) fn say_json(&self, status: &str, body: &str) {
+        *self.answer.lock().expect("no holder panics") = json_answer(status, body).into_bytes();
     }
 
     /// The URL to give as an endpoint.
@@ -142,6 +145,14 @@ impl Drop for Parrot {
     fn drop(&mut self) {
         self.serving.abort();
     }
+}
+
+fn json_answer(status: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: application/x-amz-json-1.1\r\n\
+         Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
 async fn listen() -> TcpListener {
