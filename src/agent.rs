@@ -4,7 +4,7 @@ use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
 use crate::cache::{Cache, refresh};
 use crate::clock::{Clock, within};
-use crate::config::{Config, Mistakes, Prefetch};
+use crate::config::{Config, Mistakes, Prefetch, Spoken};
 use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
@@ -33,6 +33,8 @@ pub const ABORT_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
+    /// Why it speaks the dialect that it speaks.
+    dialect_reason: String,
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
     clock: Arc<dyn Clock>,
@@ -91,7 +93,7 @@ impl Agent {
         listeners: Listeners,
         cache: crate::cache::Config,
         prefetch: Prefetch,
-        dialect: crate::server::dialect::Dialect,
+        spoken: Spoken,
     ) -> Self {
         let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
@@ -106,7 +108,7 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect,
+            dialect: spoken.dialect,
             cache: cache.clone(),
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
@@ -128,7 +130,17 @@ impl Agent {
         upstream.spawn(restarting(parts.clock.clone(), abort.clone(), move || {
             refresh::run(cache.clone())
         }));
-        Self { server, addresses, prefetched, clock: parts.clock, readers, stop, upstream, abort }
+        Self {
+            server,
+            dialect_reason: spoken.reason,
+            addresses,
+            prefetched,
+            clock: parts.clock,
+            readers,
+            stop,
+            upstream,
+            abort,
+        }
     }
 
     /// Returns the loopback addresses at which one asks.
@@ -216,6 +228,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
         dialect = agent.server.dialect.label(),
+        dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,
         settled = report.is_settled,

@@ -53,6 +53,8 @@ pub struct Config {
     pub reader_wait: Duration,
     /// The most entries held.
     pub entries_max: usize,
+    /// The most calls under way at once, up to [`FLIGHTS_MAX`](flight::FLIGHTS_MAX).
+    pub calls_max: usize,
     /// The secrets that are prefetched and never pushed out.
     pub listed: Vec<Key>,
     /// What may be read.
@@ -107,6 +109,7 @@ impl Cache {
         let epoch = Epoch::new(config.is_snapshot, clock.now());
         let absent = Absent::new(limits.listed.clone());
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
+        let flights = Flights::new(config.calls_max);
         let draws = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self(Arc::new(Inner {
             config,
@@ -114,7 +117,7 @@ impl Cache {
             snapshot: ArcSwap::default(),
             writer: Mutex::new(()),
             absent,
-            flights: Flights::new(),
+            flights,
             source,
             clock,
             home: ArcSwap::from_pointee(home),

@@ -104,7 +104,8 @@ impl Server {
         let headers = &request.headers;
         let admitted = self.admit(door, target, request).await.map_err(Problem::Refused)?;
         let query = request.uri.query().unwrap_or_default();
-        let response = match route::route(&admitted, door, target, &request.method, query, headers)?
+        let (method, dialect) = (&request.method, self.dialect);
+        let response = match route::route(&admitted, door, target, method, query, headers, dialect)?
         {
             Asked::Ping => probes::ping(),
             Asked::Ready { is_trusted } => self.ready(is_trusted),

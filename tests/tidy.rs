@@ -6,8 +6,8 @@
 //! fail.
 
 use sidekey::cache::freshness::Reason;
-use sidekey::config::file;
 use sidekey::config::variables::VARIABLES;
+use sidekey::config::{aws_extension, file};
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -542,8 +542,11 @@ fn misdescribed_variables(files: &[File]) -> Vec<String> {
     let expected = VARIABLES.iter().map(|variable| {
         format!("`{}` | {} | {}", variable.name, quoted(variable.default), variable.help)
     });
-    let expected: Vec<String> = expected.collect();
-    let rows = page.rows(&["SIDEKEY_"]);
+    let of_aws = aws_extension::VARIABLES.iter().map(|variable| {
+        format!("`{}` | {} | {}", variable.name, quoted(variable.own), variable.help)
+    });
+    let expected: Vec<String> = expected.chain(of_aws).collect();
+    let rows = page.rows(&["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"]);
     let rows: Vec<String> = rows.iter().map(|(_, row)| row.join(" | ")).collect();
     let missing = expected.iter().filter(|row| !rows.contains(row));
     let extra = rows.iter().filter(|row| !expected.contains(row));
@@ -900,7 +903,12 @@ mod tests {
             misdescribed_variables(&[page])
         };
         finds(&with("| `5m` |", "| `6m` |"), &["lacks the row | `SIDEKEY_TTL` | `5m`", "`6m`"]);
-        finds(&with("| `SIDEKEY_TTL` |", "| `SIDEKEY_TTTL` |"), &["`SIDEKEY_TTL`", "TTTL"]);
+        finds(
+            &with("| `SIDEKEY_TTL` | `5m`", "| `SIDEKEY_TTTL` | `5m`"),
+            &["`SIDEKEY_TTL`", "TTTL"],
+        );
+        let of_aws = with("| `SECRETS_MANAGER_TTL` | `SIDEKEY_TTL`", "| `SECRETS_MANAGER_TTL` | ");
+        finds(&of_aws, &["`SECRETS_MANAGER_TTL` | `SIDEKEY_TTL`", "`SECRETS_MANAGER_TTL` |  |"]);
         assert!(with("Port on", "Gate on").len() == 2, "a help of its own");
     }
 

@@ -15,6 +15,7 @@ use sidekey::telemetry::metrics::Metrics;
 use sidekey::telemetry::{log, panics};
 use std::error::Error;
 use std::future::pending;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,10 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often registering is tried. Lambda waits for it with the function's start.
 const REGISTER_TRIES_MAX: u32 = 5;
+
+/// Where AWS's Parameters and Secrets Lambda Extension is, which wants the same port. Lambda knows an
+/// extension by the name of its file.
+const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
 /// Explains itself to whoever runs the extension outside Lambda.
 #[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
@@ -109,7 +114,13 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let listeners = listeners.map_err(|error| cannot(&error))?;
+    let listeners = listeners.map_err(|error| {
+        if let Some(rival) = rival(&error, Path::new(AWS_EXTENSION).exists()) {
+            tracing::error!("{rival}");
+            return rival;
+        }
+        cannot(&error)
+    })?;
     if !mistakes.is_empty() {
         return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
     }
@@ -192,6 +203,17 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
+/// Returns who has most likely taken the port, where AWS's own extension is there too.
+fn rival(error: &BindError, is_there: bool) -> Option<String> {
+    (matches!(error, BindError::Taken(..)) && is_there).then(|| {
+        format!(
+            "{error}. AWS's Parameters and Secrets Lambda Extension ({AWS_EXTENSION}) is in this \
+             function too and wants the same port: take its layer out, or give Sidekey another \
+             port; the function runs without Sidekey"
+        )
+    })
+}
+
 fn missing(report: &Report) -> String {
     let why = |(key, error): &(sidekey::secret::key::Key, Option<sidekey::source::FetchError>)| {
         let id = key.id.as_str();
@@ -264,6 +286,17 @@ mod tests {
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
         let rests = clock.0.lock().expect("no panic").clone();
         assert_eq!(rests, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_port_that_awss_extension_has_is_told_as_such() {
+        let taken = BindError::Taken("127.0.0.1:2773".to_owned(), "SIDEKEY_PORT");
+        assert_eq!(rival(&taken, false), None);
+        let told = rival(&taken, true).expect("it is there");
+        for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
     }
 
     #[tokio::test]

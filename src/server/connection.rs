@@ -261,6 +261,7 @@ mod tests {
             policy: cache::freshness::Policy::default(),
             reader_wait: Duration::from_secs(5),
             entries_max: 1,
+            calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
             is_snapshot: false,

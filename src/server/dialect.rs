@@ -2,10 +2,11 @@
 
 pub mod agent;
 pub mod aws_api;
+pub mod extension;
 
 use super::Response;
 use super::problem::Problem;
-use super::request::Target;
+use super::request::{Target, Unknown};
 use crate::cache::entry::{Entry, Form};
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
@@ -16,6 +17,7 @@ use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
 use std::io::{self, Write};
 use zeroize::Zeroizing;
 
@@ -24,6 +26,8 @@ use zeroize::Zeroizing;
 pub enum Dialect {
     /// That of AWS's agent.
     Agent,
+    /// That of AWS's Lambda extension.
+    Extension,
 }
 
 impl Dialect {
@@ -31,6 +35,15 @@ impl Dialect {
     pub fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
+            Self::Extension => "extension",
+        }
+    }
+
+    /// Returns what becomes of a parameter that there is not.
+    pub fn unknown(self) -> Unknown {
+        match self {
+            Self::Agent => Unknown::Refused,
+            Self::Extension => Unknown::Ignored,
         }
     }
 
@@ -40,6 +53,7 @@ impl Dialect {
             Form::Dialect,
             match self {
                 Self::Agent => agent::body,
+                Self::Extension => extension::body,
             },
         )
     }
@@ -50,6 +64,7 @@ impl Dialect {
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
             (_, Self::Agent) => agent::problem(problem),
+            (_, Self::Extension) => extension::problem(problem),
         }
     }
 }
@@ -124,10 +139,19 @@ pub fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Re
 /// Renders JSON that holds a secret into a buffer of exactly its size: one that grew would leave
 /// copies behind that nobody wipes.
 fn render(value: &impl Serialize) -> SecretValue {
+    render_as(value, CompactFormatter)
+}
+
+fn render_as<F>(value: &impl Serialize, format: F) -> SecretValue
+where
+    F: Formatter + Clone,
+{
     let mut size = Counter(0);
-    serde_json::to_writer(&mut size, value).expect("counting never fails");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut size, format.clone());
+    value.serialize(&mut serializer).expect("counting never fails");
     let mut body = Vec::with_capacity(size.0);
-    serde_json::to_writer(&mut body, value).expect("a vector takes every byte");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut body, format);
+    value.serialize(&mut serializer).expect("a vector takes every byte");
     SecretValue::new(body)
 }
 

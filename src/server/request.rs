@@ -122,14 +122,23 @@ enum IdFrom<'a> {
     Path(&'a str),
 }
 
+/// What becomes of a parameter that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is an error.
+    Refused,
+    /// It is as if it were not there.
+    Ignored,
+}
+
 impl<'a> Query<'a> {
     /// Reads the query of `/secretsmanager/get`. A parameter given twice counts as last given.
     ///
     /// # Errors
     ///
     /// Where a parameter is missing, unknown or makes no sense.
-    pub fn of_get(query: &'a str) -> Result<Self, BadQuery> {
-        let read = Self::parse(query, IdFrom::Query)?;
+    pub fn of_get(query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
+        let read = Self::parse(query, IdFrom::Query, unknown)?;
         if read.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
     }
 
@@ -138,11 +147,11 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Where the id is empty, or a parameter is unknown or makes no sense.
-    pub fn of_v1(id: &'a str, query: &'a str) -> Result<Self, BadQuery> {
+    pub fn of_v1(id: &'a str, query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
         if id.is_empty() {
             return Err(BadQuery::NoIdInPath);
         }
-        Self::parse(query, IdFrom::Path(id))
+        Self::parse(query, IdFrom::Path(id), unknown)
     }
 
     /// Returns which secret is wanted, and what of it.
@@ -159,7 +168,7 @@ impl<'a> Query<'a> {
         Wanted::parse(&self.reference, beside)
     }
 
-    fn parse(query: &'a str, id_from: IdFrom<'a>) -> Result<Self, BadQuery> {
+    fn parse(query: &'a str, id_from: IdFrom<'a>, unknown: Unknown) -> Result<Self, BadQuery> {
         let mut read = Self::default();
         if let IdFrom::Path(id) = id_from {
             read.reference = Cow::Borrowed(id);
@@ -178,6 +187,7 @@ impl<'a> Query<'a> {
                 }
                 Some("wait") => read.wait = Some(seconds(&value()?).ok_or(BadQuery::Wait)?),
                 Some("roleArn") => read.role_arn = true,
+                _ if unknown == Unknown::Ignored => {}
                 Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
                 None => return Err(BadQuery::NotText(name.to_owned())),
             }
@@ -240,7 +250,7 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
-        let read = Query::of_get(query).expect("a good query");
+        let read = Query::of_get(query, Unknown::Refused).expect("a good query");
         let wanted = read.wanted().expect("a good reference");
         assert_eq!((wanted.id, wanted.field), (id, field));
     }
@@ -258,7 +268,7 @@ mod tests {
     #[test]
     fn the_id_in_a_path_counts_as_it_was_sent() {
         let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
-        let read = Query::of_v1("a%2Fb", query).expect("good");
+        let read = Query::of_v1("a%2Fb", query, Unknown::Refused).expect("good");
         let wanted = read.wanted().expect("a good reference");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), read.refresh_now),
@@ -273,15 +283,15 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_as_the_agent_says_it() {
-        let of_get = |query| Query::of_get(query);
-        let of_v1 = |id, query| Query::of_v1(id, query);
+        let of_get = |query| Query::of_get(query, Unknown::Refused);
+        let of_v1 = |id, query| Query::of_v1(id, query, Unknown::Refused);
         refused(of_get(""), "missing parameter secretId");
         refused(of_get("secretId="), "missing parameter secretId");
         refused(of_get("secretid=x"), "unknown parameter: secretid");
         refused(of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
         for wait in ["", "-1", "21", "1.5", "2s"] {
             let query = format!("secretId=x&wait={wait}");
-            let refused = Query::of_get(&query).map(|_| ());
+            let refused = Query::of_get(&query, Unknown::Refused).map(|_| ());
             assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
         }
         refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
@@ -291,16 +301,30 @@ mod tests {
     }
 
     #[test]
+    fn where_unknown_parameters_are_ignored_known_ones_still_count() {
+        let of_get = |query| Query::of_get(query, Unknown::Ignored);
+        let read = of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("a good query");
+        assert_eq!((&*read.reference, read.version.as_deref()), ("x", Some("v")));
+        assert!(of_get("secretId=x&roleArn=y").expect("a good query").role_arn);
+        refused(of_get("a=1"), "missing parameter secretId");
+        refused(
+            of_get("secretId=x&wait=soon"),
+            "invalid wait value: a number of seconds from 0 to 20 expected",
+        );
+        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+    }
+
+    #[test]
     fn a_reference_may_name_version_and_field_itself() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let query = format!("secretId={arn}:user:AWSPREVIOUS:");
-        let read = Query::of_get(&query).expect("a good query");
+        let read = Query::of_get(&query, Unknown::Refused).expect("a good query");
         let wanted = read.wanted().expect("a good reference");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), wanted.field),
             (arn, Some("AWSPREVIOUS"), Some("user"))
         );
-        let read = Query::of_get("secretId=x%23a&field=b").expect("a good query");
+        let read = Query::of_get("secretId=x%23a&field=b", Unknown::Refused).expect("a good query");
         assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: request parts in, what is asked out. It takes the gate's proof.
 
+use super::dialect::Dialect;
 use super::dialect::aws_api::operation::Operation;
 use super::gate::{Admitted, Door};
 use super::problem::{NotServed, Problem};
@@ -44,6 +45,7 @@ pub fn route<'a>(
     method: &Method,
     query: &'a str,
     headers: &HeaderMap,
+    dialect: Dialect,
 ) -> Result<Asked<'a>, Problem> {
     if target == Target::AwsApi && door != Door::Probes {
         return Ok(Asked::Call(Operation::of(headers)?));
@@ -63,8 +65,8 @@ pub fn route<'a>(
         Target::Metrics => Ok(Asked::Metrics),
         _ if door == Door::Probes => Err(Problem::Path),
         Target::Status => Ok(Asked::Status),
-        Target::Get => secret(Query::of_get(query)?),
-        Target::V1(id) => secret(Query::of_v1(id, query)?),
+        Target::Get => secret(Query::of_get(query, dialect.unknown())?),
+        Target::V1(id) => secret(Query::of_v1(id, query, dialect.unknown())?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
         Target::AwsApi | Target::Restore | Target::Unknown => Err(Problem::Path),
     }
@@ -109,7 +111,7 @@ mod tests {
         let target = Target::of(method, uri.path());
         let admitted = admit(target, door, &uri, &headers, &tokens).expect("admitted");
         let query = uri.query().unwrap_or_default();
-        let asked = match route(&admitted, door, target, method, query, &headers) {
+        let asked = match route(&admitted, door, target, method, query, &headers, Dialect::Agent) {
             Ok(asked) => Ok(format!("{asked:?}")),
             Err(problem) => Err(problem.kind().to_owned()),
         };

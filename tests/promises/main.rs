@@ -19,6 +19,7 @@ mod binary;
 mod bodies;
 mod boto3;
 mod door;
+mod extension_dialect;
 mod failures;
 mod leaks_nothing;
 mod listening;
