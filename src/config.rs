@@ -244,9 +244,10 @@ fn fill(
 /// Chooses the dialect. Functions that had AWS's extension often set no variable at all, so in the
 /// layer its dialect is the one to expect.
 fn spoken(choice: DialectChoice, vars: &dyn Vars, host: Host) -> Spoken {
+    let is_set = |name: &str| vars.get(name).is_some_and(|value| !value.trim().is_empty());
     let of_extension = || {
         let mut names = vars.names().into_iter();
-        names.find(|name| name.starts_with(aws_extension::PREFIX))
+        names.find(|name| name.starts_with(aws_extension::PREFIX) && is_set(name))
     };
     let because = |dialect, reason: &str| Spoken { dialect, reason: reason.to_owned() };
     match (choice, host) {
@@ -481,6 +482,8 @@ mod tests {
         check(&[], Host::Standalone, Dialect::Agent, "the default outside Lambda");
         let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
         check(&[foreign], Host::Standalone, Dialect::Extension, reason);
+        let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
+        check(&[empty], Host::Standalone, Dialect::Agent, "the default outside Lambda");
         check(&[], Host::Lambda, Dialect::Extension, "the default in the Lambda layer");
         for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
             for host in [Host::Standalone, Host::Lambda] {
