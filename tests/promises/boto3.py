@@ -1,7 +1,8 @@
 """Asks Secrets Manager through boto3, as a function does, and prints what came back as JSON.
 
-The calls are a JSON list in the first argument: [[METHOD, {PARAMETERS}], ...]. Where the call goes and
-who signs it is for the environment to say, which is all that a function changes to use Sidekey.
+The calls are a JSON list in the first argument: [[METHOD, {PARAMETERS}], ...]. METHOD is one of the
+client's, or "cached" for AWS's caching library, which answers a text. Where the call goes and who signs
+it is for the environment to say, which is all that a function changes to use Sidekey.
 
 Answers: [{"answer": {...}} or {"error": NAME OF THE EXCEPTION, "code": ..., "message": ...}, each with
 "attempts", ...]. Bytes come as a list of numbers, dates as milliseconds.
@@ -11,6 +12,7 @@ import json
 import sys
 
 import boto3
+from aws_secretsmanager_caching import SecretCache
 from botocore.exceptions import ClientError
 
 
@@ -24,6 +26,8 @@ def plain(value):
 
 
 def ask(client, method, parameters):
+    if method == "cached":
+        return SecretCache(client=client).get_secret_string(parameters["SecretId"])
     try:
         answer = getattr(client, method)(**parameters)
     except ClientError as error:

@@ -9,7 +9,7 @@ use crate::support::{double, soon};
 use serde_json::{Value, json};
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::process::Command;
 
@@ -152,4 +152,27 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     assert_eq!(told[0]["code"], "ThrottlingException");
     assert!(told[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{told}");
     assert_eq!(double.calls().count(GetSecretValue), 1, "the failure is remembered");
+}
+
+/// AWS's caching library needs no permission beyond that for values: it describes a secret first, and
+/// is answered from the one call that fetched it, also after a rotation.
+#[tokio::test]
+async fn awss_caching_library_is_answered_from_one_call() {
+    let clients = match Clients::install() {
+        Ok(clients) => clients,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let (double, sidekey) = started().await;
+    double.faults().deny_operation(DescribeSecret);
+    let endpoint = format!("http://{}", sidekey.address);
+    let cached = json!(["cached", {"SecretId": "app/text"}]);
+    let calls = json!([cached, cached, ["get_secret_value", {"SecretId": "app/text"}]]);
+    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&told[0], &told[1]), (&told[2]["answer"]["SecretString"], &told[0]));
+    assert_eq!(double.calls().total(), 1);
+    double.secrets().put("app/text", "the newest").expect("it is there");
+    sidekey.pass(Duration::from_secs(301));
+    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&told[0], &told[1]), (&json!("the newest"), &json!("the newest")));
+    assert_eq!(double.calls().count(DescribeSecret), 0);
 }
