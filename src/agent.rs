@@ -4,16 +4,17 @@ use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
 use crate::cache::{Cache, refresh};
 use crate::clock::{Clock, within};
-use crate::config::{Config, Mistakes, Prefetch};
+use crate::config::{Config, Mistakes, Prefetch, Spoken};
 use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::renewal::Renewal;
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::Metrics;
-use crate::tokens::Tokens;
+use crate::tokens::{Renew, Tokens};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,6 +33,8 @@ pub const ABORT_MAX: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
+    /// Why it speaks the dialect that it speaks.
+    dialect_reason: String,
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
     clock: Arc<dyn Clock>,
@@ -62,7 +65,9 @@ impl Agent {
         source.own_ports = own.map(|address| address.port()).collect();
         let source = SecretsManager::prepare(source, tokens.clone(), clock.clone()).await?;
         let home = Home { region: source.region().into(), account: config.account };
-        let parts = Parts { tokens, metrics, clock, home, source: Arc::new(source) };
+        let source = Arc::new(source);
+        let renew: Arc<dyn Renew> = source.clone();
+        let parts = Parts { tokens, metrics, clock, home, source, renew: Some(renew) };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
@@ -79,7 +84,7 @@ impl Agent {
         let home = Home { region: "".into(), account: None };
         let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
-        let parts = Parts { tokens, metrics, clock, home, source };
+        let parts = Parts { tokens, metrics, clock, home, source, renew: None };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -88,7 +93,7 @@ impl Agent {
         listeners: Listeners,
         cache: crate::cache::Config,
         prefetch: Prefetch,
-        dialect: crate::server::dialect::Dialect,
+        spoken: Spoken,
     ) -> Self {
         let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
@@ -103,9 +108,10 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect,
+            dialect: spoken.dialect,
             cache: cache.clone(),
             tokens: parts.tokens,
+            renewal: Renewal::new(parts.renew),
             metrics: parts.metrics,
             is_settled: AtomicBool::new(false),
             refusals_logged: Limited::default(),
@@ -129,7 +135,17 @@ impl Agent {
             let _ = beginning.await;
             refreshing.await;
         });
-        Self { server, addresses, prefetched, clock: parts.clock, readers, stop, upstream, abort }
+        Self {
+            server,
+            dialect_reason: spoken.reason,
+            addresses,
+            prefetched,
+            clock: parts.clock,
+            readers,
+            stop,
+            upstream,
+            abort,
+        }
     }
 
     /// Returns the loopback addresses at which one asks.
@@ -182,6 +198,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     home: Home,
     source: Arc<dyn Source>,
+    renew: Option<Arc<dyn Renew>>,
 }
 
 async fn prefetch_once(
@@ -220,6 +237,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
         dialect = agent.server.dialect.label(),
+        dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,
         settled = report.is_settled,

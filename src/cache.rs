@@ -58,6 +58,8 @@ pub struct Config {
     pub reader_wait: Duration,
     /// The most entries held.
     pub entries_max: usize,
+    /// The most calls under way at once, up to [`FLIGHTS_MAX`](flight::FLIGHTS_MAX).
+    pub calls_max: usize,
     /// The secrets that are prefetched and never pushed out.
     pub listed: Vec<Key>,
     /// What may be read.
@@ -126,6 +128,7 @@ impl Cache {
         let absent = Absent::new(limits.listed.clone());
         let listed = Mutex::new(config.policies.of_references(&config.listed, &home));
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
+        let flights = Flights::new(config.calls_max);
         let draws = config.seed.map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
         Self(Arc::new(Inner {
             config,
@@ -134,7 +137,7 @@ impl Cache {
             writer: Mutex::new(()),
             absent,
             listed,
-            flights: Flights::new(),
+            flights,
             source,
             clock,
             home: ArcSwap::from_pointee(home),
@@ -172,6 +175,18 @@ impl Cache {
         };
         entry.touch(now);
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
+    }
+
+    /// Returns every entry of the secret that `entry` is of which may be served now, `entry` included.
+    pub fn beside(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+        let now = self.0.clock.now();
+        let epoch = self.epoch(now);
+        let is_servable = |own: &&Arc<Entry>| {
+            !Arc::ptr_eq(own, entry) && own.freshness(now, epoch) != Freshness::Expired
+        };
+        let snapshot = self.0.snapshot.load();
+        let held = snapshot.held(&entry.version.arn).map_or(&[][..], |held| held.entries());
+        held.iter().filter(is_servable).chain([entry]).cloned().collect()
     }
 
     /// Returns the clock that everything here goes by.

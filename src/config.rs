@@ -1,5 +1,6 @@
 //! Fills each part's own configuration. The only reader of the environment, and of the file.
 
+pub mod aws_extension;
 pub mod credentials;
 pub mod file;
 pub mod policy;
@@ -51,7 +52,7 @@ pub struct Config {
     /// Where one asks.
     pub listen: listener::Config,
     /// In which form one is answered.
-    pub dialect: Dialect,
+    pub dialect: Spoken,
     /// The tokens that are accepted. None where the host has to make one.
     pub tokens: Vec<Token>,
     /// How Secrets Manager is reached.
@@ -60,6 +61,15 @@ pub struct Config {
     pub log: log::Config,
     /// What happens where the start fails.
     pub on_init_failure: OnInitFailure,
+}
+
+/// The dialect of the deployment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// Which one.
+    pub dialect: Dialect,
+    /// Why that one.
+    pub reason: String,
 }
 
 /// How the listed secrets are fetched at start.
@@ -145,6 +155,15 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let value = |name: &str| vars.get(name).or_else(|| file.settings.get(name).cloned());
 
     let mut settings = Settings::default();
+    let is_unset = |own: &str| own.is_empty() || value(own).is_none();
+    for variable in aws_extension::VARIABLES.iter().filter(|variable| is_unset(variable.own)) {
+        // An empty one is none, as for AWS's extension.
+        let text = vars.get(variable.name).filter(|text| !text.trim().is_empty());
+        if let Some(text) = text {
+            let set = (variable.parse)(&mut settings, text.trim());
+            mistakes.noted(variable.name, set);
+        }
+    }
     for variable in VARIABLES {
         if let Some(text) = value(variable.name) {
             let set = variable.set(&mut settings, text.trim());
@@ -201,6 +220,7 @@ fn fill(
             policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
+            calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
             is_snapshot,
@@ -214,9 +234,7 @@ fn fill(
             probes: settings.metrics_listen,
             connections_max: settings.max_connections,
         },
-        dialect: match settings.dialect {
-            DialectChoice::Auto | DialectChoice::Agent => Dialect::Agent,
-        },
+        dialect: spoken(settings.dialect, vars, host),
         tokens,
         source: secrets_manager::Config {
             region: settings.region,
@@ -239,6 +257,28 @@ fn account(vars: &dyn Vars, host: Host) -> Option<Box<str>> {
     let named = vars.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     let is_account = named.len() == 12 && named.bytes().all(|byte| byte.is_ascii_digit());
     is_account.then(|| named.into())
+}
+
+/// Chooses the dialect. Functions that had AWS's extension often set no variable at all, so in the
+/// layer its dialect is the one to expect.
+fn spoken(choice: DialectChoice, vars: &dyn Vars, host: Host) -> Spoken {
+    let is_set = |name: &str| vars.get(name).is_some_and(|value| !value.trim().is_empty());
+    let of_extension = || {
+        let mut names = vars.names().into_iter();
+        names.find(|name| name.starts_with(aws_extension::PREFIX) && is_set(name))
+    };
+    let because = |dialect, reason: &str| Spoken { dialect, reason: reason.to_owned() };
+    match (choice, host) {
+        (DialectChoice::Agent, _) => because(Dialect::Agent, "SIDEKEY_DIALECT says so"),
+        (DialectChoice::Extension, _) => because(Dialect::Extension, "SIDEKEY_DIALECT says so"),
+        (DialectChoice::Auto, Host::Lambda) => {
+            because(Dialect::Extension, "the default in the Lambda layer")
+        }
+        (DialectChoice::Auto, Host::Standalone) => match of_extension() {
+            Some(name) => because(Dialect::Extension, &format!("{name} is set")),
+            None => because(Dialect::Agent, "the default outside Lambda"),
+        },
+    }
 }
 
 /// Returns how the log is written. On Lambda its own variables count where `SIDEKEY_LOG` is unset.
@@ -323,7 +363,8 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     if settings.upstream_timeout > settings.reader_wait {
         mistakes.add(
             "SIDEKEY_READER_WAIT",
-            "shorter than SIDEKEY_UPSTREAM_TIMEOUT: a reader would give up before upstream can",
+            "shorter than SIDEKEY_UPSTREAM_TIMEOUT (or SECRETS_MANAGER_TIMEOUT_MILLIS): a reader \
+             would give up before upstream can",
         );
     }
     let nowhere = Home { region: "".into(), account: None };
@@ -452,6 +493,69 @@ mod tests {
                 meant.map(|meant| format!("{name}: no such variable; did you mean {meant}?"));
             assert_eq!(mistakes.to_string(), expected.unwrap_or_default());
             assert_eq!(warnings.len(), usize::from(meant.is_none()), "{name}");
+        }
+    }
+
+    #[test]
+    fn variables_of_awss_extension_count_where_sidekeys_own_are_unset() {
+        let load = |own: &[(&str, &str)]| {
+            let foreign = [
+                ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "8080"),
+                ("PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS", "3"),
+                ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "Error"),
+                ("SECRETS_MANAGER_TTL", " 20 "),
+                ("SECRETS_MANAGER_TIMEOUT_MILLIS", ""),
+            ];
+            let loaded = load_from(&[&foreign[..], own].concat(), Host::Standalone);
+            assert!(loaded.mistakes.is_empty(), "{}", loaded.mistakes);
+            loaded.config
+        };
+        let foreign = load(&[]);
+        assert_eq!((foreign.listen.port, foreign.cache.calls_max), (8080, 3));
+        assert_eq!(of_any_secret(&foreign).ttl, Duration::from_secs(20));
+        assert_eq!(foreign.log.level, log::Level::ERROR);
+        assert_eq!(foreign.source.attempt_timeout, Duration::from_secs(2));
+        let own = load(&[
+            ("SIDEKEY_PORT", "1"),
+            ("SIDEKEY_TTL", "1m"),
+            ("SIDEKEY_LOG", "warn"),
+            ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0"),
+        ]);
+        assert_eq!((own.listen.port, own.log.level), (1, log::Level::WARN));
+        assert_eq!(of_any_secret(&own).ttl, Duration::from_secs(60));
+        let off = load(&[("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0")]);
+        assert_eq!(of_any_secret(&off).ttl, Duration::ZERO);
+    }
+
+    #[test]
+    fn a_bad_one_of_awss_extension_is_a_mistake_unless_sidekeys_own_is_set() {
+        let bad = ("SECRETS_MANAGER_TTL", "soon");
+        mistakes(&[bad], &["SECRETS_MANAGER_TTL"]);
+        mistakes(&[bad, ("SIDEKEY_TTL", "1m")], &[]);
+        mistakes(
+            &[("SECRETS_MANAGER_TIMEOUT_MILLIS", "9000"), ("SIDEKEY_READER_WAIT", "3s")],
+            &["SIDEKEY_READER_WAIT"],
+        );
+    }
+
+    #[test]
+    fn the_dialect_follows_from_where_and_with_what_it_runs() {
+        let check = |pairs: &[(&str, &str)], host, dialect, reason: &str| {
+            let spoken = load_from(pairs, host).config.dialect;
+            assert_eq!((spoken.dialect, &*spoken.reason), (dialect, reason), "{pairs:?}");
+        };
+        let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
+        check(&[], Host::Standalone, Dialect::Agent, "the default outside Lambda");
+        let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
+        check(&[foreign], Host::Standalone, Dialect::Extension, reason);
+        let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
+        check(&[empty], Host::Standalone, Dialect::Agent, "the default outside Lambda");
+        check(&[], Host::Lambda, Dialect::Extension, "the default in the Lambda layer");
+        for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
+            for host in [Host::Standalone, Host::Lambda] {
+                let pairs = [foreign, ("SIDEKEY_DIALECT", choice)];
+                check(&pairs, host, dialect, "SIDEKEY_DIALECT says so");
+            }
         }
     }
 

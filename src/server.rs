@@ -8,8 +8,11 @@ pub mod connection;
 pub mod wire;
 pub mod request;
 pub mod gate;
+pub mod renewal;
 pub mod route;
+pub mod body;
 pub mod reading;
+pub mod calling;
 pub mod probes;
 pub mod problem;
 pub mod dialect;
@@ -19,12 +22,14 @@ use crate::telemetry::harmless::Harmless;
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::{Metrics, ReadResult};
 use crate::tokens::Tokens;
+use body::Arriving;
 use bytes::Bytes;
 use dialect::Dialect;
-use gate::{Door, Refusal};
+use gate::{Admitted, Door, Refusal};
 use http_body_util::Full;
 use hyper::http::request::Parts;
 use problem::Problem;
+use renewal::Renewal;
 use request::Target;
 use route::Asked;
 use std::sync::Arc;
@@ -43,6 +48,8 @@ pub struct Server {
     pub cache: Cache,
     /// The tokens accepted now.
     pub tokens: Arc<Tokens>,
+    /// Has newer ones found.
+    pub renewal: Renewal,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Whether the prefetch has been answered for, or its deadline has passed.
@@ -56,10 +63,16 @@ pub struct Server {
 impl Server {
     /// Answers one request that came in by `door`. `has_place` is whether its connection is within
     /// the limit.
-    async fn handle(&self, door: Door, has_place: bool, request: &Parts) -> Response {
+    async fn handle(
+        &self,
+        door: Door,
+        has_place: bool,
+        request: &Parts,
+        mut body: impl Arriving,
+    ) -> Response {
         let target = Target::of(&request.method, request.uri.path());
         let started = self.cache.clock().now();
-        let answered = self.dispatch(door, has_place, target, request).await;
+        let answered = self.dispatch(door, has_place, target, request, &mut body).await;
         let (response, result) = match answered {
             Ok(answered) => answered,
             Err(problem) => {
@@ -73,6 +86,7 @@ impl Server {
             let took = self.cache.clock().now().since(started).unwrap_or_default();
             self.metrics.read(result, took);
         }
+        body::discard(&mut body, self.cache.clock()).await;
         response
     }
 
@@ -82,15 +96,16 @@ impl Server {
         has_place: bool,
         target: Target<'_>,
         request: &Parts,
+        body: &mut impl Arriving,
     ) -> Result<(Response, ReadResult), Problem> {
         if !has_place && target != Target::Ping {
             return Err(Problem::Refused(Refusal::Connections));
         }
         let headers = &request.headers;
-        let admitted = gate::admit(target, door, &request.uri, headers, &self.tokens);
-        let admitted = admitted.map_err(Problem::Refused)?;
+        let admitted = self.admit(door, target, request).await.map_err(Problem::Refused)?;
         let query = request.uri.query().unwrap_or_default();
-        let response = match route::route(&admitted, door, target, &request.method, query, headers)?
+        let (method, dialect) = (&request.method, self.dialect);
+        let response = match route::route(&admitted, door, target, method, query, headers, dialect)?
         {
             Asked::Ping => probes::ping(),
             Asked::Ready { is_trusted } => self.ready(is_trusted),
@@ -98,8 +113,27 @@ impl Server {
             Asked::Status => self.status_page(),
             Asked::Restore => self.restored(),
             Asked::Secret(query) => return self.read(query, headers).await,
+            Asked::Call(operation) => return self.call(operation, body).await,
         };
         Ok((response, ReadResult::Hit))
+    }
+
+    /// Asks the gate; where it does not know a session token, once more after the agent's own
+    /// credentials were got anew.
+    async fn admit(
+        &self,
+        door: Door,
+        target: Target<'_>,
+        request: &Parts,
+    ) -> Result<Admitted, Refusal> {
+        let ask = || gate::admit(target, door, &request.uri, &request.headers, &self.tokens);
+        match ask() {
+            Err(Refusal::Session) => {
+                self.renewal.renew(self.cache.clock()).await;
+                ask()
+            }
+            judged => judged,
+        }
     }
 
     /// Counts and logs a request that failed, at a limited rate and with the caller's text made

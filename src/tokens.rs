@@ -2,6 +2,8 @@
 
 use arc_swap::ArcSwap;
 use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
@@ -78,6 +80,15 @@ impl Tokens {
         let sessions = std::iter::once(Arc::new(token)).chain(kept).collect();
         self.sessions.store(Arc::new(sessions));
     }
+}
+
+/// Gets the agent's credentials anew. Their session token is noted on the way.
+///
+/// The gate asks for it where it is shown a session token that it does not know: the caller may have
+/// newer credentials than the agent has needed so far.
+pub trait Renew: fmt::Debug + Send + Sync {
+    /// Gets them, or not: whether the token is known then is for [`Tokens`] to say.
+    fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
 /// Compares with every token, so that the time taken does not tell which one was near.

@@ -6,9 +6,9 @@
 //! fail.
 
 use sidekey::cache::freshness::Reason;
-use sidekey::config::file;
 use sidekey::config::policy::KEYS;
 use sidekey::config::variables::VARIABLES;
+use sidekey::config::{aws_extension, file};
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -87,6 +87,7 @@ const PURE: &[&str] = &[
     "src/cache/plan.rs",
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
+    "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
     "src/server/request.rs",
@@ -155,7 +156,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".expose("],
-        &["src/secret/", "src/server/dialect/agent.rs"],
+        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/"],
         "a secret's bytes are seen where they are parted and rendered, and nowhere else",
     ),
     (
@@ -542,9 +543,11 @@ fn setting_row(name: &str, default: &str, help: &str) -> String {
 
 fn misdescribed_variables(files: &[File]) -> Vec<String> {
     let page = doc(files, "docs/configuration.md");
-    let expected = VARIABLES.iter().map(|one| setting_row(one.name, one.default, one.help));
-    let rows = page.rows(&["SIDEKEY_"]);
-    misdescribed(expected.collect(), &rows)
+    let own = VARIABLES.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let of_aws = aws_extension::VARIABLES.iter();
+    let of_aws = of_aws.map(|one| setting_row(one.name, one.own, one.help));
+    let rows = page.rows(&["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"]);
+    misdescribed(own.chain(of_aws).collect(), &rows)
 }
 
 /// Compares the keys of a policy with the table of their chapter.
@@ -915,7 +918,12 @@ mod tests {
             misdescribed_variables(&[page])
         };
         finds(&with("| `5m` |", "| `6m` |"), &["lacks the row | `SIDEKEY_TTL` | `5m`", "`6m`"]);
-        finds(&with("| `SIDEKEY_TTL` |", "| `SIDEKEY_TTTL` |"), &["`SIDEKEY_TTL`", "TTTL"]);
+        finds(
+            &with("| `SIDEKEY_TTL` | `5m`", "| `SIDEKEY_TTTL` | `5m`"),
+            &["`SIDEKEY_TTL`", "TTTL"],
+        );
+        let of_aws = with("| `SECRETS_MANAGER_TTL` | `SIDEKEY_TTL`", "| `SECRETS_MANAGER_TTL` | ");
+        finds(&of_aws, &["`SECRETS_MANAGER_TTL` | `SIDEKEY_TTL`", "`SECRETS_MANAGER_TTL` |  |"]);
         assert!(with("Port on", "Gate on").len() == 2, "a help of its own");
     }
 

@@ -15,6 +15,7 @@ use sidekey::telemetry::metrics::Metrics;
 use sidekey::telemetry::{log, panics};
 use std::error::Error;
 use std::future::pending;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,10 @@ const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// How often registering is tried. Lambda waits for it with the function's start.
 const REGISTER_TRIES_MAX: u32 = 5;
+
+/// Where AWS's Parameters and Secrets Lambda Extension is, which wants the same port. Lambda knows an
+/// extension by the name of its file.
+const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
 /// Explains itself to whoever runs the extension outside Lambda.
 #[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
@@ -114,6 +119,9 @@ async fn start(
     };
     let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
     for error in &unheld {
+        if let Some(rival) = rival(error, Path::new(AWS_EXTENSION).exists()) {
+            tracing::error!("{rival}");
+        }
         if must_fail {
             return Err(cannot(error));
         }
@@ -213,6 +221,17 @@ fn missed(report: &Report) -> Option<String> {
     (!why.is_empty()).then(|| why.join("; "))
 }
 
+/// Returns who has most likely taken the port, where AWS's own extension is there too.
+fn rival(error: &BindError, is_there: bool) -> Option<String> {
+    (matches!(error, BindError::Taken(..)) && is_there).then(|| {
+        format!(
+            "{error}. AWS's Parameters and Secrets Lambda Extension ({AWS_EXTENSION}) is in this \
+             function too and wants the same port: take its layer out, or give Sidekey another \
+             port; the function runs without Sidekey"
+        )
+    })
+}
+
 /// Has the log write an error with its causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
@@ -298,6 +317,17 @@ mod tests {
         assert_eq!(missed(&report(vec![spare.clone()])), None);
         let needed = vec![missing("a", true, None), spare, missing("b", true, Some(error.clone()))];
         assert_eq!(missed(&report(needed)), Some(format!("a: no answer; b: {error}")));
+    }
+
+    #[test]
+    fn a_port_that_awss_extension_has_is_told_as_such() {
+        let taken = BindError::Taken("127.0.0.1:2773".to_owned(), "SIDEKEY_PORT");
+        assert_eq!(rival(&taken, false), None);
+        let told = rival(&taken, true).expect("it is there");
+        for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
+            assert!(told.contains(part), "{told}");
+        }
+        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
     }
 
     #[tokio::test]

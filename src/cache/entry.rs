@@ -30,7 +30,7 @@ pub struct Entry {
     /// The version id as an entity tag, quotes included.
     pub etag: Bytes,
     jitter: f64,
-    answer: OnceLock<SecretValue>,
+    answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
     failure: ArcSwapOption<Failure>,
     doubt: Mutex<Option<Doubt>>,
@@ -39,6 +39,18 @@ pub struct Entry {
     /// Steady time of the last read, in milliseconds.
     read_at_ms: AtomicU64,
 }
+
+/// A form in which entries are answered. An entry can be asked for in all of them at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// That of the deployment's dialect.
+    Dialect,
+    /// That of the AWS API.
+    AwsApi,
+}
+
+/// How many forms there are.
+const FORMS: usize = 2;
 
 /// An older version that was answered while this one is held.
 #[derive(Debug)]
@@ -119,7 +131,7 @@ impl Entry {
             sent,
             epoch,
             policy,
-            answer: OnceLock::new(),
+            answers: Default::default(),
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
             doubt: Mutex::new(None),
@@ -129,9 +141,9 @@ impl Entry {
         }
     }
 
-    /// Returns the entry as its readers' dialect writes it, rendered by the first of them.
-    pub fn answer(&self, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
-        self.answer.get_or_init(|| render(&self.version))
+    /// Returns the entry in one form, rendered by the first reader who asks for that.
+    pub fn answer(&self, form: Form, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
+        self.answers[form as usize].get_or_init(|| render(&self.version))
     }
 
     /// Returns the fields of the value, parted by their first reader.

@@ -45,9 +45,9 @@ pub struct Landing {
 }
 
 impl Flights {
-    /// Starts with none under way.
-    pub fn new() -> Self {
-        Self { aloft: Arc::default(), slots: Semaphore::new(FLIGHTS_MAX) }
+    /// Starts with none under way, of which `calls_max` may be at once.
+    pub fn new(calls_max: usize) -> Self {
+        Self { aloft: Arc::default(), slots: Semaphore::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
     /// Joins the flight for `key`, or starts it: then the caller holds the duty to end it.
@@ -88,12 +88,6 @@ impl Flights {
     /// Returns whether no flight is under way.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-}
-
-impl Default for Flights {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -157,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_starts_and_the_others_join() {
-        let flights = Flights::new();
+        let flights = Flights::new(FLIGHTS_MAX);
         let (first, landing) = flights.board(&key("a")).unwrap();
         let (second, none) = flights.board(&key("a")).unwrap();
         let (_, other) = flights.board(&key("b")).unwrap();
@@ -172,7 +166,7 @@ mod tests {
 
     #[test]
     fn invented_names_are_bounded() {
-        let flights = Flights::new();
+        let flights = Flights::new(FLIGHTS_MAX);
         let boarded: Vec<_> = (0..FLIGHTS_KNOWN_MAX)
             .map(|n| flights.board(&key(&format!("s{n}"))).unwrap())
             .collect();
@@ -185,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_flight_given_up_ends_with_an_error() {
-        let flights = Flights::new();
+        let flights = Flights::new(FLIGHTS_MAX);
         let (flight, landing) = flights.board(&key("a")).unwrap();
         drop(landing);
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);

@@ -67,6 +67,11 @@ impl Held {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
+    /// Returns every entry.
+    pub fn entries(&self) -> &[Arc<Entry>] {
+        &self.entries
+    }
+
     /// Returns what an entry of this secret is fetched again by.
     pub fn key(&self, entry: &Entry) -> Key {
         Key { id: self.asked.clone(), selector: entry.selector.clone() }

@@ -148,6 +148,7 @@ struct Setup {
     allow: Vec<&'static str>,
     batch_fails: Option<FetchErrorKind>,
     is_snapshot: bool,
+    calls_max: usize,
 }
 
 impl Default for Setup {
@@ -160,6 +161,7 @@ impl Default for Setup {
             allow: Vec::new(),
             batch_fails: None,
             is_snapshot: false,
+            calls_max: flight::FLIGHTS_MAX,
         }
     }
 }
@@ -181,6 +183,7 @@ impl Setup {
             policies: Policies::new(self.policy, self.rules),
             reader_wait: 5 * SECOND,
             entries_max: 100,
+            calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
             is_snapshot: self.is_snapshot,
@@ -471,13 +474,39 @@ async fn a_prefetch_that_fails_whole_is_made_up_for_by_timers() {
 async fn calls_under_way_at_once_are_bounded() {
     let names: Vec<&'static str> =
         (0..100).map(|n| &*Box::leak(format!("s{n}").into_boxed_str())).collect();
-    let bench = Setup { listed: names.clone(), ..Setup::default() }.build();
-    for name in &names {
-        bench.script(name, Answer::Version(1));
+    for (calls_max, rounds) in [(flight::FLIGHTS_MAX, 4), (50, 4), (25, 4), (3, 34)] {
+        let bench = Setup { listed: names.clone(), calls_max, ..Setup::default() }.build();
+        for name in &names {
+            bench.script(name, Answer::Version(1));
+        }
+        let report = bench.prefetch(prefetch::Mode::Get, 100 * SECOND).await;
+        assert_eq!(report.took, LATENCY * rounds, "100 calls, {calls_max} at a time");
+        let most = calls_max.min(flight::FLIGHTS_MAX);
+        assert_eq!(bench.source.aloft.lock().unwrap().1, most);
     }
-    let report = bench.prefetch(prefetch::Mode::Get, 3 * SECOND).await;
-    assert_eq!(report.took, LATENCY * 4, "100 calls, 32 at a time");
-    assert_eq!(bench.source.aloft.lock().unwrap().1, flight::FLIGHTS_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn beside_an_entry_are_those_of_its_secret_that_may_be_served() {
+    for (ttl, expected) in [(100 * SECOND, ["v2", "v1"].as_slice()), (Duration::ZERO, &["v1"])] {
+        let bench = Setup { policy: Policy { ttl, ..Policy::default() }, ..Setup::default() };
+        let bench = bench.build();
+        let previous = Selector::new(Some("AWSPREVIOUS"), None);
+        bench.script("app", Answer::Version(2));
+        bench.cache.read(Key { selector: previous, ..key("app") }).await.unwrap();
+        bench.script("app", Answer::Version(1));
+        let read = bench.cache.read(key("app")).await.unwrap();
+        bench.script("other", Answer::Version(3));
+        bench.read("other").await.unwrap();
+        let beside = |entry| {
+            let beside = bench.cache.beside(entry);
+            beside.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(beside(&read.entry), expected);
+        bench.pass(101 * SECOND).await;
+        let read = bench.cache.read(key("app")).await.unwrap();
+        assert_eq!(beside(&read.entry), ["v1"], "the other one is too old");
+    }
 }
 
 #[tokio::test(start_paused = true)]

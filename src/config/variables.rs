@@ -2,6 +2,7 @@
 
 use super::OnInitFailure;
 use super::span;
+use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::Policy;
 use crate::cache::prefetch::Mode;
 use crate::secret::arn::is_region;
@@ -23,6 +24,9 @@ pub(super) const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 /// The most secrets that can be listed.
 const SECRETS_MAX: usize = 1000;
 
+/// The most entries that can be asked for.
+pub const CACHE_SIZE_MAX: usize = 100_000;
+
 /// What the variables set. A [`Default`] is what the table says.
 #[derive(Debug)]
 pub struct Settings {
@@ -34,6 +38,7 @@ pub struct Settings {
     pub(super) policy: Policy,
     pub(super) cache_size: usize,
     pub(super) max_connections: usize,
+    pub(super) calls_max: usize,
     pub(super) reader_wait: Duration,
     pub(super) upstream_timeout: Duration,
     pub(super) prefetch: Mode,
@@ -54,7 +59,12 @@ pub enum DialectChoice {
     Auto,
     /// That of AWS's agent.
     Agent,
+    /// That of AWS's extension.
+    Extension,
 }
+
+/// Sets what a variable's text says, or says what is wrong with it.
+pub(super) type Parse = fn(&mut Settings, &str) -> Result<(), String>;
 
 /// One variable.
 #[derive(Debug)]
@@ -65,7 +75,7 @@ pub struct Variable {
     pub default: &'static str,
     /// What it does.
     pub help: &'static str,
-    parse: fn(&mut Settings, &str) -> Result<(), String>,
+    parse: Parse,
 }
 
 impl Variable {
@@ -162,7 +172,9 @@ pub const VARIABLES: &[Variable] = &[
         name: "SIDEKEY_CACHE_SIZE",
         default: "1000",
         help: "The most entries held; listed secrets do not give way to it.",
-        parse: |settings, text| number(text, 0..=100_000).map(|size| settings.cache_size = size),
+        parse: |settings, text| {
+            number(text, 0..=CACHE_SIZE_MAX).map(|size| settings.cache_size = size)
+        },
     },
     Variable {
         name: "SIDEKEY_MAX_CONNECTIONS",
@@ -218,15 +230,13 @@ pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "SIDEKEY_DIALECT",
         default: "auto",
-        help: "The form of answers: agent is that of AWS's agent; auto chooses.",
+        help: "The form of answers: extension is that of AWS's Lambda extension, agent that of AWS's agent; auto chooses.",
         parse: |settings, text| {
             settings.dialect = match text {
                 "auto" => DialectChoice::Auto,
                 "agent" => DialectChoice::Agent,
-                "extension" => {
-                    return Err("the dialect of AWS's extension is not supported yet".to_owned());
-                }
-                _ => return Err("auto or agent expected".to_owned()),
+                "extension" => DialectChoice::Extension,
+                _ => return Err("auto, agent or extension expected".to_owned()),
             };
             Ok(())
         },
@@ -291,6 +301,7 @@ impl Default for Settings {
             policy: Policy::default(),
             cache_size: 0,
             max_connections: 0,
+            calls_max: FLIGHTS_MAX,
             reader_wait: Duration::ZERO,
             upstream_timeout: Duration::ZERO,
             prefetch: Mode::Get,
@@ -411,7 +422,7 @@ mod tests {
             ("SIDEKEY_UPSTREAM_TIMEOUT", "0s", "longer than zero"),
             ("SIDEKEY_PREFETCH", "all", "get, batch or auto"),
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
-            ("SIDEKEY_DIALECT", "extension", "not supported yet"),
+            ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
             ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "https expected"),
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),

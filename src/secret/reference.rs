@@ -39,7 +39,7 @@ impl SecretId {
         if let Some(at) = text.chars().position(char::is_control) {
             return Err(BadReference::Character { at: at + 1 });
         }
-        if text.starts_with("arn:") {
+        if text.starts_with(ARN_START) {
             return Ok(Self::Arn(Arn::parse(text)?));
         }
         Ok(Self::Name(text.into()))
@@ -71,6 +71,29 @@ pub struct Reference {
     pub field: Option<Box<str>>,
 }
 
+/// What a client asks for: a reference parted without a copy, so that a hit makes none. Whether its
+/// id makes sense is not looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted<'a> {
+    /// The secret's name or ARN, as it was written.
+    pub id: &'a str,
+    /// Which of its versions.
+    pub selector: Selector,
+    /// One field of its JSON value.
+    pub field: Option<&'a str>,
+}
+
+/// What a client may name beside a reference, or inside it, but not both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside<'a> {
+    /// A staging label.
+    pub stage: Option<&'a str>,
+    /// A version's id.
+    pub version: Option<&'a str>,
+    /// One field of a JSON value.
+    pub field: Option<&'a str>,
+}
+
 /// What is wrong with a reference. It shows positions, counted from 1, and none of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
@@ -95,10 +118,12 @@ pub enum BadReference {
         /// The position of the `#`, counted from 1.
         at: usize,
     },
-    /// A field is named both by `#` and inside the ARN.
-    #[error("the field at character {at} is named twice: use '#FIELD' or ':FIELD::', not both")]
-    TwoFields {
-        /// The position of the `#`, counted from 1.
+    /// A part is named twice: inside the reference, and once more inside or beside it.
+    #[error("the {part} at character {at} is named twice")]
+    Twice {
+        /// What is named twice.
+        part: &'static str,
+        /// Where it stands inside the reference, counted from 1.
         at: usize,
     },
     /// More parts stand behind an ARN than field, stage and version id.
@@ -120,51 +145,85 @@ impl Reference {
     ///
     /// Names what is wrong and at which character.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
-        let (whole, hash_field) = match text.split_once('#') {
-            Some((whole, "")) => {
-                return Err(BadReference::NoField { at: whole.chars().count() + 1 });
-            }
-            Some((whole, field)) => (whole, Some(field)),
-            None => (text, None),
-        };
-        if !whole.starts_with("arn:") {
-            check_name(whole)?;
-            let id = SecretId::Name(whole.into());
-            return Ok(Self {
-                id,
-                selector: Selector::current(),
-                field: hash_field.map(Into::into),
-            });
-        }
-        let (arn, [field, stage, version]) = split_value_from(whole)?;
-        if field.is_some() && hash_field.is_some() {
-            return Err(BadReference::TwoFields { at: whole.chars().count() + 1 });
+        let wanted = Wanted::parse(text, Beside::default())?;
+        if !wanted.id.starts_with(ARN_START) {
+            check_name(wanted.id)?;
         }
         Ok(Self {
-            id: SecretId::parse(arn)?,
-            selector: Selector::new(stage, version),
-            field: hash_field.or(field).map(Into::into),
+            id: SecretId::parse(wanted.id)?,
+            selector: wanted.selector,
+            field: wanted.field.map(Into::into),
         })
     }
 }
 
-/// Parts an ECS `valueFrom` from its ARN. An empty part is none.
+impl<'a> Wanted<'a> {
+    /// Parts a reference as a client sends it, and adds what the client names `beside` it.
+    ///
+    /// # Errors
+    ///
+    /// Where a part of it is empty, too many or named twice, with the character.
+    pub fn parse(text: &'a str, beside: Beside<'a>) -> Result<Self, BadReference> {
+        let (whole, hash) = match text.split_once('#') {
+            Some((whole, "")) => {
+                return Err(BadReference::NoField { at: place(text, whole.len()) });
+            }
+            Some((whole, field)) => (whole, Some(Part { text: field, at: whole.len() + 1 })),
+            None => (text, None),
+        };
+        let (id, [field, stage, version]) = split_value_from(whole)?;
+        let twice = |part, at| BadReference::Twice { part, at: place(text, at) };
+        let one = |name, inside: Option<Part<'a>>, beside: Option<&'a str>| match (inside, beside) {
+            (Some(inside), Some(_)) => Err(twice(name, inside.at)),
+            (inside, beside) => Ok(inside.map(|part| part.text).or(beside)),
+        };
+        let field = match (field, hash) {
+            (Some(field), Some(_)) => return Err(twice("field", field.at)),
+            (field, hash) => one("field", field.or(hash), beside.field)?,
+        };
+        let stage = one("stage", stage, beside.stage)?;
+        let version = one("version id", version, beside.version)?;
+        Ok(Self { id, selector: Selector::new(stage, version), field })
+    }
+}
+
+/// How every ARN begins.
+const ARN_START: &str = "arn:";
+
+/// A part of a reference, and at which byte it begins.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+/// Returns the character at a byte, counted from 1.
+fn place(text: &str, byte: usize) -> usize {
+    text[..byte].chars().count() + 1
+}
+
+/// Parts an ECS `valueFrom` into its ARN and its field, stage and version id. An empty part is none.
 ///
 /// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
 /// developer guide.
-fn split_value_from(text: &str) -> Result<(&str, [Option<&str>; 3]), BadReference> {
+fn split_value_from(text: &str) -> Result<(&str, [Option<Part<'_>>; 3]), BadReference> {
     /// Colons of an ARN before its resource.
     const ARN_COLONS: usize = 6;
-    let colons: Vec<usize> = text.match_indices(':').map(|(at, _)| at).collect();
-    let Some(&end) = colons.get(ARN_COLONS) else {
-        return Ok((text, [None; 3]));
+    let end = match text.starts_with(ARN_START) {
+        true => text.match_indices(':').nth(ARN_COLONS),
+        false => None,
     };
-    if let Some(extra) = colons.get(ARN_COLONS + 3) {
-        return Err(BadReference::TooManyParts { at: extra + 1 });
+    let Some((end, _)) = end else { return Ok((text, [None; 3])) };
+    let mut parts = [None; 3];
+    let mut at = end + 1;
+    for (index, part) in text[at..].split(':').enumerate() {
+        let Some(slot) = parts.get_mut(index) else {
+            return Err(BadReference::TooManyParts { at: place(text, at - 1) });
+        };
+        *slot = (!part.is_empty()).then_some(Part { text: part, at });
+        at += part.len() + 1;
     }
-    let mut parts = text[end + 1..].split(':');
-    let mut next = || parts.next().filter(|part| !part.is_empty());
-    Ok((&text[..end], [next(), next(), next()]))
+    Ok((&text[..end], parts))
 }
 
 fn check_name(name: &str) -> Result<(), BadReference> {
@@ -238,8 +297,35 @@ mod tests {
         refused("äpp", BadReference::Character { at: 1 });
         refused(&"x".repeat(513), BadReference::TooLong { max: 512 });
         refused(&format!("{ARN}:a:b:c:d"), BadReference::TooManyParts { at: ARN.len() + 7 });
-        refused(&format!("{ARN}:a::#b"), BadReference::TwoFields { at: ARN.len() + 5 });
+        let twice = BadReference::Twice { part: "field", at: ARN.len() + 2 };
+        refused(&format!("{ARN}:a::#b"), twice);
         assert!(matches!(Reference::parse("arn:aws:s3:::x"), Err(BadReference::Arn(_))));
+    }
+
+    #[track_caller]
+    fn wanted<'a>(text: &'a str, beside: Beside<'a>, expected: Result<Wanted<'a>, BadReference>) {
+        assert_eq!(Wanted::parse(text, beside), expected, "{text}");
+    }
+
+    #[test]
+    fn what_a_client_names_beside_a_reference_adds_to_it() {
+        let beside = Beside { stage: Some("S"), version: Some("V"), field: Some("f") };
+        let selector = Selector::new(Some("S"), Some("V"));
+        let whole = Wanted { id: "any name, even this", selector, field: Some("f") };
+        wanted("any name, even this", beside, Ok(whole.clone()));
+        wanted(ARN, beside, Ok(Wanted { id: ARN, ..whole.clone() }));
+        wanted(&format!("{ARN}:::"), beside, Ok(Wanted { id: ARN, ..whole.clone() }));
+        wanted("a:b:c:d:e:f:g", beside, Ok(Wanted { id: "a:b:c:d:e:f:g", ..whole }));
+        let plain = Wanted { id: "é", selector: Selector::current(), field: Some("x") };
+        wanted("é#x", Beside::default(), Ok(plain));
+        for (text, part, at) in [
+            ("é#x".to_owned(), "field", 3),
+            (format!("{ARN}:x::"), "field", ARN.len() + 2),
+            (format!("{ARN}::x:"), "stage", ARN.len() + 3),
+            (format!("{ARN}:::x"), "version id", ARN.len() + 4),
+        ] {
+            wanted(&text, beside, Err(BadReference::Twice { part, at }));
+        }
     }
 
     #[test]

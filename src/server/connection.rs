@@ -8,7 +8,7 @@ use super::{Response, Server};
 use crate::clock::{Clock, Sleep};
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -98,9 +98,9 @@ async fn answer(
     door: Door,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
-    let (head, _body) = request.into_parts();
+    let (head, body) = request.into_parts();
     let has_place = place.take();
-    let mut response = server.handle(door, has_place, &head).await;
+    let mut response = server.handle(door, has_place, &head, body).await;
     if !has_place {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
@@ -213,15 +213,15 @@ fn unreadable(status: &[u8]) -> Option<Problem> {
 fn whole(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();
-    let content_type = head.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let mut bytes = format!(
-        "HTTP/1.1 {} {}\r\nconnection: close\r\ncontent-type: {}\r\ncontent-length: {}\r\n\r\n",
-        head.status.as_u16(),
-        head.status.canonical_reason().unwrap_or_default(),
-        content_type.unwrap_or("application/json"),
-        body.len()
-    )
-    .into_bytes();
+    let reason = head.status.canonical_reason().unwrap_or_default();
+    let mut bytes =
+        format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", head.status.as_u16()).into_bytes();
+    for (name, value) in &head.headers {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            bytes.extend_from_slice(part);
+        }
+    }
+    bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
     bytes.extend_from_slice(&body);
     bytes
 }
@@ -233,6 +233,7 @@ mod tests {
     use crate::clock::VirtualClock;
     use crate::secret::scope::{Home, Scope};
     use crate::server::dialect::Dialect;
+    use crate::server::renewal::Renewal;
     use crate::source::Misconfigured;
     use crate::telemetry::limited::Limited;
     use crate::telemetry::metrics::Metrics;
@@ -260,6 +261,7 @@ mod tests {
             policies: cache::policies::Policies::default(),
             reader_wait: Duration::from_secs(5),
             entries_max: 1,
+            calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
             is_snapshot: false,
@@ -278,6 +280,7 @@ mod tests {
             dialect: Dialect::Agent,
             cache,
             tokens: Arc::new(Tokens::new(Vec::new())),
+            renewal: Renewal::new(None),
             metrics,
             is_settled: AtomicBool::new(true),
             refusals_logged: Limited::default(),

@@ -2,24 +2,32 @@
 
 pub mod agent;
 pub mod aws_api;
+pub mod extension;
 
 use super::Response;
 use super::problem::Problem;
-use super::request::Target;
-use crate::cache::entry::Entry;
+use super::request::{Target, Unknown};
+use crate::cache::entry::{Entry, Form};
 use crate::secret::value::SecretValue;
+use crate::secret::version::Content;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
 use std::io::{self, Write};
+use zeroize::Zeroizing;
 
-/// The dialect of a deployment.
+/// The dialect of a deployment. The AWS API is always spoken beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// That of AWS's agent.
     Agent,
+    /// That of AWS's Lambda extension.
+    Extension,
 }
 
 impl Dialect {
@@ -27,14 +35,27 @@ impl Dialect {
     pub fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
+            Self::Extension => "extension",
+        }
+    }
+
+    /// Returns what becomes of a parameter that there is not.
+    pub fn unknown(self) -> Unknown {
+        match self {
+            Self::Agent => Unknown::Refused,
+            Self::Extension => Unknown::Ignored,
         }
     }
 
     /// Returns an entry as this dialect writes it, rendered once.
     pub fn body(self, entry: &Entry) -> &SecretValue {
-        match self {
-            Self::Agent => entry.answer(agent::body),
-        }
+        entry.answer(
+            Form::Dialect,
+            match self {
+                Self::Agent => agent::body,
+                Self::Extension => extension::body,
+            },
+        )
     }
 
     /// Returns the answer to a request that failed. What asked the AWS API is answered in its form,
@@ -43,6 +64,40 @@ impl Dialect {
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
             (_, Self::Agent) => agent::problem(problem),
+            (_, Self::Extension) => extension::problem(problem),
+        }
+    }
+}
+
+/// A value as JSON has it: text as it is, or bytes in base64.
+enum Value<'a> {
+    Text(&'a str),
+    Binary(Zeroizing<String>),
+}
+
+impl<'a> Value<'a> {
+    fn of(content: &'a Content) -> Self {
+        match content {
+            Content::Text(text) => Self::text_of(text),
+            Content::Binary(bytes) => Self::Binary(Zeroizing::new(STANDARD.encode(bytes.expose()))),
+        }
+    }
+
+    fn text_of(text: &'a SecretValue) -> Self {
+        Self::Text(std::str::from_utf8(text.expose()).expect("what is a text was a `String`"))
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Binary(_) => None,
+        }
+    }
+
+    fn binary(&self) -> Option<&str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Binary(base64) => Some(base64),
         }
     }
 }
@@ -57,16 +112,18 @@ struct ErrorBody<'a> {
 }
 
 fn json_error(status: StatusCode, problem: &Problem) -> Response {
-    json_error_of(status, problem.kind(), problem, "application/json")
+    let message = problem.message();
+    json_error_of(status, problem.kind(), &message, problem.hint(), "application/json")
 }
 
 fn json_error_of(
     status: StatusCode,
     kind: &str,
-    problem: &Problem,
+    message: &str,
+    hint: &str,
     content_type: &'static str,
 ) -> Response {
-    let body = ErrorBody { kind, message: &problem.message(), hint: problem.hint() };
+    let body = ErrorBody { kind, message, hint };
     let body = serde_json::to_vec(&body).expect("strings are always JSON");
     answer(status, content_type, body.into())
 }
@@ -82,10 +139,19 @@ pub fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Re
 /// Renders JSON that holds a secret into a buffer of exactly its size: one that grew would leave
 /// copies behind that nobody wipes.
 fn render(value: &impl Serialize) -> SecretValue {
+    render_as(value, CompactFormatter)
+}
+
+fn render_as<F>(value: &impl Serialize, format: F) -> SecretValue
+where
+    F: Formatter + Clone,
+{
     let mut size = Counter(0);
-    serde_json::to_writer(&mut size, value).expect("counting never fails");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut size, format.clone());
+    value.serialize(&mut serializer).expect("counting never fails");
     let mut body = Vec::with_capacity(size.0);
-    serde_json::to_writer(&mut body, value).expect("a vector takes every byte");
+    let mut serializer = serde_json::Serializer::with_formatter(&mut body, format);
+    value.serialize(&mut serializer).expect("a vector takes every byte");
     SecretValue::new(body)
 }
 

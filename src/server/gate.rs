@@ -39,6 +39,10 @@ pub enum Refusal {
     Host,
     /// The token is missing or wrong.
     Token,
+    /// The session token of a signed request is wrong.
+    Session,
+    /// A signed request has no session token: its credentials are static keys.
+    NoSession,
 }
 
 impl Refusal {
@@ -50,7 +54,7 @@ impl Refusal {
             Self::Forwarded => "forwarded",
             Self::Origin => "origin",
             Self::Host => "host",
-            Self::Token => "token",
+            Self::Token | Self::Session | Self::NoSession => "token",
         }
     }
 }
@@ -103,7 +107,14 @@ pub fn admit(
     if target.is_open() {
         return Ok(Admitted { is_trusted: has_token() });
     }
-    if has_token() { Ok(Admitted { is_trusted: true }) } else { Err(Refusal::Token) }
+    if has_token() {
+        return Ok(Admitted { is_trusted: true });
+    }
+    Err(match target {
+        Target::AwsApi if headers.contains_key(SECURITY_TOKEN) => Refusal::Session,
+        Target::AwsApi => Refusal::NoSession,
+        _ => Refusal::Token,
+    })
 }
 
 fn shows_token(target: Target<'_>, headers: &HeaderMap, tokens: &Tokens) -> bool {
@@ -176,7 +187,11 @@ mod tests {
     fn the_aws_api_shows_its_session() {
         check(Target::AwsApi, &[("x-amz-security-token", "session")], Ok(true));
         check(Target::AwsApi, &[("x-amz-security-token", "good")], Ok(true));
-        check(Target::AwsApi, &[TOKEN], Err(Refusal::Token));
+        check(Target::AwsApi, &[("x-amz-security-token", "other")], Err(Refusal::Session));
+        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::Session));
+        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSession));
+        check(Target::AwsApi, &[], Err(Refusal::NoSession));
+        check(Target::Get, &[("x-amz-security-token", "good")], Err(Refusal::Token));
     }
 
     #[test]
@@ -240,5 +255,6 @@ mod tests {
             [Connections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
             REASONS
         );
+        assert_eq!([Session, NoSession].map(Refusal::label), ["token", "token"]);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Pure: a dialect gives it status and form.
 
+use super::dialect::aws_api::operation::BadCall;
 use super::gate::Refusal;
 use super::request::BadQuery;
 use crate::cache::ReadError;
@@ -29,6 +30,18 @@ pub enum Problem {
     /// A read came with a body.
     #[error("a GET with a body is not served")]
     Body,
+    /// A call of the AWS API makes no sense, or is none that is served.
+    #[error(transparent)]
+    Call(#[from] BadCall),
+    /// The body is larger than [`BODY_BYTES_MAX`](super::body::BODY_BYTES_MAX).
+    #[error("the request's body is larger than {0} bytes")]
+    BodyTooLarge(usize),
+    /// The body was not complete in time.
+    #[error("the request's body was not complete within {0:?}")]
+    BodyTooSlow(std::time::Duration),
+    /// The body ended before its end.
+    #[error("the request's body was cut")]
+    BodyCut,
     /// The head is larger than [`HEAD_BYTES_MAX`](super::connection::HEAD_BYTES_MAX).
     #[error("the request's head is larger than {0} bytes")]
     HeadTooLarge(usize),
@@ -61,22 +74,25 @@ pub enum NotServed {
     /// Parameter Store.
     #[error("Parameter Store is not supported yet")]
     Parameters,
-    /// The AWS API.
-    #[error("the AWS API is not served yet: Sidekey answers GET /secretsmanager/get")]
-    AwsApi,
 }
 
 impl Problem {
     /// Returns the error's type, in the style of AWS's names.
     pub fn kind(&self) -> &str {
         match self {
-            Self::Refused(Refusal::Token) => "AccessDeniedException",
+            Self::Refused(Refusal::Token | Refusal::Session | Refusal::NoSession) => {
+                "AccessDeniedException"
+            }
             Self::Refused(Refusal::Connections) => "TooManyConnectionsException",
             Self::Refused(_) => "ForbiddenException",
             Self::Method => "MethodNotAllowedException",
             Self::Path => "NotFoundException",
             Self::Query(_) | Self::Reference(_) => "ValidationException",
+            Self::Call(bad) => bad.kind(),
             Self::Body
+            | Self::BodyTooLarge(_)
+            | Self::BodyTooSlow(_)
+            | Self::BodyCut
             | Self::HeadTooLarge(_)
             | Self::HeadTooSlow(_)
             | Self::HeadUnreadable
@@ -104,6 +120,14 @@ impl Problem {
                 "send the function's AWS_SESSION_TOKEN (or SIDEKEY_TOKEN) in the header \
                  X-Aws-Parameters-Secrets-Token"
             }
+            Self::Refused(Refusal::Session) => {
+                "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN to \
+                 Sidekey's own token for this client"
+            }
+            Self::Refused(Refusal::NoSession) => {
+                "static keys have none: sign with the temporary credentials that Sidekey runs with, \
+                 or set AWS_SESSION_TOKEN to Sidekey's own token for this client"
+            }
             Self::Refused(Refusal::Connections) => {
                 "reuse connections, close those that are not needed, or raise \
                  SIDEKEY_MAX_CONNECTIONS"
@@ -119,7 +143,10 @@ impl Problem {
                 "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
             Self::Reference(_) => "use the secret's name or its ARN, percent-encoded",
+            Self::Call(bad) => bad.hint(),
             Self::Body => "send the parameters in the query",
+            Self::BodyTooLarge(_) => "ask for fewer secrets at once",
+            Self::BodyTooSlow(_) | Self::BodyCut => "send the whole body at once",
             Self::HeadTooLarge(_) | Self::TargetTooLong => "send fewer or shorter headers",
             Self::HeadTooSlow(_) | Self::HeadUnreadable => "send the whole head at once",
             Self::NotServed(NotServed::RoleArn) => {
@@ -127,9 +154,6 @@ impl Problem {
                  account's"
             }
             Self::NotServed(NotServed::Parameters) => "read the parameter with an AWS SDK",
-            Self::NotServed(NotServed::AwsApi) => {
-                "unset AWS_ENDPOINT_URL_SECRETS_MANAGER to reach AWS directly"
-            }
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
                 "check the network, or raise SIDEKEY_READER_WAIT; the call goes on, so a later read \
@@ -156,5 +180,7 @@ fn refusal(refusal: Refusal) -> &'static str {
         Refusal::Origin => "the request came from a browser",
         Refusal::Host => "the request is meant for another host",
         Refusal::Token => "the token is missing or wrong",
+        Refusal::Session => "the session token of this request is none that Sidekey accepts",
+        Refusal::NoSession => "this request has no session token (X-Amz-Security-Token)",
     }
 }

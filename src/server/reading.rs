@@ -7,9 +7,9 @@ use super::{Response, Server};
 use crate::cache::{How, Served};
 use crate::clock::within;
 use crate::secret::key::Key;
-use crate::secret::reference::SecretId;
-use crate::secret::selector::Selector;
-use crate::telemetry::metrics::ReadResult;
+use crate::secret::reference::{SecretId, Wanted};
+use crate::secret::value::SecretValue;
+use crate::telemetry::metrics::{Metrics, ReadResult};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{AGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH};
@@ -26,36 +26,37 @@ impl Server {
         query: Query<'_>,
         headers: &HeaderMap,
     ) -> Result<(Response, ReadResult), Problem> {
-        let mut served = self.serve(&query).await?;
+        let wanted = query.wanted()?;
+        let mut served = self.serve(&wanted, query.refresh_now).await?;
         if let Some(wait) = query.wait.filter(|_| is_unchanged(headers, &served.entry.etag)) {
-            served = self.serve_changed(&query, headers, served, wait).await?;
+            served = self.serve_changed(&wanted, headers, served, wait).await?;
         }
-        let (content_type, body) = match &query.field {
+        let (content_type, body) = match wanted.field {
             Some(field) => ("text/plain; charset=utf-8", served.entry.fields().field(field)?),
             None => ("application/json", self.dialect.body(&served.entry)),
         };
         let mut response = if is_unchanged(headers, &served.entry.etag) {
             not_modified()
         } else {
-            answer(StatusCode::OK, content_type, body.share())
+            hand_over(content_type, body)
         };
         describe(response.headers_mut(), &served);
         Ok((response, result(&served, &self.metrics)))
     }
 
-    async fn serve(&self, query: &Query<'_>) -> Result<Served, Problem> {
-        let selector = Selector::new(query.stage.as_deref(), query.version.as_deref());
-        if !query.refresh_now
-            && let Some(served) = self.cache.lookup(&query.id, &selector)
-        {
+    /// Returns what is wanted: what is held where it may be served at once, else what its flight
+    /// brings. With `refresh_now` upstream is asked in any case.
+    pub(super) async fn serve(
+        &self,
+        wanted: &Wanted<'_>,
+        refresh_now: bool,
+    ) -> Result<Served, Problem> {
+        if !refresh_now && let Some(served) = self.cache.lookup(wanted.id, &wanted.selector) {
             return Ok(served);
         }
-        let key = Key { id: SecretId::parse(&query.id)?, selector };
-        let served = if query.refresh_now {
-            self.cache.read_now(key).await
-        } else {
-            self.cache.read(key).await
-        };
+        let key = Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() };
+        let served =
+            if refresh_now { self.cache.read_now(key).await } else { self.cache.read(key).await };
         Ok(served?)
     }
 }
@@ -65,16 +66,15 @@ impl Server {
     /// stops. A reader who waits is a reader: what it waits for is refreshed ahead.
     async fn serve_changed(
         &self,
-        query: &Query<'_>,
+        wanted: &Wanted<'_>,
         headers: &HeaderMap,
         held: Served,
         wait: Duration,
     ) -> Result<Served, Problem> {
-        let query = Query { refresh_now: false, ..query.clone() };
         let changed = async {
             loop {
                 let changed = self.cache.changed();
-                let served = self.serve(&query).await?;
+                let served = self.serve(wanted, false).await?;
                 if !is_unchanged(headers, &served.entry.etag) {
                     return Ok(served);
                 }
@@ -103,7 +103,20 @@ fn not_modified() -> Response {
     response
 }
 
-fn describe(headers: &mut HeaderMap, served: &Served) {
+/// Answers with a value: the one place where a secret's bytes leave for a socket.
+pub(super) fn hand_over(content_type: &'static str, body: &SecretValue) -> Response {
+    let mut response = answer(StatusCode::OK, content_type, body.share());
+    keep_out(response.headers_mut());
+    response
+}
+
+/// Forbids whoever stands between to keep a secret.
+fn keep_out(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Tells which version an answer is, how old it is and how it came about.
+pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
     if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
         headers.insert(ETAG, etag);
     }
@@ -118,11 +131,11 @@ fn describe(headers: &mut HeaderMap, served: &Served) {
     if served.how == How::RefreshLimited {
         headers.insert(REFRESH, HeaderValue::from_static("limited"));
     }
-    // Whoever stands between must not keep a secret.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    keep_out(headers);
 }
 
-fn result(served: &Served, metrics: &crate::telemetry::metrics::Metrics) -> ReadResult {
+/// Returns how a read counts.
+pub(super) fn result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
         How::Hit | How::RefreshLimited => ReadResult::Hit,
         How::Miss | How::Refreshed => ReadResult::Miss,

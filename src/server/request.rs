@@ -2,6 +2,7 @@
 //!
 //! Pure: request parts in, what is asked out.
 
+use crate::secret::reference::{BadReference, Beside, Wanted};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -39,7 +40,7 @@ pub enum Target<'a> {
     V1(&'a str),
     /// `/systemsmanager/parameters/get`.
     Parameters,
-    /// `POST /` with an `X-Amz-Target`: the AWS API.
+    /// `POST /`: the AWS API. Some SDKs add a slash to an endpoint that ends in one.
     AwsApi,
     /// Anything else.
     Unknown,
@@ -55,7 +56,7 @@ impl<'a> Target<'a> {
             "/status" => Self::Status,
             "/restore" => Self::Restore,
             GET_PATH => Self::Get,
-            "/" if *method == Method::POST => Self::AwsApi,
+            _ if path.trim_matches('/').is_empty() && *method == Method::POST => Self::AwsApi,
             _ if path.trim_end_matches('/') == PARAMETERS_PATH => Self::Parameters,
             _ => path.strip_prefix(V1_PREFIX).map_or(Self::Unknown, Self::V1),
         }
@@ -68,15 +69,15 @@ impl<'a> Target<'a> {
 
     /// Returns whether this is a read of a secret, which is counted as one.
     pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::V1(_))
+        matches!(self, Self::Get | Self::V1(_) | Self::AwsApi)
     }
 }
 
 /// The query of a read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// The secret's name or ARN.
-    pub id: Cow<'a, str>,
+    /// The reference to the secret, as it was written.
+    pub reference: Cow<'a, str>,
     /// One field of its JSON value.
     pub field: Option<Cow<'a, str>>,
     /// The staging label.
@@ -109,19 +110,25 @@ pub enum BadQuery {
     /// A parameter that does not exist.
     #[error("unknown parameter: {0}")]
     Unknown(String),
-    /// A field is named twice.
-    #[error("the field is named twice: use field=NAME or #NAME, not both")]
-    TwoFields,
     /// Something decodes to bytes that are no text.
     #[error("parameter {0} is not UTF-8")]
     NotText(String),
 }
 
-/// What does with a parameter that it does not know.
+/// Where the reference is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     Query,
     Path(&'a str),
+}
+
+/// What becomes of a parameter that there is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// It is an error.
+    Refused,
+    /// It is as if it were not there.
+    Ignored,
 }
 
 impl<'a> Query<'a> {
@@ -130,15 +137,9 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Where a parameter is missing, unknown or makes no sense.
-    pub fn of_get(query: &'a str) -> Result<Self, BadQuery> {
-        let mut read = Self::parse(query, IdFrom::Query)?;
-        if let Some((id, field)) = split_field(&read.id) {
-            if read.field.is_some() {
-                return Err(BadQuery::TwoFields);
-            }
-            (read.id, read.field) = (id, Some(field));
-        }
-        if read.id.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
+    pub fn of_get(query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
+        let read = Self::parse(query, IdFrom::Query, unknown)?;
+        if read.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
     }
 
     /// Reads the query of `/v1/{id}`: the id counts as it was sent.
@@ -146,48 +147,52 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Where the id is empty, or a parameter is unknown or makes no sense.
-    pub fn of_v1(id: &'a str, query: &'a str) -> Result<Self, BadQuery> {
+    pub fn of_v1(id: &'a str, query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
         if id.is_empty() {
             return Err(BadQuery::NoIdInPath);
         }
-        Self::parse(query, IdFrom::Path(id))
+        Self::parse(query, IdFrom::Path(id), unknown)
     }
 
-    fn parse(query: &'a str, id_from: IdFrom<'a>) -> Result<Self, BadQuery> {
+    /// Returns which secret is wanted, and what of it.
+    ///
+    /// # Errors
+    ///
+    /// Where the reference makes no sense, or names again what a parameter names.
+    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
+        let beside = Beside {
+            stage: self.stage.as_deref(),
+            version: self.version.as_deref(),
+            field: self.field.as_deref(),
+        };
+        Wanted::parse(&self.reference, beside)
+    }
+
+    fn parse(query: &'a str, id_from: IdFrom<'a>, unknown: Unknown) -> Result<Self, BadQuery> {
         let mut read = Self::default();
         if let IdFrom::Path(id) = id_from {
-            read.id = Cow::Borrowed(id);
+            read.reference = Cow::Borrowed(id);
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let name = decode(name).ok_or_else(|| BadQuery::NotText(name.to_owned()))?;
-            let value = decode(value).ok_or_else(|| BadQuery::NotText(name.to_string()))?;
-            match &*name {
-                "secretId" if id_from == IdFrom::Query => read.id = value,
-                "versionId" => read.version = given(value),
-                "versionStage" => read.stage = given(value),
-                "field" => read.field = given(value),
-                "refreshNow" => read.refresh_now = boolean(&value).ok_or(BadQuery::RefreshNow)?,
-                "wait" => read.wait = Some(seconds(&value).ok_or(BadQuery::Wait)?),
-                "roleArn" => read.role_arn = true,
-                _ => return Err(BadQuery::Unknown(name.into_owned())),
+            let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
+            let decoded = decode(name);
+            let value = || decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()));
+            match decoded.as_deref() {
+                Some("secretId") if id_from == IdFrom::Query => read.reference = value()?,
+                Some("versionId") => read.version = given(value()?),
+                Some("versionStage") => read.stage = given(value()?),
+                Some("field") => read.field = given(value()?),
+                Some("refreshNow") => {
+                    read.refresh_now = boolean(&value()?).ok_or(BadQuery::RefreshNow)?;
+                }
+                Some("wait") => read.wait = Some(seconds(&value()?).ok_or(BadQuery::Wait)?),
+                Some("roleArn") => read.role_arn = true,
+                _ if unknown == Unknown::Ignored => {}
+                Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
+                None => return Err(BadQuery::NotText(name.to_owned())),
             }
         }
         Ok(read)
-    }
-}
-
-/// Parts `ID#FIELD`. What was borrowed stays borrowed.
-fn split_field<'a>(id: &Cow<'a, str>) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
-    match id {
-        Cow::Borrowed(text) => {
-            let (id, field) = text.split_once('#')?;
-            Some((Cow::Borrowed(id), Cow::Borrowed(field)))
-        }
-        Cow::Owned(text) => {
-            let (id, field) = text.split_once('#')?;
-            Some((Cow::Owned(id.to_owned()), Cow::Owned(field.to_owned())))
-        }
     }
 }
 
@@ -231,6 +236,9 @@ mod tests {
             (Method::GET, "/v1/", Target::V1("")),
             (Method::GET, "/v1", Target::Unknown),
             (Method::POST, "/", Target::AwsApi),
+            (Method::POST, "", Target::AwsApi),
+            (Method::POST, "//", Target::AwsApi),
+            (Method::POST, "/v1/", Target::V1("")),
             (Method::POST, "/restore", Target::Restore),
             (Method::GET, "/", Target::Unknown),
             (Method::GET, "/systemsmanager/parameters/get/", Target::Parameters),
@@ -242,8 +250,9 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
-        let read = Query::of_get(query).expect("a good query");
-        assert_eq!((&*read.id, read.field.as_deref()), (id, field));
+        let read = Query::of_get(query, Unknown::Refused).expect("a good query");
+        let wanted = read.wanted().expect("a good reference");
+        assert_eq!((wanted.id, wanted.field), (id, field));
     }
 
     #[test]
@@ -258,9 +267,11 @@ mod tests {
 
     #[test]
     fn the_id_in_a_path_counts_as_it_was_sent() {
-        let read = Query::of_v1("a%2Fb", "versionStage=AWSPREVIOUS&refreshNow=TRUE").expect("good");
+        let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
+        let read = Query::of_v1("a%2Fb", query, Unknown::Refused).expect("good");
+        let wanted = read.wanted().expect("a good reference");
         assert_eq!(
-            (&*read.id, read.stage.as_deref(), read.refresh_now),
+            (wanted.id, wanted.selector.stage(), read.refresh_now),
             ("a%2Fb", Some("AWSPREVIOUS"), true)
         );
     }
@@ -272,19 +283,48 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_as_the_agent_says_it() {
-        refused(Query::of_get(""), "missing parameter secretId");
-        refused(Query::of_get("secretId="), "missing parameter secretId");
-        refused(Query::of_get("secretid=x"), "unknown parameter: secretid");
-        refused(Query::of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
+        let of_get = |query| Query::of_get(query, Unknown::Refused);
+        let of_v1 = |id, query| Query::of_v1(id, query, Unknown::Refused);
+        refused(of_get(""), "missing parameter secretId");
+        refused(of_get("secretId="), "missing parameter secretId");
+        refused(of_get("secretid=x"), "unknown parameter: secretid");
+        refused(of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
         for wait in ["", "-1", "21", "1.5", "2s"] {
             let query = format!("secretId=x&wait={wait}");
-            let refused = Query::of_get(&query).map(|_| ());
+            let refused = Query::of_get(&query, Unknown::Refused).map(|_| ());
             assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
         }
-        refused(Query::of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
-        refused(Query::of_get("secretId=%FF"), "parameter secretId is not UTF-8");
-        refused(Query::of_v1("", ""), "missing secret ID");
-        refused(Query::of_v1("x", "secretId=y"), "unknown parameter: secretId");
-        assert_eq!(Query::of_get("secretId=x%23a&field=b"), Err(BadQuery::TwoFields));
+        refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
+        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+        refused(of_v1("", ""), "missing secret ID");
+        refused(of_v1("x", "secretId=y"), "unknown parameter: secretId");
+    }
+
+    #[test]
+    fn where_unknown_parameters_are_ignored_known_ones_still_count() {
+        let of_get = |query| Query::of_get(query, Unknown::Ignored);
+        let read = of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("a good query");
+        assert_eq!((&*read.reference, read.version.as_deref()), ("x", Some("v")));
+        assert!(of_get("secretId=x&roleArn=y").expect("a good query").role_arn);
+        refused(of_get("a=1"), "missing parameter secretId");
+        refused(
+            of_get("secretId=x&wait=soon"),
+            "invalid wait value: a number of seconds from 0 to 20 expected",
+        );
+        refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
+    }
+
+    #[test]
+    fn a_reference_may_name_version_and_field_itself() {
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+        let query = format!("secretId={arn}:user:AWSPREVIOUS:");
+        let read = Query::of_get(&query, Unknown::Refused).expect("a good query");
+        let wanted = read.wanted().expect("a good reference");
+        assert_eq!(
+            (wanted.id, wanted.selector.stage(), wanted.field),
+            (arn, Some("AWSPREVIOUS"), Some("user"))
+        );
+        let read = Query::of_get("secretId=x%23a&field=b", Unknown::Refused).expect("a good query");
+        assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure: request parts in, what is asked out. It takes the gate's proof.
 
+use super::dialect::Dialect;
+use super::dialect::aws_api::operation::Operation;
 use super::gate::{Admitted, Door};
 use super::problem::{NotServed, Problem};
 use super::request::{Query, Target};
@@ -26,6 +28,8 @@ pub enum Asked<'a> {
     Restore,
     /// A secret.
     Secret(Query<'a>),
+    /// An operation of the AWS API, whose body is still to be read.
+    Call(Operation),
 }
 
 /// Routes a request. The first failed check counts, in the order of AWS's agent: method, path,
@@ -41,9 +45,10 @@ pub fn route<'a>(
     method: &Method,
     query: &'a str,
     headers: &HeaderMap,
+    dialect: Dialect,
 ) -> Result<Asked<'a>, Problem> {
-    if target == Target::AwsApi {
-        return Err(Problem::NotServed(NotServed::AwsApi));
+    if target == Target::AwsApi && door != Door::Probes {
+        return Ok(Asked::Call(Operation::of(headers)?));
     }
     if target == Target::Restore && *method == Method::POST && door != Door::Probes {
         return Ok(Asked::Restore);
@@ -60,8 +65,8 @@ pub fn route<'a>(
         Target::Metrics => Ok(Asked::Metrics),
         _ if door == Door::Probes => Err(Problem::Path),
         Target::Status => Ok(Asked::Status),
-        Target::Get => secret(Query::of_get(query)?),
-        Target::V1(id) => secret(Query::of_v1(id, query)?),
+        Target::Get => secret(Query::of_get(query, dialect.unknown())?),
+        Target::V1(id) => secret(Query::of_v1(id, query, dialect.unknown())?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
         Target::AwsApi | Target::Restore | Target::Unknown => Err(Problem::Path),
     }
@@ -106,7 +111,7 @@ mod tests {
         let target = Target::of(method, uri.path());
         let admitted = admit(target, door, &uri, &headers, &tokens).expect("admitted");
         let query = uri.query().unwrap_or_default();
-        let asked = match route(&admitted, door, target, method, query, &headers) {
+        let asked = match route(&admitted, door, target, method, query, &headers, Dialect::Agent) {
             Ok(asked) => Ok(format!("{asked:?}")),
             Err(problem) => Err(problem.kind().to_owned()),
         };
@@ -137,6 +142,9 @@ mod tests {
         post("/secretsmanager/get?secretId=x", Err("MethodNotAllowedException"));
         post("/nothing", Err("MethodNotAllowedException"));
         post("/", Err("UnsupportedOperationException"));
+        let target = Some(("x-amz-target", "secretsmanager.GetSecretValue"));
+        check(Door::Loopback, &Method::POST, "/", target, Ok("Call(GetSecretValue)"));
+        check(Door::Probes, &Method::POST, "/", target, Err("MethodNotAllowedException"));
         post("/restore", Ok("Restore"));
         check(Door::Loopback, &Method::GET, "/restore", None, Err("MethodNotAllowedException"));
         check(Door::Probes, &Method::POST, "/restore", None, Err("MethodNotAllowedException"));

@@ -20,7 +20,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::tokens::Tokens;
+use crate::tokens::{Renew, Tokens};
 use aws_config::{Region, SdkConfig};
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
@@ -34,6 +34,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -252,6 +253,12 @@ impl SecretsManager {
             }))
         };
         Ok(keys.iter().map(of).collect())
+    }
+}
+
+impl Renew for SecretsManager {
+    fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.session.renew())
     }
 }
 

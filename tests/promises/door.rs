@@ -181,12 +181,12 @@ async fn bad_heads_are_told_what_is_wrong() {
     slow.closed().await;
 }
 
-/// The AWS API is refused in its own form: with a status and a type that an SDK does not retry, and
-/// the caller's session token in place of ours.
+/// What the AWS API does not serve is refused in its own form: with a status and a type that an SDK
+/// does not retry, and the caller's session token in place of ours.
 #[tokio::test]
 async fn the_aws_api_is_refused_in_its_own_form() {
     let (double, sidekey) = holding().await;
-    let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
+    let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
     let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
     for (asked, kind, refusal) in [

@@ -2,7 +2,7 @@
 //! else: not in what a type prints, not in an error, a log line, a metric or a status page.
 
 use crate::support::agent::{REGION, Setup, read_path};
-use crate::support::client::{Connection, get};
+use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Parrot;
 use crate::support::program::Program;
@@ -132,6 +132,9 @@ async fn no_type_prints_it() {
     for path in reads(&double) {
         connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
     }
+    for call in calls() {
+        connection.exchange(call).await;
+    }
     let shown = format!("{:?}", sidekey.agent);
     assert!(shown.contains("app/object"), "the agent prints what it holds: {shown}");
     check_debug("the agent", &sidekey.agent);
@@ -189,6 +192,25 @@ fn reads(double: &Double) -> Vec<String> {
         }
     }
     paths
+}
+
+/// Every operation of the AWS API on every secret, right or wrong, as a request.
+fn calls() -> Vec<String> {
+    let mut calls = Vec::new();
+    for name in ["app/text", "app/object#password", "app/object#none", "app/binary", "missing"] {
+        for (operation, body) in [
+            ("GetSecretValue", json!({ "SecretId": name })),
+            ("DescribeSecret", json!({ "SecretId": name })),
+            ("BatchGetSecretValue", json!({ "SecretIdList": [name, "app/text"] })),
+            ("GetSecretValue", json!({ "SecretId": name, "VersionId": [TEXT] })),
+            ("PutSecretValue", json!({ "SecretId": name, "SecretString": TEXT })),
+        ] {
+            let target = format!("secretsmanager.{operation}");
+            let headers = [("X-Amz-Target", &*target), ("X-Amz-Security-Token", TOKEN)];
+            calls.push(request("POST", "/", &headers, &body.to_string()));
+        }
+    }
+    calls
 }
 
 /// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
@@ -323,6 +345,12 @@ async fn nothing_that_the_program_writes_shows_it() {
                 check(&format!("an error under {fault:?}"), answer.text());
             }
         }
+        for call in calls() {
+            let answer = connection.exchange(&call).await;
+            if answer.status != 200 || call.contains("DescribeSecret") {
+                check(&format!("a call under {fault:?}"), answer.text());
+            }
+        }
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
@@ -332,6 +360,9 @@ async fn nothing_that_the_program_writes_shows_it() {
     for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
         let refused = connection.exchange(get(&read_path("app/text"), &[wrong])).await;
         assert_eq!(refused.status, 403);
+        let refused = connection.exchange(request("POST", "/", &[wrong], TEXT)).await;
+        assert_eq!(refused.kind(), "UnrecognizedClientException");
+        check("a refused call", refused.text());
     }
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;

@@ -14,11 +14,14 @@ mod port;
 
 mod support;
 
+mod aws_api;
 mod binary;
 mod bodies;
+mod boto3;
 mod credentials;
 mod dns;
 mod door;
+mod extension_dialect;
 mod failures;
 mod leaks_nothing;
 mod listening;
@@ -30,3 +33,4 @@ mod peers;
 mod policies;
 mod prefetch;
 mod rotation;
+mod sdks;

@@ -1,9 +1,9 @@
 //! Other people's software that the tests run Sidekey against, in pinned versions.
 //!
 //! It is installed once into `target/clients` by the ordinary package clients: moto, an independent
-//! Secrets Manager; boto3, the AWS SDK most functions use; and AWS's own emulator of the execution
-//! environment, which `aws-sam-cli` ships. A machine that lacks a tool skips the test, saying why
-//! in one line; where `CI=true` nothing is skipped.
+//! Secrets Manager; boto3, the AWS SDK most functions use, with AWS's caching library; and AWS's own
+//! emulator of the execution environment, which `aws-sam-cli` ships. A machine that lacks a tool
+//! skips the test, saying why in one line; where `CI=true` nothing is skipped.
 //!
 //! ```ignore
 //! #[path = "../support/clients.rs"]
@@ -33,8 +33,13 @@ use std::time::Duration;
 
 /// What pip installs. moto without its `server` extra, which triples the time for services that
 /// no test asks: Flask is all that its server needs.
-const PYTHON_PACKAGES: [&str; 4] =
-    ["moto==5.2.5", "flask==3.1.3", "flask-cors==6.0.5", "boto3==1.44.5"];
+const PYTHON_PACKAGES: [&str; 5] = [
+    "moto==5.2.5",
+    "flask==3.1.3",
+    "flask-cors==6.0.5",
+    "boto3==1.44.5",
+    "aws-secretsmanager-caching==1.2.0",
+];
 
 /// The package that ships AWS's emulator. Nothing else of it is kept.
 const EMULATOR_PACKAGE: &str = "aws-sam-cli==1.170.0";
@@ -103,7 +108,7 @@ impl Clients {
         Ok(clients)
     }
 
-    /// A Python that has boto3.
+    /// A Python that has boto3, and AWS's caching library on top of it.
     pub(crate) fn python(&self) -> PathBuf {
         self.folder.join("venv/bin/python")
     }

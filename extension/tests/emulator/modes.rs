@@ -43,7 +43,8 @@ fn log_is_json(log: &str) {
     let start = own.iter().find(|line| line["message"] == "sidekey serves");
     let start = start.unwrap_or_else(|| panic!("no start line in\n{log}"));
     assert_eq!((&start["prefetched"], &start["listed"]), (&json!(3), &json!(3)));
-    assert_eq!(start["dialect"], "agent");
+    assert_eq!(start["dialect"], "extension");
+    assert_eq!(start["dialect_because"], "the default in the Lambda layer");
     for line in own {
         assert!(line["level"].is_string() && line["timestamp"].is_string(), "{line}");
     }

@@ -17,8 +17,8 @@ async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
             .env("SIDEKEY_SECRET", "only a warning")
     });
     let answer = lambda.invoke(&LISTED[..1]).await;
-    assert_eq!(answer["init"]["status"], 500, "{answer}");
-    assert_eq!(answer["reads"][0]["status"], 500, "{answer}");
+    assert_eq!(answer["init"]["status"], 400, "{answer}");
+    assert_eq!(answer["reads"][0]["status"], 400, "{answer}");
     let page = lambda.page(&format!("/secretsmanager/get?secretId={}", LISTED[0])).await;
     assert!(page.contains("InvalidConfigurationException"), "{page}");
     for name in ["SIDEKEY_TTL", "SIDEKEY_CACHE_SIZE", "SIDEKEY_ALLOW"] {
@@ -38,7 +38,7 @@ async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() 
     double.faults().always(Match::any(), Fault::InternalError);
     let lambda = started!(Mode::OnDemand, double, |environment| environment);
     let answer = lambda.invoke(&LISTED).await;
-    assert_eq!(answer["init"]["status"], 500, "{answer}");
+    assert_eq!(answer["init"]["status"], 400, "{answer}");
     lambda.double.faults().clear();
     let mut tries = 0;
     while lambda.invoke(&LISTED).await["reads"][0]["status"] != json!(200) {

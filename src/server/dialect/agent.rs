@@ -1,20 +1,17 @@
 //! The dialect of AWS's Secrets Manager Agent.
 
-use super::{answer, json_error, render};
+use super::{Value, answer, json_error, render};
 use crate::cache::ReadError;
 use crate::secret::value::SecretValue;
-use crate::secret::version::{Content, Version};
+use crate::secret::version::Version;
 use crate::server::Response;
 use crate::server::gate::Refusal;
 use crate::server::problem::Problem;
 use crate::source::FetchErrorKind;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
-use zeroize::Zeroizing;
 
 /// A version, in the order of keys that AWS's agent writes. Absent values are left out.
 #[derive(Serialize)]
@@ -35,20 +32,13 @@ struct Body<'a> {
 
 /// Renders a version.
 pub(super) fn body(version: &Version) -> SecretValue {
-    let binary = match &version.content {
-        Content::Binary(value) => Some(Zeroizing::new(STANDARD.encode(value.expose()))),
-        Content::Text(_) => None,
-    };
-    let text = match &version.content {
-        Content::Text(value) => std::str::from_utf8(value.expose()).ok(),
-        Content::Binary(_) => None,
-    };
+    let value = Value::of(&version.content);
     render(&Body {
         arn: &version.arn,
         name: &version.name,
         version_id: &version.id,
-        secret_string: text,
-        secret_binary: binary.as_ref().map(|binary| binary.as_str()),
+        secret_string: value.text(),
+        secret_binary: value.binary(),
         version_stages: &version.labels,
         created_date: version.created.map(epoch_seconds),
     })
@@ -111,6 +101,7 @@ fn status(problem: &Problem) -> StatusCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::version::Content;
     use crate::source::FetchError;
     use http_body_util::BodyExt;
     use std::time::Duration;

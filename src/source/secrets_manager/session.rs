@@ -118,6 +118,14 @@ impl Session {
         got.or_else(|error| self.living().ok_or(error))
     }
 
+    /// Gets credentials anew, however good those are that are held: a caller has shown a session
+    /// token that is not theirs.
+    pub(super) async fn renew(&self) {
+        if let Err(error) = self.get(&mut *self.getting.lock().await).await {
+            tracing::warn!(code = &*error.code, "the agent's credentials could not be got anew");
+        }
+    }
+
     async fn get(&self, getting: &mut Getting) -> Result<Arc<Held>, FetchError> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let began = self.clock.now();

@@ -2,10 +2,10 @@
 //! region they are for, and an upstream that answers with whatever bytes a test wants.
 
 use sidekey::source::double::Double;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::{fmt, io};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -90,12 +90,21 @@ async fn pass_on(
     socket.shutdown().await
 }
 
+/// What a request, handed over whole, is answered with.
+type Answer = dyn Fn(&str) -> Vec<u8> + Send;
+
 /// Answers every call with what a test says, whole and as bytes, and closes.
-#[derive(Debug)]
 pub(crate) struct Parrot {
     address: SocketAddr,
+    answer: Arc<Mutex<Box<Answer>>>,
     calls: Arc<AtomicU64>,
     serving: JoinHandle<()>,
+}
+
+impl fmt::Debug for Parrot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parrot").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Parrot {
@@ -115,18 +124,26 @@ impl Parrot {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let calls = Arc::new(AtomicU64::new(0));
-        let counted = calls.clone();
+        let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
+        let (said, counted) = (answer.clone(), calls.clone());
         let serving = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
                 if let Ok(Some(request)) = whole_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
-                    let answer = answer(&String::from_utf8_lossy(&request));
+                    let request = String::from_utf8_lossy(&request);
+                    let answer = said.lock().expect("no holder panics")(&request);
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
             }
         });
-        Self { address, calls, serving }
+        Self { address, answer, calls, serving }
+    }
+
+    /// Answers with another body from here on.
+    pub(crate) fn say_json(&self, status: &str, body: &str) {
+        let answer = json_answer(status, "application/x-amz-json-1.1", body);
+        *self.answer.lock().expect("no holder panics") = Box::new(move |_| answer.clone());
     }
 
     /// The URL to give as an endpoint.

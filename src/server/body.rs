@@ -1,0 +1,140 @@
+//! The body of a request, read within its bounds.
+
+use super::problem::Problem;
+use crate::clock::{Clock, within};
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Body;
+use std::error::Error;
+use std::time::Duration;
+
+/// The largest body that is read: a batch of the most and longest ids takes 40 KiB.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The most time from the end of a head to the end of its body.
+pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// How much of a body that nobody wants is read all the same.
+const LEFT_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most time for that. Whoever sends a body sends it right behind its head.
+const LEFT_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A body as it arrives.
+pub(super) trait Arriving:
+    Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
+{
+}
+
+impl<B> Arriving for B where B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
+{}
+
+/// Reads a whole body.
+///
+/// # Errors
+///
+/// Where it is too large, too slow or cut.
+pub(super) async fn read(body: &mut impl Arriving, clock: &dyn Clock) -> Result<Bytes, Problem> {
+    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+    match within(clock, BODY_TIME_MAX, whole).await {
+        Some(Ok(whole)) => Ok(whole.to_bytes()),
+        Some(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(Problem::BodyTooLarge(BODY_BYTES_MAX))
+        }
+        Some(Err(_)) => Err(Problem::BodyCut),
+        None => Err(Problem::BodyTooSlow(BODY_TIME_MAX)),
+    }
+}
+
+/// Reads what is left of a body and throws it away. A client that is still sending when the
+/// connection closes may never see the answer.
+pub(super) async fn discard(body: &mut impl Arriving, clock: &dyn Clock) {
+    if body.is_end_stream() {
+        return;
+    }
+    let all = async {
+        let mut left = LEFT_BYTES_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let bytes = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(bytes) else { return };
+            left = rest;
+        }
+    };
+    // Whether it came in time or not, it has been waited for.
+    let _ = within(clock, LEFT_TIME_MAX, all).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+    use http_body_util::Full;
+    use hyper::body::Frame;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use std::time::SystemTime;
+
+    /// Sends `left` pieces of 1 KiB, and then stalls or breaks.
+    struct Pieces {
+        left: usize,
+        breaks: bool,
+    }
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+            if self.left > 0 {
+                self.left -= 1;
+                return Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))));
+            }
+            if self.breaks {
+                return Poll::Ready(Some(Err(io::ErrorKind::ConnectionReset.into())));
+            }
+            Poll::Pending
+        }
+    }
+
+    fn clock() -> VirtualClock {
+        VirtualClock::starting_at(SystemTime::UNIX_EPOCH)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_is_read_up_to_its_bounds() {
+        for (bytes, expected) in
+            [(BODY_BYTES_MAX, Ok(BODY_BYTES_MAX)), (BODY_BYTES_MAX + 1, Err("BodyTooLarge"))]
+        {
+            let mut body: Full<Bytes> = vec![b'x'; bytes].into();
+            let read = read(&mut body, &clock()).await;
+            let read = read.map(|read| read.len()).map_err(|problem| format!("{problem:?}"));
+            match (read, expected) {
+                (Ok(read), Ok(expected)) => assert_eq!(read, expected),
+                (Err(problem), Err(expected)) => assert!(problem.starts_with(expected)),
+                (read, expected) => panic!("{read:?} is not {expected:?}"),
+            }
+        }
+        let stalled = read(&mut Pieces { left: 1, breaks: false }, &clock()).await;
+        assert_eq!(stalled, Err(Problem::BodyTooSlow(BODY_TIME_MAX)));
+        let broken = read(&mut Pieces { left: 1, breaks: true }, &clock()).await;
+        assert_eq!(broken, Err(Problem::BodyCut));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_wants_is_thrown_away_up_to_its_bounds() {
+        let clock = clock();
+        let mut longer = Pieces { left: 5000, breaks: false };
+        discard(&mut longer, &clock).await;
+        assert_eq!(longer.left, 5000 - LEFT_BYTES_MAX / 1024 - 1);
+        assert_eq!(clock.now().steady, Duration::ZERO);
+        discard(&mut Pieces { left: 1, breaks: true }, &clock).await;
+        assert_eq!(clock.now().steady, Duration::ZERO);
+        discard(&mut Full::<Bytes>::default(), &clock).await;
+        discard(&mut Pieces { left: 1, breaks: false }, &clock).await;
+        assert_eq!(clock.now().steady, LEFT_TIME_MAX);
+    }
+}

@@ -1,0 +1,97 @@
+//! What `BatchGetSecretValue` answers: values, and beside them what failed.
+
+use super::failure;
+use crate::secret::value::SecretValue;
+use crate::server::problem::Problem;
+use serde::Serialize;
+
+const VALUES: &[u8] = br#"{"SecretValues":["#;
+const ERRORS: &[u8] = br#"],"Errors":"#;
+const END: &[u8] = b"}";
+
+/// An answer to be.
+#[derive(Debug, Default)]
+pub(in crate::server) struct Batch {
+    values: Vec<SecretValue>,
+    errors: Vec<Failed>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Failed {
+    secret_id: String,
+    error_code: String,
+    message: String,
+}
+
+impl Batch {
+    /// Adds a value as [`value`](super::value()) renders it.
+    pub(in crate::server) fn add(&mut self, value: SecretValue) {
+        self.values.push(value);
+    }
+
+    /// Adds what failed for one of the ids.
+    pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
+        self.errors.push(Failed {
+            secret_id: id.to_owned(),
+            error_code: failure::fault(problem).1.to_owned(),
+            message: failure::message(problem),
+        });
+    }
+
+    /// Returns whether every id failed.
+    pub(in crate::server) fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// Returns the answer: the values as they are rendered, in a buffer of exactly its size.
+    pub(in crate::server) fn body(&self) -> SecretValue {
+        let errors = serde_json::to_vec(&self.errors).expect("strings are always JSON");
+        let values = self.values.iter().map(SecretValue::len).sum::<usize>();
+        let commas = self.values.len().saturating_sub(1);
+        let size = VALUES.len() + values + commas + ERRORS.len() + errors.len() + END.len();
+        let mut body = Vec::with_capacity(size);
+        body.extend_from_slice(VALUES);
+        for (at, value) in self.values.iter().enumerate() {
+            if at > 0 {
+                body.push(b',');
+            }
+            body.extend_from_slice(value.expose());
+        }
+        for part in [ERRORS, &errors, END] {
+            body.extend_from_slice(part);
+        }
+        debug_assert_eq!(body.len(), size, "a buffer that grew has left a copy behind");
+        SecretValue::new(body)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::{FetchError, FetchErrorKind};
+
+    #[track_caller]
+    fn check(values: &[&str], failed: &[&str], expected: &str) {
+        let mut batch = Batch::default();
+        values.iter().for_each(|value| batch.add(SecretValue::from((*value).to_owned())));
+        for id in failed {
+            let kind = FetchErrorKind::NotFound;
+            let error = FetchError::new(kind, "ResourceNotFoundException", "none \"here\"");
+            batch.fail(id, &Problem::Read(error.into()));
+        }
+        assert_eq!(batch.is_empty(), values.is_empty());
+        assert_eq!(std::str::from_utf8(batch.body().expose()).expect("text"), expected);
+    }
+
+    #[test]
+    fn values_and_errors_stand_side_by_side() {
+        check(&[], &[], r#"{"SecretValues":[],"Errors":[]}"#);
+        check(&[r#"{"a":1}"#, "{}"], &[], r#"{"SecretValues":[{"a":1},{}],"Errors":[]}"#);
+        check(
+            &["{}"],
+            &["x", "y"],
+            r#"{"SecretValues":[{}],"Errors":[{"SecretId":"x","ErrorCode":"ResourceNotFoundException","Message":"none \"here\""},{"SecretId":"y","ErrorCode":"ResourceNotFoundException","Message":"none \"here\""}]}"#,
+        );
+    }
+}

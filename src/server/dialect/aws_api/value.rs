@@ -1,0 +1,142 @@
+//! One version, as `GetSecretValue` answers it and as a batch has it.
+
+use crate::cache::entry::{Entry, Form};
+use crate::secret::field::FieldError;
+use crate::secret::value::SecretValue;
+use crate::secret::version::Version;
+use crate::server::dialect::{Value, render};
+use serde::Serialize;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// A version, in the order of AWS's answers. Absent values are left out.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    #[serde(rename = "ARN")]
+    arn: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_date: Option<f64>,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_binary: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_string: Option<&'a str>,
+    version_id: &'a str,
+    version_stages: &'a [Box<str>],
+}
+
+/// Returns an entry as an answer, rendered once; where a field of it is wanted, with the field's bare
+/// text in the place of the value.
+///
+/// # Errors
+///
+/// Where there is no such field.
+pub(in crate::server) fn value(
+    entry: &Entry,
+    field: Option<&str>,
+) -> Result<SecretValue, FieldError> {
+    let version = &entry.version;
+    match field {
+        None => {
+            let whole = |version: &Version| body(version, &Value::of(&version.content));
+            Ok(entry.answer(Form::AwsApi, whole).clone())
+        }
+        Some(field) => Ok(body(version, &Value::text_of(entry.fields().field(field)?))),
+    }
+}
+
+fn body(version: &Version, value: &Value<'_>) -> SecretValue {
+    render(&Body {
+        arn: &version.arn,
+        created_date: version.created.map(epoch_seconds),
+        name: &version.name,
+        secret_binary: value.binary(),
+        secret_string: value.text(),
+        version_id: &version.id,
+        version_stages: &version.labels,
+    })
+}
+
+/// Returns seconds since 1970, to the millisecond.
+pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() as f64 + f64::from(since.subsec_millis()) / 1000.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::freshness::Policy;
+    use crate::clock::Moment;
+    use crate::secret::selector::Selector;
+    use crate::secret::version::Content;
+    use std::time::Duration;
+
+    fn entry(content: Content, created_ms: Option<u64>) -> Entry {
+        let version = Version {
+            arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
+            name: "app/db".into(),
+            id: "v-1".into(),
+            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
+            created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
+            content,
+        };
+        let sent = Moment { wall: UNIX_EPOCH, steady: Duration::ZERO };
+        Entry::new(version, Selector::current(), Policy::default(), sent, 0, 0.5)
+    }
+
+    #[track_caller]
+    fn check(entry: &Entry, field: Option<&str>, expected: &str) {
+        let body = value(entry, field).expect("there is such a field");
+        assert_eq!(std::str::from_utf8(body.expose()).expect("text"), expected);
+    }
+
+    #[test]
+    fn answers_are_those_of_aws_to_the_byte() {
+        let object = Content::Text(String::from(r#"{"user":"<ann> & \"b\""}"#).into());
+        let object = entry(object, Some(1_569_534_789_046));
+        check(
+            &object,
+            None,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1569534789.046,"Name":"app/db","SecretString":"{\"user\":\"<ann> & \\\"b\\\"\"}","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
+        );
+        check(
+            &object,
+            Some("user"),
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1569534789.046,"Name":"app/db","SecretString":"<ann> & \"b\"","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
+        );
+        check(
+            &entry(Content::Binary(SecretValue::new(vec![0, 255, 16])), None),
+            None,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","SecretBinary":"AP8Q","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
+        );
+    }
+
+    #[test]
+    fn a_whole_value_is_rendered_once_and_beside_that_of_the_dialect() {
+        let entry = entry(Content::Text(String::from("hunter2").into()), Some(1000));
+        let (first, second) = (value(&entry, None), value(&entry, None));
+        let bytes = |value: Result<SecretValue, FieldError>| value.expect("no field").share();
+        assert_eq!(bytes(first).as_ptr(), bytes(second).as_ptr());
+        let dialect = entry.answer(Form::Dialect, |_| String::from("other").into());
+        assert_eq!(dialect.expose(), b"other");
+        check(
+            &entry,
+            None,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1.0,"Name":"app/db","SecretString":"hunter2","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
+        );
+    }
+
+    #[test]
+    fn dates_are_seconds_to_the_millisecond() {
+        for (millis, expected) in [
+            (0, "0.0"),
+            (1_569_534_789_046, "1569534789.046"),
+            (1_999_999_999_999, "1999999999.999"),
+            (4_102_444_800_001, "4102444800.001"),
+        ] {
+            let seconds = epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis));
+            assert_eq!(serde_json::to_string(&seconds).expect("a number"), expected);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! The AWS API as bytes: what is read of a request, what is answered, and what is left alone.
+
+use crate::support::agent::{Setup, Sidekey, TOKEN};
+use crate::support::client::{Answer, request};
+use crate::support::clock::ManualClock;
+use crate::support::double;
+use sidekey::source::double::Double;
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::time::{Duration, UNIX_EPOCH};
+
+const GET: (&str, &str) = ("X-Amz-Target", "secretsmanager.GetSecretValue");
+const DESCRIBE: (&str, &str) = ("X-Amz-Target", "secretsmanager.DescribeSecret");
+const BATCH: (&str, &str) = ("X-Amz-Target", "secretsmanager.BatchGetSecretValue");
+const SESSION: (&str, &str) = ("X-Amz-Security-Token", TOKEN);
+const BODY: &str = r#"{"SecretId":"app/db"}"#;
+
+/// A double with `app/db` at a time of day, and an agent in front of it.
+async fn started() -> (Double, Sidekey) {
+    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
+    let double = double(&clock).await;
+    double.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    (double, sidekey)
+}
+
+/// Sends a call with the token.
+async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
+    sidekey.connect().await.exchange(request("POST", "/", &[target, SESSION], body)).await
+}
+
+/// Answers are those of Secrets Manager to the byte, with Sidekey's own headers beside them, whatever
+/// the case of the caller's headers and however it writes the path.
+#[tokio::test]
+async fn answers_are_those_of_secrets_manager_to_the_byte() {
+    let (double, sidekey) = started().await;
+    let arn = double.secrets().arn("app/db").expect("it is there");
+    let id = double.secrets().version_at("app/db", "AWSCURRENT").expect("it is there");
+    let value = format!(
+        r#"{{"ARN":"{arn}","CreatedDate":1569534789.046,"Name":"app/db","SecretString":"{{\"user\":\"<ann>\"}}","VersionId":"{id}","VersionStages":["AWSCURRENT"]}}"#
+    );
+    let description = format!(
+        r#"{{"ARN":"{arn}","CreatedDate":1569534789.046,"Name":"app/db","VersionIdsToStages":{{"{id}":["AWSCURRENT"]}}}}"#
+    );
+    let mut connection = sidekey.connect().await;
+    let lower = [("x-amz-target", GET.1), ("x-amz-security-token", TOKEN)];
+    let upper = [("X-AMZ-TARGET", GET.1), ("X-AMZ-SECURITY-TOKEN", TOKEN)];
+    for (path, headers, cache) in
+        [("/", [GET, SESSION], "miss"), ("//", lower, "hit"), ("/?x=1", upper, "hit")]
+    {
+        let answer = connection.exchange(request("POST", path, &headers, BODY)).await;
+        assert_eq!((answer.status, answer.text()), (200, &*value), "{path}");
+        assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
+        assert_eq!(answer.cache(), cache);
+        assert_eq!(answer.header("cache-control"), Some("no-store"));
+        assert_eq!(answer.header("etag"), Some(&*format!("\"{id}\"")));
+    }
+    let described = call(&sidekey, DESCRIBE, BODY).await;
+    assert_eq!((described.status, described.text()), (200, &*description));
+    let field = call(&sidekey, GET, r#"{"SecretId":"app/db#user"}"#).await;
+    assert_eq!(field.json()["SecretString"], "<ann>");
+    let batch = call(&sidekey, BATCH, r#"{"SecretIdList":["app/db"]}"#).await;
+    assert_eq!(batch.text(), format!(r#"{{"SecretValues":[{value}],"Errors":[]}}"#));
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+}
+
+/// The deployment's dialect and the AWS API are asked side by side, each in its own form.
+#[tokio::test]
+async fn both_forms_are_spoken_side_by_side() {
+    let (double, sidekey) = started().await;
+    for _ in 0..2 {
+        let created = sidekey.read("app/db").await.json()["CreatedDate"].clone();
+        assert_eq!(created, "1569534789.046");
+        let created = call(&sidekey, GET, BODY).await.json()["CreatedDate"].clone();
+        assert_eq!(created, 1_569_534_789.046);
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+}
+
+/// A body that comes in pieces is read, also after a head that is refused: whoever is still sending
+/// gets the answer, and the connection serves on.
+#[tokio::test]
+async fn a_body_that_follows_its_head_later_is_waited_for() {
+    let (_double, sidekey) = started().await;
+    let mut connection = sidekey.connect().await;
+    for (session, status) in [(SESSION, 200), ((SESSION.0, "wrong"), 400), (SESSION, 200)] {
+        let whole = request("POST", "/", &[GET, session], BODY);
+        let (head, body) = whole.split_at(whole.len() - 5);
+        connection.send(head).await;
+        // Answered on another connection, so that these bytes have been read.
+        sidekey.metrics().await;
+        connection.send(body).await;
+        assert_eq!(connection.receive().await.status, status);
+    }
+    let chunked = [GET, SESSION, ("Transfer-Encoding", "chunked")];
+    let chunked =
+        request("POST", "/", &chunked, "") + &format!("{:x}\r\n{BODY}\r\n0\r\n\r\n", BODY.len());
+    assert_eq!(connection.exchange(chunked).await.status, 200);
+}
+
+/// A body beyond its limit, one that never ends and one that is no call are told so in AWS's form.
+#[tokio::test]
+async fn bad_bodies_are_told_what_is_wrong() {
+    let (double, sidekey) = started().await;
+    let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
+    let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
+    assert_eq!(call(&sidekey, GET, &within).await.status, 200);
+    for (body, kind, words) in [
+        (&*large, "BadRequestException", "larger than 65536 bytes"),
+        ("{", "SerializationException", "line 1, column 1"),
+        ("{}", "ValidationException", "Value null at 'secretId'"),
+        (r#"{"SecretId":"app/db#"}"#, "ValidationException", "character 7"),
+        (r#"{"SecretId":"arn:aws:s3:::x"}"#, "ValidationException", "character 9"),
+        (r#"{"SecretId":"app/db#nope"}"#, "FieldNotFoundException", "it has 'user'"),
+    ] {
+        let answer = call(&sidekey, GET, body).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind));
+        assert!(answer.text().contains(words), "{}", answer.text());
+        assert!(!answer.text().contains("ann"), "{}", answer.text());
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+    let mut slow = sidekey.connect().await;
+    let whole = request("POST", "/", &[GET, SESSION], BODY);
+    slow.send(&whole[..whole.len() - 1]).await;
+    let time = async {
+        loop {
+            sidekey.pass(Duration::from_secs(1));
+            // Answered on another connection, so that whoever waits has seen the time pass.
+            sidekey.metrics().await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = slow.receive() => answer,
+        () = time => unreachable!("time never ends"),
+    };
+    assert_eq!((answer.status, answer.kind().as_str()), (400, "BadRequestException"));
+    assert!(answer.text().contains("not complete within 5s"), "{}", answer.text());
+}
+
+/// Where other hosts ask for probes, nobody gets a secret.
+#[tokio::test]
+async fn at_the_address_of_probes_there_is_no_aws_api() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let port = crate::port::Port::reserve();
+    let setup = Setup::of(&double, &clock);
+    let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{port}")).start().await;
+    let address = format!("127.0.0.1:{port}").parse().expect("an address");
+    let mut connection = crate::support::client::Connection::open(address).await;
+    let answer = connection.exchange(request("POST", "/", &[GET, SESSION], BODY)).await;
+    assert_eq!((answer.status, answer.kind().as_str()), (400, "MethodNotAllowedException"));
+    assert_eq!(double.calls().total(), 0);
+}

@@ -1,0 +1,178 @@
+//! A function in Python that uses boto3 needs no change to ask Sidekey: the same calls get the same
+//! answers and the same exceptions as from Secrets Manager itself.
+
+use crate::clients::Clients;
+use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
+use crate::support::clock::ManualClock;
+use crate::support::program::PATH;
+use crate::support::{double, soon};
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::process::Command;
+
+const SCRIPT: &str = include_str!("boto3.py");
+
+/// Has boto3 make these calls, and returns what it tells of each.
+async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: &Value) -> Value {
+    let mut python = Command::new(clients.python());
+    python.args(["-c", SCRIPT, &calls.to_string()]).env_clear().kill_on_drop(true);
+    python
+        .env("PATH", PATH)
+        .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
+        .env("AWS_REGION", REGION)
+        .env("AWS_DEFAULT_REGION", REGION)
+        .env("AWS_ACCESS_KEY_ID", "AKIATESTS")
+        .env("AWS_SECRET_ACCESS_KEY", "key")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .envs(session.map(|session| ("AWS_SESSION_TOKEN", session)));
+    let ran = soon("boto3", python.output()).await.expect("Python can be started");
+    let complaint = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{complaint}");
+    serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("no JSON: {complaint}"))
+}
+
+/// A double with secrets of every kind, and an agent in front of it.
+async fn started() -> (Double, Sidekey) {
+    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    secrets.create("app/text", "the first").expect("a new name");
+    secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("it is there");
+    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("a new name");
+    secrets.create("app/longest", "x\"".repeat(32_768)).expect("a new name");
+    for name in ["deleted", "broken", "denied"] {
+        secrets.create(name, "hunter2").expect("a new name");
+    }
+    secrets.mark_for_deletion("deleted", Duration::from_secs(7 * 86_400)).expect("it is there");
+    double.faults().break_key("broken", true);
+    double.faults().deny_secret("denied");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    (double, sidekey)
+}
+
+/// Text, bytes and the longest value, by name, ARN, version and stage, a batch with one missing, and
+/// every error with its exception, its words and one attempt: all as from upstream itself.
+#[tokio::test]
+async fn calls_get_what_secrets_manager_answers() {
+    let clients = match Clients::install() {
+        Ok(clients) => clients,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let (double, sidekey) = started().await;
+    let arn = double.secrets().arn("app/text").expect("it is there");
+    let first = double.secrets().version_at("app/text", "AWSPREVIOUS").expect("it is there");
+    let get = |parameters: Value| json!(["get_secret_value", parameters]);
+    let batch = |ids: Value| json!(["batch_get_secret_value", {"SecretIdList": ids}]);
+    let calls = json!([
+        get(json!({"SecretId": "app/text"})),
+        get(json!({"SecretId": arn})),
+        get(json!({"SecretId": arn[..arn.len() - 7]})),
+        get(json!({"SecretId": "app/text", "VersionId": first})),
+        get(json!({"SecretId": "app/text", "VersionStage": "AWSPREVIOUS"})),
+        get(json!({"SecretId": "app/bytes"})),
+        get(json!({"SecretId": "app/longest"})),
+        batch(json!(["app/bytes", "missing"])),
+        get(json!({"SecretId": "missing"})),
+        get(json!({"SecretId": "deleted"})),
+        get(json!({"SecretId": "broken"})),
+        get(json!({"SecretId": "denied"})),
+        get(json!({"SecretId": "app/text", "VersionStage": "NONE"})),
+        batch(json!(vec!["x"; 21])),
+    ]);
+    let endpoint = format!("http://{}", sidekey.address);
+    let mut own = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    let mut upstream = boto3(&clients, &double.url(), Some("any"), &calls).await;
+    // AWS shows the ids that it refuses.
+    for answers in [&mut own, &mut upstream] {
+        let refused = answers.as_array_mut().expect("a list").last_mut().expect("the batch of 21");
+        let words = refused["message"].take();
+        assert!(words.as_str().is_some_and(|words| words.contains("less than or equal to 20")));
+    }
+    assert_eq!(own, upstream);
+    let exceptions: Vec<&Value> =
+        own.as_array().expect("a list")[8..].iter().map(|told| &told["error"]).collect();
+    let expected = [
+        "ResourceNotFoundException",
+        "InvalidRequestException",
+        "DecryptionFailure",
+        "ClientError",
+        "ResourceNotFoundException",
+        "ClientError",
+    ];
+    assert_eq!(exceptions, expected);
+
+    double.secrets().create("app/new", "hunter2").expect("a new name");
+    let hundred = vec![get(json!({"SecretId": "app/new"})); 100];
+    let answers = boto3(&clients, &endpoint, Some(TOKEN), &json!(hundred)).await;
+    assert!(answers.as_array().expect("a list").iter().all(|told| told["attempts"] == 1));
+    assert_eq!(double.calls().count_for(GetSecretValue, "app/new"), 1);
+}
+
+/// What Sidekey itself refuses is an exception with AWS's code and Sidekey's words, after one attempt;
+/// throttling is AWS's own and tried again.
+#[tokio::test]
+async fn refusals_are_exceptions_that_say_what_to_do() {
+    let clients = match Clients::install() {
+        Ok(clients) => clients,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let (double, sidekey) = started().await;
+    let endpoint = format!("http://{}", sidekey.address);
+    let get = json!([["get_secret_value", {"SecretId": "app/text"}]]);
+    let others = json!([
+        ["put_secret_value", {"SecretId": "app/text", "SecretString": "new"}],
+        ["batch_get_secret_value", {"Filters": [{"Key": "name", "Values": ["app"]}]}],
+        ["get_secret_value", {"SecretId": "arn:aws:s3:::bucket"}],
+    ]);
+    for (session, calls, expected) in [
+        (Some("wrong"), &get, vec![("UnrecognizedClientException", "sign with the credentials")]),
+        (None, &get, vec![("UnrecognizedClientException", "static keys have none")]),
+        (
+            Some(TOKEN),
+            &others,
+            vec![
+                ("UnsupportedOperationException", "reach AWS directly"),
+                ("InvalidParameterException", "name the secrets in SecretIdList"),
+                ("ValidationException", "'secretsmanager' expected at character 9"),
+            ],
+        ),
+    ] {
+        let told = boto3(&clients, &endpoint, session, calls).await;
+        for (told, (code, words)) in told.as_array().expect("a list").iter().zip(expected) {
+            assert_eq!((&told["code"], &told["attempts"]), (&json!(code), &json!(1)), "{told}");
+            assert!(told["message"].as_str().is_some_and(|own| own.contains(words)), "{told}");
+        }
+    }
+    assert_eq!(double.calls().total(), 0);
+    double.faults().always(Match::any(), Fault::Throttle);
+    let told = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
+    assert_eq!(told[0]["code"], "ThrottlingException");
+    assert!(told[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{told}");
+    assert_eq!(double.calls().count(GetSecretValue), 1, "the failure is remembered");
+}
+
+/// AWS's caching library needs no permission beyond that for values: it describes a secret first, and
+/// is answered from the one call that fetched it, also after a rotation.
+#[tokio::test]
+async fn awss_caching_library_is_answered_from_one_call() {
+    let clients = match Clients::install() {
+        Ok(clients) => clients,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let (double, sidekey) = started().await;
+    double.faults().deny_operation(DescribeSecret);
+    let endpoint = format!("http://{}", sidekey.address);
+    let cached = json!(["cached", {"SecretId": "app/text"}]);
+    let calls = json!([cached, cached, ["get_secret_value", {"SecretId": "app/text"}]]);
+    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&told[0], &told[1]), (&told[2]["answer"]["SecretString"], &told[0]));
+    assert_eq!(double.calls().total(), 1);
+    double.secrets().put("app/text", "the newest").expect("it is there");
+    sidekey.pass(Duration::from_secs(301));
+    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&told[0], &told[1]), (&json!("the newest"), &json!("the newest")));
+    assert_eq!(double.calls().count(DescribeSecret), 0);
+}

@@ -1,0 +1,189 @@
+//! Whoever asked AWS's Parameters and Secrets Lambda Extension can ask Sidekey: the same paths and
+//! headers, the same bodies to the byte, the same words, and the same variables.
+
+use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path};
+use crate::support::client::{Answer, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::double;
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::time::{Duration, UNIX_EPOCH};
+
+const FAILED: &str = "an unexpected error occurred while executing request: ";
+
+/// A double and an agent at a time of day, set up by variables of AWS's extension.
+async fn started(vars: &[(&str, &str)]) -> (Double, Sidekey) {
+    let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("a new name");
+    secrets.create("app/bytes", vec![0, 255, 16]).expect("a new name");
+    let setup = Setup::of(&double, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
+    let setup = vars.iter().fold(setup, |setup, (name, value)| setup.with(name, value));
+    (double, setup.start().await)
+}
+
+/// Bodies are those of AWS's extension to the byte: its order of keys, its dates, its nulls and its
+/// escapes; by name, by ARN and with parameters that it would not know.
+#[tokio::test]
+async fn bodies_are_those_of_awss_extension() {
+    let (double, sidekey) = started(&[]).await;
+    for (name, value) in [
+        (
+            "app/db",
+            r#""SecretBinary":null,"SecretString":"{\"user\":\"\u003cann\u003e \u0026 co\"}""#,
+        ),
+        ("app/bytes", r#""SecretBinary":"AP8Q","SecretString":null"#),
+    ] {
+        let arn = double.secrets().arn(name).expect("it is there");
+        let id = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+        let expected = format!(
+            r#"{{"ARN":"{arn}","CreatedDate":"2022-11-16T08:22:40.499Z","Name":"{name}",{value},"VersionId":"{id}","VersionStages":["AWSCURRENT"],"ResultMetadata":{{}}}}"#
+        );
+        for query in [
+            name.to_owned(),
+            name.replace('/', "%2F"),
+            arn.replace(':', "%3A"),
+            format!("{name}&versionStage=AWSCURRENT"),
+            format!("{name}&versionId={id}"),
+            format!("{name}&withDecryption=true&secretid=x&%FF=%FF"),
+        ] {
+            let answer = sidekey.read(&query).await;
+            assert_eq!((answer.status, answer.text()), (200, &*expected), "{query}");
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+        }
+        assert_eq!(sidekey.get(&format!("/v1/{name}")).await.text(), expected);
+    }
+    let field = sidekey.read("app/db%23user").await;
+    assert_eq!((field.status, field.text()), (200, "<ann> & co"));
+}
+
+#[track_caller]
+fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
+    assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(kind)));
+    assert!(answer.text().starts_with(text), "{}", answer.text());
+    assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
+}
+
+/// Its errors are plain text with the type in a header: 401 for a wrong token, else 400 with the cause
+/// behind its own words. What is wrong with a reference is told with the character.
+#[tokio::test]
+async fn errors_are_those_of_awss_extension_with_the_cause() {
+    let (double, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
+    double.secrets().create("app/denied", "hunter2").expect("a new name");
+    double.faults().deny_secret("app/denied");
+    let mut connection = sidekey.connect().await;
+    let path = read_path("app/db");
+    for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
+        let answer = connection.exchange(get(&path, &headers)).await;
+        told(&answer, 401, "AccessDeniedException", "bad session token or header key");
+        assert_eq!(answer.text().len(), "bad session token or header key".len());
+    }
+    let arn = double.secrets().arn("app/db").expect("it is there");
+    for (id, kind, cause) in [
+        ("app/missing", "ResourceNotFoundException", "Secrets Manager can't find"),
+        ("app/denied", "AccessDeniedException", ""),
+        ("other", "AccessDeniedException", "Sidekey refused this read"),
+        ("", "ValidationException", "missing parameter secretId"),
+        (
+            "app/db%23",
+            "ValidationException",
+            "secretId: a field's name expected after the '#' at character 7",
+        ),
+        (
+            "arn:aws:s3:::x",
+            "ValidationException",
+            "secretId: 'secretsmanager' expected at character 9",
+        ),
+        (
+            &*format!("{arn}:a:b:c:d"),
+            "ValidationException",
+            "secretId: nothing expected after FIELD:STAGE:VERSION_ID",
+        ),
+        (
+            &*format!("{arn}:user::&field=user"),
+            "ValidationException",
+            "secretId: the field at character",
+        ),
+        (
+            "app/db%23nope",
+            "FieldNotFoundException",
+            "the secret has no field 'nope'; it has 'user'",
+        ),
+        ("app/db&refreshNow=maybe", "ValidationException", "invalid refreshNow value"),
+    ] {
+        let answer = sidekey.read(id).await;
+        told(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
+        assert!(answer.text().ends_with(')'), "a hint: {}", answer.text());
+    }
+    for (asked, status, kind) in [
+        (get(&path, &[TOKEN_HEADER, ("Origin", "null")]), 400, "ForbiddenException"),
+        (get(&path, &[TOKEN_HEADER, ("X-Forwarded-For", "x")]), 400, "ForbiddenException"),
+        (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, "BadRequestException"),
+        (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "MethodNotAllowedException"),
+        (get("/nowhere", &[TOKEN_HEADER]), 404, "NotFoundException"),
+    ] {
+        told(&connection.exchange(asked).await, status, kind, FAILED);
+    }
+    let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
+    told(&connection.exchange(get(&path, &many)).await, 400, "BadRequestException", FAILED);
+}
+
+/// A failure that passes is told as any other, and a held value is served in spite of it.
+#[tokio::test]
+async fn a_held_value_outlives_a_failure() {
+    let (double, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
+    double.faults().always(Match::any(), Fault::Throttle);
+    told(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
+    double.faults().clear();
+    sidekey.pass(Duration::from_secs(60));
+    assert_eq!(sidekey.read("app/db").await.status, 200);
+    double.faults().always(Match::any(), Fault::Throttle);
+    sidekey.pass(Duration::from_secs(11));
+    let stale = sidekey.read("app/db").await;
+    assert_eq!((stale.status, stale.cache()), (200, "stale"));
+}
+
+/// Parameter Store is refused with what is missing, and never as if there were no such path.
+#[tokio::test]
+async fn parameters_are_refused_in_json() {
+    let (_double, sidekey) = started(&[]).await;
+    for path in
+        ["/systemsmanager/parameters/get?name=x", "/systemsmanager/parameters/get/?name=x&label=y"]
+    {
+        let answer = sidekey.get(path).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (501, "UnsupportedOperationException"));
+    }
+    let roled = sidekey.read("app/db&roleArn=arn:aws:iam::123456789012:role/x").await;
+    assert_eq!((roled.status, roled.kind().as_str()), (501, "UnsupportedOperationException"));
+}
+
+/// The variables of AWS's extension do what they did there: without a cache every read is a call.
+#[tokio::test]
+async fn its_variables_are_honoured() {
+    for (name, value, calls) in [
+        ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "FALSE", 3),
+        ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0", 3),
+        ("SECRETS_MANAGER_TTL", "0", 3),
+        ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "TRUE", 1),
+        ("SECRETS_MANAGER_TTL", "300", 1),
+    ] {
+        let (double, sidekey) = started(&[(name, value)]).await;
+        for _ in 0..3 {
+            assert_eq!(sidekey.read("app/db").await.status, 200);
+        }
+        assert_eq!(double.calls().count(GetSecretValue), calls, "{name}={value}");
+    }
+}
+
+/// The other dialect can be chosen in spite of those variables.
+#[tokio::test]
+async fn the_dialect_can_be_chosen() {
+    let (_double, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
+    assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], "1668586960.499");
+    let answer = sidekey.connect().await.exchange(get(&read_path("app/db"), &[])).await;
+    assert_eq!((answer.status, answer.text()), (403, "Bad Token"));
+    let status = sidekey.get("/status").await.json();
+    assert_eq!(status["dialect"], "agent");
+}
