@@ -170,7 +170,12 @@ impl Cache {
 
     fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.0.clock.now();
+        let was_read = entry.was_read();
         entry.touch(now);
+        if !was_read {
+            // When the answer came nobody had read it, and timers may have left it for a reader.
+            self.0.changed.notify_waiters();
+        }
         let age = entry.age(now).unwrap_or_default();
         Served { entry, how, age }
     }

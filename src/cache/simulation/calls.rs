@@ -36,13 +36,14 @@ impl World {
         };
         self.hold(problem.is_none(), || problem.unwrap_or_default());
         let mut state = self.state();
-        let epoch = state.epoch;
+        let (epoch, disturbed) = (state.epoch, state.disturbed);
         state.calls.push(Call {
             id: id.to_owned(),
             secret,
             is_batch,
             sent: now,
             epoch,
+            disturbed,
             ended: None,
             held: None,
             is_discarded: false,
@@ -112,8 +113,7 @@ impl World {
         now: Moment,
     ) -> Option<&'static str> {
         let policy = &self.setup.policies[secret];
-        let was_read = state.was_read.iter().any(|read| Arc::ptr_eq(read, held));
-        if !was_read && policy.refresh == Refresh::WhenRead {
+        if state.first_read(held).is_none() && policy.refresh == Refresh::WhenRead {
             return Some("nobody read it since it was fetched");
         }
         let is_restored = state.fetched(held).is_none_or(|call| call.epoch != state.epoch);

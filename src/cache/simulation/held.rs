@@ -1,8 +1,13 @@
-//! What must hold of what is held: it does not go back to an older version unasked.
+//! What must hold of what is held: it does not go back to an older version unasked, and what is read is
+//! fetched again before its time is over.
 
-use super::log::{Call, number};
+use super::SECOND;
+use super::log::{Call, State, number};
 use super::world::{World, key, secret};
 use crate::cache::entry::Entry;
+use crate::cache::flight::FLIGHTS_MAX;
+use crate::cache::freshness::{JITTER, Refresh};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 impl World {
@@ -19,32 +24,60 @@ impl World {
         let mut problem = None;
         {
             let mut state = self.state();
-            let mut seen = std::mem::take(&mut state.seen);
-            for (_, entry) in snapshot.entries() {
+            let seen = std::mem::take(&mut state.seen);
+            for (_, entry) in snapshot.in_order() {
                 let older = seen.get(&entry.version.arn);
                 let older = older.filter(|older| !Arc::ptr_eq(older, entry));
-                if let Some(older) = older
-                    && self.setup.is_dated
-                    && number(&entry.version.id) < number(&older.version.id)
-                    && !state.fetched(entry).and_then(Call::version).is_some_and(|(_, id, at)| {
-                        let is_needed = self.may_be_served(&state, older, true, at) != Some(true);
-                        is_needed || state.is_agreed(older, id, at)
-                    })
-                {
-                    let (from, to) = (&older.version.id, &entry.version.id);
-                    problem = Some(format!("{} went back from {from} to {to}", entry.version.arn));
-                }
+                problem = problem
+                    .or_else(|| self.went_back(&state, older?, entry))
+                    .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
             for arn in seen.keys().filter(|arn| snapshot.held(arn).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
-            seen.clear();
-            seen.extend(
-                snapshot.entries().map(|(_, entry)| (entry.version.arn.clone(), entry.clone())),
-            );
-            state.seen = seen;
+            let held = snapshot.entries().map(|(_, entry)| entry);
+            let held = held.map(|entry| (entry.version.arn.clone(), entry.clone()));
+            state.seen = held.collect::<HashMap<_, _>>();
         }
         self.hold(problem.is_none(), || problem.unwrap_or_default());
+    }
+
+    /// Returns how `entry` should not have taken the place of `older`.
+    fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
+        let (from, to) = (&older.version.id, &entry.version.id);
+        if !self.setup.is_dated || number(to) >= number(from) {
+            return None;
+        }
+        let answer = state.fetched(entry).and_then(Call::version);
+        let is_right = answer.is_some_and(|(_, id, at)| {
+            let is_needed = self.may_be_served(state, older, true, at) != Some(true);
+            is_needed || state.is_agreed(older, id, at)
+        });
+        (!is_right).then(|| format!("{} went back from {from} to {to}", entry.version.arn))
+    }
+
+    /// Returns how `entry`, which somebody read and whose secret is well, was not fetched again when
+    /// it was due: a busy function never waits.
+    fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
+        let policy = &self.setup.policies[secret(&entry.version.name)];
+        let call = state.fetched(entry)?;
+        let is_calm = call.epoch == state.epoch
+            && call.disturbed == state.disturbed
+            && self.setup.secrets <= FLIGHTS_MAX
+            && state.failures(entry).next().is_none();
+        if !is_calm {
+            return None;
+        }
+        let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
+        let since = match policy.refresh {
+            Refresh::Always => due,
+            Refresh::WhenRead => due.max(state.first_read(entry)?),
+        };
+        // Timers are coarse, and a flight that a reader starts is sent a moment later.
+        let is_late = self.now().steady > since + SECOND / 2;
+        let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
+        let is_asked = later.any(|other| other.secret == call.secret);
+        (is_late && !is_asked).then(|| format!("{} is due, and not asked for", entry.version.arn))
     }
 }

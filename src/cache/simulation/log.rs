@@ -37,6 +37,8 @@ pub(super) struct Call {
     pub(super) sent: Moment,
     /// How often the process had been restored when it was sent.
     pub(super) epoch: u64,
+    /// How long everything had stood still, and how often the wall clock had been set, by then.
+    pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
     /// What was held for the id when it ended.
     pub(super) held: Option<Arc<Entry>>,
@@ -65,8 +67,8 @@ pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that were handed to somebody.
-    pub(super) was_read: Vec<Arc<Entry>>,
+    /// The entries that were handed to somebody, and when first by the steady clock.
+    pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// What was held of each ARN when somebody last looked.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
     /// When a secret was last seen to be held no more.
@@ -106,8 +108,8 @@ impl Call {
         }
     }
 
-    pub(super) fn is_about(&self, entry: &Arc<Entry>) -> bool {
-        self.held.as_ref().is_some_and(|held| Arc::ptr_eq(held, entry))
+    pub(super) fn is_about(&self, entry: &Entry) -> bool {
+        self.held.as_ref().is_some_and(|held| std::ptr::eq(&**held, entry))
     }
 }
 
@@ -115,20 +117,27 @@ impl State {
     /// Returns the failures noted on `entry`, in their order.
     pub(super) fn failures<'a>(
         &'a self,
-        entry: &'a Arc<Entry>,
+        entry: &'a Entry,
     ) -> impl DoubleEndedIterator<Item = (FetchErrorKind, Moment)> + 'a {
         self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
     }
 
     /// Returns whether an attempt for `entry` has failed so lately that readers do not wait for the
     /// next. Where it cannot be said how long ago it was, it does not count.
-    pub(super) fn has_just_failed(&self, entry: &Arc<Entry>, now: Moment) -> bool {
+    pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.and_then(|at| since(now, at)).is_some_and(|since| since < BACK_OFF_MAX)
     }
 
+    /// Returns when somebody first read `entry`, by the steady clock.
+    pub(super) fn first_read(&self, entry: &Entry) -> Option<Duration> {
+        // Newest first: what is asked about is held.
+        let read = self.reads.iter().rev().find(|(read, _)| std::ptr::eq(&**read, entry));
+        read.map(|(_, at)| *at)
+    }
+
     /// Returns when upstream first refused while `entry` was held.
-    pub(super) fn refused(&self, entry: &Arc<Entry>) -> Option<Moment> {
+    pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
         // Calls are in the order in which they were sent, and may end in another.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
@@ -147,7 +156,7 @@ impl State {
     }
 
     /// Returns whether an older answer with this version id should replace `held` now.
-    pub(super) fn is_agreed(&self, held: &Arc<Entry>, id: &str, now: Moment) -> bool {
+    pub(super) fn is_agreed(&self, held: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
             .iter()

@@ -41,7 +41,10 @@ impl World {
             format!("{}: {reader:?} got {what:?}", problem.unwrap_or_default())
         });
         if let Ok(served) = read {
-            self.state().was_read.push(served.entry.clone());
+            let mut state = self.state();
+            if state.first_read(&served.entry).is_none() {
+                state.reads.push((served.entry.clone(), now.steady));
+            }
         }
     }
 
@@ -206,7 +209,7 @@ impl World {
     pub(super) fn may_be_served(
         &self,
         state: &State,
-        held: &Arc<Entry>,
+        held: &Entry,
         is_in_need: bool,
         now: Moment,
     ) -> Option<bool> {
