@@ -109,6 +109,7 @@ impl Clock for SystemClock {
 pub struct VirtualClock {
     started: tokio::time::Instant,
     wall: std::sync::Mutex<SystemTime>,
+    steady_began: std::sync::Mutex<Duration>,
 }
 
 #[cfg(any(test, feature = "dev"))]
@@ -116,12 +117,21 @@ impl VirtualClock {
     /// Starts a clock that says `wall` now. Needs a tokio runtime whose time is paused.
     #[expect(clippy::disallowed_methods, reason = "tokio's paused time is what drives this clock")]
     pub fn starting_at(wall: SystemTime) -> Self {
-        Self { started: tokio::time::Instant::now(), wall: std::sync::Mutex::new(wall) }
+        Self {
+            started: tokio::time::Instant::now(),
+            wall: std::sync::Mutex::new(wall),
+            steady_began: std::sync::Mutex::default(),
+        }
     }
 
     /// Sets the wall clock forward by `span` while the steady clock stands still.
     pub fn step_forward(&self, span: Duration) {
         *self.wall.lock().expect("no holder panics") += span;
+    }
+
+    /// Has the steady clock begin anew, as on another machine after a restore.
+    pub fn restart_steady(&self) {
+        *self.steady_began.lock().expect("no holder panics") = self.started.elapsed();
     }
 
     /// Sets the wall clock back by `span`.
@@ -133,8 +143,11 @@ impl VirtualClock {
 #[cfg(any(test, feature = "dev"))]
 impl Clock for VirtualClock {
     fn now(&self) -> Moment {
-        let steady = self.started.elapsed();
-        Moment { wall: *self.wall.lock().expect("no holder panics") + steady, steady }
+        let elapsed = self.started.elapsed();
+        Moment {
+            wall: *self.wall.lock().expect("no holder panics") + elapsed,
+            steady: elapsed - *self.steady_began.lock().expect("no holder panics"),
+        }
     }
 
     #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]

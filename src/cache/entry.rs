@@ -151,6 +151,12 @@ impl Entry {
         self.fields.get_or_init(|| Fields::of(&self.version))
     }
 
+    /// Returns when the call was sent, for telling which of two was sent first: the steady clock may
+    /// begin anew at a restore.
+    pub fn asked_at(&self) -> (u64, Duration) {
+        (self.epoch, self.sent.steady)
+    }
+
     /// Returns the age at `now`, or `None` where the clocks cannot say.
     pub fn age(&self, now: Moment) -> Option<Duration> {
         now.since(self.sent)

@@ -214,7 +214,7 @@ impl Held {
     /// lead to one secret, and the slow one must not bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
-            if own.sent.steady <= entry.sent.steady {
+            if own.asked_at() <= entry.asked_at() {
                 entry.succeed(own);
                 *own = entry;
             }

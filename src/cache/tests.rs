@@ -745,6 +745,21 @@ async fn nothing_from_before_a_restore_is_served_as_fresh() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn where_the_steady_clock_begins_anew_nothing_old_is_kept() {
+    let bench = Setup { is_snapshot: true, ..Setup::default() }.build();
+    bench.pass(5000 * SECOND).await;
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    bench.clock.restart_steady();
+    for (version, id) in [(2, "v2"), (3, "v3")] {
+        bench.script("app", Answer::Version(version));
+        assert_eq!(bench.read("app").await, ok(id, How::Miss));
+        assert_eq!(bench.read("app").await, ok(id, How::Hit));
+        bench.pass(101 * SECOND).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_restore_what_was_read_is_fetched_without_a_reader() {
     let bench = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
     bench.script("read", Answer::Version(1));

@@ -34,7 +34,7 @@ pub(in crate::server) fn description(current: &Version, held: &[Arc<Entry>]) -> 
 /// between their calls, the newer call counts. A version without a label is left out, as AWS does.
 fn stages(held: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
     let mut newest_first: Vec<&Entry> = held.iter().map(|entry| &**entry).collect();
-    newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.sent.steady));
+    newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));
     let (mut known, mut taken) = (BTreeSet::new(), BTreeSet::new());
     let mut stages = BTreeMap::new();
     for version in newest_first.into_iter().map(|entry| &entry.version) {
