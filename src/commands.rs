@@ -1,6 +1,5 @@
 //! The commands of the host binary, one file each.
 
-mod asking;
 pub mod dev;
 pub mod ping;
 pub mod serve;

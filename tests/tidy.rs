@@ -22,6 +22,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hardening", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
+    ("client", &["secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "tokens"]),
@@ -45,12 +46,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("commands", &["agent", "config", "clock", "hardening", "tokens", "telemetry"]),
+    ("commands", &["agent", "client", "config", "clock", "hardening", "tokens", "telemetry"]),
     (
         "commands::dev",
         &[
             "commands",
             "agent",
+            "client",
             "config",
             "cache::prefetch::Report",
             "source",
@@ -123,7 +125,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/source/double/",
             // An endpoint is a URI, and the client's connector is handed one.
             "src/source/secrets_manager/",
-            "src/commands/asking.rs",
+            "src/client.rs",
             "src/commands/dev/watch.rs",
             "extension/src/api.rs",
         ],
@@ -166,7 +168,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio::spawn"],
-        &["src/agent.rs", "src/commands/asking.rs"],
+        &["src/agent.rs", "src/client.rs"],
         "a task is spawned on a `TaskTracker`, so that somebody joins it",
     ),
     (
