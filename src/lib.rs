@@ -16,6 +16,7 @@ pub mod cache;
 pub mod tokens;
 pub mod server;
 pub mod client;
+pub mod handover;
 pub mod telemetry;
 pub mod config;
 pub mod agent;

@@ -30,7 +30,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
-        &["server", "cache", "source::secrets_manager", "secret", "clock", "tokens", "telemetry"],
+        &[
+            "server",
+            "client",
+            "cache",
+            "source::secrets_manager",
+            "secret",
+            "clock",
+            "tokens",
+            "telemetry",
+        ],
     ),
     (
         "agent",
@@ -46,7 +55,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("commands", &["agent", "client", "config", "clock", "hardening", "tokens", "telemetry"]),
+    ("handover", &["client", "config", "secret", "clock", "tokens", "hardening"]),
+    (
+        "commands",
+        &["agent", "client", "config", "handover", "clock", "hardening", "tokens", "telemetry"],
+    ),
     (
         "commands::dev",
         &[
@@ -71,6 +84,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "agent",
             "config",
+            "handover",
             "clock",
             "hardening",
             "telemetry",
@@ -89,6 +103,7 @@ const PURE: &[&str] = &[
     "src/cache/freshness.rs",
     "src/cache/plan.rs",
     "src/cache/snapshot.rs",
+    "src/handover/variable.rs",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
@@ -158,8 +173,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".expose("],
-        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/"],
-        "a secret's bytes are seen where they are parted and rendered, and nowhere else",
+        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/", "src/handover/"],
+        "a secret's bytes are seen where they are parted, rendered and handed over, and nowhere else",
     ),
     (
         &[".share()"],

@@ -135,7 +135,7 @@ impl Entry {
 
     /// Returns the fields of the value, parted by their first reader.
     pub fn fields(&self) -> &Fields {
-        self.fields.get_or_init(|| Fields::of(&self.version))
+        self.fields.get_or_init(|| Fields::of(&self.version.content))
     }
 
     /// Returns the age at `now`, or `None` where the clocks cannot say.

@@ -21,6 +21,7 @@ mod boto3;
 mod door;
 mod extension_dialect;
 mod failures;
+mod handover;
 mod leaks_nothing;
 mod listening;
 mod names_stay_ours;
