@@ -1,7 +1,7 @@
 //! The commands of the host binary, one file each.
 
-mod asking;
 pub mod dev;
+mod exec;
 pub mod ping;
 pub mod serve;
 mod token_file;
@@ -26,6 +26,8 @@ enum Command {
     Serve,
     /// Run the agent against an embedded Secrets Manager, without an AWS account.
     Dev(dev::Args),
+    /// Become a program, with each variable of the form sidekey:REFERENCE filled with its secret.
+    Exec(exec::Args),
     /// Ask a running agent whether it lives; exit code 0 means yes. For probes that run a command.
     Ping(ping::Args),
 }
@@ -35,6 +37,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
         Command::Dev(args) => report(dev::run(args).await),
+        Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => report(ping::run(args).await),
     }
 }

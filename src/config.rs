@@ -1,6 +1,7 @@
 //! Fills each part's own configuration. The only reader of the environment, and of the file.
 
 pub mod aws_extension;
+pub mod contact;
 pub mod credentials;
 pub mod file;
 pub mod policy;

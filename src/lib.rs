@@ -15,6 +15,8 @@ pub mod source;
 pub mod cache;
 pub mod tokens;
 pub mod server;
+pub mod client;
+pub mod handover;
 pub mod telemetry;
 pub mod config;
 pub mod agent;

@@ -1,4 +1,4 @@
-//! The host binary: `sidekey serve`, `sidekey dev`, `sidekey ping`.
+//! The host binary: `sidekey serve`, `sidekey dev`, `sidekey exec`, `sidekey ping`.
 
 use clap::Parser;
 use sidekey::commands::{self, Cli};

@@ -30,6 +30,11 @@ impl Token {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
+    /// Returns the token's bytes, for a client to show.
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
     fn is(&self, given: &[u8]) -> Choice {
         self.0.as_slice().ct_eq(given)
     }

@@ -23,6 +23,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hardening", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
+    ("client", &["secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
@@ -30,7 +31,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
-        &["server", "cache", "source::secrets_manager", "secret", "clock", "tokens", "telemetry"],
+        &[
+            "server",
+            "client",
+            "cache",
+            "source::secrets_manager",
+            "secret",
+            "clock",
+            "tokens",
+            "telemetry",
+        ],
     ),
     (
         "agent",
@@ -46,12 +56,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("commands", &["agent", "config", "clock", "hardening", "tokens", "telemetry"]),
+    ("handover", &["client", "config", "secret", "clock", "tokens", "hardening"]),
+    (
+        "commands",
+        &["agent", "client", "config", "handover", "clock", "hardening", "tokens", "telemetry"],
+    ),
     (
         "commands::dev",
         &[
             "commands",
             "agent",
+            "client",
             "config",
             "cache::prefetch::Report",
             "source",
@@ -70,6 +85,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "agent",
             "config",
+            "handover",
             "clock",
             "hardening",
             "telemetry",
@@ -87,6 +103,7 @@ const PURE: &[&str] = &[
     "src/cache/plan.rs",
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
+    "src/handover/variable.rs",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
@@ -123,7 +140,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/source/double/",
             // An endpoint is a URI, and the client's connector is handed one.
             "src/source/secrets_manager/",
-            "src/commands/asking.rs",
+            "src/client.rs",
             "src/commands/dev/watch.rs",
             "extension/src/api.rs",
         ],
@@ -156,8 +173,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".expose("],
-        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/"],
-        "a secret's bytes are seen where they are parted and rendered, and nowhere else",
+        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/", "src/handover/"],
+        "a secret's bytes are seen where they are parted, rendered and handed over, and nowhere else",
     ),
     (
         &[".share()"],
@@ -166,7 +183,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio::spawn"],
-        &["src/agent.rs", "src/commands/asking.rs"],
+        &["src/agent.rs", "src/client.rs"],
         "a task is spawned on a `TaskTracker`, so that somebody joins it",
     ),
     (

@@ -1,7 +1,8 @@
-//! Sidekey as a Lambda extension.
+//! Sidekey as a Lambda extension; called as `exec -- COMMAND`, what starts the function's runtime.
 
 mod api;
 mod lifecycle;
+mod wrapper;
 
 use sidekey::config::vars::{Environment, Vars};
 use std::alloc::System;
@@ -16,11 +17,16 @@ static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 /// One thread: a small function has a fraction of one processor.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    let name = args.next().unwrap_or_default();
+    if let Some(command) = wrapper::command(args) {
+        return wrapper::run(&command).await;
+    }
     let Some(authority) = Environment.get("AWS_LAMBDA_RUNTIME_API") else {
         return lifecycle::not_on_lambda();
     };
     // Lambda knows an extension by the name of its file.
-    let name = std::env::args().next().unwrap_or_default();
+    let name = name.to_string_lossy();
     let name = name.rsplit('/').next().unwrap_or("sidekey");
     lifecycle::run(&Environment, &authority, name).await
 }

@@ -148,7 +148,7 @@ impl Entry {
 
     /// Returns the fields of the value, parted by their first reader.
     pub fn fields(&self) -> &Fields {
-        self.fields.get_or_init(|| Fields::of(&self.version))
+        self.fields.get_or_init(|| Fields::of(&self.version.content))
     }
 
     /// Returns when the call was sent, for telling which of two was sent first: the steady clock may

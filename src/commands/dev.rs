@@ -4,11 +4,11 @@
 mod secrets;
 mod watch;
 
-use super::asking::Asking;
 use super::serve::stop_signal;
 use super::token_file;
 use crate::agent::{Agent, Listeners};
 use crate::cache::prefetch::Report;
+use crate::client::{Address, Client};
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Vars};
 use crate::config::{self, Config, Host, Loaded, span};
@@ -21,7 +21,7 @@ use crate::source::double::Double;
 use crate::source::secrets_manager::SecretsManager;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
-use crate::tokens::Tokens;
+use crate::tokens::{Token, Tokens};
 use anyhow::Context;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrets::Secrets;
@@ -70,24 +70,24 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     config.log.format = log::Format::Text;
     let direct = direct(&vars, clock.clone()).await?;
-    let token = vars["SIDEKEY_TOKEN"].clone();
+    let token = Token::new(vars["SIDEKEY_TOKEN"].clone())?;
     let agent = start(config, clock.clone()).await?;
     let report = agent.prefetched().await.context("the prefetch was given up")?;
     let address = *agent.addresses().first().context("no address is held")?;
-    let mut asking = Asking::connect(address, Some(token)).await?;
+    let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
     print(&started(&double.url(), &args, &report, &secrets));
     print(&how_to_ask(address, &shown_token, &secrets));
-    print(&side_by_side(&*clock, &direct, &mut asking, &secrets).await?);
+    print(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
     print(&match &args.secrets {
         Some(path) => format!("Change {}, and see it picked up. Ctrl-C ends it.\n", path.display()),
         None => "Give your own with --secrets FILE. Ctrl-C ends it.\n".to_owned(),
     });
     tokio::select! {
         () = stopped => {}
-        ended = watch::run(&*clock, &double, secrets, &mut asking, print) => ended?,
+        ended = watch::run(&*clock, &double, secrets, &mut client, print) => ended?,
     }
-    drop(asking);
+    drop(client);
     agent.drain(DRAIN_MAX).await;
     double.stop().await;
     Ok(ExitCode::SUCCESS)
@@ -183,7 +183,7 @@ fn path_of(name: &str) -> String {
 async fn side_by_side(
     clock: &dyn Clock,
     direct: &SecretsManager,
-    asking: &mut Asking,
+    client: &mut Client,
     secrets: &Secrets,
 ) -> anyhow::Result<String> {
     let Some(name) = secrets.names().next() else {
@@ -197,7 +197,7 @@ async fn side_by_side(
         direct.fetch(&key).await?;
         from_aws.push(since(clock, started));
         let started = clock.now();
-        let answered = asking.get(&path).await?;
+        let answered = client.get(&path).await?;
         from_sidekey.push(since(clock, started));
         anyhow::ensure!(answered.status.is_success(), "Sidekey answered {}", answered.status);
     }

@@ -1,6 +1,6 @@
 //! `sidekey ping`: asks a running agent whether it lives.
 
-use super::asking::Asking;
+use crate::client::{Address, Client};
 use crate::clock::{SystemClock, within};
 use crate::config::vars::Environment;
 use crate::config::{self, Host};
@@ -26,8 +26,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let port = args.port.unwrap_or_else(configured);
     let path = if args.ready { "/ready" } else { "/ping" };
     let asked = async {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        Asking::connect(address, None).await?.get(path).await
+        let address = Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        Client::connect(&address, None).await?.get(path).await
     };
     let answered = within(&SystemClock::new(), WAIT_MAX, asked).await;
     let status = answered.ok_or_else(|| anyhow::anyhow!("no answer within {WAIT_MAX:?}"))??.status;

@@ -31,7 +31,7 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     let folder =
         folder(vars).ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    let path = folder.join(format!("token-{port}"));
+    let path = folder.join(name(port));
     // An old file goes first: a new one gets its mode at birth, and nobody holds it open.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -42,6 +42,16 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     file.write_all(text.as_bytes())?;
     let token = Token::new(text).map_err(io::Error::other)?;
     Ok((token, path))
+}
+
+/// Reads the token that the agent at `port` has made for its user, if it has.
+pub(super) fn read(vars: &dyn Vars, port: u16) -> Option<Token> {
+    let text = fs::read_to_string(folder(vars)?.join(name(port))).ok()?;
+    Token::new(text).ok()
+}
+
+fn name(port: u16) -> String {
+    format!("token-{port}")
 }
 
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {

@@ -1,7 +1,7 @@
 //! The fields of a secret whose value is a JSON object.
 
 use super::value::SecretValue;
-use super::version::{Content, Version};
+use super::version::Content;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -33,9 +33,9 @@ pub enum FieldError {
 }
 
 impl Fields {
-    /// Parts a version's value into its fields.
-    pub fn of(version: &Version) -> Self {
-        let text = match &version.content {
+    /// Parts a value into its fields.
+    pub fn of(content: &Content) -> Self {
+        let text = match content {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
@@ -85,14 +85,7 @@ mod tests {
     use super::*;
 
     fn fields(content: Content) -> Fields {
-        Fields::of(&Version {
-            arn: "arn".into(),
-            name: "name".into(),
-            id: "v1".into(),
-            labels: Vec::new(),
-            created: None,
-            content,
-        })
+        Fields::of(&content)
     }
 
     fn text(value: &str) -> Content {

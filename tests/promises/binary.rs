@@ -194,8 +194,8 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
-/// The process writes no core and is not dumpable: whoever has its user, and is not root, can read
-/// neither its environment nor its memory. A process that took no such care is read all the same.
+/// The agent writes no core and is not dumpable, and nor is `exec` until it is another program: whoever
+/// has the user, and is not root, can read neither environment nor memory. A process that took no such care is read all the same.
 #[tokio::test]
 async fn others_cannot_look_inside() {
     let (_double, setup) = upstream().await;
@@ -212,7 +212,22 @@ async fn others_cannot_look_inside() {
     assert_eq!(core, ["0", "0"], "{limits}");
 
     let careless = Program::run(with_user(as_nobody, "sleep", &["1000"]), setup.vars());
-    for (program, is_readable) in [(&careless, true), (&sidekey, false)] {
+    let port = Port::reserve();
+    let waiting = Program::run(
+        with_user(as_nobody, SIDEKEY, &["exec", "true"]),
+        &vars(&[
+            ("A", "sidekey:app/db"),
+            ("SIDEKEY_PORT", &port.to_string()),
+            ("SIDEKEY_TOKEN", TOKEN),
+        ]),
+    );
+    eventually("what waits for an agent hides", async || {
+        let comm = fs::read_to_string(format!("/proc/{}/comm", waiting.id())).ok()?;
+        let owner = fs::metadata(format!("/proc/{}/environ", waiting.id())).ok()?.uid();
+        (comm == "sidekey\n" && owner == 0).then_some(())
+    })
+    .await;
+    for (program, is_readable) in [(&careless, true), (&waiting, false), (&sidekey, false)] {
         eventually("the program runs as who it is to", async || {
             let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
             let user = if as_nobody { NOBODY.to_owned() } else { own_id.to_string() };

@@ -12,6 +12,8 @@ use base64::engine::general_purpose::STANDARD;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sidekey::cache::Cache;
+use sidekey::client::{Address, Client};
+use sidekey::config::contact::contact;
 use sidekey::config::{self, Host};
 use sidekey::secret::key::Key;
 use sidekey::secret::reference::SecretId;
@@ -127,7 +129,7 @@ async fn no_type_prints_it() {
     let setup = setup(&double.url(), &clock);
     let loaded = setup.load();
     check_debug("what was loaded", &loaded);
-    let sidekey = setup.start().await;
+    let sidekey = setup.clone().start().await;
     let mut connection = sidekey.connect().await;
     for path in reads(&double) {
         connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
@@ -138,6 +140,16 @@ async fn no_type_prints_it() {
     let shown = format!("{:?}", sidekey.agent);
     assert!(shown.contains("app/object"), "the agent prints what it holds: {shown}");
     check_debug("the agent", &sidekey.agent);
+    let token = Token::new(TOKEN.to_owned()).expect("not empty");
+    let address = Address::Loopback(sidekey.address);
+    let mut client = Client::connect(&address, Some(&token)).await.expect("it listens");
+    check_debug("a client", &client);
+    let members = json!({ "SecretId": "app/text" }).to_string();
+    let answered = client.call("GetSecretValue", members).await.expect("an answer");
+    assert_eq!(answered.status, 200, "{answered:?}");
+    check_debug("an answer to a client", &answered);
+    let vars = setup.with("SIDEKEY_PORT", 1);
+    check_debug("how an agent is found", &contact(vars.vars(), Host::Standalone).expect("good"));
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
 

@@ -23,6 +23,7 @@ mod dns;
 mod door;
 mod extension_dialect;
 mod failures;
+mod handover;
 mod leaks_nothing;
 mod listening;
 mod names_stay_ours;

@@ -27,7 +27,8 @@
 //!
 //! Inside, `/opt`, `/var` and `/tmp` are the environment's own. The extension under test is
 //! `/opt/sidekey/sidekey`; what Lambda sees as the extension `sidekey` is a script around it that
-//! notes its exit code. What is not emulated: freezing, limits of time and memory, restoring.
+//! notes its exit code, and hands on what is called with arguments. What is not emulated: freezing,
+//! limits of time and memory, restoring.
 
 #![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
 
@@ -103,6 +104,7 @@ pub(crate) struct Environment {
     function: PathBuf,
     variables: BTreeMap<String, String>,
     overrides: BTreeMap<String, Option<String>>,
+    files: BTreeMap<PathBuf, PathBuf>,
 }
 
 impl Environment {
@@ -115,6 +117,7 @@ impl Environment {
             function: function.to_owned(),
             variables: BTreeMap::new(),
             overrides: BTreeMap::new(),
+            files: BTreeMap::new(),
         };
         let environment = environment
             .env("AWS_ACCESS_KEY_ID", "ASIAEMULATED00000000")
@@ -150,6 +153,12 @@ impl Environment {
     /// Sets or removes a variable of function and extension, whatever the emulator says of it.
     pub(crate) fn forced(mut self, name: &str, value: Option<&str>) -> Self {
         self.overrides.insert(name.to_owned(), value.map(str::to_owned));
+        self
+    }
+
+    /// Adds a file of a layer, executable, at this path below `/opt`.
+    pub(crate) fn file(mut self, path: &str, from: &Path) -> Self {
+        self.files.insert(path.trim_start_matches('/').into(), from.to_owned());
         self
     }
 
@@ -400,8 +409,12 @@ impl Sandbox {
         self.make_folder("opt/record", 0o777)?;
         self.copy(&clients.emulator(), "opt/aws-lambda-rie")?;
         self.copy(&setup.extension, "opt/sidekey/sidekey")?;
+        for (path, from) in &setup.files {
+            self.copy(from, path)?;
+        }
         let script = format!(
-            "#!/bin/sh\n{}/opt/sidekey/sidekey\ncode=$?\n\
+            "#!/bin/sh\n[ $# = 0 ] || exec /opt/sidekey/sidekey \"$@\"\n\
+             {}/opt/sidekey/sidekey\ncode=$?\n\
              echo $code >>/opt/record/exits\nexit $code\n",
             setup.override_lines()
         );

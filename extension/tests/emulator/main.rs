@@ -17,3 +17,4 @@ mod freeze;
 mod lambda;
 mod modes;
 mod trouble;
+mod wrapper;

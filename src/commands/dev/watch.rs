@@ -2,8 +2,8 @@
 
 use super::path_of;
 use super::secrets::Secrets;
+use crate::client::Client;
 use crate::clock::{Clock, Moment};
-use crate::commands::asking::Asking;
 use crate::source::double::Double;
 use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ pub(super) async fn run(
     clock: &dyn Clock,
     double: &Double,
     mut secrets: Secrets,
-    asking: &mut Asking,
+    client: &mut Client,
     print: fn(&str),
 ) -> anyhow::Result<()> {
     let mut versions = BTreeMap::new();
@@ -40,7 +40,7 @@ pub(super) async fn run(
         }
         let names: Vec<String> = secrets.names().map(str::to_owned).collect();
         for name in names {
-            if let Some(version) = asking.get(&path_of(&name)).await?.headers.remove(ETAG) {
+            if let Some(version) = client.get(&path_of(&name)).await?.headers.remove(ETAG) {
                 let before = versions.insert(name.clone(), version.clone());
                 if before.is_some_and(|before| before != version) {
                     print(&picked_up(

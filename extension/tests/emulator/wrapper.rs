@@ -1,0 +1,91 @@
+//! A function whose code knows nothing of Sidekey finds secrets in its variables, by way of
+//! `AWS_LAMBDA_EXEC_WRAPPER`.
+
+use crate::clients::{Clients, Missing};
+use crate::emulator::{Emulator, Environment, Mode};
+use crate::lambda::{LISTED, double};
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::operation::Operation;
+use std::path::Path;
+use std::time::Duration;
+
+/// Where the layer has its script.
+const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
+
+/// Starts an environment around the function, with variables that ask for secrets.
+async fn start(mode: Mode, double: &Double, asking: &[(&str, &str)]) -> Result<Emulator, Missing> {
+    const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
+    let clients = Clients::install()?;
+    let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
+    let function = Path::new(PACKAGE).join("tests/wrapped");
+    let script = Path::new(PACKAGE).join("layer/sidekey/exec-wrapper");
+    let environment = Environment::new(mode, extension, &function)
+        .file(WRAPPER, &script)
+        .env("AWS_LAMBDA_EXEC_WRAPPER", WRAPPER)
+        .env("SIDEKEY_ENDPOINT", double.url())
+        .env("SIDEKEY_SECRETS", LISTED.join(","))
+        .env("PLAIN", "as it was");
+    let set =
+        |environment: Environment, (name, value): &(&str, &str)| environment.env(name, *value);
+    Emulator::start(&clients, &asking.iter().fold(environment, set)).await
+}
+
+/// Runs a whole life: the handler finds the value, a field of it, and what asked for nothing.
+async fn fills_variables(mode: Mode) {
+    let double = double().await;
+    // Longer than the runtime takes to come up: its start has to wait.
+    double.faults().set_latency(Duration::from_millis(300));
+    let whole = format!("sidekey:{}", LISTED[0]);
+    let field = format!("sidekey:{}#key", LISTED[1]);
+    let started = start(mode, &double, &[("WHOLE", &whole), ("FIELD", &field)]).await;
+    let mut emulator = match started {
+        Ok(emulator) => emulator,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let event = json!({"variables": ["WHOLE", "FIELD", "PLAIN", "AWS_LAMBDA_EXEC_WRAPPER"]});
+    let (status, answer) = emulator.invoke(&event).await;
+    assert_eq!(status, 200, "{answer}\n{}", emulator.log());
+    let expected = json!({
+        "variables": {
+            "WHOLE": format!("{{\"key\":\"value of {}\"}}", LISTED[0]),
+            "FIELD": format!("value of {}", LISTED[1]),
+            "PLAIN": "as it was",
+            "AWS_LAMBDA_EXEC_WRAPPER": WRAPPER,
+        },
+        "arguments": ["an argument"],
+    });
+    assert_eq!(answer, expected, "{}", emulator.log());
+    let calls = double.calls().count_for(Operation::GetSecretValue, LISTED[2]);
+    assert!(calls > 0, "the extension beside it prefetches as ever");
+    assert!(!emulator.log().contains("value of"), "{}", emulator.log());
+    assert_eq!(emulator.shutdown().await.exit_code, Some(0), "{}", emulator.log());
+    double.stop().await;
+}
+
+#[tokio::test]
+async fn on_demand() {
+    fills_variables(Mode::OnDemand).await;
+}
+
+/// The token is another one there, and comes from another variable.
+#[tokio::test]
+async fn snap_start() {
+    fills_variables(Mode::SnapStart).await;
+}
+
+/// Where a variable cannot be filled, the runtime is not started, and the log says which and why.
+#[tokio::test]
+async fn what_cannot_be_filled_is_in_the_log() {
+    let double = double().await;
+    let asking = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
+    let emulator = match start(Mode::OnDemand, &double, &asking).await {
+        Ok(emulator) => emulator,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let (_, answer) = emulator.invoke(&json!({"variables": ["PLAIN"]})).await;
+    assert_eq!(answer["variables"], Value::Null, "{answer}");
+    emulator.log_line("MISSING: ResourceNotFoundException").await;
+    emulator.log_line("MALFORMED: not a reference: character 4").await;
+    double.stop().await;
+}
