@@ -29,5 +29,6 @@ mod one_call_for_many;
 mod outage;
 mod peers;
 mod prefetch;
+mod real_clients;
 mod rotation;
 mod sdks;

@@ -7,6 +7,7 @@ pub(crate) mod clock;
 pub(crate) mod gateway;
 pub(crate) mod metrics;
 pub(crate) mod program;
+pub(crate) mod relay;
 
 use crate::clients::{pause, scratch};
 use clock::ManualClock;
