@@ -194,7 +194,8 @@ const MARKS_BANNED: &[(&str, &str)] = &[
 ];
 
 /// Where paths of the repository begin, as the documentation writes them.
-const FOLDERS: &[&str] = &["src/", "extension/", "tests/", "benches/", "docs/", ".cargo/"];
+const FOLDERS: &[&str] =
+    &["src/", "extension/", "tests/", "benches/", "docs/", "examples/", ".cargo/"];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]
