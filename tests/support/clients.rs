@@ -197,7 +197,9 @@ pub(crate) fn furnish(
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir(&folder).map_err(Missing::new)?;
     for (file, text) in files {
-        fs::write(folder.join(file), text).map_err(Missing::new)?;
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).map_err(Missing::new)?;
+        fs::write(path, text).map_err(Missing::new)?;
     }
     for command in commands {
         let [program, arguments @ ..] = command else { continue };

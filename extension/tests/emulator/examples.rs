@@ -39,6 +39,19 @@ fn go() -> Result<PathBuf, Missing> {
     Ok(furnish("example-go", &files, &[&build])?.join("task"))
 }
 
+fn rust() -> Result<PathBuf, Missing> {
+    let files = [
+        ("src/main.rs", include_str!("../../../examples/rust/src/main.rs")),
+        ("Cargo.toml", include_str!("../../../examples/rust/Cargo.toml")),
+        ("Cargo.lock", include_str!("../../../examples/rust/Cargo.lock")),
+    ];
+    // Nobody debugs it, and so it is built in less time.
+    let build = ["cargo", "build", "--quiet", "--locked", "--target-dir", "built"];
+    let build = [&["env", "CARGO_PROFILE_DEV_DEBUG=false"], &build[..]].concat();
+    let take = ["install", "-D", "built/debug/bootstrap", "task/bootstrap"];
+    Ok(furnish("example-rust", &files, &[&build, &take])?.join("task"))
+}
+
 fn java() -> Result<PathBuf, Missing> {
     let files = [
         ("bootstrap", include_str!("../runtimes/bootstrap.sh")),
@@ -128,4 +141,9 @@ async fn a_function_in_go_sends() {
 #[tokio::test]
 async fn a_function_in_java_sends() {
     sends(java()).await;
+}
+
+#[tokio::test]
+async fn a_function_in_rust_sends() {
+    sends(rust()).await;
 }
