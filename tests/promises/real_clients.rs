@@ -282,16 +282,23 @@ async fn is_refused_with_another_token(
         "agent" => (403, "Bad Token"),
         _ => (401, "bad session token or header key"),
     };
-    let over_http = "http get /secretsmanager/get?secretId=app/db";
-    scene.answers(over_http, answer(status, "text/plain; charset=utf-8", words)).await;
-    let code = "UnrecognizedClientException";
-    let message = scene.raises("sdk get app/db", language.errors.denied, code, 1).await;
-    assert!(message.contains("sign with the credentials that Sidekey runs with"), "{message}");
-    for client in language.on_top.iter().map(|library| library.name).chain(["sdk"]) {
-        let (told, counted) = scene.step(&format!("{client} get app/db")).await;
-        assert!(told["error"].is_string(), "{}: {client}: {told}", language.name);
+    let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
+    let on_top = language.on_top.iter().map(|library| format!("{} get app/db", library.name));
+    for step in on_top.chain(["sdk get app/db".to_owned(), over_http]) {
+        let (told, counted) = scene.step(&step).await;
         let refusals = counted.of(REFUSED_AT_THE_GATE);
-        assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {client}", language.name);
+        assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
+        if step.starts_with("http") {
+            assert_eq!(told, answer(status, "text/plain; charset=utf-8", words), "{step}");
+            continue;
+        }
+        assert!(told["error"].is_string(), "{}: {step}: {told}", language.name);
+        if step.starts_with("sdk") {
+            assert_eq!(told["error"], language.errors.denied, "{told}");
+            assert_eq!(told["code"], "UnrecognizedClientException", "{told}");
+            let message = told["message"].as_str().expect("an error has a message");
+            assert!(message.contains("sign with the credentials that Sidekey runs"), "{message}");
+        }
     }
     assert_eq!(scene.double.calls().total(), 0, "{}", language.name);
     Ok(())
