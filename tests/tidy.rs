@@ -211,7 +211,8 @@ const MARKS_BANNED: &[(&str, &str)] = &[
 ];
 
 /// Where paths of the repository begin, as the documentation writes them.
-const FOLDERS: &[&str] = &["src/", "extension/", "tests/", "benches/", "docs/", ".cargo/"];
+const FOLDERS: &[&str] =
+    &["src/", "extension/", "tests/", "benches/", "docs/", "examples/", ".cargo/"];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]
@@ -729,6 +730,25 @@ fn has_target(command: &str, exists: Exists<'_>) -> bool {
     })
 }
 
+/// Finds clients that docs/clients.md names in a version other than the one that is installed. `pins`
+/// are the files that say which one that is.
+fn misdescribed_clients(files: &[File], pins: &str) -> Vec<String> {
+    let pins = pins.replace("</artifactId>", " ").replace("<version>", " ");
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "/.-_@".contains(c);
+    let pins: Vec<&str> = pins.split(|c| !is_part(c)).filter(|part| !part.is_empty()).collect();
+    let is_pinned = |name: &str, version: &str| {
+        let mut pairs = pins.windows(2);
+        pairs.any(|pair| pair[0] == name && pair[1].trim_start_matches('v') == version)
+    };
+    let page = doc(files, "docs/clients.md");
+    let rows = page.rows(&["@", "a", "b", "g"]);
+    let packages = rows.iter().filter(|(_, row)| row[0].starts_with('`') && row.len() == 3);
+    let wrong = packages.filter(|(_, row)| !is_pinned(unquoted(row[0]), row[1]));
+    wrong
+        .map(|(line, row)| format!("docs/clients.md:{line}: {} {} is not it", row[0], row[1]))
+        .collect()
+}
+
 /// Returns a page of the documentation; one that is missing is empty, and so fails its check.
 fn doc(files: &[File], path: &str) -> File {
     let missing = File { path: path.to_owned(), text: String::new() };
@@ -977,6 +997,25 @@ mod tests {
         let expected =
             ["calls the counter", "lacks `sidekey_c`", "label `new`", "no metric sidekey_b_bucket"];
         finds(&misdescribed_metrics(&[planted("docs/metrics.md", told)], page), &expected);
+    }
+
+    #[test]
+    fn clients_are_documented_in_the_versions_that_are_tried() {
+        let folder = "tests/promises/real_clients";
+        let pins = ["node/package.json", "go/go.mod", "java/pom.xml"];
+        let pins = pins.map(|pin| format!("{folder}/{pin}")).into_iter();
+        let pins: Vec<String> = pins
+            .chain(["tests/support/clients.rs".to_owned()])
+            .map(|pin| fs::read_to_string(root().join(pin)).expect("a file of pins"))
+            .collect();
+        let pins = pins.join("\n");
+        let remedy = "The versions of docs/clients.md are those of tests/promises/real_clients.";
+        none(&misdescribed_clients(&repository(), &pins), remedy);
+        let page = doc(&repository(), "docs/clients.md").text;
+        for version in ["1.44.5", "1.46.2", "3.1162.0", "1.50.11", "2.57.8", "2.2.0"] {
+            let page = planted("docs/clients.md", &page.replace(version, "9.9.9"));
+            finds(&misdescribed_clients(&[page], &pins), &["9.9.9 is not it"]);
+        }
     }
 
     #[test]

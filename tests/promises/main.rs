@@ -33,5 +33,6 @@ mod outage;
 mod peers;
 mod policies;
 mod prefetch;
+mod real_clients;
 mod rotation;
 mod sdks;

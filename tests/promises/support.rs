@@ -8,6 +8,7 @@ pub(crate) mod container;
 pub(crate) mod gateway;
 pub(crate) mod metrics;
 pub(crate) mod program;
+pub(crate) mod relay;
 
 use crate::clients::{pause, scratch};
 use clock::ManualClock;

@@ -1,9 +1,10 @@
 //! Other people's software that the tests run Sidekey against, in pinned versions.
 //!
 //! It is installed once into `target/clients` by the ordinary package clients: moto, an independent
-//! Secrets Manager; boto3, the AWS SDK most functions use, with AWS's caching library; and AWS's own
-//! emulator of the execution environment, which `aws-sam-cli` ships. A machine that lacks a tool
-//! skips the test, saying why in one line; where `CI=true` nothing is skipped.
+//! Secrets Manager; boto3, the AWS SDK most functions use, with AWS's caching library and Powertools; the
+//! AWS CLI; and AWS's own emulator of the execution environment, which `aws-sam-cli` ships. What is for
+//! other languages than Python is put beside it by [`furnish`]. A machine that lacks a tool skips the
+//! test, saying why in one line; where `CI=true` nothing is skipped.
 //!
 //! ```ignore
 //! #[path = "../support/clients.rs"]
@@ -33,12 +34,14 @@ use std::time::Duration;
 
 /// What pip installs. moto without its `server` extra, which triples the time for services that
 /// no test asks: Flask is all that its server needs.
-const PYTHON_PACKAGES: [&str; 5] = [
+const PYTHON_PACKAGES: [&str; 7] = [
     "moto==5.2.5",
     "flask==3.1.3",
     "flask-cors==6.0.5",
     "boto3==1.44.5",
     "aws-secretsmanager-caching==1.2.0",
+    "aws-lambda-powertools==3.37.0",
+    "awscli==1.46.2",
 ];
 
 /// The package that ships AWS's emulator. Nothing else of it is kept.
@@ -98,10 +101,8 @@ impl Clients {
     ///
     /// Takes seconds the first time. Test processes that come at once wait for the first of them.
     pub(crate) fn install() -> Result<Self, Missing> {
-        let clients = Self { folder: target().join("clients") };
-        fs::create_dir_all(&clients.folder).expect("the target folder can be written");
-        let lock = File::create(clients.folder.join("lock")).expect("the lock can be created");
-        lock.lock().expect("the file system of the target folder has locks");
+        let clients = Self { folder: folder() };
+        let _held = locked("lock");
         if !clients.is_complete() {
             clients.install_anew()?;
         }
@@ -175,6 +176,50 @@ impl Clients {
 /// What an installation must have been made from to be used.
 fn pins() -> String {
     format!("{} {EMULATOR_PACKAGE}\n", PYTHON_PACKAGES.join(" "))
+}
+
+/// Returns a folder that has these files, and in which these commands were run once for them.
+///
+/// A folder that was made of other files, or by other commands, is made anew. Test processes that come
+/// at once wait for the first of them.
+pub(crate) fn furnish(
+    name: &str,
+    files: &[(&str, &str)],
+    commands: &[&[&str]],
+) -> Result<PathBuf, Missing> {
+    let _held = locked(&format!("{name}.lock"));
+    let folder = folder().join(name);
+    let made_of = format!("{files:?}\n{commands:?}\n");
+    let stamp = folder.join("stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == made_of) {
+        return Ok(folder);
+    }
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir(&folder).map_err(Missing::new)?;
+    for (file, text) in files {
+        let path = folder.join(file);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).map_err(Missing::new)?;
+        fs::write(path, text).map_err(Missing::new)?;
+    }
+    for command in commands {
+        let [program, arguments @ ..] = command else { continue };
+        run(Command::new(program).args(arguments).current_dir(&folder))?;
+    }
+    fs::write(stamp, made_of).map_err(Missing::new)?;
+    Ok(folder)
+}
+
+/// Waits until nobody else installs under this name, and keeps it so.
+fn locked(name: &str) -> File {
+    fs::create_dir_all(folder()).expect("the target folder can be written");
+    let lock = File::create(folder().join(name)).expect("the lock can be created");
+    lock.lock().expect("the file system of the target folder has locks");
+    lock
+}
+
+/// The folder in which everything is installed.
+fn folder() -> PathBuf {
+    target().join("clients")
 }
 
 /// The folder that cargo builds into.

@@ -22,10 +22,15 @@ pub(crate) struct Lambda {
     pub(crate) emulator: Emulator,
 }
 
+/// The machine's clock, by which the double dates its versions.
+pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
+    #[expect(clippy::disallowed_methods, reason = "other people's processes keep real time")]
+    Arc::new(SystemTime::now)
+}
+
 /// Starts a double that holds the listed secrets.
 pub(crate) async fn double() -> Double {
-    #[expect(clippy::disallowed_methods, reason = "the double dates its versions")]
-    let double = Double::start(Arc::new(SystemTime::now)).await.expect("a free port");
+    let double = Double::start(time_of_day()).await.expect("a free port");
     for name in LISTED {
         double.secrets().create(name, format!("{{\"key\":\"value of {name}\"}}")).expect("new");
     }

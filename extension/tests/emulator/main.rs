@@ -13,6 +13,7 @@ mod exchange;
 #[path = "../../../tests/support/port.rs"]
 mod port;
 
+mod examples;
 mod freeze;
 mod lambda;
 mod modes;

@@ -1,0 +1,347 @@
+//! What functions are made of asks Sidekey without a change: AWS's SDKs and what people put on top of
+//! them, and plain HTTP, in five languages, each installed as anybody installs it and pinned.
+//!
+//! A language is a small program that takes steps from its standard input, a line each: `CLIENT ACT
+//! TARGET`, and options as `NAME=VALUE`, parted by single blanks. It answers each by a line of JSON: a
+//! secret is `text` or `base64`, an HTTP answer `status`, `type` and `body`, many answers are the
+//! `distinct` ones among them, and what was raised is an `error` by its class, with AWS's `code` and a
+//! `message`. What is asked is the same for all and stands here; in what they differ stands in
+//! [`language`]. How often they really asked is counted at Sidekey.
+
+mod asker;
+mod language;
+
+use crate::clients::Missing;
+use crate::support::agent::{Setup, Sidekey, TOKEN};
+use crate::support::clock::ManualClock;
+use crate::support::double;
+use crate::support::metrics::Metrics;
+use crate::support::relay::Relay;
+use asker::Asker;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use language::{GO, JAVA, Language, NODE, PYTHON, SHELL};
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
+use std::time::{Duration, UNIX_EPOCH};
+
+const TEXT: &str = "a \"quoted\" <b>&ä🦀\n\u{1}";
+const OBJECT: &str = r#"{"user":"<ann> & co"}"#;
+const BYTES: [u8; 4] = [0, 255, 16, 251];
+const REFUSED_AT_THE_GATE: &str = r#"sidekey_gate_refusals_total{reason="token"}"#;
+
+/// A double with secrets of every kind, an agent in front of it, and a program that asks it.
+struct Scene {
+    language: &'static Language,
+    double: Double,
+    sidekey: Sidekey,
+    relay: Relay,
+    asker: Asker,
+}
+
+impl Scene {
+    async fn new(
+        language: &'static Language,
+        dialect: &str,
+        session: &str,
+    ) -> Result<Self, Missing> {
+        let command = language.install()?;
+        let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
+        let double = double(&clock).await;
+        let secrets = double.secrets();
+        secrets.create("app/text", "the first").expect("a new name");
+        secrets.put("app/text", TEXT).expect("it is there");
+        secrets.create("app/db", OBJECT).expect("a new name");
+        secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
+        secrets.create("app/longest", longest()).expect("a new name");
+        for name in ["app/cold", "denied", "throttled"] {
+            secrets.create(name, "hunter2").expect("a new name");
+        }
+        double.faults().deny_secret("denied");
+        double.faults().deny_operation(DescribeSecret);
+        double.faults().always(Match::secret("throttled"), Fault::Throttle);
+        let sidekey = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        let relay = Relay::to(sidekey.address).await;
+        let asker = Asker::start(command, relay.address, session)?;
+        Ok(Self { language, double, sidekey, relay, asker })
+    }
+
+    /// Takes a step, and returns what the program tells of it and what Sidekey counts of it.
+    async fn step(&mut self, step: &str) -> (Value, Counted) {
+        let before = self.sidekey.metrics().await;
+        let told = self.asker.step(step).await;
+        (told, Counted { before, after: self.sidekey.metrics().await })
+    }
+
+    /// Takes a step that is one request, and whose answer is known.
+    async fn answers(&mut self, step: &str, expected: Value) {
+        let (told, counted) = self.step(step).await;
+        let language = self.language.name;
+        assert_eq!((told, counted.requests()), (expected, 1.0), "{language}: {step}");
+    }
+
+    /// Takes a step that raises an error, and returns its message.
+    async fn raises(&mut self, step: &str, class: &str, code: &str, requests: u32) -> String {
+        let (told, counted) = self.step(step).await;
+        let language = self.language.name;
+        assert_eq!(
+            (&told["error"], &told["code"]),
+            (&json!(class), &json!(code)),
+            "{language}: {told}"
+        );
+        assert_eq!(counted.requests(), f64::from(requests), "{language}: {step}");
+        told["message"].as_str().expect("an error has a message").to_owned()
+    }
+
+    fn arn(&self, name: &str) -> String {
+        self.double.secrets().arn(name).expect("it is there")
+    }
+
+    fn version(&self, name: &str, stage: &str) -> String {
+        self.double.secrets().version_at(name, stage).expect("it is there")
+    }
+}
+
+/// What Sidekey counted before a step and after it.
+struct Counted {
+    before: Metrics,
+    after: Metrics,
+}
+
+impl Counted {
+    /// Returns how many reads were asked for, those that were refused included.
+    fn requests(&self) -> f64 {
+        self.after.sum("sidekey_reads_total") - self.before.sum("sidekey_reads_total")
+    }
+
+    fn of(&self, series: &str) -> f64 {
+        self.after.get(series) - self.before.get(series)
+    }
+}
+
+/// The longest value that there can be: 64 KiB.
+fn longest() -> String {
+    "x\"".repeat(32_768)
+}
+
+/// The SDK reads text, bytes and the longest value, by name and ARN, by version and by stage, and a
+/// batch with one missing. It raises its own typed errors, and tries again where that may help and
+/// nowhere else. Many reads are one upstream call.
+async fn asks_the_aws_api(language: &'static Language) -> Result<(), Missing> {
+    let mut scene = Scene::new(language, "agent", TOKEN).await?;
+    let (arn, first) = (scene.arn("app/text"), scene.version("app/text", "AWSPREVIOUS"));
+    let bytes = STANDARD.encode(BYTES);
+    for (step, expected) in [
+        ("sdk get app/text".to_owned(), json!({"text": TEXT})),
+        (format!("sdk get {arn}"), json!({"text": TEXT})),
+        (format!("sdk get app/text versionId={first}"), json!({"text": "the first"})),
+        ("sdk get app/text versionStage=AWSPREVIOUS".to_owned(), json!({"text": "the first"})),
+        ("sdk get app/bytes".to_owned(), json!({"base64": bytes})),
+        ("sdk get app/longest".to_owned(), json!({"text": longest()})),
+        (
+            "sdk batch app/bytes,missing".to_owned(),
+            json!({"values": [{"base64": bytes}],
+                "errors": [["missing", "ResourceNotFoundException"]]}),
+        ),
+    ] {
+        scene.answers(&step, expected).await;
+    }
+
+    let errors = &language.errors;
+    for (step, class, code, attempts, words) in [
+        (
+            "get missing",
+            errors.not_found,
+            "ResourceNotFoundException",
+            1,
+            "Secrets Manager can't find",
+        ),
+        ("get denied", errors.denied, "AccessDeniedException", 1, "not authorized"),
+        (
+            "get throttled",
+            errors.throttled,
+            "ThrottlingException",
+            language.attempts,
+            "Rate exceeded",
+        ),
+        ("put app/text", errors.denied, "UnsupportedOperationException", 1, "reach AWS directly"),
+    ] {
+        let message = scene.raises(&format!("sdk {step}"), class, code, attempts).await;
+        assert!(message.contains(words), "{}: {step}: {message}", language.name);
+    }
+    let called = |id| scene.double.calls().count_for(GetSecretValue, id);
+    assert_eq!((called("denied"), called("throttled")), (1, 1), "{}", language.name);
+
+    let many = format!("sdk many app/cold times={}", language.reads);
+    let (told, counted) = scene.step(&many).await;
+    assert_eq!(told, json!({"distinct": ["hunter2"]}), "{}", language.name);
+    assert_eq!(counted.requests(), f64::from(language.reads), "{}", language.name);
+    assert_eq!(scene.double.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
+    Ok(())
+}
+
+/// What people put on top of the SDK reads as it does from AWS, needs no other permission than that
+/// for values, and fails at once where there is no such secret.
+async fn asks_through_what_is_on_top(language: &'static Language) -> Result<(), Missing> {
+    let mut scene = Scene::new(language, "agent", TOKEN).await?;
+    for library in language.on_top {
+        let name = library.name;
+        let (told, counted) = scene.step(&format!("{name} get app/db")).await;
+        let expected = (json!({"text": OBJECT}), f64::from(library.calls));
+        assert_eq!((told, counted.requests()), expected, "{}: {name}", language.name);
+        let (told, counted) = scene.step(&format!("{name} get missing")).await;
+        assert_eq!(told["error"], library.not_found, "{}: {name}: {told}", language.name);
+        assert_eq!(counted.requests(), 1.0, "{}: {name}", language.name);
+    }
+    assert_eq!(scene.double.calls().count(DescribeSecret), 0);
+    Ok(())
+}
+
+/// An answer over plain HTTP, to the byte.
+fn answer(status: u16, kind: &str, body: &str) -> Value {
+    json!({"status": status, "type": kind, "body": body})
+}
+
+/// Plain HTTP gets the bodies of AWS's own agents to the byte, in either dialect, one after the other
+/// over a kept connection and many at once.
+async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<(), Missing> {
+    let mut scene = Scene::new(language, dialect, TOKEN).await?;
+    let is_agent = dialect == "agent";
+    let body = |name: &str, of_agent: &str, of_extension: &str| {
+        let (arn, id) = (scene.arn(name), scene.version(name, "AWSCURRENT"));
+        match is_agent {
+            true => format!(
+                r#"{{"ARN":"{arn}","Name":"{name}","VersionId":"{id}",{of_agent},"VersionStages":["AWSCURRENT"],"CreatedDate":"1569534789.046"}}"#
+            ),
+            false => format!(
+                r#"{{"ARN":"{arn}","CreatedDate":"2019-09-26T21:53:09.046Z","Name":"{name}",{of_extension},"VersionId":"{id}","VersionStages":["AWSCURRENT"],"ResultMetadata":{{}}}}"#
+            ),
+        }
+    };
+    let object = body(
+        "app/db",
+        r#""SecretString":"{\"user\":\"<ann> & co\"}""#,
+        r#""SecretBinary":null,"SecretString":"{\"user\":\"\u003cann\u003e \u0026 co\"}""#,
+    );
+    let bytes = body(
+        "app/bytes",
+        r#""SecretBinary":"AP8Q+w==""#,
+        r#""SecretBinary":"AP8Q+w==","SecretString":null"#,
+    );
+    let cold = body(
+        "app/cold",
+        r#""SecretString":"hunter2""#,
+        r#""SecretBinary":null,"SecretString":"hunter2""#,
+    );
+    let by_arn = scene.arn("app/db").replace(':', "%3A").replace('/', "%2F");
+    for (id, body) in [("app%2Fdb", &object), (&*by_arn, &object), ("app/bytes", &bytes)] {
+        let step = format!("http get /secretsmanager/get?secretId={id}");
+        scene.answers(&step, answer(200, "application/json", body)).await;
+    }
+    let (told, _) = scene.step("http get /secretsmanager/get?secretId=missing").await;
+    let (kind, words) = match is_agent {
+        true => ("application/json", r#"{"__type":"ResourceNotFoundException","message":"#),
+        false => (
+            "text/plain; charset=utf-8",
+            "an unexpected error occurred while executing request: ResourceNotFoundException: ",
+        ),
+    };
+    assert_eq!((&told["status"], &told["type"]), (&json!(400), &json!(kind)), "{}", language.name);
+    let text = told["body"].as_str().expect("a text");
+    assert!(text.starts_with(words), "{}: {text}", language.name);
+
+    for (act, count) in [("many", 100), ("kept", 20)] {
+        let opened = scene.relay.opened();
+        let step = format!("http {act} /secretsmanager/get?secretId=app/cold times={count}");
+        let (told, counted) = scene.step(&step).await;
+        assert_eq!(told, json!({"distinct": [cold]}), "{}: {act}", language.name);
+        assert_eq!(counted.requests(), f64::from(count), "{}: {act}", language.name);
+        let opened = scene.relay.opened() - opened;
+        match act {
+            "kept" if language.keeps_connections => {
+                assert!(opened <= 1, "{}: {opened}", language.name)
+            }
+            "kept" => assert_eq!(opened, 20, "{}", language.name),
+            _ => assert!(opened <= 100, "{}: {opened}", language.name),
+        }
+    }
+    assert_eq!(scene.double.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
+    Ok(())
+}
+
+/// Whoever shows another token is refused in the words of whom it thinks to ask, once, and counted.
+/// Nothing goes upstream.
+async fn is_refused_with_another_token(
+    language: &'static Language,
+    dialect: &str,
+) -> Result<(), Missing> {
+    let mut scene = Scene::new(language, dialect, "wrong").await?;
+    let (status, words) = match dialect {
+        "agent" => (403, "Bad Token"),
+        _ => (401, "bad session token or header key"),
+    };
+    let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
+    let on_top = language.on_top.iter().map(|library| format!("{} get app/db", library.name));
+    for step in on_top.chain(["sdk get app/db".to_owned(), over_http]) {
+        let (told, counted) = scene.step(&step).await;
+        let refusals = counted.of(REFUSED_AT_THE_GATE);
+        assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
+        if step.starts_with("http") {
+            assert_eq!(told, answer(status, "text/plain; charset=utf-8", words), "{step}");
+            continue;
+        }
+        assert!(told["error"].is_string(), "{}: {step}: {told}", language.name);
+        if step.starts_with("sdk") {
+            assert_eq!(told["error"], language.errors.denied, "{told}");
+            assert_eq!(told["code"], "UnrecognizedClientException", "{told}");
+            let message = told["message"].as_str().expect("an error has a message");
+            assert!(message.contains("sign with the credentials that Sidekey runs"), "{message}");
+        }
+    }
+    assert_eq!(scene.double.calls().total(), 0, "{}", language.name);
+    Ok(())
+}
+
+/// Shows every promise in a language.
+async fn shown(language: &'static Language) -> Result<(), Missing> {
+    asks_the_aws_api(language).await?;
+    asks_through_what_is_on_top(language).await?;
+    for dialect in ["agent", "extension"] {
+        asks_over_http(language, dialect).await?;
+        is_refused_with_another_token(language, dialect).await?;
+    }
+    Ok(())
+}
+
+async fn is_served(language: &'static Language) {
+    if let Err(missing) = shown(language).await {
+        missing.skip_or_fail();
+    }
+}
+
+#[tokio::test]
+async fn python_is_served() {
+    is_served(&PYTHON).await;
+}
+
+#[tokio::test]
+async fn the_shell_is_served() {
+    is_served(&SHELL).await;
+}
+
+#[tokio::test]
+async fn node_is_served() {
+    is_served(&NODE).await;
+}
+
+#[tokio::test]
+async fn go_is_served() {
+    is_served(&GO).await;
+}
+
+#[tokio::test]
+async fn java_is_served() {
+    is_served(&JAVA).await;
+}

@@ -1,0 +1,189 @@
+// Asks Sidekey with what functions in Go use: AWS's SDK, and plain HTTP by net/http. Where to ask and
+// what to show is for the environment to say, as in a function.
+//
+// Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/secretsmanager"
+	"github.com/aws/smithy-go"
+)
+
+type told map[string]any
+
+// asking is what each step is done with.
+type asking struct {
+	sdk *secretsmanager.Client
+}
+
+func value(text *string, bytes []byte) told {
+	if text == nil {
+		return told{"base64": bytes}
+	}
+	return told{"text": *text}
+}
+
+// named returns an option's value, or nil where there is none.
+func named(options map[string]string, name string) *string {
+	if value, ok := options[name]; ok {
+		return &value
+	}
+	return nil
+}
+
+func (a asking) get(id string, options map[string]string) (told, error) {
+	answer, err := a.sdk.GetSecretValue(context.Background(), &secretsmanager.GetSecretValueInput{
+		SecretId:     &id,
+		VersionId:    named(options, "versionId"),
+		VersionStage: named(options, "versionStage"),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return value(answer.SecretString, answer.SecretBinary), nil
+}
+
+func (a asking) batch(ids string) (told, error) {
+	input := secretsmanager.BatchGetSecretValueInput{SecretIdList: strings.Split(ids, ",")}
+	answer, err := a.sdk.BatchGetSecretValue(context.Background(), &input)
+	if err != nil {
+		return nil, err
+	}
+	values, failed := []told{}, [][]*string{}
+	for _, entry := range answer.SecretValues {
+		values = append(values, value(entry.SecretString, entry.SecretBinary))
+	}
+	for _, entry := range answer.Errors {
+		failed = append(failed, []*string{entry.SecretId, entry.ErrorCode})
+	}
+	return told{"values": values, "errors": failed}, nil
+}
+
+func (a asking) put(id string) (told, error) {
+	text := "new"
+	input := secretsmanager.PutSecretValueInput{SecretId: &id, SecretString: &text}
+	_, err := a.sdk.PutSecretValue(context.Background(), &input)
+	return told{}, err
+}
+
+func fetched(path string) (told, error) {
+	target := "http://127.0.0.1:" + os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") + path
+	request, err := http.NewRequest(http.MethodGet, target, nil)
+	if err != nil {
+		return nil, err
+	}
+	request.Header.Set("X-Aws-Parameters-Secrets-Token", os.Getenv("AWS_SESSION_TOKEN"))
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return nil, err
+	}
+	kind := answer.Header.Get("Content-Type")
+	return told{"status": answer.StatusCode, "type": kind, "body": string(body)}, nil
+}
+
+// repeated asks so many times, at most so many at once, and returns the distinct answers.
+func repeated(ask func() (told, error), times string, atOnce int) (told, error) {
+	count, err := strconv.Atoi(times)
+	if err != nil {
+		return nil, err
+	}
+	var group sync.WaitGroup
+	places := make(chan struct{}, atOnce)
+	answers := make([]told, count)
+	failures := make([]error, count)
+	for n := range count {
+		places <- struct{}{}
+		group.Go(func() {
+			answers[n], failures[n] = ask()
+			<-places
+		})
+	}
+	group.Wait()
+	distinct := []any{}
+	seen := map[any]bool{}
+	for _, answer := range answers {
+		text, ok := answer["text"]
+		if !ok {
+			text = answer["body"]
+		}
+		if !seen[text] {
+			seen[text] = true
+			distinct = append(distinct, text)
+		}
+	}
+	return told{"distinct": distinct}, errors.Join(failures...)
+}
+
+func (a asking) step(client, act, target string, options map[string]string) (told, error) {
+	get := func() (told, error) { return a.get(target, nil) }
+	fetch := func() (told, error) { return fetched(target) }
+	switch client + " " + act {
+	case "sdk get":
+		return a.get(target, options)
+	case "sdk batch":
+		return a.batch(target)
+	case "sdk put":
+		return a.put(target)
+	case "sdk many":
+		return repeated(get, options["times"], 100)
+	case "http get":
+		return fetch()
+	case "http kept":
+		return repeated(fetch, options["times"], 1)
+	case "http many":
+		return repeated(fetch, options["times"], 100)
+	}
+	return nil, fmt.Errorf("no step: %s %s", client, act)
+}
+
+func failure(err error) told {
+	var typed smithy.APIError
+	if errors.As(err, &typed) {
+		class := strings.TrimPrefix(fmt.Sprintf("%T", typed), "*")
+		return told{"error": class, "code": typed.ErrorCode(), "message": typed.ErrorMessage()}
+	}
+	return told{"error": fmt.Sprintf("%T", err), "message": err.Error()}
+}
+
+func main() {
+	settings, err := config.LoadDefaultConfig(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	a := asking{sdk: secretsmanager.NewFromConfig(settings)}
+	lines := bufio.NewScanner(os.Stdin)
+	answers := json.NewEncoder(os.Stdout)
+	for lines.Scan() {
+		words := strings.Split(lines.Text(), " ")
+		options := map[string]string{}
+		for _, option := range words[3:] {
+			name, value, _ := strings.Cut(option, "=")
+			options[name] = value
+		}
+		answer, err := a.step(words[0], words[1], words[2], options)
+		if err != nil {
+			answer = failure(err)
+		}
+		if err := answers.Encode(answer); err != nil {
+			panic(err)
+		}
+	}
+}

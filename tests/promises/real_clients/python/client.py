@@ -1,0 +1,95 @@
+"""Asks Sidekey with what functions in Python use: boto3, Powertools and AWS's caching library on top of it,
+and plain HTTP by urllib. Where to ask and what to show is for the environment to say, as in a function.
+
+Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+"""
+
+import base64
+import json
+import os
+import sys
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+from aws_lambda_powertools.utilities import parameters
+from aws_secretsmanager_caching import SecretCache
+from botocore.exceptions import ClientError
+
+SDK = boto3.client("secretsmanager")
+CACHE = SecretCache(client=SDK)
+EXTENSION = "http://127.0.0.1:" + os.environ["PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"]
+HEADERS = {"X-Aws-Parameters-Secrets-Token": os.environ["AWS_SESSION_TOKEN"]}
+NAMES = {"versionId": "VersionId", "versionStage": "VersionStage"}
+
+
+def value(answer):
+    if "SecretString" in answer:
+        return {"text": answer["SecretString"]}
+    return {"base64": base64.b64encode(answer["SecretBinary"]).decode()}
+
+
+def get(secret_id, **options):
+    options = {NAMES[name]: option for name, option in options.items()}
+    return value(SDK.get_secret_value(SecretId=secret_id, **options))
+
+
+def batch(ids):
+    answer = SDK.batch_get_secret_value(SecretIdList=ids.split(","))
+    errors = [[error["SecretId"], error["ErrorCode"]] for error in answer["Errors"]]
+    return {"values": [value(entry) for entry in answer["SecretValues"]], "errors": errors}
+
+
+def put(secret_id):
+    return SDK.put_secret_value(SecretId=secret_id, SecretString="new")
+
+
+def fetched(path):
+    request = urllib.request.Request(EXTENSION + path, headers=HEADERS)
+    try:
+        answer = urllib.request.urlopen(request, timeout=60)
+    except urllib.error.HTTPError as refused:
+        answer = refused
+    with answer:
+        kind = answer.headers["Content-Type"]
+        return {"status": answer.status, "type": kind, "body": answer.read().decode()}
+
+
+def repeated(ask, target, times, at_once):
+    with ThreadPoolExecutor(at_once) as threads:
+        answers = list(threads.map(ask, [target] * int(times)))
+    return {"distinct": sorted({answer.get("text") or answer["body"] for answer in answers})}
+
+
+ACTS = {
+    "sdk get": get,
+    "sdk batch": batch,
+    "sdk put": put,
+    "sdk many": lambda target, times: repeated(get, target, times, 32),
+    "http get": fetched,
+    "http kept": lambda target, times: repeated(fetched, target, times, 1),
+    "http many": lambda target, times: repeated(fetched, target, times, 32),
+    "powertools get": lambda target: {"text": parameters.get_secret(target)},
+    "caching get": lambda target: {"text": CACHE.get_secret_string(target)},
+}
+
+
+def step(line):
+    client, act, target, *options = line.split(" ")
+    try:
+        return ACTS[f"{client} {act}"](target, **dict(option.split("=") for option in options))
+    except ClientError as error:
+        told = error.response["Error"]
+        return {"error": type(error).__name__, "code": told["Code"], "message": told["Message"]}
+    except parameters.exceptions.GetParameterError as error:
+        return {"error": type(error).__name__, "message": str(error)}
+
+
+def main():
+    for line in sys.stdin:
+        print(json.dumps(step(line.rstrip("\n"))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

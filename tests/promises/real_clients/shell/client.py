@@ -1,0 +1,107 @@
+"""Asks Sidekey with what scripts use: the AWS CLI, and plain HTTP by curl. Where to ask and what to show
+is for the environment to say. Both are programs; this only starts them and reads what they print.
+
+Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+AWS = str(pathlib.Path(sys.executable).with_name("aws"))
+EXTENSION = "http://127.0.0.1:" + os.environ["PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"]
+HEADER = "X-Aws-Parameters-Secrets-Token: " + os.environ["AWS_SESSION_TOKEN"]
+NAMES = {"versionId": "--version-id", "versionStage": "--version-stage"}
+ERROR = re.compile(r"An error occurred \((\w+)\) when calling the \w+ operation(?: \([^)]*\))?: (.*)")
+
+
+class Refused(Exception):
+    """What the CLI ended with instead of an answer."""
+
+
+def aws(*arguments):
+    ran = subprocess.run([AWS, "secretsmanager", *arguments], capture_output=True, text=True)
+    if ran.returncode != 0:
+        raise Refused(ran.returncode, ran.stderr)
+    return json.loads(ran.stdout)
+
+
+def curl(path, times=1, *arguments):
+    """Returns the bodies of so many answers, and the last one's status and type."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [pathlib.Path(folder, str(number)) for number in range(times)]
+        urls = [word for file in files for word in ("-o", str(file), EXTENSION + path)]
+        told = ["-w", "%{http_code} %{content_type}\n", *arguments]
+        command = ["curl", "--silent", "--show-error", "-H", HEADER, *told, *urls]
+        ran = subprocess.run(command, capture_output=True, check=True, text=True)
+        return [file.read_text() for file in files], ran.stdout.splitlines()[-1].split(" ", 1)
+
+
+def value(answer):
+    if "SecretString" in answer:
+        return {"text": answer["SecretString"]}
+    return {"base64": answer["SecretBinary"]}
+
+
+def get(secret_id, **options):
+    options = [word for name, option in options.items() for word in (NAMES[name], option)]
+    return value(aws("get-secret-value", "--secret-id", secret_id, *options))
+
+
+def batch(ids):
+    answer = aws("batch-get-secret-value", "--secret-id-list", *ids.split(","))
+    errors = [[error["SecretId"], error["ErrorCode"]] for error in answer["Errors"]]
+    return {"values": [value(entry) for entry in answer["SecretValues"]], "errors": errors}
+
+
+def put(secret_id):
+    return aws("put-secret-value", "--secret-id", secret_id, "--secret-string", "new")
+
+
+def fetched(path):
+    (body,), (status, kind) = curl(path)
+    return {"status": int(status), "type": kind, "body": body}
+
+
+def repeated(path, times, *arguments):
+    bodies, _ = curl(path, int(times), *arguments)
+    return {"distinct": sorted(set(bodies))}
+
+
+def commands(secret_id, times):
+    answers = [get(secret_id) for _ in range(int(times))]
+    return {"distinct": sorted({answer["text"] for answer in answers})}
+
+
+ACTS = {
+    "sdk get": get,
+    "sdk batch": batch,
+    "sdk put": put,
+    "sdk many": commands,
+    "http get": fetched,
+    "http kept": repeated,
+    "http many": lambda path, times: repeated(path, times, "--parallel"),
+}
+
+
+def step(line):
+    client, act, target, *options = line.split(" ")
+    try:
+        return ACTS[f"{client} {act}"](target, **dict(option.split("=") for option in options))
+    except Refused as refused:
+        status, complaint = refused.args
+        code, message = ERROR.search(complaint).groups()
+        return {"error": f"exit code {status}", "code": code, "message": message}
+
+
+def main():
+    for line in sys.stdin:
+        print(json.dumps(step(line.rstrip("\n"))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+//! What stands between a client and an agent, and counts the connections that the client opens.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Passes every byte on, either way.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    opened: Arc<AtomicU64>,
+    serving: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Starts a relay to `target`.
+    pub(crate) async fn to(target: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let opened = Arc::new(AtomicU64::new(0));
+        let counted = opened.clone();
+        let serving = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::Relaxed);
+                connections.spawn(pass_on(socket, target));
+            }
+        });
+        Self { address, opened, serving }
+    }
+
+    /// Returns how many connections were opened so far.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn pass_on(mut socket: TcpStream, target: SocketAddr) -> io::Result<()> {
+    let mut target = TcpStream::connect(target).await?;
+    tokio::io::copy_bidirectional(&mut socket, &mut target).await?;
+    Ok(())
+}
