@@ -6,6 +6,7 @@ pub mod credentials;
 pub mod file;
 pub mod policy;
 pub mod span;
+mod toml_setting;
 pub mod variables;
 pub mod vars;
 
@@ -335,13 +336,13 @@ struct Unknown {
 /// Returns the names that begin like ours and are none.
 fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
     let known = |name: &str| {
-        name == file::VARIABLE || VARIABLES.iter().any(|variable| variable.name == name)
+        name == variables::CONFIG_FILE || VARIABLES.iter().any(|variable| variable.name == name)
     };
     let names = vars.names().into_iter();
     let unknown = names.filter(|name| name.starts_with(variables::PREFIX) && !known(name));
     let told = |name: String| {
         let known = VARIABLES.iter().map(|variable| variable.name);
-        let nearest = nearest(known, &name).unwrap_or(file::VARIABLE);
+        let nearest = nearest(known, &name).unwrap_or(variables::CONFIG_FILE);
         let hint = format!("no such variable; did you mean {nearest}?");
         Unknown { is_guard: is_guard(&name), name, hint }
     };

@@ -8,7 +8,7 @@
 use sidekey::cache::freshness::Reason;
 use sidekey::config::policy::KEYS;
 use sidekey::config::variables::VARIABLES;
-use sidekey::config::{aws_extension, file};
+use sidekey::config::{aws_extension, variables};
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -594,7 +594,7 @@ fn misdescribed(expected: Vec<String>, rows: &[(usize, Vec<&str>)]) -> Vec<Strin
 
 fn unknown_variables(files: &[File]) -> Vec<String> {
     let is_known = |word: &str| {
-        word == file::VARIABLE || VARIABLES.iter().any(|variable| variable.name == word)
+        word == variables::CONFIG_FILE || VARIABLES.iter().any(|variable| variable.name == word)
     };
     let mut problems = Vec::new();
     for doc in files.iter().filter(|file| file.is_doc()) {

@@ -11,6 +11,7 @@ mod held;
 mod log;
 mod reads;
 mod setup;
+mod truth;
 mod world;
 
 use super::prefetch::{self, Mode};

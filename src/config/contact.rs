@@ -1,7 +1,7 @@
 //! Where a program finds its agent, and what opens the agent's gate.
 
 use super::vars::Vars;
-use super::{Host, Mistakes, file, load};
+use super::{Host, Mistakes, load, variables};
 use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,7 +16,7 @@ const TELLING: [&str; 8] = [
     "AWS_TOKEN",
     "AWS_SESSION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    file::VARIABLE,
+    variables::CONFIG_FILE,
 ];
 
 /// Where the agent is, and what to show it.

@@ -1,22 +1,16 @@
 //! The TOML file: the same settings as the variables, which win over it, and policies of some secrets.
 
 use super::policy::{self, PolicyTable};
-use super::variables::{PREFIX, VARIABLES};
+use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of};
+use super::variables::{CONFIG_FILE, PREFIX};
 use super::vars::Vars;
 use super::{Host, Mistakes, Unknown, credentials};
 use std::collections::BTreeMap;
 use std::path::Path;
-use toml::{Table, Value};
-
-/// The variable that names the file.
-pub const VARIABLE: &str = "SIDEKEY_CONFIG";
+use toml::Table;
 
 /// Where a function's package may have the file.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
-
-/// What is wrong with a value of a kind that no setting has.
-pub(super) const VALUE_EXPECTED: &str =
-    "a string, a number, a boolean or a list of strings expected";
 
 /// What a file says.
 #[derive(Debug, Default)]
@@ -31,7 +25,7 @@ pub(super) struct File {
 
 /// Reads the file, if there is one.
 pub(super) fn load(vars: &dyn Vars, host: Host, mistakes: &mut Mistakes) -> File {
-    let path = match vars.get(VARIABLE).filter(|path| !path.is_empty()) {
+    let path = match vars.get(CONFIG_FILE).filter(|path| !path.is_empty()) {
         Some(path) => path,
         None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH.to_owned(),
         None => return File::default(),
@@ -39,7 +33,7 @@ pub(super) fn load(vars: &dyn Vars, host: Host, mistakes: &mut Mistakes) -> File
     match std::fs::read_to_string(&path) {
         Ok(text) => parse(&text, mistakes),
         Err(error) => {
-            mistakes.add(VARIABLE, format!("{path} cannot be read: {error}"));
+            mistakes.add(CONFIG_FILE, format!("{path} cannot be read: {error}"));
             File::default()
         }
     }
@@ -51,7 +45,7 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
         Ok(table) => table,
         Err(error) => {
             // The message alone: the error's own text quotes the line, which may hold a token.
-            mistakes.add(VARIABLE, format!("not TOML: {}", toml::de::Error::message(&error)));
+            mistakes.add(CONFIG_FILE, format!("not TOML: {}", toml::de::Error::message(&error)));
             return File::default();
         }
     };
@@ -67,48 +61,23 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
             let nearest = super::nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
             let is_guard = super::is_guard(&name);
             let hint = format!("no such key; did you mean {nearest}?");
-            file.unknown.push(Unknown { name: format!("{VARIABLE}: {key}"), hint, is_guard });
+            file.unknown.push(Unknown { name: format!("{CONFIG_FILE}: {key}"), hint, is_guard });
             continue;
         }
         match text_of(&value) {
             Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(credentials::FILE) => {
                 let problem = "in a file a token may only be a file://PATH, not the token itself";
-                mistakes.add(format!("{VARIABLE}: {key}"), problem);
+                mistakes.add(format!("{CONFIG_FILE}: {key}"), problem);
             }
             Some(text) => {
                 file.settings.insert(name, text);
             }
             None => {
-                mistakes.add(format!("{VARIABLE}: {key}"), VALUE_EXPECTED);
+                mistakes.add(format!("{CONFIG_FILE}: {key}"), VALUE_EXPECTED);
             }
         }
     }
     file
-}
-
-/// Returns the keys of all settings: the variables' names in small letters, without the prefix.
-fn keys() -> impl Iterator<Item = String> {
-    let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
-    names.map(str::to_ascii_lowercase)
-}
-
-/// Returns whether `key` is that of a setting.
-pub(super) fn is_key(key: &str) -> bool {
-    keys().any(|known| known == key)
-}
-
-/// Returns a value as it would be written in a variable.
-pub(super) fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Boolean(flag) => Some(flag.to_string()),
-        Value::Array(items) => {
-            let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            Some(texts?.join(","))
-        }
-        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
-    }
 }
 
 #[cfg(test)]

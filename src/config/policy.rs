@@ -1,7 +1,7 @@
 //! The tables `[[policy]]` of the file: what holds for some secrets and not for all.
 
-use super::file::{VALUE_EXPECTED, VARIABLE, is_key, text_of};
-use super::variables::{PREFIX, boolean, list, span};
+use super::toml_setting::{VALUE_EXPECTED, is_key, text_of};
+use super::variables::{CONFIG_FILE, PREFIX, boolean, list, span};
 use super::{Mistakes, Unknown, is_guard, nearest};
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
@@ -136,7 +136,7 @@ pub(super) fn read(
 
 /// Returns what mistakes call the tables.
 fn place() -> String {
-    format!("{VARIABLE}: {NAME}")
+    format!("{CONFIG_FILE}: {NAME}")
 }
 
 fn read_one(

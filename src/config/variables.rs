@@ -21,6 +21,9 @@ pub const PREFIX: &str = "SIDEKEY_";
 /// to be closed.
 pub(super) const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 
+/// The variable that names the TOML file. It is the one that no file can hold.
+pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
+
 /// The most secrets that can be listed.
 const SECRETS_MAX: usize = 1000;
 

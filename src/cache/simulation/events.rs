@@ -1,7 +1,8 @@
 //! What happens: one event at a time, drawn from the seed.
 
 use super::log::Reader;
-use super::world::{DEADLINE, Fault, key, secret};
+use super::truth::Fault;
+use super::world::{DEADLINE, key, secret};
 use super::{SECOND, Simulation};
 use crate::cache::{ReadError, Served};
 use crate::clock::Clock;

@@ -1,7 +1,7 @@
 //! What the world has seen: calls, readers, and what of them is known to have come of it.
 
 use super::SECOND;
-use super::world::Truth;
+use super::truth::Truth;
 use crate::cache::entry::Entry;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::cache::rollback::AGREE_AFTER;
