@@ -194,7 +194,8 @@ const MARKS_BANNED: &[(&str, &str)] = &[
 ];
 
 /// Where paths of the repository begin, as the documentation writes them.
-const FOLDERS: &[&str] = &["src/", "extension/", "tests/", "benches/", "docs/", ".cargo/"];
+const FOLDERS: &[&str] =
+    &["src/", "extension/", "tests/", "benches/", "docs/", "examples/", ".cargo/"];
 
 /// A file of the repository.
 #[derive(Clone, Debug)]
@@ -740,7 +741,7 @@ fn collect(folder: &str, files: &mut Vec<File>) {
     let mut names: Vec<String> = fs::read_dir(root().join(folder))
         .expect("a folder of the repository can be read")
         .map(|item| item.expect("readable").file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "target" && !name.starts_with('.'))
+        .filter(|name| !["target", "node_modules"].contains(&&**name) && !name.starts_with('.'))
         .collect();
     names.sort();
     for name in names {
