@@ -88,12 +88,17 @@ impl Language {
                 write("bootstrap", NODE_BOOTSTRAP)?;
                 run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(task))
             }
-            Self::Go => run(Command::new("go")
-                .args(["build", "-tags", "lambda.norpc", "-o"])
-                .arg(task.join("bootstrap"))
-                .env("CGO_ENABLED", "0")
-                .env("GOFLAGS", "-mod=readonly")
-                .current_dir(source)),
+            Self::Go => {
+                let go = || {
+                    let mut go = Command::new("go");
+                    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly").current_dir(source);
+                    go
+                };
+                run(go().args(["mod", "download"]))?;
+                let output = task.join("bootstrap");
+                compile(go().args(["build", "-tags", "lambda.norpc", "-o"]).arg(output));
+                Ok(())
+            }
             Self::Java => {
                 write("bootstrap", JAVA_BOOTSTRAP)?;
                 let lib = task.join("lib");
@@ -101,24 +106,36 @@ impl Language {
                     .args(["--batch-mode", "--quiet", COPY_DEPENDENCIES])
                     .arg(format!("-DoutputDirectory={}", lib.display()))
                     .current_dir(source))?;
-                run(Command::new("javac")
-                    .arg("-cp")
-                    .arg(lib.join("*"))
-                    .arg("-d")
-                    .arg(task)
-                    .arg("Handler.java")
-                    .current_dir(source))
+                run(Command::new("javac").arg("-version"))?;
+                let mut javac = Command::new("javac");
+                javac.arg("-cp").arg(lib.join("*")).arg("-d").arg(task).arg("Handler.java");
+                compile(javac.current_dir(source));
+                Ok(())
             }
             Self::Rust => {
+                let cargo = |command: &str| {
+                    let mut cargo = Command::new(env!("CARGO"));
+                    cargo.args([command, "--locked"]).current_dir(source);
+                    cargo
+                };
+                run(&mut cargo("fetch"))?;
                 let target = place.join("target");
-                run(Command::new(env!("CARGO"))
-                    .args(["build", "--locked", "--target-dir"])
-                    .arg(&target)
-                    .current_dir(source))?;
+                compile(cargo("build").arg("--offline").arg("--target-dir").arg(&target));
                 let binary = target.join("debug/bootstrap");
                 fs::copy(binary, task.join("bootstrap")).map(drop).map_err(Missing::new)
             }
         }
+    }
+}
+
+/// Runs a compiler, which has all it needs by now.
+///
+/// # Panics
+///
+/// Where it fails: an example that does not compile is no tool that is missing.
+fn compile(compiler: &mut Command) {
+    if let Err(failure) = run(compiler) {
+        panic!("the example does not compile: {failure:?}");
     }
 }
 

@@ -124,6 +124,13 @@ impl Processor {
         sent[0]["token_ends"].as_str().expect("a text").to_owned()
     }
 
+    /// Returns how many reads Sidekey has answered.
+    async fn reads(&self) -> u64 {
+        let page = self.emulator.ask_sidekey("/metrics", &[]).await.text();
+        let counts = page.lines().filter_map(|line| line.strip_prefix("sidekey_reads_total{"));
+        counts.filter_map(|line| line.split_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
     /// Returns how often upstream was asked for the credentials of one tenant.
     fn calls_for(&self, tenant: &str) -> u64 {
         self.double.calls().count_for(GetSecretValue, &self.channel.reference(tenant))
@@ -162,6 +169,7 @@ pub(crate) async fn processes(language: Language, channel: Channel) {
 
     rotates(&processor).await;
     fails_alone(&processor).await;
+    asks_once_more(&processor).await;
     let log = processor.emulator.log();
     assert!(!log.contains("hunter2"), "a secret in the log:\n{log}");
     assert_eq!(processor.emulator.shutdown().await.exit_code, Some(0), "{log}");
@@ -203,5 +211,20 @@ async fn fails_alone(processor: &Processor) {
     let (sent, failed) = processor.invoke(&records).await;
     assert_eq!(failed, ["refused", "plain", "broken"], "{}", processor.emulator.log());
     assert_eq!((sent.len(), &sent[0]["account"]), (1, &json!(TENANTS[2])));
-    assert_eq!(processor.calls_for(TENANTS[1]), 2, "once more, and not again");
+    assert_eq!(processor.calls_for(TENANTS[1]), 2, "refreshed for the one refusal");
+}
+
+/// What is refused again is not asked for without an end: a refresh, and with an SDK the read of
+/// what it brought.
+async fn asks_once_more(processor: &Processor) {
+    let end = first_end(TENANTS[1]);
+    let mut reads = Vec::new();
+    for revoked in [None, Some(&*end)] {
+        let before = processor.reads().await;
+        let (_, failed) =
+            processor.invoke(&[processor.channel.record("m", TENANTS[1], revoked)]).await;
+        assert_eq!(failed.is_empty(), revoked.is_none(), "{}", processor.emulator.log());
+        reads.push(processor.reads().await - before);
+    }
+    assert!((1..=2).contains(&(reads[1] - reads[0])), "{reads:?}");
 }
