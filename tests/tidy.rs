@@ -777,7 +777,7 @@ fn collect(folder: &str, files: &mut Vec<File>) {
     let mut names: Vec<String> = fs::read_dir(root().join(folder))
         .expect("a folder of the repository can be read")
         .map(|item| item.expect("readable").file_name().to_string_lossy().into_owned())
-        .filter(|name| name != "target" && !name.starts_with('.'))
+        .filter(|name| !["target", "node_modules"].contains(&&**name) && !name.starts_with('.'))
         .collect();
     names.sort();
     for name in names {

@@ -1,5 +1,5 @@
-module sidekey.example/processor
+module email-channel-processor
 
-go 1.26
+go 1.23
 
-require github.com/aws/aws-lambda-go v1.55.1
+require github.com/aws/aws-lambda-go v1.50.0

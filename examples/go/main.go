@@ -1,122 +1,95 @@
-// A channel processor for WhatsApp: sends the messages of a queue with the credentials that each refers to.
+// A channel processor for e-mail: reads the credentials of each message from Sidekey.
 package main
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"log"
-	"net/http"
-	"net/url"
-	"os"
-	"time"
+	"strings"
 
 	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 )
 
-var (
-	client = &http.Client{Timeout: 10 * time.Second}
-	port   = firstOf("SIDEKEY_PORT", "2773")
-	token  = firstOf("AWS_SESSION_TOKEN", os.Getenv("AWS_CONTAINER_AUTHORIZATION_TOKEN"))
-)
+// errRefused says that the provider does not take the credential.
+var errRefused = errors.New("the provider answers 401")
 
+// message is the part of a Context Object that matters here.
 type message struct {
-	To            string `json:"to"`
 	ChannelConfig struct {
-		WhatsApp struct {
+		Email struct {
 			CredentialsID string `json:"credentials_id"`
-		} `json:"whatsapp"`
+		} `json:"email"`
 	} `json:"channel_config"`
 	AIConfig struct {
 		APIKeyReference string `json:"ai_api_key_reference"`
 	} `json:"ai_config"`
+	RevokedSuffix string `json:"revoked_suffix"`
 }
 
-type twilio struct {
-	AccountSID string `json:"twilio_account_sid"`
-	AuthToken  string `json:"twilio_auth_token"`
+// sent is what would be sent, without a secret in it.
+type sent struct {
+	MessageID string `json:"messageId"`
+	Account   string `json:"account"`
+	TokenEnds string `json:"token_ends"`
+	AIKeyEnds string `json:"ai_key_ends"`
 }
 
-type openAI struct {
-	APIKey string `json:"ai_api_key"`
+type answer struct {
+	events.SQSEventResponse
+	Sent []sent `json:"sent"`
 }
 
-func firstOf(variable, fallback string) string {
-	if value := os.Getenv(variable); value != "" {
-		return value
+// send stands for the provider's API: it returns what would be sent.
+func send(m message, id string, sendgrid, ai map[string]string) (sent, error) {
+	key := sendgrid["sendgrid_auth_value"]
+	if m.RevokedSuffix != "" && strings.HasSuffix(key, m.RevokedSuffix) {
+		return sent{}, errRefused
 	}
-	return fallback
+	return sent{id, sendgrid["sendgrid_from_email"], end(key), end(ai["ai_api_key"])}, nil
 }
 
-// credential reads what a reference means. Sidekey holds it, so there is nothing to keep here.
-func credential(ctx context.Context, reference string, into any) error {
-	query := url.Values{"secretId": {reference}}
-	target := "http://127.0.0.1:" + port + "/secretsmanager/get?" + query.Encode()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+func end(secret string) string { return secret[max(0, len(secret)-4):] }
+
+// process sends one message. A credential that is refused may be of before a rotation: once more.
+func process(ctx context.Context, record events.SQSMessage) (sent, error) {
+	var m message
+	if err := json.Unmarshal([]byte(record.Body), &m); err != nil {
+		return sent{}, err
+	}
+	ai, err := credentials(ctx, m.AIConfig.APIKeyReference, false)
 	if err != nil {
-		return err
+		return sent{}, err
 	}
-	request.Header.Set("X-Aws-Parameters-Secrets-Token", token)
-	answer, err := client.Do(request)
-	if err != nil {
-		return err
-	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s: %s", reference, answer.Status, body)
-	}
-	var secret struct{ SecretString string }
-	if err := json.Unmarshal(body, &secret); err != nil {
-		return err
-	}
-	return json.Unmarshal([]byte(secret.SecretString), into)
-}
-
-// send stands for the calls to OpenAI and Twilio. A key is used, and never logged.
-func send(to string, account twilio, ai openAI) error {
-	if ai.APIKey == "" || account.AuthToken == "" {
-		return errors.New("a key is empty")
-	}
-	log.Printf("sent to %s by account %s", to, account.AccountSID)
-	return nil
-}
-
-func process(ctx context.Context, body string) error {
-	var what message
-	if err := json.Unmarshal([]byte(body), &what); err != nil {
-		return err
-	}
-	var account twilio
-	if err := credential(ctx, what.ChannelConfig.WhatsApp.CredentialsID, &account); err != nil {
-		return err
-	}
-	var ai openAI
-	if err := credential(ctx, what.AIConfig.APIKeyReference, &ai); err != nil {
-		return err
-	}
-	return send(what.To, account, ai)
-}
-
-// handle takes a batch of SQS. What failed comes again, and nothing else does.
-func handle(ctx context.Context, event events.SQSEvent) (events.SQSEventResponse, error) {
-	response := events.SQSEventResponse{BatchItemFailures: []events.SQSBatchItemFailure{}}
-	for _, record := range event.Records {
-		if err := process(ctx, record.Body); err != nil {
-			log.Printf("failed %s: %v", record.MessageId, err)
-			failure := events.SQSBatchItemFailure{ItemIdentifier: record.MessageId}
-			response.BatchItemFailures = append(response.BatchItemFailures, failure)
+	for _, refresh := range []bool{false, true} {
+		sendgrid, err := credentials(ctx, m.ChannelConfig.Email.CredentialsID, refresh)
+		if err != nil {
+			return sent{}, err
+		}
+		done, err := send(m, record.MessageId, sendgrid, ai)
+		if !errors.Is(err, errRefused) {
+			return done, err
 		}
 	}
-	return response, nil
+	return sent{}, errRefused
 }
 
-func main() {
-	lambda.Start(handle)
+// handle answers which messages of the batch SQS is to deliver again.
+func handle(ctx context.Context, event events.SQSEvent) (answer, error) {
+	batch := answer{Sent: []sent{}}
+	batch.BatchItemFailures = []events.SQSBatchItemFailure{}
+	for _, record := range event.Records {
+		done, err := process(ctx, record)
+		if err != nil {
+			log.Printf("%s failed: %v", record.MessageId, err)
+			failure := events.SQSBatchItemFailure{ItemIdentifier: record.MessageId}
+			batch.BatchItemFailures = append(batch.BatchItemFailures, failure)
+			continue
+		}
+		batch.Sent = append(batch.Sent, done)
+	}
+	return batch, nil
 }
+
+func main() { lambda.Start(handle) }

@@ -1,45 +1,67 @@
-// A channel processor for WhatsApp: sends the messages of a queue with the credentials that each refers to.
+// A channel processor for SMS: reads the credentials of each message with AWS's SDK, which
+// AWS_ENDPOINT_URL_SECRETS_MANAGER points at Sidekey.
 
-const port = process.env.SIDEKEY_PORT ?? "2773";
-const token = process.env.AWS_SESSION_TOKEN ?? process.env.AWS_CONTAINER_AUTHORIZATION_TOKEN;
+import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
-/** Reads what a reference means. Sidekey holds it, so there is nothing to keep here. */
-async function credential(reference) {
-  const query = new URLSearchParams({ secretId: reference });
-  const answer = await fetch(`http://127.0.0.1:${port}/secretsmanager/get?${query}`, {
+const secretsManager = new SecretsManagerClient();
+
+/** The provider does not take the credential. */
+class Refused extends Error {}
+
+/** Returns a secret's fields. */
+async function credentials(reference) {
+  const answer = await secretsManager.send(new GetSecretValueCommand({ SecretId: reference }));
+  try {
+    return JSON.parse(answer.SecretString);
+  } catch {
+    throw new Error(`${reference}: not JSON`); // The parser's own words would show the secret.
+  }
+}
+
+/** Has Sidekey ask Secrets Manager now, which the AWS API has no word for. */
+async function refresh(reference) {
+  const { AWS_ENDPOINT_URL_SECRETS_MANAGER: agent, ...env } = process.env;
+  const query = new URLSearchParams({ secretId: reference, refreshNow: "true" });
+  const token = env.AWS_SESSION_TOKEN ?? env.AWS_CONTAINER_AUTHORIZATION_TOKEN;
+  const answer = await fetch(new URL(`/secretsmanager/get?${query}`, agent), {
     headers: { "X-Aws-Parameters-Secrets-Token": token },
     signal: AbortSignal.timeout(10_000),
   });
-  if (!answer.ok) throw new Error(`${reference}: ${answer.status} ${await answer.text()}`);
-  return JSON.parse((await answer.json()).SecretString);
+  const text = await answer.text();
+  if (!answer.ok) throw new Error(`${reference}: ${answer.status} ${text}`);
 }
 
-/** Stands for the calls to OpenAI and Twilio. A key is used, and never logged. */
-async function send(message, twilio, openai) {
-  if (!openai.ai_api_key || !twilio.twilio_auth_token) throw new Error("a key is empty");
-  console.log(`sent to ${message.to} by account ${twilio.twilio_account_sid}`);
+/** Stands for the provider's API: returns what would be sent, without a secret in it. */
+function send(context, { twilio_account_sid: account, twilio_auth_token: token }, aiKey) {
+  const { revoked_suffix: revoked } = context;
+  if (revoked && token.endsWith(revoked)) throw new Refused("the provider answers 401");
+  return { account, token_ends: token.slice(-4), ai_key_ends: aiKey.slice(-4) };
 }
 
-async function handleMessage(message) {
-  const [twilio, openai] = await Promise.all([
-    credential(message.channel_config.whatsapp.credentials_id),
-    credential(message.ai_config.ai_api_key_reference),
-  ]);
-  await send(message, twilio, openai);
+/** Sends one message. A credential that is refused may be of before a rotation: once more. */
+async function processMessage(context) {
+  const reference = context.channel_config.sms.credentials_id;
+  const { ai_api_key: aiKey } = await credentials(context.ai_config.ai_api_key_reference);
+  try {
+    return send(context, await credentials(reference), aiKey);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    await refresh(reference);
+    return send(context, await credentials(reference), aiKey);
+  }
 }
 
-/** Takes a batch of SQS. What failed comes again, and nothing else does. */
+/** Answers which messages of the batch SQS is to deliver again. */
 export async function handle(event) {
-  const outcomes = await Promise.all(
-    event.Records.map(async ({ messageId, body }) => {
-      try {
-        await handleMessage(JSON.parse(body));
-        return [];
-      } catch (error) {
-        console.log(`failed ${messageId}: ${error.message}`);
-        return [{ itemIdentifier: messageId }];
-      }
-    }),
-  );
-  return { batchItemFailures: outcomes.flat() };
+  const sent = [];
+  const batchItemFailures = [];
+  for (const { messageId, body } of event.Records) {
+    try {
+      sent.push({ messageId, ...(await processMessage(JSON.parse(body))) });
+    } catch (error) {
+      console.log(JSON.stringify({ failed: messageId, error: `${error.name}: ${error.message}` }));
+      batchItemFailures.push({ itemIdentifier: messageId });
+    }
+  }
+  return { batchItemFailures, sent };
 }

@@ -1,4 +1,4 @@
-"""A channel processor for WhatsApp: sends the messages of a queue with the credentials that each refers to."""
+"""A channel processor for WhatsApp: reads the credentials of each message from Sidekey."""
 
 import json
 import os
@@ -6,44 +6,58 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-PORT = os.environ.get("SIDEKEY_PORT", "2773")
+PORT = os.environ.get("SIDEKEY_PORT") or "2773"
 TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+# Straight to the agent: the environment's proxies are for the world outside.
+AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def credential(reference: str) -> dict:
-    """Reads what a reference means. Sidekey holds it, so there is nothing to keep here."""
-    query = urllib.parse.urlencode({"secretId": reference})
+class Refused(Exception):
+    """The provider does not take the credential."""
+
+
+def credential(reference, field, refresh=False):
+    """Returns one field of a secret, as bare text."""
+    query = {"secretId": reference, "field": field, "refreshNow": str(refresh).lower()}
     request = urllib.request.Request(
-        f"http://127.0.0.1:{PORT}/secretsmanager/get?{query}",
+        f"http://127.0.0.1:{PORT}/secretsmanager/get?{urllib.parse.urlencode(query)}",
         headers={"X-Aws-Parameters-Secrets-Token": TOKEN},
     )
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(json.load(answer)["SecretString"])
+        with AGENT.open(request, timeout=10) as answer:
+            return answer.read().decode()
     except urllib.error.HTTPError as error:
-        raise LookupError(f"{reference}: {error.status} {error.read().decode()}") from error
+        raise LookupError(f"{reference}: {error.read().decode()}") from None
 
 
-def send(message: dict, twilio: dict, openai: dict) -> None:
-    """Stands for the calls to OpenAI and Twilio. A key is used, and never logged."""
-    if not openai["ai_api_key"] or not twilio["twilio_auth_token"]:
-        raise ValueError("a key is empty")
-    print(f"sent to {message['to']} by account {twilio['twilio_account_sid']}", flush=True)
+def send(context, account, token, ai_key):
+    """Stands for the provider's API: returns what would be sent, without a secret in it."""
+    revoked = context.get("revoked_suffix")
+    if revoked and token.endswith(revoked):
+        raise Refused("the provider answers 401")
+    return {"account": account, "token_ends": token[-4:], "ai_key_ends": ai_key[-4:]}
 
 
-def process(message: dict) -> None:
-    twilio = credential(message["channel_config"]["whatsapp"]["credentials_id"])
-    openai = credential(message["ai_config"]["ai_api_key_reference"])
-    send(message, twilio, openai)
+def process(context):
+    """Sends one message. A credential that is refused may be of before a rotation: once more."""
+    reference = context["channel_config"]["whatsapp"]["credentials_id"]
+    ai_key = credential(context["ai_config"]["ai_api_key_reference"], "ai_api_key")
+    account = credential(reference, "twilio_account_sid")
+    try:
+        return send(context, account, credential(reference, "twilio_auth_token"), ai_key)
+    except Refused:
+        token = credential(reference, "twilio_auth_token", refresh=True)
+        return send(context, account, token, ai_key)
 
 
-def handle(event: dict, context: object) -> dict:
-    """Takes a batch of SQS. What failed comes again, and nothing else does."""
-    failures = []
+def handle(event, _lambda_context):
+    """Answers which messages of the batch SQS is to deliver again."""
+    sent, failures = [], []
     for record in event["Records"]:
         try:
-            process(json.loads(record["body"]))
+            message = process(json.loads(record["body"]))
+            sent.append({"messageId": record["messageId"], **message})
         except Exception as error:
-            print(f"failed {record['messageId']}: {error}", flush=True)
+            print(json.dumps({"failed": record["messageId"], "error": str(error)}))
             failures.append({"itemIdentifier": record["messageId"]})
-    return {"batchItemFailures": failures}
+    return {"batchItemFailures": failures, "sent": sent}

@@ -422,13 +422,10 @@ impl Sandbox {
     }
 
     fn furnish_var(&self, setup: &Environment) -> io::Result<()> {
-        for folder in ["var", "var/runtime", "var/task", "var/tmp"] {
+        for folder in ["var", "var/runtime", "var/tmp"] {
             self.make_folder(folder, 0o755)?;
         }
-        for entry in fs::read_dir(&setup.function)? {
-            let entry = entry?;
-            self.copy(&entry.path(), Path::new("var/task").join(entry.file_name()))?;
-        }
+        self.copy_folder(&setup.function, Path::new("var/task"))?;
         let script =
             format!("#!/bin/sh\n{}exec /var/task/bootstrap \"$@\"\n", setup.override_lines());
         self.write("var/runtime/bootstrap", &script)
@@ -438,6 +435,20 @@ impl Sandbox {
         let path = self.folder.join(path);
         fs::create_dir_all(&path)?;
         fs::set_permissions(path, Permissions::from_mode(mode))
+    }
+
+    /// Copies what is in a folder, and in those in it.
+    fn copy_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.make_folder(to, 0o755)?;
+        for entry in fs::read_dir(from)? {
+            let entry = entry?;
+            let to = to.join(entry.file_name());
+            match entry.path().is_dir() {
+                true => self.copy_folder(&entry.path(), &to)?,
+                false => self.copy(&entry.path(), to)?,
+            }
+        }
+        Ok(())
     }
 
     fn copy(&self, from: &Path, to: impl AsRef<Path>) -> io::Result<()> {

@@ -13,7 +13,6 @@ mod exchange;
 #[path = "../../../tests/support/port.rs"]
 mod port;
 
-mod examples;
 mod freeze;
 mod lambda;
 mod modes;

@@ -1,0 +1,18 @@
+//! Lambda's runtime API in a few lines, without the async runtime that the crate `lambda_runtime`
+//! builds on: takes an event, gives the answer, again and again.
+
+use serde_json::Value;
+
+/// Serves invocations until the environment ends.
+pub fn serve(handle: impl Fn(&Value) -> Value) -> Result<(), Box<dyn std::error::Error>> {
+    let address = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
+    let api = format!("http://{address}/2018-06-01/runtime/invocation");
+    // The next event may be hours away.
+    let client = ureq::Agent::config_builder().proxy(None).build().new_agent();
+    loop {
+        let mut next = client.get(format!("{api}/next")).call()?;
+        let id = next.headers()["lambda-runtime-aws-request-id"].to_str()?.to_owned();
+        let event = serde_json::from_reader(next.body_mut().as_reader())?;
+        client.post(format!("{api}/{id}/response")).send(handle(&event).to_string())?;
+    }
+}

@@ -1,0 +1,155 @@
+//! The languages of the examples: how a function in each is made from its folder.
+
+use crate::clients::{Missing, run, scratch};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A language that there is an example in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Language {
+    Python,
+    Node,
+    Go,
+    Java,
+    Rust,
+}
+
+/// A plugin that a build need not name, in a version that does not move.
+const COPY_DEPENDENCIES: &str =
+    "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
+const PYTHON_RUNTIME: &str = include_str!("runtimes/bootstrap.py");
+const NODE_RUNTIME: &str = include_str!("runtimes/bootstrap.mjs");
+
+/// Starts Node. Which port the agent has is known no sooner, and nothing else is set for the SDK.
+const NODE_BOOTSTRAP: &str = "#!/bin/sh
+export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:$SIDEKEY_PORT
+exec node /var/task/bootstrap.mjs
+";
+
+/// Starts AWS's own client of the runtime API, with the flag that Lambda's Java runtime has.
+const JAVA_BOOTSTRAP: &str = "#!/bin/sh
+exec java -XX:TieredStopAtLevel=1 -cp '/var/task:/var/task/lib/*' \\
+    com.amazonaws.services.lambda.runtime.api.client.AWSLambda Handler::handle
+";
+
+impl Language {
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Python => "python",
+            Self::Node => "node",
+            Self::Go => "go",
+            Self::Java => "java",
+            Self::Rust => "rust",
+        }
+    }
+
+    /// Builds the example, where it was not built from the same files before, and returns the folder
+    /// that becomes `/var/task`.
+    pub(crate) fn build(self) -> Result<PathBuf, Missing> {
+        let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
+        let source = source.join(self.folder());
+        let place = scratch().join("examples").join(self.folder());
+        fs::create_dir_all(&place).expect("the folder for tests can be written");
+        let lock = File::create(place.join("lock")).expect("the lock can be created");
+        lock.lock().expect("the file system of the target folder has locks");
+
+        let (task, stamp) = (place.join("task"), place.join("stamp"));
+        let own = [PYTHON_RUNTIME, NODE_RUNTIME, NODE_BOOTSTRAP, JAVA_BOOTSTRAP].concat();
+        let made_from = contents(&source) + &own;
+        if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == made_from) {
+            return Ok(task);
+        }
+        let _ = fs::remove_file(&stamp);
+        let _ = fs::remove_dir_all(&task);
+        fs::create_dir(&task).expect("the folder for tests can be written");
+        self.make(&source, &place, &task)
+            .map_err(|missing| missing.of(&format!("the example in {self:?}")))?;
+        fs::write(stamp, made_from).map_err(Missing::new)?;
+        Ok(task)
+    }
+
+    fn make(self, source: &Path, place: &Path, task: &Path) -> Result<(), Missing> {
+        let write = |name: &str, text: &str| fs::write(task.join(name), text).map_err(Missing::new);
+        let copy = |name: &str| {
+            fs::copy(source.join(name), task.join(name)).map(drop).map_err(Missing::new)
+        };
+        match self {
+            Self::Python => {
+                copy("handler.py")?;
+                write("bootstrap", PYTHON_RUNTIME)
+            }
+            Self::Node => {
+                ["handler.mjs", "package.json", "package-lock.json"]
+                    .into_iter()
+                    .try_for_each(copy)?;
+                write("bootstrap.mjs", NODE_RUNTIME)?;
+                write("bootstrap", NODE_BOOTSTRAP)?;
+                run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(task))
+            }
+            Self::Go => {
+                let go = || {
+                    let mut go = Command::new("go");
+                    go.env("CGO_ENABLED", "0").env("GOFLAGS", "-mod=readonly").current_dir(source);
+                    go
+                };
+                run(go().args(["mod", "download"]))?;
+                let output = task.join("bootstrap");
+                compile(go().args(["build", "-tags", "lambda.norpc", "-o"]).arg(output));
+                Ok(())
+            }
+            Self::Java => {
+                write("bootstrap", JAVA_BOOTSTRAP)?;
+                let lib = task.join("lib");
+                run(Command::new("mvn")
+                    .args(["--batch-mode", "--quiet", COPY_DEPENDENCIES])
+                    .arg(format!("-DoutputDirectory={}", lib.display()))
+                    .current_dir(source))?;
+                run(Command::new("javac").arg("-version"))?;
+                let mut javac = Command::new("javac");
+                javac.arg("-cp").arg(lib.join("*")).arg("-d").arg(task).arg("Handler.java");
+                compile(javac.current_dir(source));
+                Ok(())
+            }
+            Self::Rust => {
+                let cargo = |command: &str| {
+                    let mut cargo = Command::new(env!("CARGO"));
+                    cargo.args([command, "--locked"]).current_dir(source);
+                    cargo
+                };
+                run(&mut cargo("fetch"))?;
+                let target = place.join("target");
+                compile(cargo("build").arg("--offline").arg("--target-dir").arg(&target));
+                let binary = target.join("debug/bootstrap");
+                fs::copy(binary, task.join("bootstrap")).map(drop).map_err(Missing::new)
+            }
+        }
+    }
+}
+
+/// Runs a compiler, which has all it needs by now.
+///
+/// # Panics
+///
+/// Where it fails: an example that does not compile is no tool that is missing.
+fn compile(compiler: &mut Command) {
+    if let Err(failure) = run(compiler) {
+        panic!("the example does not compile: {failure:?}");
+    }
+}
+
+/// Returns all files of a folder and of those in it, as one text.
+fn contents(folder: &Path) -> String {
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .expect("the example is there")
+        .map(|entry| entry.expect("a folder can be read").path())
+        .filter(|path| !["target", "node_modules"].iter().any(|built| path.ends_with(built)))
+        .collect();
+    paths.sort();
+    let text = |path: PathBuf| match path.is_dir() {
+        true => contents(&path),
+        false => fs::read_to_string(path).expect("an example is text"),
+    };
+    paths.into_iter().map(text).collect()
+}

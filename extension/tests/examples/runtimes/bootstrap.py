@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""What Lambda's Python runtime does with `handler.handle`, as far as a test needs it."""
+
+import http.client
+import json
+import os
+
+import handler
+
+INVOCATION = "/2018-06-01/runtime/invocation"
+
+
+def main():
+    api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+    while True:
+        api.request("GET", INVOCATION + "/next")
+        answer = api.getresponse()
+        event, request_id = json.load(answer), answer.headers["Lambda-Runtime-Aws-Request-Id"]
+        response = json.dumps(handler.handle(event, None))
+        api.request("POST", f"{INVOCATION}/{request_id}/response", response)
+        api.getresponse().read()
+
+
+main()
