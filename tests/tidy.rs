@@ -19,6 +19,7 @@ use std::path::Path;
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
+    ("message", &[]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -104,6 +105,8 @@ const PURE: &[&str] = &[
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
     "src/handover/variable.rs",
+    "src/message.rs",
+    "src/message/",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
