@@ -19,7 +19,8 @@ use std::path::Path;
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
-    ("message", &[]),
+    ("convention", &["secret"]),
+    ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -100,6 +101,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "src/secret.rs",
     "src/secret/",
+    "src/convention.rs",
+    "src/convention/",
     "src/cache/freshness.rs",
     "src/cache/plan.rs",
     "src/cache/policies.rs",
@@ -176,8 +179,15 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".expose("],
-        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/", "src/handover/"],
-        "a secret's bytes are seen where they are parted, rendered and handed over, and nowhere else",
+        &[
+            "src/secret/",
+            "src/convention/shape.rs",
+            "src/server/dialect.rs",
+            "src/server/dialect/",
+            "src/handover/",
+        ],
+        "a secret's bytes are seen where they are parted, looked over, rendered and handed over, and \
+         nowhere else",
     ),
     (
         &[".share()"],
