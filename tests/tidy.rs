@@ -20,6 +20,7 @@ use std::path::Path;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("convention", &["secret"]),
+    ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -107,6 +108,8 @@ const PURE: &[&str] = &[
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
     "src/handover/variable.rs",
+    "src/message.rs",
+    "src/message/",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
