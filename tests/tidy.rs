@@ -20,6 +20,7 @@ use std::path::Path;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("convention", &["secret"]),
+    ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -123,6 +124,8 @@ const PURE: &[&str] = &[
     "src/commands/policy/",
     "src/commands/table.rs",
     "src/handover/variable.rs",
+    "src/message.rs",
+    "src/message/",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
