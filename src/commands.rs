@@ -3,7 +3,10 @@
 pub mod dev;
 mod exec;
 pub mod ping;
+mod policy;
 pub mod serve;
+mod streams;
+mod table;
 mod token_file;
 
 use crate::config::policy::KEYS;
@@ -30,6 +33,9 @@ enum Command {
     Exec(exec::Args),
     /// Ask a running agent whether it lives; exit code 0 means yes. For probes that run a command.
     Ping(ping::Args),
+    /// Write the least IAM policy for reading some secrets, or say what a policy lacks and what it
+    /// grants beyond that.
+    Policy(policy::Args),
 }
 
 /// Runs what the command line says.
@@ -39,6 +45,7 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => report(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => report(ping::run(args).await),
+        Command::Policy(args) => policy::run(args),
     }
 }
 
