@@ -5,6 +5,7 @@ pub mod contact;
 pub mod credentials;
 pub mod file;
 pub mod policy;
+mod resolve;
 pub mod span;
 mod toml_setting;
 pub mod variables;
@@ -12,16 +13,19 @@ pub mod vars;
 
 use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
+use crate::convention::Conventions;
+use crate::message::tenant::Tie;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
 use crate::server::dialect::Dialect;
-use crate::server::listener;
+use crate::server::{listener, resolving};
 use crate::source::secrets_manager::{self, Trust};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use variables::{DialectChoice, Settings, VARIABLES};
 use vars::Vars;
@@ -49,6 +53,8 @@ pub struct Config {
     pub cache: cache::Config,
     /// The account that names are in, where the operator says so.
     pub account: Option<Box<str>>,
+    /// How messages are resolved.
+    pub resolving: resolving::Config,
     /// How the listed secrets are fetched at start.
     pub prefetch: Prefetch,
     /// Where one asks.
@@ -183,6 +189,9 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     check_relations(&settings, &mut mistakes);
     policy::check(&file.policies, &settings.policy, &mut mistakes);
+    let conventions = Arc::new(Conventions::built_in());
+    resolve::check(&file.tied, &conventions, &mut mistakes);
+    let tie = Tie::new(conventions, file.tied);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -200,7 +209,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let config = fill(settings, policies, vars, host, tokens, trust);
+    let config = fill(settings, policies, tie, vars, host, tokens, trust);
     Loaded { config, mistakes, warnings }
 }
 
@@ -208,6 +217,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
 fn fill(
     settings: Settings,
     policies: Policies,
+    tie: Tie,
     vars: &dyn Vars,
     host: Host,
     tokens: Vec<Token>,
@@ -229,6 +239,7 @@ fn fill(
             seed: None,
         },
         account: account(vars, host),
+        resolving: resolving::Config { paths: settings.resolve_paths, tie },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,
@@ -351,8 +362,12 @@ fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
 
 /// Returns whether whoever wrote `name` meant a guard.
 fn is_guard(name: &str) -> bool {
-    let slips = |guard: &&str| strsim::damerau_levenshtein(name, guard);
-    variables::GUARDS.iter().any(|guard| slips(guard) <= GUARD_SLIPS_MAX)
+    variables::GUARDS.iter().any(|guard| is_nearly(name, guard))
+}
+
+/// Returns whether `name` is `guard` but for a slip.
+fn is_nearly(name: &str, guard: &str) -> bool {
+    strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
 /// Returns which of the names is nearest to `name`.

@@ -5,3 +5,5 @@
 pub mod path;
 pub mod paths;
 pub mod body;
+pub mod order;
+pub mod tenant;

@@ -30,12 +30,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
     ("cache", &["source", "secret", "clock", "telemetry"]),
-    ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
+    ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
         &[
             "server",
             "client",
+            "convention",
+            "message",
             "cache",
             "source::secrets_manager",
             "secret",
@@ -154,6 +156,7 @@ const PURE: &[&str] = &[
     "src/server/gate.rs",
     "src/server/problem.rs",
     "src/server/request.rs",
+    "src/server/resolving/",
     "src/server/route.rs",
 ];
 

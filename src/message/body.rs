@@ -143,6 +143,16 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
+    /// Returns how many bytes its text takes in the event.
+    pub fn len(&self) -> usize {
+        self.body.map_or(0, |body| body.get().len())
+    }
+
+    /// Returns whether it has no text.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Parses the message in a record.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ const FOUND_MAX: usize = 1000;
 /// The longest path of a reference that is found: keys come from the message, and are answered.
 const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// The paths at which a message has references.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The paths at which a message has references. A [`Default`] finds none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths(Vec<Path>);
 
 /// What stands at one of the paths.
