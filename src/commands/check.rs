@@ -15,7 +15,6 @@ use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
-use crate::message::paths::Paths;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
@@ -43,9 +42,6 @@ const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How many secrets there are at least where a bar shows how far it is.
 const MANY: usize = 20;
 
-/// Where a Context Object has its references.
-const PATHS: [&str; 2] = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
-
 const EXAMPLES: &str = "\
 Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
@@ -58,9 +54,8 @@ own variables say. What is read is held against the convention of its name; no v
 Rotation takes secretsmanager:DescribeSecret, and is 'unknown' without.
 
 A file of JSON may be a Context Object, the output of `aws dynamodb scan`, an export of a table in
-JSON lines, or anything else. References are looked for at channel_config.*.credentials_id and
-ai_config.ai_api_key_reference, anywhere in it, and whatever text is called as a convention says is
-one too.
+JSON lines, or anything else. References are looked for at the paths of SIDEKEY_RESOLVE_PATHS,
+anywhere in it, and whatever text is called as a convention says is one too.
 
 The JSON of --json is described by docs/check.schema.json.
 
@@ -181,9 +176,9 @@ fn gathered(
         found.add(text, None).map_err(mistaken)?;
     }
     if let Some(path) = &args.from_json {
-        let paths = Paths::parse(PATHS).expect("they are good paths");
+        let paths = &config.resolving.paths;
         let searched = read_text(path).map_err(|error| error.to_string()).and_then(|text| {
-            found.search(&text, &paths, conventions).map_err(|bad| bad.to_string())
+            found.search(&text, paths, conventions).map_err(|bad| bad.to_string())
         });
         searched.map_err(|problem| Mistaken(vec![format!("{}: {problem}", path.display())]))?;
     }
@@ -268,7 +263,7 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
         let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
         let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let of = |finding: Option<&report::Finding>| {
-            finding.map(|finding| format!("{}: {}", finding.code, finding.message))
+            finding.map(|finding| harmless(&format!("{}: {}", finding.code, finding.message)))
         };
         let mut findings = report.findings.iter();
         rows.push(vec![
@@ -296,11 +291,15 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
 
 /// Returns the reference; where it says nothing, where it stands.
 fn shown(report: &Report) -> String {
-    let is_harmless = |c: char| if c.is_control() { '?' } else { c };
     match (report.reference.is_empty(), report.places.first()) {
-        (true, Some(place)) => format!("(at {place})"),
-        _ => report.reference.chars().map(is_harmless).collect(),
+        (true, Some(place)) => harmless(&format!("(at {place})")),
+        _ => harmless(&report.reference),
     }
+}
+
+/// Keeps what others wrote from steering a terminal.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Writes an age by its largest unit.
@@ -333,10 +332,5 @@ mod tests {
             let reference = Reference::parse(text).expect("a reference");
             assert_eq!(listed(&key(&reference)), text);
         }
-    }
-
-    #[test]
-    fn the_paths_are_paths() {
-        assert!(Paths::parse(PATHS).is_ok());
     }
 }
