@@ -23,6 +23,7 @@ mod dns;
 mod door;
 mod extension_dialect;
 mod failures;
+mod forged_references;
 mod handover;
 mod leaks_nothing;
 mod listening;
