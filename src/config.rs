@@ -2,6 +2,7 @@
 
 pub mod aws_extension;
 pub mod contact;
+pub mod conventions;
 pub mod credentials;
 pub mod file;
 pub mod policy;
@@ -12,6 +13,7 @@ pub mod vars;
 
 use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
+use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
@@ -153,7 +155,7 @@ pub struct Loaded {
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut mistakes = Mistakes::default();
     let mut warnings = Vec::new();
-    let file = file::load(vars, host, &mut mistakes);
+    let mut file = file::load(vars, host, &mut mistakes);
     let value = |name: &str| vars.get(name).or_else(|| file.settings.get(name).cloned());
 
     let mut settings = Settings::default();
@@ -172,6 +174,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
             mistakes.noted(variable.name, set);
         }
     }
+    let conventions = settings.conventions.as_deref();
+    let conventions = conventions::load(conventions, &mut file.unknown, &mut mistakes);
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
@@ -200,7 +204,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let config = fill(settings, policies, vars, host, tokens, trust);
+    let config = fill(settings, policies, conventions, vars, host, tokens, trust);
     Loaded { config, mistakes, warnings }
 }
 
@@ -208,6 +212,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
 fn fill(
     settings: Settings,
     policies: Policies,
+    conventions: Conventions,
     vars: &dyn Vars,
     host: Host,
     tokens: Vec<Token>,
@@ -225,6 +230,8 @@ fn fill(
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
+            conventions,
+            is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },

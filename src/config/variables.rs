@@ -53,6 +53,8 @@ pub struct Settings {
     pub(super) region_only: bool,
     pub(super) token: Option<String>,
     pub(super) log: Option<Level>,
+    pub(super) conventions: Option<PathBuf>,
+    pub(super) is_strict: bool,
 }
 
 /// What `SIDEKEY_DIALECT` says.
@@ -291,6 +293,21 @@ pub const VARIABLES: &[Variable] = &[
             Ok(())
         },
     },
+    Variable {
+        name: "SIDEKEY_CONVENTIONS",
+        default: "",
+        help: "Path of a TOML file of conventions: what the values of secrets must have, by their names. Unset: the built-in ones.",
+        parse: |settings, text| {
+            settings.conventions = Some(PathBuf::from(given(text)?));
+            Ok(())
+        },
+    },
+    Variable {
+        name: "SIDEKEY_STRICT",
+        default: "false",
+        help: "Whether a value that is not as its convention says is withheld, and its readers told why.",
+        parse: |settings, text| boolean(text).map(|flag| settings.is_strict = flag),
+    },
 ];
 
 impl Default for Settings {
@@ -316,6 +333,8 @@ impl Default for Settings {
             region_only: false,
             token: None,
             log: None,
+            conventions: None,
+            is_strict: false,
         };
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             variable.set(&mut settings, variable.default).expect("defaults are tested to be good");
@@ -430,6 +449,8 @@ mod tests {
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_LOG", "loud", "off, error"),
+            ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
+            ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
             assert!(problem.contains(expected), "{name}: {problem}");

@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::cache::{self, Cache};
     use crate::clock::VirtualClock;
+    use crate::convention::Conventions;
     use crate::secret::scope::{Home, Scope};
     use crate::server::dialect::Dialect;
     use crate::server::renewal::Renewal;
@@ -264,6 +265,8 @@ mod tests {
             calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
+            conventions: Conventions::default(),
+            is_strict: false,
             is_snapshot: false,
             seed: Some(7),
         };

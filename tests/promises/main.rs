@@ -27,6 +27,7 @@ mod forged_references;
 mod handover;
 mod leaks_nothing;
 mod listening;
+mod malformed;
 mod names_stay_ours;
 mod never_calls_itself;
 mod one_call_for_many;
