@@ -69,7 +69,10 @@ pub(super) struct Args {
     references: Vec<String>,
     /// Check the secrets that a file of Sidekey's settings lists, with its settings
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<String>,
+    /// The file of conventions [default: SIDEKEY_CONVENTIONS, else those built in]
+    #[arg(long, value_name = "FILE")]
+    conventions: Option<String>,
     /// Check every reference in a file of JSON; - for standard input
     #[arg(long, value_name = "FILE")]
     from_json: Option<PathBuf>,
@@ -107,7 +110,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken> {
     let mistaken = |problem: String| Mistaken(vec![problem]);
     let config = configured(args)?;
-    let conventions = Conventions::built_in();
+    let conventions = config.cache.conventions.clone();
     let written = gathered(args, &config, &conventions)?;
     if written.is_empty() {
         return Err(mistaken(
@@ -150,12 +153,12 @@ async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken>
 fn configured(args: &Args) -> Result<Config, Mistaken> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
-        let path = path
-            .to_str()
-            .ok_or_else(|| Mistaken(vec![format!("{}: its path is not UTF-8", path.display())]))?;
         vars.set(variables::CONFIG_FILE, path);
         // The file's own list is what was asked for.
         vars.unset("SIDEKEY_SECRETS");
+    }
+    if let Some(path) = &args.conventions {
+        vars.set(variables::CONVENTIONS_FILE, path);
     }
     let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
     match mistakes.is_empty() {

@@ -242,6 +242,12 @@ async fn a_file_of_settings_is_checked() {
     let told = parsed(&check(&["--json", "--strict", "app/db"], &vars, b"").await);
     assert_eq!(findings(&told), [("app/db", vec![("no-convention", None)])]);
 
+    let own = "[[convention]]\nkind = \"db\"\npattern = \"app/{x}\"\nservice = \"Acme\"\n\
+               fields = { user = \"string\" }\n";
+    let own = folder.write("conventions.toml", own).display().to_string();
+    let done = check(&["--json", "--conventions", &own, "app/db"], &vars, b"").await;
+    assert_eq!(findings(&parsed(&done)), [("app/db", vec![("not-json", None)])]);
+
     let wrong = folder.write("wrong.toml", "ttl = \"soon\"\nsecret = \"a\"\n");
     let wrong = wrong.display().to_string();
     let done = check(&["--config", &wrong], &vars, b"").await;

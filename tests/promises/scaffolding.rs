@@ -25,6 +25,18 @@ const NAMES: [&str; 6] = [
     "openai-api-key/email",
 ];
 
+/// A file of conventions.
+const OWN: &str = r#"
+built_in = false
+
+[[convention]]
+kind = "acme-db"
+pattern = "acme/{stage:dev|prod}/db"
+service = "Acme"
+fields = { user = "string", port = "number" }
+placeholders = ["TODO*"]
+"#;
+
 const PROJECT: [&str; 4] = ["--company", "cucumber-recruitment", "--project", "cv-analysis"];
 
 /// The variables of an operator whose Secrets Manager is at `endpoint`.
@@ -233,4 +245,36 @@ async fn wrong_values_are_refused_before_anything_is_written() {
         assert_eq!((done.code, done.text()), (Some(2), ""), "{args:?}");
         assert!(done.err.contains(told), "{told}: {}", done.err);
     }
+}
+
+/// Conventions of one's own are followed, from the file that is named by an option or by a variable; a
+/// mistake in it is told.
+#[tokio::test]
+async fn conventions_of_ones_own_are_followed() {
+    let folder = Folder::new();
+    let file = folder.write("conventions.toml", OWN).display().to_string();
+    let by_variable = Vars::from([("SIDEKEY_CONVENTIONS".to_owned(), file.clone())]);
+    let by_option = ["scaffold", "--conventions", &file, "--set", "stage=dev"];
+    for (args, vars, expected) in [
+        (&["scaffold"][..], &by_variable, &["acme/dev/db", "acme/prod/db"][..]),
+        (&by_option, &Vars::new(), &["acme/dev/db"]),
+    ] {
+        let done = sidekey(args, vars, "").await;
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let expected: Vec<String> = expected
+            .iter()
+            .map(|name| {
+                let stage = if name.contains("dev") { "DEV" } else { "PROD" };
+                format!(
+                    "aws secretsmanager create-secret --name {name} --secret-string \
+                     '{{\"port\":\"TODO_{stage}_PORT\",\"user\":\"TODO_{stage}_USER\"}}'"
+                )
+            })
+            .collect();
+        assert_eq!(done.text().lines().collect::<Vec<_>>(), expected);
+    }
+    let wrong = folder.write("wrong.toml", &OWN.replace("kind", "kin")).display().to_string();
+    let done = sidekey(&["scaffold", "--conventions", &wrong], &Vars::new(), "").await;
+    assert_eq!((done.code, done.text()), (Some(2), ""));
+    assert!(done.err.contains("SIDEKEY_CONVENTIONS"), "{}", done.err);
 }
