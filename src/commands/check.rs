@@ -15,7 +15,6 @@ use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
-use crate::message::paths::Paths;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
@@ -43,9 +42,6 @@ const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// How many secrets there are at least where a bar shows how far it is.
 const MANY: usize = 20;
 
-/// Where a Context Object has its references.
-const PATHS: [&str; 2] = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
-
 const EXAMPLES: &str = "\
 Examples:
   sidekey check whatsapp-credentials/acme/support/twilio openai-api-key/whatsapp
@@ -58,9 +54,8 @@ own variables say. What is read is held against the convention of its name; no v
 Rotation takes secretsmanager:DescribeSecret, and is 'unknown' without.
 
 A file of JSON may be a Context Object, the output of `aws dynamodb scan`, an export of a table in
-JSON lines, or anything else. References are looked for at channel_config.*.credentials_id and
-ai_config.ai_api_key_reference, anywhere in it, and whatever text is called as a convention says is
-one too.
+JSON lines, or anything else. References are looked for at the paths of SIDEKEY_RESOLVE_PATHS,
+anywhere in it, and whatever text is called as a convention says is one too.
 
 The JSON of --json is described by docs/check.schema.json.
 
@@ -74,7 +69,10 @@ pub(super) struct Args {
     references: Vec<String>,
     /// Check the secrets that a file of Sidekey's settings lists, with its settings
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    config: Option<String>,
+    /// The file of conventions [default: SIDEKEY_CONVENTIONS, else those built in]
+    #[arg(long, value_name = "FILE")]
+    conventions: Option<String>,
     /// Check every reference in a file of JSON; - for standard input
     #[arg(long, value_name = "FILE")]
     from_json: Option<PathBuf>,
@@ -112,7 +110,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken> {
     let mistaken = |problem: String| Mistaken(vec![problem]);
     let config = configured(args)?;
-    let conventions = Conventions::built_in();
+    let conventions = config.cache.conventions.clone();
     let written = gathered(args, &config, &conventions)?;
     if written.is_empty() {
         return Err(mistaken(
@@ -155,12 +153,12 @@ async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken>
 fn configured(args: &Args) -> Result<Config, Mistaken> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
-        let path = path
-            .to_str()
-            .ok_or_else(|| Mistaken(vec![format!("{}: its path is not UTF-8", path.display())]))?;
         vars.set(variables::CONFIG_FILE, path);
         // The file's own list is what was asked for.
         vars.unset("SIDEKEY_SECRETS");
+    }
+    if let Some(path) = &args.conventions {
+        vars.set(variables::CONVENTIONS_FILE, path);
     }
     let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
     match mistakes.is_empty() {
@@ -181,9 +179,9 @@ fn gathered(
         found.add(text, None).map_err(mistaken)?;
     }
     if let Some(path) = &args.from_json {
-        let paths = Paths::parse(PATHS).expect("they are good paths");
+        let paths = &config.resolving.paths;
         let searched = read_text(path).map_err(|error| error.to_string()).and_then(|text| {
-            found.search(&text, &paths, conventions).map_err(|bad| bad.to_string())
+            found.search(&text, paths, conventions).map_err(|bad| bad.to_string())
         });
         searched.map_err(|problem| Mistaken(vec![format!("{}: {problem}", path.display())]))?;
     }
@@ -268,7 +266,7 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
         let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
         let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let of = |finding: Option<&report::Finding>| {
-            finding.map(|finding| format!("{}: {}", finding.code, finding.message))
+            finding.map(|finding| harmless(&format!("{}: {}", finding.code, finding.message)))
         };
         let mut findings = report.findings.iter();
         rows.push(vec![
@@ -296,11 +294,15 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
 
 /// Returns the reference; where it says nothing, where it stands.
 fn shown(report: &Report) -> String {
-    let is_harmless = |c: char| if c.is_control() { '?' } else { c };
     match (report.reference.is_empty(), report.places.first()) {
-        (true, Some(place)) => format!("(at {place})"),
-        _ => report.reference.chars().map(is_harmless).collect(),
+        (true, Some(place)) => harmless(&format!("(at {place})")),
+        _ => harmless(&report.reference),
     }
+}
+
+/// Keeps what others wrote from steering a terminal.
+fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Writes an age by its largest unit.
@@ -333,10 +335,5 @@ mod tests {
             let reference = Reference::parse(text).expect("a reference");
             assert_eq!(listed(&key(&reference)), text);
         }
-    }
-
-    #[test]
-    fn the_paths_are_paths() {
-        assert!(Paths::parse(PATHS).is_ok());
     }
 }

@@ -10,6 +10,8 @@ use super::policy::region;
 use super::streams::{err, out};
 use super::table::table;
 use crate::clock::SystemClock;
+use crate::config::vars::{Environment, Overridden};
+use crate::config::{self, Host, Loaded, Mistake, variables};
 use crate::convention::{Convention, Conventions};
 use crate::hardening;
 use crate::secret::value::SecretValue;
@@ -20,6 +22,7 @@ use shell::{Deed, line, words};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use values::Values;
 
 /// The exit codes.
@@ -66,6 +69,9 @@ pub(super) struct Args {
     /// The value of another placeholder of a convention's
     #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = pair)]
     set: Vec<(String, String)>,
+    /// The file of conventions [default: SIDEKEY_CONVENTIONS, else those built in]
+    #[arg(long, value_name = "FILE")]
+    conventions: Option<String>,
     /// The region that the secrets are in [default: what the AWS CLI finds]
     #[arg(long, value_parser = region)]
     region: Option<String>,
@@ -114,11 +120,29 @@ impl Failure {
 pub(super) async fn run(args: Args) -> ExitCode {
     // A system that refuses leaves this process as open as any other.
     let _ = hardening::harden();
-    let done = carried_out(&args, &Conventions::built_in()).await;
+    let done = match conventions(&args) {
+        Ok(conventions) => carried_out(&args, &conventions).await,
+        Err(failure) => Err(failure),
+    };
     done.unwrap_or_else(|Failure { told, code }| {
         told.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
         ExitCode::from(code)
     })
+}
+
+/// Returns the conventions that hold. A mistake in another setting is the agent's own matter.
+fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
+    let mut vars = Overridden::new(&Environment);
+    if let Some(path) = &args.conventions {
+        vars.set(variables::CONVENTIONS_FILE, path);
+    }
+    let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
+    let is_theirs = |mistake: &&Mistake| {
+        mistake.name.starts_with(variables::CONVENTIONS_FILE)
+            || mistake.name == variables::CONFIG_FILE
+    };
+    let told: Vec<String> = mistakes.0.iter().filter(is_theirs).map(ToString::to_string).collect();
+    if told.is_empty() { Ok(config.cache.conventions) } else { Err(Failure::usage(told)) }
 }
 
 async fn carried_out(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {

@@ -1,5 +1,6 @@
 //! The file of `SIDEKEY_CONVENTIONS`: how secrets of some kinds are named, and what their values have.
 
+use super::variables::CONVENTIONS_FILE;
 use super::{Mistakes, Unknown, nearest};
 use crate::convention::field::{Field, FieldType};
 use crate::convention::mark::Mark;
@@ -8,9 +9,6 @@ use crate::convention::{Convention, Conventions};
 use std::fmt::Display;
 use std::path::Path;
 use toml::{Table, Value};
-
-/// The variable that names the file.
-const VARIABLE: &str = "SIDEKEY_CONVENTIONS";
 
 /// The key under which the tables stand.
 const NAME: &str = "convention";
@@ -134,7 +132,7 @@ pub(super) fn load(
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, unknown, mistakes),
         Err(error) => {
-            mistakes.add(VARIABLE, format!("{} cannot be read: {error}", path.display()));
+            mistakes.add(CONVENTIONS_FILE, format!("{} cannot be read: {error}", path.display()));
             Conventions::built_in()
         }
     }
@@ -146,14 +144,15 @@ fn parse(text: &str, unknown: &mut Vec<Unknown>, mistakes: &mut Mistakes) -> Con
         Err(error) => {
             // The message alone: the error's own text quotes the line, and somebody may have written
             // a value there.
-            mistakes.add(VARIABLE, format!("not TOML: {}", toml::de::Error::message(&error)));
+            mistakes
+                .add(CONVENTIONS_FILE, format!("not TOML: {}", toml::de::Error::message(&error)));
             return Conventions::built_in();
         }
     };
     let mut reader = Reader { unknown, mistakes };
     let (mut base, mut own) = (Conventions::built_in(), Vec::new());
     for (key, value) in &table {
-        let name = format!("{VARIABLE}: {key}");
+        let name = format!("{CONVENTIONS_FILE}: {key}");
         match key.as_str() {
             NAME => own = reader.tables(&name, value),
             BUILT_IN => match flag(value) {

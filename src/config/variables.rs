@@ -25,6 +25,9 @@ pub(super) const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 /// The variable that names the TOML file. It is the one that no file can hold.
 pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 
+/// The variable that names the file of conventions.
+pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
+
 /// The most secrets that can be listed.
 const SECRETS_MAX: usize = 1000;
 

@@ -1,7 +1,7 @@
 //! `sidekey get`: a script gets one value, to the byte, through the agent or without one; nobody sees it
 //! who has not asked to.
 
-use crate::clients::{Missing, run, tethered};
+use crate::clients::{run, tethered};
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
@@ -32,15 +32,15 @@ async fn scene() -> (Double, Sidekey, Vars) {
     secrets.create("app/text", "hunter3 \n").expect("a new name");
     secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
     secrets.create("other/text", "hunter4").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", "app/*");
-    let sidekey = setup.clone().start().await;
+    let setup = Setup::of(&double, &clock).with("AWS_ACCOUNT_ID", "123456789012");
+    let sidekey = setup.clone().with("SIDEKEY_ALLOW", "app/*").start().await;
     let port = sidekey.address.port();
-    let vars = setup.without("SIDEKEY_ALLOW").with("SIDEKEY_PORT", port).vars().clone();
+    let vars = setup.with("SIDEKEY_PORT", port).vars().clone();
     (double, sidekey, vars)
 }
 
 async fn get(args: &[&str], vars: &Vars) -> Finished {
-    Finished::sidekey(&[&["get"], args].concat(), vars, b"").await
+    Finished::sidekey(&[&["get"][..], args].concat(), vars, b"").await
 }
 
 /// A pipe gets the value and not a byte more: text with its own end of line, bytes, a field, and an
@@ -122,13 +122,13 @@ async fn what_cannot_be_read_is_told() {
         (&["a b"], vars.clone(), 2, "'a b': character 2"),
         (&["app/text"], with("SIDEKEY_PORT", "x"), 2, "SIDEKEY_PORT: "),
         (&["--direct", "app/text"], with("SIDEKEY_TTTL", "1"), 2, "did you mean SIDEKEY_TTL?"),
-        (&["--direct", "--agent", "app/text"], vars.clone(), 2, "cannot be used with"),
+        (&["--direct", "--agent", "a"], vars.clone(), 2, "cannot be used with"),
         (&[], vars.clone(), 2, "<REFERENCE>"),
     ] {
         let done = get(args, &vars).await;
         assert_eq!((done.code, &*done.out), (Some(code), &b""[..]), "{args:?}: {}", done.err);
         assert!(done.err.contains(told), "{args:?}: {}", done.err);
-        for hidden in ["hunter", "ann", TOKEN, "not-the-token"] {
+        for hidden in ["hunter", TOKEN, "not-the-token"] {
             assert!(!done.err.contains(hidden), "{args:?}: {}", done.err);
         }
     }
@@ -139,7 +139,7 @@ async fn what_cannot_be_read_is_told() {
 #[tokio::test]
 async fn a_terminal_shows_nothing_that_was_not_asked_for() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {
-        return Missing::skip_or_fail(&missing);
+        return missing.skip_or_fail();
     }
     let (double, _sidekey, vars) = scene().await;
     let at_a_terminal = async |args: &[&str]| {

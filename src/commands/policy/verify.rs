@@ -74,7 +74,7 @@ pub(super) enum Beyond {
     AllButResources,
     /// It is none of what is read.
     OtherResource,
-    /// A key can be used through any service.
+    /// A key can be used through other services.
     AnyService,
 }
 
@@ -166,11 +166,19 @@ fn known(pattern: &str) -> String {
     known + rest
 }
 
-/// Returns whether a condition is the one under which a key is needed.
+/// Returns whether a condition holds wherever Sidekey's own use of a key does.
 fn holds_for(condition: &Condition, need: &Statement) -> bool {
-    ["StringEquals", "StringLike", "StringEqualsIfExists"].contains(&&*condition.operator)
+    is_via(condition) && need.via_services.iter().any(|own| condition.values.contains(own))
+}
+
+/// Returns whether a condition holds nowhere else.
+fn ties(condition: &Condition, need: &Statement) -> bool {
+    is_via(condition) && condition.values.iter().all(|service| need.via_services.contains(service))
+}
+
+fn is_via(condition: &Condition) -> bool {
+    ["StringEquals", "StringLike"].contains(&&*condition.operator)
         && condition.key.eq_ignore_ascii_case(VIA_SERVICE)
-        && need.via_services.iter().any(|service| condition.values.contains(service))
 }
 
 // === What is too much ===
@@ -233,7 +241,7 @@ fn too_much(granted: &Granted, action: &str, least: &[Statement]) -> Vec<(String
         if needed().any(|need| covers(need, resource)) {
             let is_tied = |need: &Statement| {
                 need.via_services.is_empty()
-                    || granted.conditions.iter().any(|condition| holds_for(condition, need))
+                    || granted.conditions.iter().any(|condition| ties(condition, need))
             };
             return (!needs().all(is_tied)).then_some(Beyond::AnyService);
         }
@@ -283,7 +291,9 @@ impl fmt::Display for Beyond {
             Self::LooseSuffix => "-* also covers longer names; -?????? is the suffix alone",
             Self::AllButResources => "NotResource allows whatever it does not name",
             Self::OtherResource => "none of these references",
-            Self::AnyService => "the key can be used through any service; add kms:ViaService",
+            Self::AnyService => {
+                "the key can be used through other services; tie it by kms:ViaService"
+            }
         })
     }
 }

@@ -38,6 +38,6 @@ impl Linters {
 
     /// Runs a script of Python that has them at hand.
     pub(crate) async fn python(&self, script: &str, args: &[&str], stdin: &[u8]) -> Finished {
-        self.run("python", &[&["-c", script], args].concat(), stdin).await
+        self.run("python", &[&["-c", script][..], args].concat(), stdin).await
     }
 }

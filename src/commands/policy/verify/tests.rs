@@ -252,6 +252,12 @@ fn keys_and_batches_are_judged_where_they_are_asked_for() {
     let via = |service: &str| json!({"StringEquals": {"KMS:viaservice": service}});
     let tied = with(key.clone(), "Condition", via(VIA));
     assert_eq!(said(&[exact(), batch.clone(), tied], &least), [""; 0]);
+    let more = json!({"StringEquals": {"kms:ViaService": [VIA, "s3.eu-north-1.amazonaws.com"]}});
+    let loose = with(key.clone(), "Condition", more);
+    assert_eq!(
+        said(&[exact(), batch.clone(), loose], &least),
+        [format!("beyond: kms:Decrypt {KEY}: AnyService (conditional)")]
+    );
     let elsewhere = with(key, "Condition", via("s3.eu-north-1.amazonaws.com"));
     assert_eq!(
         said(&[exact(), batch, elsewhere], &least),
