@@ -69,7 +69,7 @@ pub struct Config {
     /// What may be read.
     pub scope: Scope,
     /// What values have, by the names of their secrets.
-    pub conventions: Conventions,
+    pub conventions: Arc<Conventions>,
     /// Whether a value that is not as its convention says is withheld.
     pub is_strict: bool,
     /// Whether the process may be restored from a snapshot: then clocks that come apart tell of it.

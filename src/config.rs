@@ -6,6 +6,7 @@ pub mod conventions;
 pub mod credentials;
 pub mod file;
 pub mod policy;
+mod resolve;
 pub mod span;
 mod toml_setting;
 pub mod variables;
@@ -14,16 +15,18 @@ pub mod vars;
 use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
 use crate::convention::Conventions;
+use crate::message::tenant::Tie;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
 use crate::server::dialect::Dialect;
-use crate::server::listener;
+use crate::server::{listener, resolving};
 use crate::source::secrets_manager::{self, Trust};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use variables::{DialectChoice, Settings, VARIABLES};
 use vars::Vars;
@@ -51,6 +54,8 @@ pub struct Config {
     pub cache: cache::Config,
     /// The account that names are in, where the operator says so.
     pub account: Option<Box<str>>,
+    /// How messages are resolved.
+    pub resolving: resolving::Config,
     /// How the listed secrets are fetched at start.
     pub prefetch: Prefetch,
     /// Where one asks.
@@ -176,6 +181,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let conventions = settings.conventions.as_deref();
     let conventions = conventions::load(conventions, &mut file.unknown, &mut mistakes);
+    let conventions = Arc::new(conventions);
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
@@ -187,6 +193,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     check_relations(&settings, &mut mistakes);
     policy::check(&file.policies, &settings.policy, &mut mistakes);
+    resolve::check(&file.tied, &conventions, &mut mistakes);
+    let tie = Tie::new(conventions.clone(), file.tied);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -204,15 +212,35 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let config = fill(settings, policies, conventions, vars, host, tokens, trust);
+    let rules = Rules { policies, conventions, tie };
+    let config = fill(settings, rules, vars, host, tokens, trust);
     Loaded { config, mistakes, warnings }
+}
+
+/// Reads the conventions alone, for whoever needs no agent: what is wrong with other variables is of
+/// no account then.
+///
+/// # Errors
+///
+/// All that is wrong with their file, or with the one of other settings, which may name it.
+pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
+    let Loaded { config, mut mistakes, .. } = load(vars, Host::Standalone);
+    let files = [conventions::VARIABLE, variables::CONFIG_FILE];
+    mistakes.0.retain(|mistake| files.iter().any(|file| mistake.name.starts_with(file)));
+    if mistakes.is_empty() { Ok(config.cache.conventions) } else { Err(mistakes) }
+}
+
+/// What files say of some secrets.
+struct Rules {
+    policies: Policies,
+    conventions: Arc<Conventions>,
+    tie: Tie,
 }
 
 /// Hands each part what it needs of the settings.
 fn fill(
     settings: Settings,
-    policies: Policies,
-    conventions: Conventions,
+    rules: Rules,
     vars: &dyn Vars,
     host: Host,
     tokens: Vec<Token>,
@@ -224,18 +252,19 @@ fn fill(
         listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
     Config {
         cache: cache::Config {
-            policies,
+            policies: rules.policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
-            conventions,
+            conventions: rules.conventions,
             is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },
         account: account(vars, host),
+        resolving: resolving::Config { paths: settings.resolve_paths, tie: rules.tie },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,
@@ -358,8 +387,12 @@ fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
 
 /// Returns whether whoever wrote `name` meant a guard.
 fn is_guard(name: &str) -> bool {
-    let slips = |guard: &&str| strsim::damerau_levenshtein(name, guard);
-    variables::GUARDS.iter().any(|guard| slips(guard) <= GUARD_SLIPS_MAX)
+    variables::GUARDS.iter().any(|guard| is_nearly(name, guard))
+}
+
+/// Returns whether `name` is `guard` but for a slip.
+fn is_nearly(name: &str, guard: &str) -> bool {
+    strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
 /// Returns which of the names is nearest to `name`.

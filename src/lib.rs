@@ -5,13 +5,14 @@
 //! microseconds. It only ever reads secrets.
 //!
 //! The rooms, in reading order: [`secret`] has the words, [`convention`] says what secrets of some
-//! kind look like, [`source`] is where values come from, [`cache`] holds them and decides how fresh
-//! they are, [`server`] is how one asks, [`telemetry`] is what it tells, [`config`] fills each part's
-//! configuration, and [`agent`] wires them.
-//! `ARCHITECTURE.md` has the map and what must hold.
+//! kind look like, [`message`] finds references in what a function is handed, [`source`] is where
+//! values come from, [`cache`] holds them and decides how fresh they are, [`server`] is how one asks,
+//! [`telemetry`] is what it tells, [`config`] fills each part's configuration, and [`agent`] wires
+//! them. `ARCHITECTURE.md` has the map and what must hold.
 
 pub mod secret;
 pub mod convention;
+pub mod message;
 pub mod clock;
 pub mod source;
 pub mod cache;

@@ -21,6 +21,7 @@ use std::path::Path;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("convention", &["secret"]),
+    ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -30,12 +31,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
     ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
-    ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
+    ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
         &[
             "server",
             "client",
+            "convention",
+            "message",
             "cache",
             "source::secrets_manager",
             "secret",
@@ -62,8 +65,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("handover", &["client", "config", "secret", "clock", "tokens", "hardening"]),
     (
         "commands",
-        &["agent", "client", "config", "handover", "clock", "hardening", "tokens", "telemetry"],
+        &[
+            "agent",
+            "client",
+            "config",
+            "handover",
+            "secret",
+            "source",
+            "source::secrets_manager",
+            "clock",
+            "hardening",
+            "tokens",
+            "telemetry",
+        ],
     ),
+    ("commands::policy", &["commands", "config", "secret"]),
+    ("commands::scaffold", &["commands", "config", "convention", "secret", "clock", "hardening"]),
     (
         "commands::dev",
         &[
@@ -109,11 +126,16 @@ const PURE: &[&str] = &[
     "src/cache/plan.rs",
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
+    "src/commands/policy/",
+    "src/commands/table.rs",
     "src/handover/variable.rs",
+    "src/message.rs",
+    "src/message/",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
     "src/server/request.rs",
+    "src/server/resolving/",
     "src/server/route.rs",
 ];
 
@@ -184,7 +206,11 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/convention/shape.rs",
             "src/server/dialect.rs",
             "src/server/dialect/",
+            "src/client/secret.rs",
             "src/handover/",
+            "src/commands/get/shown.rs",
+            "src/commands/check/gateway_key.rs",
+            "src/commands/scaffold/aws_cli.rs",
         ],
         "a secret's bytes are seen where they are parted, looked over, rendered and handed over, and \
          nowhere else",

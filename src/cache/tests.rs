@@ -195,7 +195,7 @@ impl Setup {
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
-            conventions: Conventions::built_in(),
+            conventions: Arc::new(Conventions::built_in()),
             is_strict: self.is_strict,
             is_snapshot: self.is_snapshot,
             seed: Some(7),

@@ -10,7 +10,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 /// The variable that names the file.
-const VARIABLE: &str = "SIDEKEY_CONVENTIONS";
+pub(super) const VARIABLE: &str = "SIDEKEY_CONVENTIONS";
 
 /// The key under which the tables stand.
 const NAME: &str = "convention";

@@ -5,6 +5,7 @@ use super::span;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::Policy;
 use crate::cache::prefetch::Mode;
+use crate::message::paths::Paths;
 use crate::secret::arn::is_region;
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
@@ -52,6 +53,7 @@ pub struct Settings {
     pub(super) region: Option<String>,
     pub(super) region_only: bool,
     pub(super) token: Option<String>,
+    pub(super) resolve_paths: Paths,
     pub(super) log: Option<Level>,
     pub(super) conventions: Option<PathBuf>,
     pub(super) is_strict: bool,
@@ -283,6 +285,15 @@ pub const VARIABLES: &[Variable] = &[
         },
     },
     Variable {
+        name: "SIDEKEY_RESOLVE_PATHS",
+        default: "channel_config.*.credentials_id,ai_config.ai_api_key_reference",
+        help: "Where a message sent to /resolve has its references: keys parted by dots; `*` is any one key or index.",
+        parse: |settings, text| {
+            settings.resolve_paths = Paths::parse(list(text)).map_err(|bad| bad.to_string())?;
+            Ok(())
+        },
+    },
+    Variable {
         name: "SIDEKEY_LOG",
         default: "info",
         help: "Level of Sidekey's own lines: off, error, warn, info, debug or trace.",
@@ -332,6 +343,7 @@ impl Default for Settings {
             region: None,
             region_only: false,
             token: None,
+            resolve_paths: Paths::default(),
             log: None,
             conventions: None,
             is_strict: false,
@@ -448,6 +460,8 @@ mod tests {
             ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "https expected"),
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
+            ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
+            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': a key or '*' expected at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
             ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
             ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),

@@ -140,15 +140,9 @@ pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
         headers.insert(ETAG, etag);
     }
     headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
-    let cache = match served.how {
-        How::Hit | How::RefreshLimited => "hit",
-        How::Miss => "miss",
-        How::Stale(_) => "stale",
-        How::Refreshed => "refreshed",
-    };
-    headers.insert(CACHE, HeaderValue::from_static(cache));
+    headers.insert(CACHE, HeaderValue::from_static(cache(served.how)));
     if let Some(malformed) = &served.entry.malformed
-        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.codes().clone())
+        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
     {
         headers.insert(PROBLEM, codes);
     }
@@ -156,6 +150,16 @@ pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
         headers.insert(REFRESH, HeaderValue::from_static("limited"));
     }
     keep_out(headers);
+}
+
+/// Returns how an answer says that it came about.
+pub(super) fn cache(how: How) -> &'static str {
+    match how {
+        How::Hit | How::RefreshLimited => "hit",
+        How::Miss => "miss",
+        How::Stale(_) => "stale",
+        How::Refreshed => "refreshed",
+    }
 }
 
 /// Returns how a read counts.

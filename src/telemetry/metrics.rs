@@ -144,7 +144,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from a request's head to its answer, for reads of secrets.",
+                        "Time from a request's head to its answer, for requests that read secrets.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -235,9 +235,13 @@ impl Metrics {
         }
     }
 
-    /// Counts a read and the time it took.
-    pub fn read(&self, result: ReadResult, took: Duration) {
+    /// Counts a read.
+    pub fn read(&self, result: ReadResult) {
         self.reads[result as usize].inc();
+    }
+
+    /// Notes how long a request took that reads one secret, or several.
+    pub fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
@@ -385,7 +389,8 @@ mod tests {
         for (at, result) in ReadResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, at, "{result:?}");
         }
-        metrics.read(ReadResult::Stale, Duration::from_micros(10));
+        metrics.read(ReadResult::Stale);
+        metrics.read_took(Duration::from_micros(10));
         metrics.stale_read("failing");
         metrics.upstream(
             Operation::GetSecretValue,

@@ -36,5 +36,8 @@ mod peers;
 mod policies;
 mod prefetch;
 mod real_clients;
+mod resolve;
+mod resolve_anything;
+mod resolve_tenant;
 mod rotation;
 mod sdks;
