@@ -158,7 +158,7 @@ async fn no_type_prints_it() {
     }
     check_debug("an agent that withholds", &withheld.agent);
     check_debug("its status", &withheld.agent.status());
-    for call in calls() {
+    for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
     }
     let shown = format!("{:?}", sidekey.agent);
@@ -247,6 +247,23 @@ fn calls() -> Vec<String> {
         }
     }
     calls
+}
+
+/// References of whose answers some have a value, and some that have none.
+const RESOLVED: [&str; 4] = ["app/text", "app/object", "app/object#password", "app/binary"];
+const UNRESOLVED: [&str; 4] = ["app/text#a", "app/object#none", "app/binary#password", "missing"];
+
+/// A request that resolves references, together with a message that holds a value itself.
+fn resolve(references: &[&str]) -> String {
+    let message =
+        |reference| json!({"ai_config": {"ai_api_key_reference": reference}, "text": TEXT});
+    let records = references.iter().map(|reference| {
+        json!({"messageId": "m", "body": message(reference).to_string(), "attributes": TEXT})
+    });
+    let broken = json!({"messageId": "m", "body": format!("{{\"{TEXT}\"")});
+    let records: Vec<Value> = records.chain([broken]).collect();
+    let headers = [("X-Vault-Token", TOKEN)];
+    request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
 /// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
@@ -389,6 +406,10 @@ async fn nothing_that_the_program_writes_shows_it() {
                 check(&format!("a call under {fault:?}"), answer.text());
             }
         }
+        connection.exchange(resolve(&RESOLVED)).await;
+        let unresolved = connection.exchange(resolve(&UNRESOLVED)).await;
+        assert_eq!(unresolved.status, 200);
+        check(&format!("what is not resolved under {fault:?}"), unresolved.text());
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());

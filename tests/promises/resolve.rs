@@ -580,3 +580,25 @@ async fn it_is_the_cache_of_everybody() {
     assert_eq!(connection.exchange(read_request(&twilio(1))).await.cache(), "hit");
     assert_eq!(double.calls().count(GetSecretValue), 2);
 }
+
+/// The example of the documentation is answered as it says there, but for the version's id.
+#[tokio::test]
+async fn the_documentation_tells_what_is_answered() {
+    let page = include_str!("../../docs/http.md");
+    let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
+    let blocks = chapter.expect("there is the chapter").split("```json\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
+    let [event, expected] = blocks[..] else { panic!("an event and its answer") };
+    let mut expected: Value = serde_json::from_str(expected).expect("JSON");
+
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let name = "whatsapp-credentials/acme/support/twilio";
+    let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
+    double.secrets().create(name, value).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let answer = sidekey.connect().await.exchange(posted(event)).await;
+    let version = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+    expected["results"][0]["credentials"][WHATSAPP]["versionId"] = json!(version);
+    assert_eq!((answer.status, answer.json()), (200, expected));
+}
