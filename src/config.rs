@@ -212,8 +212,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let rules = Rules { policies, conventions, tie };
-    let config = fill(settings, rules, vars, host, tokens, trust);
+    let parts = Parts { policies, conventions, tie, tokens, trust };
+    let config = fill(settings, parts, vars, host);
     Loaded { config, mistakes, warnings }
 }
 
@@ -230,41 +230,37 @@ pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     if mistakes.is_empty() { Ok(config.cache.conventions) } else { Err(mistakes) }
 }
 
-/// What files say of some secrets.
-struct Rules {
+/// What a configuration is made of beside the settings.
+struct Parts {
     policies: Policies,
     conventions: Arc<Conventions>,
     tie: Tie,
-}
-
-/// Hands each part what it needs of the settings.
-fn fill(
-    settings: Settings,
-    rules: Rules,
-    vars: &dyn Vars,
-    host: Host,
     tokens: Vec<Token>,
     trust: Trust,
-) -> Config {
+}
+
+/// Hands each room what it needs of the settings.
+fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config {
+    let Parts { policies, conventions, tie, tokens, trust } = parts;
     let is_snapshot = vars.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Some("snap-start");
     let listed = settings.secrets.into_iter();
     let listed: Vec<Key> =
         listed.map(|secret| Key { id: secret.id, selector: secret.selector }).collect();
     Config {
         cache: cache::Config {
-            policies: rules.policies,
+            policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
-            conventions: rules.conventions,
+            conventions,
             is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },
         account: account(vars, host),
-        resolving: resolving::Config { paths: settings.resolve_paths, tie: rules.tie },
+        resolving: resolving::Config { paths: settings.resolve_paths, tie },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,

@@ -112,7 +112,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken> {
     let mistaken = |problem: String| Mistaken(vec![problem]);
     let config = configured(args)?;
-    let conventions = Conventions::built_in();
+    let conventions = config.cache.conventions.clone();
     let written = gathered(args, &config, &conventions)?;
     if written.is_empty() {
         return Err(mistaken(
