@@ -217,6 +217,19 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     Loaded { config, mistakes, warnings }
 }
 
+/// Reads the conventions alone, for whoever needs no agent: what is wrong with other variables is of
+/// no account then.
+///
+/// # Errors
+///
+/// All that is wrong with their file, or with the one of other settings, which may name it.
+pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
+    let Loaded { config, mut mistakes, .. } = load(vars, Host::Standalone);
+    let files = [variables::CONVENTIONS_FILE, variables::CONFIG_FILE];
+    mistakes.0.retain(|mistake| files.iter().any(|file| mistake.name.starts_with(file)));
+    if mistakes.is_empty() { Ok(config.cache.conventions) } else { Err(mistakes) }
+}
+
 /// What a configuration is made of beside the settings.
 struct Parts {
     policies: Policies,

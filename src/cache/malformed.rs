@@ -54,8 +54,13 @@ impl Malformed {
 
     /// Returns the first problems as headers and the log have them: each by its code and, where it is
     /// about one, the field. `missing auth_token, empty account_sid`.
-    pub fn codes(&self) -> &Bytes {
-        &self.codes
+    pub fn codes(&self) -> &str {
+        std::str::from_utf8(&self.codes).expect("it was made of a text")
+    }
+
+    /// Returns the same for a header, without a copy.
+    pub fn header(&self) -> Bytes {
+        self.codes.clone()
     }
 }
 
@@ -147,7 +152,7 @@ mod tests {
         let all = Conventions::default().with(vec![convention.expect("a good convention")]);
         let found = Malformed::find(&all, &version("app", "{}"), false).expect("it is wrong");
         assert_eq!(found.problems().len(), 12);
-        assert_eq!(found.codes().iter().filter(|byte| **byte == b',').count(), 7);
+        assert_eq!(found.codes().matches(',').count(), 7);
         let words = found.to_string();
         assert!(words.ends_with("the field 'field_17' is missing and 4 more"), "{words}");
     }

@@ -153,7 +153,7 @@ impl Cache {
                 secret = %Harmless(&version.name),
                 version = %Harmless(&version.id),
                 kind = found.kind(),
-                problems = &*String::from_utf8_lossy(found.codes()),
+                problems = found.codes(),
                 withheld = found.is_withheld,
                 hint = HINT,
                 "the value of a secret is not as its convention says"

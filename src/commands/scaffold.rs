@@ -11,7 +11,7 @@ use super::streams::{err, out};
 use super::table::table;
 use crate::clock::SystemClock;
 use crate::config::vars::{Environment, Overridden};
-use crate::config::{self, Host, Loaded, Mistake, variables};
+use crate::config::{self, variables};
 use crate::convention::{Convention, Conventions};
 use crate::hardening;
 use crate::secret::value::SecretValue;
@@ -46,7 +46,8 @@ NAME.json for each secret; only then can the commands be written without --run. 
 over by the convention of its name, and nothing is written where one is wrong. No value is ever on a
 command line: the AWS CLI gets it through a pipe.
 
-A convention without a placeholder 'channel' is of the channel by which its kind begins.
+Conventions are the built-in ones and those of the file that SIDEKEY_CONVENTIONS names. One without
+a placeholder 'channel' is of the channel by which its kind begins.
 
 Exit codes: 0 the commands were written, or have done what they were to do; 1 a value is wrong, or a
 command failed; 2 a mistake in what was given.";
@@ -136,13 +137,8 @@ fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     if let Some(path) = &args.conventions {
         vars.set(variables::CONVENTIONS_FILE, path);
     }
-    let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
-    let is_theirs = |mistake: &&Mistake| {
-        mistake.name.starts_with(variables::CONVENTIONS_FILE)
-            || mistake.name == variables::CONFIG_FILE
-    };
-    let told: Vec<String> = mistakes.0.iter().filter(is_theirs).map(ToString::to_string).collect();
-    if told.is_empty() { Ok(config.cache.conventions) } else { Err(Failure::usage(told)) }
+    config::conventions(&vars)
+        .map_err(|mistakes| Failure::usage(mistakes.0.iter().map(ToString::to_string).collect()))
 }
 
 async fn carried_out(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {

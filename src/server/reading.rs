@@ -142,7 +142,7 @@ pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
     headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
     headers.insert(CACHE, HeaderValue::from_static(cache(served.how)));
     if let Some(malformed) = &served.entry.malformed
-        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.codes().clone())
+        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
     {
         headers.insert(PROBLEM, codes);
     }

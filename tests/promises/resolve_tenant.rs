@@ -190,7 +190,7 @@ async fn what_is_refused_is_logged_without_harm() {
     }
     let line = program.line("refused to resolve a reference").await;
     let line: Value = serde_json::from_str(&line).expect("JSON");
-    let shown = line.pointer("/fields/reference").or(line.get("reference"));
+    let shown = line.pointer("/fields/reference").or_else(|| line.get("reference"));
     let shown = shown.and_then(Value::as_str).expect("the reference is shown");
     assert!(shown.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{shown}");
     assert!(shown.len() < 150, "{shown}");

@@ -62,10 +62,10 @@ impl Found {
             }
         };
         let places = &mut self.all[at].places;
-        if let Some(place) = place.filter(|place| !places.contains(place)) {
-            if places.len() < PLACES_MAX {
-                places.push(place);
-            }
+        if let Some(place) = place.filter(|place| !places.contains(place))
+            && places.len() < PLACES_MAX
+        {
+            places.push(place);
         }
         Ok(())
     }

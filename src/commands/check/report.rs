@@ -164,12 +164,12 @@ fn of_version(
         }
         None => {}
     }
-    if let Some(name) = &reference.field {
-        if let Err(absent) = Fields::of(&version.content).field(name) {
-            let mut finding = Finding::new("no-such-field", absent.to_string());
-            finding.field = Some(name.to_string());
-            report.findings.push(finding);
-        }
+    if let Some(name) = &reference.field
+        && let Err(absent) = Fields::of(&version.content).field(name)
+    {
+        let mut finding = Finding::new("no-such-field", absent.to_string());
+        finding.field = Some(name.to_string());
+        report.findings.push(finding);
     }
     if let Some(found) = gateway_key::find(&version.content) {
         let told = "keys of API Gateway are kept by API Gateway, and not in Secrets Manager";

@@ -14,6 +14,7 @@ pub(in crate::server) struct Credential<'a> {
     value: Shown<'a>,
     version_id: &'a str,
     cache: &'static str,
+    problem: Option<&'a str>,
 }
 
 /// A value: JSON as it is written, or text as it is, or bytes in base64.
@@ -45,7 +46,8 @@ impl<'a> Credential<'a> {
             }
             None => json(content).map_or_else(|| Shown::Other(Value::of(content)), Shown::Json),
         };
-        Ok(Self { value, version_id: &version.id, cache: cache(served.how) })
+        let problem = served.entry.malformed.as_ref().map(|malformed| malformed.codes());
+        Ok(Self { value, version_id: &version.id, cache: cache(served.how), problem })
     }
 }
 
@@ -149,6 +151,7 @@ impl Serialize for Credentials<'_> {
                     value_base64: credential.value.base64(),
                     version_id: Some(credential.version_id),
                     cache: Some(credential.cache),
+                    problem: credential.problem,
                     error: None,
                 },
                 Err(why) => CredentialBody {
@@ -157,6 +160,7 @@ impl Serialize for Credentials<'_> {
                     value_base64: None,
                     version_id: None,
                     cache: None,
+                    problem: None,
                     error: Some(Told(why)),
                 },
             };
@@ -178,6 +182,8 @@ struct CredentialBody<'a> {
     version_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cache: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Told<'a>>,
 }

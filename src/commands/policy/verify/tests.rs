@@ -83,7 +83,7 @@ fn the_least_policy_is_exact() {
 fn what_is_not_granted_is_lacking() {
     check(&[], &LACKS_BOTH);
     let one = allow(json!(GET), json!(arns(&["openai-api-key/whatsapp-??????"])));
-    check(&[one.clone()], &LACKS_BOTH[1..]);
+    check(std::slice::from_ref(&one), &LACKS_BOTH[1..]);
     check(
         &[with(one, "Action", json!("secretsmanager:DescribeSecret"))],
         &[
