@@ -101,6 +101,7 @@ async fn the_answer_is_judged_too() {
     let found = &results[0]["credentials"][PATH];
     assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
     assert!(!results.to_string().contains("hunter2"));
+    assert_eq!(double.calls().total(), 1, "only the answer tells");
 }
 
 /// In one event a secret is its own tenant's to have and refused to the others, also where it is held.
@@ -190,7 +191,7 @@ async fn what_is_refused_is_logged_without_harm() {
     }
     let line = program.line("refused to resolve a reference").await;
     let line: Value = serde_json::from_str(&line).expect("JSON");
-    let shown = line.pointer("/fields/reference").or(line.get("reference"));
+    let shown = line.pointer("/fields/reference").or_else(|| line.get("reference"));
     let shown = shown.and_then(Value::as_str).expect("the reference is shown");
     assert!(shown.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{shown}");
     assert!(shown.len() < 150, "{shown}");
