@@ -2,6 +2,7 @@
 
 pub mod aws_extension;
 pub mod contact;
+pub mod conventions;
 pub mod credentials;
 pub mod file;
 pub mod policy;
@@ -159,7 +160,7 @@ pub struct Loaded {
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut mistakes = Mistakes::default();
     let mut warnings = Vec::new();
-    let file = file::load(vars, host, &mut mistakes);
+    let mut file = file::load(vars, host, &mut mistakes);
     let value = |name: &str| vars.get(name).or_else(|| file.settings.get(name).cloned());
 
     let mut settings = Settings::default();
@@ -178,6 +179,9 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
             mistakes.noted(variable.name, set);
         }
     }
+    let conventions = settings.conventions.as_deref();
+    let conventions = conventions::load(conventions, &mut file.unknown, &mut mistakes);
+    let conventions = Arc::new(conventions);
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
@@ -189,9 +193,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     check_relations(&settings, &mut mistakes);
     policy::check(&file.policies, &settings.policy, &mut mistakes);
-    let conventions = Arc::new(Conventions::built_in());
     resolve::check(&file.tied, &conventions, &mut mistakes);
-    let tie = Tie::new(conventions, file.tied);
+    let tie = Tie::new(conventions.clone(), file.tied);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -209,20 +212,23 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let config = fill(settings, policies, tie, vars, host, tokens, trust);
+    let parts = Parts { policies, conventions, tie, tokens, trust };
+    let config = fill(settings, parts, vars, host);
     Loaded { config, mistakes, warnings }
 }
 
-/// Hands each part what it needs of the settings.
-fn fill(
-    settings: Settings,
+/// What a configuration is made of beside the settings.
+struct Parts {
     policies: Policies,
+    conventions: Arc<Conventions>,
     tie: Tie,
-    vars: &dyn Vars,
-    host: Host,
     tokens: Vec<Token>,
     trust: Trust,
-) -> Config {
+}
+
+/// Hands each room what it needs of the settings.
+fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config {
+    let Parts { policies, conventions, tie, tokens, trust } = parts;
     let is_snapshot = vars.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Some("snap-start");
     let listed = settings.secrets.into_iter();
     let listed: Vec<Key> =
@@ -235,6 +241,8 @@ fn fill(
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
+            conventions,
+            is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },

@@ -6,9 +6,10 @@
 //! fail.
 
 use sidekey::cache::freshness::Reason;
-use sidekey::config::policy::KEYS;
 use sidekey::config::variables::VARIABLES;
 use sidekey::config::{aws_extension, variables};
+use sidekey::config::{conventions, policy};
+use sidekey::convention::problem::Problem;
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
-    ("cache", &["source", "secret", "clock", "telemetry"]),
+    ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
     ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
@@ -41,6 +42,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cache",
             "source::secrets_manager",
             "secret",
+            "convention",
             "clock",
             "tokens",
             "telemetry",
@@ -78,7 +80,26 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("commands::policy", &["commands", "config", "secret"]),
-    ("commands::scaffold", &["commands", "config", "convention", "secret", "clock", "hardening"]),
+    (
+        "commands::check",
+        &[
+            "commands",
+            "commands::policy",
+            "config",
+            "convention",
+            "message",
+            "secret",
+            "source",
+            "source::secrets_manager",
+            "clock",
+            "hardening",
+            "tokens",
+        ],
+    ),
+    (
+        "commands::scaffold",
+        &["commands", "commands::policy", "config", "convention", "secret", "clock", "hardening"],
+    ),
     (
         "commands::dev",
         &[
@@ -120,10 +141,16 @@ const PURE: &[&str] = &[
     "src/convention.rs",
     "src/convention/",
     "src/cache/freshness.rs",
+    "src/cache/malformed.rs",
     "src/cache/plan.rs",
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
+    "src/commands/check/dynamo.rs",
+    "src/commands/check/found.rs",
+    "src/commands/check/gateway_key.rs",
+    "src/commands/check/report.rs",
     "src/commands/policy/",
+    "src/commands/scaffold/plan.rs",
     "src/commands/table.rs",
     "src/handover/variable.rs",
     "src/message.rs",
@@ -604,15 +631,26 @@ fn misdescribed_variables(files: &[File]) -> Vec<String> {
     misdescribed(own.chain(of_aws).collect(), &rows)
 }
 
-/// Compares the keys of a policy with the table of their chapter.
+/// Compares the keys of a policy, and those of a convention, with the tables of their chapters.
 fn misdescribed_keys(files: &[File]) -> Vec<String> {
-    let mut page = doc(files, "docs/configuration.md");
-    let is_it = |chapter: &&str| chapter.starts_with("What holds for some secrets: policy");
-    page.text = page.text.split("\n## ").find(is_it).unwrap_or_default().to_owned();
-    let expected = KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
-    let mut rows = page.rows(&[""]);
-    rows.retain(|(_, row)| row[0].starts_with('`'));
-    misdescribed(expected.collect(), &rows)
+    let of_policy = policy::KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let of_convention =
+        conventions::KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let of_field =
+        conventions::FIELD_KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let chapters = [
+        ("What holds for some secrets: policy", of_policy.collect()),
+        ("What values must have: conventions", of_convention.chain(of_field).collect()),
+    ];
+    let compared = chapters.into_iter().flat_map(|(chapter, expected): (&str, Vec<String>)| {
+        let mut page = doc(files, "docs/configuration.md");
+        let is_it = |text: &&str| text.starts_with(chapter);
+        page.text = page.text.split("\n## ").find(is_it).unwrap_or_default().to_owned();
+        let mut rows = page.rows(&[""]);
+        rows.retain(|(_, row)| row[0].starts_with('`'));
+        misdescribed(expected, &rows)
+    });
+    compared.collect()
 }
 
 fn misdescribed(expected: Vec<String>, rows: &[(usize, Vec<&str>)]) -> Vec<String> {
@@ -647,7 +685,7 @@ fn metrics_of(page: &str) -> BTreeMap<&str, &str> {
 
 /// Returns the values of every label whose values are a fixed set.
 fn labels_of(page: &str) -> impl Iterator<Item = &str> {
-    let fixed = ["result=\"", "reason=\"", "operation=\"", "outcome=\""];
+    let fixed = ["result=\"", "reason=\"", "operation=\"", "outcome=\"", "problem=\""];
     fixed.into_iter().flat_map(|label| page.split(label).skip(1)).map(until_quote)
 }
 
@@ -1001,8 +1039,8 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_a_policy_is_documented_as_it_is() {
-        let remedy = "The table of docs/configuration.md is that of src/config/policy.rs.";
+    fn every_key_of_a_table_is_documented_as_it_is() {
+        let remedy = "The tables of docs/configuration.md are those of src/config.";
         none(&misdescribed_keys(&repository()), remedy);
         let page = doc(&repository(), "docs/configuration.md").text;
         let with = |from: &str, to: &str| {
@@ -1011,6 +1049,7 @@ mod tests {
         };
         finds(&with("| `when-read` |", "| `always` |"), &["lacks the row | `refresh`", "`always`"]);
         finds(&with("| `required` |", "| `needed` |"), &["`required`", "`needed`"]);
+        finds(&with("| `service` |", "| `servant` |"), &["`service`", "`servant`"]);
     }
 
     #[test]
@@ -1024,6 +1063,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         metrics.announce_gate_refusals(&gate::REASONS);
+        metrics.show_problems(&Problem::CODES.map(|code| (code, 0)));
         let page = metrics.render();
         let remedy = "The tables of docs/metrics.md are those of src/telemetry/metrics.rs.";
         none(&misdescribed_metrics(&repository(), &page), remedy);

@@ -13,8 +13,9 @@ use super::table::table;
 use crate::config::vars::Environment;
 use crate::config::{self, Host, Loaded};
 use crate::secret::arn::{is_region, partition_of};
-use arn_pattern::{Place, arn_pattern, doubt};
-use document::{Document, SAM_PLACE, Statement, statements};
+use arn_pattern::{BadTarget, Place, arn_pattern, doubt};
+pub(super) use document::Document;
+use document::{SAM_PLACE, Statement, statements};
 use key_arn::KeyArn;
 use std::fs::File;
 use std::io::{self, Read};
@@ -127,6 +128,23 @@ pub(super) fn run(args: Args) -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Returns the least policy for reading some secrets. Where the account is not known, it is for any:
+/// a role can read another account's secrets only if those allow it.
+pub(super) fn least<'a>(
+    targets: impl IntoIterator<Item = &'a str>,
+    region: &str,
+    account: Option<&str>,
+) -> Result<Document, BadTarget> {
+    let place = Place {
+        partition: Some(partition_of(region).to_owned()),
+        region: Some(region.to_owned()),
+        account: Some(account.unwrap_or("*").to_owned()),
+    };
+    let arns: Vec<String> =
+        targets.into_iter().map(|target| arn_pattern(target, &place)).collect::<Result<_, _>>()?;
+    Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
 /// Writes the policy, and what is to be known of its size.

@@ -55,6 +55,8 @@ pub struct Settings {
     pub(super) token: Option<String>,
     pub(super) resolve_paths: Paths,
     pub(super) log: Option<Level>,
+    pub(super) conventions: Option<PathBuf>,
+    pub(super) is_strict: bool,
 }
 
 /// What `SIDEKEY_DIALECT` says.
@@ -302,6 +304,21 @@ pub const VARIABLES: &[Variable] = &[
             Ok(())
         },
     },
+    Variable {
+        name: "SIDEKEY_CONVENTIONS",
+        default: "",
+        help: "Path of a TOML file of conventions: what the values of secrets must have, by their names. Unset: the built-in ones.",
+        parse: |settings, text| {
+            settings.conventions = Some(PathBuf::from(given(text)?));
+            Ok(())
+        },
+    },
+    Variable {
+        name: "SIDEKEY_STRICT",
+        default: "false",
+        help: "Whether a value that is not as its convention says is withheld, and its readers told why.",
+        parse: |settings, text| boolean(text).map(|flag| settings.is_strict = flag),
+    },
 ];
 
 impl Default for Settings {
@@ -328,6 +345,8 @@ impl Default for Settings {
             token: None,
             resolve_paths: Paths::default(),
             log: None,
+            conventions: None,
+            is_strict: false,
         };
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             variable.set(&mut settings, variable.default).expect("defaults are tested to be good");
@@ -444,6 +463,8 @@ mod tests {
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
             ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': a key or '*' expected at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
+            ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
+            ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
             assert!(problem.contains(expected), "{name}: {problem}");

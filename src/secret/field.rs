@@ -13,6 +13,9 @@ use std::fmt;
 /// How many field names an error lists.
 const NAMES_SHOWN_MAX: usize = 20;
 
+/// How many characters of a field's name an error shows.
+const NAME_SHOWN_CHARS_MAX: usize = 80;
+
 /// Every field of a value, as bare text: a string without its quotes, anything else as compact
 /// JSON.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ pub enum FieldError {
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
     /// The object lacks the field.
-    #[error("the secret has no field '{asked}'; it has {}", list(there))]
+    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there))]
     Absent {
         /// What was asked for.
         asked: Box<str>,
@@ -113,8 +116,13 @@ fn bare(value: Value) -> SecretValue {
     }
 }
 
+/// Returns the beginning of a name as a caller may log it: without what forges a line.
+fn shown(name: &str) -> String {
+    name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
+}
+
 fn list(names: &[Box<str>]) -> String {
-    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{name}'"));
+    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{}'", shown(name)));
     let mut list = shown.collect::<Vec<_>>().join(", ");
     match names.len() {
         0 => list.push_str("none"),
@@ -186,6 +194,15 @@ mod tests {
         }
         assert!(json_field(&text("[1]"), "0").is_none());
         assert!(json_field(&Content::Binary(SecretValue::new(b"{}".to_vec())), "a").is_none());
+    }
+
+    #[test]
+    fn a_name_that_somebody_forged_can_neither_begin_a_line_nor_go_on_for_ever() {
+        let fields = fields(text(r#"{"a\nb":1}"#));
+        let message = |name: &str| fields.field(name).expect_err("no such field").to_string();
+        let expected = r"the secret has no field '\u{1b}[31m\r\n'; it has 'a\nb'";
+        assert_eq!(message("\u{1b}[31m\r\n"), expected);
+        assert!(message(&"x".repeat(10_000)).len() < 200);
     }
 
     #[test]

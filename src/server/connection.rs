@@ -231,6 +231,7 @@ mod tests {
     use super::*;
     use crate::cache::{self, Cache};
     use crate::clock::VirtualClock;
+    use crate::convention::Conventions;
     use crate::message::paths::Paths;
     use crate::message::tenant::Tie;
     use crate::secret::scope::{Home, Scope};
@@ -267,6 +268,8 @@ mod tests {
             calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
+            conventions: Arc::new(Conventions::default()),
+            is_strict: false,
             is_snapshot: false,
             seed: Some(7),
         };

@@ -6,9 +6,11 @@ use super::dialect::aws_api::operation::BadCall;
 use super::gate::Refusal;
 use super::request::BadQuery;
 use crate::cache::ReadError;
+use crate::cache::malformed::Malformed;
 use crate::message::body::BadBody;
 use crate::secret::field::FieldError;
 use crate::secret::reference::BadReference;
+use std::sync::Arc;
 
 /// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,6 +75,9 @@ pub enum Problem {
     /// The secret could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The value is not as its convention says, and so withheld.
+    #[error("Sidekey refused this read: {0}")]
+    Malformed(Arc<Malformed>),
     /// The secret has no such field.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -118,6 +123,7 @@ impl Problem {
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
             Self::Read(ReadError::Upstream(error)) => &error.code,
+            Self::Malformed(_) => "MalformedSecretException",
             Self::Field(_) => "FieldNotFoundException",
         }
     }
@@ -191,6 +197,10 @@ impl Problem {
                  may find its answer"
             }
             Self::Read(ReadError::Upstream(error)) => error.kind.hint(),
+            Self::Malformed(_) => {
+                "put a whole value into the secret: Sidekey asks for it again within seconds; with \
+                 SIDEKEY_STRICT=false it hands out what there is"
+            }
             Self::Field(_) => "check the field's name and the secret's value",
         }
     }
@@ -199,7 +209,9 @@ impl Problem {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Read(ReadError::Upstream(_) | ReadError::WaitOver(_)) | Self::Field(_)
+            Self::Read(ReadError::Upstream(_) | ReadError::WaitOver(_))
+                | Self::Malformed(_)
+                | Self::Field(_)
         )
     }
 }

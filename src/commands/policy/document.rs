@@ -123,7 +123,7 @@ impl Document {
     }
 
     /// Writes it for `--policy-document`.
-    pub(super) fn json(&self) -> String {
+    pub(in crate::commands) fn json(&self) -> String {
         serde_json::to_string_pretty(self).expect("texts and lists can be written") + "\n"
     }
 
