@@ -589,6 +589,25 @@ async fn forged_references_call_nobody() {
     assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
 }
 
+/// A value that is not as its convention says is withheld from its message, where that is asked for, and
+/// the error says what is wrong; other messages have theirs.
+#[tokio::test]
+async fn a_value_that_is_withheld_fails_its_message_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let whole =
+        json!({"twilio_account_sid": "AC", "twilio_auth_token": "t", "twilio_template_sid": "HX"});
+    double.secrets().put(&twilio(1), whole.to_string()).expect("it is there");
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_STRICT", true).start().await;
+    let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
+    let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
+    assert_eq!(failures, json!([{ "itemIdentifier": "m-0" }]));
+    let withheld = &results[0]["credentials"][WHATSAPP];
+    assert_eq!(withheld["error"]["__type"], "MalformedSecretException");
+    assert_eq!(withheld.get("value"), None);
+    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole);
+}
+
 /// Reads by other dialects and by `/resolve` are of one cache.
 #[tokio::test]
 async fn it_is_the_cache_of_everybody() {
