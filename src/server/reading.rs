@@ -102,9 +102,15 @@ impl Server {
 
 /// Passes on what may be handed out.
 fn whole(served: Served) -> Result<Served, Problem> {
+    check_whole(&served)?;
+    Ok(served)
+}
+
+/// Checks that a value may be handed out, as far as its convention goes.
+pub(super) fn check_whole(served: &Served) -> Result<(), Problem> {
     match &served.entry.malformed {
         Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
-        _ => Ok(served),
+        _ => Ok(()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::body::{self, Arriving, MESSAGES_BYTES_MAX};
 use super::calling::all;
 use super::dialect::resolve::{self, Credential, Resolved};
 use super::problem::Problem;
-use super::reading::{hand_over, result};
+use super::reading::{check_whole, hand_over, result};
 use super::{Response, Server};
 use crate::cache::Served;
 use crate::message::body::{BadBody, Body, REFERENCES_MAX};
@@ -43,10 +43,11 @@ pub struct Config {
     pub tie: Tie,
 }
 
-/// What came of reading one reference.
+/// What came of reading one reference. What is wrong with its value, or its fields, is told to nobody
+/// whose secret it is not.
 struct Read<'a> {
     served: &'a Served,
-    credential: Credential<'a>,
+    credential: Result<Credential<'a>, Problem>,
 }
 
 impl Server {
@@ -62,12 +63,12 @@ impl Server {
         }
         let served = all(references.iter().map(|reference| async move {
             let wanted = Wanted::parse(reference, Beside::default())?;
-            Ok((wanted.field, self.serve(&wanted, false).await?))
+            Ok((wanted.field, self.find(&wanted, false).await?))
         }));
         let served: Vec<Result<(Option<&str>, Served), Problem>> = served.await;
         let reads = served.iter().map(|read| {
             let (field, served) = read.as_ref().map_err(Clone::clone)?;
-            Ok(Read { served, credential: Credential::of(served, *field)? })
+            Ok(Read { served, credential: credential(served, *field) })
         });
         let reads: HashMap<&str, Result<Read<'_>, Problem>> =
             references.into_iter().zip(reads).collect();
@@ -123,10 +124,10 @@ impl Server {
         for want in &ask.wants {
             let read = self.read_of(ask, want, reads);
             self.metrics.read(match &read {
-                Ok(read) => result(read.served, &self.metrics),
+                Ok((served, _)) => result(served, &self.metrics),
                 Err(unresolved) => unresolved.result(),
             });
-            let credential = read.map(|read| &read.credential);
+            let credential = read.map(|(_, credential)| credential);
             resolved.add(&want.key, &want.reference, credential);
         }
         resolved
@@ -138,7 +139,7 @@ impl Server {
         ask: &Ask,
         want: &Want,
         reads: &'a HashMap<&str, Result<Read<'_>, Problem>>,
-    ) -> Result<&'a Read<'a>, Unresolved> {
+    ) -> Result<(&'a Served, &'a Credential<'a>), Unresolved> {
         if let Some(refused) = &want.refused {
             return Err(refused.clone());
         }
@@ -146,7 +147,9 @@ impl Server {
         let read = read.as_ref().map_err(|problem| Unresolved::Read(problem.clone()))?;
         let name = &read.served.entry.version.name;
         self.resolving.tie.judge_answer(name, &ask.tenant)?;
-        Ok(read)
+        let credential = read.credential.as_ref();
+        let credential = credential.map_err(|problem| Unresolved::Read(problem.clone()))?;
+        Ok((read.served, credential))
     }
 
     /// Logs what was refused, in one line at a limited rate.
@@ -166,4 +169,10 @@ impl Server {
             None => self.metrics.log_lines_dropped.inc(),
         }
     }
+}
+
+/// Takes what is to be handed out of a value, if it may be.
+fn credential<'a>(served: &'a Served, field: Option<&str>) -> Result<Credential<'a>, Problem> {
+    check_whole(served)?;
+    Ok(Credential::of(served, field)?)
 }

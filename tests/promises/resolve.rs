@@ -436,8 +436,33 @@ async fn the_gate_is_that_of_every_read() {
     assert_eq!(double.calls().total(), 0);
 }
 
-/// A body that is none of the three, or too much of one, is refused as a whole with a typed error in
-/// JSON, whatever the dialect; one within the bounds is answered.
+/// Answers and errors are the same JSON in either dialect.
+#[tokio::test]
+async fn it_speaks_no_dialect() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let name = "openai-api-key/whatsapp";
+    let mut answers = Vec::new();
+    for dialect in ["agent", "extension"] {
+        let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
+        let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
+        let mut told = Vec::new();
+        for body in ["hello", "[]", &"x".repeat(6 * 1024 * 1024 + 1), &context(0).to_string()] {
+            let answer = sidekey.connect().await.exchange(posted(body)).await;
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            told.push((answer.status, answer.json()));
+        }
+        assert_eq!(
+            told.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+            [400, 400, 400, 200]
+        );
+        answers.push(told);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// A body that is none of the three, or too much of one, is refused as a whole with a typed error; one
+/// within the bounds is answered.
 #[tokio::test]
 async fn bodies_have_bounds() {
     let clock = ManualClock::new();
@@ -451,51 +476,48 @@ async fn bodies_have_bounds() {
     let crowd = |count| {
         json!({"Records": vec![json!({"messageId": "m", "body": full}); count]}).to_string()
     };
-    for dialect in ["agent", "extension"] {
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
-        let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
-        let calls = double.calls().total();
-        for (body, kind, words) in [
-            ("", "SerializationException", "line 1"),
-            ("hello", "SerializationException", "line 1, column 1"),
-            ("[]", "ValidationException", "no JSON object"),
-            ("null", "ValidationException", "no JSON object"),
-            (r#"{"references": [7]}"#, "ValidationException", "references[0]"),
-            (r#"{"Records": [{"eventName": "x"}]}"#, "ValidationException", "Records[0]"),
-            (&records(10_001), "ValidationException", "10000 records"),
-            (
-                &json!({"references": vec!["a"; 20_001]}).to_string(),
-                "ValidationException",
-                "20000 references",
-            ),
-            (&json!({"references": many(1001)}).to_string(), "ValidationException", "1000 secrets"),
-            (&crowd(1001), "ValidationException", "20000 references"),
-            (
-                &json!({"a": "x".repeat(1024 * 1024)}).to_string(),
-                "ValidationException",
-                "1048576 bytes",
-            ),
-            (&"x".repeat(6 * 1024 * 1024 + 1), "BadRequestException", "6291456 bytes"),
-            (&format!("{{\"a\": {}", "[".repeat(200_000)), "SerializationException", "line 1"),
-            (
-                &format!("{{\"a\": {}{}}}", "[".repeat(1000), "]".repeat(1000)),
-                "SerializationException",
-                "line 1",
-            ),
-        ] {
-            let answer = sidekey.connect().await.exchange(posted(body)).await;
-            assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{words}");
-            assert!(answer.text().contains(words), "{}", answer.text());
-            assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
-        }
-        assert_eq!(double.calls().total(), calls, "nobody was called");
-        for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
-            assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
-        }
-        let answer = sidekey.connect().await.exchange(posted(&records(10_000))).await;
-        let failures = answer.json()["batchItemFailures"].as_array().map(Vec::len);
-        assert_eq!((answer.status, failures), (200, Some(10_000)));
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name).start().await;
+    let calls = double.calls().total();
+    for (body, kind, words) in [
+        ("", "SerializationException", "line 1"),
+        ("hello", "SerializationException", "line 1, column 1"),
+        ("[]", "ValidationException", "no JSON object"),
+        ("null", "ValidationException", "no JSON object"),
+        (r#"{"references": [7]}"#, "ValidationException", "references[0]"),
+        (r#"{"Records": [{"eventName": "x"}]}"#, "ValidationException", "Records[0]"),
+        (&records(10_001), "ValidationException", "10000 records"),
+        (
+            &json!({"references": vec!["a"; 20_001]}).to_string(),
+            "ValidationException",
+            "20000 references",
+        ),
+        (&json!({"references": many(1001)}).to_string(), "ValidationException", "1000 secrets"),
+        (&crowd(1001), "ValidationException", "20000 references"),
+        (
+            &json!({"a": "x".repeat(1024 * 1024)}).to_string(),
+            "ValidationException",
+            "1048576 bytes",
+        ),
+        (&"x".repeat(6 * 1024 * 1024 + 1), "BadRequestException", "6291456 bytes"),
+        (&format!("{{\"a\": {}", "[".repeat(200_000)), "SerializationException", "line 1"),
+        (
+            &format!("{{\"a\": {}{}}}", "[".repeat(1000), "]".repeat(1000)),
+            "SerializationException",
+            "line 1",
+        ),
+    ] {
+        let answer = sidekey.connect().await.exchange(posted(body)).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{words}");
+        assert!(answer.text().contains(words), "{}", answer.text());
+        assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
+    assert_eq!(double.calls().total(), calls, "nobody was called");
+    for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
+        assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
+    }
+    let answer = sidekey.connect().await.exchange(posted(&records(10_000))).await;
+    let failures = answer.json()["batchItemFailures"].as_array().map(Vec::len);
+    assert_eq!((answer.status, failures), (200, Some(10_000)));
 }
 
 /// An answer has a bound of its own, since one large secret may be asked for by many messages.
@@ -565,6 +587,25 @@ async fn forged_references_call_nobody() {
     assert_eq!(refused, forged.len() as f64);
     let good = json!({"references": [twilio(0)]});
     assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
+}
+
+/// A value that is not as its convention says is withheld from its message, where that is asked for, and
+/// the error says what is wrong; other messages have theirs.
+#[tokio::test]
+async fn a_value_that_is_withheld_fails_its_message_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let whole =
+        json!({"twilio_account_sid": "AC", "twilio_auth_token": "t", "twilio_template_sid": "HX"});
+    double.secrets().put(&twilio(1), whole.to_string()).expect("it is there");
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_STRICT", true).start().await;
+    let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
+    let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
+    assert_eq!(failures, json!([{ "itemIdentifier": "m-0" }]));
+    let withheld = &results[0]["credentials"][WHATSAPP];
+    assert_eq!(withheld["error"]["__type"], "MalformedSecretException");
+    assert_eq!(withheld.get("value"), None);
+    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole);
 }
 
 /// Reads by other dialects and by `/resolve` are of one cache.

@@ -97,10 +97,13 @@ async fn the_answer_is_judged_too() {
     let partial = format!(
         "arn:aws:secretsmanager:{REGION}:123456789012:secret:sms-credentials/acme/x/twilio-AbC123"
     );
-    let results = resolve(&sidekey, &message(&json!("acme"), &partial)).await;
-    let found = &results[0]["credentials"][PATH];
-    assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
-    assert!(!results.to_string().contains("hunter2"));
+    for reference in [&partial, &format!("{partial}#none")] {
+        let results = resolve(&sidekey, &message(&json!("acme"), reference)).await;
+        let found = &results[0]["credentials"][PATH];
+        assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
+        assert!(!results.to_string().contains("hunter2"));
+    }
+    assert_eq!(double.calls().total(), 1, "only the answer tells");
 }
 
 /// In one event a secret is its own tenant's to have and refused to the others, also where it is held.

@@ -65,7 +65,7 @@ impl Ask {
                 Some(reference) => {
                     wants.push(Want::new(config, &tenant, &place.path, reference));
                 }
-                None => problem = problem.or(Some(Unresolved::NoString(place.path.into()))),
+                None => problem = problem.or_else(|| Some(Unresolved::NoString(place.path.into()))),
             }
         }
         Self { message_id: None, group: None, tenant, wants, problem }
