@@ -45,3 +45,4 @@ mod resolve_tenant;
 mod rotation;
 mod scaffolding;
 mod sdks;
+mod walkthrough;
