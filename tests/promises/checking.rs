@@ -59,8 +59,11 @@ fn parsed(done: &Finished) -> Value {
     serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("no JSON: {}", done.err))
 }
 
-/// Returns the code and the field of each finding, by reference.
-fn findings(told: &Value) -> Vec<(&str, Vec<(&str, Option<&str>)>)> {
+/// The code of a finding, and the field where it is about one.
+type Found<'a> = (&'a str, Option<&'a str>);
+
+/// Returns what was found, by reference.
+fn findings(told: &Value) -> Vec<(&str, Vec<Found<'_>>)> {
     let results = told["results"].as_array().expect("a list");
     results
         .iter()
