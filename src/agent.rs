@@ -10,6 +10,7 @@ use crate::server::Server;
 use crate::server::gate;
 pub use crate::server::listener::{BindError, Listeners};
 use crate::server::renewal::Renewal;
+use crate::server::resolving;
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
@@ -67,7 +68,8 @@ impl Agent {
         let home = Home { region: source.region().into(), account: config.account };
         let source = Arc::new(source);
         let renew: Arc<dyn Renew> = source.clone();
-        let parts = Parts { tokens, metrics, clock, home, source, renew: Some(renew) };
+        let resolving = config.resolving;
+        let parts = Parts { tokens, metrics, clock, home, source, resolving, renew: Some(renew) };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
@@ -84,7 +86,8 @@ impl Agent {
         let home = Home { region: "".into(), account: None };
         let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
-        let parts = Parts { tokens, metrics, clock, home, source, renew: None };
+        let resolving = config.resolving;
+        let parts = Parts { tokens, metrics, clock, home, source, resolving, renew: None };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -110,6 +113,7 @@ impl Agent {
         let server = Arc::new(Server {
             dialect: spoken.dialect,
             cache: cache.clone(),
+            resolving: parts.resolving,
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
             metrics: parts.metrics,
@@ -198,6 +202,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
     home: Home,
     source: Arc<dyn Source>,
+    resolving: resolving::Config,
     renew: Option<Arc<dyn Renew>>,
 }
 

@@ -6,6 +6,8 @@
 pub mod freshness;
 pub mod policies;
 pub mod entry;
+pub mod malformed;
+pub mod told;
 pub mod snapshot;
 pub mod plan;
 pub mod flight;
@@ -26,6 +28,7 @@ mod simulation;
 pub use reading::{How, ReadError, Served};
 
 use crate::clock::{Clock, Moment};
+use crate::convention::Conventions;
 use crate::secret::key::Key;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
@@ -48,6 +51,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use told::Told;
 
 /// What the cache is made of.
 #[derive(Debug)]
@@ -64,6 +68,10 @@ pub struct Config {
     pub listed: Vec<Key>,
     /// What may be read.
     pub scope: Scope,
+    /// What values have, by the names of their secrets.
+    pub conventions: Arc<Conventions>,
+    /// Whether a value that is not as its convention says is withheld.
+    pub is_strict: bool,
     /// Whether the process may be restored from a snapshot: then clocks that come apart tell of it.
     pub is_snapshot: bool,
     /// Seeds the random draws of jitter and back-off; without one they differ from run to run.
@@ -93,6 +101,7 @@ struct Inner {
     /// Held while the snapshot is replaced: there is one writer at a time, in one place.
     writer: Mutex<()>,
     absent: Absent,
+    told: Told,
     /// The policy of each listed secret: by its reference, and once it was answered, by that.
     listed: Mutex<HashMap<Key, Policy>>,
     flights: Flights,
@@ -136,6 +145,7 @@ impl Cache {
             snapshot: ArcSwap::default(),
             writer: Mutex::new(()),
             absent,
+            told: Told::default(),
             listed,
             flights,
             source,

@@ -1,5 +1,7 @@
 //! A client of a running agent.
 
+pub mod secret;
+
 use crate::secret::value::SecretValue;
 use crate::tokens::Token;
 use bytes::Bytes;

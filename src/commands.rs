@@ -1,9 +1,16 @@
 //! The commands of the host binary, one file each.
 
+mod advice;
+mod check;
 pub mod dev;
 mod exec;
+mod get;
 pub mod ping;
+mod policy;
+mod scaffold;
 pub mod serve;
+mod streams;
+mod table;
 mod token_file;
 
 use crate::config::policy::KEYS;
@@ -30,6 +37,15 @@ enum Command {
     Exec(exec::Args),
     /// Ask a running agent whether it lives; exit code 0 means yes. For probes that run a command.
     Ping(ping::Args),
+    /// Say of secrets whether they can be read, and whether they are what they should be.
+    Check(check::Args),
+    /// Read one secret, or one field of it, for a script.
+    Get(get::Args),
+    /// Write the least IAM policy for reading some secrets, or say what a policy lacks and what it
+    /// grants beyond that.
+    Policy(policy::Args),
+    /// Make the secrets that conventions ask for, and give them their values, through the AWS CLI.
+    Scaffold(scaffold::Args),
 }
 
 /// Runs what the command line says.
@@ -39,6 +55,10 @@ pub async fn run(cli: Cli) -> ExitCode {
         Command::Dev(args) => report(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
         Command::Ping(args) => report(ping::run(args).await),
+        Command::Check(args) => check::run(args).await,
+        Command::Get(args) => get::run(args).await,
+        Command::Policy(args) => policy::run(args),
+        Command::Scaffold(args) => scaffold::run(args).await,
     }
 }
 

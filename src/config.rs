@@ -2,9 +2,11 @@
 
 pub mod aws_extension;
 pub mod contact;
+pub mod conventions;
 pub mod credentials;
 pub mod file;
 pub mod policy;
+mod resolve;
 pub mod span;
 mod toml_setting;
 pub mod variables;
@@ -12,16 +14,19 @@ pub mod vars;
 
 use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
+use crate::convention::Conventions;
+use crate::message::tenant::Tie;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
 use crate::server::dialect::Dialect;
-use crate::server::listener;
+use crate::server::{listener, resolving};
 use crate::source::secrets_manager::{self, Trust};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use variables::{DialectChoice, Settings, VARIABLES};
 use vars::Vars;
@@ -49,6 +54,8 @@ pub struct Config {
     pub cache: cache::Config,
     /// The account that names are in, where the operator says so.
     pub account: Option<Box<str>>,
+    /// How messages are resolved.
+    pub resolving: resolving::Config,
     /// How the listed secrets are fetched at start.
     pub prefetch: Prefetch,
     /// Where one asks.
@@ -153,7 +160,7 @@ pub struct Loaded {
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut mistakes = Mistakes::default();
     let mut warnings = Vec::new();
-    let file = file::load(vars, host, &mut mistakes);
+    let mut file = file::load(vars, host, &mut mistakes);
     let value = |name: &str| vars.get(name).or_else(|| file.settings.get(name).cloned());
 
     let mut settings = Settings::default();
@@ -172,6 +179,9 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
             mistakes.noted(variable.name, set);
         }
     }
+    let conventions = settings.conventions.as_deref();
+    let conventions = conventions::load(conventions, &mut file.unknown, &mut mistakes);
+    let conventions = Arc::new(conventions);
     for name in unreadable_names(vars) {
         mistakes.add(name, "its value is not UTF-8");
     }
@@ -183,6 +193,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     check_relations(&settings, &mut mistakes);
     policy::check(&file.policies, &settings.policy, &mut mistakes);
+    resolve::check(&file.tied, &conventions, &mut mistakes);
+    let tie = Tie::new(conventions.clone(), file.tied);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -200,19 +212,36 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let config = fill(settings, policies, vars, host, tokens, trust);
+    let parts = Parts { policies, conventions, tie, tokens, trust };
+    let config = fill(settings, parts, vars, host);
     Loaded { config, mistakes, warnings }
 }
 
-/// Hands each part what it needs of the settings.
-fn fill(
-    settings: Settings,
+/// Reads the conventions alone, for whoever needs no agent: what is wrong with other variables is of
+/// no account then.
+///
+/// # Errors
+///
+/// All that is wrong with their file, or with the one of other settings, which may name it.
+pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
+    let Loaded { config, mut mistakes, .. } = load(vars, Host::Standalone);
+    let files = [variables::CONVENTIONS_FILE, variables::CONFIG_FILE];
+    mistakes.0.retain(|mistake| files.iter().any(|file| mistake.name.starts_with(file)));
+    if mistakes.is_empty() { Ok(config.cache.conventions) } else { Err(mistakes) }
+}
+
+/// What a configuration is made of beside the settings.
+struct Parts {
     policies: Policies,
-    vars: &dyn Vars,
-    host: Host,
+    conventions: Arc<Conventions>,
+    tie: Tie,
     tokens: Vec<Token>,
     trust: Trust,
-) -> Config {
+}
+
+/// Hands each room what it needs of the settings.
+fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config {
+    let Parts { policies, conventions, tie, tokens, trust } = parts;
     let is_snapshot = vars.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Some("snap-start");
     let listed = settings.secrets.into_iter();
     let listed: Vec<Key> =
@@ -225,10 +254,13 @@ fn fill(
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,
+            conventions,
+            is_strict: settings.is_strict,
             is_snapshot,
             seed: None,
         },
         account: account(vars, host),
+        resolving: resolving::Config { paths: settings.resolve_paths, tie },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,
@@ -351,8 +383,12 @@ fn unknown_names(vars: &dyn Vars) -> Vec<Unknown> {
 
 /// Returns whether whoever wrote `name` meant a guard.
 fn is_guard(name: &str) -> bool {
-    let slips = |guard: &&str| strsim::damerau_levenshtein(name, guard);
-    variables::GUARDS.iter().any(|guard| slips(guard) <= GUARD_SLIPS_MAX)
+    variables::GUARDS.iter().any(|guard| is_nearly(name, guard))
+}
+
+/// Returns whether `name` is `guard` but for a slip.
+fn is_nearly(name: &str, guard: &str) -> bool {
+    strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
 /// Returns which of the names is nearest to `name`.

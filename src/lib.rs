@@ -4,12 +4,15 @@
 //! secrets that the program refers to, keeps them fresh, and hands them out over localhost HTTP in
 //! microseconds. It only ever reads secrets.
 //!
-//! The rooms, in reading order: [`secret`] has the words, [`source`] is where values come from,
-//! [`cache`] holds them and decides how fresh they are, [`server`] is how one asks, [`telemetry`]
-//! is what it tells, [`config`] fills each part's configuration, and [`agent`] wires them.
-//! `ARCHITECTURE.md` has the map and what must hold.
+//! The rooms, in reading order: [`secret`] has the words, [`convention`] says what secrets of some
+//! kind look like, [`message`] finds references in what a function is handed, [`source`] is where
+//! values come from, [`cache`] holds them and decides how fresh they are, [`server`] is how one asks,
+//! [`telemetry`] is what it tells, [`config`] fills each part's configuration, and [`agent`] wires
+//! them. `ARCHITECTURE.md` has the map and what must hold.
 
 pub mod secret;
+pub mod convention;
+pub mod message;
 pub mod clock;
 pub mod source;
 pub mod cache;

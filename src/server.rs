@@ -13,6 +13,7 @@ pub mod route;
 pub mod body;
 pub mod reading;
 pub mod calling;
+pub mod resolving;
 pub mod probes;
 pub mod problem;
 pub mod dialect;
@@ -46,6 +47,8 @@ pub struct Server {
     pub dialect: Dialect,
     /// What is held.
     pub cache: Cache,
+    /// How messages are resolved.
+    pub resolving: resolving::Config,
     /// The tokens accepted now.
     pub tokens: Arc<Tokens>,
     /// Has newer ones found.
@@ -79,17 +82,21 @@ impl Server {
                 self.note(request, &problem);
                 let is_refused = problem.is_refusal();
                 let result = if is_refused { ReadResult::Refused } else { ReadResult::Error };
-                (self.dialect.problem(target, &problem), result)
+                (self.dialect.problem(target, &problem), Some(result))
             }
         };
         if target.is_read() {
             let took = self.cache.clock().now().since(started).unwrap_or_default();
-            self.metrics.read(result, took);
+            self.metrics.read_took(took);
+            if let Some(result) = result {
+                self.metrics.read(result);
+            }
         }
         body::discard(&mut body, self.cache.clock()).await;
         response
     }
 
+    /// Answers a request, and says how its read counts, if it is one that is not counted yet.
     async fn dispatch(
         &self,
         door: Door,
@@ -97,7 +104,7 @@ impl Server {
         target: Target<'_>,
         request: &Parts,
         body: &mut impl Arriving,
-    ) -> Result<(Response, ReadResult), Problem> {
+    ) -> Result<(Response, Option<ReadResult>), Problem> {
         if !has_place && target != Target::Ping {
             return Err(Problem::Refused(Refusal::Connections));
         }
@@ -112,10 +119,17 @@ impl Server {
             Asked::Metrics => self.metrics_page(),
             Asked::Status => self.status_page(),
             Asked::Restore => self.restored(),
-            Asked::Secret(query) => return self.read(query, headers).await,
-            Asked::Call(operation) => return self.call(operation, body).await,
+            Asked::Resolve => self.resolve(body).await?,
+            Asked::Secret(query) => {
+                let (response, result) = self.read(query, headers).await?;
+                return Ok((response, Some(result)));
+            }
+            Asked::Call(operation) => {
+                let (response, result) = self.call(operation, body).await?;
+                return Ok((response, Some(result)));
+            }
         };
-        Ok((response, ReadResult::Hit))
+        Ok((response, None))
     }
 
     /// Asks the gate; where it does not know a session token, once more after the agent's own

@@ -6,9 +6,10 @@
 //! fail.
 
 use sidekey::cache::freshness::Reason;
-use sidekey::config::policy::KEYS;
 use sidekey::config::variables::VARIABLES;
 use sidekey::config::{aws_extension, variables};
+use sidekey::config::{conventions, policy};
+use sidekey::convention::problem::Problem;
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
@@ -19,6 +20,8 @@ use std::path::Path;
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
+    ("convention", &["secret"]),
+    ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
     ("tokens", &[]),
@@ -27,16 +30,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
-    ("cache", &["source", "secret", "clock", "telemetry"]),
-    ("server", &["cache", "source", "secret", "clock", "tokens", "telemetry"]),
+    ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
+    ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
     (
         "config",
         &[
             "server",
             "client",
+            "convention",
+            "message",
             "cache",
             "source::secrets_manager",
             "secret",
+            "convention",
             "clock",
             "tokens",
             "telemetry",
@@ -59,7 +65,40 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("handover", &["client", "config", "secret", "clock", "tokens", "hardening"]),
     (
         "commands",
-        &["agent", "client", "config", "handover", "clock", "hardening", "tokens", "telemetry"],
+        &[
+            "agent",
+            "client",
+            "config",
+            "handover",
+            "secret",
+            "source",
+            "source::secrets_manager",
+            "clock",
+            "hardening",
+            "tokens",
+            "telemetry",
+        ],
+    ),
+    ("commands::policy", &["commands", "config", "secret"]),
+    (
+        "commands::check",
+        &[
+            "commands",
+            "commands::policy",
+            "config",
+            "convention",
+            "message",
+            "secret",
+            "source",
+            "source::secrets_manager",
+            "clock",
+            "hardening",
+            "tokens",
+        ],
+    ),
+    (
+        "commands::scaffold",
+        &["commands", "commands::policy", "config", "convention", "secret", "clock", "hardening"],
     ),
     (
         "commands::dev",
@@ -99,15 +138,28 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "src/secret.rs",
     "src/secret/",
+    "src/convention.rs",
+    "src/convention/",
     "src/cache/freshness.rs",
+    "src/cache/malformed.rs",
     "src/cache/plan.rs",
     "src/cache/policies.rs",
     "src/cache/snapshot.rs",
+    "src/commands/check/dynamo.rs",
+    "src/commands/check/found.rs",
+    "src/commands/check/gateway_key.rs",
+    "src/commands/check/report.rs",
+    "src/commands/policy/",
+    "src/commands/scaffold/plan.rs",
+    "src/commands/table.rs",
     "src/handover/variable.rs",
+    "src/message.rs",
+    "src/message/",
     "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
     "src/server/problem.rs",
     "src/server/request.rs",
+    "src/server/resolving/",
     "src/server/route.rs",
 ];
 
@@ -173,8 +225,19 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".expose("],
-        &["src/secret/", "src/server/dialect.rs", "src/server/dialect/", "src/handover/"],
-        "a secret's bytes are seen where they are parted, rendered and handed over, and nowhere else",
+        &[
+            "src/secret/",
+            "src/convention/shape.rs",
+            "src/server/dialect.rs",
+            "src/server/dialect/",
+            "src/client/secret.rs",
+            "src/handover/",
+            "src/commands/get/shown.rs",
+            "src/commands/check/gateway_key.rs",
+            "src/commands/scaffold/aws_cli.rs",
+        ],
+        "a secret's bytes are seen where they are parted, looked over, rendered and handed over, and \
+         nowhere else",
     ),
     (
         &[".share()"],
@@ -568,15 +631,26 @@ fn misdescribed_variables(files: &[File]) -> Vec<String> {
     misdescribed(own.chain(of_aws).collect(), &rows)
 }
 
-/// Compares the keys of a policy with the table of their chapter.
+/// Compares the keys of a policy, and those of a convention, with the tables of their chapters.
 fn misdescribed_keys(files: &[File]) -> Vec<String> {
-    let mut page = doc(files, "docs/configuration.md");
-    let is_it = |chapter: &&str| chapter.starts_with("What holds for some secrets: policy");
-    page.text = page.text.split("\n## ").find(is_it).unwrap_or_default().to_owned();
-    let expected = KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
-    let mut rows = page.rows(&[""]);
-    rows.retain(|(_, row)| row[0].starts_with('`'));
-    misdescribed(expected.collect(), &rows)
+    let of_policy = policy::KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let of_convention =
+        conventions::KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let of_field =
+        conventions::FIELD_KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
+    let chapters = [
+        ("What holds for some secrets: policy", of_policy.collect()),
+        ("What values must have: conventions", of_convention.chain(of_field).collect()),
+    ];
+    let compared = chapters.into_iter().flat_map(|(chapter, expected): (&str, Vec<String>)| {
+        let mut page = doc(files, "docs/configuration.md");
+        let is_it = |text: &&str| text.starts_with(chapter);
+        page.text = page.text.split("\n## ").find(is_it).unwrap_or_default().to_owned();
+        let mut rows = page.rows(&[""]);
+        rows.retain(|(_, row)| row[0].starts_with('`'));
+        misdescribed(expected, &rows)
+    });
+    compared.collect()
 }
 
 fn misdescribed(expected: Vec<String>, rows: &[(usize, Vec<&str>)]) -> Vec<String> {
@@ -611,7 +685,7 @@ fn metrics_of(page: &str) -> BTreeMap<&str, &str> {
 
 /// Returns the values of every label whose values are a fixed set.
 fn labels_of(page: &str) -> impl Iterator<Item = &str> {
-    let fixed = ["result=\"", "reason=\"", "operation=\"", "outcome=\""];
+    let fixed = ["result=\"", "reason=\"", "operation=\"", "outcome=\"", "problem=\""];
     fixed.into_iter().flat_map(|label| page.split(label).skip(1)).map(until_quote)
 }
 
@@ -965,8 +1039,8 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_a_policy_is_documented_as_it_is() {
-        let remedy = "The table of docs/configuration.md is that of src/config/policy.rs.";
+    fn every_key_of_a_table_is_documented_as_it_is() {
+        let remedy = "The tables of docs/configuration.md are those of src/config.";
         none(&misdescribed_keys(&repository()), remedy);
         let page = doc(&repository(), "docs/configuration.md").text;
         let with = |from: &str, to: &str| {
@@ -975,6 +1049,7 @@ mod tests {
         };
         finds(&with("| `when-read` |", "| `always` |"), &["lacks the row | `refresh`", "`always`"]);
         finds(&with("| `required` |", "| `needed` |"), &["`required`", "`needed`"]);
+        finds(&with("| `service` |", "| `servant` |"), &["`service`", "`servant`"]);
     }
 
     #[test]
@@ -988,6 +1063,7 @@ mod tests {
         let metrics = Metrics::new();
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         metrics.announce_gate_refusals(&gate::REASONS);
+        metrics.show_problems(&Problem::CODES.map(|code| (code, 0)));
         let page = metrics.render();
         let remedy = "The tables of docs/metrics.md are those of src/telemetry/metrics.rs.";
         none(&misdescribed_metrics(&repository(), &page), remedy);

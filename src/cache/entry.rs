@@ -1,6 +1,7 @@
 //! A cached version, and what has become of it.
 
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
+use super::malformed::Malformed;
 use super::rollback::{self, Verdict};
 use crate::clock::Moment;
 use crate::secret::field::Fields;
@@ -29,6 +30,8 @@ pub struct Entry {
     pub policy: Policy,
     /// The version id as an entity tag, quotes included.
     pub etag: Bytes,
+    /// What is wrong with the value, by the convention of its secret's name.
+    pub malformed: Option<Arc<Malformed>>,
     jitter: f64,
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
@@ -131,6 +134,7 @@ impl Entry {
             sent,
             epoch,
             policy,
+            malformed: None,
             answers: Default::default(),
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
@@ -139,6 +143,12 @@ impl Entry {
             was_read: AtomicBool::new(false),
             read_at_ms: AtomicU64::new(0),
         }
+    }
+
+    /// Notes what is wrong with the value.
+    #[must_use]
+    pub fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
+        Self { malformed, ..self }
     }
 
     /// Returns the entry in one form, rendered by the first reader who asks for that.

@@ -20,6 +20,11 @@ pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 /// How long a refusal is remembered before the service is asked again.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
+/// The longest that readers get the refusal of a value that is withheld before the service is asked
+/// again: whoever has mended the secret must not wait for long, and one that nobody mends costs a call
+/// in this time at most.
+pub const WITHHELD_TTL: Duration = Duration::from_secs(5);
+
 /// What holds for one secret: how old its value may get, what is served when upstream fails, and
 /// whether it is refreshed and waited for without a reader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +75,20 @@ impl Default for Policy {
             denied_grace: Duration::from_secs(60),
             refresh: Refresh::WhenRead,
             is_required: true,
+        }
+    }
+}
+
+impl Policy {
+    /// Returns the policy of a value that is withheld: it is asked for again in seconds, by a reader
+    /// who waits for the answer, and only where somebody reads it.
+    #[must_use]
+    pub fn of_withheld(self) -> Self {
+        Self {
+            ttl: self.ttl.min(WITHHELD_TTL),
+            stale_while_revalidate: Duration::ZERO,
+            refresh: Refresh::WhenRead,
+            ..self
         }
     }
 }
@@ -197,6 +216,26 @@ pub fn back_off(failures: u32, draw: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_withheld_is_old_in_seconds_and_refreshed_for_readers_only() {
+        let policy = Policy {
+            ttl: Duration::from_secs(300),
+            stale_while_revalidate: Duration::from_secs(10),
+            refresh: Refresh::Always,
+            ..Policy::default()
+        };
+        let expected = Policy {
+            ttl: WITHHELD_TTL,
+            stale_while_revalidate: Duration::ZERO,
+            refresh: Refresh::WhenRead,
+            ..policy
+        };
+        assert_eq!(policy.of_withheld(), expected);
+        for ttl in [Duration::ZERO, Duration::from_secs(1)] {
+            assert_eq!(Policy { ttl, ..policy }.of_withheld().ttl, ttl);
+        }
+    }
 
     const SECOND: Duration = Duration::from_secs(1);
 

@@ -19,6 +19,7 @@ use super::{Cache, Config, refresh};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::clock::{Clock, VirtualClock};
+use crate::convention::Conventions;
 use crate::secret::scope::{Home, Scope};
 use crate::telemetry::metrics::Metrics;
 use setup::Setup;
@@ -92,6 +93,8 @@ async fn simulate(seed: u64) -> Vec<String> {
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
         scope: Scope::new([]).expect("no pattern is bad"),
+        conventions: Arc::new(Conventions::default()),
+        is_strict: false,
         is_snapshot: setup.is_snapshot,
         seed: Some(seed),
     };

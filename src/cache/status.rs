@@ -2,6 +2,7 @@
 
 use super::Cache;
 use super::freshness::{Freshness, Reason};
+use crate::convention::problem;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -42,6 +43,23 @@ pub struct EntryStatus {
     pub refresh: &'static str,
     /// Why the last attempt to refresh it failed.
     pub problem: Option<Problem>,
+    /// The kind of the convention that is for the secret's name, if one is.
+    pub convention: Option<Box<str>>,
+    /// What is wrong with the value, by that convention.
+    pub problems: Vec<ValueProblem>,
+    /// Whether readers get an error instead of the value.
+    pub withheld: bool,
+}
+
+/// One thing wrong with a value.
+#[derive(Debug, Serialize)]
+pub struct ValueProblem {
+    /// What kind of problem it is.
+    pub code: &'static str,
+    /// The field that it is about; none, where it is about the whole value.
+    pub field: Option<Box<str>>,
+    /// The same in words.
+    pub message: String,
 }
 
 /// A listed secret that is not held.
@@ -83,7 +101,28 @@ impl Problem {
     }
 }
 
+impl ValueProblem {
+    fn of(problem: &problem::Problem) -> Self {
+        Self {
+            code: problem.code(),
+            field: problem.field().map(Into::into),
+            message: problem.to_string(),
+        }
+    }
+}
+
 impl Cache {
+    /// Returns how many problems the values of the entries have, for every code.
+    pub fn problems(&self) -> [(&'static str, usize); problem::Problem::CODES.len()] {
+        let snapshot = self.snapshot();
+        let malformed = snapshot.entries().filter_map(|(_, entry)| entry.malformed.as_ref());
+        let codes: Vec<&str> = malformed
+            .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
+            .collect();
+        let count = |code| codes.iter().filter(|own| **own == code).count();
+        problem::Problem::CODES.map(|code| (code, count(code)))
+    }
+
     /// Returns the state of every entry.
     pub fn status(&self) -> Status {
         let now = self.clock().now();
@@ -108,6 +147,14 @@ impl Cache {
                 problem: entry
                     .failure()
                     .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
+                convention: self.kind_of(&entry.version.name),
+                problems: entry
+                    .malformed
+                    .iter()
+                    .flat_map(|malformed| malformed.problems())
+                    .map(ValueProblem::of)
+                    .collect(),
+                withheld: entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld),
             })
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
@@ -117,6 +164,12 @@ impl Cache {
             problem: missing.failure.map(|error| Problem::of(error, None)),
         });
         Status { entries, missing: missing.collect(), flights: self.flights_under_way() }
+    }
+
+    /// Returns the kind of the convention that is for a secret's name.
+    fn kind_of(&self, name: &str) -> Option<Box<str>> {
+        let convention = self.0.config.conventions.of_name(name);
+        convention.map(|(convention, _)| convention.kind().into())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::clock::VirtualClock;
+use crate::convention::Conventions;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
@@ -21,6 +22,8 @@ const LATENCY: Duration = Duration::from_millis(40);
 enum Answer {
     /// Answers the version with this number.
     Version(u32),
+    /// Answers the version with this number, whose value is as the convention of its name says.
+    Whole(u32),
     /// Answers the version with this number to whoever asks for one of its labels or for its id.
     Labelled(u32, &'static [&'static str]),
     /// Fails with this kind.
@@ -59,6 +62,10 @@ impl Scripted {
         };
         match answer {
             Answer::Version(n) => Ok(version(name, *n, key)),
+            Answer::Whole(n) => {
+                let value = format!(r#"{{"ai_api_key":"value {n}"}}"#);
+                Ok(Version { content: Content::Text(value.into()), ..version(name, *n, key) })
+            }
             Answer::Labelled(n, labels) => {
                 let mut version = version(name, *n, key);
                 version.labels = labels.iter().map(|label| (*label).into()).collect();
@@ -148,6 +155,7 @@ struct Setup {
     allow: Vec<&'static str>,
     batch_fails: Option<FetchErrorKind>,
     is_snapshot: bool,
+    is_strict: bool,
     calls_max: usize,
 }
 
@@ -161,6 +169,7 @@ impl Default for Setup {
             allow: Vec::new(),
             batch_fails: None,
             is_snapshot: false,
+            is_strict: false,
             calls_max: flight::FLIGHTS_MAX,
         }
     }
@@ -186,6 +195,8 @@ impl Setup {
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
+            conventions: Arc::new(Conventions::built_in()),
+            is_strict: self.is_strict,
             is_snapshot: self.is_snapshot,
             seed: Some(7),
         };
@@ -1013,4 +1024,82 @@ async fn whether_an_arn_is_required_shows_once_the_account_is_known() {
     assert_eq!(bench.cache.missing_required().len(), 1);
     bench.cache.learn_account("123456789012");
     assert_eq!((bench.cache.missing_required().len(), bench.cache.missing().len()), (0, 1));
+}
+
+/// A secret whose name has a convention. The values of [`Answer::Version`] are not as that says.
+const CONVENTIONAL: &str = "openai-api-key/sms";
+
+#[tokio::test(start_paused = true)]
+async fn what_is_wrong_with_a_version_is_found_once_and_kept_as_long_as_that_is_held() {
+    let bench = Setup::default().build();
+    let malformed =
+        async || bench.cache.read(key(CONVENTIONAL)).await.unwrap().entry.malformed.clone();
+    bench.script(CONVENTIONAL, Answer::Version(1));
+    let first = malformed().await.expect("it is not JSON");
+    assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
+    bench.pass(101 * SECOND).await;
+    let again = malformed().await.expect("it is the same version");
+    assert_eq!(bench.calls(), 2, "it was fetched again");
+    assert!(Arc::ptr_eq(&first, &again), "and not looked over again");
+    assert_eq!(bench.cache.problems().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0]);
+
+    bench.script(CONVENTIONAL, Answer::Whole(2));
+    bench.pass(101 * SECOND).await;
+    assert_eq!(malformed().await, None);
+    assert_eq!(bench.cache.problems().map(|(_, count)| count), [0; 7]);
+    bench.script("other", Answer::Version(1));
+    bench.read("other").await.unwrap();
+    assert_eq!(bench.cache.problems().map(|(_, count)| count), [0; 7], "it has no convention");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_withheld_is_asked_for_again_in_seconds_by_whoever_reads_it() {
+    let always = Policy { ttl: 1000 * SECOND, refresh: Refresh::Always, ..Policy::default() };
+    let setup = Setup { is_strict: true, policy: always, ..Setup::default() };
+    let bench = Setup { listed: vec![CONVENTIONAL], ..setup }.build();
+    bench.script(CONVENTIONAL, Answer::Version(1));
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.prefetch(prefetch::Mode::Get, SECOND).await;
+    assert_eq!(bench.cache.missing(), [], "it is held");
+    bench.pass(3600 * SECOND).await;
+    assert_eq!(bench.calls(), 1, "nobody reads it, and so nobody asks for it");
+
+    let is_withheld = || {
+        let snapshot = bench.cache.snapshot();
+        let entry = snapshot.entry(CONVENTIONAL, &Selector::current()).expect("it is held");
+        entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld)
+    };
+    for _ in 0..100 {
+        bench.read(CONVENTIONAL).await.unwrap();
+        assert!(is_withheld());
+        bench.pass(SECOND).await;
+    }
+    let calls = bench.calls();
+    assert!((20..=35).contains(&calls), "one call in 3.5 to 5 s, not {calls} in 100 s");
+
+    bench.pass(100 * SECOND).await;
+    bench.script(CONVENTIONAL, Answer::Whole(2));
+    assert_eq!(bench.read(CONVENTIONAL).await, ok("v2", How::Miss), "the first reader has it");
+    assert!(!is_withheld());
+    let calls = bench.calls();
+    for _ in 0..69 {
+        bench.pass(10 * SECOND).await;
+        assert_eq!(bench.read(CONVENTIONAL).await, ok("v2", How::Hit));
+    }
+    assert_eq!(bench.calls(), calls, "it ages by its own policy again");
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_upstream_fails_what_is_withheld_stays_so_and_backs_off() {
+    let bench = Setup { is_strict: true, ..Setup::default() }.build();
+    bench.script(CONVENTIONAL, Answer::Version(1));
+    bench.read(CONVENTIONAL).await.unwrap();
+    bench.pass(6 * SECOND).await;
+    bench.script(CONVENTIONAL, Answer::Fail(FetchErrorKind::Throttled));
+    let stale = ok("v1", How::Stale(Reason::Failing));
+    for _ in 0..10 {
+        assert_eq!(bench.read(CONVENTIONAL).await, stale);
+    }
+    assert_eq!(bench.calls(), 2);
 }

@@ -4,6 +4,7 @@ use super::Cache;
 use super::cut::{CUTS_MAX, was_cut};
 use super::entry::Entry;
 use super::flight::{Landing, Outcome};
+use super::malformed::Malformed;
 use super::rollback::Verdict;
 use super::snapshot::Snapshot;
 use crate::clock::Moment;
@@ -15,6 +16,10 @@ use crate::source::{FetchError, FetchErrorKind};
 use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
+
+/// What to do about a value that is not as its convention says.
+const HINT: &str =
+    "put a whole value into the secret; conventions are those of docs/configuration.md";
 
 /// When a call was sent.
 #[derive(Clone, Copy, Debug)]
@@ -121,19 +126,40 @@ impl Cache {
         }
         let policy = self.0.config.policies.of_answer(&arn, &version.name, &self.0.home.load());
         self.learn_policy(key, policy);
-        let entry = Arc::new(Entry::new(
-            version,
-            key.selector.clone(),
-            policy,
-            sent.moment,
-            sent.epoch,
-            self.draw(),
-        ));
+        let malformed = self.look_over(&snapshot, &version);
+        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
+        let policy = if is_withheld { policy.of_withheld() } else { policy };
+        let (selector, draw) = (key.selector.clone(), self.draw());
+        let entry = Entry::new(version, selector, policy, sent.moment, sent.epoch, draw);
+        let entry = Arc::new(entry.with_malformed(malformed));
         if policy.ttl.is_zero() {
             self.withdraw(&entry);
             return Ok(entry);
         }
         Ok(self.publish(key, entry))
+    }
+
+    /// Returns what is wrong with an answer's value: what was found when this version came first, as
+    /// long as it is held. It is logged once for each version.
+    fn look_over(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
+        let held = snapshot.held(&version.arn).map_or(&[][..], |held| held.entries());
+        if let Some(known) = held.iter().find(|entry| entry.version.id == version.id) {
+            return known.malformed.clone();
+        }
+        let config = &self.0.config;
+        let found = Malformed::find(&config.conventions, version, config.is_strict)?;
+        if self.0.told.is_first(&version.arn, &version.id) {
+            tracing::warn!(
+                secret = %Harmless(&version.name),
+                version = %Harmless(&version.id),
+                kind = found.kind(),
+                problems = found.codes(),
+                withheld = found.is_withheld,
+                hint = HINT,
+                "the value of a secret is not as its convention says"
+            );
+        }
+        Some(Arc::new(found))
     }
 
     /// Publishes an entry, and returns the one that is held now: it may be a newer one.

@@ -69,6 +69,12 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         anyhow::bail!(mistakes);
     }
     config.log.format = log::Format::Text;
+    let is_told =
+        ["SIDEKEY_CONVENTIONS", "SIDEKEY_STRICT"].iter().any(|name| vars.contains_key(*name));
+    if args.secrets.is_none() && !is_told {
+        // The examples are placeholders on purpose: a warning about each would tell nobody anything.
+        config.cache.conventions = Arc::default();
+    }
     let direct = direct(&vars, clock.clone()).await?;
     let token = Token::new(vars["SIDEKEY_TOKEN"].clone())?;
     let agent = start(config, clock.clone()).await?;

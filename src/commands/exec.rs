@@ -1,12 +1,10 @@
 //! `sidekey exec`: becomes a program that finds secrets in its variables.
 
 use super::token_file;
-use crate::client::Address;
 use crate::config::Host;
 use crate::config::contact::contact;
 use crate::config::vars::Environment;
 use crate::handover;
-use crate::tokens::Token;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -19,13 +17,5 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> ExitCode {
     let contact = contact(&Environment, Host::Standalone);
-    handover::run(&Environment, Host::Standalone, contact, made_token, &args.command).await
-}
-
-/// Finds the token that `sidekey serve` has made where none was configured.
-fn made_token(address: &Address) -> Option<Token> {
-    match address {
-        Address::Loopback(at) => token_file::read(&Environment, at.port()),
-        Address::Socket(_) => None,
-    }
+    handover::run(&Environment, Host::Standalone, contact, token_file::made, &args.command).await
 }

@@ -1,6 +1,7 @@
 //! A random token in a file that only its owner reads, for where none is configured.
 
-use crate::config::vars::Vars;
+use crate::client::Address;
+use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
@@ -44,8 +45,15 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Reads the token that the agent at `port` has made for its user, if it has.
-pub(super) fn read(vars: &dyn Vars, port: u16) -> Option<Token> {
+/// Finds the token that the agent at an address has made for its user, where none was configured.
+pub(super) fn made(address: &Address) -> Option<Token> {
+    match address {
+        Address::Loopback(at) => read(&Environment, at.port()),
+        Address::Socket(_) => None,
+    }
+}
+
+fn read(vars: &dyn Vars, port: u16) -> Option<Token> {
     let text = fs::read_to_string(folder(vars)?.join(name(port))).ok()?;
     Token::new(text).ok()
 }

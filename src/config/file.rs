@@ -1,10 +1,13 @@
-//! The TOML file: the same settings as the variables, which win over it, and policies of some secrets.
+//! The TOML file: the same settings as the variables, which win over it, policies of some secrets, and
+//! whose secrets a message may refer to.
 
 use super::policy::{self, PolicyTable};
+use super::resolve;
 use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of};
 use super::variables::{CONFIG_FILE, PREFIX};
 use super::vars::Vars;
 use super::{Host, Mistakes, Unknown, credentials};
+use crate::message::tenant::Tied;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Table;
@@ -19,6 +22,8 @@ pub(super) struct File {
     pub(super) settings: BTreeMap<String, String>,
     /// Its tables of policies, in their order.
     pub(super) policies: Vec<PolicyTable>,
+    /// The placeholders of its table of tenants.
+    pub(super) tied: Vec<Tied>,
     /// Keys that are none.
     pub(super) unknown: Vec<Unknown>,
 }
@@ -55,11 +60,15 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
             file.policies = policy::read(value, &mut file.unknown, mistakes);
             continue;
         }
+        if key == resolve::NAME {
+            file.tied = resolve::read(value, &mut file.unknown, mistakes);
+            continue;
+        }
         let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
         if !is_key(&key) {
-            let names = keys().chain([policy::NAME.to_owned()]);
+            let names = keys().chain([policy::NAME, resolve::NAME].map(str::to_owned));
             let nearest = super::nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
-            let is_guard = super::is_guard(&name);
+            let is_guard = super::is_guard(&name) || super::is_nearly(&key, resolve::NAME);
             let hint = format!("no such key; did you mean {nearest}?");
             file.unknown.push(Unknown { name: format!("{CONFIG_FILE}: {key}"), hint, is_guard });
             continue;
@@ -123,13 +132,15 @@ mod tests {
 
     #[test]
     fn a_misspelt_guard_is_told_from_other_unknown_keys() {
-        let file = parse("Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n", &mut Mistakes::default());
+        let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
+        let file = parse(text, &mut Mistakes::default());
         let guards: Vec<(&str, bool)> =
             file.unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
         assert_eq!(
             guards,
             [
                 ("SIDEKEY_CONFIG: Allow", true),
+                ("SIDEKEY_CONFIG: resolv", true),
                 ("SIDEKEY_CONFIG: secret", false),
                 ("SIDEKEY_CONFIG: tokn", true)
             ]

@@ -5,6 +5,7 @@ use super::span;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::Policy;
 use crate::cache::prefetch::Mode;
+use crate::message::paths::Paths;
 use crate::secret::arn::is_region;
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
@@ -23,6 +24,9 @@ pub(super) const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 
 /// The variable that names the TOML file. It is the one that no file can hold.
 pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
+
+/// The variable that names the file of conventions.
+pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
 /// The most secrets that can be listed.
 const SECRETS_MAX: usize = 1000;
@@ -52,7 +56,10 @@ pub struct Settings {
     pub(super) region: Option<String>,
     pub(super) region_only: bool,
     pub(super) token: Option<String>,
+    pub(super) resolve_paths: Paths,
     pub(super) log: Option<Level>,
+    pub(super) conventions: Option<PathBuf>,
+    pub(super) is_strict: bool,
 }
 
 /// What `SIDEKEY_DIALECT` says.
@@ -281,6 +288,15 @@ pub const VARIABLES: &[Variable] = &[
         },
     },
     Variable {
+        name: "SIDEKEY_RESOLVE_PATHS",
+        default: "channel_config.*.credentials_id,ai_config.ai_api_key_reference",
+        help: "Where a message sent to /resolve has its references: keys parted by dots; `*` is any one key or index.",
+        parse: |settings, text| {
+            settings.resolve_paths = Paths::parse(list(text)).map_err(|bad| bad.to_string())?;
+            Ok(())
+        },
+    },
+    Variable {
         name: "SIDEKEY_LOG",
         default: "info",
         help: "Level of Sidekey's own lines: off, error, warn, info, debug or trace.",
@@ -290,6 +306,21 @@ pub const VARIABLES: &[Variable] = &[
             settings.log = Some(level);
             Ok(())
         },
+    },
+    Variable {
+        name: "SIDEKEY_CONVENTIONS",
+        default: "",
+        help: "Path of a TOML file of conventions: what the values of secrets must have, by their names. Unset: the built-in ones.",
+        parse: |settings, text| {
+            settings.conventions = Some(PathBuf::from(given(text)?));
+            Ok(())
+        },
+    },
+    Variable {
+        name: "SIDEKEY_STRICT",
+        default: "false",
+        help: "Whether a value that is not as its convention says is withheld, and its readers told why.",
+        parse: |settings, text| boolean(text).map(|flag| settings.is_strict = flag),
     },
 ];
 
@@ -315,7 +346,10 @@ impl Default for Settings {
             region: None,
             region_only: false,
             token: None,
+            resolve_paths: Paths::default(),
             log: None,
+            conventions: None,
+            is_strict: false,
         };
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             variable.set(&mut settings, variable.default).expect("defaults are tested to be good");
@@ -429,7 +463,11 @@ mod tests {
             ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "https expected"),
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
+            ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
+            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': a key or '*' expected at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
+            ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
+            ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
             assert!(problem.contains(expected), "{name}: {problem}");

@@ -1,6 +1,7 @@
 //! Where variables come from.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::IsTerminal;
 
 /// A set of variables.
@@ -35,6 +36,53 @@ impl Vars for Environment {
     }
 }
 
+/// Variables of which some are given otherwise: by the options of a command.
+pub struct Overridden<'a> {
+    given: BTreeMap<String, Option<String>>,
+    others: &'a dyn Vars,
+}
+
+impl<'a> Overridden<'a> {
+    /// Takes all variables as they are.
+    pub fn new(others: &'a dyn Vars) -> Self {
+        Self { given: BTreeMap::new(), others }
+    }
+
+    /// Gives a variable another value.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.given.insert(name.to_owned(), Some(value.to_owned()));
+    }
+
+    /// Leaves a variable out.
+    pub fn unset(&mut self, name: &str) {
+        self.given.insert(name.to_owned(), None);
+    }
+}
+
+impl fmt::Debug for Overridden<'_> {
+    /// Names what is given, and shows no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Overridden").field("given", &self.given.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Vars for Overridden<'_> {
+    fn get(&self, name: &str) -> Option<String> {
+        self.given.get(name).cloned().unwrap_or_else(|| self.others.get(name))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let others = self.others.names().into_iter();
+        let others = others.filter(|name| !self.given.contains_key(name));
+        let given = self.given.iter().filter(|(_, value)| value.is_some());
+        others.chain(given.map(|(name, _)| name.clone())).collect()
+    }
+
+    fn is_terminal(&self) -> bool {
+        self.others.is_terminal()
+    }
+}
+
 impl Vars for BTreeMap<String, String> {
     fn get(&self, name: &str) -> Option<String> {
         BTreeMap::get(self, name).cloned()
@@ -42,5 +90,27 @@ impl Vars for BTreeMap<String, String> {
 
     fn names(&self) -> Vec<String> {
         self.keys().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_given_otherwise_wins_and_can_be_left_out() {
+        let names = ["a", "b", "c"];
+        let all: BTreeMap<String, String> =
+            names.iter().map(|name| ((*name).to_owned(), "old".to_owned())).collect();
+        let mut vars = Overridden::new(&all);
+        vars.set("a", "new");
+        vars.set("d", "new");
+        vars.unset("b");
+        let values = ["a", "b", "c", "d", "e"].map(|name| vars.get(name));
+        assert_eq!(values.map(|value| value.unwrap_or_default()), ["new", "", "old", "new", ""]);
+        let mut names = vars.names();
+        names.sort();
+        assert_eq!(names, ["a", "c", "d"]);
+        assert!(!format!("{vars:?}").contains("new"));
     }
 }

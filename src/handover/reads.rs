@@ -1,15 +1,11 @@
 //! The reads of all secrets that are asked for, at once.
 
-use super::variable::Unread;
-use crate::client::{Address, Answered, AskError, Client};
+use crate::client::secret::Unread;
+use crate::client::{Address, AskError, Client};
 use crate::clock::{Clock, within};
 use crate::config::contact::Contact;
 use crate::secret::key::Key;
-use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
@@ -25,15 +21,6 @@ const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// How long to rest before looking again for an agent that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(20);
-
-/// What is needed of the answer of `GetSecretValue`.
-#[derive(Deserialize)]
-struct Told {
-    #[serde(rename = "SecretString")]
-    text: Option<String>,
-    #[serde(rename = "SecretBinary")]
-    binary: Option<IgnoredAny>,
-}
 
 /// Waits until somebody listens at `address`, for `wait` at most.
 ///
@@ -90,54 +77,16 @@ pub(super) async fn read_all(
     answers
 }
 
-/// Reads one secret by the AWS API, which is the same in every dialect and tells errors by type.
 async fn read(contact: &Contact, key: &Key) -> Result<Content, Unread> {
-    let unasked = |error: AskError| Unread::Unasked(error.to_string());
-    let client = Client::connect(&contact.address, contact.token.as_ref());
-    let mut client = client.await.map_err(unasked)?;
-    let answered = client.call("GetSecretValue", members(key)).await.map_err(unasked)?;
-    content(&answered)
-}
-
-fn members(key: &Key) -> String {
-    let mut members = json!({ "SecretId": key.id.as_str() });
-    if let Some(stage) = key.selector.stage() {
-        members["VersionStage"] = stage.into();
-    }
-    if let Some(version) = key.selector.version() {
-        members["VersionId"] = version.into();
-    }
-    members.to_string()
-}
-
-/// Reads an answer. Whoever listens need not be an agent.
-fn content(answered: &Answered) -> Result<Content, Unread> {
-    let (status, body) = (answered.status, answered.body.expose());
-    let foreign = || Unread::Foreign { status: status.as_u16() };
-    if status.is_success() {
-        return match serde_json::from_slice(body) {
-            Ok(Told { text: Some(text), .. }) => Ok(Content::Text(text.into())),
-            // Which bytes does not matter: a variable is text.
-            Ok(Told { binary: Some(_), .. }) => Ok(Content::Binary(SecretValue::new(Vec::new()))),
-            _ => Err(foreign()),
-        };
-    }
-    let told: Value = serde_json::from_slice(body).map_err(|_| foreign())?;
-    let text = |name: &str| told[name].as_str().map(one_line).ok_or_else(foreign);
-    Err(Unread::Refused { kind: text("__type")?, message: text("message")? })
-}
-
-/// Keeps a message from forging lines of a log or steering a terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+    let client = Client::connect(&contact.address, contact.token.as_ref()).await;
+    let mut client = client.map_err(|error| Unread::Unasked(error.to_string()))?;
+    client.secret(key).await.map(|version| version.content)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::clock::{Moment, Sleep};
-    use crate::secret::reference::Reference;
-    use hyper::{HeaderMap, StatusCode};
     use std::net::TcpListener;
     use std::sync::Mutex;
 
@@ -174,48 +123,5 @@ mod tests {
         let nowhere = Address::Socket("x".repeat(1000).into());
         assert!(reach(&nowhere, wait, &clock).await.is_err(), "no path of a socket");
         assert_eq!(clock.now().steady, wait, "an agent that starts would change nothing");
-    }
-
-    #[track_caller]
-    fn asks(reference: &str, expected: &Value) {
-        let Reference { id, selector, .. } = Reference::parse(reference).expect("a reference");
-        let members: Value = serde_json::from_str(&members(&Key { id, selector })).expect("JSON");
-        assert_eq!(members, *expected);
-    }
-
-    #[test]
-    fn the_version_that_is_meant_is_asked_for() {
-        asks("app/db#user", &json!({"SecretId": "app/db", "VersionStage": "AWSCURRENT"}));
-        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
-        let previous = json!({"SecretId": arn, "VersionStage": "AWSPREVIOUS"});
-        asks(&format!("{arn}::AWSPREVIOUS:"), &previous);
-        asks(&format!("{arn}:::v1"), &json!({"SecretId": arn, "VersionId": "v1"}));
-    }
-
-    #[track_caller]
-    fn check(status: u16, body: &str, expected: Result<&str, &str>) {
-        let answered = Answered {
-            status: StatusCode::from_u16(status).expect("a status"),
-            headers: HeaderMap::new(),
-            body: body.to_owned().into(),
-        };
-        let told = match content(&answered) {
-            Ok(Content::Text(text)) => Ok(String::from_utf8_lossy(text.expose()).into_owned()),
-            Ok(Content::Binary(_)) => Ok("binary".to_owned()),
-            Err(unread) => Err(unread.to_string()),
-        };
-        assert_eq!(told, expected.map(str::to_owned).map_err(str::to_owned), "{body}");
-    }
-
-    #[test]
-    fn answers_are_read_and_what_is_none_is_told() {
-        check(200, r#"{"Name":"n","SecretString":"v"}"#, Ok("v"));
-        check(200, r#"{"SecretBinary":"aGk="}"#, Ok("binary"));
-        let foreign = |status| format!("the answer, with status {status}, is none of Sidekey's");
-        check(200, r#"{"SecretString":null}"#, Err(&foreign(200)));
-        check(200, "<html>", Err(&foreign(200)));
-        check(405, "Not allowed", Err(&foreign(405)));
-        check(400, r#"{"message":"m"}"#, Err(&foreign(400)));
-        check(400, r#"{"__type":"K","message":"a\nb\u001b"}"#, Err("K: a?b?"));
     }
 }

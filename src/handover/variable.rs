@@ -1,5 +1,6 @@
 //! The variables that ask for a secret, and what each is filled with. Pure.
 
+use crate::client::secret::Unread;
 use crate::secret::field::{FieldError, Fields};
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
@@ -40,28 +41,6 @@ pub(super) struct Filled {
 pub(super) struct Unfilled {
     name: String,
     reason: Reason,
-}
-
-/// Why a secret was not read.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Unread {
-    /// The agent said no.
-    #[error("{kind}: {message}")]
-    Refused {
-        /// AWS's name of the error, or the agent's own.
-        kind: String,
-        /// What it said.
-        message: String,
-    },
-    /// Something else than an agent answered.
-    #[error("the answer, with status {status}, is none of Sidekey's")]
-    Foreign {
-        /// The status.
-        status: u16,
-    },
-    /// The agent could not be asked.
-    #[error("{0}")]
-    Unasked(String),
 }
 
 /// Why a variable cannot be filled.

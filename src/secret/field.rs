@@ -2,11 +2,19 @@
 
 use super::value::SecretValue;
 use super::version::Content;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// How many field names an error lists.
 const NAMES_SHOWN_MAX: usize = 20;
+
+/// How many characters of a field's name an error shows.
+const NAME_SHOWN_CHARS_MAX: usize = 80;
 
 /// Every field of a value, as bare text: a string without its quotes, anything else as compact
 /// JSON.
@@ -23,7 +31,7 @@ pub enum FieldError {
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
     /// The object lacks the field.
-    #[error("the secret has no field '{asked}'; it has {}", list(there))]
+    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there))]
     Absent {
         /// What was asked for.
         asked: Box<str>,
@@ -62,6 +70,45 @@ impl Fields {
     }
 }
 
+/// Returns the JSON that a value is, where it is an object or a list. A number or a word may as well be
+/// a password, which JSON would not keep as it is written.
+pub fn json(content: &Content) -> Option<&RawValue> {
+    let Content::Text(text) = content else { return None };
+    let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
+    raw.get().starts_with(['{', '[']).then_some(raw)
+}
+
+/// Returns the field called `name` as the JSON that it is written in. Where there are several, the last
+/// one counts, as in [`Fields`].
+pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
+    struct Reading<'n>(&'n str);
+    impl<'de> Visitor<'de> for Reading<'_> {
+        type Value = Option<&'de RawValue>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut found = None;
+            while let Some(Key(key)) = map.next_key()? {
+                if key == self.0 {
+                    found = Some(map.next_value()?);
+                } else {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+            Ok(found)
+        }
+    }
+    let Content::Text(text) = content else { return None };
+    serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
+}
+
+/// A key, copied only where it has escapes.
+#[derive(Deserialize)]
+struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
 fn bare(value: Value) -> SecretValue {
     match value {
         Value::String(text) => text.into(),
@@ -69,8 +116,13 @@ fn bare(value: Value) -> SecretValue {
     }
 }
 
+/// Returns the beginning of a name as a caller may log it: without what forges a line.
+fn shown(name: &str) -> String {
+    name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
+}
+
 fn list(names: &[Box<str>]) -> String {
-    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{name}'"));
+    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{}'", shown(name)));
     let mut list = shown.collect::<Vec<_>>().join(", ");
     match names.len() {
         0 => list.push_str("none"),
@@ -109,6 +161,48 @@ mod tests {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
         let message = fields.field("password").expect_err("no such field").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
+    }
+
+    #[test]
+    fn a_value_is_json_where_it_cannot_be_a_password() {
+        for (value, expected) in [
+            (" {\"a\": 1}\n", Some("{\"a\": 1}")),
+            ("[1]", Some("[1]")),
+            ("123", None),
+            ("true", None),
+            ("\"a\"", None),
+            ("{oops}", None),
+            ("{} {}", None),
+            ("", None),
+        ] {
+            assert_eq!(json(&text(value)).map(RawValue::get), expected, "{value}");
+        }
+        assert!(json(&Content::Binary(SecretValue::new(b"{}".to_vec()))).is_none());
+    }
+
+    #[test]
+    fn a_field_is_the_json_that_it_is_written_in() {
+        let content =
+            text(r#"{"user": "ann \"a\"", "port":1e3, "t\u0077o": {"on": [ ]}, "user":"b"}"#);
+        for (name, expected) in [
+            ("user", Some("\"b\"")),
+            ("port", Some("1e3")),
+            ("two", Some("{\"on\": [ ]}")),
+            ("none", None),
+        ] {
+            assert_eq!(json_field(&content, name).map(RawValue::get), expected, "{name}");
+        }
+        assert!(json_field(&text("[1]"), "0").is_none());
+        assert!(json_field(&Content::Binary(SecretValue::new(b"{}".to_vec())), "a").is_none());
+    }
+
+    #[test]
+    fn a_name_that_somebody_forged_can_neither_begin_a_line_nor_go_on_for_ever() {
+        let fields = fields(text(r#"{"a\nb":1}"#));
+        let message = |name: &str| fields.field(name).expect_err("no such field").to_string();
+        let expected = r"the secret has no field '\u{1b}[31m\r\n'; it has 'a\nb'";
+        assert_eq!(message("\u{1b}[31m\r\n"), expected);
+        assert!(message(&"x".repeat(10_000)).len() < 200);
     }
 
     #[test]

@@ -155,6 +155,22 @@ impl Reference {
             field: wanted.field.map(Into::into),
         })
     }
+
+    /// Parses a reference that a message carries. Whoever wrote the message is not who asks, so it is
+    /// held to more: it is no longer than an id may be, and has no control characters, in its field too.
+    ///
+    /// # Errors
+    ///
+    /// Names what is wrong and at which character.
+    pub fn of_message(text: &str) -> Result<Self, BadReference> {
+        if text.len() > ID_CHARS_MAX {
+            return Err(BadReference::TooLong { max: ID_CHARS_MAX });
+        }
+        if let Some(at) = text.chars().position(char::is_control) {
+            return Err(BadReference::Character { at: at + 1 });
+        }
+        Self::parse(text)
+    }
 }
 
 impl<'a> Wanted<'a> {
@@ -300,6 +316,21 @@ mod tests {
         let twice = BadReference::Twice { part: "field", at: ARN.len() + 2 };
         refused(&format!("{ARN}:a::#b"), twice);
         assert!(matches!(Reference::parse("arn:aws:s3:::x"), Err(BadReference::Arn(_))));
+    }
+
+    #[test]
+    fn what_a_message_carries_is_held_to_more() {
+        let good = Reference::of_message("app/db#a b").expect("a good reference");
+        assert_eq!((good.id.as_str(), good.field.as_deref()), ("app/db", Some("a b")));
+        for (text, expected) in [
+            ("app/db#a\nb".to_owned(), BadReference::Character { at: 9 }),
+            ("app\u{0}".to_owned(), BadReference::Character { at: 4 }),
+            ("app db".to_owned(), BadReference::Character { at: 4 }),
+            (format!("app#{}", "x".repeat(2045)), BadReference::TooLong { max: 2048 }),
+            ("x".repeat(513), BadReference::TooLong { max: 512 }),
+        ] {
+            assert_eq!(Reference::of_message(&text), Err(expected), "{text}");
+        }
     }
 
     #[track_caller]

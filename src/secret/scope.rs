@@ -1,6 +1,7 @@
 //! Secrets, told by patterns: what may be read, and what a policy is for.
 
 use super::arn::Arn;
+use super::name::is_name_char;
 use super::reference::SecretId;
 use glob::{MatchOptions, Pattern};
 use std::iter;
@@ -115,14 +116,34 @@ impl Scope {
         let at_home =
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
         let full = format!("{arn}{suffix}");
-        // A pattern without a wildcard names one ARN as it is written: nothing to misread.
-        self.arns.iter().any(|p| p.as_str() == arn.as_str() || p.matches_with(&full, MATCH))
-            || (at_home && self.admits_name(name))
+        let is_plain = is_plain(name);
+        let is_it = |p: &Pattern| {
+            // It names one ARN as it is written: nothing to misread.
+            is_written_out(p, arn.as_str()) || (is_plain && p.matches_with(&full, MATCH))
+        };
+        self.arns.iter().any(is_it) || (at_home && self.admits_name(name))
     }
 
     fn admits_name(&self, name: &str) -> bool {
-        self.names.iter().any(|pattern| pattern.matches_with(name, MATCH))
+        let is_plain = is_plain(name);
+        let is_it =
+            |p: &Pattern| is_written_out(p, name) || (is_plain && p.matches_with(name, MATCH));
+        self.names.iter().any(is_it)
     }
+}
+
+/// Returns whether a pattern is `text` and has no wildcard: one that has is nobody's name.
+fn is_written_out(pattern: &Pattern, text: &str) -> bool {
+    pattern.as_str() == text && !text.contains(['*', '?', '['])
+}
+
+/// Returns whether a wildcard may stand for part of this name. What no secret can be called is forged,
+/// and dots alone are a way up a path for whoever takes a name for one.
+///
+/// Secrets that services of AWS manage have a `!` in their names: `rds!db-…`.
+fn is_plain(name: &str) -> bool {
+    name.chars().all(|c| is_name_char(c) || c == '!')
+        && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
 
 #[cfg(test)]
@@ -160,6 +181,23 @@ mod tests {
         check(&patterns, "sms-credentials/acme/support/twilio", false);
         check(&patterns, "openai-api-key/whatsapp2", false);
         check(&patterns, "Openai-api-key/whatsapp", false);
+    }
+
+    #[test]
+    fn a_wildcard_takes_nothing_that_no_secret_can_be_called() {
+        let theirs = format!("{OTHERS}*");
+        let patterns = ["app/*/db", "rds!*", "odd/..", &theirs];
+        check(&patterns, "app/a.b/db", true);
+        check(&patterns, "rds!db-1", true);
+        for id in ["app/../db", "app/./db", "app/a b/db", "app/*/db", "app/é/db", "app/%2e/db"] {
+            check(&patterns, id, false);
+        }
+        // An ARN is held to the alphabet of names already.
+        check(&patterns, &format!("{HERE}app/../db"), false);
+        check(&patterns, "odd/..", true);
+        check(&patterns, &format!("{OTHERS}x-AbC123"), true);
+        check(&patterns, &format!("{OTHERS}..-AbC123"), false);
+        check(&["shared/*"], "shared/..", false);
     }
 
     #[test]

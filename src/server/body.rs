@@ -8,8 +8,13 @@ use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
 
-/// The largest body that is read: a batch of the most and longest ids takes 40 KiB.
+/// The largest body of a call that is read: a batch of the most and longest ids takes 40 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest body with messages in it: Lambda hands a function no more than 6 MB.
+///
+/// Source: "Lambda quotas" in AWS's Lambda developer guide.
+pub const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The most time from the end of a head to the end of its body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
@@ -29,18 +34,20 @@ pub(super) trait Arriving:
 impl<B> Arriving for B where B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {}
 
-/// Reads a whole body.
+/// Reads a whole body of at most `bytes_max`.
 ///
 /// # Errors
 ///
 /// Where it is too large, too slow or cut.
-pub(super) async fn read(body: &mut impl Arriving, clock: &dyn Clock) -> Result<Bytes, Problem> {
-    let whole = Limited::new(body, BODY_BYTES_MAX).collect();
+pub(super) async fn read(
+    body: &mut impl Arriving,
+    bytes_max: usize,
+    clock: &dyn Clock,
+) -> Result<Bytes, Problem> {
+    let whole = Limited::new(body, bytes_max).collect();
     match within(clock, BODY_TIME_MAX, whole).await {
         Some(Ok(whole)) => Ok(whole.to_bytes()),
-        Some(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(Problem::BodyTooLarge(BODY_BYTES_MAX))
-        }
+        Some(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(bytes_max)),
         Some(Err(_)) => Err(Problem::BodyCut),
         None => Err(Problem::BodyTooSlow(BODY_TIME_MAX)),
     }
@@ -110,7 +117,7 @@ mod tests {
             [(BODY_BYTES_MAX, Ok(BODY_BYTES_MAX)), (BODY_BYTES_MAX + 1, Err("BodyTooLarge"))]
         {
             let mut body: Full<Bytes> = vec![b'x'; bytes].into();
-            let read = read(&mut body, &clock()).await;
+            let read = read(&mut body, BODY_BYTES_MAX, &clock()).await;
             let read = read.map(|read| read.len()).map_err(|problem| format!("{problem:?}"));
             match (read, expected) {
                 (Ok(read), Ok(expected)) => assert_eq!(read, expected),
@@ -118,9 +125,9 @@ mod tests {
                 (read, expected) => panic!("{read:?} is not {expected:?}"),
             }
         }
-        let stalled = read(&mut Pieces { left: 1, breaks: false }, &clock()).await;
+        let stalled = read(&mut Pieces { left: 1, breaks: false }, BODY_BYTES_MAX, &clock()).await;
         assert_eq!(stalled, Err(Problem::BodyTooSlow(BODY_TIME_MAX)));
-        let broken = read(&mut Pieces { left: 1, breaks: true }, &clock()).await;
+        let broken = read(&mut Pieces { left: 1, breaks: true }, BODY_BYTES_MAX, &clock()).await;
         assert_eq!(broken, Err(Problem::BodyCut));
     }
 

@@ -1,6 +1,6 @@
 //! Answers a call of the AWS API: from the cache, and what is missing through its flight.
 
-use super::body::{self, Arriving};
+use super::body::{self, Arriving, BODY_BYTES_MAX};
 use super::dialect::answer;
 use super::dialect::aws_api::operation::{Call, Named, Operation};
 use super::dialect::aws_api::{Batch, JSON, description, value};
@@ -22,7 +22,7 @@ impl Server {
         operation: Operation,
         body: &mut impl Arriving,
     ) -> Result<(Response, ReadResult), Problem> {
-        let body = body::read(body, self.cache.clock()).await?;
+        let body = body::read(body, BODY_BYTES_MAX, self.cache.clock()).await?;
         match operation.parse(&body)? {
             Call::Get(named) => self.get(&named).await,
             Call::Batch(ids) => Ok(self.batch(&ids).await),
@@ -40,7 +40,8 @@ impl Server {
 
     async fn describe(&self, named: &Named) -> Result<(Response, ReadResult), Problem> {
         let current = Wanted { selector: Selector::current(), ..named.wanted()? };
-        let served = self.serve(&current, false).await?;
+        // It has no value, so that one who mends a secret can look at it.
+        let served = self.find(&current, false).await?;
         let held = self.cache.beside(&served.entry);
         let mut response = answer(StatusCode::OK, JSON, description(&served.entry.version, &held));
         describe(response.headers_mut(), &served);
@@ -99,7 +100,7 @@ fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
 }
 
 /// Waits for all of `work` at once, and returns what came of each, in order.
-async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
+pub(super) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
     let mut work: Vec<_> = work.map(|work| (Box::pin(work), None)).collect();
     poll_fn(|cx| {
         let mut is_done = true;

@@ -231,9 +231,13 @@ mod tests {
     use super::*;
     use crate::cache::{self, Cache};
     use crate::clock::VirtualClock;
+    use crate::convention::Conventions;
+    use crate::message::paths::Paths;
+    use crate::message::tenant::Tie;
     use crate::secret::scope::{Home, Scope};
     use crate::server::dialect::Dialect;
     use crate::server::renewal::Renewal;
+    use crate::server::resolving;
     use crate::source::Misconfigured;
     use crate::telemetry::limited::Limited;
     use crate::telemetry::metrics::Metrics;
@@ -264,6 +268,8 @@ mod tests {
             calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),
+            conventions: Arc::new(Conventions::default()),
+            is_strict: false,
             is_snapshot: false,
             seed: Some(7),
         };
@@ -279,6 +285,10 @@ mod tests {
         let server = Arc::new(Server {
             dialect: Dialect::Agent,
             cache,
+            resolving: resolving::Config {
+                paths: Paths::parse(["id"]).expect("a good path"),
+                tie: Tie::default(),
+            },
             tokens: Arc::new(Tokens::new(Vec::new())),
             renewal: Renewal::new(None),
             metrics,

@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod aws_api;
 pub mod extension;
+pub mod resolve;
 
 use super::Response;
 use super::problem::Problem;
@@ -59,10 +60,14 @@ impl Dialect {
     }
 
     /// Returns the answer to a request that failed. What asked the AWS API is answered in its form,
-    /// whatever the deployment's dialect.
+    /// whatever the deployment's dialect; and what `/resolve` says, which neither agent has, is always
+    /// JSON.
     pub fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
+        let is_of_gate =
+            matches!(problem, Problem::Refused(_) | Problem::Method | Problem::MethodPost);
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
+            (Target::Resolve, _) if !is_of_gate => json_error(StatusCode::BAD_REQUEST, problem),
             (_, Self::Agent) => agent::problem(problem),
             (_, Self::Extension) => extension::problem(problem),
         }
@@ -146,10 +151,24 @@ fn render_as<F>(value: &impl Serialize, format: F) -> SecretValue
 where
     F: Formatter + Clone,
 {
+    render_sized(value, size(value, format.clone()), format)
+}
+
+/// Renders as [`render`] does, or returns `None` where that takes more than `bytes_max`.
+fn render_within(value: &impl Serialize, bytes_max: usize) -> Option<SecretValue> {
+    let size = size(value, CompactFormatter);
+    (size <= bytes_max).then(|| render_sized(value, size, CompactFormatter))
+}
+
+fn size(value: &impl Serialize, format: impl Formatter) -> usize {
     let mut size = Counter(0);
-    let mut serializer = serde_json::Serializer::with_formatter(&mut size, format.clone());
+    let mut serializer = serde_json::Serializer::with_formatter(&mut size, format);
     value.serialize(&mut serializer).expect("counting never fails");
-    let mut body = Vec::with_capacity(size.0);
+    size.0
+}
+
+fn render_sized(value: &impl Serialize, size: usize, format: impl Formatter) -> SecretValue {
+    let mut body = Vec::with_capacity(size);
     let mut serializer = serde_json::Serializer::with_formatter(&mut body, format);
     value.serialize(&mut serializer).expect("a vector takes every byte");
     SecretValue::new(body)

@@ -6,8 +6,11 @@ use super::dialect::aws_api::operation::BadCall;
 use super::gate::Refusal;
 use super::request::BadQuery;
 use crate::cache::ReadError;
+use crate::cache::malformed::Malformed;
+use crate::message::body::BadBody;
 use crate::secret::field::FieldError;
 use crate::secret::reference::BadReference;
+use std::sync::Arc;
 
 /// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +21,9 @@ pub enum Problem {
     /// The method is not served here.
     #[error("only GET is served here")]
     Method,
+    /// The method is not served at a path that is posted to.
+    #[error("only POST is served here")]
+    MethodPost,
     /// There is nothing at this path.
     #[error("there is nothing at this path")]
     Path,
@@ -33,7 +39,16 @@ pub enum Problem {
     /// A call of the AWS API makes no sense, or is none that is served.
     #[error(transparent)]
     Call(#[from] BadCall),
-    /// The body is larger than [`BODY_BYTES_MAX`](super::body::BODY_BYTES_MAX).
+    /// What is to be resolved is no list of references, no message and no event, or too much.
+    #[error(transparent)]
+    Messages(#[from] BadBody),
+    /// There are too many secrets to resolve.
+    #[error("there are references to more than {0} secrets")]
+    TooManySecrets(usize),
+    /// What is resolved takes too much room.
+    #[error("the answer would be larger than {0} bytes")]
+    AnswerTooLarge(usize),
+    /// The body is larger than may be sent there.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
     /// The body was not complete in time.
@@ -60,6 +75,9 @@ pub enum Problem {
     /// The secret could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
+    /// The value is not as its convention says, and so withheld.
+    #[error("Sidekey refused this read: {0}")]
+    Malformed(Arc<Malformed>),
     /// The secret has no such field.
     #[error(transparent)]
     Field(#[from] FieldError),
@@ -85,10 +103,14 @@ impl Problem {
             }
             Self::Refused(Refusal::Connections) => "TooManyConnectionsException",
             Self::Refused(_) => "ForbiddenException",
-            Self::Method => "MethodNotAllowedException",
+            Self::Method | Self::MethodPost => "MethodNotAllowedException",
             Self::Path => "NotFoundException",
             Self::Query(_) | Self::Reference(_) => "ValidationException",
             Self::Call(bad) => bad.kind(),
+            Self::Messages(BadBody::NotJson { .. }) => "SerializationException",
+            Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
+                "ValidationException"
+            }
             Self::Body
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow(_)
@@ -101,6 +123,7 @@ impl Problem {
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
             Self::Read(ReadError::Upstream(error)) => &error.code,
+            Self::Malformed(_) => "MalformedSecretException",
             Self::Field(_) => "FieldNotFoundException",
         }
     }
@@ -138,14 +161,28 @@ impl Problem {
             Self::Refused(Refusal::Origin) => "Sidekey does not serve browsers",
             Self::Refused(Refusal::Host) => "ask localhost, 127.0.0.1 or [::1]",
             Self::Method => "use GET",
+            Self::MethodPost => "use POST",
             Self::Path => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
                 "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
             Self::Reference(_) => "use the secret's name or its ARN, percent-encoded",
             Self::Call(bad) => bad.hint(),
+            Self::Messages(
+                BadBody::NotJson { .. }
+                | BadBody::NotAnObject
+                | BadBody::NoReference(_)
+                | BadBody::NoRecord(_),
+            ) => {
+                "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
+                 got it"
+            }
+            Self::Messages(BadBody::MessageTooLarge) => "send the part of it that has references",
+            Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)
+            | Self::TooManySecrets(_)
+            | Self::AnswerTooLarge(_) => "send the messages in several requests",
             Self::Body => "send the parameters in the query",
-            Self::BodyTooLarge(_) => "ask for fewer secrets at once",
+            Self::BodyTooLarge(_) => "ask for fewer secrets, or send fewer messages, at once",
             Self::BodyTooSlow(_) | Self::BodyCut => "send the whole body at once",
             Self::HeadTooLarge(_) | Self::TargetTooLong => "send fewer or shorter headers",
             Self::HeadTooSlow(_) | Self::HeadUnreadable => "send the whole head at once",
@@ -160,6 +197,10 @@ impl Problem {
                  may find its answer"
             }
             Self::Read(ReadError::Upstream(error)) => error.kind.hint(),
+            Self::Malformed(_) => {
+                "put a whole value into the secret: Sidekey asks for it again within seconds; with \
+                 SIDEKEY_STRICT=false it hands out what there is"
+            }
             Self::Field(_) => "check the field's name and the secret's value",
         }
     }
@@ -168,7 +209,9 @@ impl Problem {
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
-            Self::Read(ReadError::Upstream(_) | ReadError::WaitOver(_)) | Self::Field(_)
+            Self::Read(ReadError::Upstream(_) | ReadError::WaitOver(_))
+                | Self::Malformed(_)
+                | Self::Field(_)
         )
     }
 }

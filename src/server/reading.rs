@@ -17,6 +17,7 @@ use hyper::{StatusCode, header};
 use std::time::Duration;
 
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
+const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
 
 impl Server {
@@ -27,10 +28,11 @@ impl Server {
         headers: &HeaderMap,
     ) -> Result<(Response, ReadResult), Problem> {
         let wanted = query.wanted()?;
-        let mut served = self.serve(&wanted, query.refresh_now).await?;
+        let mut served = self.find(&wanted, query.refresh_now).await?;
         if let Some(wait) = query.wait.filter(|_| is_unchanged(headers, &served.entry.etag)) {
             served = self.serve_changed(&wanted, headers, served, wait).await?;
         }
+        let served = whole(served)?;
         let (content_type, body) = match wanted.field {
             Some(field) => ("text/plain; charset=utf-8", served.entry.fields().field(field)?),
             None => ("application/json", self.dialect.body(&served.entry)),
@@ -44,9 +46,18 @@ impl Server {
         Ok((response, result(&served, &self.metrics)))
     }
 
-    /// Returns what is wanted: what is held where it may be served at once, else what its flight
-    /// brings. With `refresh_now` upstream is asked in any case.
+    /// Returns what is wanted, to be handed out: not where it is withheld.
     pub(super) async fn serve(
+        &self,
+        wanted: &Wanted<'_>,
+        refresh_now: bool,
+    ) -> Result<Served, Problem> {
+        whole(self.find(wanted, refresh_now).await?)
+    }
+
+    /// Returns what is wanted, whatever its value is like: what is held where it may be served at
+    /// once, else what its flight brings. With `refresh_now` upstream is asked in any case.
+    pub(super) async fn find(
         &self,
         wanted: &Wanted<'_>,
         refresh_now: bool,
@@ -74,7 +85,7 @@ impl Server {
         let changed = async {
             loop {
                 let changed = self.cache.changed();
-                let served = self.serve(wanted, false).await?;
+                let served = self.find(wanted, false).await?;
                 if !is_unchanged(headers, &served.entry.etag) {
                     return Ok(served);
                 }
@@ -86,6 +97,20 @@ impl Server {
             changed = within(self.cache.clock(), wait, changed) => changed.unwrap_or(Ok(held)),
             () = self.stop.cancelled() => Ok(held),
         }
+    }
+}
+
+/// Passes on what may be handed out.
+fn whole(served: Served) -> Result<Served, Problem> {
+    check_whole(&served)?;
+    Ok(served)
+}
+
+/// Checks that a value may be handed out, as far as its convention goes.
+pub(super) fn check_whole(served: &Served) -> Result<(), Problem> {
+    match &served.entry.malformed {
+        Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
+        _ => Ok(()),
     }
 }
 
@@ -115,23 +140,32 @@ fn keep_out(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Tells which version an answer is, how old it is and how it came about.
+/// Tells which version an answer is, how old it is, how it came about and what is wrong with it.
 pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
     if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
         headers.insert(ETAG, etag);
     }
     headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
-    let cache = match served.how {
-        How::Hit | How::RefreshLimited => "hit",
-        How::Miss => "miss",
-        How::Stale(_) => "stale",
-        How::Refreshed => "refreshed",
-    };
-    headers.insert(CACHE, HeaderValue::from_static(cache));
+    headers.insert(CACHE, HeaderValue::from_static(cache(served.how)));
+    if let Some(malformed) = &served.entry.malformed
+        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
+    {
+        headers.insert(PROBLEM, codes);
+    }
     if served.how == How::RefreshLimited {
         headers.insert(REFRESH, HeaderValue::from_static("limited"));
     }
     keep_out(headers);
+}
+
+/// Returns how an answer says that it came about.
+pub(super) fn cache(how: How) -> &'static str {
+    match how {
+        How::Hit | How::RefreshLimited => "hit",
+        How::Miss => "miss",
+        How::Stale(_) => "stale",
+        How::Refreshed => "refreshed",
+    }
 }
 
 /// Returns how a read counts.

@@ -34,6 +34,8 @@ pub enum Target<'a> {
     Status,
     /// `POST /restore`: the function's after-restore hook.
     Restore,
+    /// `POST /resolve`: every reference of a message or an event.
+    Resolve,
     /// `/secretsmanager/get`.
     Get,
     /// `/v1/{id}`, with the id as it was sent.
@@ -55,6 +57,7 @@ impl<'a> Target<'a> {
             "/metrics" => Self::Metrics,
             "/status" => Self::Status,
             "/restore" => Self::Restore,
+            "/resolve" => Self::Resolve,
             GET_PATH => Self::Get,
             _ if path.trim_matches('/').is_empty() && *method == Method::POST => Self::AwsApi,
             _ if path.trim_end_matches('/') == PARAMETERS_PATH => Self::Parameters,
@@ -67,9 +70,9 @@ impl<'a> Target<'a> {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
-    /// Returns whether this is a read of a secret, which is counted as one.
+    /// Returns whether this reads a secret, or several, which are counted.
     pub fn is_read(self) -> bool {
-        matches!(self, Self::Get | Self::V1(_) | Self::AwsApi)
+        matches!(self, Self::Get | Self::V1(_) | Self::AwsApi | Self::Resolve)
     }
 }
 
@@ -240,6 +243,9 @@ mod tests {
             (Method::POST, "//", Target::AwsApi),
             (Method::POST, "/v1/", Target::V1("")),
             (Method::POST, "/restore", Target::Restore),
+            (Method::POST, "/resolve", Target::Resolve),
+            (Method::GET, "/resolve", Target::Resolve),
+            (Method::POST, "/resolve/", Target::Unknown),
             (Method::GET, "/", Target::Unknown),
             (Method::GET, "/systemsmanager/parameters/get/", Target::Parameters),
             (Method::GET, "/secretsmanager/get/", Target::Unknown),

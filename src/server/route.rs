@@ -26,6 +26,8 @@ pub enum Asked<'a> {
     Status,
     /// To let it be known that the process was restored from a snapshot.
     Restore,
+    /// Every reference of a message or an event, which is still to be read.
+    Resolve,
     /// A secret.
     Secret(Query<'a>),
     /// An operation of the AWS API, whose body is still to be read.
@@ -50,11 +52,15 @@ pub fn route<'a>(
     if target == Target::AwsApi && door != Door::Probes {
         return Ok(Asked::Call(Operation::of(headers)?));
     }
-    if target == Target::Restore && *method == Method::POST && door != Door::Probes {
-        return Ok(Asked::Restore);
-    }
-    if *method != Method::GET || target == Target::Restore {
-        return Err(Problem::Method);
+    match target {
+        Target::Restore | Target::Resolve if door == Door::Probes => return Err(Problem::Method),
+        Target::Restore | Target::Resolve if *method != Method::POST => {
+            return Err(Problem::MethodPost);
+        }
+        Target::Restore => return Ok(Asked::Restore),
+        Target::Resolve => return Ok(Asked::Resolve),
+        _ if *method != Method::GET => return Err(Problem::Method),
+        _ => {}
     }
     if has_body(headers) {
         return Err(Problem::Body);
@@ -68,7 +74,7 @@ pub fn route<'a>(
         Target::Get => secret(Query::of_get(query, dialect.unknown())?),
         Target::V1(id) => secret(Query::of_v1(id, query, dialect.unknown())?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
-        Target::AwsApi | Target::Restore | Target::Unknown => Err(Problem::Path),
+        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => Err(Problem::Path),
     }
 }
 
@@ -148,6 +154,9 @@ mod tests {
         post("/restore", Ok("Restore"));
         check(Door::Loopback, &Method::GET, "/restore", None, Err("MethodNotAllowedException"));
         check(Door::Probes, &Method::POST, "/restore", None, Err("MethodNotAllowedException"));
+        post("/resolve", Ok("Resolve"));
+        check(Door::Loopback, &Method::GET, "/resolve", None, Err("MethodNotAllowedException"));
+        check(Door::Probes, &Method::POST, "/resolve", None, Err("MethodNotAllowedException"));
         let uri = "/secretsmanager/get?secretId=x";
         let body =
             |header, expected| check(Door::Loopback, &Method::GET, uri, Some(header), expected);

@@ -4,10 +4,12 @@ mod chain;
 mod endpoint;
 mod failure;
 mod http;
+mod rotation;
 mod session;
 
 pub use endpoint::{BadEndpoint, Endpoint};
 pub use http::{BadTrust, Trust};
+pub use rotation::Rotation;
 
 use chain::Chain;
 use http::Idle;

@@ -4,8 +4,8 @@
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use std::time::Duration;
 
@@ -107,6 +107,7 @@ pub struct Metrics {
     pub entries: IntGauge,
     /// Age of the oldest entry.
     pub oldest_entry_age: Gauge,
+    secret_problems: IntGaugeVec,
     /// How long the prefetch took.
     pub prefetch_duration: Gauge,
     /// Listed and required secrets that are not held.
@@ -125,7 +126,7 @@ impl Metrics {
         let registry = Registry::new();
         let build = register(
             &registry,
-            prometheus::IntGaugeVec::new(
+            IntGaugeVec::new(
                 Opts::new("sidekey_build_info", "The version of Sidekey; always 1."),
                 &["version", "arch"],
             ),
@@ -143,7 +144,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from a request's head to its answer, for reads of secrets.",
+                        "Time from a request's head to its answer, for requests that read secrets.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -201,6 +202,16 @@ impl Metrics {
                     "Age of the oldest entry held, counted from when its call was sent.",
                 ),
             ),
+            secret_problems: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "sidekey_secret_problems",
+                        "What is wrong with the values of entries, by the conventions of their names.",
+                    ),
+                    &["problem"],
+                ),
+            ),
             prefetch_duration: register(
                 &registry,
                 Gauge::new(
@@ -224,9 +235,13 @@ impl Metrics {
         }
     }
 
-    /// Counts a read and the time it took.
-    pub fn read(&self, result: ReadResult, took: Duration) {
+    /// Counts a read.
+    pub fn read(&self, result: ReadResult) {
         self.reads[result as usize].inc();
+    }
+
+    /// Notes how long a request took that reads one secret, or several.
+    pub fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
@@ -254,6 +269,14 @@ impl Metrics {
     /// Counts a request that the gate refused, for one of the reasons announced.
     pub fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
+    }
+
+    /// Shows how many problems the values of entries have, for every kind of problem.
+    pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
+        for (problem, count) in counts {
+            let count = i64::try_from(*count).unwrap_or(i64::MAX);
+            self.secret_problems.with_label_values(&[problem]).set(count);
+        }
     }
 
     /// Makes the series of every reason for a stale read exist.
@@ -366,7 +389,8 @@ mod tests {
         for (at, result) in ReadResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, at, "{result:?}");
         }
-        metrics.read(ReadResult::Stale, Duration::from_micros(10));
+        metrics.read(ReadResult::Stale);
+        metrics.read_took(Duration::from_micros(10));
         metrics.stale_read("failing");
         metrics.upstream(
             Operation::GetSecretValue,

@@ -76,7 +76,11 @@ fn check_debug(what: &str, value: &impl Debug) {
     check(what, &format!("{value:#?}"));
 }
 
-/// A double that has a text, an object and binary bytes.
+/// Secrets whose names have a convention, and whose values are not as it says.
+const MALFORMED: [&str; 3] =
+    ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
+
+/// A double that has a text, an object, binary bytes and malformed values.
 async fn upstream(clock: &Arc<ManualClock>) -> Double {
     let double = double(clock).await;
     let secrets = double.secrets();
@@ -85,6 +89,11 @@ async fn upstream(clock: &Arc<ManualClock>) -> Double {
     secrets.create("app/object", object).expect("a new name");
     let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
     secrets.create("app/binary", bytes).expect("a new name");
+    let marked = json!({ "ai_api_key": format!("PLACEHOLDER {FIELD}") }).to_string();
+    let odd = json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { FIELD: 1 }, TEXT: 1 });
+    for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
+        secrets.create(name, value).expect("a new name");
+    }
     double
 }
 
@@ -131,10 +140,25 @@ async fn no_type_prints_it() {
     check_debug("what was loaded", &loaded);
     let sidekey = setup.clone().start().await;
     let mut connection = sidekey.connect().await;
+    let mut problems = 0;
     for path in reads(&double) {
-        connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
+        let answer = connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
+        if let Some(told) = answer.header("x-sidekey-problem") {
+            check("a header", told);
+            problems += 1;
+        }
     }
-    for call in calls() {
+    assert!(problems > MALFORMED.len(), "{problems} answers tell of a problem");
+    let withheld = setup.clone().with("SIDEKEY_STRICT", true).start().await;
+    for name in MALFORMED {
+        let mut connection = withheld.connect().await;
+        let refused = connection.exchange(get(&read_path(name), &[("X-Vault-Token", TOKEN)])).await;
+        assert_eq!(refused.kind(), "MalformedSecretException");
+        check("a refusal", refused.text());
+    }
+    check_debug("an agent that withholds", &withheld.agent);
+    check_debug("its status", &withheld.agent.status());
+    for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
     }
     let shown = format!("{:?}", sidekey.agent);
@@ -171,7 +195,7 @@ async fn no_type_prints_it() {
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    for id in ["app/text", "app/object", "app/binary"] {
+    for id in ["app/text", "app/object", "app/binary"].into_iter().chain(MALFORMED) {
         let served = cache.read(key(id)).await.expect("it is there");
         let _ = served.entry.fields().field("password");
         check_debug("what is served", &served);
@@ -194,7 +218,7 @@ async fn source(
 /// Every way to read every secret, right or wrong.
 fn reads(double: &Double) -> Vec<String> {
     let mut paths = Vec::new();
-    for name in ["app/text", "app/object", "app/binary", "missing"] {
+    for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
         let arn = double.secrets().arn(name).unwrap_or_else(|_| "arn:aws:nothing".to_owned());
         for id in [name, &arn] {
             for rest in ["", "%23password", "%23none", "&refreshNow=true", "&versionStage=BLUE"] {
@@ -223,6 +247,23 @@ fn calls() -> Vec<String> {
         }
     }
     calls
+}
+
+/// References of whose answers some have a value, and some that have none.
+const RESOLVED: [&str; 4] = ["app/text", "app/object", "app/object#password", "app/binary"];
+const UNRESOLVED: [&str; 4] = ["app/text#a", "app/object#none", "app/binary#password", "missing"];
+
+/// A request that resolves references, together with a message that holds a value itself.
+fn resolve(references: &[&str]) -> String {
+    let message =
+        |reference| json!({"ai_config": {"ai_api_key_reference": reference}, "text": TEXT});
+    let records = references.iter().map(|reference| {
+        json!({"messageId": "m", "body": message(reference).to_string(), "attributes": TEXT})
+    });
+    let broken = json!({"messageId": "m", "body": format!("{{\"{TEXT}\"")});
+    let records: Vec<Value> = records.chain([broken]).collect();
+    let headers = [("X-Vault-Token", TOKEN)];
+    request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
 /// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
@@ -304,6 +345,7 @@ fn no_mistake_quotes_a_token() {
         ("SIDEKEY_TOKEN", format!("file://{}", folder.path().display())),
         ("SIDEKEY_CONFIG", bad_file.to_string()),
         ("SIDEKEY_CONFIG", token_file.to_string()),
+        ("SIDEKEY_CONVENTIONS", bad_file.to_string()),
         ("SIDEKEY_TOKENS", TOKEN.to_owned()),
         ("AWS_CA_BUNDLE", bad_file.to_string()),
     ] {
@@ -331,7 +373,8 @@ async fn nothing_that_the_program_writes_shows_it() {
         .with("SIDEKEY_LOG", "trace")
         .with("SIDEKEY_PREFETCH", "batch")
         .with("SIDEKEY_UPSTREAM_TIMEOUT", "100ms")
-        .with("SIDEKEY_TTL", "30ms");
+        .with("SIDEKEY_TTL", "30ms")
+        .with("SIDEKEY_STRICT", true);
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let mut connection = Connection::open(address).await;
@@ -363,6 +406,10 @@ async fn nothing_that_the_program_writes_shows_it() {
                 check(&format!("a call under {fault:?}"), answer.text());
             }
         }
+        connection.exchange(resolve(&RESOLVED)).await;
+        let unresolved = connection.exchange(resolve(&UNRESOLVED)).await;
+        assert_eq!(unresolved.status, 200);
+        check(&format!("what is not resolved under {fault:?}"), unresolved.text());
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
@@ -379,7 +426,12 @@ async fn nothing_that_the_program_writes_shows_it() {
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;
     assert_eq!(code, Some(0));
-    for part in ["\"level\":\"DEBUG\"", "a call to Secrets Manager failed", "refused a request"] {
+    for part in [
+        "\"level\":\"DEBUG\"",
+        "a call to Secrets Manager failed",
+        "refused a request",
+        "is not as its convention says",
+    ] {
         assert!(log.contains(part), "the log has {part}:\n{log}");
     }
     check("the log", &log);

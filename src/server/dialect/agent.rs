@@ -67,7 +67,9 @@ pub(super) fn problem(problem: &Problem) -> Response {
         }
         Problem::Refused(Refusal::ForwardedFor) => text(StatusCode::BAD_REQUEST, "Forwarded"),
         Problem::Refused(Refusal::Token) => text(StatusCode::FORBIDDEN, "Bad Token"),
-        Problem::Method => text(StatusCode::METHOD_NOT_ALLOWED, "Not allowed"),
+        Problem::Method | Problem::MethodPost => {
+            text(StatusCode::METHOD_NOT_ALLOWED, "Not allowed")
+        }
         Problem::Path => text(StatusCode::NOT_FOUND, "Not found"),
         Problem::Query(bad) => text(StatusCode::BAD_REQUEST, &bad.to_string()),
         other => json_error(status(other), other),
@@ -158,6 +160,7 @@ mod tests {
             (Problem::Refused(Refusal::ForwardedFor), 400, "Forwarded"),
             (Problem::Refused(Refusal::Token), 403, "Bad Token"),
             (Problem::Method, 405, "Not allowed"),
+            (Problem::MethodPost, 405, "Not allowed"),
             (Problem::Path, 404, "Not found"),
         ] {
             assert_eq!(sent(problem).await, (status, body.to_owned()));

@@ -97,7 +97,7 @@ pub(super) fn problem(problem: &Problem) -> Response {
             (StatusCode::UNAUTHORIZED, "bad session token or header key".to_owned())
         }
         Problem::NotServed(_) => return json_error(StatusCode::NOT_IMPLEMENTED, problem),
-        Problem::Method => (StatusCode::METHOD_NOT_ALLOWED, told(problem)),
+        Problem::Method | Problem::MethodPost => (StatusCode::METHOD_NOT_ALLOWED, told(problem)),
         Problem::Path => (StatusCode::NOT_FOUND, told(problem)),
         _ => (StatusCode::BAD_REQUEST, told(problem)),
     };
@@ -199,6 +199,7 @@ mod tests {
             (Problem::HeadTooLarge(1), 400, "BadRequestException"),
             (Problem::Body, 400, "BadRequestException"),
             (Problem::Method, 405, "MethodNotAllowedException"),
+            (Problem::MethodPost, 405, "MethodNotAllowedException"),
             (Problem::Path, 404, "NotFoundException"),
         ] {
             let (status, own, body) = sent(problem).await;

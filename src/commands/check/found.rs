@@ -1,0 +1,271 @@
+//! The references in a file of JSON: those at the configured paths, anywhere in it, and whatever is
+//! called as a convention says. Pure.
+
+use super::dynamo::plain;
+use crate::convention::Conventions;
+use crate::message::paths::{Overgrown, Paths};
+use crate::secret::arn::Arn;
+use crate::secret::reference::{Reference, SecretId};
+use serde_json::Value;
+use std::collections::HashMap;
+
+/// The most references that are looked at in one go.
+pub(super) const REFERENCES_MAX: usize = 10_000;
+
+/// The most places that are told of one reference.
+const PLACES_MAX: usize = 5;
+
+/// A reference as it is written, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    pub(super) text: String,
+    pub(super) places: Vec<String>,
+}
+
+/// References in the order in which they were found, each once.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    all: Vec<Written>,
+    by_text: HashMap<String, usize>,
+}
+
+/// Why a file cannot be searched. It shows nothing of what is in it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum BadFile {
+    #[error("not JSON, at line {line}, column {column}; as JSON lines, line {first} is none")]
+    NotJson {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1.
+        column: usize,
+        /// The first line that is no JSON by itself.
+        first: usize,
+    },
+    #[error("there is nothing in it")]
+    Empty,
+    #[error(transparent)]
+    Overgrown(#[from] Overgrown),
+    #[error("more than {REFERENCES_MAX} references")]
+    TooMany,
+}
+
+impl Found {
+    /// Notes a reference, and where it was found, if that is known.
+    pub(super) fn add(&mut self, text: &str, place: Option<String>) -> Result<(), BadFile> {
+        let at = match self.by_text.get(text) {
+            Some(at) => *at,
+            None if self.all.len() == REFERENCES_MAX => return Err(BadFile::TooMany),
+            None => {
+                self.by_text.insert(text.to_owned(), self.all.len());
+                self.all.push(Written { text: text.to_owned(), places: Vec::new() });
+                self.all.len() - 1
+            }
+        };
+        let places = &mut self.all[at].places;
+        if let Some(place) = place.filter(|place| !places.contains(place))
+            && places.len() < PLACES_MAX
+        {
+            places.push(place);
+        }
+        Ok(())
+    }
+
+    /// Notes every reference in a text of JSON, or of JSON lines.
+    pub(super) fn search(
+        &mut self,
+        text: &str,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<(), BadFile> {
+        let values = parse(text)?;
+        let is_one = values.len() == 1;
+        for (at, value) in values.into_iter().enumerate() {
+            let place = if is_one { String::new() } else { format!("[{at}]") };
+            self.walk(&plain(value), &place, paths, conventions)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_all(self) -> Vec<Written> {
+        self.all
+    }
+
+    fn walk(
+        &mut self,
+        value: &Value,
+        place: &str,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<(), BadFile> {
+        match value {
+            Value::Object(object) => {
+                for found in paths.find(value)? {
+                    // What is no text is told as a reference that says nothing.
+                    self.add(
+                        found.reference.unwrap_or_default(),
+                        Some(joined(place, &found.path)),
+                    )?;
+                }
+                for (key, value) in object {
+                    self.walk(value, &joined(place, key), paths, conventions)?;
+                }
+            }
+            Value::Array(all) => {
+                for (at, value) in all.iter().enumerate() {
+                    self.walk(value, &format!("{place}[{at}]"), paths, conventions)?;
+                }
+            }
+            Value::String(text) if is_named_so(text, conventions) => {
+                self.add(text, Some(place.to_owned()))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn joined(place: &str, key: &str) -> String {
+    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+}
+
+/// Parses one value, or one for each line.
+fn parse(text: &str) -> Result<Vec<Value>, BadFile> {
+    if text.trim().is_empty() {
+        return Err(BadFile::Empty);
+    }
+    let whole = match serde_json::from_str(text) {
+        Ok(value) => return Ok(vec![value]),
+        Err(error) => error,
+    };
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+    // Not an error's own words, which may quote what is there.
+    let not_json = |first| BadFile::NotJson { line: whole.line(), column: whole.column(), first };
+    lines.map(|(at, line)| serde_json::from_str(line).map_err(|_| not_json(at + 1))).collect()
+}
+
+/// Returns whether a text refers to a secret that is called as a convention says.
+fn is_named_so(text: &str, conventions: &Conventions) -> bool {
+    let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
+    match &id {
+        SecretId::Name(name) => conventions.of_name(name).is_some(),
+        SecretId::Arn(arn) => names(arn).any(|name| conventions.of_name(name).is_some()),
+    }
+}
+
+/// Returns the names that an ARN may mean.
+pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
+    let (whole, stripped) = arn.readings();
+    stripped.into_iter().chain([whole])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn paths() -> Paths {
+        Paths::parse(["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"])
+            .expect("good paths")
+    }
+
+    fn found(text: &str) -> Result<Vec<(String, Vec<String>)>, BadFile> {
+        let mut found = Found::default();
+        found.search(text, &paths(), &Conventions::built_in())?;
+        Ok(found.into_all().into_iter().map(|one| (one.text, one.places)).collect())
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, &[&str])]) {
+        let owned = |places: &[&str]| places.iter().map(|place| (*place).to_owned()).collect();
+        let expected: Vec<(String, Vec<String>)> =
+            expected.iter().map(|(text, places)| ((*text).to_owned(), owned(places))).collect();
+        assert_eq!(found(text), Ok(expected), "{text}");
+    }
+
+    const WHATSAPP: &str = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
+
+    #[test]
+    fn a_context_object_is_searched_at_its_paths() {
+        let message = json!({
+            "channel_config": {"whatsapp": {"credentials_id": "own/name", "other": "own/other"}},
+            "ai_config": {"ai_api_key_reference": "own/key#ai_api_key", "model": "gpt"},
+        });
+        check(
+            &message.to_string(),
+            &[
+                ("own/name", &["channel_config.whatsapp.credentials_id"]),
+                ("own/key#ai_api_key", &["ai_config.ai_api_key_reference"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn a_scan_of_a_table_is_searched_in_its_items() {
+        let item = |company: &str, reference: &str| {
+            json!({
+                "company_id": {"S": company},
+                "channel_config": {"M": {"whatsapp": {"M": {"credentials_id": {"S": reference}}}}},
+                "ai_config": {"M": {"ai_api_key_reference": {"S": "openai-api-key/whatsapp"}}},
+            })
+        };
+        let items = [item("a", WHATSAPP), item("b", "own/name")];
+        let key_at = "ai_config.ai_api_key_reference";
+        check(
+            &json!({"Items": items, "Count": 2}).to_string(),
+            &[
+                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
+                (
+                    "openai-api-key/whatsapp",
+                    &[&format!("Items[0].{key_at}"), &format!("Items[1].{key_at}")],
+                ),
+                ("own/name", &["Items[1].channel_config.whatsapp.credentials_id"]),
+            ],
+        );
+        let lines = items.map(|item| json!({ "Item": item }).to_string()).join("\n\n");
+        check(
+            &lines,
+            &[
+                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
+                (
+                    "openai-api-key/whatsapp",
+                    &[&format!("[0].Item.{key_at}"), &format!("[1].Item.{key_at}")],
+                ),
+                ("own/name", &["[1].Item.channel_config.whatsapp.credentials_id"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_called_as_a_convention_says_is_found_anywhere() {
+        let arn =
+            format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{WHATSAPP}-AbC123");
+        let message = json!({"a": [{"b": "openai-api-key/sms"}, arn, "x y", "openai-api-key/fax"]});
+        check(&message.to_string(), &[("openai-api-key/sms", &["a[0].b"]), (&arn, &["a[1]"])]);
+        check("\"openai-api-key/sms\"", &[("openai-api-key/sms", &[""])]);
+    }
+
+    #[test]
+    fn what_is_no_text_at_a_path_says_nothing() {
+        let message = json!({"ai_config": {"ai_api_key_reference": 5}});
+        check(&message.to_string(), &[("", &["ai_config.ai_api_key_reference"])]);
+    }
+
+    #[test]
+    fn places_are_told_up_to_a_few() {
+        let all: Vec<Value> = (0..9).map(|_| json!("openai-api-key/sms")).collect();
+        let found = found(&Value::Array(all).to_string()).expect("JSON");
+        assert_eq!((found.len(), found[0].1.len()), (1, PLACES_MAX));
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_is_told_by_its_place() {
+        let told = |text: &str| found(text).expect_err("bad").to_string();
+        assert_eq!(told(" \n"), "there is nothing in it");
+        let expected = "not JSON, at line 2, column 1; as JSON lines, line 2 is none";
+        assert_eq!(told("{}\nhunter2\n{}"), expected);
+        let many: Vec<String> =
+            (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();
+        let many = serde_json::to_string(&many).expect("texts");
+        assert_eq!(found(&many), Err(BadFile::TooMany));
+    }
+}

@@ -1,0 +1,131 @@
+//! Every way in which a message, or one reference of it, is not resolved.
+//!
+//! Pure: kinds, messages and hints. None shows a value, or any of a message but a path.
+
+use crate::message::body::BadMessage;
+use crate::message::paths::Overgrown;
+use crate::message::tenant::Foreign;
+use crate::secret::reference::BadReference;
+use crate::server::problem::Problem;
+use crate::telemetry::metrics::ReadResult;
+
+/// Why a message, or a reference, is not resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unresolved {
+    /// A record has no message.
+    #[error(transparent)]
+    Message(#[from] BadMessage),
+    /// A message has more than anybody's has.
+    #[error(transparent)]
+    Overgrown(#[from] Overgrown),
+    /// What stands at a path is no string.
+    #[error("the reference at {0} is no string")]
+    NoString(Box<str>),
+    /// There is no reference.
+    #[error("no reference was found")]
+    NoReference,
+    /// An earlier message of its group failed.
+    #[error(
+        "an earlier message of the same group failed, and this one is only skipped: to deal with it now would change their order"
+    )]
+    HeldUp,
+    /// A reference makes no sense.
+    #[error(transparent)]
+    Reference(#[from] BadReference),
+    /// A reference is to somebody else's secret.
+    #[error(transparent)]
+    Foreign(#[from] Foreign),
+    /// The secret could not be read.
+    #[error("{}", .0.message())]
+    Read(Problem),
+}
+
+impl Unresolved {
+    /// Returns the error's type, in the style of AWS's names.
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
+            Self::Message(_) | Self::Overgrown(_) | Self::NoString(_) | Self::Reference(_) => {
+                "ValidationException"
+            }
+            Self::NoReference => "NoReferenceFound",
+            Self::HeldUp => "EarlierMessageFailed",
+            Self::Foreign(_) => "AccessDeniedException",
+            Self::Read(problem) => problem.kind(),
+        }
+    }
+
+    /// Returns the error's message.
+    pub fn message(&self) -> String {
+        self.to_string()
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Message(_) => "a record's body is a Context Object as JSON text",
+            Self::Overgrown(_) => "check SIDEKEY_RESOLVE_PATHS and the message",
+            Self::NoString(_) => "write a secret's name or ARN there, or leave it out",
+            Self::NoReference => {
+                "check SIDEKEY_RESOLVE_PATHS and the message; a list of references has no other member"
+            }
+            Self::HeldUp => "let SQS deliver it again, after the one before it",
+            Self::Reference(_) => "write the secret's name or its ARN",
+            Self::Foreign(Foreign::NoMessage { .. }) => "send the message itself",
+            Self::Foreign(Foreign::Unknown) => {
+                "describe how such secrets are named in a convention, or read it by itself"
+            }
+            Self::Foreign(_) => {
+                "check who wrote the message, and [resolve.tenant] in the configuration"
+            }
+            Self::Read(problem) => problem.hint(),
+        }
+    }
+
+    /// Returns how it counts as a read.
+    pub fn result(&self) -> ReadResult {
+        match self {
+            Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,
+            _ => ReadResult::Refused,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::ReadError;
+    use crate::source::{FetchError, FetchErrorKind};
+
+    #[test]
+    fn every_failure_has_its_kind_and_says_what_to_do() {
+        let upstream = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "m");
+        for (unresolved, kind, result) in [
+            (BadMessage::NoText.into(), "ValidationException", ReadResult::Refused),
+            (
+                BadMessage::NotJson { line: 1, column: 1 }.into(),
+                "SerializationException",
+                ReadResult::Refused,
+            ),
+            (Overgrown::TooMany.into(), "ValidationException", ReadResult::Refused),
+            (Unresolved::NoString("a.b".into()), "ValidationException", ReadResult::Refused),
+            (Unresolved::NoReference, "NoReferenceFound", ReadResult::Refused),
+            (Unresolved::HeldUp, "EarlierMessageFailed", ReadResult::Refused),
+            (BadReference::Empty.into(), "ValidationException", ReadResult::Refused),
+            (Foreign::Unknown.into(), "AccessDeniedException", ReadResult::Refused),
+            (
+                Unresolved::Read(ReadError::OutOfScope.into()),
+                "AccessDeniedException",
+                ReadResult::Refused,
+            ),
+            (
+                Unresolved::Read(ReadError::Upstream(upstream).into()),
+                "ResourceNotFoundException",
+                ReadResult::Error,
+            ),
+        ] {
+            assert_eq!((unresolved.kind(), unresolved.result()), (kind, result));
+            assert!(!unresolved.message().is_empty() && !unresolved.hint().is_empty());
+        }
+    }
+}

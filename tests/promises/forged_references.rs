@@ -1,0 +1,165 @@
+//! A reference that somebody forged is refused before anybody is called for it, counted, and logged
+//! in a form that can do no harm.
+
+use crate::support::agent::{REGION, Setup, TOKEN, TOKEN_HEADER, read_path};
+use crate::support::client::{Connection, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::double;
+use crate::support::metrics::Metrics;
+use crate::support::program::Program;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::address::Place;
+use sidekey::source::double::seed::Seed;
+use std::sync::Arc;
+
+/// What the processor of one channel may read.
+const ALLOW: &str = "whatsapp-credentials/*/*/twilio,openai-api-key/whatsapp";
+
+/// The longest line of the log: what a caller wrote is cut to 80 characters each time it is shown.
+const LINE_BYTES_MAX: usize = 800;
+
+/// Where a reference is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// In the query, percent-encoded.
+    Query,
+    /// In the path, as it is where a path can have it.
+    Path,
+    /// In the body of a call of the AWS API.
+    AwsApi,
+}
+
+/// Writes every byte but those that a path may have as they are.
+fn encoded(text: &str) -> String {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_.:*-".contains(byte);
+    let encode = |byte: u8| match plain(&byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
+impl Way {
+    fn request(self, reference: &str) -> String {
+        match self {
+            Self::Query => get(&read_path(&encoded(reference)), &[TOKEN_HEADER]),
+            Self::Path => get(&format!("/v1/{}", encoded(reference)), &[TOKEN_HEADER]),
+            Self::AwsApi => {
+                let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
+                let body = json!({ "SecretId": reference }).to_string();
+                request("POST", "/", &[target, ("X-Amz-Security-Token", TOKEN)], &body)
+            }
+        }
+    }
+}
+
+/// A double with the secrets of three channels, and one of another account.
+async fn upstream(clock: &Arc<ManualClock>) -> Double {
+    let double = double(clock).await;
+    double.secrets().apply(&Seed::built_in());
+    let neighbour = Place::new("210987654321", REGION);
+    let name = "whatsapp-credentials/acme/support/twilio";
+    double.secrets().create_at(&neighbour, name, "{}").expect("a new name");
+    double
+}
+
+/// Asks for one forged reference in one way, and checks what becomes of it.
+async fn refused(double: &Double, setup: &Setup, way: Way, forged: &str) {
+    let program = Program::start(&["serve"], setup.vars());
+    let address = program.address().await;
+    let mut connection = Connection::open(address).await;
+    double.calls().clear();
+    let answer = connection.exchange(way.request(forged)).await;
+    let shown: String = forged.chars().take(60).collect();
+    let context = format!("{way:?} {shown:?}");
+    assert_eq!(answer.status, 400, "{context}: {}", answer.text());
+    let kind = answer.kind();
+    assert!(
+        ["AccessDeniedException", "ValidationException"].contains(&&*kind),
+        "{context}: {kind}"
+    );
+    assert!(answer.body.len() < 400, "{context}: it is not sent back");
+    assert_eq!(double.calls().total(), 0, "{context}: nobody is called");
+    let page = connection.exchange(get("/metrics", &[])).await;
+    let metrics = Metrics::parse(page.text());
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 1.0, "{context}");
+    assert_eq!(metrics.sum("sidekey_upstream_requests_total"), 0.0, "{context}");
+
+    let line = program.line("refused a request").await;
+    program.signal(Signal::TERM);
+    let (code, log) = program.ended().await;
+    assert_eq!(code, Some(0));
+    let line: Value = serde_json::from_str(&line).expect("a line is JSON");
+    assert_eq!((&line["level"], &line["error"]), (&json!("WARN"), &json!(kind)), "{context}");
+    for line in log.lines() {
+        let parsed: Value = serde_json::from_str(line).expect("every line is one of Sidekey's own");
+        assert!(parsed["target"].as_str().is_some_and(|target| target.starts_with("sidekey")));
+        assert!(line.len() < LINE_BYTES_MAX, "{context}: {} bytes", line.len());
+        let texts = parsed.as_object().expect("an object").values().filter_map(Value::as_str);
+        let is_safe = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
+        for text in texts {
+            assert!(text.chars().all(is_safe), "{context}: {text:?}");
+        }
+    }
+}
+
+/// Ways up a path, wildcards, other channels' and other accounts' secrets, text without end, control
+/// characters, lines and escapes: in a query, in a path and through the AWS API.
+#[tokio::test]
+async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let setup =
+        Setup::of(&double, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
+    let secret = |account: &str, region: &str, name: &str| {
+        format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}")
+    };
+    let name = "whatsapp-credentials/acme/support/twilio";
+    let forged = [
+        "../openai-api-key/sms".to_owned(),
+        "openai-api-key/whatsapp/../sms".to_owned(),
+        "whatsapp-credentials/../../twilio".to_owned(),
+        "whatsapp-credentials/acme/./twilio".to_owned(),
+        "whatsapp-credentials/*/*/twilio".to_owned(),
+        "openai-api-key/sms".to_owned(),
+        "OPENAI-API-KEY/WHATSAPP".to_owned(),
+        "openai-api-key/whatsapp ".to_owned(),
+        "email-credentials/cucumber-recruitment/cv-analysis/sendgrid".to_owned(),
+        secret("210987654321", REGION, name),
+        secret("210987654321", REGION, &format!("{name}-AbC123")),
+        secret("123456789012", "us-east-1", name),
+        secret("123456789012", "evil.example", name),
+        "arn:aws:s3:::whatsapp-credentials/acme/support/twilio".to_owned(),
+        "x".repeat(10_000),
+        format!("whatsapp-credentials/{}/support/twilio", "é".repeat(5_000)),
+        "whatsapp-credentials/acme/a\nlevel=ERROR forged/twilio".to_owned(),
+        "openai-api-key/whatsapp\r\n{\"level\":\"ERROR\",\"message\":\"forged\"}".to_owned(),
+        "whatsapp-credentials/\u{1b}[2J\u{1b}[31m/x/twilio".to_owned(),
+        "whatsapp-credentials/acme/\u{9b}31m/twilio".to_owned(),
+        "whatsapp-credentials/acme/\u{202e}\u{2066}x/twilio".to_owned(),
+        "openai-api-key/whatsapp\0".to_owned(),
+    ];
+    for forged in &forged {
+        for way in [Way::Query, Way::Path, Way::AwsApi] {
+            refused(&double, &setup, way, forged).await;
+        }
+    }
+}
+
+/// What is allowed is still answered in each way, so that nothing above is refused for another
+/// reason.
+#[tokio::test]
+async fn what_is_allowed_is_answered_in_each_way() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
+    let twilio = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
+    for reference in [twilio, "openai-api-key/whatsapp"] {
+        for way in [Way::Query, Way::Path, Way::AwsApi] {
+            let answer = sidekey.connect().await.exchange(way.request(reference)).await;
+            assert_eq!(answer.status, 200, "{way:?} {reference}: {}", answer.text());
+        }
+    }
+}

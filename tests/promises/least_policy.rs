@@ -1,0 +1,184 @@
+//! `sidekey policy`: what it writes is what others take for a good policy, grants no more than the
+//! seed of the channel processors says, and is what it itself calls exact.
+
+use crate::support::Folder;
+use crate::support::finished::Finished;
+use crate::support::linters::Linters;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What a processor of WhatsApp messages reads.
+const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
+
+/// Where it reads it.
+const HERE: [&str; 4] = ["--account", "123456789012", "--region", "eu-north-1"];
+
+const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+
+/// Parses a file of Terraform's, and tells what it declares.
+const PARSE_TERRAFORM: &str = "
+import hcl2, json, sys
+print(json.dumps(hcl2.loads(sys.stdin.read())))
+";
+
+async fn policy(args: &[&str]) -> Finished {
+    Finished::sidekey(&[&["policy"][..], args].concat(), &BTreeMap::new(), b"").await
+}
+
+/// Writes a policy, which must go well and without a word.
+async fn written(args: &[&str]) -> String {
+    let done = policy(args).await;
+    assert_eq!((done.code, &*done.err), (Some(0), ""));
+    done.text().to_owned()
+}
+
+/// parliament finds nothing in the document, and the unknown action in one that was spoilt.
+#[tokio::test]
+async fn the_document_passes_a_validator() {
+    let linters = match Linters::install() {
+        Ok(linters) => linters,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let all = [&READS[..], &HERE, &["--batch", "--kms-key", KEY]].concat();
+    let document = written(&all).await;
+    let judged = async |document: &str| {
+        let args = ["--json", "--minimum_severity", "INFO"];
+        let done = linters.run("parliament", &args, document.as_bytes()).await;
+        // Its other stream has a warning of its own packaging's.
+        (done.code, done.text().to_owned())
+    };
+    assert_eq!(judged(&document).await, (Some(0), String::new()));
+    let spoilt = document.replace("GetSecretValue\"", "GetSecretValues\"");
+    let (code, told) = judged(&spoilt).await;
+    assert!(code == Some(1) && told.contains("UNKNOWN_ACTION"), "{told}");
+}
+
+/// cfn-lint finds nothing in the form for templates, whether SAM's function or a role has it, and what
+/// was spoilt in it.
+#[tokio::test]
+async fn the_form_for_templates_passes_a_linter() {
+    let linters = match Linters::install() {
+        Ok(linters) => linters,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let fragment = written(&[&READS[..], &["--sam", "--batch", "--kms-key", KEY]].concat()).await;
+    let folder = Folder::new();
+    let judged = async |name: &str, template: &str| {
+        let path = folder.write(name, template).display().to_string();
+        let done = linters.run("cfn-lint", &["--template", &path], b"").await;
+        (done.code, done.text().to_owned(), done.err)
+    };
+    let good = (Some(0), String::new(), String::new());
+    assert_eq!(judged("sam.yaml", &of_function(&fragment)).await, good);
+    assert_eq!(judged("role.yaml", &of_role(&fragment)).await, good);
+    let spoilt = of_role(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
+    let (code, told, _) = judged("spoilt.yaml", &spoilt).await;
+    assert!(code != Some(0) && told.contains("'AWS::Account' is not one of"), "{told}");
+}
+
+fn of_function(fragment: &str) -> String {
+    let begin = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n\
+                 Resources:\n  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
+                 Runtime: provided.al2023\n      Handler: bootstrap\n      CodeUri: .\n";
+    let lines = fragment.lines().map(|line| format!("      {line}\n"));
+    begin.to_owned() + &lines.collect::<String>()
+}
+
+/// A linter looks closer at a role of its own than at what SAM makes into one.
+fn of_role(fragment: &str) -> String {
+    let begin = "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Role:\n    \
+                 Type: AWS::IAM::Role\n    Properties:\n      AssumeRolePolicyDocument:\n        \
+                 Version: '2012-10-17'\n        Statement:\n          - Effect: Allow\n            \
+                 Action: sts:AssumeRole\n            Principal:\n              \
+                 Service: lambda.amazonaws.com\n      Policies:\n        - PolicyName: sidekey\n          \
+                 PolicyDocument:\n";
+    // Without `Policies:`, and without the dash of its one document.
+    let lines = fragment.lines().skip(1).map(|line| format!("            {}\n", &line[4..]));
+    begin.to_owned() + &lines.collect::<String>()
+}
+
+/// A parser of Terraform's language reads the form for it, and finds each resource.
+#[tokio::test]
+async fn the_form_for_terraform_is_terraforms() {
+    let linters = match Linters::install() {
+        Ok(linters) => linters,
+        Err(missing) => return missing.skip_or_fail(),
+    };
+    let text = written(&[&READS[..], &["--terraform", "--kms-key", KEY]].concat()).await;
+    let parsed = linters.python(PARSE_TERRAFORM, &[], text.as_bytes()).await;
+    assert_eq!(parsed.code, Some(0), "{}", parsed.err);
+    for name in ["aws_caller_identity", "aws_partition", "aws_region", "aws_iam_policy_document"] {
+        assert!(parsed.text().contains(name), "{name}: {}", parsed.text());
+    }
+    let arn = "arn:${data.aws_partition.sidekey.partition}:secretsmanager:\
+               ${data.aws_region.sidekey.id}:${data.aws_caller_identity.sidekey.account_id}:secret:\
+               openai-api-key/whatsapp-??????";
+    assert!(parsed.text().contains(arn), "{}", parsed.text());
+    let spoilt = text.replacen('{', "", 1);
+    assert_ne!(linters.python(PARSE_TERRAFORM, &[], spoilt.as_bytes()).await.code, Some(0));
+}
+
+/// The least policy for a channel processor lies within what its design allows, which lacks nothing
+/// and has `-*` where the suffix is; and it is exact by its own measure.
+#[tokio::test]
+async fn it_lies_within_what_the_design_allows() {
+    let document = written(&[&READS[..], &HERE].concat()).await;
+    let arn = |end: &str| format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{end}");
+    let designed = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"],
+        "Resource": [arn("whatsapp-credentials/*/*/twilio-*"), arn("openai-api-key/whatsapp-*")],
+    }]});
+    let folder = Folder::new();
+    let judged = async |name: &str, text: &str| {
+        let path = folder.write(name, text).display().to_string();
+        let args = [&READS[..], &HERE, &["--json", "--verify", &path]].concat();
+        let done = policy(&args).await;
+        let verdict: Value = serde_json::from_str(done.text()).expect("JSON");
+        (done.code, verdict)
+    };
+    let (code, verdict) = judged("designed.json", &designed.to_string()).await;
+    assert_eq!((code, &verdict["lacks"]), (Some(1), &json!([])));
+    let beyond = verdict["beyond"].as_array().expect("a list");
+    let whys: Vec<&Value> = beyond.iter().map(|one| &one["why"]).collect();
+    assert_eq!(whys, ["loose_suffix", "loose_suffix"]);
+
+    let printed = json!({"RoleName": "r", "PolicyName": "p", "PolicyDocument": document});
+    let exact = json!({"lacks": [], "beyond": [], "not_judged": []});
+    assert_eq!(judged("own.json", &printed.to_string()).await, (Some(0), exact));
+}
+
+/// A policy that lacks one thing and has another too many is told so, and from standard input too.
+#[tokio::test]
+async fn what_is_lacking_and_too_much_is_told() {
+    let policy = json!({"Statement": {"Sid": "All", "Effect": "Allow",
+        "Action": ["secretsmanager:*", "logs:PutLogEvents"],
+        "Resource": "arn:aws:secretsmanager:eu-north-1:123456789012:secret:openai-api-key/*"}});
+    let args = [&["policy"][..], &READS, &HERE, &["--verify", "-"]].concat();
+    let done = Finished::sidekey(&args, &BTreeMap::new(), policy.to_string().as_bytes()).await;
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    let lines: Vec<Vec<&str>> =
+        done.text().lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines[1][..2], ["lacks", "secretsmanager:GetSecretValue"]);
+    assert!(lines[1][2].ends_with(":secret:whatsapp-credentials/*/*/twilio-??????"), "{lines:?}");
+    assert_eq!(lines[2][..2], ["beyond", "secretsmanager:*"]);
+    assert_eq!(lines[3].join(" "), "Not judged: logs:putlogevents");
+}
+
+/// Every mistake is told at once, with what to do about it, and nothing is written.
+#[tokio::test]
+async fn mistakes_are_told_at_once() {
+    let done = policy(&["a b", "app/[x]", "app/db"]).await;
+    assert_eq!((done.code, done.text()), (Some(2), ""));
+    for part in
+        ["'a b': character 2", "'app/[x]': IAM has no [...]", "'app/db': a name is in a region"]
+    {
+        assert!(done.err.contains(part), "{part}: {}", done.err);
+    }
+    let done = policy(&["--region", "eu-north-1", "app/db"]).await;
+    assert!(done.code == Some(2) && done.err.contains("give --account"), "{}", done.err);
+    for args in
+        [&[][..], &["--account", "1", "a"], &["--kms-key", "alias/x", "a"], &["--json", "a"]]
+    {
+        assert_eq!(policy(args).await.code, Some(2), "{args:?}");
+    }
+}

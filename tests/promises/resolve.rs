@@ -1,0 +1,645 @@
+//! A message, or a whole event of SQS, has all its references resolved in one round trip: each secret
+//! is asked for once, a message fails alone, and nobody gets what is not its message's.
+
+use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
+use crate::support::client::{Answer, request};
+use crate::support::clock::ManualClock;
+use crate::support::gateway::Gateway;
+use crate::support::{double, eventually};
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::address::Place;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::sync::Arc;
+use std::time::Duration;
+
+const AI: &str = "ai_config.ai_api_key_reference";
+const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
+
+/// A double with the credentials of five companies, and a key that they share.
+async fn upstream(clock: &Arc<ManualClock>) -> Double {
+    let double = double(clock).await;
+    let secrets = double.secrets();
+    for company in 0..5 {
+        let value = json!({ "twilio_account_sid": format!("AC{company}") });
+        secrets.create(&twilio(company), value.to_string()).expect("a new name");
+    }
+    secrets.create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#).expect("a new name");
+    double
+}
+
+fn twilio(company: usize) -> String {
+    format!("whatsapp-credentials/company-{company}/support/twilio")
+}
+
+/// A Context Object of a company.
+fn context(company: usize) -> Value {
+    json!({
+        "company_data": {"company_name": format!("company-{company}")},
+        "channel_config": {"whatsapp": {"credentials_id": twilio(company), "number": "+46"}},
+        "ai_config": {"ai_api_key_reference": "openai-api-key/whatsapp", "model": "any"},
+        "conversation": [{"text": "hello"}, null, 7],
+    })
+}
+
+/// A record as SQS has it.
+fn record(id: &str, body: &str) -> Value {
+    json!({
+        "messageId": id, "receiptHandle": "x", "body": body,
+        "attributes": {"ApproximateReceiveCount": "1"}, "messageAttributes": {},
+        "eventSource": "aws:sqs", "eventSourceARN": format!("arn:aws:sqs:{REGION}:123456789012:q"),
+    })
+}
+
+/// A record of a FIFO queue.
+fn ordered(id: &str, group: &str, body: &str) -> Value {
+    let mut record = record(id, body);
+    record["attributes"]["MessageGroupId"] = json!(group);
+    record["eventSourceARN"] = json!(format!("arn:aws:sqs:{REGION}:123456789012:q.fifo"));
+    record
+}
+
+fn posted(body: &str) -> String {
+    request("POST", "/resolve", &[TOKEN_HEADER], body)
+}
+
+/// Sends a body with the token, on a connection of its own.
+async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
+    sidekey.connect().await.exchange(posted(&body.to_string())).await
+}
+
+/// Sends a body, and returns the answer's results and what is to be handed back to SQS.
+async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
+    let answer = resolve(sidekey, body).await;
+    let mut json = answer.json();
+    assert_eq!(answer.status, 200, "{json}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let results = json["results"].as_array_mut().map(std::mem::take).expect("a list");
+    (results, json["batchItemFailures"].take())
+}
+
+/// Sends a list of one reference, and returns what came of it.
+async fn one(sidekey: &Sidekey, reference: &str) -> Value {
+    let (mut results, _) = results(sidekey, &json!({ "references": [reference] })).await;
+    results[0]["credentials"][reference].take()
+}
+
+/// Ten records of five companies, which share a key, are one request and six calls. The answer has
+/// them in order; a second one is answered from what is held.
+#[tokio::test]
+async fn a_batch_is_one_request_and_one_call_for_each_secret() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let records: Vec<Value> = (0..10)
+        .map(|number| record(&format!("m-{number}"), &context(number % 5).to_string()))
+        .collect();
+    let event = json!({ "Records": records });
+    for (cache, calls) in [("miss", 6), ("hit", 6)] {
+        let (results, failures) = results(&sidekey, &event).await;
+        assert_eq!((results.len(), failures), (10, json!([])));
+        for (number, result) in results.iter().enumerate() {
+            let company = number % 5;
+            let version =
+                |name: &str| double.secrets().version_at(name, "AWSCURRENT").expect("there");
+            assert_eq!(
+                *result,
+                json!({"messageId": format!("m-{number}"), "ok": true, "credentials": {
+                    WHATSAPP: {
+                        "reference": twilio(company),
+                        "value": {"twilio_account_sid": format!("AC{company}")},
+                        "versionId": version(&twilio(company)), "cache": cache,
+                    },
+                    AI: {
+                        "reference": "openai-api-key/whatsapp", "value": {"ai_api_key": "sk"},
+                        "versionId": version("openai-api-key/whatsapp"), "cache": cache,
+                    },
+                }})
+            );
+        }
+        assert_eq!(double.calls().count(GetSecretValue), calls);
+    }
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), 20.0, "each reference counts");
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"hit\"}"), 20.0);
+    assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 2.0, "each request is timed");
+}
+
+/// A message whose secret is missing, one that is not JSON, one whose reference is no string and one
+/// without a reference fail alone, each with its reason; the others are answered.
+#[tokio::test]
+async fn a_message_fails_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let mut missing = context(1);
+    missing["channel_config"]["whatsapp"]["credentials_id"] = json!("whatsapp-credentials/none");
+    let mut no_string = context(2);
+    no_string["channel_config"]["whatsapp"]["credentials_id"] = json!({"id": 7});
+    let mut records: Vec<Value> = (0..10)
+        .map(|number| record(&format!("m-{number}"), &context(number % 5).to_string()))
+        .collect();
+    records[1] = record("m-1", &missing.to_string());
+    records[3] = record("m-3", "hello");
+    records[5] = record("m-5", &no_string.to_string());
+    records[7] = record("m-7", r#"{"text": "hello"}"#);
+    let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
+    let failed = ["m-1", "m-3", "m-5", "m-7"];
+    assert_eq!(failures, json!(failed.map(|id| json!({ "itemIdentifier": id }))));
+    for result in &results {
+        let id = result["messageId"].as_str().expect("a text");
+        assert_eq!(result["ok"], json!(!failed.contains(&id)), "{id}");
+    }
+    let absent = &results[1]["credentials"][WHATSAPP];
+    assert_eq!(absent["reference"], "whatsapp-credentials/none");
+    assert_eq!(absent["error"]["__type"], "ResourceNotFoundException");
+    assert_eq!(absent["error"]["message"], "Secrets Manager can't find the specified secret.");
+    assert!(absent["error"]["hint"].as_str().is_some_and(|hint| hint.contains("check the name")));
+    assert_eq!(absent.get("value"), None);
+    assert_eq!(results[1].get("error"), None, "the message itself is good");
+    assert_eq!(results[1]["credentials"][AI]["value"]["ai_api_key"], "sk");
+    for (number, kind, words) in [
+        (3, "SerializationException", "line 1, column 1"),
+        (5, "ValidationException", WHATSAPP),
+        (7, "NoReferenceFound", "no reference"),
+    ] {
+        let error = &results[number]["error"];
+        assert_eq!(error["__type"], kind);
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(words)), "{error}");
+        assert!(error["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
+    }
+}
+
+/// In a FIFO queue what follows a failure in its group fails too, without credentials and with an
+/// error that says so. Other groups go on, and so does a queue whose groups are no order.
+#[tokio::test]
+async fn the_order_of_a_fifo_queue_is_kept() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let good = context(0).to_string();
+    let event = json!({ "Records": [
+        ordered("a-1", "a", &good), ordered("a-2", "a", "hello"), ordered("b-1", "b", &good),
+        ordered("a-3", "a", &good), ordered("a-4", "a", "hello"), ordered("b-2", "b", &good),
+    ]});
+    let (ordered_results, failures) = results(&sidekey, &event).await;
+    let failed = ["a-2", "a-3", "a-4"].map(|id| json!({ "itemIdentifier": id }));
+    assert_eq!(failures, json!(failed));
+    let kinds: Vec<&Value> = ordered_results.iter().map(|one| &one["error"]["__type"]).collect();
+    let (bad, skipped) = (json!("SerializationException"), json!("EarlierMessageFailed"));
+    let none = &Value::Null;
+    assert_eq!(kinds, [none, &bad, none, &skipped, &bad, none]);
+    assert_eq!(ordered_results[3]["credentials"], json!({}), "nobody may use them yet");
+    let told = ordered_results[3]["error"]["message"].as_str().expect("a text");
+    assert!(told.contains("only skipped"), "{told}");
+
+    let mut fair = [record("m-1", "hello"), record("m-2", &good)];
+    for record in &mut fair {
+        record["attributes"]["MessageGroupId"] = json!("tenant");
+    }
+    let (_, failures) = results(&sidekey, &json!({ "Records": fair })).await;
+    assert_eq!(failures, json!([{ "itemIdentifier": "m-1" }]));
+}
+
+/// A list of references is one result keyed by them, a Context Object one keyed by the paths. Neither
+/// has a message id, and neither is anything to SQS.
+#[tokio::test]
+async fn a_list_and_a_message_are_one_result() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let list =
+        json!({"references": ["openai-api-key/whatsapp", "none", "openai-api-key/whatsapp"]});
+    let (list, failures) = results(&sidekey, &list).await;
+    assert_eq!((list.len(), failures), (1, json!([])));
+    assert_eq!((list[0].get("messageId"), &list[0]["ok"]), (None, &json!(false)));
+    let credentials = list[0]["credentials"].as_object().expect("an object");
+    assert_eq!(credentials.keys().collect::<Vec<_>>(), ["none", "openai-api-key/whatsapp"]);
+    assert_eq!(credentials["openai-api-key/whatsapp"]["value"], json!({"ai_api_key": "sk"}));
+
+    let (message, failures) = results(&sidekey, &context(3)).await;
+    assert_eq!((message.len(), failures), (1, json!([])));
+    assert_eq!((message[0].get("messageId"), &message[0]["ok"]), (None, &json!(true)));
+    assert_eq!(message[0]["credentials"][WHATSAPP]["reference"], twilio(3));
+    for nothing in [json!({"references": []}), json!({}), json!({"a": 1})] {
+        let (result, failures) = results(&sidekey, &nothing).await;
+        assert_eq!((&result[0]["ok"], failures), (&json!(false), json!([])));
+        assert_eq!(result[0]["error"]["__type"], "NoReferenceFound");
+    }
+    let (none, failures) = results(&sidekey, &json!({"Records": []})).await;
+    assert_eq!((none, failures), (vec![], json!([])));
+}
+
+/// What a message has its references at is configured, indexes of lists included.
+#[tokio::test]
+async fn the_paths_are_the_operators() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let paths = "jobs.*.secret, other.0";
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
+    let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
+    let (results, _) = results(&sidekey, &message).await;
+    let credentials = results[0]["credentials"].as_object().expect("an object");
+    let mut keys: Vec<&String> = credentials.keys().collect();
+    keys.sort();
+    assert_eq!(keys, ["jobs.0.secret", "jobs.1.secret", "other.0"]);
+    assert_eq!(credentials["jobs.1.secret"]["value"]["twilio_account_sid"], "AC1");
+}
+
+/// A value is JSON where the secret is an object or a list, else text as it is, which a number would
+/// not be; bytes are base64; a field is the JSON that it is; a stage and a version can be named.
+#[tokio::test]
+async fn values_come_as_what_they_are() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let secrets = double.secrets();
+    let object = "{\"user\": \"<ann>\\n\", \"port\": 5432, \"n\": 12345678901234567890123}\n";
+    let arn = secrets.create("object", object).expect("a new name");
+    secrets.create("text", "hunter2 \"&\" ünter").expect("a new name");
+    secrets.create("digits", "0012e5").expect("a new name");
+    secrets.create("number", "12345678901234567890123").expect("a new name");
+    secrets.create("binary", vec![0, 255, 16]).expect("a new name");
+    let first = secrets.version_at("object", "AWSCURRENT").expect("it is there");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
+    assert!(
+        exact.text().contains(
+            r#""value":{"user": "<ann>\n", "port": 5432, "n": 12345678901234567890123},"#
+        )
+    );
+    for (reference, value) in [
+        ("object#user", json!("<ann>\n")),
+        ("object#port", json!(5432)),
+        ("text", json!("hunter2 \"&\" ünter")),
+        ("digits", json!("0012e5")),
+        ("number", json!("12345678901234567890123")),
+    ] {
+        let found = one(&sidekey, reference).await;
+        assert_eq!((&found["value"], &found["reference"]), (&value, &json!(reference)));
+        assert_eq!(found.get("valueBase64"), None);
+    }
+    let binary = one(&sidekey, "binary").await;
+    assert_eq!((&binary["valueBase64"], binary.get("value")), (&json!("AP8Q"), None));
+    for reference in ["binary#user", "text#user", "object#none"] {
+        let error = &one(&sidekey, reference).await["error"];
+        assert_eq!(error["__type"], "FieldNotFoundException", "{reference}");
+    }
+    let second = secrets.put("object", r#"{"user":"bob"}"#).expect("it is there");
+    for (reference, user, version) in [
+        (format!("{arn}:user:AWSPREVIOUS:"), "<ann>\n", &first),
+        (format!("{arn}:user::{second}"), "bob", &second),
+    ] {
+        let found = one(&sidekey, &reference).await;
+        assert_eq!((&found["value"], &found["versionId"]), (&json!(user), &json!(version)));
+    }
+}
+
+/// 64 requests for one cold secret make one call, and all get its answer.
+#[tokio::test]
+async fn requests_at_once_share_a_call() {
+    const REQUESTS: usize = 64;
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url(), &clock).start().await;
+    gateway.hold();
+    let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
+    let mut readers = Vec::new();
+    for _ in 0..REQUESTS {
+        let mut reader = sidekey.connect().await;
+        reader.send(posted(&body)).await;
+        readers.push(reader);
+    }
+    eventually("all of them wait", async || {
+        let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
+        (joined == (REQUESTS - 1) as f64).then_some(())
+    })
+    .await;
+    gateway.release();
+    for reader in &mut readers {
+        assert_eq!(reader.receive().await.json()["results"][0]["ok"], true);
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+}
+
+/// All secrets that are missing are called for at the same time, and the whole is waited for as long as
+/// one reader waits: what came by then is answered, the rest has a typed error.
+#[tokio::test]
+async fn the_wait_is_that_of_one_reader() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let stalled: Vec<String> = (0..4).map(twilio).collect();
+    for name in &stalled {
+        double.faults().always(Match::secret(name), Fault::Stall);
+    }
+    let references: Vec<&str> =
+        stalled.iter().map(String::as_str).chain(["openai-api-key/whatsapp"]).collect();
+    let mut reader = sidekey.connect().await;
+    reader.send(posted(&json!({ "references": references }).to_string())).await;
+    double.calls().reached(GetSecretValue, 5).await;
+    eventually("the good one has landed", async || {
+        (sidekey.agent.status().entries.len() == 1).then_some(())
+    })
+    .await;
+    sidekey.pass(Duration::from_secs(600));
+    let answer = reader.receive().await.json();
+    let credentials = &answer["results"][0]["credentials"];
+    assert_eq!(credentials["openai-api-key/whatsapp"]["cache"], "miss");
+    for name in &stalled {
+        assert_eq!(credentials[name]["error"]["__type"], "TimeoutError", "{name}");
+    }
+}
+
+/// A held secret is a hit whoever read it, and in an outage it is served as stale and counted so.
+#[tokio::test]
+async fn what_is_held_outlives_an_outage() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let name = "openai-api-key/whatsapp";
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
+    let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
+    assert_eq!(one(&sidekey, name).await["cache"], "hit", "it was prefetched");
+    double.pause().await.expect("a listener that stops");
+    sidekey.pass(Duration::from_secs(61));
+    let stale = one(&sidekey, name).await;
+    assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.get("sidekey_reads_total{result=\"stale\"}"), 1.0);
+    assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"failing\"}"), 1.0);
+    let missing = one(&sidekey, "openai-api-key/none").await;
+    assert_eq!(missing["error"]["__type"], "ConnectionError");
+    assert_eq!(sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}"), 1.0);
+}
+
+/// A secret of another region is called for there; where `SIDEKEY_REGION_ONLY` is set it is refused
+/// with that reason, and nobody is called.
+#[tokio::test]
+async fn another_region_is_called_where_it_may_be() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let abroad = Place::new("123456789012", "us-east-1");
+    let abroad = double.secrets().create_at(&abroad, "abroad", "far").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let setup = Setup::at(&gateway.url_of_regions(), &clock);
+    let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
+    let refused = one(&only, &abroad).await;
+    assert_eq!(refused["error"]["__type"], "InvalidParameterException");
+    let told = refused["error"]["message"].as_str().expect("a text");
+    assert!(told.contains("SIDEKEY_REGION_ONLY"), "{told}");
+    assert_eq!(gateway.regions(), [""; 0]);
+
+    let sidekey = setup.start().await;
+    let body = json!({"references": [abroad, "openai-api-key/whatsapp"]});
+    let (results, _) = results(&sidekey, &body).await;
+    assert_eq!(results[0]["credentials"][&abroad]["value"], "far");
+    let mut regions = gateway.regions();
+    regions.sort();
+    assert_eq!(regions, [REGION, "us-east-1"]);
+}
+
+/// Whoever may not ask is refused as for any other read, in the deployment's dialect; other methods
+/// are told which one is served.
+#[tokio::test]
+async fn the_gate_is_that_of_every_read() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
+    for (dialect, token) in
+        [("agent", (403, "Bad Token")), ("extension", (401, "bad session token or header key"))]
+    {
+        let sidekey = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
+            let asked = request("POST", "/resolve", &headers, &body);
+            let answer = sidekey.connect().await.exchange(asked).await;
+            assert_eq!((answer.status, answer.text()), token);
+        }
+        for header in
+            [("X-Forwarded-For", "10.0.0.1"), ("Origin", "http://a"), ("Host", "a.example")]
+        {
+            let asked = request("POST", "/resolve", &[TOKEN_HEADER, header], &body);
+            let answer = sidekey.connect().await.exchange(asked).await;
+            assert_eq!(answer.status, 400, "{}", answer.text());
+        }
+        for method in ["GET", "PUT", "DELETE"] {
+            let asked = request(method, "/resolve", &[TOKEN_HEADER], "");
+            let answer = sidekey.connect().await.exchange(asked).await;
+            assert_eq!(answer.status, 405);
+            assert!(dialect == "agent" || answer.text().contains("only POST"), "{}", answer.text());
+        }
+        let metrics = sidekey.metrics().await;
+        assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 8.0);
+        assert_eq!(metrics.get("sidekey_gate_refusals_total{reason=\"token\"}"), 2.0);
+    }
+    assert_eq!(double.calls().total(), 0);
+}
+
+/// Answers and errors are the same JSON in either dialect.
+#[tokio::test]
+async fn it_speaks_no_dialect() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let name = "openai-api-key/whatsapp";
+    let mut answers = Vec::new();
+    for dialect in ["agent", "extension"] {
+        let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
+        let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
+        let mut told = Vec::new();
+        for body in ["hello", "[]", &"x".repeat(6 * 1024 * 1024 + 1), &context(0).to_string()] {
+            let answer = sidekey.connect().await.exchange(posted(body)).await;
+            assert_eq!(answer.header("content-type"), Some("application/json"));
+            told.push((answer.status, answer.json()));
+        }
+        assert_eq!(
+            told.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+            [400, 400, 400, 200]
+        );
+        answers.push(told);
+    }
+    assert_eq!(answers[0], answers[1]);
+}
+
+/// A body that is none of the three, or too much of one, is refused as a whole with a typed error; one
+/// within the bounds is answered.
+#[tokio::test]
+async fn bodies_have_bounds() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let name = "openai-api-key/whatsapp";
+    let many = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s/{n}")).collect() };
+    let records = |count| json!({"Records": vec![record("m", r#"{"a": 1}"#); count]}).to_string();
+    let context = context(0).to_string();
+    let full: Vec<Value> = (0..20).map(|n| json!({ "credentials_id": twilio(n % 5) })).collect();
+    let full = json!({ "channel_config": full }).to_string();
+    let crowd = |count| {
+        json!({"Records": vec![json!({"messageId": "m", "body": full}); count]}).to_string()
+    };
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name).start().await;
+    let calls = double.calls().total();
+    for (body, kind, words) in [
+        ("", "SerializationException", "line 1"),
+        ("hello", "SerializationException", "line 1, column 1"),
+        ("[]", "ValidationException", "no JSON object"),
+        ("null", "ValidationException", "no JSON object"),
+        (r#"{"references": [7]}"#, "ValidationException", "references[0]"),
+        (r#"{"Records": [{"eventName": "x"}]}"#, "ValidationException", "Records[0]"),
+        (&records(10_001), "ValidationException", "10000 records"),
+        (
+            &json!({"references": vec!["a"; 20_001]}).to_string(),
+            "ValidationException",
+            "20000 references",
+        ),
+        (&json!({"references": many(1001)}).to_string(), "ValidationException", "1000 secrets"),
+        (&crowd(1001), "ValidationException", "20000 references"),
+        (
+            &json!({"a": "x".repeat(1024 * 1024)}).to_string(),
+            "ValidationException",
+            "1048576 bytes",
+        ),
+        (&"x".repeat(6 * 1024 * 1024 + 1), "BadRequestException", "6291456 bytes"),
+        (&format!("{{\"a\": {}", "[".repeat(200_000)), "SerializationException", "line 1"),
+        (
+            &format!("{{\"a\": {}{}}}", "[".repeat(1000), "]".repeat(1000)),
+            "SerializationException",
+            "line 1",
+        ),
+    ] {
+        let answer = sidekey.connect().await.exchange(posted(body)).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{words}");
+        assert!(answer.text().contains(words), "{}", answer.text());
+        assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
+    }
+    assert_eq!(double.calls().total(), calls, "nobody was called");
+    for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
+        assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
+    }
+    let answer = sidekey.connect().await.exchange(posted(&records(10_000))).await;
+    let failures = answer.json()["batchItemFailures"].as_array().map(Vec::len);
+    assert_eq!((answer.status, failures), (200, Some(10_000)));
+}
+
+/// An answer has a bound of its own, since one large secret may be asked for by many messages.
+#[tokio::test]
+async fn an_answer_has_a_bound() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("large", "x".repeat(60_000)).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let body = json!({"ai_config": {"ai_api_key_reference": "large"}}).to_string();
+    for (count, status) in [(270, 200), (290, 400)] {
+        let records: Vec<Value> = (0..count).map(|n| record(&format!("m{n}"), &body)).collect();
+        let answer = resolve(&sidekey, &json!({ "Records": records })).await;
+        assert_eq!(answer.status, status);
+        assert!(status == 200 || answer.text().contains("16777216 bytes"), "{}", answer.text());
+    }
+    assert_eq!(double.calls().count(GetSecretValue), 1);
+}
+
+/// References that somebody forged call nobody, and say why: outside `SIDEKEY_ALLOW`, of another
+/// account, or none at all. Each is counted as refused, and no entry is made of it.
+#[tokio::test]
+async fn forged_references_call_nobody() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let other = Place::new("210987654321", REGION);
+    let theirs = double.secrets().create_at(&other, &twilio(0), "theirs").expect("a new name");
+    double.secrets().create("prod/db", "hunter2").expect("a new name");
+    let allowed = "whatsapp-credentials/company-0/*/twilio";
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", allowed);
+    let sidekey = setup.with("AWS_ACCOUNT_ID", "123456789012").start().await;
+    let long = "x".repeat(10_000);
+    let field = format!("{}#{}", twilio(0), "x".repeat(10_000));
+    let forged = [
+        ("../../prod/db", "AccessDeniedException"),
+        ("whatsapp-credentials/company-0/../../prod/db", "AccessDeniedException"),
+        ("prod/db", "AccessDeniedException"),
+        (&twilio(1), "AccessDeniedException"),
+        (&theirs, "AccessDeniedException"),
+        ("arn:aws:s3:::bucket", "ValidationException"),
+        ("arn:aws:secretsmanager:evil.example.com#:123456789012:secret:x", "ValidationException"),
+        ("whatsapp-credentials/company-0/x/twilio\r\nlevel=ERROR", "ValidationException"),
+        ("whatsapp-credentials/company-0/x/twilio#a\u{0}", "ValidationException"),
+        ("whatsapp-credentials/*/x/twilio", "ValidationException"),
+        ("", "ValidationException"),
+        ("#field", "ValidationException"),
+        (&long, "ValidationException"),
+        (&field, "ValidationException"),
+    ];
+    for (reference, kind) in forged {
+        let mut message = context(0);
+        message["channel_config"]["whatsapp"]["credentials_id"] = json!(reference);
+        message["ai_config"] = json!(null);
+        let (results, failures) =
+            results(&sidekey, &json!({ "Records": [record("m", &message.to_string())] })).await;
+        assert_eq!(failures, json!([{ "itemIdentifier": "m" }]));
+        let found = &results[0]["credentials"][WHATSAPP];
+        assert_eq!(found["error"]["__type"], kind, "{reference:?}");
+        let echo = found["reference"].as_str().expect("a text");
+        assert!(echo.chars().count() <= 257, "a reference that is too long is cut");
+        assert!(reference.starts_with(echo.trim_end_matches('…')));
+        assert_eq!(found.get("value"), None);
+    }
+    assert_eq!(double.calls().total(), 0);
+    assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 0.0);
+    let refused = sidekey.metrics().await.get("sidekey_reads_total{result=\"refused\"}");
+    assert_eq!(refused, forged.len() as f64);
+    let good = json!({"references": [twilio(0)]});
+    assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
+}
+
+/// A value that is not as its convention says is withheld from its message, where that is asked for, and
+/// the error says what is wrong; other messages have theirs.
+#[tokio::test]
+async fn a_value_that_is_withheld_fails_its_message_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let whole =
+        json!({"twilio_account_sid": "AC", "twilio_auth_token": "t", "twilio_template_sid": "HX"});
+    double.secrets().put(&twilio(1), whole.to_string()).expect("it is there");
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_STRICT", true).start().await;
+    let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
+    let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
+    assert_eq!(failures, json!([{ "itemIdentifier": "m-0" }]));
+    let withheld = &results[0]["credentials"][WHATSAPP];
+    assert_eq!(withheld["error"]["__type"], "MalformedSecretException");
+    assert_eq!(withheld.get("value"), None);
+    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole);
+}
+
+/// Reads by other dialects and by `/resolve` are of one cache.
+#[tokio::test]
+async fn it_is_the_cache_of_everybody() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let mut connection = sidekey.connect().await;
+    assert_eq!(connection.exchange(read_request(&twilio(0))).await.cache(), "miss");
+    assert_eq!(one(&sidekey, &twilio(0)).await["cache"], "hit");
+    assert_eq!(one(&sidekey, &twilio(1)).await["cache"], "miss");
+    assert_eq!(connection.exchange(read_request(&twilio(1))).await.cache(), "hit");
+    assert_eq!(double.calls().count(GetSecretValue), 2);
+}
+
+/// The example of the documentation is answered as it says there, but for the version's id.
+#[tokio::test]
+async fn the_documentation_tells_what_is_answered() {
+    let page = include_str!("../../docs/http.md");
+    let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
+    let blocks = chapter.expect("there is the chapter").split("```json\n").skip(1);
+    let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
+    let [event, expected] = blocks[..] else { panic!("an event and its answer") };
+    let mut expected: Value = serde_json::from_str(expected).expect("JSON");
+
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let name = "whatsapp-credentials/acme/support/twilio";
+    let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
+    double.secrets().create(name, value).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let answer = sidekey.connect().await.exchange(posted(event)).await;
+    let version = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+    expected["results"][0]["credentials"][WHATSAPP]["versionId"] = json!(version);
+    assert_eq!((answer.status, answer.json()), (200, expected));
+}
