@@ -1,73 +1,168 @@
-//! From exec to the last of 20 listed secrets served, with `GetSecretValue` alone.
+//! From exec to the last listed secret served, with `GetSecretValue` alone.
 //!
-//! Guards the line "exec → 20 secrets read" of `SPECIFICATION.md`. The embedded Secrets Manager
-//! takes 20 ms a call and refuses batches. Each run starts the release binary anew, asks from the
-//! moment of exec on, and reads either one after the other or with 20 readers at once.
+//! Guards the lines "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to 20
+//! secrets read over TLS" of `SPECIFICATION.md`. The embedded Secrets Manager refuses batches. Each
+//! run starts the release binary anew, asks from the moment of exec on, and reads either one after
+//! the other or with a reader for each secret at once.
 //!
 //! ```text
-//! cargo bench --bench cold_start
+//! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms
+//! cargo bench --bench cold_start -- --tls     1 and 20 secrets over TLS, upstream at 20 ms
+//! cargo bench --bench cold_start -- --full    1, 6, 20, 100 secrets, upstream at 0, 20, 100 ms,
+//!                                             over plain HTTP and over TLS
 //! ```
 
+#[path = "support/cold.rs"]
+mod cold;
+#[path = "support/reader.rs"]
+mod reader;
+#[path = "support/subject.rs"]
+mod subject;
+#[path = "support/tls.rs"]
+mod tls;
+
+use cold::{Cold, Readers, median};
 use sidekey::source::double::Double;
 use sidekey::source::double::operation::Operation;
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use subject::{Start, Subject};
+use tls::TlsFront;
 
-const SECRETS: usize = 20;
-const LATENCY: Duration = Duration::from_millis(20);
 const RUNS: usize = 7;
-const TOKEN: &str = "bench";
+const SECRETS_MOST: usize = 100;
+const LATENCY: Duration = Duration::from_millis(20);
 
-/// What is promised of the median.
-const PROMISE: Duration = Duration::from_millis(30);
-
-/// How the secrets are read.
-#[derive(Clone, Copy)]
-enum Readers {
-    /// By one reader on one connection.
-    One,
-    /// By a reader each, at once.
-    Each,
+/// What is promised of the medians.
+struct Promise {
+    is_tls: bool,
+    secrets: usize,
+    wall: Duration,
+    cpu: Option<Duration>,
 }
 
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "a bench times and tells")]
+const PROMISES: [Promise; 3] = [
+    Promise { is_tls: false, secrets: 20, wall: Duration::from_millis(30), cpu: None },
+    Promise {
+        is_tls: true,
+        secrets: 1,
+        wall: Duration::from_millis(32),
+        cpu: Some(Duration::from_millis(10)),
+    },
+    Promise {
+        is_tls: true,
+        secrets: 20,
+        wall: Duration::from_millis(45),
+        cpu: Some(Duration::from_millis(15)),
+    },
+];
+
+/// Secrets Manager, plain and behind TLS.
+struct Upstream {
+    double: Double,
+    front: TlsFront,
+    names: Vec<String>,
+}
+
+#[expect(clippy::disallowed_methods, reason = "a double tells the time")]
 fn main() -> io::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
-    double.faults().set_latency(LATENCY);
     double.faults().deny_operation(Operation::BatchGetSecretValue);
-    let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n}")).collect();
+    let names: Vec<String> = (0..SECRETS_MOST).map(|n| format!("bench/secret-{n:02}")).collect();
     for name in &names {
         double.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
     }
-    println!("exec to {SECRETS} secrets served, upstream at {LATENCY:?}, {RUNS} runs");
-    println!("a bare call upstream {}", spread(&mut bare_calls(double.addr(), &names[0])?));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let front = runtime.block_on(TlsFront::start(double.addr(), folder))?;
+    let upstream = Upstream { double, front, names };
+    let cases: &[(bool, &[usize], &[u64])] = if has("--full") {
+        &[(false, &[1, 6, 20, 100], &[0, 20, 100]), (true, &[1, 6, 20, 100], &[0, 20, 100])]
+    } else if has("--tls") {
+        &[(true, &[1, 20], &[20])]
+    } else {
+        &[(false, &[20], &[20])]
+    };
     let mut is_kept = true;
-    for (label, readers) in
-        [("one after the other", Readers::One), ("20 readers at once", Readers::Each)]
-    {
-        let mut wall: Vec<Duration> = Vec::new();
-        let mut cpu: Vec<Duration> = Vec::new();
-        // The first run warms the page cache and is not counted.
-        for run in 0..=RUNS {
-            double.calls().clear();
-            let (took, used) = cold_start(&double.url(), &names, readers)?;
-            assert_eq!(double.calls().total(), SECRETS as u64, "one call for each secret");
-            if run > 0 {
-                wall.push(took);
-                cpu.push(used);
+    for (is_tls, secrets, latencies) in cases {
+        for latency in *latencies {
+            let latency = Duration::from_millis(*latency);
+            upstream.double.faults().set_latency(latency);
+            for secrets in *secrets {
+                is_kept &= measure(&upstream, *is_tls, *secrets, latency)?;
             }
         }
-        println!("{label:<20} wall {}   cpu {}", spread(&mut wall), spread(&mut cpu));
-        is_kept &= wall[wall.len() / 2] <= PROMISE;
     }
-    println!("at most {PROMISE:?} in the median: {}", if is_kept { "kept" } else { "BROKEN" });
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures one case, and returns whether what is promised of it was kept.
+#[expect(clippy::print_stdout, reason = "a bench tells")]
+fn measure(
+    upstream: &Upstream,
+    is_tls: bool,
+    secrets: usize,
+    latency: Duration,
+) -> io::Result<bool> {
+    let names = &upstream.names[..secrets];
+    let (scheme, endpoint, bundle) = match is_tls {
+        true => ("TLS", upstream.front.url(), Some(upstream.front.bundle())),
+        false => ("plain HTTP", upstream.double.url(), None),
+    };
+    println!(
+        "exec to {secrets} secrets served over {scheme}, upstream at {latency:?}, {RUNS} runs"
+    );
+    let mut bare = bare_calls(upstream.double.addr(), &names[0])?;
+    println!("{:<20} wall {}", "a bare call upstream", spread(&mut bare));
+    let promise = PROMISES
+        .iter()
+        .find(|promise| (promise.is_tls, promise.secrets, LATENCY) == (is_tls, secrets, latency));
+    let subject = Subject::sidekey(env!("CARGO_BIN_EXE_sidekey"));
+    let start = Start {
+        endpoint: &endpoint,
+        bundle,
+        listed: names,
+        ttl: Duration::from_secs(300),
+        cgroup: None,
+    };
+    let mut is_kept = true;
+    let ways = [("one after the other", Readers::One), ("all at once", Readers::Each)];
+    for (label, readers) in ways.into_iter().take(if secrets == 1 { 1 } else { 2 }) {
+        let mut runs: Vec<Cold> = Vec::new();
+        // The first run warms the page cache and is not counted.
+        for run in 0..=RUNS {
+            upstream.double.calls().clear();
+            let cold = cold::start(&subject, &start, names, readers)?;
+            let calls = upstream.double.calls().total();
+            assert_eq!(calls, secrets as u64, "one call for each secret");
+            runs.extend((run > 0).then_some(cold));
+        }
+        let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
+        let mut cpu: Vec<Duration> = runs.iter().map(|cold| cold.cpu).collect();
+        let peak = runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default();
+        println!(
+            "{label:<20} wall {}   cpu {}   peak memory {} kB",
+            spread(&mut wall),
+            spread(&mut cpu),
+            peak
+        );
+        let Some(promise) = promise else { continue };
+        let has_time = median(&mut wall) <= promise.wall;
+        let has_processor = promise.cpu.is_none_or(|most| median(&mut cpu) <= most);
+        is_kept &= has_time && has_processor;
+    }
+    if let Some(Promise { wall, cpu, .. }) = promise {
+        let cpu = cpu.map(|cpu| format!(", {cpu:?} of processor time")).unwrap_or_default();
+        let verdict = if is_kept { "kept" } else { "BROKEN" };
+        println!("at most {wall:?}{cpu} in the median: {verdict}");
+    }
+    Ok(is_kept)
 }
 
 /// Times calls to upstream over a bare socket: what of the figures is not Sidekey's.
@@ -93,104 +188,6 @@ fn bare_calls(upstream: SocketAddr, name: &str) -> io::Result<Vec<Duration>> {
         assert!(answer[..len].starts_with(b"HTTP/1.1 200"), "upstream answers");
     }
     Ok(took)
-}
-
-/// Starts the binary, reads every secret, and returns the time that took and the processor time the
-/// binary used for it.
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
-fn cold_start(
-    endpoint: &str,
-    names: &[String],
-    readers: Readers,
-) -> io::Result<(Duration, Duration)> {
-    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    let started = Instant::now();
-    let mut agent = Agent(
-        Command::new(env!("CARGO_BIN_EXE_sidekey"))
-            .arg("serve")
-            .env_clear()
-            .env("SIDEKEY_PORT", port.to_string())
-            .env("SIDEKEY_ENDPOINT", endpoint)
-            .env("SIDEKEY_REGION", "eu-north-1")
-            .env("SIDEKEY_SECRETS", names.join(","))
-            .env("SIDEKEY_TOKEN", TOKEN)
-            .env("SIDEKEY_LOG", "error")
-            .env("AWS_ACCESS_KEY_ID", "ASIABENCH00000000000")
-            .env("AWS_SECRET_ACCESS_KEY", "bench")
-            .env("AWS_SESSION_TOKEN", "bench")
-            .stdin(Stdio::null())
-            .spawn()?,
-    );
-    // One probe waits for the bind: twenty in a loop would take the processor from the agent.
-    let mut socket = connect(address, started);
-    match readers {
-        Readers::One => names.iter().try_for_each(|name| read(&mut socket, name))?,
-        Readers::Each => thread::scope(|scope| {
-            let reading = |name| move || read(&mut TcpStream::connect(address)?, name);
-            let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
-            readers
-                .into_iter()
-                .try_for_each(|reader| reader.join().expect("a reader does not panic"))
-        })?,
-    }
-    let took = started.elapsed();
-    let used = agent.processor_time()?;
-    agent.0.kill()?;
-    agent.0.wait()?;
-    Ok((took, used))
-}
-
-/// A running binary; it ends with the bench, however that ends.
-struct Agent(Child);
-
-impl Agent {
-    /// Returns the processor time used so far, as the scheduler counts it.
-    fn processor_time(&mut self) -> io::Result<Duration> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", self.0.id()))?;
-        let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or_default();
-        Ok(Duration::from_nanos(nanos))
-    }
-}
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// Connects as soon as the address is held.
-fn connect(address: SocketAddr, started: Instant) -> TcpStream {
-    loop {
-        match TcpStream::connect(address) {
-            Ok(socket) => return socket,
-            Err(error) => assert!(started.elapsed() < Duration::from_secs(10), "no agent: {error}"),
-        }
-        #[expect(clippy::disallowed_methods, reason = "there is nothing to wait on before a bind")]
-        thread::sleep(Duration::from_micros(100));
-    }
-}
-
-/// Reads one secret on a kept connection.
-fn read(socket: &mut TcpStream, name: &str) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    let request = format!(
-        "GET /secretsmanager/get?secretId={name}&field=password HTTP/1.1\r\nhost: localhost\r\n\
-         x-aws-parameters-secrets-token: {TOKEN}\r\n\r\n"
-    );
-    socket.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 4096];
-    // The body is the secret's name, and nothing stands behind it.
-    while !answer.ends_with(name.as_bytes()) {
-        match socket.read(&mut buffer)? {
-            0 => return Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned())),
-            n => answer.extend_from_slice(&buffer[..n]),
-        }
-    }
-    assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
-    Ok(())
 }
 
 fn spread(spans: &mut [Duration]) -> String {

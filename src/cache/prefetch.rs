@@ -25,6 +25,22 @@ pub enum Mode {
     Auto,
 }
 
+impl Mode {
+    /// Returns whether batches are tried where so many secrets are listed.
+    pub fn tries_batches(self, listed: usize) -> bool {
+        match self {
+            Self::Get => false,
+            Self::Batch => true,
+            Self::Auto => listed >= AUTO_BATCH_MIN,
+        }
+    }
+
+    /// Returns whether another batch is tried after one that was answered, or failed as a whole.
+    pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
+        was_answered || self == Self::Batch
+    }
+}
+
 /// What came of the prefetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -111,16 +127,11 @@ impl Underway {
 /// Returns whether `key` goes into a batch: that always answers the current version, and goes to
 /// the function's own region.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
-    let is_wanted = match mode {
-        Mode::Get => false,
-        Mode::Batch => true,
-        Mode::Auto => listed >= AUTO_BATCH_MIN,
-    };
     let is_at_home = match &key.id {
         SecretId::Name(_) => true,
         SecretId::Arn(arn) => arn.region() == home,
     };
-    is_wanted && is_at_home && key.selector.is_current()
+    mode.tries_batches(listed) && is_at_home && key.selector.is_current()
 }
 
 async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
@@ -133,7 +144,7 @@ async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
         while !landings.is_empty() {
             let chunk: Vec<Landing> = landings.drain(..landings.len().min(BATCH_MAX)).collect();
             if is_batching {
-                is_batching = run_batch(cache, chunk).await || mode == Mode::Batch;
+                is_batching = mode.goes_on_with_batches(run_batch(cache, chunk).await);
             } else {
                 run_alone(cache, chunk);
             }

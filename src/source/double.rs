@@ -15,6 +15,7 @@
 //! tests hold ([`Secrets`], [`Faults`], [`Calls`], [`Tokens`]) are cheap to clone.
 
 pub mod address;
+pub mod bucket;
 pub mod calls;
 pub mod error;
 pub mod faults;
@@ -26,7 +27,6 @@ pub mod tokens;
 
 mod api;
 mod body;
-mod bucket;
 mod draw;
 mod exchange;
 mod listener;

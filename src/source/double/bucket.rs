@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 /// A bucket of tokens: one for each call, and as many new ones a second as it holds.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     tokens_per_second: f64,
     tokens: f64,
     filled_at: SystemTime,
@@ -14,13 +14,13 @@ pub(super) struct Bucket {
 
 impl Bucket {
     /// Makes a bucket that holds the tokens of one second.
-    pub(super) fn full(tokens_per_second: u32, now: SystemTime) -> Self {
+    pub fn full(tokens_per_second: u32, now: SystemTime) -> Self {
         let tokens = f64::from(tokens_per_second);
         Self { tokens_per_second: tokens, tokens, filled_at: now }
     }
 
     /// Takes a token, if there is one.
-    pub(super) fn take(&mut self, now: SystemTime) -> bool {
+    pub fn take(&mut self, now: SystemTime) -> bool {
         // A clock that was set back refills nothing.
         let elapsed = now.duration_since(self.filled_at).unwrap_or_default();
         self.filled_at = now;

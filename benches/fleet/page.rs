@@ -1,0 +1,265 @@
+//! The tables and charts that tell what was found.
+
+use crate::chart;
+use crate::lines::{self, Line};
+use crate::study::{self, MODES, SECRETS, Storm, float, percentile};
+use crate::workers;
+use sidekey::cache::prefetch::Mode;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// What goes into `docs/fleet.md`.
+pub(crate) struct Page {
+    /// The tables.
+    pub(crate) text: String,
+    /// Charts by their names.
+    pub(crate) charts: Vec<(&'static str, String)>,
+    /// What is promised, and whether it was found to hold.
+    pub(crate) promises: Vec<(&'static str, bool)>,
+}
+
+/// Asks every question, and writes down the answers.
+pub(crate) fn write() -> Page {
+    let mut page = Page { text: String::new(), charts: Vec::new(), promises: Vec::new() };
+    page.line("`cargo bench --bench fleet` wrote this; its seed is fixed.\n");
+    page.starts();
+    page.scale_out();
+    page.storms();
+    page.days();
+    page
+}
+
+impl Page {
+    #[expect(clippy::print_stdout, reason = "a bench tells")]
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+        self.text.push_str(line);
+        self.text.push('\n');
+    }
+
+    fn starts(&mut self) {
+        self.line("### How many environments may start a second\n");
+        self.line("| secrets | mode | before the first throttled call | before they wait |");
+        self.line("|---|---|---|---|");
+        let cases = cases(&[()], |_, _, _| true);
+        let rates = workers::all(&cases, |(_, secrets, (_, mode))| {
+            let quiet = study::starts_before_throttling(*mode, *secrets);
+            (quiet, study::starts_before_waiting(*mode, *secrets))
+        });
+        for ((_, secrets, (name, mode)), (quiet, soon)) in cases.iter().zip(&rates) {
+            self.line(&format!("| {secrets} | `{name}` | {quiet} | {soon} |"));
+            if *mode == Mode::Get && *secrets == 20 {
+                let lambda_rate = 100;
+                let text = "4 functions of 20 secrets scale out evenly by `get`, none throttled";
+                self.promises.push((text, *quiet >= 4 * lambda_rate));
+            }
+        }
+        let of_modes = rates.chunks(MODES.len());
+        let groups: Vec<(String, Vec<f64>)> = SECRETS
+            .iter()
+            .zip(of_modes)
+            .map(|(secrets, rates)| {
+                let values = rates.iter().map(|(quiet, _)| float(*quiet as u64)).collect();
+                (plural(*secrets, "secret"), values)
+            })
+            .collect();
+        self.line("");
+        let svg = chart::bars(
+            "Environments a second that start without a throttled call",
+            "/s",
+            &["get", "batch", "auto"],
+            &groups,
+        );
+        self.charts.push(("starts", svg));
+    }
+
+    fn scale_out(&mut self) {
+        self.line("### Functions that scale out as fast as Lambda lets them\n");
+        self.line(
+            "| functions | environments | secrets | mode | ready p50 | p99 | max | over 3 s \
+             | calls | throttled |",
+        );
+        self.line("|---|---|---|---|---|---|---|---|---|---|");
+        // Where a burst takes minutes to settle, one mode says as much as three.
+        let is_shown = |functions: &usize, secrets: usize, mode: Mode| {
+            let calls = functions * secrets;
+            let is_burst = *functions == 100;
+            (calls <= 60 && !is_burst) || (mode == Mode::Get && calls <= 600 && secrets > 1)
+        };
+        let cases = cases(&[1, 4, 10, 100], is_shown);
+        let rows = workers::all(&cases, |(functions, secrets, (name, mode))| {
+            scale_out_row(*functions, *secrets, name, *mode)
+        });
+        for ((functions, secrets, (_, mode)), (row, throttled)) in cases.iter().zip(rows) {
+            self.line(&row);
+            if (*functions, *secrets, *mode) == (1, 6, Mode::Get) {
+                let text = "a function of 6 secrets that scales out by `get` is not throttled";
+                self.promises.push((text, throttled == 0));
+            }
+        }
+        self.line("");
+    }
+
+    fn storms(&mut self) {
+        self.line("### Whether refreshes stay together\n");
+        self.line(
+            "| environments | secrets | jitter | calls a second, mean | the busiest second \
+             | ratio | throttled in an hour | reads past the TTL |",
+        );
+        self.line("|---|---|---|---|---|---|---|---|");
+        let cases: Vec<(usize, usize, bool)> = [(10_000, 1), (100_000, 1), (20_000, 6)]
+            .into_iter()
+            .flat_map(|(count, secrets)| [false, true].map(|drawn| (count, secrets, drawn)))
+            .collect();
+        let rows = workers::all(&cases, |(environments, secrets, is_drawn)| {
+            storm_row(*environments, *secrets, *is_drawn)
+        });
+        let mut drawn = Vec::new();
+        for ((environments, secrets, is_drawn), (row, storm)) in cases.into_iter().zip(rows) {
+            self.line(&row);
+            if (environments, secrets, is_drawn) == (100_000, 1, true) {
+                let text = "refreshes of 100,000 environments that started at once drift apart";
+                self.promises.push((text, f64::from(storm.peak) <= 1.5 * storm.mean));
+            }
+            if environments == 10_000 {
+                let points = storm.per_second.iter().enumerate();
+                let points = points
+                    .map(|(at, calls)| (float(at as u64) / 60.0, f64::from(*calls)))
+                    .collect();
+                drawn.push(Line { label: format!("jitter {}", jitter(is_drawn)), points });
+            }
+        }
+        let svg = lines::draw(
+            "10,000 busy environments, started within one second",
+            "minutes",
+            "calls a second",
+            &drawn,
+        );
+        self.charts.push(("storm", svg));
+        self.line("");
+    }
+
+    fn days(&mut self) {
+        self.line("### What a thousand environments cost a day\n");
+        self.line(
+            "| invoked every | secrets | mode | calls a day | dollars a day | without a cache \
+             | reads that wait |",
+        );
+        self.line("|---|---|---|---|---|---|---|");
+        let periods = [("10 s", 10), ("1 min", 60), ("10 min", 600), ("1 h", 3600)];
+        // One secret needs no batch.
+        let cases = cases(&periods, |_, secrets, mode| secrets > 1 || mode == Mode::Get);
+        let days = workers::all(&cases, |((_, seconds), secrets, (_, mode))| {
+            study::day(Duration::from_secs(*seconds), *mode, *secrets)
+        });
+        for (((label, _), secrets, (name, _)), day) in cases.iter().zip(days) {
+            self.line(&format!(
+                "| {label} | {secrets} | `{name}` | {} | {} | {} | {} |",
+                thousands(rounded(day.calls)),
+                dollars(day.calls),
+                dollars(day.calls_without),
+                percent(day.waited),
+            ));
+        }
+    }
+}
+
+/// One row to be: what it is about, secrets, and the mode with its name.
+type Case<T> = (T, usize, (&'static str, Mode));
+
+fn cases<T: Copy>(of: &[T], is_shown: impl Fn(&T, usize, Mode) -> bool) -> Vec<Case<T>> {
+    let mut cases = Vec::new();
+    for one in of {
+        for secrets in SECRETS {
+            let shown = MODES.into_iter().filter(|(_, mode)| is_shown(one, secrets, *mode));
+            cases.extend(shown.map(|mode| (*one, secrets, mode)));
+        }
+    }
+    cases
+}
+
+/// Returns what becomes of functions that scale out, and how many calls were throttled.
+pub(crate) fn scale_out_row(
+    functions: usize,
+    secrets: usize,
+    name: &str,
+    mode: Mode,
+) -> (String, u64) {
+    let outcome = study::scale_out(functions, mode, secrets);
+    let ready = |share| seconds(percentile(&outcome.ready, share));
+    let (get, batch) = (outcome.upstream.get, outcome.upstream.batch);
+    let throttled = get.throttled + batch.throttled;
+    assert_eq!(outcome.ready.len(), outcome.started, "all are ready in the end");
+    let row = format!(
+        "| {functions} | {} | {secrets} | `{name}` | {} | {} | {} | {} | {} | {} |",
+        thousands(outcome.started as u64),
+        ready(0.5),
+        ready(0.99),
+        ready(1.0),
+        percent(study::late(&outcome)),
+        thousands(get.calls + batch.calls),
+        thousands(throttled),
+    );
+    (row, throttled)
+}
+
+/// Returns how the refreshes of environments went that started at once.
+pub(crate) fn storm_row(environments: usize, secrets: usize, is_drawn: bool) -> (String, Storm) {
+    let storm = study::storm(environments, secrets, is_drawn);
+    let late = storm.reads.stale + storm.reads.waited;
+    let row = format!(
+        "| {} | {secrets} | {} | {:.0} | {} | {:.1} | {} | {} |",
+        thousands(environments as u64),
+        jitter(is_drawn),
+        storm.mean,
+        thousands(u64::from(storm.peak)),
+        f64::from(storm.peak) / storm.mean,
+        thousands(storm.throttled),
+        percent(float(late) / float(storm.reads.total)),
+    );
+    (row, storm)
+}
+
+fn jitter(is_drawn: bool) -> &'static str {
+    if is_drawn { "drawn" } else { "the same for all" }
+}
+
+fn plural(n: usize, word: &str) -> String {
+    if n == 1 { format!("{n} {word}") } else { format!("{n} {word}s") }
+}
+
+fn seconds(span: Duration) -> String {
+    match span.as_secs_f64() {
+        short if short < 1.0 => format!("{:.0} ms", short * 1000.0),
+        long => format!("{long:.1} s"),
+    }
+}
+
+fn percent(share: f64) -> String {
+    match share * 100.0 {
+        0.0 => "none".into(),
+        little if little < 0.1 => "< 0.1 %".into(),
+        some => format!("{some:.1} %"),
+    }
+}
+
+fn dollars(calls: f64) -> String {
+    format!("${:.2}", calls * study::DOLLARS_PER_CALL)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts are positive")]
+fn rounded(count: f64) -> u64 {
+    count.round() as u64
+}
+
+fn thousands(count: u64) -> String {
+    let plain = count.to_string();
+    let mut grouped = String::new();
+    for (at, digit) in plain.chars().enumerate() {
+        if at > 0 && (plain.len() - at).is_multiple_of(3) {
+            let _ = grouped.write_char(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}

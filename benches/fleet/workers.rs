@@ -1,0 +1,28 @@
+//! Runs of the simulation side by side: none knows of another.
+
+use std::sync::Mutex;
+use std::thread;
+
+/// How many run at once. Beyond the machine's processors more gain nothing, and take memory.
+const WORKERS: usize = 4;
+
+/// Works on every item, and returns what comes of them in their order.
+pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let left = Mutex::new(items.iter().enumerate());
+    let done = Mutex::new(Vec::with_capacity(items.len()));
+    thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let next = left.lock().expect("no holder panics").next();
+                    let Some((at, item)) = next else { return };
+                    let result = work(item);
+                    done.lock().expect("no holder panics").push((at, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("no holder panics");
+    done.sort_by_key(|(at, _)| *at);
+    done.into_iter().map(|(_, result)| result).collect()
+}

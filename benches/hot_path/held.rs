@@ -1,0 +1,86 @@
+//! A cache that holds one secret, without a server around it.
+
+use sidekey::cache::freshness::Policy;
+use sidekey::cache::policies::Policies;
+use sidekey::cache::{Cache, Config};
+use sidekey::clock::SystemClock;
+use sidekey::secret::key::Key;
+use sidekey::secret::reference::SecretId;
+use sidekey::secret::scope::{Home, Scope};
+use sidekey::secret::selector::Selector;
+use sidekey::secret::value::SecretValue;
+use sidekey::secret::version::{AWSCURRENT, Content, Version};
+use sidekey::source::{FetchError, Fetching, Source};
+use sidekey::telemetry::metrics::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// What the secret is called.
+pub(crate) const NAME: &str = "bench/secret";
+
+/// Answers whatever is asked for with one version.
+#[derive(Debug)]
+struct Fixed;
+
+impl Source for Fixed {
+    fn deadline(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    fn fetch<'a>(&'a self, _key: &'a Key) -> Fetching<'a, Version> {
+        Box::pin(async { Ok(version()) })
+    }
+
+    fn fetch_batch<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+        Box::pin(async { Ok(keys.iter().map(|_| Ok(version())).collect()) })
+    }
+}
+
+fn version() -> Version {
+    Version {
+        arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:bench/secret-AbC123".into(),
+        name: NAME.into(),
+        id: "a1b2c3d4-5678-90ab-cdef-EXAMPLE11111".into(),
+        labels: vec![AWSCURRENT.into()],
+        created: None,
+        content: Content::Text(SecretValue::from("of the bench".to_owned())),
+    }
+}
+
+/// Makes the cache, and reads its secret once.
+pub(crate) fn cache() -> Cache {
+    let config = Config {
+        policies: Policies::new(
+            Policy { ttl: Duration::from_secs(24 * 3600), ..Policy::default() },
+            Vec::new(),
+        ),
+        reader_wait: Duration::from_secs(5),
+        entries_max: 1000,
+        calls_max: 32,
+        listed: Vec::new(),
+        scope: Scope::default(),
+        is_snapshot: false,
+        seed: Some(1),
+    };
+    let home = Home { region: "eu-north-1".into(), account: None };
+    let cache = Cache::new(
+        config,
+        home,
+        Arc::new(Fixed),
+        Arc::new(SystemClock::new()),
+        Arc::new(Metrics::new()),
+        TaskTracker::new(),
+        CancellationToken::new(),
+    );
+    let key =
+        Key { id: SecretId::parse(NAME).expect("a good name"), selector: Selector::current() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(cache.read(key)).expect("the source answers");
+    cache
+}

@@ -1,0 +1,133 @@
+//! What a cached read takes: time, allocations, instructions.
+//!
+//! Guards the line "a hit takes no lock, copies no byte of the value and serialises nothing" of
+//! `SPECIFICATION.md`, as far as that shows in allocations. What is counted is the same on every
+//! machine, and so it is a test; times are not.
+//!
+//! ```text
+//! cargo bench --bench hot_path                     times
+//! cargo bench --bench hot_path -- --count          allocations; `cargo test --bench hot_path` too
+//! cargo bench --bench hot_path -- --instructions   instructions, by valgrind
+//! ```
+
+mod agent;
+mod held;
+
+use agent::Pair;
+use criterion::Criterion;
+use sidekey::secret::selector::Selector;
+use std::fs;
+use std::hint::black_box;
+use std::io;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+/// Allocations of a cached read on a kept connection, its reader included, who makes none.
+///
+/// They are hyper's: maps of headers, and a new buffer for the next head.
+const ALLOCATIONS_MAX: u64 = 7;
+
+/// Bytes of those: 8 KiB are the buffer.
+const BYTES_MAX: u64 = 9_216;
+
+/// Reads before anything is counted: buffers grow to their size in the first few.
+const WARMING: u64 = 100;
+
+/// Reads that are counted.
+const COUNTED: u64 = 1_000;
+
+fn main() -> io::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    if let Some(at) = arguments.iter().position(|argument| argument == "--reads") {
+        let reads = arguments.get(at + 1).and_then(|reads| reads.parse().ok()).unwrap_or_default();
+        Pair::start()?.read(reads)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if has("--instructions") {
+        return instructions();
+    }
+    // `cargo test` passes no `--bench`.
+    if has("--count") || !has("--bench") {
+        return count();
+    }
+    times()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Counts allocations, and fails where there are more than were measured.
+#[expect(clippy::print_stdout, reason = "a bench tells")]
+fn count() -> io::Result<ExitCode> {
+    let cache = held::cache();
+    let current = Selector::current();
+    let lookup = allocation_counter::measure(|| {
+        black_box(cache.lookup(held::NAME, &current)).expect("it is held");
+    });
+    println!("a lookup in the cache: {} allocations", lookup.count_total);
+    let mut pair = Pair::start()?;
+    pair.read(WARMING)?;
+    let mut outcome = Ok(());
+    let reads = allocation_counter::measure(|| outcome = pair.read(COUNTED));
+    outcome?;
+    let (allocations, bytes) = (reads.count_total / COUNTED, reads.bytes_total / COUNTED);
+    println!("a cached read on a kept connection: {allocations} allocations, {bytes} bytes");
+    let is_kept = lookup.count_total == 0 && allocations <= ALLOCATIONS_MAX && bytes <= BYTES_MAX;
+    println!(
+        "none for a lookup, at most {ALLOCATIONS_MAX} of {BYTES_MAX} bytes for a read: {}",
+        if is_kept { "kept" } else { "BROKEN" }
+    );
+    Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Counts instructions of a read, its reader's included: of many reads less those of a few.
+#[expect(clippy::print_stdout, reason = "a bench tells")]
+fn instructions() -> io::Result<ExitCode> {
+    let (few, many) = (WARMING, WARMING + COUNTED);
+    let (Some(few), Some(many)) = (run_in_valgrind(few)?, run_in_valgrind(many)?) else {
+        println!("skipped: there is no valgrind");
+        return Ok(ExitCode::SUCCESS);
+    };
+    println!("a cached read: {} instructions, its reader's included", (many - few) / COUNTED);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn run_in_valgrind(reads: u64) -> io::Result<Option<u64>> {
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("callgrind.{reads}"));
+    let status = Command::new("valgrind")
+        .args(["--tool=callgrind", "-q"])
+        .arg(format!("--callgrind-out-file={}", file.display()))
+        .arg(std::env::current_exe()?)
+        .args(["--reads", &reads.to_string()])
+        .status();
+    match status {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+        Ok(status) if !status.success() => return Err(io::Error::other("valgrind failed")),
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(&file)?;
+    let total = text.lines().find_map(|line| line.strip_prefix("summary: ")?.parse().ok());
+    total.map(Some).ok_or_else(|| io::Error::other("valgrind wrote no summary"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a bench times")]
+fn times() -> io::Result<()> {
+    let mut criterion = Criterion::default().configure_from_args();
+    let cache = held::cache();
+    let current = Selector::current();
+    criterion.bench_function("a lookup in the cache", |bencher| {
+        bencher.iter(|| black_box(cache.lookup(black_box(held::NAME), &current)));
+    });
+    let mut pair = Pair::start()?;
+    pair.read(WARMING)?;
+    criterion.bench_function("a cached read on a kept connection", |bencher| {
+        bencher.iter_custom(|reads| {
+            let started = Instant::now();
+            pair.read(reads).expect("the connection holds");
+            started.elapsed()
+        });
+    });
+    criterion.final_summary();
+    Ok(())
+}

@@ -1,0 +1,100 @@
+//! Small charts as SVG. They read on a light page and on a dark one, and need no font or script.
+
+use std::fmt::Write;
+
+/// How wide a chart is.
+pub(crate) const WIDTH: f64 = 760.0;
+/// Room for the labels at the left.
+const LEFT: f64 = 190.0;
+const RIGHT: f64 = 90.0;
+/// Room for title and legend.
+pub(crate) const TOP: f64 = 64.0;
+/// Told apart without colour too: each lighter than the one before.
+pub(crate) const COLOURS: [&str; 4] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3"];
+
+/// Draws a bar for each series in each group, with its figure at its end.
+pub(crate) fn bars(
+    title: &str,
+    unit: &str,
+    series: &[&str],
+    groups: &[(String, Vec<f64>)],
+) -> String {
+    let (bar, gap) = (16.0, 14.0);
+    let group_height = bar * count(series.len()) + gap;
+    let height = group_height * count(groups.len());
+    let max = groups.iter().flat_map(|group| &group.1).copied().fold(f64::MIN_POSITIVE, f64::max);
+    let mut svg = opened(title, TOP + height + 12.0);
+    legend(&mut svg, LEFT, series);
+    for (at, (label, values)) in groups.iter().enumerate() {
+        let top = TOP + group_height * count(at);
+        let middle = top + bar * count(series.len()) / 2.0 + 4.0;
+        text(&mut svg, (LEFT - 10.0, middle), "end", label);
+        for (nth, (value, colour)) in values.iter().zip(COLOURS).enumerate() {
+            let y = top + bar * count(nth);
+            let long = ((WIDTH - LEFT - RIGHT) * value / max).max(1.0);
+            let _ = writeln!(
+                svg,
+                r#"<rect x="{LEFT}" y="{y:.1}" width="{long:.1}" height="{}" fill="{colour}"/>"#,
+                bar - 2.0
+            );
+            let figure = format!("{} {unit}", number(*value));
+            text(&mut svg, (LEFT + long + 6.0, y + bar - 5.0), "start", figure.trim_end());
+        }
+    }
+    svg + "</svg>\n"
+}
+
+/// Begins a chart.
+pub(crate) fn opened(title: &str, height: f64) -> String {
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
+         font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
+         <title>{title}</title>\n<style>text {{ fill: #222 }} line {{ stroke: #8884 }} \
+         @media (prefers-color-scheme: dark) {{ text {{ fill: #ddd }} }}</style>\n"
+    );
+    let _ =
+        writeln!(svg, r#"<text x="16" y="22" font-size="14" font-weight="bold">{title}</text>"#);
+    svg
+}
+
+/// Says which colour is what.
+pub(crate) fn legend(svg: &mut String, left: f64, labels: &[&str]) {
+    let mut x = left;
+    for (label, colour) in labels.iter().zip(COLOURS) {
+        let _ =
+            writeln!(svg, r#"<rect x="{x:.0}" y="32" width="10" height="10" fill="{colour}"/>"#);
+        text(svg, (x + 15.0, 41.0), "start", label);
+        x += 34.0 + 6.6 * count(label.chars().count());
+    }
+}
+
+/// Writes a text.
+pub(crate) fn text(svg: &mut String, at: (f64, f64), anchor: &str, text: &str) {
+    let (x, y) = at;
+    let _ = writeln!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
+}
+
+/// Returns a figure as people read it: about three digits.
+pub(crate) fn number(value: f64) -> String {
+    let value = if value == 0.0 { 0.0 } else { value };
+    let decimals = match value.abs() {
+        size if size >= 100.0 || value == value.trunc() => 0,
+        size if size >= 10.0 => 1,
+        _ => 2,
+    };
+    let plain = format!("{value:.decimals$}");
+    let (whole, fraction) = plain.split_at(plain.find('.').unwrap_or(plain.len()));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped + fraction
+}
+
+/// Returns a count as a float.
+pub(crate) fn count(n: usize) -> f64 {
+    f64::from(u32::try_from(n).unwrap_or(u32::MAX))
+}

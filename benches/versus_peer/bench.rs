@@ -1,0 +1,90 @@
+//! What every measurement needs: Secrets Manager, and the programs that are compared.
+
+use crate::peers::PEERS;
+use crate::subject::{Start, Subject};
+use crate::tls::TlsFront;
+use sidekey::source::double::Double;
+use sidekey::source::double::operation::Operation;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::runtime::Runtime;
+
+/// Secrets that there are.
+pub(crate) const SECRETS: usize = 20;
+
+/// What a call takes, unless a measurement says otherwise.
+pub(crate) const LATENCY: Duration = Duration::from_millis(20);
+
+/// Secrets Manager, plain and behind TLS, and the programs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    /// The double.
+    pub(crate) double: Double,
+    front: TlsFront,
+    /// The secrets' names.
+    pub(crate) names: Vec<String>,
+    /// The programs, each with its label; this one is the first.
+    pub(crate) subjects: Vec<(&'static str, Subject)>,
+    /// Where the double and its front run, as long as it is held.
+    _runtime: Runtime,
+}
+
+impl Bench {
+    /// Starts Secrets Manager. `binary` is this program; peers that are not installed are left out, or
+    /// are installed first.
+    ///
+    /// # Errors
+    ///
+    /// Where something cannot be started or installed.
+    #[expect(clippy::disallowed_methods, reason = "a double tells the time")]
+    pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
+        double.faults().set_latency(LATENCY);
+        let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n:02}")).collect();
+        for name in &names {
+            double.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+        }
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let front = runtime.block_on(TlsFront::start(double.addr(), folder))?;
+        let mut subjects = vec![("sidekey", Subject::sidekey(binary))];
+        for peer in PEERS.iter().filter(|peer| installs || peer.is_installed()) {
+            subjects.push((peer.label, peer.installed()?));
+        }
+        let bench = Self { double, front, names, subjects, _runtime: runtime };
+        bench.allow_batches(false);
+        Ok(bench)
+    }
+
+    /// Says whether the role may call `BatchGetSecretValue`, which needs a permission on `*`.
+    pub(crate) fn allow_batches(&self, are_allowed: bool) {
+        let faults = self.double.faults();
+        match are_allowed {
+            true => faults.allow_operation(Operation::BatchGetSecretValue),
+            false => faults.deny_operation(Operation::BatchGetSecretValue),
+        }
+    }
+
+    /// Returns where Secrets Manager is, over TLS or not, and whom to trust there.
+    pub(crate) fn upstream(&self, is_tls: bool) -> (String, Option<&Path>) {
+        match is_tls {
+            true => (self.front.url(), Some(self.front.bundle())),
+            false => (self.double.url(), None),
+        }
+    }
+
+    /// Returns what this program is started with where it prefetches `listed`. The others prefetch by
+    /// batches alone, which need a permission that a role seldom has: they fetch when they are asked.
+    pub(crate) fn start<'a>(
+        endpoint: &'a str,
+        bundle: Option<&'a Path>,
+        label: &str,
+        listed: &'a [String],
+    ) -> Start<'a> {
+        let listed = if label == "sidekey" { listed } else { &[] };
+        Start { endpoint, bundle, listed, ttl: Duration::from_secs(300), cgroup: None }
+    }
+}

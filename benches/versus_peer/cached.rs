@@ -1,0 +1,168 @@
+//! Cached reads, against the bare C loop.
+
+use crate::bench::Bench;
+use crate::canned::Canned;
+use crate::load::{self, Load};
+use crate::reader;
+use crate::subject::{self, Running, TOKEN};
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// How often everything is measured. What counts is the median.
+const ROUNDS: usize = 3;
+
+/// How long each measurement takes.
+const SPAN: Duration = Duration::from_secs(2);
+
+/// How connections are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// So many are kept.
+    Kept(usize),
+    /// Each read has its own.
+    Anew,
+}
+
+/// Every use.
+pub(crate) const USES: [Use; 4] = [Use::Kept(1), Use::Kept(16), Use::Kept(64), Use::Anew];
+
+/// The figures of one server under one use: as they are, or as ratios.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Figures {
+    /// Reads a second.
+    pub(crate) per_second: f64,
+    /// Processor time for each read, in microseconds.
+    pub(crate) cpu: f64,
+    /// What 99 of 100 reads take at most, in microseconds.
+    pub(crate) p99: f64,
+}
+
+/// A server under one use.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Measured {
+    /// The server.
+    pub(crate) label: &'static str,
+    /// The use.
+    pub(crate) usage: Use,
+    /// Its figures, in the median.
+    pub(crate) figures: Figures,
+    /// Those divided by the C loop's of the same round, in the median.
+    pub(crate) ratios: Figures,
+}
+
+/// What is measured, and memory after it.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    /// Every server under every use.
+    pub(crate) measured: Vec<Measured>,
+    /// Resident kilobytes with all secrets held, before any of this and after.
+    pub(crate) resident: Vec<(&'static str, u64, u64)>,
+}
+
+struct Server {
+    label: &'static str,
+    process: u32,
+    address: SocketAddr,
+    answer: Vec<u8>,
+}
+
+/// Measures.
+///
+/// # Errors
+///
+/// Where a server does not start, or does not serve.
+pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
+    let (endpoint, bundle) = bench.upstream(true);
+    let name = &bench.names[0];
+    let mut servers = Vec::new();
+    let mut running: Vec<Running> = Vec::new();
+    let mut resident = Vec::new();
+    for (label, subject) in &bench.subjects {
+        let mut program = subject.start(&Bench::start(&endpoint, bundle, label, &bench.names))?;
+        let mut socket = program.connect()?;
+        bench.names.iter().try_for_each(|name| reader::read_value(&mut socket, name, TOKEN))?;
+        let answer = reader::read(&mut socket, name, TOKEN)?.bytes;
+        let (address, process) = (program.address, program.id());
+        servers.push(Server { label, process, address, answer });
+        resident.push((*label, program.kilobytes("VmRSS")?, 0));
+        running.push(program);
+    }
+    let canned = Canned::start(&servers[0].answer)?;
+    let answer = servers[0].answer.clone();
+    let bare =
+        Server { label: "bare C loop", process: canned.id(), address: canned.address, answer };
+    servers.insert(0, bare);
+    let request = reader::request(name, TOKEN);
+    let mut rounds: Vec<Vec<Figures>> = vec![Vec::new(); servers.len() * USES.len()];
+    for _ in 0..ROUNDS {
+        for (nth, usage) in USES.iter().enumerate() {
+            for (at, server) in servers.iter().enumerate() {
+                rounds[at * USES.len() + nth].push(under(server, *usage, &request)?);
+            }
+        }
+    }
+    for (program, resident) in running.iter().zip(&mut resident) {
+        resident.2 = program.kilobytes("VmRSS")?;
+    }
+    let mut measured = Vec::new();
+    for (at, server) in servers.iter().enumerate() {
+        for (nth, usage) in USES.iter().enumerate() {
+            let own = &rounds[at * USES.len() + nth];
+            let ratios: Vec<Figures> =
+                own.iter().zip(&rounds[nth]).map(|(own, bare)| own.over(bare)).collect();
+            let (figures, ratios) = (middle(own), middle(&ratios));
+            measured.push(Measured { label: server.label, usage: *usage, figures, ratios });
+        }
+    }
+    Ok(Cached { measured, resident })
+}
+
+#[expect(clippy::print_stdout, reason = "a bench tells")]
+fn under(server: &Server, usage: Use, request: &[u8]) -> io::Result<Figures> {
+    let before = subject::processor_time(server.process)?;
+    let (address, answer) = (server.address, &server.answer);
+    let load: Load = match usage {
+        Use::Kept(connections) => load::kept(address, request, answer, connections, SPAN)?,
+        // Ports rest for a while after each connection, and there are not that many.
+        Use::Anew => load::anew(address, request, answer, SPAN / 2)?,
+    };
+    let used = subject::processor_time(server.process)? - before;
+    let figures = Figures {
+        per_second: load.per_second(),
+        cpu: micros(load.share(used)),
+        p99: micros(load.p99()),
+    };
+    println!(
+        "{}: {usage:?}: {:.0}/s, {:.1} us of processor a read, p99 {:.0} us",
+        server.label, figures.per_second, figures.cpu, figures.p99
+    );
+    Ok(figures)
+}
+
+impl Figures {
+    fn over(&self, bare: &Self) -> Self {
+        Self {
+            per_second: self.per_second / bare.per_second,
+            cpu: self.cpu / bare.cpu,
+            p99: self.p99 / bare.p99,
+        }
+    }
+}
+
+fn middle(all: &[Figures]) -> Figures {
+    let of = |figure: fn(&Figures) -> f64| {
+        let mut values: Vec<f64> = all.iter().map(figure).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Figures {
+        per_second: of(|figures| figures.per_second),
+        cpu: of(|figures| figures.cpu),
+        p99: of(|figures| figures.p99),
+    }
+}
+
+fn micros(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e6
+}

@@ -1,0 +1,166 @@
+//! Cold starts: from exec until the secrets are read.
+
+use crate::bench::{Bench, SECRETS};
+use crate::cgroup::Cgroup;
+use crate::cold::{self, Cold, Readers, median};
+use crate::subject::{Start, Subject};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Starts that count, after one that warms the page cache.
+const RUNS: usize = 5;
+
+/// Lambda gives a function of 128 MB this part of a processor.
+const SLOW_PART: u32 = 14;
+
+/// What was started, and what it took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Started {
+    /// The program.
+    pub(crate) label: &'static str,
+    /// How it was read, and over what.
+    pub(crate) case: Case,
+    /// Time, in the median.
+    pub(crate) wall: Duration,
+    /// Processor time, in the median.
+    pub(crate) cpu: Duration,
+    /// The most memory of any run, in kilobytes.
+    pub(crate) peak_kilobytes: u64,
+}
+
+/// How a start is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Case {
+    /// Secrets that are read.
+    pub(crate) secrets: usize,
+    /// By how many readers.
+    pub(crate) readers: Readers,
+    /// Whether Secrets Manager is called over TLS.
+    pub(crate) is_tls: bool,
+    /// Whether the program gets a part of a processor only.
+    pub(crate) is_slow: bool,
+    /// Whether the role may call batches, and every program prefetches.
+    pub(crate) is_batching: bool,
+}
+
+impl Case {
+    /// Returns the case in words.
+    pub(crate) fn words(self) -> String {
+        let how = match (self.secrets, self.readers) {
+            (1, _) => "1 secret".to_owned(),
+            (many, Readers::One) => format!("{many} secrets, one after the other"),
+            (many, Readers::Each) => format!("{many} secrets at once"),
+        };
+        let over = if self.is_tls { "TLS" } else { "plain HTTP" };
+        let batching = if self.is_batching { ", batches allowed" } else { "" };
+        format!("{how}, {over}{batching}")
+    }
+}
+
+/// Measures every case but the slow ones.
+///
+/// # Errors
+///
+/// Where a program does not start, or does not serve.
+pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
+    let mut all = Vec::new();
+    let case = |is_tls, secrets, readers| Case {
+        secrets,
+        readers,
+        is_tls,
+        is_slow: false,
+        is_batching: false,
+    };
+    for is_tls in [false, true] {
+        for (secrets, readers) in
+            [(1, Readers::One), (SECRETS, Readers::One), (SECRETS, Readers::Each)]
+        {
+            of_all(bench, case(is_tls, secrets, readers), None, &mut all)?;
+        }
+    }
+    bench.allow_batches(true);
+    let batching = Case { is_batching: true, ..case(true, SECRETS, Readers::Each) };
+    let outcome = of_all(bench, batching, None, &mut all);
+    bench.allow_batches(false);
+    outcome?;
+    Ok(all)
+}
+
+/// Measures starts with a part of a processor, or says why that is not possible here.
+///
+/// # Errors
+///
+/// Where a program does not start, or does not serve.
+pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
+    let group = match Cgroup::part_of_a_processor(SLOW_PART) {
+        Ok(group) => group,
+        Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
+    };
+    let mut all = Vec::new();
+    for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
+        let case = Case { secrets, readers, is_tls: true, is_slow: true, is_batching: false };
+        of_all(bench, case, Some(&group.members()), &mut all)?;
+    }
+    Ok(Ok(all))
+}
+
+fn of_all(
+    bench: &Bench,
+    case: Case,
+    cgroup: Option<&PathBuf>,
+    all: &mut Vec<Started>,
+) -> io::Result<()> {
+    let names = &bench.names[..case.secrets];
+    let (endpoint, bundle) = bench.upstream(case.is_tls);
+    for (label, subject) in &bench.subjects {
+        let mut start = Bench::start(&endpoint, bundle, label, names);
+        start.cgroup = cgroup.map(PathBuf::as_path);
+        if case.is_batching {
+            start.listed = names;
+        }
+        all.push(of_one(label, subject, case, &start, names)?);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "a bench tells")]
+fn of_one(
+    label: &'static str,
+    subject: &Subject,
+    case: Case,
+    start: &Start<'_>,
+    names: &[String],
+) -> io::Result<Started> {
+    let mut runs: Vec<Cold> = Vec::new();
+    for run in 0..=RUNS {
+        let cold = cold::start(subject, start, names, case.readers)?;
+        runs.extend((run > 0).then_some(cold));
+    }
+    let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
+    let mut cpu: Vec<Duration> = runs.iter().map(|cold| cold.cpu).collect();
+    let started = Started {
+        label,
+        case,
+        wall: median(&mut wall),
+        cpu: median(&mut cpu),
+        peak_kilobytes: runs.iter().map(|cold| cold.peak_kilobytes).max().unwrap_or_default(),
+    };
+    let slow = if case.is_slow { " (slow machine)" } else { "" };
+    println!("{label}: {}{slow}: {:?}, {:?} of processor", case.words(), started.wall, started.cpu);
+    Ok(started)
+}
+
+/// Returns how large a binary is, in bytes, without its symbols.
+///
+/// # Errors
+///
+/// Where there is no `strip`, or no such binary.
+pub(crate) fn stripped_bytes(binary: &Path) -> io::Result<u64> {
+    let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
+    let status = std::process::Command::new("strip").arg("-o").arg(&copy).arg(binary).status()?;
+    if !status.success() {
+        return Err(io::Error::other("strip failed"));
+    }
+    Ok(std::fs::metadata(copy)?.len())
+}
