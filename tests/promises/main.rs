@@ -37,6 +37,7 @@ mod one_call_for_many;
 mod outage;
 mod peers;
 mod policies;
+mod post_quantum;
 mod prefetch;
 mod real_clients;
 mod resolve;
