@@ -1,4 +1,4 @@
-# `just` lists the recipes. CI runs `just ci` and nothing else.
+# `just` lists the recipes. CI runs `just ci` and `just layer-check`.
 
 default:
     @just --list
@@ -24,6 +24,14 @@ doc:
 # Advisories are a daily job of their own: `cargo deny check advisories`.
 deny:
     cargo deny --all-features check bans licenses sources
+
+# The Lambda layer's zips, in target/lambda. `just layer arm64` builds one of them.
+layer *architectures:
+    extension/layer/build {{ architectures }}
+
+# Builds the layers, looks into them, and runs them under AWS's emulator. `--twice` compares two builds.
+layer-check *args:
+    extension/layer/check {{ args }}
 
 bench *args:
     cargo bench --workspace --locked {{ args }}

@@ -1,0 +1,18 @@
+"""The terms of all that is linked into the binary: each text once, below the names of whose it is."""
+
+from collections import defaultdict
+
+from linked import Crate, Library
+
+RULE = "-" * 79
+
+
+def of(parts: list[Crate | Library]) -> str:
+    owners: dict[str, list[str]] = defaultdict(list)
+    for part in parts:
+        for path in part.terms:
+            lines = path.read_text("utf-8", "replace").strip().splitlines()
+            owners["\n".join(map(str.rstrip, lines))].append(f"{part.name} {part.version}")
+    told = "\n".join(f"{part.name} {part.version}: {part.licence}" for part in parts)
+    texts = [f"{RULE}\n{', '.join(names)}\n{RULE}\n\n{text}" for text, names in owners.items()]
+    return "\n\n".join(["Linked into Sidekey, each under its own licence:", told, *texts]) + "\n"

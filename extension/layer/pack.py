@@ -1,0 +1,46 @@
+"""Packs the layer of an architecture: pack.py ARCHITECTURE. Called by `build`, from the root
+of the repository.
+
+The same contents give the same bytes: no times but the first that a zip can tell, and modes and order
+from this file.
+"""
+
+import sys
+import zipfile
+from pathlib import Path
+
+import linked
+import notices
+import sbom
+import ziglang
+
+TARGETS = {"x86_64": "x86_64-unknown-linux-musl", "arm64": "aarch64-unknown-linux-musl"}
+NO_TIME = (1980, 1, 1, 0, 0, 0)
+UNIX = 3
+
+
+def main(architecture: str) -> None:
+    target = TARGETS[architecture]
+    binary = Path(f"target/{target}/layer/sidekey-extension").read_bytes()
+    crates = linked.crates(target)
+    libraries = linked.libraries(crates, target, Path(ziglang.__file__).parent)
+    files = [
+        # Lambda launches whatever is in this folder: nothing else may be there.
+        ("extensions/sidekey", 0o755, binary),
+        ("sidekey/LICENSE", 0o644, Path("LICENSE").read_bytes()),
+        ("sidekey/NOTICES", 0o644, notices.of([*crates, *libraries]).encode()),
+        ("sidekey/exec-wrapper", 0o755, Path("extension/layer/sidekey/exec-wrapper").read_bytes()),
+        ("sidekey/sbom.cdx.json", 0o644, sbom.of(binary, crates, libraries).encode()),
+    ]
+    path = Path(f"target/lambda/sidekey-layer-{architecture}.zip")
+    with zipfile.ZipFile(path, "w") as layer:
+        for name, mode, contents in files:
+            entry = zipfile.ZipInfo(name, NO_TIME)
+            entry.create_system = UNIX
+            entry.external_attr = (0o100000 | mode) << 16
+            layer.writestr(entry, contents, zipfile.ZIP_DEFLATED, compresslevel=9)
+    print(f"{path}: {path.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
