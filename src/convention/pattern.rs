@@ -51,7 +51,7 @@ pub enum BadNamePattern {
     #[error("longer than {PATTERN_CHARS_MAX} characters")]
     TooLong,
     /// It has a character that no name has.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@- and begins no {{placeholder}}")]
+    #[error("character {at} is none of A-Za-z0-9/_+=.@!- and begins no {{placeholder}}")]
     Character {
         /// The position, counted from 1.
         at: usize,
@@ -83,7 +83,7 @@ pub enum BadNamePattern {
     Twice(Box<str>),
     /// What a placeholder is restricted to is not what a name can have, or there twice.
     #[error(
-        "the allowed values of '{0}' are parted by '|', each once, and each of A-Za-z0-9_+=.@-"
+        "the allowed values of '{0}' are parted by '|', each once, and each of A-Za-z0-9_+=.@!-"
     )]
     Allowed(Box<str>),
 }
@@ -104,7 +104,7 @@ pub enum Unfillable {
     },
     /// A value is not what a segment of a name can have.
     #[error(
-        "the value of '{0}' must have characters of A-Za-z0-9_+=.@- only, at least one, and be neither '.' nor '..'"
+        "the value of '{0}' must have characters of A-Za-z0-9_+=.@!- only, at least one, and be neither '.' nor '..'"
     )]
     Value(Box<str>),
     /// A value is none of those allowed.

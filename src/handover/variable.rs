@@ -177,7 +177,7 @@ mod tests {
         assert_eq!(found, []);
         let told: Vec<String> = bad.iter().map(Unfilled::to_string).collect();
         let expected = [
-            "A: not a reference: character 7 is none of A-Za-z0-9/_+=.@-, counted from behind \
+            "A: not a reference: character 7 is none of A-Za-z0-9/_+=.@!-, counted from behind \
              'sidekey:'",
             "B: not a reference: a name or an ARN expected, found nothing, counted from behind \
              'sidekey:'",

@@ -60,7 +60,7 @@ impl Arn {
             return Err(bad("the name of a secret", starts[3]));
         }
         if let Some(offset) = resource.find(|c| !is_name_char(c)) {
-            return Err(bad("a character of a name (A-Za-z0-9/_+=.@-)", starts[3] + offset));
+            return Err(bad("a character of a name (A-Za-z0-9/_+=.@!-)", starts[3] + offset));
         }
         Ok(Self { text: text.into(), starts })
     }
@@ -176,6 +176,13 @@ mod tests {
             ("aws", "eu-north-1", "123456789012", "app/db-AbC123")
         );
         assert_eq!(arn.readings(), ("app/db-AbC123", Some("app/db")));
+    }
+
+    #[test]
+    fn secrets_that_a_service_manages_have_arns_too() {
+        let text = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:rds!db-1a2b-AbC123";
+        let arn = Arn::parse(text).expect("an ARN");
+        assert_eq!(arn.readings(), ("rds!db-1a2b-AbC123", Some("rds!db-1a2b")));
     }
 
     #[test]

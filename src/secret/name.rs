@@ -7,7 +7,8 @@ pub const NAME_CHARS_MAX: usize = 512;
 
 /// Returns whether a secret's name may have `c` in it.
 ///
-/// Source: `Name` of `CreateSecret` in AWS's API reference.
+/// Source: `Name` of `CreateSecret` in AWS's API reference; and the names of secrets that services of AWS
+/// manage (`rds!db-…`), which nobody else can give.
 pub fn is_name_char(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "/_+=.@-".contains(c)
+    c.is_ascii_alphanumeric() || "/_+=.@!-".contains(c)
 }

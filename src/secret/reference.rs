@@ -107,7 +107,7 @@ pub enum BadReference {
         max: usize,
     },
     /// A name has a character that no name has.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@-")]
+    #[error("character {at} is none of A-Za-z0-9/_+=.@!-")]
     Character {
         /// The position, counted from 1.
         at: usize,

@@ -139,11 +139,8 @@ fn is_written_out(pattern: &Pattern, text: &str) -> bool {
 
 /// Returns whether a wildcard may stand for part of this name. What no secret can be called is forged,
 /// and dots alone are a way up a path for whoever takes a name for one.
-///
-/// Secrets that services of AWS manage have a `!` in their names: `rds!db-…`.
 fn is_plain(name: &str) -> bool {
-    name.chars().all(|c| is_name_char(c) || c == '!')
-        && name.split('/').all(|segment| ![".", ".."].contains(&segment))
+    name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
 
 #[cfg(test)]

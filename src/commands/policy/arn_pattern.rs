@@ -30,7 +30,7 @@ pub(in crate::commands) enum BadTarget {
     #[error("'**' is not supported; write one '*' for each segment")]
     DoubleStar,
     /// A pattern has a character that no name has.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@- and no wildcard")]
+    #[error("character {at} is none of A-Za-z0-9/_+=.@!- and no wildcard")]
     Character {
         /// The position, counted from 1.
         at: usize,

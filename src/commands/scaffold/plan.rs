@@ -266,7 +266,7 @@ mod tests {
                 "no convention that was asked for has a placeholder 'project_name'",
             ],
         );
-        let told = "must have characters of A-Za-z0-9_+=.@- only, at least one, and be neither '.' nor '..'";
+        let told = "must have characters of A-Za-z0-9_+=.@!- only, at least one, and be neither '.' nor '..'";
         refused(
             &asked(&["sms-twilio"], &[], &[(COMPANY, "a/b"), (PROJECT, "$(x)")]),
             &[&format!("sms-twilio: the value of 'company_name' {told}")],
