@@ -1,18 +1,21 @@
 //! What the SDK makes of the environment: the region, and the chain of places where credentials are.
 
-use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+#[cfg(not(feature = "host"))]
+mod short;
+#[cfg(feature = "host")]
+mod whole;
+
+#[cfg(not(feature = "host"))]
+use short as search;
+#[cfg(feature = "host")]
+use whole as search;
+
+use aws_config::{AppName, BehaviorVersion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
-use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::os_shim_internal::Env;
 use std::collections::BTreeMap;
-
-/// Variables of the function that point its own SDK at Sidekey: followed, they would have Sidekey
-/// call itself.
-const NOT_OURS: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
 /// What the SDK's configuration is loaded from, once and again.
 ///
@@ -32,37 +35,24 @@ impl Chain {
     /// Loads the SDK's configuration, files included. Nothing is called but, where no region is
     /// given, what the SDK asks to find one.
     pub(super) async fn load(&self) -> SdkConfig {
-        let variables: Vec<(&str, &str)> = self
-            .environment
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .filter(|(name, _)| !NOT_OURS.contains(name))
-            .collect();
-        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
-            .env(Env::from_slice(&variables))
-            .http_client(self.http.clone())
-            .app_name(AppName::new("sidekey").expect("letters only"))
-            // One place decides on retries, and it is not this one.
-            .retry_config(RetryConfig::disabled())
-            .timeout_config(self.timeouts.clone())
-            // Made for long downloads; after a freeze it would see a stall where there was none.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            // `Session` is the cache.
-            .identity_cache(IdentityCache::no_cache());
-        if let Some(given) = given(&self.environment) {
-            loader = loader.credentials_provider(given);
-        }
-        if let Some(region) = self.region.clone() {
-            loader = loader.region(Region::new(region));
-        }
-        loader.load().await
+        search::load(self).await
     }
 
     /// Returns a chain that has read nothing yet.
     pub(super) async fn provider(&self) -> SharedCredentialsProvider {
         let provider = self.load().await.credentials_provider();
-        provider.expect("a loader that is not told to go without sets one")
+        provider.expect("each search sets one")
     }
+}
+
+/// The defaults of the SDK that are meant: a new version of it does not change them.
+fn behavior() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+/// What Sidekey is called in the SDK's user agent.
+fn app_name() -> AppName {
+    AppName::new("sidekey").expect("letters only")
 }
 
 /// Returns the credentials that the environment itself holds, as on Lambda. They come first in the
