@@ -1,4 +1,4 @@
-//! The host binary: `sidekey serve`, `sidekey dev`, `sidekey exec`, `sidekey ping`.
+//! The host binary: `sidekey serve`, and the commands beside it.
 
 use clap::Parser;
 use sidekey::commands::{self, Cli};

@@ -5,14 +5,18 @@ mod lifecycle;
 mod wrapper;
 
 use sidekey::config::vars::{Environment, Vars};
-use std::alloc::System;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
+
+#[cfg(target_env = "musl")]
+use dlmalloc::GlobalDlmalloc as Allocator;
+#[cfg(not(target_env = "musl"))]
+use std::alloc::System as Allocator;
 
 /// Wipes memory when it is freed: values pass through buffers of hyper and of the SDK, which know
 /// nothing of secrets.
 #[global_allocator]
-static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
+static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
 /// One thread: a small function has a fraction of one processor.
 #[tokio::main(flavor = "current_thread")]

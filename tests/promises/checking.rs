@@ -59,8 +59,11 @@ fn parsed(done: &Finished) -> Value {
     serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("no JSON: {}", done.err))
 }
 
-/// Returns the code and the field of each finding, by reference.
-fn findings(told: &Value) -> Vec<(&str, Vec<(&str, Option<&str>)>)> {
+/// A finding's code, and the field that it is about.
+type Finding<'a> = (&'a str, Option<&'a str>);
+
+/// Returns the findings of each reference that has any.
+fn findings(told: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
     let results = told["results"].as_array().expect("a list");
     results
         .iter()

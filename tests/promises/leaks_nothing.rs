@@ -90,7 +90,8 @@ async fn upstream(clock: &Arc<ManualClock>) -> Double {
     let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
     secrets.create("app/binary", bytes).expect("a new name");
     let marked = json!({ "ai_api_key": format!("PLACEHOLDER {FIELD}") }).to_string();
-    let odd = json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { FIELD: 1 }, TEXT: 1 });
+    let odd =
+        json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { "a": FIELD }, "b": TEXT });
     for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
         secrets.create(name, value).expect("a new name");
     }

@@ -22,11 +22,16 @@ async fn upstream(clock: &Arc<ManualClock>) -> Double {
     let double = double(clock).await;
     let secrets = double.secrets();
     for company in 0..5 {
-        let value = json!({ "twilio_account_sid": format!("AC{company}") });
-        secrets.create(&twilio(company), value.to_string()).expect("a new name");
+        secrets.create(&twilio(company), whole(company).to_string()).expect("a new name");
     }
     secrets.create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#).expect("a new name");
     double
+}
+
+/// A value that is as its convention says.
+fn whole(company: usize) -> Value {
+    let account = format!("AC{company}");
+    json!({"twilio_account_sid": account, "twilio_auth_token": "t", "twilio_template_sid": "HX"})
 }
 
 fn twilio(company: usize) -> String {
@@ -109,8 +114,9 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
                 json!({"messageId": format!("m-{number}"), "ok": true, "credentials": {
                     WHATSAPP: {
                         "reference": twilio(company),
-                        "value": {"twilio_account_sid": format!("AC{company}")},
+                        "value": whole(company),
                         "versionId": version(&twilio(company)), "cache": cache,
+                        "problem": "missing twilio_auth_token, missing twilio_template_sid",
                     },
                     AI: {
                         "reference": "openai-api-key/whatsapp", "value": {"ai_api_key": "sk"},
@@ -595,9 +601,8 @@ async fn forged_references_call_nobody() {
 async fn a_value_that_is_withheld_fails_its_message_alone() {
     let clock = ManualClock::new();
     let double = upstream(&clock).await;
-    let whole =
-        json!({"twilio_account_sid": "AC", "twilio_auth_token": "t", "twilio_template_sid": "HX"});
-    double.secrets().put(&twilio(1), whole.to_string()).expect("it is there");
+    let half = r#"{"twilio_account_sid":"AC"}"#;
+    double.secrets().put(&twilio(0), half).expect("it is there");
     let sidekey = Setup::of(&double, &clock).with("SIDEKEY_STRICT", true).start().await;
     let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
     let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
@@ -605,7 +610,7 @@ async fn a_value_that_is_withheld_fails_its_message_alone() {
     let withheld = &results[0]["credentials"][WHATSAPP];
     assert_eq!(withheld["error"]["__type"], "MalformedSecretException");
     assert_eq!(withheld.get("value"), None);
-    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole);
+    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole(1));
 }
 
 /// Reads by other dialects and by `/resolve` are of one cache.

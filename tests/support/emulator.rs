@@ -29,6 +29,10 @@
 //! `/opt/sidekey/sidekey`; what Lambda sees as the extension `sidekey` is a script around it that
 //! notes its exit code, and hands on what is called with arguments. What is not emulated: freezing,
 //! limits of time and memory, restoring.
+//!
+//! `EXTENSION_UNDER_TEST` names another binary than the one that cargo has built for the test, and
+//! `EXTENSION_RUNNER` a static program that runs it, such as qemu's: `extension/layer/check` has those
+//! of the layers tested so.
 
 #![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
 
@@ -101,6 +105,7 @@ impl Mode {
 pub(crate) struct Environment {
     mode: Mode,
     extension: PathBuf,
+    runner: Option<PathBuf>,
     function: PathBuf,
     variables: BTreeMap<String, String>,
     overrides: BTreeMap<String, Option<String>>,
@@ -108,12 +113,13 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// An environment with the extension binary and the folder of a function, which holds its
-    /// `bootstrap`, and with the variables that Lambda always sets.
+    /// An environment with the extension binary, unless another one is under test, and the folder of
+    /// a function, which holds its `bootstrap`, and with the variables that Lambda always sets.
     pub(crate) fn new(mode: Mode, extension: &Path, function: &Path) -> Self {
         let environment = Self {
             mode,
-            extension: extension.to_owned(),
+            extension: named("EXTENSION_UNDER_TEST").unwrap_or_else(|| extension.to_owned()),
+            runner: named("EXTENSION_RUNNER"),
             function: function.to_owned(),
             variables: BTreeMap::new(),
             overrides: BTreeMap::new(),
@@ -170,6 +176,13 @@ impl Environment {
         };
         self.overrides.iter().map(line).collect()
     }
+}
+
+/// Returns the path that a variable of the tests names. Cargo runs a test in its package's folder, so
+/// it is an absolute one.
+#[expect(clippy::disallowed_methods, reason = "tells the tests, not the agent, what to run")]
+fn named(variable: &str) -> Option<PathBuf> {
+    std::env::var(variable).ok().map(PathBuf::from)
 }
 
 /// How a shutdown went.
@@ -409,12 +422,17 @@ impl Sandbox {
         self.make_folder("opt/record", 0o777)?;
         self.copy(&clients.emulator(), "opt/aws-lambda-rie")?;
         self.copy(&setup.extension, "opt/sidekey/sidekey")?;
+        let mut command = "/opt/sidekey/sidekey".to_owned();
+        if let Some(runner) = &setup.runner {
+            self.copy(runner, "opt/sidekey/runner")?;
+            command.insert_str(0, "/opt/sidekey/runner ");
+        }
         for (path, from) in &setup.files {
             self.copy(from, path)?;
         }
         let script = format!(
-            "#!/bin/sh\n[ $# = 0 ] || exec /opt/sidekey/sidekey \"$@\"\n\
-             {}/opt/sidekey/sidekey\ncode=$?\n\
+            "#!/bin/sh\n[ $# = 0 ] || exec {command} \"$@\"\n\
+             {}{command}\ncode=$?\n\
              echo $code >>/opt/record/exits\nexit $code\n",
             setup.override_lines()
         );

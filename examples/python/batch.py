@@ -1,0 +1,49 @@
+"""A channel processor that has Sidekey find and read the credentials of a whole batch, in one request."""
+
+import json
+import os
+import urllib.request
+
+PORT = os.environ.get("SIDEKEY_PORT") or "2773"
+TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
+# Straight to the agent: the environment's proxies are for the world outside.
+AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+def resolve(event):
+    """Returns a result for each record of an event of SQS, in their order."""
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{PORT}/resolve",
+        data=json.dumps(event).encode(),
+        headers={"X-Aws-Parameters-Secrets-Token": TOKEN, "Content-Type": "application/json"},
+    )
+    with AGENT.open(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def send(provider, ai):
+    """Stands for the provider's API: returns what would be sent, without a secret in it."""
+    ends = {name: value[-4:] for name, value in sorted({**provider, **ai}.items())}
+    return {"ends": ends}
+
+
+def handle(event, _lambda_context):
+    """Answers which messages of the batch SQS is to deliver again."""
+    resolved = resolve(event)
+    sent, failures = [], list(resolved["batchItemFailures"])
+    for record, result in zip(event["Records"], resolved["results"]):
+        credentials = result.get("credentials", {})
+        if not result["ok"]:
+            errors = [one["error"]["__type"] for one in credentials.values() if "error" in one]
+            print(json.dumps({"failed": record["messageId"], "errors": errors}))
+            continue
+        context = json.loads(record["body"])
+        (channel,) = context["channel_config"]
+        provider = credentials[f"channel_config.{channel}.credentials_id"]["value"]
+        ai = credentials["ai_config.ai_api_key_reference"]["value"]
+        try:
+            sent.append({"messageId": record["messageId"], **send(provider, ai)})
+        except Exception as error:
+            print(json.dumps({"failed": record["messageId"], "error": type(error).__name__}))
+            failures.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": failures, "sent": sent}
