@@ -64,6 +64,8 @@ pub(crate) fn cache() -> Cache {
         calls_max: 32,
         listed: Vec::new(),
         scope: Scope::default(),
+        conventions: Arc::default(),
+        is_strict: false,
         is_snapshot: false,
         seed: Some(1),
     };
