@@ -80,13 +80,12 @@ impl Page {
              | calls | throttled |",
         );
         self.line("|---|---|---|---|---|---|---|---|---|---|");
-        // Where a burst takes minutes to settle, one mode says as much as three.
+        // Where a burst takes a minute to settle, one mode says as much as three.
         let is_shown = |functions: &usize, secrets: usize, mode: Mode| {
-            let calls = functions * secrets;
-            let is_burst = *functions == 100;
-            (calls <= 60 && !is_burst) || (mode == Mode::Get && calls <= 600 && secrets > 1)
+            let load = functions * secrets;
+            load <= 60 || (mode == Mode::Get && load <= 80)
         };
-        let cases = cases(&[1, 4, 10, 100], is_shown);
+        let cases = cases(&[1, 4, 10], is_shown);
         let rows = workers::all(&cases, |(functions, secrets, (name, mode))| {
             scale_out_row(*functions, *secrets, name, *mode)
         });
@@ -119,7 +118,7 @@ impl Page {
             self.line(&row);
             if (environments, secrets, is_drawn) == (100_000, 1, true) {
                 let text = "refreshes of 100,000 environments that started at once drift apart";
-                self.promises.push((text, f64::from(storm.peak) <= 1.5 * storm.mean));
+                self.promises.push((text, f64::from(storm.peak) <= 3.0 * storm.mean));
             }
             if environments == 10_000 {
                 let points = storm.per_second.iter().enumerate();

@@ -29,9 +29,6 @@ const SCALING_EVERY: Duration = Duration::from_secs(10);
 /// How often they are added. The first step meets a service at rest.
 const SCALING_STEPS: usize = 3;
 
-/// The most environments of any question.
-pub(crate) const ENVIRONMENTS_MAX: usize = 100_000;
-
 /// Dollars for one call: 0.05 for 10,000 of them. How a batch is billed AWS does not say; here it is
 /// one call.
 pub(crate) const DOLLARS_PER_CALL: f64 = 0.05 / 10_000.0;
@@ -96,11 +93,11 @@ pub(crate) fn starts_before_waiting(mode: Mode, secrets: usize) -> usize {
     })
 }
 
-/// Runs functions that all scale out as fast as Lambda lets them, three steps each or up to
-/// [`ENVIRONMENTS_MAX`] together. The environments of a step start within its first second.
+/// Runs functions that all scale out as fast as Lambda lets them. The environments of a step start
+/// within its first second.
 pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome {
     let mut random = fastrand::Rng::with_seed(SEED);
-    let count = (functions * SCALING_STEP * SCALING_STEPS).min(ENVIRONMENTS_MAX);
+    let count = functions * SCALING_STEP * SCALING_STEPS;
     let mut starts: Vec<Micros> = (0..count)
         .map(|n| {
             let step = u32::try_from(n / (functions * SCALING_STEP)).expect("steps are few");

@@ -4,7 +4,6 @@ use sidekey::cache::freshness::Policy;
 use sidekey::cache::policies::Policies;
 use sidekey::cache::{Cache, Config};
 use sidekey::clock::SystemClock;
-use sidekey::convention::Conventions;
 use sidekey::secret::key::Key;
 use sidekey::secret::reference::SecretId;
 use sidekey::secret::scope::{Home, Scope};
@@ -65,7 +64,7 @@ pub(crate) fn cache() -> Cache {
         calls_max: 32,
         listed: Vec::new(),
         scope: Scope::default(),
-        conventions: Arc::new(Conventions::built_in()),
+        conventions: Arc::default(),
         is_strict: false,
         is_snapshot: false,
         seed: Some(1),
