@@ -116,7 +116,6 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
                         "reference": twilio(company),
                         "value": whole(company),
                         "versionId": version(&twilio(company)), "cache": cache,
-                        "problem": "missing twilio_auth_token, missing twilio_template_sid",
                     },
                     AI: {
                         "reference": "openai-api-key/whatsapp", "value": {"ai_api_key": "sk"},
