@@ -5,13 +5,16 @@
 use crate::clients::{Clients, tethered};
 use crate::moto::Moto;
 use crate::support::Folder;
-use crate::support::agent::REGION;
+use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER};
+use crate::support::client::request;
+use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
@@ -98,9 +101,35 @@ async fn checked(vars: &Vars) -> (Option<i32>, Vec<String>) {
     )
 }
 
+/// Sends ten messages of the three channels in one request, and returns every credential by its name.
+async fn resolved(sidekey: &Sidekey) -> BTreeMap<String, Value> {
+    let record = |number: usize| {
+        let (channel, credentials, key) = match number % 3 {
+            0 => ("whatsapp", NAMES[0], NAMES[3]),
+            1 => ("sms", NAMES[1], NAMES[4]),
+            _ => ("email", NAMES[2], NAMES[5]),
+        };
+        let context = json!({
+            "channel_config": {channel: {"credentials_id": credentials}},
+            "ai_config": {"ai_api_key_reference": key},
+        });
+        json!({"messageId": format!("m-{number}"), "body": context.to_string()})
+    };
+    let event = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
+    let asked = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
+    let answer = sidekey.connect().await.exchange(asked).await.json();
+    assert_eq!(answer["batchItemFailures"], json!([]), "{}", answer["batchItemFailures"]);
+    let results = answer["results"].as_array().expect("a list");
+    assert_eq!(results.len(), 10);
+    let credentials = results.iter().flat_map(|one| one["credentials"].as_object().expect("some"));
+    let named = credentials.map(|(_, one)| (one["reference"].as_str().expect("a text"), one));
+    named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()
+}
+
 /// The commands as they are written make every secret of the design's table; `check` finds each to be
 /// a placeholder; made again they are left alone; values from a file, and from a folder through a
-/// shell, replace them; and then nothing is left to be looked at.
+/// shell, replace them; and then nothing is left to be looked at. An agent that has run since there were
+/// placeholders has the values within its TTL, for every kind.
 #[tokio::test]
 async fn a_project_is_made_found_and_filled() {
     let clients = match Clients::install() {
@@ -122,11 +151,15 @@ async fn a_project_is_made_found_and_filled() {
     let first = value(&moto, NAMES[0]).await;
     assert_eq!(first["twilio_auth_token"], "PLACEHOLDER_TWILIO_AUTH_TOKEN");
 
+    let agent = Setup::at(&moto.endpoint(), &ManualClock::new()).start().await;
+    assert_eq!(resolved(&agent).await[NAMES[0]], first);
+
     let again = sidekey(&[&scaffold[..], &["--run", "--channel", "sms"]].concat(), &vars, "").await;
     assert_eq!(again.code, Some(0), "{}", again.err);
     assert!(again.err.contains(&format!("1/2 {}: exists\n", NAMES[1])), "{}", again.err);
 
     let mut values = values();
+    let all = values.clone();
     let (sms, key) = (NAMES[1], values[NAMES[1]].take());
     values.as_object_mut().expect("an object").remove(sms);
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--json", "--run"];
@@ -147,6 +180,10 @@ async fn a_project_is_made_found_and_filled() {
     assert_eq!(updated.code, Some(0), "{}", updated.err);
     assert_eq!(checked(&vars).await, (Some(0), Vec::new()));
     assert_eq!(value(&moto, sms).await, key);
+
+    agent.pass(Duration::from_secs(300));
+    let all = all.as_object().expect("an object").clone();
+    assert!(resolved(&agent).await.into_iter().eq(all), "what was put in comes out");
 }
 
 /// Writes a program that notes how it was called and what came through the pipe.
