@@ -36,7 +36,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -132,7 +132,7 @@ impl SecretsManager {
             .operation_attempt_timeout(attempt)
             .build();
         let idle = if config.is_snapshot { Idle::Closed } else { Idle::Kept };
-        let http = http::client(config.trust, config.own_ports, idle);
+        let http = http::client(config.trust, config.own_ports, idle, clock.clone());
         let (environment, region) = (config.environment, config.region);
         let mut chain = Chain { environment, region, http, timeouts };
         let loaded = chain.load().await;
@@ -203,7 +203,7 @@ impl SecretsManager {
     /// Makes a call once there are credentials to sign it with, and notes where they are refused.
     async fn signed<T, E>(
         &self,
-        call: impl Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
     ) -> Result<T, FetchError>
     where
         E: ProvideErrorMetadata + RequestId + Error + 'static,
@@ -225,7 +225,7 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(sent_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        let answer = self.signed(request.send()).await?;
+        let answer = self.signed(pin!(request.send())).await?;
         version(Parts {
             arn: answer.arn,
             name: answer.name,
@@ -240,7 +240,7 @@ impl SecretsManager {
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.home.batch_get_secret_value().set_secret_id_list(Some(ids));
-        let answer = self.signed(request.send()).await?;
+        let answer = self.signed(pin!(request.send())).await?;
         let values = answer.secret_values.unwrap_or_default().into_iter();
         let versions: Vec<Version> = values.filter_map(|value| from_batch(value).ok()).collect();
         let errors = answer.errors.unwrap_or_default();

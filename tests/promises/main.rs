@@ -46,4 +46,5 @@ mod resolve_tenant;
 mod rotation;
 mod scaffolding;
 mod sdks;
+mod upstream_connections;
 mod walkthrough;

@@ -47,6 +47,10 @@ where
             "InvalidConfigurationException",
             "the endpoint to be called is Sidekey itself",
         ),
+        // Our HTTP client's word for an answer that broke off.
+        SdkError::DispatchFailure(failure) if failure.is_other() => {
+            unreadable("the answer could not be read")
+        }
         SdkError::DispatchFailure(_) => FetchError::new(
             FetchErrorKind::Connection,
             "ConnectionError",

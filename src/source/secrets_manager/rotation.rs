@@ -5,6 +5,7 @@ use super::SecretsManager;
 use super::to_the_millisecond;
 use crate::secret::reference::SecretId;
 use crate::source::FetchError;
+use std::pin::pin;
 use std::time::SystemTime;
 
 /// How a secret is rotated.
@@ -24,7 +25,7 @@ impl SecretsManager {
     /// As for a fetch; most roles that may read a secret may not describe it.
     pub async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.client_of(id)?.describe_secret().secret_id(id.as_str());
-        let answer = self.signed(request.send()).await?;
+        let answer = self.signed(pin!(request.send())).await?;
         Ok(Rotation {
             is_on: answer.rotation_enabled.unwrap_or(false),
             last: answer.last_rotated_date.and_then(to_the_millisecond),

@@ -12,6 +12,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     opened: Arc<AtomicU64>,
+    closed: Arc<AtomicU64>,
     serving: JoinHandle<()>,
 }
 
@@ -21,20 +22,31 @@ impl Relay {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let opened = Arc::new(AtomicU64::new(0));
-        let counted = opened.clone();
+        let closed = Arc::new(AtomicU64::new(0));
+        let counts = (opened.clone(), closed.clone());
         let serving = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {
-                counted.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(pass_on(socket, target));
+                counts.0.fetch_add(1, Ordering::Relaxed);
+                let closed = counts.1.clone();
+                connections.spawn(async move {
+                    // However it ended, it did.
+                    let _ = pass_on(socket, target).await;
+                    closed.fetch_add(1, Ordering::Relaxed);
+                });
             }
         });
-        Self { address, opened, serving }
+        Self { address, opened, closed, serving }
     }
 
     /// Returns how many connections were opened so far.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many of them are open no more.
+    pub(crate) fn closed(&self) -> u64 {
+        self.closed.load(Ordering::Relaxed)
     }
 }
 

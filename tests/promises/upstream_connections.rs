@@ -1,0 +1,138 @@
+//! The connections to Secrets Manager: one serves a burst of calls, none is used after that, and one
+//! that breaks while nobody uses it is no failure.
+
+use crate::support::agent::{Setup, Sidekey};
+use crate::support::clock::ManualClock;
+use crate::support::relay::Relay;
+use crate::support::{double, eventually, soon};
+use sidekey::source::double::Double;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Longer than a burst of refreshes lasts.
+const LATER: Duration = Duration::from_secs(2);
+
+/// An agent whose connections to a double are counted.
+struct Counted {
+    clock: Arc<ManualClock>,
+    _double: Double,
+    relay: Relay,
+    sidekey: Sidekey,
+}
+
+impl Counted {
+    async fn start(names: &[&str]) -> Self {
+        let clock = ManualClock::new();
+        let double = double(&clock).await;
+        for name in names {
+            double.secrets().create(name, "value").expect("a new name");
+        }
+        let relay = Relay::to(double.addr()).await;
+        let sidekey = Setup::at(&format!("http://{}", relay.address), &clock).start().await;
+        Self { clock, _double: double, relay, sidekey }
+    }
+
+    async fn read(&self, name: &str) {
+        let answer = self.sidekey.read(name).await;
+        assert_eq!((answer.value().as_str(), answer.cache()), ("value", "miss"), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_calls_takes_one_connection_and_a_later_call_another() {
+    let run = Counted::start(&["a", "b", "c"]).await;
+    run.read("a").await;
+    run.read("b").await;
+    assert_eq!((run.relay.opened(), run.relay.closed()), (1, 0));
+    run.clock.pass(LATER);
+    eventually("it is closed, idle", async || (run.relay.closed() == 1).then_some(())).await;
+    run.read("c").await;
+    assert_eq!(run.relay.opened(), 2);
+}
+
+/// A timer may sleep through a freeze; the wall clock tells.
+#[tokio::test]
+async fn a_connection_that_lay_frozen_is_not_used() {
+    let run = Counted::start(&["a", "b"]).await;
+    run.read("a").await;
+    run.clock.skip(LATER);
+    run.read("b").await;
+    assert_eq!(run.relay.opened(), 2);
+}
+
+/// Reads a call, head and body.
+async fn take_call(upstream: &mut TcpStream) {
+    let mut call = Vec::new();
+    while !call.ends_with(b"}") {
+        assert_ne!(upstream.read_buf(&mut call).await.expect("a call"), 0, "it breaks off");
+    }
+}
+
+async fn answer(upstream: &mut TcpStream, name: &str) {
+    let body = format!(
+        "{{\"ARN\":\"arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbCdEf\",\
+         \"Name\":\"{name}\",\"VersionId\":\"EXAMPLE1-90ab-cdef-fedc-ba987EXAMPLE\",\
+         \"SecretString\":\"value\",\"VersionStages\":[\"AWSCURRENT\"]}}"
+    );
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    upstream.write_all((head + &body).as_bytes()).await.expect("somebody reads");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_closed_while_idle_is_no_failure() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
+    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    for name in ["a", "b"] {
+        let upstream = async {
+            let (mut connection, _) = upstream.accept().await.expect("a connection");
+            take_call(&mut connection).await;
+            answer(&mut connection, name).await;
+        };
+        let reads = async { assert_eq!(sidekey.read(name).await.value(), "value") };
+        soon("an answer", async { tokio::join!(upstream, reads) }).await;
+    }
+}
+
+/// Whoever got the call may have answered it: it is not made again behind the reader's back.
+#[tokio::test]
+async fn a_call_that_gets_lost_is_a_failure() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
+    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = async {
+        let (mut kept, _) = upstream.accept().await.expect("a connection");
+        take_call(&mut kept).await;
+        answer(&mut kept, "a").await;
+        take_call(&mut kept).await;
+    };
+    let readers = async {
+        assert_eq!(sidekey.read("a").await.value(), "value");
+        let lost = sidekey.read("b").await;
+        assert_eq!((lost.status, lost.kind().as_str()), (502, "ConnectionError"));
+    };
+    soon("both are answered", async { tokio::join!(upstream, readers) }).await;
+}
+
+/// A body without end would fill the memory of whoever reads it whole.
+#[tokio::test]
+async fn an_answer_without_end_is_cut() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
+    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = async {
+        let (mut first, _) = upstream.accept().await.expect("a connection");
+        take_call(&mut first).await;
+        let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        first.write_all(head).await.expect("somebody reads");
+        let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
+        while first.write_all(&chunk).await.is_ok() {}
+    };
+    let (answer, ()) = soon("the cut", async { tokio::join!(sidekey.read("a"), upstream) }).await;
+    assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
+}
