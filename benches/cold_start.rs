@@ -12,6 +12,8 @@
 //!                                             over plain HTTP and over TLS
 //! ```
 
+#[path = "support/aside.rs"]
+mod aside;
 #[path = "support/cold.rs"]
 mod cold;
 #[path = "support/reader.rs"]
@@ -22,7 +24,6 @@ mod subject;
 mod tls;
 
 use cold::{Cold, Readers, median};
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use sidekey::source::double::Double;
 use sidekey::source::double::operation::Operation;
 use std::io::{self, Read, Write};
@@ -62,16 +63,6 @@ const PROMISES: [Promise; 3] = [
     },
 ];
 
-/// Keeps the thread of Secrets Manager, which is another machine's, on one processor: else the
-/// scheduler has it take turns with the agent where another is idle.
-fn stay_aside() {
-    let mine = sched_getaffinity(None).expect("the processors can be read");
-    let last = (0..CpuSet::MAX_CPU).rev().find(|processor| mine.is_set(*processor));
-    let mut aside = CpuSet::new();
-    aside.set(last.expect("there is a processor"));
-    sched_setaffinity(None, &aside).expect("one of one's own processors can be chosen");
-}
-
 /// Secrets Manager, plain and behind TLS.
 struct Upstream {
     double: Double,
@@ -81,11 +72,7 @@ struct Upstream {
 
 #[expect(clippy::disallowed_methods, reason = "a double tells the time")]
 fn main() -> io::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .on_thread_start(stay_aside)
-        .build()?;
+    let runtime = aside::runtime()?;
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
     double.faults().deny_operation(Operation::BatchGetSecretValue);

@@ -86,7 +86,11 @@ impl Held {
     /// Notes that a call was throttled, for a `draw` from `[0, 1)`.
     pub(crate) fn throttle(&mut self, now: Micros, draw: f64) {
         let error = FetchError::new(FetchErrorKind::Throttled, "ThrottlingException", "");
-        let failure = Failure::after(self.failure.as_deref(), error, now.moment(), draw);
+        let most = match self.sent {
+            Some(_) => freshness::BACK_OFF_MAX,
+            None => freshness::EMPTY_BACK_OFF_MAX,
+        };
+        let failure = Failure::after(self.failure.as_deref(), error, now.moment(), most, draw);
         self.failure = Some(Box::new(failure));
     }
 }

@@ -1,5 +1,6 @@
 //! One cold start: from exec until the last secret is served.
 
+use crate::aside;
 use crate::reader;
 use crate::subject::{Start, Subject, TOKEN};
 use std::io;
@@ -47,8 +48,12 @@ pub(crate) fn start(
             names.iter().try_for_each(|name| reader::read_value(&mut socket, name, TOKEN))?;
         }
         Readers::Each => thread::scope(|scope| {
-            let reading =
-                |name| move || reader::read_value(&mut TcpStream::connect(address)?, name, TOKEN);
+            let reading = |name| {
+                move || {
+                    aside::stay();
+                    reader::read_value(&mut TcpStream::connect(address)?, name, TOKEN)
+                }
+            };
             let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
             readers
                 .into_iter()

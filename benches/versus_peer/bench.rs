@@ -1,5 +1,6 @@
 //! What every measurement needs: Secrets Manager, and the programs that are compared.
 
+use crate::aside;
 use crate::peers::PEERS;
 use crate::subject::{Start, Subject};
 use crate::tls::TlsFront;
@@ -40,8 +41,7 @@ impl Bench {
     /// Where something cannot be started or installed.
     #[expect(clippy::disallowed_methods, reason = "a double tells the time")]
     pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = aside::runtime()?;
         let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
         double.faults().set_latency(LATENCY);
         let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n:02}")).collect();

@@ -24,6 +24,8 @@ mod promises;
 mod readers;
 mod starts;
 
+#[path = "../support/aside.rs"]
+mod aside;
 #[path = "../support/chart.rs"]
 mod chart;
 #[path = "../support/cold.rs"]

@@ -2,6 +2,7 @@
 //! names, can neither hammer AWS nor push out entries.
 
 use super::entry::Failure;
+use super::freshness::EMPTY_BACK_OFF_MAX;
 use crate::clock::Moment;
 use crate::secret::key::Key;
 use crate::source::FetchError;
@@ -44,7 +45,7 @@ impl Absent {
     /// remembered, the oldest is forgotten.
     pub fn remember(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no holder panics");
-        let failure = Failure::after(failures.get(key), error, now, draw);
+        let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
         failures.insert(key.clone(), failure);
         if failures.len() > ABSENT_MAX {
             let free = failures.iter().filter(|(key, _)| !self.listed.contains(key));
@@ -98,6 +99,26 @@ mod tests {
         assert!(absent.last(&key("failed"), at(100)).is_some(), "it still counts as failed");
         absent.forget(&key("failed"));
         assert!(absent.last(&key("failed"), at(100)).is_none());
+    }
+
+    /// With nothing to serve meanwhile, an outage that has ended is noticed within seconds; where
+    /// upstream refuses, asking more often would only cost.
+    #[test]
+    fn failures_are_made_up_for_sooner_than_refusals() {
+        let absent = Absent::new(HashSet::new());
+        let mut waits = [Duration::ZERO; 2];
+        for n in 0..12 {
+            for (wait, (id, kind)) in waits
+                .iter_mut()
+                .zip([("failed", FetchErrorKind::Throttled), ("refused", FetchErrorKind::NotFound)])
+            {
+                let now = at(n * 60_000);
+                absent.remember(&key(id), error(kind), now, 0.99);
+                *wait = absent.last(&key(id), now).expect("it is remembered").1;
+            }
+        }
+        let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
+        assert_eq!(waits, expected);
     }
 
     #[test]

@@ -78,12 +78,20 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Follows up on `previous` with one more failed attempt, for a random `draw` from `[0, 1)`.
-    pub fn after(previous: Option<&Self>, error: FetchError, now: Moment, draw: f64) -> Self {
+    /// Follows up on `previous` with one more failed attempt, for a random `draw` from `[0, 1)`. The
+    /// next one waits for `most` at the longest, and for longer only where upstream has refused.
+    pub fn after(
+        previous: Option<&Self>,
+        error: FetchError,
+        now: Moment,
+        most: Duration,
+        draw: f64,
+    ) -> Self {
         let count = previous.map_or(0, |previous| previous.count).saturating_add(1);
         let is_refusal = !error.kind.is_transient();
         let first = previous.and_then(|previous| previous.refused_since);
-        let back_off = freshness::back_off(count, draw);
+        let most = if is_refusal { freshness::BACK_OFF_MAX } else { most };
+        let back_off = freshness::back_off(count, most, draw);
         let wait = match error.kind {
             FetchErrorKind::Lagging => rollback::AGREE_AFTER,
             _ if is_refusal => back_off.max(freshness::REFUSAL_MEMORY),
@@ -209,7 +217,9 @@ impl Entry {
 
     /// Notes one more failed attempt. Only the flight that refreshes this entry calls it.
     pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
-        let failure = Failure::after(self.failure.load().as_deref(), error, now, draw);
+        let previous = self.failure.load();
+        let most = freshness::BACK_OFF_MAX;
+        let failure = Failure::after(previous.as_deref(), error, now, most, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
 
