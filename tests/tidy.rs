@@ -245,6 +245,26 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         "a secret's bytes leave for a socket in one place",
     ),
     (
+        &["Mutex", "RwLock"],
+        &[
+            // For whoever waits for upstream, writes, or draws.
+            "src/cache.rs",
+            "src/cache/absent.rs",
+            "src/cache/entry.rs",
+            "src/cache/flight.rs",
+            "src/cache/simulation/world.rs",
+            "src/cache/told.rs",
+            "src/server/renewal.rs",
+            "src/source/",
+            "src/tokens.rs",
+            // For refusals.
+            "src/telemetry/limited.rs",
+            // The clock of tests.
+            "src/clock.rs",
+        ],
+        "a cached read takes no lock: keep what it reads in an `ArcSwap`, an atomic or a `OnceLock`",
+    ),
+    (
         &["tokio::spawn"],
         &["src/agent.rs", "src/client.rs"],
         "a task is spawned on a `TaskTracker`, so that somebody joins it",
