@@ -15,6 +15,22 @@ use tokio::runtime::Runtime;
 /// Secrets that there are.
 pub(crate) const SECRETS: usize = 20;
 
+/// How tables name this program, as cargo builds it for a bench.
+pub(crate) const SIDEKEY: &str = "sidekey";
+
+/// And as it ships: static, and built for size like the layer.
+pub(crate) const STATIC: &str = "sidekey, static";
+
+/// Where `extension/layer/static x86_64 --package sidekey --bin sidekey` puts that.
+const STATIC_PATH: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/target/x86_64-unknown-linux-musl/layer/sidekey");
+
+/// Where `extension/layer/build` puts what goes into the layer.
+pub(crate) const LAYER_PATH: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/target/x86_64-unknown-linux-musl/layer/sidekey-extension"
+);
+
 /// What a call takes, unless a measurement says otherwise.
 pub(crate) const LATENCY: Duration = Duration::from_millis(20);
 
@@ -50,7 +66,10 @@ impl Bench {
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let front = runtime.block_on(TlsFront::start(double.addr(), folder))?;
-        let mut subjects = vec![("sidekey", Subject::sidekey(binary))];
+        let mut subjects = vec![(SIDEKEY, Subject::sidekey(binary))];
+        if Path::new(STATIC_PATH).exists() {
+            subjects.push((STATIC, Subject::sidekey(STATIC_PATH)));
+        }
         for peer in PEERS.iter().filter(|peer| installs || peer.is_installed()) {
             subjects.push((peer.label, peer.installed()?));
         }
@@ -84,7 +103,7 @@ impl Bench {
         label: &str,
         listed: &'a [String],
     ) -> Start<'a> {
-        let listed = if label == "sidekey" { listed } else { &[] };
+        let listed = if [SIDEKEY, STATIC].contains(&label) { listed } else { &[] };
         Start { endpoint, bundle, listed, ttl: Duration::from_secs(300), cgroup: None }
     }
 }

@@ -46,6 +46,7 @@ use generated::Generated;
 use page::Page;
 use promises::Verdict;
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What can be measured alone.
@@ -89,13 +90,13 @@ fn main() -> io::Result<ExitCode> {
         verdicts.extend(promises::of_readers(&got));
     }
     if is_wanted("sizes") {
-        let sizes: Vec<(&str, u64)> = bench
-            .subjects
-            .iter()
-            .map(|(label, subject)| Ok((*label, starts::stripped_bytes(&subject.path)?)))
+        let layer = Path::new(bench::LAYER_PATH);
+        let programs = bench.subjects.iter().map(|(label, subject)| (*label, &*subject.path));
+        let sizes: Vec<(&str, u64)> = programs
+            .chain(layer.exists().then_some(("sidekey, in the layer", layer)))
+            .map(|(label, path)| Ok((label, starts::stripped_bytes(path)?)))
             .collect::<io::Result<_>>()?;
         page.sizes(&sizes);
-        verdicts.extend(promises::of_sizes(&sizes));
     }
     println!("\n{}", page.text);
     if chosen.is_empty() {

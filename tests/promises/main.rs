@@ -48,3 +48,4 @@ mod scaffolding;
 mod sdks;
 mod upstream_connections;
 mod walkthrough;
+mod wiped;
