@@ -197,6 +197,8 @@ impl Accepting {
                         serving.await;
                         drop(permit);
                     });
+                    // A burst of connections takes turns with calls that are being sent.
+                    tokio::task::yield_now().await;
                 }
                 Err(error) => {
                     let now = self.server.cache.clock().now();
