@@ -4,15 +4,15 @@
 
 use super::request::Target;
 use crate::tokens::Tokens;
-use hyper::header::{FORWARDED, HOST, HeaderName, ORIGIN};
+use hyper::header::{FORWARDED, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::{HeaderMap, Uri};
 
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The headers that carry the token: that of AWS's extension and agent, and Vault's, which the agent
 /// takes too.
-const TOKEN_HEADERS: [HeaderName; 2] = [
+static TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-aws-parameters-secrets-token"),
     HeaderName::from_static("x-vault-token"),
 ];
@@ -87,49 +87,80 @@ pub fn admit(
     headers: &HeaderMap,
     tokens: &Tokens,
 ) -> Result<Admitted, Refusal> {
-    let has_token = || shows_token(target, headers, tokens);
     // Liveness is asked by whoever runs the container, in whatever way.
     if target == Target::Ping || door == Door::Probes {
         return Ok(Admitted { is_trusted: false });
     }
-    if headers.contains_key(FORWARDED_FOR) {
+    let shown = Shown::of(headers);
+    if shown.is_forwarded_for {
         return Err(Refusal::ForwardedFor);
     }
-    if headers.contains_key(FORWARDED) {
+    if shown.is_forwarded {
         return Err(Refusal::Forwarded);
     }
-    if headers.contains_key(ORIGIN) {
+    if shown.is_of_a_page {
         return Err(Refusal::Origin);
     }
-    if door == Door::Loopback && !is_meant_for_loopback(uri, headers) {
+    if door == Door::Loopback && (shown.is_for_another_host || names_another_host(uri)) {
         return Err(Refusal::Host);
     }
-    if target.is_open() {
-        return Ok(Admitted { is_trusted: has_token() });
-    }
-    if has_token() {
-        return Ok(Admitted { is_trusted: true });
+    let is_trusted = shown.has_token(target, tokens);
+    if is_trusted || target.is_open() {
+        return Ok(Admitted { is_trusted });
     }
     Err(match target {
-        Target::AwsApi if headers.contains_key(SECURITY_TOKEN) => Refusal::Session,
+        Target::AwsApi if shown.session.is_some() => Refusal::Session,
         Target::AwsApi => Refusal::NoSession,
         _ => Refusal::Token,
     })
 }
 
-fn shows_token(target: Target<'_>, headers: &HeaderMap, tokens: &Tokens) -> bool {
-    if target == Target::AwsApi {
-        let shown = headers.get(SECURITY_TOKEN);
-        return shown.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
-    }
-    let shown = TOKEN_HEADERS.into_iter().filter_map(|name| headers.get(name));
-    shown.fold(false, |accepted, token| accepted | tokens.accepts(token.as_bytes()))
+/// What the headers say that the gate goes by, read in one pass: looking each up by its name would take
+/// longer than everything else here.
+#[derive(Default)]
+struct Shown<'a> {
+    is_forwarded_for: bool,
+    is_forwarded: bool,
+    /// A browser sends along where a page came from.
+    is_of_a_page: bool,
+    /// Some `Host` is not this machine.
+    is_for_another_host: bool,
+    /// The first of each of [`TOKEN_HEADERS`].
+    tokens: [Option<&'a HeaderValue>; 2],
+    session: Option<&'a HeaderValue>,
 }
 
-/// Returns whether every host that a request names, in its target or in `Host`, is this machine.
-fn is_meant_for_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
-    uri.authority().is_none_or(|authority| names_loopback(authority.as_str().as_bytes()))
-        && headers.get_all(HOST).iter().all(|host| names_loopback(host.as_bytes()))
+impl<'a> Shown<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut shown = Self::default();
+        for (name, value) in headers {
+            if *name == HOST {
+                shown.is_for_another_host |= !names_loopback(value.as_bytes());
+            } else if let Some(at) = TOKEN_HEADERS.iter().position(|own| own == name) {
+                shown.tokens[at].get_or_insert(value);
+            } else if *name == SECURITY_TOKEN {
+                shown.session.get_or_insert(value);
+            } else {
+                shown.is_forwarded_for |= *name == FORWARDED_FOR;
+                shown.is_forwarded |= *name == FORWARDED;
+                shown.is_of_a_page |= *name == ORIGIN;
+            }
+        }
+        shown
+    }
+
+    fn has_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
+        if target == Target::AwsApi {
+            return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
+        }
+        let shown = self.tokens.iter().flatten();
+        shown.fold(false, |accepted, token| accepted | tokens.accepts(token.as_bytes()))
+    }
+}
+
+/// Returns whether a request's target names a host, and not this machine.
+fn names_another_host(uri: &Uri) -> bool {
+    uri.authority().is_some_and(|authority| !names_loopback(authority.as_str().as_bytes()))
 }
 
 /// Returns whether a `Host` names this machine, with any port.
