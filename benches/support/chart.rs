@@ -10,7 +10,7 @@ const RIGHT: f64 = 90.0;
 /// Room for title and legend.
 pub(crate) const TOP: f64 = 64.0;
 /// Told apart without colour too: each lighter than the one before.
-pub(crate) const COLOURS: [&str; 4] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3"];
+pub(crate) const COLOURS: [&str; 5] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3", "#dcd3e2"];
 
 /// Draws a bar for each series in each group, with its figure at its end.
 pub(crate) fn bars(
@@ -19,6 +19,7 @@ pub(crate) fn bars(
     series: &[&str],
     groups: &[(String, Vec<f64>)],
 ) -> String {
+    assert!(series.len() <= COLOURS.len(), "each series has its colour");
     let (bar, gap) = (16.0, 14.0);
     let group_height = bar * count(series.len()) + gap;
     let height = group_height * count(groups.len());
