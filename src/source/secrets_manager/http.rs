@@ -145,16 +145,22 @@ impl Calls {
 fn sendable(request: Request<SdkBody>) -> Result<Request<Full<Bytes>>, ConnectorError> {
     let (mut head, body) = request.into_parts();
     let body = body.bytes().ok_or_else(|| refused("the body is a stream".into()))?;
-    if !head.headers.contains_key(HOST)
-        && let Some(authority) = head.uri.authority()
-    {
-        let host =
-            HeaderValue::from_str(authority.as_str()).map_err(|error| refused(error.into()))?;
-        head.headers.insert(HOST, host);
+    if !head.headers.contains_key(HOST) {
+        let host = HeaderValue::from_str(signed_host(&head.uri));
+        head.headers.insert(HOST, host.map_err(|error| refused(error.into()))?);
     }
     head.uri = head.uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from);
     let body = Full::new(Bytes::copy_from_slice(body));
     Ok(Request::from_parts(head, body))
+}
+
+/// Returns the host that a call is signed for: without a port where that is the scheme's own.
+fn signed_host(uri: &Uri) -> &str {
+    let host = match (uri.scheme_str(), uri.port_u16()) {
+        (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),
+        _ => uri.authority().map(hyper::http::uri::Authority::as_str),
+    };
+    host.unwrap_or_default()
 }
 
 fn refused(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
@@ -178,6 +184,19 @@ mod tests {
 
     fn origin(url: &str) -> Origin {
         Origin::of(&url.parse().expect("a URL")).expect("one of HTTP's")
+    }
+
+    #[test]
+    fn the_host_is_the_one_that_a_call_is_signed_for() {
+        for (url, expected) in [
+            ("https://vpce.amazonaws.com/", "vpce.amazonaws.com"),
+            ("https://vpce.amazonaws.com:443", "vpce.amazonaws.com"),
+            ("https://vpce.amazonaws.com:8443", "vpce.amazonaws.com:8443"),
+            ("http://127.0.0.1:80/", "127.0.0.1"),
+            ("http://[::1]:443/", "[::1]:443"),
+        ] {
+            assert_eq!(signed_host(&url.parse().expect("a URL")), expected, "{url}");
+        }
     }
 
     #[test]
