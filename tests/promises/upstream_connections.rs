@@ -119,6 +119,32 @@ async fn a_call_that_gets_lost_is_a_failure() {
     soon("both are answered", async { tokio::join!(upstream, readers) }).await;
 }
 
+/// A gateway that takes connections and has nobody behind it. The call's own time is not waited for.
+#[tokio::test]
+async fn connections_that_are_closed_at_once_are_failures_at_once() {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
+    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let closing = async {
+        loop {
+            drop(upstream.accept().await.expect("a connection"));
+        }
+    };
+    let readers = async {
+        for name in ["a", "b", "c", "d"] {
+            let answer = sidekey.read(name).await;
+            assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
+        }
+    };
+    let told = async {
+        tokio::select! {
+            () = readers => {}
+            () = closing => {}
+        }
+    };
+    soon("all are told", told).await;
+}
+
 /// A body without end would fill the memory of whoever reads it whole.
 #[tokio::test]
 async fn an_answer_without_end_is_cut() {

@@ -170,6 +170,8 @@ fn refused(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
 fn failed(broken: Broken) -> ConnectorError {
     match broken {
         Broken::Answering(_) => ConnectorError::other(broken.into(), None),
+        // Without the request: credentials are in there.
+        Broken::Unsent(_) => ConnectorError::io("the connection was closed".into()),
         _ => ConnectorError::io(broken.into()),
     }
 }

@@ -14,7 +14,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -120,7 +120,9 @@ trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-type Io = TokioIo<Box<dyn Socket>>;
+/// What moves a connection, and is gone once that has ended: a request that it has not sent comes back
+/// then.
+type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// A connection that speaks HTTP/1.1.
 ///
@@ -128,14 +130,13 @@ type Io = TokioIo<Box<dyn Socket>>;
 /// request or to read its answer.
 pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    driver: Pin<Box<Driver<Io, Full<Bytes>>>>,
-    is_over: bool,
+    driver: Driving,
 }
 
 impl Connection {
     async fn over(socket: Box<dyn Socket>) -> Result<Self, Broken> {
         let (sender, driver) = handshake(TokioIo::new(socket)).await.map_err(Broken::Asking)?;
-        Ok(Self { sender, driver: Box::pin(driver), is_over: false })
+        Ok(Self { sender, driver: Some(Box::pin(driver)) })
     }
 
     /// Sends a request and reads its answer whole.
@@ -147,7 +148,7 @@ impl Connection {
         &mut self,
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Bytes>, Broken> {
-        let Self { sender, driver, is_over } = self;
+        let Self { sender, driver } = self;
         let mut answer = pin!(async {
             let answer = sender.try_send_request(request).await;
             let answer = answer.map_err(|mut error| match error.take_message() {
@@ -160,11 +161,11 @@ impl Connection {
         });
         poll_fn(|context| {
             let done = answer.as_mut().poll(context);
-            if done.is_ready() || *is_over {
+            if done.is_ready() {
                 return done;
             }
             // How it ended, the answer tells.
-            *is_over = driver.as_mut().poll(context).is_ready();
+            drive(driver, context);
             answer.as_mut().poll(context)
         })
         .await
@@ -172,11 +173,18 @@ impl Connection {
 
     /// Returns whether another exchange can follow, as far as the peer has let know.
     pub(super) async fn is_open(&mut self) -> bool {
-        let Self { sender, driver, is_over } = self;
+        let Self { sender, driver } = self;
         poll_fn(|context| {
-            *is_over = *is_over || driver.as_mut().poll(context).is_ready();
-            Poll::Ready(!*is_over && sender.is_ready())
+            drive(driver, context);
+            Poll::Ready(driver.is_some() && sender.is_ready())
         })
         .await
+    }
+}
+
+/// Moves a connection on, and drops it once it has ended.
+fn drive(driver: &mut Driving, context: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+        *driver = None;
     }
 }
