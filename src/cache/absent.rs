@@ -101,6 +101,21 @@ mod tests {
         assert!(absent.last(&key("failed"), at(100)).is_none());
     }
 
+    /// What keeps the timers from asking again keeps no reader from it.
+    #[test]
+    fn a_failure_after_refusals_is_remembered_for_its_own_back_off() {
+        let absent = Absent::new(HashSet::new());
+        for _ in 0..10 {
+            absent.remember(&key("x"), error(FetchErrorKind::NotFound), at(0), 0.99);
+        }
+        absent.remember(&key("x"), error(FetchErrorKind::Timeout), at(3000), 0.5);
+        // Half of the longest back-off is 2.5 s.
+        assert!(absent.error(&key("x"), at(5499)).is_some());
+        assert!(absent.error(&key("x"), at(5500)).is_none());
+        let (_, wait) = absent.last(&key("x"), at(3000)).expect("it is remembered");
+        assert!(wait > Duration::from_secs(20), "timers wait for {wait:?}");
+    }
+
     /// With nothing to serve meanwhile, an outage that has ended is noticed within seconds; where
     /// upstream refuses, asking more often would only cost.
     #[test]

@@ -75,6 +75,8 @@ pub struct Failure {
     pub at: Moment,
     /// How long after that the next attempt may start.
     pub wait: Duration,
+    /// How long after that a reader is told this error without another attempt.
+    memory: Duration,
 }
 
 impl Failure {
@@ -92,34 +94,42 @@ impl Failure {
         let first = previous.and_then(|previous| previous.refused_since);
         let most = if is_refusal { freshness::BACK_OFF_MAX } else { most };
         let back_off = freshness::back_off(count, most, draw);
-        let wait = match error.kind {
-            FetchErrorKind::Lagging => rollback::AGREE_AFTER,
-            _ if is_refusal => back_off.max(freshness::REFUSAL_MEMORY),
-            _ => back_off,
+        // A refusal is remembered for seconds, however many there were: who has just been granted access
+        // must not wait for long.
+        let (memory, wait) = match error.kind {
+            FetchErrorKind::Lagging => (rollback::AGREE_AFTER, rollback::AGREE_AFTER),
+            _ if is_refusal => (freshness::REFUSAL_MEMORY, back_off.max(freshness::REFUSAL_MEMORY)),
+            _ => (back_off, back_off),
         };
         // A call by another id, sent before the refusal, may fail after it: that brings nothing forward.
-        let left = previous.map_or(Duration::ZERO, |previous| previous.retry_in(now));
-        let wait = wait.max(left);
+        let left = previous.map(|previous| (previous.memory_left(now), previous.retry_in(now)));
+        let (memory_left, retry_in) = left.unwrap_or_default();
         Self {
             error,
             count,
             refused_since: first.or_else(|| is_refusal.then_some(now)),
             at: now,
-            wait,
+            wait: wait.max(retry_in),
+            memory: memory.max(memory_left),
         }
     }
 
-    /// Returns whether a reader gets this error without another attempt. A refusal is remembered for
-    /// seconds, however many there were: who has just been granted access must not wait for long.
+    /// Returns whether a reader gets this error without another attempt.
     pub fn is_remembered(&self, now: Moment) -> bool {
-        let is_refusal = !self.error.kind.is_transient();
-        let memory = if is_refusal { freshness::REFUSAL_MEMORY } else { self.wait };
-        now.since(self.at).is_some_and(|since| since < memory)
+        !self.memory_left(now).is_zero()
     }
 
     /// Returns how long timers wait for the next attempt. Where the clocks cannot say, not at all.
     pub fn retry_in(&self, now: Moment) -> Duration {
-        now.since(self.at).map_or(Duration::ZERO, |since| self.wait.saturating_sub(since))
+        self.left(self.wait, now)
+    }
+
+    fn memory_left(&self, now: Moment) -> Duration {
+        self.left(self.memory, now)
+    }
+
+    fn left(&self, span: Duration, now: Moment) -> Duration {
+        now.since(self.at).map_or(Duration::ZERO, |since| span.saturating_sub(since))
     }
 }
 

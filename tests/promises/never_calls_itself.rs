@@ -117,6 +117,31 @@ async fn a_profiles_endpoint_is_not_followed() {
     assert_eq!(double.calls().count(GetSecretValue), 1);
 }
 
+/// A name may lead to Sidekey without looking like it: it is known once the connection is there,
+/// before anything is said over it.
+#[tokio::test]
+async fn an_alias_of_its_own_address_is_not_followed() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let folder = Folder::new();
+    let identity = folder.write("token", "an identity");
+    let port = Port::reserve();
+    let sidekey = Setup::of(&double, &clock)
+        .with("SIDEKEY_PORT", &port)
+        // The C library reads this as 127.0.0.1.
+        .with("AWS_ENDPOINT_URL_STS", format!("http://127.1:{port}"))
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .with("AWS_ROLE_ARN", ROLE)
+        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
+        .start()
+        .await;
+    let answer = sidekey.read("app/db").await;
+    assert_eq!((answer.status, answer.kind()), (500, "InternalFailure".into()));
+    check_unasked(&sidekey, 1.0).await;
+    assert_eq!(double.calls().count(GetSecretValue), 0);
+}
+
 /// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake, or that of its probes: a read
 /// fails with an error that says so, and no call is made.
 #[tokio::test]

@@ -42,6 +42,7 @@ where
         SdkError::ResponseError(_) => unreadable("the answer could not be read"),
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
+        // Our HTTP client's word for an endpoint that leads back here.
         SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
             FetchErrorKind::Misconfigured,
             "InvalidConfigurationException",

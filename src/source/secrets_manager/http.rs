@@ -2,13 +2,13 @@
 //! and never to Sidekey itself.
 
 mod connection;
+mod dialer;
 mod pool;
 mod trust;
 
 pub(super) use pool::Idle;
 pub use trust::{BadTrust, Trust};
 
-use super::endpoint::is_this_machine;
 use crate::clock::{Clock, within};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
@@ -19,7 +19,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use connection::{Broken, Connection, Dialer, Origin};
+use connection::{Broken, Connection};
+use dialer::{Dialer, Origin};
 use http_body_util::Full;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
@@ -36,8 +37,8 @@ pub(super) fn client(
     idle: Idle,
     clock: Arc<dyn Clock>,
 ) -> SharedHttpClient {
-    let (dialer, pool) = (Dialer::new(trust), Arc::new(Pool::new(idle, clock.clone())));
-    SharedHttpClient::new(Client(Arc::new(Calls { own_ports, dialer, pool, clock })))
+    let (dialer, pool) = (Dialer::new(own_ports, trust), Arc::new(Pool::new(idle, clock.clone())));
+    SharedHttpClient::new(Client(Arc::new(Calls { dialer, pool, clock })))
 }
 
 /// The client, as the SDK takes it.
@@ -79,7 +80,6 @@ impl HttpConnector for Connector {
 /// Makes calls.
 #[derive(Debug)]
 struct Calls {
-    own_ports: Vec<u16>,
     dialer: Dialer,
     pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
@@ -91,13 +91,9 @@ impl Calls {
         request: HttpRequest,
         connecting: Option<Duration>,
     ) -> Result<Response<Bytes>, ConnectorError> {
-        let request = request.try_into_http1x().map_err(|error| refused(error.into()))?;
+        let request = request.try_into_http1x().map_err(|error| unfit(error.into()))?;
         let uri = request.uri().clone();
-        let origin = Origin::of(&uri).ok_or_else(|| refused("no URL of HTTP's".into()))?;
-        if is_self(&origin, &self.own_ports) {
-            // Whatever sent it there: a profile's `endpoint_url`, a redirected STS.
-            return Err(refused("the endpoint of an AWS client is Sidekey itself".into()));
-        }
+        let origin = Origin::of(&uri).ok_or_else(|| unfit("no URL of HTTP's".into()))?;
         let mut request = sendable(request)?;
         if let Some(kept) = self.pool.take(&origin).await {
             match self.exchange(kept, &origin, request).await {
@@ -144,10 +140,10 @@ impl Calls {
 /// Makes of a request what goes over a connection: to a path, with a host and a body at hand.
 fn sendable(request: Request<SdkBody>) -> Result<Request<Full<Bytes>>, ConnectorError> {
     let (mut head, body) = request.into_parts();
-    let body = body.bytes().ok_or_else(|| refused("the body is a stream".into()))?;
+    let body = body.bytes().ok_or_else(|| unfit("the body is a stream".into()))?;
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(signed_host(&head.uri));
-        head.headers.insert(HOST, host.map_err(|error| refused(error.into()))?);
+        head.headers.insert(HOST, host.map_err(|error| unfit(error.into()))?);
     }
     head.uri = head.uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from);
     let body = Full::new(Bytes::copy_from_slice(body));
@@ -163,12 +159,14 @@ fn signed_host(uri: &Uri) -> &str {
     host.unwrap_or_default()
 }
 
-fn refused(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
-    ConnectorError::user(why)
+/// Makes the error of a request that cannot be sent to anybody.
+fn unfit(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+    ConnectorError::io(why)
 }
 
 fn failed(broken: Broken) -> ConnectorError {
     match broken {
+        Broken::Itself => ConnectorError::user(broken.into()),
         Broken::Answering(_) => ConnectorError::other(broken.into(), None),
         // Without the request: credentials are in there.
         Broken::Unsent(_) => ConnectorError::io("the connection was closed".into()),
@@ -176,17 +174,9 @@ fn failed(broken: Broken) -> ConnectorError {
     }
 }
 
-fn is_self(origin: &Origin, own_ports: &[u16]) -> bool {
-    is_this_machine(origin.host()) && own_ports.contains(&origin.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn origin(url: &str) -> Origin {
-        Origin::of(&url.parse().expect("a URL")).expect("one of HTTP's")
-    }
 
     #[test]
     fn the_host_is_the_one_that_a_call_is_signed_for() {
@@ -198,28 +188,6 @@ mod tests {
             ("http://[::1]:443/", "[::1]:443"),
         ] {
             assert_eq!(signed_host(&url.parse().expect("a URL")), expected, "{url}");
-        }
-    }
-
-    #[test]
-    fn only_loopback_at_an_own_port_is_oneself() {
-        for own in [
-            "http://localhost:2773/",
-            "http://localhost.:2773/",
-            "http://127.0.0.1:2773",
-            "http://[::1]:2773/x",
-            "http://0.0.0.0:2773",
-            "http://[::ffff:127.0.0.1]:2773",
-            "http://localhost/",
-        ] {
-            assert!(is_self(&origin(own), &[2773, 80]), "{own}");
-        }
-        for other in [
-            "http://127.0.0.1:9001/",
-            "https://secretsmanager.eu-north-1.amazonaws.com/",
-            "http://10.0.0.1:2773",
-        ] {
-            assert!(!is_self(&origin(other), &[2773]), "{other}");
         }
     }
 }

@@ -1,66 +1,26 @@
 //! One connection to an endpoint, and one exchange at a time over it.
 
-use super::trust::Trust;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{Connection as Driver, SendRequest, handshake};
-use hyper::{Request, Response, Uri};
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 use std::error::Error;
-use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsConnector;
-use tower_service::Service;
 
 /// The longest answer that is read. A batch of twenty secrets of 64 KiB, each byte of them escaped
 /// in JSON, is 8 MiB.
 const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Whom a connection is to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    is_secure: bool,
-    host: Box<str>,
-    port: u16,
-}
-
-impl Origin {
-    /// Reads whom a URL names; `None` where it names nobody.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
-        let is_secure = match uri.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = uri.host().filter(|host| !host.is_empty())?.into();
-        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        Some(Self { is_secure, host, port })
-    }
-
-    pub(super) fn host(&self) -> &str {
-        &self.host
-    }
-
-    pub(super) fn port(&self) -> u16 {
-        self.port
-    }
-
-    fn server_name(&self) -> Result<ServerName<'static>, Broken> {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare.to_owned()).map_err(|error| Broken::Connecting(error.into()))
-    }
-}
-
 /// Why there is no answer. What it says comes from the libraries below, which quote no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Broken {
+    /// It would lead to Sidekey itself.
+    #[error("the endpoint of an AWS client is Sidekey itself")]
+    Itself,
     /// There was no connection: no address, nobody there, or no trust.
     #[error("the connection could not be made")]
     Connecting(#[source] Box<dyn Error + Send + Sync>),
@@ -75,48 +35,8 @@ pub(super) enum Broken {
     Answering(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Makes connections.
-pub(super) struct Dialer {
-    trust: Trust,
-    /// Made at the first https call: a loopback endpoint needs none.
-    tls: OnceLock<Arc<ClientConfig>>,
-    tcp: HttpConnector,
-}
-
-impl fmt::Debug for Dialer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dialer").field("trust", &self.trust).finish_non_exhaustive()
-    }
-}
-
-impl Dialer {
-    pub(super) fn new(trust: Trust) -> Self {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        Self { trust, tls: OnceLock::new(), tcp }
-    }
-
-    /// Connects to whom `uri` names, who is `origin`.
-    ///
-    /// # Errors
-    ///
-    /// Where nobody is there, or who is there is not trusted.
-    pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, Broken> {
-        let socket = self.tcp.clone().call(uri.clone()).await;
-        let socket = socket.map_err(|error| Broken::Connecting(error.into()))?.into_inner();
-        if !origin.is_secure {
-            return Connection::over(Box::new(socket)).await;
-        }
-        let tls = TlsConnector::from(self.tls.get_or_init(|| self.trust.tls()).clone());
-        let secure = Box::pin(tls.connect(origin.server_name()?, socket)).await;
-        let secure = secure.map_err(|error| Broken::Connecting(error.into()))?;
-        Connection::over(Box::new(secure)).await
-    }
-}
-
 /// A socket, encrypted or not.
-trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
@@ -134,7 +54,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    async fn over(socket: Box<dyn Socket>) -> Result<Self, Broken> {
+    /// Speaks over a socket that nobody has spoken over, encrypted or not.
+    pub(super) async fn over(socket: Box<dyn Socket>) -> Result<Self, Broken> {
         let (sender, driver) = handshake(TokioIo::new(socket)).await.map_err(Broken::Asking)?;
         Ok(Self { sender, driver: Some(Box::pin(driver)) })
     }

@@ -1,6 +1,7 @@
 //! Connections that nobody uses, kept for the next call.
 
-use super::connection::{Connection, Origin};
+use super::connection::Connection;
+use super::dialer::Origin;
 use crate::clock::{Clock, Moment};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
