@@ -5,7 +5,7 @@ use super::dialect::answer;
 use super::dialect::aws_api::operation::{Call, Named, Operation};
 use super::dialect::aws_api::{Batch, JSON, description, value};
 use super::problem::Problem;
-use super::reading::{describe, hand_over, result};
+use super::reading::{describe, hand_over, keep_out, result};
 use super::{Response, Server};
 use crate::cache::Served;
 use crate::secret::reference::{Beside, Wanted};
@@ -44,6 +44,7 @@ impl Server {
         let served = self.find(&current, false).await?;
         let held = self.cache.beside(&served.entry);
         let mut response = answer(StatusCode::OK, JSON, description(&served.entry.version, &held));
+        keep_out(response.headers_mut());
         describe(response.headers_mut(), &served);
         Ok((response, result(&served, &self.metrics)))
     }

@@ -65,6 +65,9 @@ pub(super) async fn serve<S>(
         .max_headers(HEADERS_MAX)
         // Its clock would run while a kept connection waits for its next request.
         .header_read_timeout(None)
+        // Who sends no more may still read. And to look whether there is more, while a request is in
+        // hand, would take a new buffer for each.
+        .half_close(true)
         .serve_connection(TokioIo::new(Wire::new(socket, exchange.clone(), replace)), service);
     let mut deadlines = Deadlines::new(server.cache.clock(), &exchange);
     let mut stopped = pin!(stop.cancelled());
@@ -418,6 +421,15 @@ mod tests {
         let mut peer = connect(0);
         peer.send(PING).await;
         assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_sends_no_more_is_still_answered() {
+        let mut peer = connect(1);
+        peer.send(PING).await;
+        peer.socket.shutdown().await.expect("the connection is open");
+        let answer = peer.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("healthy"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]

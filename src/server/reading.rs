@@ -125,6 +125,7 @@ fn is_unchanged(headers: &HeaderMap, etag: &[u8]) -> bool {
 fn not_modified() -> Response {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = StatusCode::NOT_MODIFIED;
+    keep_out(response.headers_mut());
     response
 }
 
@@ -136,7 +137,7 @@ pub(super) fn hand_over(content_type: &'static str, body: &SecretValue) -> Respo
 }
 
 /// Forbids whoever stands between to keep a secret.
-fn keep_out(headers: &mut HeaderMap) {
+pub(super) fn keep_out(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
@@ -155,7 +156,6 @@ pub(super) fn describe(headers: &mut HeaderMap, served: &Served) {
     if served.how == How::RefreshLimited {
         headers.insert(REFRESH, HeaderValue::from_static("limited"));
     }
-    keep_out(headers);
 }
 
 /// Returns how an answer says that it came about.

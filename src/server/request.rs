@@ -201,7 +201,7 @@ impl<'a> Query<'a> {
 
 /// Decodes as a form does, `+` being a space. Text with nothing to decode is borrowed.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
-    if !text.contains(['%', '+']) {
+    if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
     }
     let spaced = text.replace('+', " ");

@@ -10,11 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The level of Sidekey's own lines.
 pub type Level = LevelFilter;
 
-/// Whose lines are Sidekey's own: the crates whose names begin so.
+/// Whose lines are written: those of the crates whose names begin so. Nobody else's are, at any level:
+/// an AWS SDK warns of an answer that it cannot read by quoting it, credentials and all.
 const OWN: &str = "sidekey";
-
-/// The level of everybody else's lines. Below it, an AWS SDK writes what it received.
-const OTHERS: LevelFilter = LevelFilter::WARN;
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +59,6 @@ pub fn start(config: Config) {
         Format::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
         Format::Text => layer.with_ansi(is_terminal).with_target(false).boxed(),
     };
-    let levels =
-        Targets::new().with_default(OTHERS.min(config.level)).with_target(OWN, config.level);
+    let levels = Targets::new().with_target(OWN, config.level);
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
 }
