@@ -76,7 +76,7 @@ fn settings_help() -> String {
     let variables = VARIABLES.iter().map(|one| help(one.name, one.default, one.help));
     let keys = KEYS.iter().map(|one| help(one.name, one.default, one.help));
     format!(
-        "Variables:\n{}\n\nKeys of a [[policy]] table in the file that SIDEKEY_CONFIG names:\n{}",
+        "Variables, which the TOML file that SIDEKEY_CONFIG names may hold too:\n{}\n\nKeys of a [[policy]] table in the file that SIDEKEY_CONFIG names:\n{}",
         variables.collect::<Vec<_>>().join("\n"),
         keys.collect::<Vec<_>>().join("\n")
     )

@@ -1,16 +1,20 @@
 //! Keeps secrets out of core dumps and out of other processes' reach.
 
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
 /// Makes the process not dumpable: no other process of the same user may trace it or read its memory,
 /// and it leaves no core. A program that it becomes is dumpable again.
 ///
+/// Only Linux knows of this. Elsewhere it does nothing.
+///
 /// # Errors
 ///
 /// Where the system refuses: then the process is as open as any other.
 pub fn hide() -> io::Result<()> {
-    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
+    #[cfg(target_os = "linux")]
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    Ok(())
 }
 
 /// Hides the process, and sets its core limit to zero, which whatever it starts inherits.

@@ -38,10 +38,10 @@ Examples:
   sidekey policy 'whatsapp-credentials/*/*/twilio' openai-api-key/whatsapp \\
       --account 123456789012 --region eu-north-1
   aws iam put-role-policy --role-name R --policy-name sidekey \\
-      --policy-document \"$(sidekey policy app/db --account 123456789012)\"
+      --policy-document \"$(sidekey policy app/db --account 123456789012 --region eu-north-1)\"
   sidekey policy --terraform app/db
   aws iam get-role-policy --role-name R --policy-name P |
-      sidekey policy --verify - app/db --account 123456789012
+      sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
 
 A name is granted with -?????? behind it, which is the suffix that Secrets Manager appends, and
 nothing else. A * of Sidekey's stays within one path segment; IAM's crosses /, so that what a

@@ -3,6 +3,7 @@
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -296,12 +297,8 @@ impl Metrics {
     /// Renders every metric in Prometheus' text format, those of the process included.
     pub fn render(&self) -> String {
         self.preset();
-        let mut families = self.registry.gather();
-        #[cfg(target_os = "linux")]
-        {
-            let process = prometheus::process_collector::ProcessCollector::for_self();
-            families.extend(process.collect());
-        }
+        let families = self.registry.gather().into_iter().chain(of_the_process());
+        let families: Vec<MetricFamily> = families.collect();
         let mut text = String::new();
         match TextEncoder::new().encode_utf8(&families, &mut text) {
             Ok(()) => text,
@@ -352,6 +349,17 @@ fn register<C: Collector + Clone + 'static>(
     let metric = metric.expect("names, labels and buckets are constants of this file");
     registry.register(Box::new(metric.clone())).expect("each name is registered once");
     metric
+}
+
+#[cfg(target_os = "linux")]
+fn of_the_process() -> Vec<MetricFamily> {
+    prometheus::process_collector::ProcessCollector::for_self().collect()
+}
+
+/// Only Linux tells.
+#[cfg(not(target_os = "linux"))]
+fn of_the_process() -> Vec<MetricFamily> {
+    Vec::new()
 }
 
 #[cfg(test)]
