@@ -69,7 +69,10 @@ impl Agent {
         let source = Arc::new(source);
         let renew: Arc<dyn Renew> = source.clone();
         let resolving = config.resolving;
-        let parts = Parts { tokens, metrics, clock, home, source, resolving, renew: Some(renew) };
+        let renew = Some(renew);
+        let is_misconfigured = false;
+        let parts =
+            Parts { tokens, metrics, clock, home, source, resolving, renew, is_misconfigured };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
@@ -87,7 +90,10 @@ impl Agent {
         let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
         let resolving = config.resolving;
-        let parts = Parts { tokens, metrics, clock, home, source, resolving, renew: None };
+        let renew = None;
+        let is_misconfigured = true;
+        let parts =
+            Parts { tokens, metrics, clock, home, source, resolving, renew, is_misconfigured };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
@@ -118,6 +124,7 @@ impl Agent {
             renewal: Renewal::new(parts.renew),
             metrics: parts.metrics,
             is_settled: AtomicBool::new(false),
+            is_misconfigured: parts.is_misconfigured,
             refusals_logged: Limited::default(),
             stop: stop.clone(),
         });
@@ -204,6 +211,7 @@ struct Parts {
     source: Arc<dyn Source>,
     resolving: resolving::Config,
     renew: Option<Arc<dyn Renew>>,
+    is_misconfigured: bool,
 }
 
 async fn prefetch_once(

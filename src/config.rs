@@ -486,6 +486,18 @@ mod tests {
         );
     }
 
+    /// On Lambda each round of mending is a deployment.
+    #[test]
+    fn every_bad_item_of_a_list_is_told() {
+        let bad =
+            [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
+        let found = load_from(&bad, Host::Standalone).mistakes.to_string();
+        for part in ["'b\u{e4}'", "'d\u{f6}'", "'#'", "'a/**'", "'c/**'"] {
+            assert!(found.contains(part), "{part} is not in: {found}");
+        }
+        assert!(!found.contains("ok"), "{found}");
+    }
+
     #[test]
     fn a_value_that_is_no_text_is_a_mistake_and_not_unset() {
         struct NoText;

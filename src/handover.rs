@@ -6,7 +6,6 @@ mod program;
 mod reads;
 mod variable;
 
-use crate::client::Address;
 use crate::clock::{Clock, SystemClock};
 use crate::config::contact::Contact;
 use crate::config::vars::Vars;
@@ -35,12 +34,13 @@ const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 ///
 /// It returns only where the program was not started: with exit code 125 where a variable cannot be
 /// filled, 126 where the program cannot be run, 127 where it is not there. All reasons are told on
-/// standard error. `made_token` is asked, once the agent listens, where no token is configured.
+/// standard error. `made_token` is asked for that of the agent with a port, once the agent listens, where no
+/// token is configured.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
     contact: Result<Contact, Mistakes>,
-    made_token: impl FnOnce(&Address) -> Option<Token>,
+    made_token: impl FnOnce(u16) -> Option<Token>,
     command: &[OsString],
 ) -> ExitCode {
     // Until the program is there, which begins as open as any other. No core limit: it would stay.
@@ -64,7 +64,7 @@ async fn filled(
     vars: &dyn Vars,
     host: Host,
     contact: Result<Contact, Mistakes>,
-    made_token: impl FnOnce(&Address) -> Option<Token>,
+    made_token: impl FnOnce(u16) -> Option<Token>,
 ) -> Result<Vec<Filled>, Vec<String>> {
     let set =
         vars.names().into_iter().filter_map(|name| vars.get(&name).map(|value| (name, value)));
@@ -92,11 +92,11 @@ async fn filled(
 async fn reached(
     contact: Result<Contact, Mistakes>,
     host: Host,
-    made_token: impl FnOnce(&Address) -> Option<Token>,
+    made_token: impl FnOnce(u16) -> Option<Token>,
     clock: &dyn Clock,
 ) -> Result<Contact, Vec<String>> {
     let told = |mistakes: Mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let Contact { address, token } = contact.map_err(told)?;
+    let Contact { address, token, port } = contact.map_err(told)?;
     let wait = match host {
         Host::Standalone => AGENT_WAIT_MAX,
         Host::Lambda => LAMBDA_AGENT_WAIT_MAX,
@@ -106,11 +106,11 @@ async fn reached(
         let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
         vec![format!("{error}{cause}")]
     })?;
-    match token.or_else(|| made_token(&address)) {
+    match token.or_else(|| made_token(port)) {
         None => {
             Err(vec!["SIDEKEY_TOKEN: no token is known; set it as the agent has it".to_owned()])
         }
-        token => Ok(Contact { address, token }),
+        token => Ok(Contact { address, token, port }),
     }
 }
 

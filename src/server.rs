@@ -57,6 +57,8 @@ pub struct Server {
     pub metrics: Arc<Metrics>,
     /// Whether the prefetch has been answered for, or its deadline has passed.
     pub is_settled: AtomicBool,
+    /// Whether every read is answered with what is wrong with the configuration.
+    pub is_misconfigured: bool,
     /// Keeps a caller in a loop from filling the log.
     pub refusals_logged: Limited,
     /// Cancelled when the agent stops: whoever waits for a change is answered then.
@@ -74,6 +76,9 @@ impl Server {
         mut body: impl Arriving,
     ) -> Response {
         let target = Target::of(&request.method, request.uri.path());
+        // There is nothing to read where others probe.
+        let is_elsewhere = door == Door::Probes && target.is_read();
+        let target = if is_elsewhere { Target::Unknown } else { target };
         let started = self.cache.clock().now();
         let answered = self.dispatch(door, has_place, target, request, &mut body).await;
         let (response, result) = match answered {

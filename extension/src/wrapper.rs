@@ -22,7 +22,7 @@ pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<Os
 /// Becomes the command, with its variables filled.
 pub(crate) async fn run(command: &[OsString]) -> ExitCode {
     // Where the function has no token, the contact is mistaken.
-    let made_token = |_: &_| None;
+    let made_token = |_| None;
     let contact = contact(&Environment, Host::Lambda);
     handover::run(&Environment, Host::Lambda, contact, made_token, command).await
 }

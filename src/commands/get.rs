@@ -138,8 +138,8 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, From), Failure> {
         return direct(args, key).await;
     }
     let contact = contact(&Environment, Host::Standalone)?;
-    let token = contact.token.or_else(|| token_file::made(&contact.address));
-    let contact = Contact { address: contact.address, token };
+    let token = contact.token.or_else(|| token_file::made(contact.port));
+    let contact = Contact { token, ..contact };
     let asked = async {
         let mut client = match Client::connect(&contact.address, contact.token.as_ref()).await {
             Ok(client) => client,

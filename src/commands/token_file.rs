@@ -1,6 +1,5 @@
 //! A random token in a file that only its owner reads, for where none is configured.
 
-use crate::client::Address;
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -45,12 +44,9 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Finds the token that the agent at an address has made for its user, where none was configured.
-pub(super) fn made(address: &Address) -> Option<Token> {
-    match address {
-        Address::Loopback(at) => read(&Environment, at.port()),
-        Address::Socket(_) => None,
-    }
+/// Finds the token that the agent with this port has made for its user, where none was configured.
+pub(super) fn made(port: u16) -> Option<Token> {
+    read(&Environment, port)
 }
 
 fn read(vars: &dyn Vars, port: u16) -> Option<Token> {

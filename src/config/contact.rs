@@ -26,6 +26,9 @@ pub struct Contact {
     pub address: Address,
     /// The first of the tokens that the agent accepts, if any is known.
     pub token: Option<Token>,
+    /// The agent's port, which a token that it has made itself is filed under, also where it is asked
+    /// by its socket.
+    pub port: u16,
 }
 
 /// Reads from the agent's own variables where it is.
@@ -48,7 +51,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    Ok(Contact { address, token: tokens.into_iter().next() })
+    Ok(Contact { address, token: tokens.into_iter().next(), port: listen.port })
 }
 
 #[cfg(test)]

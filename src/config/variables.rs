@@ -106,10 +106,9 @@ pub const VARIABLES: &[Variable] = &[
         default: "",
         help: "Secrets to fetch at start and never to push out: names or ARNs, separated by commas or white space.",
         parse: |settings, text| {
-            let listed: Result<Vec<_>, String> = list(text)
-                .map(|item| Reference::parse(item).map_err(|bad| format!("'{item}': {bad}")))
-                .collect();
-            settings.secrets = at_most(listed?, SECRETS_MAX)?;
+            let listed = list(text)
+                .map(|item| Reference::parse(item).map_err(|bad| format!("'{item}': {bad}")));
+            settings.secrets = at_most(all_good(listed)?, SECRETS_MAX)?;
             Ok(())
         },
     },
@@ -363,6 +362,18 @@ impl Default for Settings {
 /// Parts a list at commas and white space.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
+}
+
+/// Returns the items, or all that is wrong with any.
+fn all_good<T>(items: impl Iterator<Item = Result<T, String>>) -> Result<Vec<T>, String> {
+    let (mut good, mut bad) = (Vec::new(), Vec::new());
+    for item in items {
+        match item {
+            Ok(item) => good.push(item),
+            Err(why) => bad.push(why),
+        }
+    }
+    if bad.is_empty() { Ok(good) } else { Err(bad.join("; ")) }
 }
 
 fn at_most<T>(items: Vec<T>, max: usize) -> Result<Vec<T>, String> {

@@ -4,7 +4,6 @@ use super::value::SecretValue;
 use super::version::Content;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -47,13 +46,12 @@ impl Fields {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // serde_json keeps its own copies of the strings; each moves into a `SecretValue`.
-        Self(match serde_json::from_slice(text.expose()) {
-            Ok(Value::Object(fields)) => {
-                Ok(fields.into_iter().map(|(name, value)| (name.into(), bare(value))).collect())
-            }
-            _ => Err(FieldError::NotAnObject),
-        })
+        // As they are written: JSON's own numbers would round those that are longer than a float.
+        let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose());
+        let fields = fields.map_err(|_| FieldError::NotAnObject);
+        Self(fields.map(|fields| {
+            fields.into_iter().map(|(name, written)| (name, bare(written.get()))).collect()
+        }))
     }
 
     /// Returns the field called `name`.
@@ -109,11 +107,25 @@ pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> 
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-fn bare(value: Value) -> SecretValue {
-    match value {
-        Value::String(text) => text.into(),
-        other => other.to_string().into(),
+/// Returns a string without its quotes, and anything else without the white space between its parts.
+fn bare(written: &str) -> SecretValue {
+    match serde_json::from_str::<String>(written) {
+        Ok(text) => text.into(),
+        Err(_) => compact(written).into(),
     }
+}
+
+fn compact(written: &str) -> String {
+    let mut compact = String::with_capacity(written.len());
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for c in written.chars() {
+        if is_in_string || !c.is_ascii_whitespace() {
+            compact.push(c);
+        }
+        is_in_string ^= c == '"' && !is_escaped;
+        is_escaped = c == '\\' && !is_escaped;
+    }
+    compact
 }
 
 /// Returns the beginning of a name as a caller may log it: without what forges a line.
@@ -153,6 +165,26 @@ mod tests {
         {
             let value = fields.field(name).expect("the field is there");
             assert_eq!(value.expose(), expected.as_bytes());
+        }
+    }
+
+    /// A number may be a PIN, and an object what a program signs: neither is any other.
+    #[test]
+    fn what_is_no_string_is_handed_out_as_it_is_written() {
+        let fields = fields(text(
+            r#"{"long": 12345678901234567890123, "v":1.10,"e":1E400, "z": -0.0,
+                "o": { "b" : 1.50 , "a": [ "x \\\" y" , { } ], "\u0061": "\t z" }, "t":true}"#,
+        ));
+        for (name, expected) in [
+            ("long", "12345678901234567890123"),
+            ("v", "1.10"),
+            ("e", "1E400"),
+            ("z", "-0.0"),
+            ("o", r#"{"b":1.50,"a":["x \\\" y",{}],"\u0061":"\t z"}"#),
+            ("t", "true"),
+        ] {
+            let value = fields.field(name).expect("the field is there");
+            assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
         }
     }
 

@@ -10,6 +10,16 @@ use std::fmt;
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub const ID_CHARS_MAX: usize = 2048;
 
+/// The longest stage.
+///
+/// Source: `GetSecretValue` in AWS's API reference.
+pub const STAGE_CHARS_MAX: usize = 256;
+
+/// The longest version id.
+///
+/// Source: the same.
+pub const VERSION_CHARS_MAX: usize = 64;
+
 /// How a secret is asked for: by its name, or by its ARN.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
@@ -106,6 +116,14 @@ pub enum BadReference {
         /// The most characters there may be.
         max: usize,
     },
+    /// A stage or a version id is longer than Secrets Manager takes.
+    #[error("the {part} is longer than {max} characters")]
+    PartTooLong {
+        /// What is too long.
+        part: &'static str,
+        /// The most characters there may be.
+        max: usize,
+    },
     /// A name has a character that no name has.
     #[error("character {at} is none of A-Za-z0-9/_+=.@!-")]
     Character {
@@ -197,10 +215,21 @@ impl<'a> Wanted<'a> {
             (Some(field), Some(_)) => return Err(twice("field", field.at)),
             (field, hash) => one("field", field.or(hash), beside.field)?,
         };
-        let stage = one("stage", stage, beside.stage)?;
+        let stage = short("stage", one("stage", stage, beside.stage)?, STAGE_CHARS_MAX)?;
         let version = one("version id", version, beside.version)?;
+        let version = short("version id", version, VERSION_CHARS_MAX)?;
         Ok(Self { id, selector: Selector::new(stage, version), field })
     }
+}
+
+fn short<'a>(
+    part: &'static str,
+    text: Option<&'a str>,
+    max: usize,
+) -> Result<Option<&'a str>, BadReference> {
+    // Bytes are counted where they suffice: each character has one at least.
+    let is_long = |text: &str| text.len() > max && text.chars().count() > max;
+    if text.is_some_and(is_long) { Err(BadReference::PartTooLong { part, max }) } else { Ok(text) }
 }
 
 /// How every ARN begins.

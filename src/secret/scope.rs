@@ -32,12 +32,11 @@ pub struct Home {
     pub account: Option<Box<str>>,
 }
 
-/// Why a pattern cannot be used.
+/// Why patterns cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("pattern '{pattern}': {problem}")]
-pub struct BadPattern {
-    pattern: String,
-    problem: String,
+#[error("{}", problems.join("; "))]
+pub struct BadPatterns {
+    problems: Vec<String>,
 }
 
 impl Scope {
@@ -46,24 +45,18 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// Names the first pattern that is none.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPattern> {
+    /// Names every pattern that is none.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
+        let mut problems = Vec::new();
         for text in patterns {
-            let bad = |problem: String| BadPattern { pattern: text.to_owned(), problem };
-            if text.contains("**") {
-                return Err(
-                    bad("'**' is not supported; write one '*' for each segment".to_owned()),
-                );
-            }
-            let pattern = Pattern::new(text).map_err(|error| bad(error.msg.to_owned()))?;
-            if text.starts_with("arn:") {
-                scope.arns.push(pattern);
-            } else {
-                scope.names.push(pattern);
+            let own = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
+            match compile(text) {
+                Ok(pattern) => own.push(pattern),
+                Err(why) => problems.push(format!("pattern '{text}': {why}")),
             }
         }
-        Ok(scope)
+        if problems.is_empty() { Ok(scope) } else { Err(BadPatterns { problems }) }
     }
 
     /// Returns whether everything is covered.
@@ -141,6 +134,13 @@ fn is_written_out(pattern: &Pattern, text: &str) -> bool {
 /// and dots alone are a way up a path for whoever takes a name for one.
 fn is_plain(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
+}
+
+fn compile(text: &str) -> Result<Pattern, &'static str> {
+    if text.contains("**") {
+        return Err("'**' is not supported; write one '*' for each segment");
+    }
+    Pattern::new(text).map_err(|error| error.msg)
 }
 
 #[cfg(test)]

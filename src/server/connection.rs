@@ -296,6 +296,7 @@ mod tests {
             renewal: Renewal::new(None),
             metrics,
             is_settled: AtomicBool::new(true),
+            is_misconfigured: false,
             refusals_logged: Limited::default(),
             stop: stop.clone(),
         });

@@ -37,13 +37,18 @@ pub(super) fn ping() -> Response {
 impl Server {
     /// Returns whether the prefetch is over with everything held that is listed and required.
     pub fn is_ready(&self) -> bool {
-        self.is_settled.load(Ordering::Acquire) && self.cache.missing_required().is_empty()
+        self.is_over() && self.cache.missing_required().is_empty()
+    }
+
+    /// Returns whether nothing more is waited for: with a mistaken configuration nothing ever comes.
+    fn is_over(&self) -> bool {
+        self.is_settled.load(Ordering::Acquire) && !self.is_misconfigured
     }
 
     pub(super) fn ready(&self, is_trusted: bool) -> Response {
         let missing = self.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
-        let ready = self.is_settled.load(Ordering::Acquire) && missing.is_empty();
+        let ready = self.is_over() && missing.is_empty();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let missing =
             Ready { ready, listed_missing: missing.len(), missing: is_trusted.then_some(names) };

@@ -4,6 +4,7 @@ use super::dialect::answer;
 use super::problem::Problem;
 use super::request::Query;
 use super::{Response, Server};
+use crate::cache::reading::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::within;
 use crate::secret::key::Key;
@@ -90,6 +91,11 @@ impl Server {
                     return Ok(served);
                 }
                 changed.await;
+                if served.how == How::Miss {
+                    // It is not held, and so its own call was the change: no more often than
+                    // somebody who asks for calls gets them.
+                    self.cache.clock().sleep(REFRESH_NOW_INTERVAL).await;
+                }
             }
         };
         tokio::select! {

@@ -119,6 +119,16 @@ async fn a_token_is_made_where_none_is_given() {
             assert_eq!(connection.exchange(asked).await.status, status);
         }
 
+        // By its socket the agent is found with that token too.
+        let socket = home.path().join(below).join("agent.sock");
+        let at_socket = setup.clone().with("SIDEKEY_SOCKET", socket.display());
+        let (found, at_socket) = (Port::reserve(), at_socket);
+        let at_socket = at_socket.with("SIDEKEY_PORT", &found);
+        let agent = Program::start(&["serve"], at_socket.vars());
+        agent.address().await;
+        let (code, value) = Program::start(&["get", "app/db"], at_socket.vars()).ended().await;
+        assert_eq!((code, value.trim()), (Some(0), "hunter2"));
+
         let taken = setup.with("SIDEKEY_PORT", address.port());
         let second = Program::start(&["serve"], taken.vars());
         assert_eq!(second.ended().await.0, Some(1));

@@ -101,7 +101,7 @@ async fn the_address_for_probes_serves_probes_only() {
     let (_double, setup) = upstream().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
-    let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
+    let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
     let mut probes = Connection::open(address.parse().expect("an address")).await;
     let host = ("Host", "sidekey.cluster.example:9277");
     for path in ["/ping", "/ready", "/metrics"] {
@@ -116,8 +116,11 @@ async fn the_address_for_probes_serves_probes_only() {
     }
     let signed = [host, ("X-Amz-Target", "secretsmanager.GetSecretValue"), TOKEN_HEADER];
     let answer = probes.exchange(request("POST", "/", &signed, "{}")).await;
-    assert_eq!(answer.status, 400);
+    assert_eq!(answer.status, 405);
     assert!(!answer.text().contains("hunter2"));
+    let metrics = sidekey.metrics().await;
+    assert_eq!(metrics.sum("sidekey_reads_total"), 0.0, "nobody has read");
+    assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 0.0);
 }
 
 /// Beyond `SIDEKEY_MAX_CONNECTIONS` a reader is told 429 in the words of AWS's agent, is counted,

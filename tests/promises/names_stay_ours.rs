@@ -160,3 +160,20 @@ async fn a_region_that_is_none_calls_nobody() {
     assert!(gateway.regions().is_empty());
     assert_eq!(double.connections(), 0);
 }
+
+/// Whoever invents regions, as a forged message may, keeps nobody from those there are.
+#[tokio::test]
+async fn invented_regions_keep_nobody_from_a_real_one() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let abroad = Place::new(ACCOUNT, "us-east-1");
+    let abroad = double.secrets().create_at(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&double).await;
+    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+    for number in 0..20 {
+        let arn = format!("arn:aws:secretsmanager:us-fake-{number}:{ACCOUNT}:secret:app/db-AbC123");
+        assert_eq!(sidekey.read(&arn).await.kind(), "ResourceNotFoundException", "{number}");
+    }
+    assert_eq!(sidekey.read(&abroad).await.value(), "abroad");
+    assert_eq!(gateway.regions().len(), 21);
+}

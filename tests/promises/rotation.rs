@@ -171,3 +171,36 @@ async fn a_reader_can_wait_for_the_next_version() {
     waiting.send(get(&read_path("app/db&wait=20"), &other)).await;
     assert_eq!(waiting.receive().await.value(), "new", "whoever is behind does not wait");
 }
+
+/// Where nothing is cached, whoever waits for the next version has it looked for once a second, and not
+/// as fast as calls are answered.
+#[tokio::test]
+async fn who_waits_for_what_is_not_cached_does_not_hammer() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "old").expect("a new name");
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_TTL", "0").start().await;
+    let etag = sidekey.read("app/db").await.header("etag").expect("a version").to_owned();
+    let mut waiting = sidekey.connect().await;
+    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    let calls = || double.calls().count(GetSecretValue);
+    // The first read, that of whoever waits, and the first look for a change.
+    eventually("the first calls", async || (calls() >= 3).then_some(())).await;
+    for _ in 0..100 {
+        pause().await;
+    }
+    assert_eq!(calls(), 3, "no time has passed");
+    double.secrets().put("app/db", "new").expect("it is there");
+    let time_passes = async {
+        loop {
+            sidekey.pass(SECOND);
+            pause().await;
+        }
+    };
+    let answer = tokio::select! {
+        answer = waiting.receive() => answer,
+        never = time_passes => never,
+    };
+    assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
+}

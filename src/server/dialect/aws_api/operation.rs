@@ -2,7 +2,9 @@
 //!
 //! Pure: header and bytes in, what is asked out.
 
-use crate::secret::reference::{BadReference, Beside, ID_CHARS_MAX, Wanted};
+use crate::secret::reference::{
+    BadReference, Beside, ID_CHARS_MAX, STAGE_CHARS_MAX, VERSION_CHARS_MAX, Wanted,
+};
 use crate::source::BATCH_MAX;
 use hyper::header::{HeaderMap, HeaderName};
 use serde::Deserialize;
@@ -10,12 +12,6 @@ use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-
-/// The longest `VersionStage` and `VersionId`.
-///
-/// Source: `GetSecretValue` in AWS's API reference.
-const STAGE_CHARS_MAX: usize = 256;
-const VERSION_CHARS_MAX: usize = 64;
 
 /// The operations that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
