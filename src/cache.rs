@@ -269,7 +269,10 @@ impl Cache {
 
     /// Returns how often the process has been restored up to `now`.
     fn epoch(&self, now: Moment) -> u64 {
-        self.0.epoch.at(now)
+        if self.0.epoch.is_news(now) {
+            self.restored();
+        }
+        self.0.epoch.count()
     }
 
     /// Lets it be known which account the function runs in: who is there to know corrects whoever
@@ -314,7 +317,11 @@ impl Cache {
         for (held, entry) in self.0.snapshot.load().in_order() {
             let retry_in = entry.failure().map(|failure| failure.retry_in(now));
             let standing = entry.standing(now, self.epoch(now));
-            let next = plan::next(&entry.policy, &standing, entry.was_read(), retry_in);
+            // What is listed is made up for, however long it takes.
+            let is_hopeless = plan::is_given_up(&entry.policy, &standing)
+                && !self.0.limits.keeps(held, &entry.selector);
+            let was_read = entry.was_read() && !is_hopeless;
+            let next = plan::next(&entry.policy, &standing, was_read, retry_in);
             follow(&held.key(entry), next);
         }
         for Missing { key, .. } in self.missing() {

@@ -159,7 +159,8 @@ impl Entry {
             doubt: Mutex::new(None),
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
-            read_at_ms: AtomicU64::new(0),
+            // Whoever it is fetched for has yet to read it.
+            read_at_ms: AtomicU64::new(millis(sent)),
         }
     }
 
@@ -225,10 +226,13 @@ impl Entry {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
-    /// Notes one more failed attempt. Only the flight that refreshes this entry calls it.
-    pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
+    /// Notes one more failed attempt, in `epoch`. Only the flight that refreshes this entry calls it.
+    pub fn fail(&self, error: FetchError, now: Moment, epoch: u64, draw: f64) {
         let previous = self.failure.load();
-        let most = freshness::BACK_OFF_MAX;
+        let most = match self.freshness_in_trouble(now, epoch) {
+            Freshness::Expired => freshness::EMPTY_BACK_OFF_MAX,
+            _ => freshness::BACK_OFF_MAX,
+        };
         let failure = Failure::after(previous.as_deref(), error, now, most, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
@@ -249,8 +253,7 @@ impl Entry {
 
     /// Notes a read at `now`.
     pub fn touch(&self, now: Moment) {
-        let millis = u64::try_from(now.steady.as_millis()).unwrap_or(u64::MAX);
-        self.read_at_ms.store(millis, Ordering::Relaxed);
+        self.read_at_ms.store(millis(now), Ordering::Relaxed);
         self.was_read.store(true, Ordering::Relaxed);
     }
 
@@ -259,7 +262,8 @@ impl Entry {
         self.was_read.load(Ordering::Relaxed)
     }
 
-    /// Returns the steady time of the last read of this secret, in milliseconds.
+    /// Returns the steady time of the last read of this secret, in milliseconds; where nobody has read it
+    /// yet, when it was asked for.
     pub fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
@@ -279,4 +283,8 @@ impl Entry {
     pub fn release_refresh(&self) {
         self.is_refreshing.store(false, Ordering::Relaxed);
     }
+}
+
+fn millis(moment: Moment) -> u64 {
+    u64::try_from(moment.steady.as_millis()).unwrap_or(u64::MAX)
 }

@@ -27,20 +27,21 @@ impl Epoch {
         Self { count: AtomicU64::new(0), offset_ms }
     }
 
-    /// Returns the number of restores up to `now`. It takes no lock.
-    pub fn at(&self, now: Moment) -> u64 {
-        if let Some(known) = &self.offset_ms {
-            let offset = offset_ms(now);
-            let drift = offset.abs_diff(known.load(Ordering::Relaxed));
-            if u128::from(drift) >= DRIFT.as_millis() {
-                known.store(offset, Ordering::Relaxed);
-                self.restored();
-            }
-        }
+    /// Returns the number of restores that are known. It takes no lock.
+    pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Counts a restore that somebody told of.
+    /// Returns whether the clocks tell of a restore at `now` that is not known: to the first who asks,
+    /// and to nobody else. It takes no lock.
+    pub fn is_news(&self, now: Moment) -> bool {
+        let Some(known) = &self.offset_ms else { return false };
+        let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
+        u128::from(offset.abs_diff(before)) >= DRIFT.as_millis()
+            && known.compare_exchange(before, offset, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Counts a restore.
     pub fn restored(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
@@ -62,20 +63,20 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_come_apart_count_once() {
+    fn clocks_that_come_apart_are_news_once() {
         let epoch = Epoch::new(true, moment(10_000, 0));
-        assert_eq!(epoch.at(moment(13_600_000, 13_590_000)), 0, "a freeze: both ran on");
-        assert_eq!(epoch.at(moment(13_600_999, 13_590_000)), 0, "time synchronisation");
-        assert_eq!(epoch.at(moment(99_000_000, 13_590_100)), 1, "a restore a day later");
-        assert_eq!(epoch.at(moment(99_000_500, 13_590_600)), 1);
-        assert_eq!(epoch.at(moment(99_000_600, 0)), 2, "a steady clock that began anew");
+        assert!(!epoch.is_news(moment(13_600_000, 13_590_000)), "a freeze: both ran on");
+        assert!(!epoch.is_news(moment(13_600_999, 13_590_000)), "time synchronisation");
+        assert!(epoch.is_news(moment(99_000_000, 13_590_100)), "a restore a day later");
+        assert!(!epoch.is_news(moment(99_000_500, 13_590_600)));
+        assert!(epoch.is_news(moment(99_000_600, 0)), "a steady clock that began anew");
     }
 
     #[test]
-    fn unwatched_clocks_count_nothing_and_a_word_counts_always() {
+    fn unwatched_clocks_are_no_news_and_a_word_counts_always() {
         let epoch = Epoch::new(false, moment(0, 0));
-        assert_eq!(epoch.at(moment(99_000_000, 0)), 0);
+        assert!(!epoch.is_news(moment(99_000_000, 0)));
         epoch.restored();
-        assert_eq!(epoch.at(moment(0, 0)), 1);
+        assert_eq!(epoch.count(), 1);
     }
 }

@@ -17,6 +17,10 @@ pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 /// environment is ready after 8 s so, and after 47 s with the longer wait (`docs/fleet.md`).
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
+/// How long after a failed attempt upstream counts as failing: the longest wait, and what the attempt
+/// after it may take.
+pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
+
 /// The first wait after a failure, before jitter.
 pub const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
@@ -184,12 +188,12 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
             return Freshness::Stale(Reason::Revalidating);
         }
     }
-    // Where no attempt ran for longer than timers ever wait, the process stood still: the reader
+    // Where no attempt has ended for longer than timers ever take, the process stood still: the reader
     // finds out for itself whether upstream still fails.
     let is_failing = standing
         .trouble
         .and_then(|trouble| trouble.attempted)
-        .is_some_and(|attempted| attempted < BACK_OFF_MAX);
+        .is_some_and(|attempted| attempted < FAILING_MAX);
     if is_failing && age < policy.ttl + policy.stale_if_error {
         return Freshness::Stale(Reason::Failing);
     }
@@ -309,7 +313,8 @@ mod tests {
 
     #[test]
     fn a_failure_of_long_ago_says_nothing() {
-        check(Some(200.0), failed(Some(30)), Freshness::Expired);
+        check(Some(200.0), failed(Some(34)), Freshness::Stale(Reason::Failing));
+        check(Some(200.0), failed(Some(35)), Freshness::Expired);
         check(Some(200.0), failed(None), Freshness::Expired);
     }
 

@@ -41,9 +41,29 @@ pub fn next(
     }
 }
 
+/// Returns whether an entry was refused for too long to be served: whoever still wants it has to ask
+/// for himself.
+pub fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
+    let refused = standing.trouble.and_then(|trouble| trouble.refused);
+    refused.is_some_and(|refused| refused >= policy.denied_grace)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::freshness::Trouble;
+
+    #[test]
+    fn what_was_refused_for_longer_than_its_grace_is_given_up() {
+        let policy = Policy { denied_grace: Duration::from_secs(60), ..Policy::default() };
+        for (refused, expected) in [(None, false), (Some(59), false), (Some(60), true)] {
+            let refused = refused.map(Duration::from_secs);
+            let trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
+            let age = Some(Duration::ZERO);
+            let standing = Standing { age, jitter: 0.2, is_restored: false, trouble };
+            assert_eq!(is_given_up(&policy, &standing), expected, "{refused:?}");
+        }
+    }
 
     /// Checks an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
     #[track_caller]

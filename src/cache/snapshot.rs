@@ -26,7 +26,7 @@ pub struct Limits {
 
 impl Limits {
     /// Returns whether `selector` of a secret that `ids` lead to is listed.
-    fn keeps(&self, held: &Held, selector: &Selector) -> bool {
+    pub(super) fn keeps(&self, held: &Held, selector: &Selector) -> bool {
         let is_it = |key: &&Key| {
             key.selector == *selector && held.ids.iter().any(|id| **id == *key.id.as_str())
         };

@@ -11,6 +11,7 @@ use freshness::Refresh;
 use policies::Rule;
 use std::collections::HashMap;
 use std::time::SystemTime;
+use tokio::task::JoinSet;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -30,6 +31,8 @@ enum Answer {
     Fail(FetchErrorKind),
     /// Never answers.
     Hang,
+    /// Fails after two seconds.
+    TimeOut,
     /// Panics.
     Panic,
 }
@@ -73,7 +76,7 @@ impl Scripted {
                 is_it.then_some(version).ok_or_else(|| error(FetchErrorKind::NotFound))
             }
             Answer::Fail(kind) => Err(error(*kind)),
-            Answer::Hang | Answer::Panic => unreachable!("handled before"),
+            Answer::Hang | Answer::TimeOut | Answer::Panic => unreachable!("handled before"),
         }
     }
 
@@ -98,6 +101,10 @@ impl Source for Scripted {
             self.aloft.lock().unwrap().0 -= 1;
             match self.behaviour(key.id.as_str()) {
                 Some(Answer::Hang) => std::future::pending().await,
+                Some(Answer::TimeOut) => {
+                    self.clock.sleep(2 * SECOND).await;
+                    Err(error(FetchErrorKind::Timeout))
+                }
                 Some(Answer::Panic) => panic!("scripted"),
                 _ => self.answer(key),
             }
@@ -156,6 +163,7 @@ struct Setup {
     batch_fails: Option<FetchErrorKind>,
     is_snapshot: bool,
     is_strict: bool,
+    entries_max: usize,
     calls_max: usize,
 }
 
@@ -170,6 +178,7 @@ impl Default for Setup {
             batch_fails: None,
             is_snapshot: false,
             is_strict: false,
+            entries_max: 100,
             calls_max: flight::FLIGHTS_MAX,
         }
     }
@@ -191,7 +200,7 @@ impl Setup {
         let config = Config {
             policies: Policies::new(self.policy, self.rules),
             reader_wait: 5 * SECOND,
-            entries_max: 100,
+            entries_max: self.entries_max,
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
@@ -355,6 +364,62 @@ async fn a_hanging_upstream_counts_as_a_failure_for_whoever_waited() {
     assert_eq!(bench.read("app").await, ok("v1", How::Stale(Reason::Failing)));
     bench.script("cold", Answer::Hang);
     assert_eq!(bench.read("cold").await, failed("wait over"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_an_outage_no_reader_waits() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.script("app", Answer::TimeOut);
+    bench.pass(101 * SECOND).await;
+    let stale = ok("v1", How::Stale(Reason::Failing));
+    for _ in 0..3000 {
+        let before = bench.clock.now();
+        assert_eq!(bench.read("app").await, stale);
+        assert_eq!(bench.clock.now(), before, "though an attempt may be under way");
+        bench.pass(SECOND).await;
+    }
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_not_be_served_any_more_is_made_up_for_as_soon_as_what_is_not_held() {
+    let bench = Setup::default().build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.script("app", Answer::Fail(FetchErrorKind::Connection));
+    bench.pass(4000 * SECOND).await;
+    for _ in 0..100 {
+        assert_eq!(bench.read("app").await, failed("connection"));
+        bench.pass(SECOND).await;
+    }
+    bench.script("app", Answer::Version(2));
+    bench.pass(freshness::EMPTY_BACK_OFF_MAX + LATENCY).await;
+    assert_eq!(bench.read("app").await, ok("v2", How::Hit));
+    loops.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_for_good_costs_nothing_once_nobody_asks() {
+    let bench = Setup { listed: vec!["listed"], ..Setup::default() }.build();
+    for name in ["listed", "read"] {
+        bench.script(name, Answer::Version(1));
+        bench.read(name).await.unwrap();
+        bench.script(name, Answer::Fail(FetchErrorKind::Denied));
+    }
+    let loops = tokio::spawn(refresh::run(bench.cache.clone()));
+    bench.pass(300 * SECOND).await;
+    let calls = || bench.source.calls.lock().unwrap().clone();
+    let before = calls().len();
+    bench.pass(600 * SECOND).await;
+    let later = &calls()[before..];
+    assert!(later.len() > 10 && later.iter().all(|name| name == "listed"), "{later:?}");
+    bench.script("read", Answer::Version(2));
+    assert_eq!(bench.read("read").await, ok("v2", How::Miss));
+    loops.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -753,6 +818,44 @@ async fn nothing_from_before_a_restore_is_served_as_fresh() {
     bench.cache.restored();
     assert_eq!(bench.read("read").await, ok("v3", How::Stale(Reason::Failing)));
     loops.abort();
+}
+
+/// Nobody but the clocks tells of most restores: failures of another environment count no more than
+/// after a word of it.
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_the_clocks_tell_of_forgets_failures_too() {
+    let bench = Setup { is_snapshot: true, ..Setup::default() }.build();
+    bench.script("app", Answer::Version(1));
+    bench.read("app").await.unwrap();
+    assert_eq!(bench.read("missing").await, failed("not_found"));
+    bench.script("missing", Answer::Version(1));
+    bench.clock.step_forward(2 * SECOND);
+    assert_eq!(bench.read("app").await, ok("v1", How::Miss));
+    assert_eq!(bench.read("missing").await, ok("v1", How::Miss));
+}
+
+/// Secrets that are read together for the first time do not push each other out for the sake of older
+/// ones.
+#[tokio::test(start_paused = true)]
+async fn a_burst_of_new_secrets_pushes_out_the_old_ones() {
+    let names: Vec<&'static str> =
+        (0..40).map(|n| &*Box::leak(format!("s{n}").into_boxed_str())).collect();
+    let bench = Setup { entries_max: 20, ..Setup::default() }.build();
+    for name in &names {
+        bench.script(name, Answer::Version(1));
+    }
+    for half in [&names[..20], &names[20..]] {
+        let mut reads = JoinSet::new();
+        for &name in half {
+            let cache = bench.cache.clone();
+            reads.spawn(async move { outcome(cache.read(key(name)).await) });
+        }
+        assert!(reads.join_all().await.into_iter().all(|read| read == ok("v1", How::Miss)));
+        bench.pass(SECOND).await;
+    }
+    for name in &names[20..] {
+        assert_eq!(bench.read(name).await, ok("v1", How::Hit), "{name}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

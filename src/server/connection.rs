@@ -15,11 +15,12 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// The largest head of a request. A session token takes up to 4 KiB of it.
@@ -51,7 +52,7 @@ pub(super) async fn serve<S>(
 {
     let _open = (door != Door::Probes).then(|| Open::count(&server));
     let exchange = Arc::new(Exchange::default());
-    let place = Place { places, taken: OnceLock::new() };
+    let place = Place { places, is_taken: AtomicBool::new(false), is_kept: AtomicBool::new(false) };
     let service = service_fn(|request: Request<Incoming>| {
         exchange.begin();
         answer(&server, &exchange, &place, door, request)
@@ -103,9 +104,14 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
     let has_place = place.take();
-    let mut response = server.handle(door, has_place, &head, body).await;
+    let (mut response, is_trusted) = server.handle(door, has_place, &head, body).await;
     if !has_place {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    if is_trusted {
+        place.keep();
+    } else {
+        place.give_back();
     }
     exchange.end();
     Ok(response)
@@ -127,22 +133,43 @@ impl Drop for Open<'_> {
     }
 }
 
-/// A connection's place within the limit, taken by its first request and kept.
+/// A connection's place within the limit. Whoever has shown a token keeps it; who has not has it for one
+/// request at a time, and keeps no reader out.
 #[derive(Debug)]
 struct Place {
     places: Arc<Semaphore>,
-    taken: OnceLock<OwnedSemaphorePermit>,
+    is_taken: AtomicBool,
+    is_kept: AtomicBool,
 }
 
 impl Place {
     /// Returns whether the connection has a place, taking a free one.
     fn take(&self) -> bool {
-        self.taken.get().is_some()
-            || self
-                .places
-                .clone()
-                .try_acquire_owned()
-                .is_ok_and(|place| self.taken.set(place).is_ok())
+        if self.is_taken.load(Ordering::Relaxed) {
+            return true;
+        }
+        let Ok(place) = self.places.try_acquire() else { return false };
+        place.forget();
+        self.is_taken.store(true, Ordering::Relaxed);
+        true
+    }
+
+    fn keep(&self) {
+        self.is_kept.store(true, Ordering::Relaxed);
+    }
+
+    fn give_back(&self) {
+        if !self.is_kept.load(Ordering::Relaxed) && self.is_taken.swap(false, Ordering::Relaxed) {
+            self.places.add_permits(1);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if *self.is_taken.get_mut() {
+            self.places.add_permits(1);
+        }
     }
 }
 
@@ -245,7 +272,6 @@ mod tests {
     use crate::telemetry::limited::Limited;
     use crate::telemetry::metrics::Metrics;
     use crate::tokens::Tokens;
-    use std::sync::atomic::AtomicBool;
     use std::time::SystemTime;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio_util::task::TaskTracker;
@@ -261,6 +287,11 @@ mod tests {
     }
 
     fn connect(places: usize) -> Peer {
+        connect_by(places, 256 * 1024)
+    }
+
+    /// Connects by a socket that holds so many bytes until they are read.
+    fn connect_by(places: usize, bytes: usize) -> Peer {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
@@ -300,7 +331,7 @@ mod tests {
             refusals_logged: Limited::default(),
             stop: stop.clone(),
         });
-        let (socket, other) = duplex(256 * 1024);
+        let (socket, other) = duplex(bytes);
         let places = Arc::new(Semaphore::new(places));
         let served = tokio::spawn(serve(server, places, Door::Loopback, other, stop.clone()));
         Peer { socket, clock, stop, served }
@@ -383,6 +414,24 @@ mod tests {
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
             assert!(answer.contains("\r\n\r\n{\"__type\":\"BadRequestException\""), "{answer}");
         }
+    }
+
+    /// A peer may send the next request while it has not read the last answer: the time that it takes
+    /// over that is not the head's.
+    #[tokio::test(start_paused = true)]
+    async fn a_head_has_its_time_once_the_answer_before_it_is_read() {
+        let mut peer = connect_by(1, 1024);
+        peer.send(b"GET /metrics HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+        tokio::task::yield_now().await;
+        peer.send(&PING[..20]).await;
+        peer.clock.sleep(HEAD_TIME_MAX * 3).await;
+        assert!(peer.is_open());
+        let answers = peer.rest().await;
+        let (head, body) = answers.split_once("\r\n\r\n").expect("a head");
+        let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+        let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
+        assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
+        assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
     }
 
     #[tokio::test(start_paused = true)]

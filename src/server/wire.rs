@@ -28,12 +28,17 @@ pub struct Exchange {
     was_active: AtomicBool,
     /// A byte has arrived, ever.
     has_spoken: AtomicBool,
+    /// An answer has begun to be written, and the socket has not taken all of it.
+    is_writing: AtomicBool,
+    /// Bytes have arrived meanwhile.
+    is_ahead: AtomicBool,
 }
 
 impl Exchange {
     /// Notes that a whole request has arrived.
     pub fn begin(&self) {
         self.head_begun.store(false, Ordering::Relaxed);
+        self.is_ahead.store(false, Ordering::Relaxed);
         self.in_flight.store(true, Ordering::Relaxed);
     }
 
@@ -61,7 +66,23 @@ impl Exchange {
 
     fn received(&self) {
         self.has_spoken.store(true, Ordering::Relaxed);
-        if !self.in_flight.load(Ordering::Relaxed) {
+        if self.is_writing.load(Ordering::Relaxed) {
+            self.is_ahead.store(true, Ordering::Relaxed);
+        } else if !self.in_flight.load(Ordering::Relaxed) {
+            self.head_begun.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn writes(&self) {
+        self.is_writing.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that everything has been written: the time of a head that has begun to arrive meanwhile
+    /// counts from here.
+    fn has_written(&self) {
+        self.is_writing.store(false, Ordering::Relaxed);
+        if self.is_ahead.load(Ordering::Relaxed) {
+            self.is_ahead.store(false, Ordering::Relaxed);
             self.head_begun.store(true, Ordering::Relaxed);
         }
     }
@@ -144,6 +165,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.exchange.writes();
         if let Some(replaced) = ready!(self.poll_replace(cx, bytes)) {
             return Poll::Ready(replaced);
         }
@@ -155,6 +177,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.exchange.writes();
         // A head stands at the start of the first slice.
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
         if let Some(replaced) = ready!(self.poll_replace(cx, first)) {
@@ -168,7 +191,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
+        ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+        self.exchange.has_written();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

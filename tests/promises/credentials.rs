@@ -8,7 +8,7 @@ use crate::support::clock::ManualClock;
 use crate::support::container::{AUTHORIZATION, Container};
 use crate::support::gateway::Gateway;
 use crate::support::{Folder, double, eventually};
-use sidekey::cache::freshness::BACK_OFF_MAX;
+use sidekey::cache::freshness::FAILING_MAX;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
 use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
@@ -79,7 +79,7 @@ async fn outlives(sidekey: &Sidekey, double: &Double, replace: impl FnOnce()) {
     assert_eq!(metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}"), 1.0);
 
     replace();
-    sidekey.pass(BACK_OFF_MAX);
+    sidekey.pass(FAILING_MAX);
     assert_eq!(sidekey.read("app/db").await.value(), "new");
 }
 
@@ -191,7 +191,7 @@ async fn a_session_outlasts_an_sts_that_fails() {
         assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
     }
     double.faults().clear();
-    sidekey.pass(BACK_OFF_MAX);
+    sidekey.pass(FAILING_MAX);
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
 
@@ -293,7 +293,7 @@ async fn without_credentials_readers_are_told_and_nothing_hangs() {
 
     folder.write("credentials", &keys("session-1"));
     for sidekey in [&sidekey, &silent] {
-        sidekey.pass(BACK_OFF_MAX);
+        sidekey.pass(FAILING_MAX);
         assert_eq!(sidekey.read("app/db").await.value(), "old");
     }
 }

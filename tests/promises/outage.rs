@@ -4,7 +4,7 @@
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::clock::ManualClock;
 use crate::support::{double, eventually};
-use sidekey::cache::freshness::BACK_OFF_MAX;
+use sidekey::cache::freshness::FAILING_MAX;
 use sidekey::source::double::Double;
 use sidekey::source::double::faults::{Fault, Match};
 use sidekey::source::double::operation::Operation::GetSecretValue;
@@ -160,7 +160,7 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     }
 
     outage.end(&double).await;
-    clock.pass(BACK_OFF_MAX);
+    clock.pass(FAILING_MAX);
     tokio::join!(is_served_anew(&patient, &outage), is_served_anew(&strict, &outage));
 }
 
@@ -214,8 +214,8 @@ async fn each_call_may_fail_in_its_own_way() {
     for left in [3, 2, 1, 0] {
         is_served_stale(&sidekey, age, &outage).await;
         assert_eq!(double.faults().scripted(), left);
-        clock.pass(BACK_OFF_MAX);
-        age += BACK_OFF_MAX;
+        clock.pass(FAILING_MAX);
+        age += FAILING_MAX;
     }
     is_served_anew(&sidekey, &outage).await;
     let refreshes = sidekey.metrics().await.since(&before, "sidekey_refreshes_total");
@@ -297,7 +297,7 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
     assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "of app/db, and of it alone");
 
     double.faults().allow_secret("app/db");
-    clock.pass(BACK_OFF_MAX);
+    clock.pass(FAILING_MAX);
     is_served_anew(&sidekey, &Outage::Refused).await;
 }
 
@@ -338,7 +338,7 @@ async fn a_role_that_loses_the_operation_loses_every_secret() {
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 4.0);
     assert_eq!(metrics.get("sidekey_reads_total{result=\"error\"}"), 2.0);
     double.faults().allow_operation(GetSecretValue);
-    clock.pass(BACK_OFF_MAX);
+    clock.pass(FAILING_MAX);
     for name in names {
         assert_eq!(sidekey.read(name).await.value(), "new", "{name}");
     }

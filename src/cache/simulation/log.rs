@@ -3,7 +3,7 @@
 use super::SECOND;
 use super::truth::Truth;
 use crate::cache::entry::Entry;
-use crate::cache::freshness::BACK_OFF_MAX;
+use crate::cache::freshness::FAILING_MAX;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
 use crate::source::FetchErrorKind;
@@ -126,7 +126,7 @@ impl State {
     /// next. Where it cannot be said how long ago it was, it does not count.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
-        last.and_then(|at| since(now, at)).is_some_and(|since| since < BACK_OFF_MAX)
+        last.and_then(|at| since(now, at)).is_some_and(|since| since < FAILING_MAX)
     }
 
     /// Returns when somebody first read `entry`, by the steady clock.
