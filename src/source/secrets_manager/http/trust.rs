@@ -1,9 +1,21 @@
 //! Whom a TLS connection to AWS trusts, and how it is encrypted.
 
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
+use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
+
+/// Reads no private key: none is ever shown to a peer. A layer without the code for it is smaller.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General("no private key is ever used".to_owned()))
+    }
+}
 
 /// The roots of trust: Mozilla's, compiled in, and a company's own.
 #[derive(Clone, Debug, Default)]
@@ -49,8 +61,8 @@ impl Trust {
     /// Returns how TLS is spoken: by aws-lc, whose key exchange is post-quantum by preference, with
     /// HTTP/1.1 in it.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = ClientConfig::builder_with_provider(provider)
+        let provider = CryptoProvider { key_provider: &NoKeys, ..aws_lc_rs::default_provider() };
+        let mut tls = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .expect("the provider has ciphers of both versions")
             .with_root_certificates(self.roots())
