@@ -66,30 +66,21 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers one request that came in by `door`, and says whether it showed a token. `has_place` is
-    /// whether its connection is within the limit.
+    /// Answers one request that came in by `door`. `has_place` is whether its connection is within
+    /// the limit.
     async fn handle(
         &self,
         door: Door,
         has_place: bool,
         request: &Parts,
         mut body: impl Arriving,
-    ) -> (Response, bool) {
+    ) -> Response {
         let target = Target::of(&request.method, request.uri.path());
         // There is nothing to read where others probe.
         let is_elsewhere = door == Door::Probes && target.is_read();
         let target = if is_elsewhere { Target::Unknown } else { target };
         let started = self.cache.clock().now();
-        let admitted = if has_place || target == Target::Ping {
-            self.admit(door, target, request).await
-        } else {
-            Err(Refusal::Connections)
-        };
-        let is_trusted = admitted.as_ref().is_ok_and(|admitted| admitted.is_trusted);
-        let answered = match admitted {
-            Ok(admitted) => self.dispatch(&admitted, door, target, request, &mut body).await,
-            Err(refusal) => Err(Problem::Refused(refusal)),
-        };
+        let answered = self.dispatch(door, has_place, target, request, &mut body).await;
         let (response, result) = match answered {
             Ok(answered) => answered,
             Err(problem) => {
@@ -107,22 +98,26 @@ impl Server {
             }
         }
         body::discard(&mut body, self.cache.clock()).await;
-        (response, is_trusted)
+        response
     }
 
-    /// Answers a request that was admitted, and says how its read counts, if it is one that is not counted yet.
+    /// Answers a request, and says how its read counts, if it is one that is not counted yet.
     async fn dispatch(
         &self,
-        admitted: &Admitted,
         door: Door,
+        has_place: bool,
         target: Target<'_>,
         request: &Parts,
         body: &mut impl Arriving,
     ) -> Result<(Response, Option<ReadResult>), Problem> {
+        if !has_place && target != Target::Ping {
+            return Err(Problem::Refused(Refusal::Connections));
+        }
         let headers = &request.headers;
+        let admitted = self.admit(door, target, request).await.map_err(Problem::Refused)?;
         let query = request.uri.query().unwrap_or_default();
         let (method, dialect) = (&request.method, self.dialect);
-        let response = match route::route(admitted, door, target, method, query, headers, dialect)?
+        let response = match route::route(&admitted, door, target, method, query, headers, dialect)?
         {
             Asked::Ping => probes::ping(),
             Asked::Ready { is_trusted } => self.ready(is_trusted),

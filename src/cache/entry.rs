@@ -99,7 +99,8 @@ impl Failure {
         let (memory, wait) = match error.kind {
             FetchErrorKind::Lagging => (rollback::AGREE_AFTER, rollback::AGREE_AFTER),
             _ if is_refusal => (freshness::REFUSAL_MEMORY, back_off.max(freshness::REFUSAL_MEMORY)),
-            _ => (back_off, back_off),
+            // Who has to wait for a call finds out soon that an outage is over.
+            _ => (back_off.min(freshness::EMPTY_BACK_OFF_MAX), back_off),
         };
         // A call by another id, sent before the refusal, may fail after it: that brings nothing forward.
         let left = previous.map(|previous| (previous.memory_left(now), previous.retry_in(now)));
@@ -226,13 +227,10 @@ impl Entry {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
-    /// Notes one more failed attempt, in `epoch`. Only the flight that refreshes this entry calls it.
-    pub fn fail(&self, error: FetchError, now: Moment, epoch: u64, draw: f64) {
+    /// Notes one more failed attempt. Only the flight that refreshes this entry calls it.
+    pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
-        let most = match self.freshness_in_trouble(now, epoch) {
-            Freshness::Expired => freshness::EMPTY_BACK_OFF_MAX,
-            _ => freshness::BACK_OFF_MAX,
-        };
+        let most = freshness::BACK_OFF_MAX;
         let failure = Failure::after(previous.as_deref(), error, now, most, draw);
         self.failure.store(Some(Arc::new(failure)));
     }

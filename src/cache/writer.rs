@@ -193,7 +193,7 @@ impl Cache {
         let now = self.0.clock.now();
         let draw = self.draw();
         match older {
-            Some(older) => older.fail(error.clone(), now, self.epoch(now), draw),
+            Some(older) => older.fail(error.clone(), now, draw),
             None => self.0.absent.remember(key, error.clone(), now, draw),
         }
         // Names that callers invent are limited; what is held or listed is bounded already.

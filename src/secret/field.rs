@@ -48,10 +48,11 @@ impl Fields {
         };
         // As they are written: JSON's own numbers would round those that are longer than a float.
         let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose());
-        let fields = fields.map_err(|_| FieldError::NotAnObject);
-        Self(fields.map(|fields| {
-            fields.into_iter().map(|(name, written)| (name, bare(written.get()))).collect()
-        }))
+        let fields = fields.and_then(|fields| {
+            let bare = |(name, written): (_, &RawValue)| Ok((name, bare(written.get())?));
+            fields.into_iter().map(bare).collect()
+        });
+        Self(fields.map_err(|_| FieldError::NotAnObject))
     }
 
     /// Returns the field called `name`.
@@ -108,10 +109,14 @@ pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> 
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Returns a string without its quotes, and anything else without the white space between its parts.
-fn bare(written: &str) -> SecretValue {
-    match serde_json::from_str::<String>(written) {
-        Ok(text) => text.into(),
-        Err(_) => compact(written).into(),
+///
+/// # Errors
+///
+/// Where a string has half of a character, which no text can hold.
+fn bare(written: &str) -> serde_json::Result<SecretValue> {
+    match written.starts_with('"') {
+        true => serde_json::from_str::<String>(written).map(SecretValue::from),
+        false => Ok(compact(written).into()),
     }
 }
 
@@ -242,6 +247,7 @@ mod tests {
         for (content, expected) in [
             (text("hunter2"), FieldError::NotAnObject),
             (text(r#"["a"]"#), FieldError::NotAnObject),
+            (text(r#"{"x":"\ud800x"}"#), FieldError::NotAnObject),
             (Content::Binary(SecretValue::new(vec![0])), FieldError::Binary),
         ] {
             assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));

@@ -15,12 +15,11 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 /// The largest head of a request. A session token takes up to 4 KiB of it.
@@ -52,7 +51,7 @@ pub(super) async fn serve<S>(
 {
     let _open = (door != Door::Probes).then(|| Open::count(&server));
     let exchange = Arc::new(Exchange::default());
-    let place = Place { places, is_taken: AtomicBool::new(false), is_kept: AtomicBool::new(false) };
+    let place = Place { places, taken: OnceLock::new() };
     let service = service_fn(|request: Request<Incoming>| {
         exchange.begin();
         answer(&server, &exchange, &place, door, request)
@@ -66,9 +65,6 @@ pub(super) async fn serve<S>(
         .max_headers(HEADERS_MAX)
         // Its clock would run while a kept connection waits for its next request.
         .header_read_timeout(None)
-        // Who sends no more may still read. And to look whether there is more, while a request is in
-        // hand, would take a new buffer for each.
-        .half_close(true)
         .serve_connection(TokioIo::new(Wire::new(socket, exchange.clone(), replace)), service);
     let mut deadlines = Deadlines::new(server.cache.clock(), &exchange);
     let mut stopped = pin!(stop.cancelled());
@@ -104,14 +100,9 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
     let has_place = place.take();
-    let (mut response, is_trusted) = server.handle(door, has_place, &head, body).await;
+    let mut response = server.handle(door, has_place, &head, body).await;
     if !has_place {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    if is_trusted {
-        place.keep();
-    } else {
-        place.give_back();
     }
     exchange.end();
     Ok(response)
@@ -133,43 +124,22 @@ impl Drop for Open<'_> {
     }
 }
 
-/// A connection's place within the limit. Whoever has shown a token keeps it; who has not has it for one
-/// request at a time, and keeps no reader out.
+/// A connection's place within the limit, taken by its first request and kept.
 #[derive(Debug)]
 struct Place {
     places: Arc<Semaphore>,
-    is_taken: AtomicBool,
-    is_kept: AtomicBool,
+    taken: OnceLock<OwnedSemaphorePermit>,
 }
 
 impl Place {
     /// Returns whether the connection has a place, taking a free one.
     fn take(&self) -> bool {
-        if self.is_taken.load(Ordering::Relaxed) {
-            return true;
-        }
-        let Ok(place) = self.places.try_acquire() else { return false };
-        place.forget();
-        self.is_taken.store(true, Ordering::Relaxed);
-        true
-    }
-
-    fn keep(&self) {
-        self.is_kept.store(true, Ordering::Relaxed);
-    }
-
-    fn give_back(&self) {
-        if !self.is_kept.load(Ordering::Relaxed) && self.is_taken.swap(false, Ordering::Relaxed) {
-            self.places.add_permits(1);
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if *self.is_taken.get_mut() {
-            self.places.add_permits(1);
-        }
+        self.taken.get().is_some()
+            || self
+                .places
+                .clone()
+                .try_acquire_owned()
+                .is_ok_and(|place| self.taken.set(place).is_ok())
     }
 }
 
@@ -272,6 +242,7 @@ mod tests {
     use crate::telemetry::limited::Limited;
     use crate::telemetry::metrics::Metrics;
     use crate::tokens::Tokens;
+    use std::sync::atomic::AtomicBool;
     use std::time::SystemTime;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};
     use tokio_util::task::TaskTracker;
@@ -471,15 +442,6 @@ mod tests {
         let mut peer = connect(0);
         peer.send(PING).await;
         assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_sends_no_more_is_still_answered() {
-        let mut peer = connect(1);
-        peer.send(PING).await;
-        peer.socket.shutdown().await.expect("the connection is open");
-        let answer = peer.rest().await;
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("healthy"), "{answer}");
     }
 
     #[tokio::test(start_paused = true)]

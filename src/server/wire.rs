@@ -66,11 +66,12 @@ impl Exchange {
 
     fn received(&self) {
         self.has_spoken.store(true, Ordering::Relaxed);
-        if self.is_writing.load(Ordering::Relaxed) {
-            self.is_ahead.store(true, Ordering::Relaxed);
-        } else if !self.in_flight.load(Ordering::Relaxed) {
-            self.head_begun.store(true, Ordering::Relaxed);
+        if self.in_flight.load(Ordering::Relaxed) {
+            return;
         }
+        let begun =
+            if self.is_writing.load(Ordering::Relaxed) { &self.is_ahead } else { &self.head_begun };
+        begun.store(true, Ordering::Relaxed);
     }
 
     fn writes(&self) {

@@ -156,28 +156,6 @@ async fn beyond_the_limit_one_is_told_so() {
     .await;
 }
 
-/// Connections on which nobody has shown a token stay open, and keep no reader out; one on which a reader
-/// has, keeps its place whatever it asks next.
-#[tokio::test]
-async fn who_shows_no_token_takes_no_readers_place() {
-    let (_double, setup) = upstream().await;
-    let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 1).start().await;
-    let mut others = Vec::new();
-    for _ in 0..4 {
-        let mut other = sidekey.connect().await;
-        assert_eq!(other.exchange(get(&read_path("app/db"), &[])).await.status, 403);
-        assert_eq!(other.exchange(get("/ready", &[])).await.status, 200);
-        others.push(other);
-    }
-    let mut reader = sidekey.connect().await;
-    assert_eq!(reader.exchange(read_request("app/db")).await.status, 200);
-    assert_eq!(reader.exchange(get("/ready", &[])).await.status, 200);
-    for mut other in others {
-        assert_eq!(other.exchange(get("/ready", &[])).await.status, 429);
-    }
-    assert_eq!(reader.exchange(read_request("app/db")).await.status, 200);
-}
-
 /// Connections beyond the limit that ask nothing do not keep the others from being served.
 #[tokio::test]
 async fn idle_connections_take_no_place() {
