@@ -30,7 +30,7 @@ impl Limits {
         let is_it = |key: &&Key| {
             key.selector == *selector && held.ids.iter().any(|id| **id == *key.id.as_str())
         };
-        // The list is short, and this is asked only where something must go.
+        // The list is short, and this is asked only where something must go, or is given up.
         self.listed.iter().any(|key| is_it(&key))
     }
 }

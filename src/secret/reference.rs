@@ -305,6 +305,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_named_beside_a_reference_is_no_longer_than_aws_takes() {
+        for (stage, version, expected) in [
+            (256, 64, None),
+            (257, 1, Some(BadReference::PartTooLong { part: "stage", max: 256 })),
+            (1, 65, Some(BadReference::PartTooLong { part: "version id", max: 64 })),
+        ] {
+            let (stage, version) = ("\u{e4}".repeat(stage), "v".repeat(version));
+            let beside = Beside { stage: Some(&stage), version: Some(&version), field: None };
+            assert_eq!(Wanted::parse("app/db", beside).err(), expected);
+        }
+    }
+
+    #[test]
     fn names_arns_and_fields() {
         check("openai-api-key/whatsapp", "openai-api-key/whatsapp", None, None, None);
         check(

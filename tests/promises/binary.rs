@@ -195,6 +195,18 @@ async fn dev_can_be_tried_as_it_says() {
     }
 }
 
+/// Where the first secret is refused, as the examples are by `SIDEKEY_STRICT`, `dev` says so and serves on.
+#[tokio::test]
+async fn dev_serves_on_where_its_first_secret_is_refused() {
+    let vars = vars(&[("SIDEKEY_STRICT", "true")]);
+    let program = Program::start(&["dev", "--port", "0", "--latency", "0ms"], &vars);
+    program.line("That one is refused, with 400").await;
+    program.line("Ctrl-C ends it").await;
+    program.signal(Signal::INT);
+    let (code, output) = program.ended().await;
+    assert_eq!(code, Some(0), "{output}");
+}
+
 /// Runs a line in a shell and returns what it prints.
 async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     let mut shell = Command::new("sh");

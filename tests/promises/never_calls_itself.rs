@@ -30,6 +30,15 @@ async fn check_unasked(sidekey: &Sidekey, reads: f64) {
     assert_eq!(metrics.sum("sidekey_gate_refusals_total"), 0.0);
 }
 
+/// Has credentials got from STS, and from nowhere else.
+fn with_web_identity(setup: Setup, folder: &Folder) -> Setup {
+    setup
+        .without("AWS_ACCESS_KEY_ID")
+        .without("AWS_SECRET_ACCESS_KEY")
+        .with("AWS_ROLE_ARN", ROLE)
+        .with("AWS_WEB_IDENTITY_TOKEN_FILE", folder.write("token", "an identity").display())
+}
+
 /// With every variable that moves an SDK's endpoint set to Sidekey's own address, in each way to
 /// write it, a read is answered from Sidekey's own upstream.
 #[tokio::test]
@@ -62,18 +71,13 @@ async fn credentials_are_not_asked_of_itself() {
     let double = upstream(&clock).await;
     double.tokens().accept_only(Vec::<String>::new());
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
     let port = Port::reserve();
     let own = format!("http://127.0.0.1:{port}");
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = with_web_identity(Setup::of(&double, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &own)
         .with("AWS_ENDPOINT_URL", &own)
         .with("AWS_ENDPOINT_URL_STS", double.url())
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .with("AWS_ROLE_ARN", ROLE)
-        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
         .start()
         .await;
     assert_eq!(sidekey.read("app/db").await.value(), "hunter2");
@@ -124,16 +128,11 @@ async fn an_alias_of_its_own_address_is_not_followed() {
     let clock = ManualClock::new();
     let double = upstream(&clock).await;
     let folder = Folder::new();
-    let identity = folder.write("token", "an identity");
     let port = Port::reserve();
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = with_web_identity(Setup::of(&double, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
         // The C library reads this as 127.0.0.1.
         .with("AWS_ENDPOINT_URL_STS", format!("http://127.1:{port}"))
-        .without("AWS_ACCESS_KEY_ID")
-        .without("AWS_SECRET_ACCESS_KEY")
-        .with("AWS_ROLE_ARN", ROLE)
-        .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
         .start()
         .await;
     let answer = sidekey.read("app/db").await;

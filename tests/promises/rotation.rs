@@ -3,7 +3,7 @@
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
-use crate::support::client::get;
+use crate::support::client::{Answer, Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::{double, eventually};
 use sidekey::source::double::Double;
@@ -135,6 +135,20 @@ async fn a_rollback_shows() {
     .await;
 }
 
+/// Lets time pass, second by second, until an answer is there.
+async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) -> Answer {
+    let time_passes = async {
+        loop {
+            sidekey.pass(SECOND);
+            pause().await;
+        }
+    };
+    tokio::select! {
+        answer = waiting.receive() => answer,
+        never = time_passes => never,
+    }
+}
+
 /// Who holds a version and waits for the next one is answered when it is there, also where nobody
 /// else reads; where none comes, with 304 when the wait is over. The next version is looked for ahead
 /// of the time to live, as for every reader.
@@ -155,16 +169,7 @@ async fn a_reader_can_wait_for_the_next_version() {
     let etag = answer.header("etag").expect("a version").to_owned();
     let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
-    let time_passes = async {
-        loop {
-            sidekey.pass(SECOND);
-            pause().await;
-        }
-    };
-    let answer = tokio::select! {
-        answer = waiting.receive() => answer,
-        never = time_passes => never,
-    };
+    let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));
 
     let other = [TOKEN_HEADER, ("If-None-Match", "\"another\"")];
@@ -192,15 +197,6 @@ async fn who_waits_for_what_is_not_cached_does_not_hammer() {
     }
     assert_eq!(calls(), 3, "no time has passed");
     double.secrets().put("app/db", "new").expect("it is there");
-    let time_passes = async {
-        loop {
-            sidekey.pass(SECOND);
-            pause().await;
-        }
-    };
-    let answer = tokio::select! {
-        answer = waiting.receive() => answer,
-        never = time_passes => never,
-    };
+    let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
 }

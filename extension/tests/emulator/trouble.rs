@@ -25,6 +25,8 @@ async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
         assert!(page.contains(name), "{name} is not in {page}");
         assert!(lambda.emulator.log().contains(name), "{}", lambda.emulator.log());
     }
+    let ready = lambda.page("/ready").await;
+    assert!(ready.contains("\"ready\":false"), "{ready}");
     assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown name only warns: {page}");
     assert_eq!(lambda.double.calls().total(), 0);
     lambda.shut_down().await;

@@ -7,16 +7,6 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
 
-/// Reads no private key: none is ever shown to a peer. A layer without the code for it is smaller.
-#[derive(Debug)]
-struct NoKeys;
-
-impl KeyProvider for NoKeys {
-    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        Err(Error::General("no private key is ever used".to_owned()))
-    }
-}
-
 /// The roots of trust: Mozilla's, compiled in, and a company's own.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
@@ -69,6 +59,16 @@ impl Trust {
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         Arc::new(tls)
+    }
+}
+
+/// Reads no private key: none is ever shown to a peer. A layer without the code for it is smaller.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
+        Err(Error::General("no private key is ever used".to_owned()))
     }
 }
 
