@@ -46,6 +46,7 @@ use policies::Policies;
 use snapshot::{Limits, Snapshot};
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -62,6 +63,8 @@ pub struct Config {
     pub reader_wait: Duration,
     /// The most entries held.
     pub entries_max: usize,
+    /// The most bytes that their values and answers take.
+    pub bytes_max: usize,
     /// The most calls under way at once, up to [`FLIGHTS_MAX`](flight::FLIGHTS_MAX).
     pub calls_max: usize,
     /// The secrets that are prefetched and never pushed out.
@@ -112,6 +115,10 @@ struct Inner {
     draws: Mutex<fastrand::Rng>,
     metrics: Arc<Metrics>,
     changed: Notify,
+    /// Woken when an entry takes more memory than before.
+    grown: Arc<Notify>,
+    /// Whether the log has said that listed secrets take more memory than there may be.
+    is_over_logged: AtomicBool,
     /// Keeps a caller who invents names from filling the log.
     failures_logged: Limited,
     tasks: TaskTracker,
@@ -131,10 +138,11 @@ impl Cache {
     ) -> Self {
         let limits = Limits {
             entries_max: config.entries_max,
-            listed: config.listed.iter().cloned().collect(),
+            bytes_max: config.bytes_max,
+            listed: config.listed.iter().collect(),
         };
         let epoch = Epoch::new(config.is_snapshot, clock.now());
-        let absent = Absent::new(limits.listed.clone());
+        let absent = Absent::new(config.listed.iter().cloned().collect());
         let listed = Mutex::new(config.policies.of_references(&config.listed, &home));
         metrics.announce_stale_reasons(&Reason::ALL.map(Reason::label));
         let flights = Flights::new(config.calls_max);
@@ -155,6 +163,8 @@ impl Cache {
             draws: Mutex::new(draws),
             metrics,
             changed: Notify::new(),
+            grown: Arc::default(),
+            is_over_logged: AtomicBool::new(false),
             failures_logged: Limited::default(),
             tasks,
             stop,
@@ -298,6 +308,11 @@ impl Cache {
     /// Completes when an entry or a failure has changed since this was called.
     pub fn changed(&self) -> impl Future<Output = ()> {
         self.0.changed.notified()
+    }
+
+    /// Completes when an entry has grown since this last completed.
+    async fn grown(&self) {
+        self.0.grown.notified().await;
     }
 
     /// Completes when the agent stops.

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod file;
 pub mod policy;
 mod resolve;
+pub mod size;
 pub mod span;
 mod toml_setting;
 pub mod variables;
@@ -251,6 +252,7 @@ fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config
             policies,
             reader_wait: settings.reader_wait,
             entries_max: settings.cache_size,
+            bytes_max: settings.cache_bytes,
             calls_max: settings.calls_max,
             listed,
             scope: settings.scope,

@@ -61,6 +61,7 @@ pub(crate) fn cache() -> Cache {
         ),
         reader_wait: Duration::from_secs(5),
         entries_max: 1000,
+        bytes_max: usize::MAX,
         calls_max: 32,
         listed: Vec::new(),
         scope: Scope::default(),

@@ -14,6 +14,7 @@ use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// A cached version.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub struct Entry {
     fields: OnceLock<Fields>,
     failure: ArcSwapOption<Failure>,
     doubt: Mutex<Option<Doubt>>,
+    /// Woken when the entry takes more memory than before.
+    grown: Option<Arc<Notify>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
     /// Steady time of the last read, in milliseconds.
@@ -158,6 +161,7 @@ impl Entry {
             fields: OnceLock::new(),
             failure: ArcSwapOption::empty(),
             doubt: Mutex::new(None),
+            grown: None,
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
             // Whoever it is fetched for has yet to read it.
@@ -171,14 +175,34 @@ impl Entry {
         Self { malformed, ..self }
     }
 
+    /// Wakes `grown` whenever a reader makes the entry take more memory.
+    #[must_use]
+    pub fn with_grown(self, grown: Arc<Notify>) -> Self {
+        Self { grown: Some(grown), ..self }
+    }
+
     /// Returns the entry in one form, rendered by the first reader who asks for that.
     pub fn answer(&self, form: Form, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
-        self.answers[form as usize].get_or_init(|| render(&self.version))
+        self.answers[form as usize].get_or_init(|| self.growing(render(&self.version)))
     }
 
     /// Returns the fields of the value, parted by their first reader.
     pub fn fields(&self) -> &Fields {
-        self.fields.get_or_init(|| Fields::of(&self.version.content))
+        self.fields.get_or_init(|| self.growing(Fields::of(&self.version.content)))
+    }
+
+    fn growing<T>(&self, part: T) -> T {
+        if let Some(grown) = &self.grown {
+            grown.notify_one();
+        }
+        part
+    }
+
+    /// Returns how many bytes its value takes, with all that was rendered of it.
+    pub fn bytes(&self) -> usize {
+        let answers = self.answers.iter().filter_map(OnceLock::get).map(SecretValue::len);
+        let fields = self.fields.get().map_or(0, Fields::bytes);
+        self.version.content.len() + answers.sum::<usize>() + fields
     }
 
     /// Returns when the call was sent, for telling which of two was sent first: the steady clock may

@@ -19,6 +19,7 @@ pub async fn run(cache: Cache) {
             biased;
             () = cache.stopped() => return,
             () = changed => {}
+            () = cache.grown() => cache.trim(),
             () = cache.clock().sleep(wake_in) => {}
         }
     }

@@ -90,6 +90,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         policies: setup.rules(),
         reader_wait: setup.reader_wait,
         entries_max: setup.entries_max,
+        bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
         scope: Scope::new([]).expect("no pattern is bad"),

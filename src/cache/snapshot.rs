@@ -6,7 +6,7 @@ use super::entry::Entry;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The most versions of one secret that are held.
@@ -18,20 +18,39 @@ pub const IDS_MAX: usize = 8;
 /// What bounds a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The most entries held. Listed ones do not give way to it.
+    /// The most entries that are cached. Listed ones do not give way to it.
     pub entries_max: usize,
-    /// What is never pushed out.
-    pub listed: HashSet<Key>,
+    /// The most bytes of their values, answers and fields. Listed ones do not give way to it either.
+    pub bytes_max: usize,
+    /// The secrets that are never evicted.
+    pub listed: Listed,
+}
+
+/// The listed secrets, found by each id without a copy.
+#[derive(Clone, Debug, Default)]
+pub struct Listed(HashMap<Box<str>, Vec<Selector>>);
+
+impl Listed {
+    /// Returns whether `selector` of the secret is listed by this id.
+    pub fn contains(&self, id: &str, selector: &Selector) -> bool {
+        self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
+    }
+}
+
+impl<'a> FromIterator<&'a Key> for Listed {
+    fn from_iter<I: IntoIterator<Item = &'a Key>>(keys: I) -> Self {
+        let mut listed: HashMap<Box<str>, Vec<Selector>> = HashMap::new();
+        for key in keys {
+            listed.entry(key.id.as_str().into()).or_default().push(key.selector.clone());
+        }
+        Self(listed)
+    }
 }
 
 impl Limits {
     /// Returns whether `selector` of a secret that `ids` lead to is listed.
     pub(super) fn keeps(&self, held: &Held, selector: &Selector) -> bool {
-        let is_it = |key: &&Key| {
-            key.selector == *selector && held.ids.iter().any(|id| **id == *key.id.as_str())
-        };
-        // The list is short, and this is asked only where something must go, or is given up.
-        self.listed.iter().any(|key| is_it(&key))
+        held.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
@@ -130,8 +149,21 @@ impl Snapshot {
         held.link(&asked.id);
         let dropped = held.replace(entry.clone(), limits);
         next.insert(held);
-        let evicted = next.evict(&entry, limits);
+        let evicted = next.evict(Some(&entry), limits);
         (next, dropped + evicted)
+    }
+
+    /// Returns the next snapshot, within the limits, and how many entries were evicted for that.
+    #[must_use]
+    pub fn trimmed(&self, limits: &Limits) -> (Self, usize) {
+        let mut next = self.clone();
+        let evicted = next.evict(None, limits);
+        (next, evicted)
+    }
+
+    /// Returns how many bytes the values, answers and fields of all entries take.
+    pub fn bytes(&self) -> usize {
+        self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
     /// Returns the next snapshot, in which nothing is held that was fetched for `selector` of `arn`.
@@ -165,22 +197,34 @@ impl Snapshot {
         }
     }
 
-    /// Pushes out the entries read longest ago until the limit is kept, and returns how many.
-    /// Where only listed ones are left, `newest` is not kept, and the limit may not be.
-    fn evict(&mut self, newest: &Arc<Entry>, limits: &Limits) -> usize {
-        let excess = self.entries().count().saturating_sub(limits.entries_max);
-        for evicted in 0..excess {
-            let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
-            let oldest = free.min_by_key(|(held, entry)| {
-                (Arc::ptr_eq(entry, newest), entry.read_at_ms(), held.arn.clone())
-            });
-            let Some((arn, entry)) = oldest.map(|(held, entry)| (held.arn.clone(), entry.clone()))
-            else {
-                return evicted;
-            };
-            self.remove(&arn, &entry);
+    /// Evicts the entries read longest ago until the limits are kept, and returns how many. If only
+    /// listed ones are left, `newest` is not kept, and the limits may be exceeded.
+    fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
+        let (mut count, mut bytes) = (self.entries().count(), self.bytes());
+        let is_within =
+            |count: usize, bytes: usize| count <= limits.entries_max && bytes <= limits.bytes_max;
+        if is_within(count, bytes) {
+            return 0;
         }
-        excess
+        let is_newest =
+            |entry: &Arc<Entry>| newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
+        let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
+        let mut free: Vec<(Arc<str>, Arc<Entry>)> =
+            free.map(|(held, entry)| (held.arn.clone(), entry.clone())).collect();
+        free.sort_by(|(arn, entry), (other_arn, other)| {
+            let order = |entry: &Arc<Entry>| (is_newest(entry), entry.read_at_ms());
+            order(entry).cmp(&order(other)).then_with(|| arn.cmp(other_arn))
+        });
+        let before = count;
+        for (arn, entry) in free {
+            if is_within(count, bytes) {
+                break;
+            }
+            self.remove(&arn, &entry);
+            count -= 1;
+            bytes -= entry.bytes();
+        }
+        before - count
     }
 
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
@@ -240,6 +284,7 @@ impl Held {
 mod tests {
     use super::super::freshness::Policy;
     use super::*;
+    use crate::cache::entry::Form;
     use crate::clock::Moment;
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Version};
@@ -269,10 +314,8 @@ mod tests {
     }
 
     fn limits(entries_max: usize, listed: &[&str]) -> Limits {
-        Limits {
-            entries_max,
-            listed: listed.iter().map(|id| key(id, Selector::current())).collect(),
-        }
+        let listed: Vec<Key> = listed.iter().map(|id| key(id, Selector::current())).collect();
+        Limits { entries_max, bytes_max: usize::MAX, listed: listed.iter().collect() }
     }
 
     /// Publishes the current version `id` of `arn`, asked for by `asked`.
@@ -361,6 +404,40 @@ mod tests {
         check(&snapshot, &arn("first"), None);
     }
 
+    /// An entry whose value has so many bytes.
+    fn large(arn: &str, bytes: usize) -> Arc<Entry> {
+        let entry = entry(arn, "v", &["AWSCURRENT"], Selector::current());
+        let content = Content::Text(SecretValue::from("x".repeat(bytes)));
+        let version = Version { content, ..entry.version.clone() };
+        Arc::new(Entry::new(version, Selector::current(), Policy::default(), moment(0), 0, 0.5))
+    }
+
+    #[test]
+    fn entries_are_bounded_in_bytes_with_what_was_rendered_of_them() {
+        let arn = |name: &str| format!("{HERE}{name}-AbC123");
+        let limits = Limits { bytes_max: 1000, ..limits(100, &["listed"]) };
+        let mut snapshot = Snapshot::default();
+        for (at, name) in ["listed", "first", "second", "third"].into_iter().enumerate() {
+            let entry = large(&arn(name), 250);
+            entry.touch(moment(at as u64));
+            let (next, evicted) = snapshot.publish(&key(name, Selector::current()), entry, &limits);
+            assert_eq!(evicted, 0, "{name}");
+            snapshot = next;
+        }
+        assert_eq!(snapshot.bytes(), 1000);
+        let third = snapshot.entry("third", &Selector::current()).expect("it is cached").clone();
+        third.answer(Form::AwsApi, |_| SecretValue::from("y".repeat(251)));
+        let (snapshot, evicted) = snapshot.trimmed(&limits);
+        assert_eq!((evicted, snapshot.bytes()), (2, 501 + 250));
+        check(&snapshot, "listed", Some("v"));
+        check(&snapshot, "first", None);
+        check(&snapshot, "second", None);
+        check(&snapshot, "third", Some("v"));
+        let (snapshot, evicted) =
+            snapshot.publish(&key("huge", Selector::current()), large(&arn("huge"), 2000), &limits);
+        assert_eq!((evicted, snapshot.bytes()), (2, 250), "listed ones never give way");
+    }
+
     #[test]
     fn where_only_listed_ones_are_held_a_new_one_is_not_kept() {
         let arn = |name: &str| format!("{HERE}{name}-AbC123");
@@ -396,8 +473,8 @@ mod tests {
     fn a_listed_version_outlives_all_others_of_its_secret() {
         let arn = format!("{HERE}app/db-AbC123");
         let previous = Selector::new(Some("AWSPREVIOUS"), None);
-        let listed = HashSet::from([key("app/db", previous.clone())]);
-        let limits = Limits { entries_max: 100, listed };
+        let listed = [key("app/db", previous.clone())].iter().collect();
+        let limits = Limits { entries_max: 100, bytes_max: usize::MAX, listed };
         let first = entry(&arn, "old", &["AWSPREVIOUS"], previous.clone());
         let mut snapshot =
             Snapshot::default().publish(&key("app/db", previous.clone()), first, &limits).0;

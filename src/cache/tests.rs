@@ -1,5 +1,6 @@
 //! The cache over a scripted source, in virtual time.
 
+use super::entry::Form;
 use super::*;
 use crate::clock::VirtualClock;
 use crate::convention::Conventions;
@@ -164,6 +165,7 @@ struct Setup {
     is_snapshot: bool,
     is_strict: bool,
     entries_max: usize,
+    bytes_max: usize,
     calls_max: usize,
 }
 
@@ -179,6 +181,7 @@ impl Default for Setup {
             is_snapshot: false,
             is_strict: false,
             entries_max: 100,
+            bytes_max: usize::MAX,
             calls_max: flight::FLIGHTS_MAX,
         }
     }
@@ -201,6 +204,7 @@ impl Setup {
             policies: Policies::new(self.policy, self.rules),
             reader_wait: 5 * SECOND,
             entries_max: self.entries_max,
+            bytes_max: self.bytes_max,
             calls_max: self.calls_max,
             listed: self.listed.into_iter().map(key).collect(),
             scope: Scope::new(self.allow).unwrap(),
@@ -856,6 +860,25 @@ async fn a_burst_of_new_secrets_pushes_out_the_old_ones() {
     for name in &names[20..] {
         assert_eq!(bench.read(name).await, ok("v1", How::Hit), "{name}");
     }
+}
+
+/// A reader who asks for a form that was not rendered yet makes an entry grow: others give way then.
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_grows_evicts_others() {
+    let bench = Setup { bytes_max: 100, ..Setup::default() }.build();
+    let refreshing = tokio::spawn(refresh::run(bench.cache.clone()));
+    for name in ["old", "app"] {
+        bench.script(name, Answer::Version(1));
+        bench.read(name).await.unwrap();
+        bench.pass(SECOND).await;
+    }
+    assert_eq!(bench.cache.snapshot().entries().count(), 2);
+    let served = bench.cache.read(key("app")).await.unwrap();
+    served.entry.answer(Form::AwsApi, |_| SecretValue::from("x".repeat(100)));
+    bench.pass(SECOND).await;
+    assert_eq!(bench.cache.snapshot().entries().count(), 0, "the form alone is too large");
+    assert!(bench.metrics.render().contains("sidekey_evictions_total 2"));
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]

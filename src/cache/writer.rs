@@ -16,6 +16,7 @@ use crate::source::{FetchError, FetchErrorKind};
 use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// What to do about a value that is not as its convention says.
 const HINT: &str =
@@ -131,7 +132,8 @@ impl Cache {
         let policy = if is_withheld { policy.of_withheld() } else { policy };
         let (selector, draw) = (key.selector.clone(), self.draw());
         let entry = Entry::new(version, selector, policy, sent.moment, sent.epoch, draw);
-        let entry = Arc::new(entry.with_malformed(malformed));
+        let entry = entry.with_malformed(malformed).with_grown(self.0.grown.clone());
+        let entry = Arc::new(entry);
         if policy.ttl.is_zero() {
             self.withdraw(&entry);
             return Ok(entry);
@@ -172,6 +174,18 @@ impl Cache {
         held.unwrap_or(entry)
     }
 
+    /// Evicts entries if they take more memory than they may: a reader who is the first to ask for a
+    /// form or a field makes an entry grow.
+    pub(super) fn trim(&self) {
+        let _writer = self.0.writer.lock().expect("no holder panics");
+        let snapshot = self.0.snapshot.load();
+        if snapshot.bytes() > self.0.limits.bytes_max {
+            let (next, evicted) = snapshot.trimmed(&self.0.limits);
+            self.0.metrics.evictions.inc_by(evicted as u64);
+            self.replace(next);
+        }
+    }
+
     /// Publishes that nothing is held of what `entry` answers. It can be held from before the account
     /// was known, when another policy was thought to be meant.
     fn withdraw(&self, entry: &Entry) {
@@ -186,7 +200,23 @@ impl Cache {
     fn replace(&self, next: Snapshot) {
         let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
         self.0.metrics.entries.set(entries);
+        self.note_memory(next.bytes());
         self.0.snapshot.store(Arc::new(next));
+    }
+
+    /// Logs once that listed secrets take more memory than there may be, and once more if they do so
+    /// again.
+    fn note_memory(&self, bytes: usize) {
+        let is_over = bytes > self.0.limits.bytes_max;
+        if is_over && !self.0.is_over_logged.load(Ordering::Relaxed) {
+            tracing::warn!(
+                bytes,
+                limit = self.0.limits.bytes_max,
+                "listed secrets take more memory than SIDEKEY_CACHE_BYTES, so that no other secret is \
+                 cached; raise it, or list fewer secrets"
+            );
+        }
+        self.0.is_over_logged.store(is_over, Ordering::Relaxed);
     }
 
     fn note_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
@@ -197,7 +227,8 @@ impl Cache {
             None => self.0.absent.remember(key, error.clone(), now, draw),
         }
         // Names that callers invent are limited; what is held or listed is bounded already.
-        let is_ours = older.is_some() || self.0.limits.listed.contains(key);
+        let is_ours =
+            older.is_some() || self.0.limits.listed.contains(key.id.as_str(), &key.selector);
         let passed = if is_ours { Some(0) } else { self.0.failures_logged.pass(now) };
         let Some(left_out) = passed else {
             self.0.metrics.log_lines_dropped.inc();

@@ -1,6 +1,7 @@
 //! Every variable: its name, its default, its help and its parser, in one table.
 
 use super::OnInitFailure;
+use super::size;
 use super::span;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::Policy;
@@ -44,6 +45,7 @@ pub struct Settings {
     pub(super) metrics_listen: Option<SocketAddr>,
     pub(super) policy: Policy,
     pub(super) cache_size: usize,
+    pub(super) cache_bytes: usize,
     pub(super) max_connections: usize,
     pub(super) calls_max: usize,
     pub(super) reader_wait: Duration,
@@ -183,6 +185,15 @@ pub const VARIABLES: &[Variable] = &[
         help: "The most entries held; listed secrets do not give way to it.",
         parse: |settings, text| {
             number(text, 0..=CACHE_SIZE_MAX).map(|size| settings.cache_size = size)
+        },
+    },
+    Variable {
+        name: "SIDEKEY_CACHE_BYTES",
+        default: "32MiB",
+        help: "The most memory for cached values and their rendered answers; listed secrets do not give way to it.",
+        parse: |settings, text| {
+            settings.cache_bytes = size::parse(text).map_err(|bad| bad.to_string())?;
+            Ok(())
         },
     },
     Variable {
@@ -333,6 +344,7 @@ impl Default for Settings {
             metrics_listen: None,
             policy: Policy::default(),
             cache_size: 0,
+            cache_bytes: 0,
             max_connections: 0,
             calls_max: FLIGHTS_MAX,
             reader_wait: Duration::ZERO,

@@ -20,6 +20,9 @@ const NAME_SHOWN_CHARS_MAX: usize = 80;
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
+/// What a field takes beside its name and its text: its place in the map, and the owner of its bytes.
+const FIELD_BYTES: usize = 128;
+
 /// Why a value has no such field. It names the fields there are, never their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
@@ -53,6 +56,12 @@ impl Fields {
             fields.into_iter().map(bare).collect()
         });
         Self(fields.map_err(|_| FieldError::NotAnObject))
+    }
+
+    /// Returns about how many bytes the fields take.
+    pub fn bytes(&self) -> usize {
+        let fields = self.0.iter().flatten();
+        fields.map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
     }
 
     /// Returns the field called `name`.

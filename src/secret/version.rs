@@ -34,6 +34,20 @@ pub enum Content {
     Binary(SecretValue),
 }
 
+impl Content {
+    /// Returns the number of bytes of the value.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(value) | Self::Binary(value) => value.len(),
+        }
+    }
+
+    /// Returns whether the value has no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 impl Version {
     /// Returns whether this version carries `label`.
     pub fn carries(&self, label: &str) -> bool {

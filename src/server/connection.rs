@@ -270,6 +270,7 @@ mod tests {
             policies: cache::policies::Policies::default(),
             reader_wait: Duration::from_secs(5),
             entries_max: 1,
+            bytes_max: usize::MAX,
             calls_max: 1,
             listed: Vec::new(),
             scope: Scope::default(),

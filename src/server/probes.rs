@@ -57,6 +57,8 @@ impl Server {
 
     pub(super) fn metrics_page(&self) -> Response {
         self.metrics.oldest_entry_age.set(self.cache.oldest_age().as_secs_f64());
+        let bytes = i64::try_from(self.cache.snapshot().bytes()).unwrap_or(i64::MAX);
+        self.metrics.cache_bytes.set(bytes);
         self.metrics.show_problems(&self.cache.problems());
         let missing = i64::try_from(self.cache.missing_required().len()).unwrap_or(i64::MAX);
         self.metrics.listed_missing.set(missing);

@@ -106,6 +106,8 @@ pub struct Metrics {
     pub evictions: IntCounter,
     /// Entries held.
     pub entries: IntGauge,
+    /// Bytes of the values of entries, and of what was rendered of them.
+    pub cache_bytes: IntGauge,
     /// Age of the oldest entry.
     pub oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
@@ -196,6 +198,11 @@ impl Metrics {
                 "Entries pushed out because the cache was full.",
             ),
             entries: gauge(&registry, "sidekey_entries", "Entries held."),
+            cache_bytes: gauge(
+                &registry,
+                "sidekey_cache_bytes",
+                "Bytes of cached values and their rendered answers.",
+            ),
             oldest_entry_age: register(
                 &registry,
                 Gauge::new(
