@@ -11,6 +11,7 @@ pub mod told;
 pub mod snapshot;
 pub mod plan;
 pub mod flight;
+pub mod slots;
 pub mod cut;
 pub mod epoch;
 pub mod rollback;
@@ -43,6 +44,7 @@ use flight::{Flight, Flights};
 use freshness::{Freshness, Policy, Reason};
 use plan::Next;
 use policies::Policies;
+use slots::Rank;
 use snapshot::{Limits, Snapshot};
 use std::collections::HashMap;
 use std::future::Future;
@@ -61,7 +63,7 @@ pub struct Config {
     pub policies: Policies,
     /// How long a reader waits for upstream.
     pub reader_wait: Duration,
-    /// The most entries held.
+    /// The most entries that are cached.
     pub entries_max: usize,
     /// The most bytes that their values and answers take.
     pub bytes_max: usize,
@@ -366,10 +368,19 @@ impl Cache {
         is_admitted.then_some(()).ok_or(ReadError::OutOfScope)
     }
 
+    /// Returns whether a call for `key` goes before those for names that were never read before.
+    fn rank(&self, key: &Key) -> Rank {
+        let is_cached = self.0.snapshot.load().held(key.id.as_str()).is_some();
+        match is_cached || self.0.limits.listed.contains(key.id.as_str(), &key.selector) {
+            true => Rank::Known,
+            false => Rank::FirstTime,
+        }
+    }
+
     /// Joins the flight for `key`, or starts it as a task of its own: a reader who goes away does
     /// not take it along.
     fn board(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
-        let (flight, landing) = self.0.flights.board(key)?;
+        let (flight, landing) = self.0.flights.board(key, self.rank(key))?;
         let is_joined = landing.is_none();
         if let Some(landing) = landing {
             self.0.tasks.spawn(self.clone().run_flight(landing));

@@ -252,6 +252,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/cache/absent.rs",
             "src/cache/entry.rs",
             "src/cache/flight.rs",
+            "src/cache/slots.rs",
             "src/cache/simulation/world.rs",
             "src/cache/told.rs",
             "src/server/renewal.rs",

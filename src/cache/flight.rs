@@ -1,11 +1,12 @@
 //! One upstream call that many readers wait for.
 
 use super::entry::Entry;
+use super::slots::{Rank, Slot, Slots};
 use crate::secret::key::Key;
 use crate::source::{FetchError, FetchErrorKind};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
-use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::sync::Notify;
 
 /// How many flights may be under way at once. The others wait their turn.
 pub const FLIGHTS_MAX: usize = 32;
@@ -14,14 +15,24 @@ pub const FLIGHTS_MAX: usize = 32;
 /// can be listed, and as many again for readers.
 pub const FLIGHTS_KNOWN_MAX: usize = 2000;
 
+/// How many of them may be for names that were never read before: the others are left to cached and
+/// listed secrets.
+const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
+
 /// How a flight ended.
 pub type Outcome = Result<Arc<Entry>, FetchError>;
 
 /// The flights that are under way, one for each secret.
 #[derive(Debug)]
 pub struct Flights {
-    aloft: Arc<Mutex<HashMap<Key, Flight>>>,
-    slots: Semaphore,
+    under_way: Arc<Mutex<UnderWay>>,
+    slots: Slots,
+}
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    flights: HashMap<Key, Flight>,
+    first_time: usize,
 }
 
 /// A flight under way, as those who wait for it see it.
@@ -39,28 +50,32 @@ struct Course {
 /// with an error, so that nobody waits for ever.
 #[derive(Debug)]
 pub struct Landing {
-    aloft: Arc<Mutex<HashMap<Key, Flight>>>,
+    under_way: Arc<Mutex<UnderWay>>,
     key: Key,
+    rank: Rank,
     flight: Flight,
 }
 
 impl Flights {
     /// Starts with none under way, of which `calls_max` may be at once.
     pub fn new(calls_max: usize) -> Self {
-        Self { aloft: Arc::default(), slots: Semaphore::new(calls_max.min(FLIGHTS_MAX)) }
+        Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
     /// Joins the flight for `key`, or starts it: then the caller holds the duty to end it.
     ///
     /// # Errors
     ///
-    /// Where [`FLIGHTS_KNOWN_MAX`] others are known.
-    pub fn board(&self, key: &Key) -> Result<(Flight, Option<Landing>), FetchError> {
-        let mut aloft = self.aloft.lock().expect("no holder panics");
-        if let Some(flight) = aloft.get(key) {
+    /// If too many others are known: [`FLIGHTS_KNOWN_MAX`], or half as many of this rank.
+    pub fn board(&self, key: &Key, rank: Rank) -> Result<(Flight, Option<Landing>), FetchError> {
+        let mut under_way = self.under_way.lock().expect("no holder panics");
+        if let Some(flight) = under_way.flights.get(key) {
             return Ok((flight.clone(), None));
         }
-        if aloft.len() >= FLIGHTS_KNOWN_MAX {
+        let is_first_time = rank == Rank::FirstTime;
+        let is_full = under_way.flights.len() >= FLIGHTS_KNOWN_MAX
+            || (is_first_time && under_way.first_time >= FIRST_TIME_MAX);
+        if is_full {
             let message = "too many calls to Secrets Manager are waiting";
             return Err(FetchError::new(
                 FetchErrorKind::Overloaded,
@@ -69,20 +84,21 @@ impl Flights {
             ));
         }
         let flight = Flight::default();
-        aloft.insert(key.clone(), flight.clone());
-        let landing =
-            Landing { aloft: self.aloft.clone(), key: key.clone(), flight: flight.clone() };
-        Ok((flight, Some(landing)))
+        under_way.flights.insert(key.clone(), flight.clone());
+        under_way.first_time += usize::from(is_first_time);
+        let (key, flight_of_landing) = (key.clone(), flight.clone());
+        let under_way = self.under_way.clone();
+        Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
     }
 
     /// Waits until one more call may be made.
-    pub async fn slot(&self) -> SemaphorePermit<'_> {
-        self.slots.acquire().await.expect("the semaphore is never closed")
+    pub async fn slot(&self, rank: Rank) -> Slot {
+        self.slots.acquire(rank).await
     }
 
     /// Returns how many flights are under way.
     pub fn len(&self) -> usize {
-        self.aloft.lock().expect("no holder panics").len()
+        self.under_way.lock().expect("no holder panics").flights.len()
     }
 
     /// Returns whether no flight is under way.
@@ -120,12 +136,21 @@ impl Landing {
     pub fn key(&self) -> &Key {
         &self.key
     }
+
+    /// Returns what the call is for.
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         // Before the waiters wake: whoever finds an outcome unfit may start the next flight.
-        self.aloft.lock().expect("no holder panics").remove(&self.key);
+        {
+            let mut under_way = self.under_way.lock().expect("no holder panics");
+            under_way.flights.remove(&self.key);
+            under_way.first_time -= usize::from(self.rank == Rank::FirstTime);
+        }
         let given_up = || {
             let message = "the call was given up";
             Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
@@ -152,35 +177,55 @@ mod tests {
     #[tokio::test]
     async fn the_first_starts_and_the_others_join() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (first, landing) = flights.board(&key("a")).unwrap();
-        let (second, none) = flights.board(&key("a")).unwrap();
-        let (_, other) = flights.board(&key("b")).unwrap();
+        let (first, landing) = flights.board(&key("a"), Rank::Known).unwrap();
+        let (second, none) = flights.board(&key("a"), Rank::Known).unwrap();
+        let (_, other) = flights.board(&key("b"), Rank::Known).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
         landing.expect("the first starts").land(Err(error()));
         assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
-        assert!(flights.board(&key("a")).unwrap().1.is_some(), "the next one starts again");
+        assert!(
+            flights.board(&key("a"), Rank::Known).unwrap().1.is_some(),
+            "the next one starts again"
+        );
     }
 
     #[test]
     fn invented_names_are_bounded() {
         let flights = Flights::new(FLIGHTS_MAX);
         let boarded: Vec<_> = (0..FLIGHTS_KNOWN_MAX)
-            .map(|n| flights.board(&key(&format!("s{n}"))).unwrap())
+            .map(|n| flights.board(&key(&format!("s{n}")), Rank::Known).unwrap())
             .collect();
-        let refused = flights.board(&key("one more")).map(|_| ()).map_err(|error| error.kind);
+        let refused =
+            flights.board(&key("one more"), Rank::Known).map(|_| ()).map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
-        assert!(flights.board(&key("s7")).is_ok(), "a flight that is known can be joined");
+        assert!(
+            flights.board(&key("s7"), Rank::Known).is_ok(),
+            "a flight that is known can be joined"
+        );
         drop(boarded);
-        assert!(flights.board(&key("one more")).is_ok());
+        assert!(flights.board(&key("one more"), Rank::Known).is_ok());
+    }
+
+    #[test]
+    fn invented_names_leave_room_for_known_secrets() {
+        let flights = Flights::new(FLIGHTS_MAX);
+        let invented = |n: usize| flights.board(&key(&format!("x{n}")), Rank::FirstTime);
+        let mut landings: Vec<_> =
+            (0..FIRST_TIME_MAX).map(|n| invented(n).expect("a place").1).collect();
+        let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
+        assert_eq!(refused, Err(FetchErrorKind::Overloaded));
+        assert!(flights.board(&key("known"), Rank::Known).is_ok());
+        landings.pop();
+        assert!(invented(FIRST_TIME_MAX).is_ok());
     }
 
     #[tokio::test]
     async fn a_flight_given_up_ends_with_an_error() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (flight, landing) = flights.board(&key("a")).unwrap();
+        let (flight, landing) = flights.board(&key("a"), Rank::Known).unwrap();
         drop(landing);
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
         assert_eq!(kind, Err(FetchErrorKind::Internal));

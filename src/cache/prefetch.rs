@@ -1,6 +1,7 @@
 //! Fetches the listed secrets at start.
 
 use super::flight::{Flight, Landing};
+use super::slots::Rank;
 use super::{Cache, Missing};
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
@@ -84,7 +85,7 @@ pub async fn begin(cache: &Cache, mode: Mode) -> Underway {
     let mut landings = Vec::new();
     // What cannot be boarded now, the refresh loop makes up for.
     for key in in_batches {
-        if let Ok((flight, landing)) = cache.0.flights.board(key) {
+        if let Ok((flight, landing)) = cache.0.flights.board(key, Rank::Known) {
             awaited.extend(cache.is_required(key).then_some(flight));
             landings.extend(landing);
         }
@@ -156,7 +157,7 @@ async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
 /// the permission or one denied secret spoils it, is made up for by single calls.
 async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
-    let slot = cache.0.flights.slot().await;
+    let slot = cache.0.flights.slot(Rank::Known).await;
     let sent = cache.sending();
     let answer = cache.0.source.fetch_batch(&keys).await;
     drop(slot);

@@ -42,7 +42,7 @@ impl Cache {
             let outcome = self.settle(landing.key(), self.sending(), Err(out_of_scope()));
             return landing.land(outcome);
         }
-        let slot = self.0.flights.slot().await;
+        let slot = self.0.flights.slot(landing.rank()).await;
         let fetched = tokio::select! {
             biased;
             () = self.0.stop.cancelled() => return,

@@ -1,0 +1,193 @@
+//! How many calls to AWS run at once, and which of those that wait goes first.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use tokio::sync::oneshot;
+
+/// What a call is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// A secret that is cached or listed.
+    Known,
+    /// A name that was never read before. Callers and messages can invent as many of these as they
+    /// like, so they wait behind the known ones and never take all slots.
+    FirstTime,
+}
+
+/// The slots for calls that run at once.
+#[derive(Clone, Debug)]
+pub struct Slots(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    free: usize,
+    /// How many of the free slots first-time calls may take.
+    free_for_first_time: usize,
+    known: VecDeque<oneshot::Sender<Slot>>,
+    first_time: VecDeque<oneshot::Sender<Slot>>,
+}
+
+/// The right to make one call. It is given back when this is dropped.
+#[derive(Debug)]
+pub struct Slot {
+    slots: Slots,
+    rank: Rank,
+}
+
+impl Slots {
+    /// Makes `calls_max` slots. First-time calls take three quarters of them at most.
+    pub fn new(calls_max: usize) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            free: calls_max,
+            free_for_first_time: (calls_max * 3 / 4).max(1),
+            known: VecDeque::new(),
+            first_time: VecDeque::new(),
+        })))
+    }
+
+    /// Waits for a slot.
+    pub async fn acquire(&self, rank: Rank) -> Slot {
+        let granted = {
+            let mut state = self.0.lock().expect("no holder panics");
+            if state.take(rank) {
+                None
+            } else {
+                let (grant, granted) = oneshot::channel();
+                state.waiting(rank).push_back(grant);
+                Some(granted)
+            }
+        };
+        match granted {
+            None => Slot { slots: self.clone(), rank },
+            Some(granted) => granted.await.expect("a slot is granted to each call that waits"),
+        }
+    }
+
+    /// Hands free slots to calls that wait.
+    fn grant(&self) {
+        loop {
+            let next = self.0.lock().expect("no holder panics").next();
+            let Some((rank, grant)) = next else { return };
+            // A call that was given up meanwhile gives the slot back by dropping it.
+            drop(grant.send(Slot { slots: self.clone(), rank }));
+        }
+    }
+}
+
+impl State {
+    /// Takes a free slot, if one is free for this rank.
+    fn take(&mut self, rank: Rank) -> bool {
+        let is_free = match rank {
+            Rank::Known => self.free > 0,
+            Rank::FirstTime => self.free > 0 && self.free_for_first_time > 0,
+        };
+        if is_free {
+            self.free -= 1;
+            self.free_for_first_time -= usize::from(rank == Rank::FirstTime);
+        }
+        is_free
+    }
+
+    fn waiting(&mut self, rank: Rank) -> &mut VecDeque<oneshot::Sender<Slot>> {
+        match rank {
+            Rank::Known => &mut self.known,
+            Rank::FirstTime => &mut self.first_time,
+        }
+    }
+
+    /// Takes a free slot for the call that goes next.
+    fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
+        [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
+            self.waiting(rank).retain(|grant| !grant.is_closed());
+            let is_granted = !self.waiting(rank).is_empty() && self.take(rank);
+            is_granted.then(|| self.waiting(rank).pop_front()).flatten().map(|grant| (rank, grant))
+        })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        {
+            let mut state = self.slots.0.lock().expect("no holder panics");
+            state.free += 1;
+            state.free_for_first_time += usize::from(self.rank == Rank::FirstTime);
+        }
+        self.slots.grant();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Rank::{FirstTime, Known};
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    /// Polls once, and returns the slot if there is one.
+    fn poll(acquiring: std::pin::Pin<&mut impl Future<Output = Slot>>) -> Option<Slot> {
+        match acquiring.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(slot) => Some(slot),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn first_time_calls_leave_a_quarter_to_the_others() {
+        let slots = Slots::new(8);
+        let taken: Vec<Slot> =
+            (0..6).map(|_| poll(pin!(slots.acquire(FirstTime))).expect("a free slot")).collect();
+        let mut seventh = pin!(slots.acquire(FirstTime));
+        assert!(poll(seventh.as_mut()).is_none());
+        let known = [Known; 2].map(|rank| poll(pin!(slots.acquire(rank))));
+        assert!(known.iter().all(Option::is_some));
+        drop(known);
+        assert!(poll(seventh.as_mut()).is_none(), "its share is used up");
+        drop(taken);
+        assert!(poll(seventh.as_mut()).is_some());
+    }
+
+    #[test]
+    fn a_known_secret_goes_before_names_that_wait_longer() {
+        let slots = Slots::new(1);
+        let only = poll(pin!(slots.acquire(FirstTime))).expect("a free slot");
+        let mut first_time = pin!(slots.acquire(FirstTime));
+        assert!(poll(first_time.as_mut()).is_none());
+        let mut known = pin!(slots.acquire(Known));
+        assert!(poll(known.as_mut()).is_none());
+        drop(only);
+        assert!(poll(first_time.as_mut()).is_none());
+        let slot = poll(known.as_mut()).expect("its turn");
+        drop(slot);
+        assert!(poll(first_time.as_mut()).is_some());
+    }
+
+    #[test]
+    fn a_call_that_is_given_up_keeps_no_slot() {
+        let slots = Slots::new(1);
+        let only = poll(pin!(slots.acquire(Known))).expect("a free slot");
+        {
+            let mut given_up = pin!(slots.acquire(Known));
+            assert!(poll(given_up.as_mut()).is_none());
+        }
+        {
+            let mut granted_and_given_up = pin!(slots.acquire(Known));
+            assert!(poll(granted_and_given_up.as_mut()).is_none());
+            drop(only);
+        }
+        assert!(poll(pin!(slots.acquire(Known))).is_some());
+    }
+
+    #[test]
+    fn calls_of_one_rank_go_in_the_order_in_which_they_came() {
+        let slots = Slots::new(1);
+        let mut slot = poll(pin!(slots.acquire(Known)));
+        let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(slots.acquire(FirstTime))).collect();
+        assert!(waiting.iter_mut().all(|one| poll(one.as_mut()).is_none()));
+        for next in &mut waiting {
+            drop(slot.take());
+            slot = poll(next.as_mut());
+            assert!(slot.is_some());
+        }
+    }
+}
