@@ -8,6 +8,7 @@ use crate::config::{Config, Mistakes, Prefetch, Spoken};
 use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
+use crate::server::in_hand::InHand;
 pub use crate::server::listener::{BindError, Listeners};
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
@@ -120,6 +121,7 @@ impl Agent {
             dialect: spoken.dialect,
             cache: cache.clone(),
             resolving: parts.resolving,
+            in_hand: InHand::default(),
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
             metrics: parts.metrics,

@@ -31,6 +31,7 @@ pub use reading::{How, ReadError, Served};
 use crate::clock::{Clock, Moment};
 use crate::convention::Conventions;
 use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
 use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
 use crate::source::{FetchError, Source};
@@ -361,11 +362,15 @@ impl Cache {
         }
     }
 
+    /// Returns whether `SIDEKEY_ALLOW` covers a secret.
+    pub fn is_allowed(&self, id: &SecretId) -> bool {
+        // A cached secret was judged by the name in its answer.
+        let is_cached = self.0.snapshot.load().held(id.as_str()).is_some();
+        is_cached || self.0.config.scope.admits(id, &self.0.home.load())
+    }
+
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
-        // What is held was judged by the answer's own name.
-        let is_known = self.0.snapshot.load().held(key.id.as_str()).is_some();
-        let is_admitted = is_known || self.0.config.scope.admits(&key.id, &self.0.home.load());
-        is_admitted.then_some(()).ok_or(ReadError::OutOfScope)
+        self.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
 
     /// Returns whether a call for `key` goes before those for names that were never read before.

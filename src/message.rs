@@ -4,6 +4,7 @@
 
 pub mod path;
 pub mod paths;
+pub mod search;
 pub mod body;
 pub mod order;
 pub mod tenant;

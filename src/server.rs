@@ -11,6 +11,8 @@ pub mod gate;
 pub mod renewal;
 pub mod route;
 pub mod body;
+pub mod few;
+pub mod in_hand;
 pub mod reading;
 pub mod calling;
 pub mod resolving;
@@ -29,6 +31,7 @@ use dialect::Dialect;
 use gate::{Admitted, Door, Refusal};
 use http_body_util::Full;
 use hyper::http::request::Parts;
+use in_hand::InHand;
 use problem::Problem;
 use renewal::Renewal;
 use request::Target;
@@ -49,6 +52,8 @@ pub struct Server {
     pub cache: Cache,
     /// How messages are resolved.
     pub resolving: resolving::Config,
+    /// The memory that is in use for that.
+    pub in_hand: InHand,
     /// The tokens accepted now.
     pub tokens: Arc<Tokens>,
     /// Has newer ones found.

@@ -67,11 +67,21 @@ impl Cache {
     ///
     /// Where it may not be read, upstream fails or refuses, or the wait is over.
     pub async fn read(&self, key: Key) -> Result<Served, ReadError> {
+        self.read_since(key, self.0.clock.now()).await
+    }
+
+    /// Returns what `key` means, as [`read`](Self::read) does, for a reader that has waited since
+    /// `started` for other secrets.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read). No call is made for a reader whose wait is over.
+    pub async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
         if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
             return Ok(served);
         }
         self.check_scope(&key)?;
-        match self.bounded(self.fly_until_answered(&key)).await {
+        match self.bounded(started, self.fly_until_answered(&key)).await {
             Err(over @ ReadError::WaitOver(_)) => self.last_resort(&key, true).ok_or(over),
             answered => answered,
         }
@@ -87,7 +97,7 @@ impl Cache {
         if let Some(recent) = self.recent(&key) {
             return recent;
         }
-        self.bounded(async {
+        self.bounded(self.0.clock.now(), async {
             let wanted = self.flight_key(&key);
             let flown = self.fly_or_keep(&wanted).await;
             let is_answer = match &flown {
@@ -180,16 +190,22 @@ impl Cache {
         Served { entry, how, age }
     }
 
-    /// Waits for `work` as long as a reader waits. A wait that a freeze cut is begun again once: the
-    /// time during which everything stood still is nobody's patience.
+    /// Waits for `work` until a reader that began at `started` has waited long enough. A wait that a
+    /// freeze cut is begun again once: time spent frozen does not count.
     async fn bounded<T>(
         &self,
+        started: Moment,
         work: impl Future<Output = Result<T, ReadError>>,
     ) -> Result<T, ReadError> {
         let wait = self.0.config.reader_wait;
+        let waited = self.0.clock.now().since(started).unwrap_or_default();
+        let is_over = !waited.is_zero() && waited >= wait;
+        if is_over && !was_cut(Some(waited), wait) {
+            return Err(ReadError::WaitOver(wait));
+        }
         let mut work = pin!(work);
-        let started = self.0.clock.now();
-        if let Some(done) = within(&*self.0.clock, wait, &mut work).await {
+        let left = wait.saturating_sub(waited);
+        if let Some(done) = within(&*self.0.clock, left, &mut work).await {
             return done;
         }
         if was_cut(self.0.clock.now().since(started), wait)

@@ -1,10 +1,11 @@
 //! The three bodies in which references are sent: a list, a message, a whole event of SQS.
 
+use super::search::{BadText, Found, Overgrown, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use serde_json::Value;
 use serde_json::error::Category;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -13,10 +14,13 @@ use std::marker::PhantomData;
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
 pub const RECORDS_MAX: usize = 10_000;
 
-/// The most references of one body, those of all its messages together.
+/// The most references of a list.
 pub const REFERENCES_MAX: usize = 20_000;
 
-/// The largest message: what SQS takes. Parsed it needs many times as much memory.
+/// The longest id of a message, and of a message group, in bytes. Those of SQS have up to 128.
+const ID_BYTES_MAX: usize = 256;
+
+/// The largest message: what SQS takes.
 ///
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
@@ -24,12 +28,19 @@ pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 /// What was sent.
 pub enum Body<'a> {
     /// `{"references": ["…", …]}`, and nothing else in it.
-    List(Vec<String>),
+    List(Vec<Cow<'a, str>>),
     /// Any other object: a Context Object.
-    Message(Value),
+    Message(Message<'a>),
     /// An object with an array called `Records`.
-    Event(Vec<Record<'a>>),
+    Event(Vec<RawRecord<'a>>),
 }
+
+/// A Context Object that was sent by itself.
+pub struct Message<'a>(&'a [u8]);
+
+/// One item of an event, not read yet: an event can have so many that they are read one by one.
+#[derive(Clone, Copy)]
+pub struct RawRecord<'a>(&'a RawValue);
 
 /// One record of an event.
 pub struct Record<'a> {
@@ -58,11 +69,16 @@ pub enum BadBody {
     /// It is one message, larger than any.
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
+    /// It is one message, with more in it than a message may have.
+    #[error(transparent)]
+    Overgrown(#[from] Overgrown),
     /// An item of the list of references is no string.
     #[error("references[{0}] is no string")]
     NoReference(usize),
     /// An item of the event's records is none of SQS.
-    #[error("Records[{0}] is no record of an SQS event: it has no messageId")]
+    #[error(
+        "Records[{0}] is not a record of an SQS event: it needs a messageId of 1 to {ID_BYTES_MAX} bytes"
+    )]
     NoRecord(usize),
     /// There are too many records.
     #[error("there are more than {RECORDS_MAX} records")]
@@ -92,6 +108,9 @@ pub enum BadMessage {
     /// Its text is larger than any message.
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
+    /// It has more in it than a message may have.
+    #[error(transparent)]
+    Overgrown(#[from] Overgrown),
 }
 
 impl<'a> Body<'a> {
@@ -116,11 +135,40 @@ impl<'a> Body<'a> {
                 references(list)
             }
             _ if bytes.len() > MESSAGE_BYTES_MAX => Err(BadBody::MessageTooLarge),
-            _ => serde_json::from_slice(bytes).map(Self::Message).map_err(|error| {
-                // It was JSON a moment ago: what is left to be wrong is its depth.
-                BadBody::NotJson { line: error.line(), column: error.column() }
-            }),
+            _ => Ok(Self::Message(Message(bytes))),
         }
+    }
+}
+
+impl Message<'_> {
+    /// Searches the message.
+    ///
+    /// # Errors
+    ///
+    /// If a text in it is not JSON, or it has more than a message may have.
+    pub fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
+        search.text(self.0).map_err(|bad| match bad {
+            BadText::NotJson { line, column } => BadBody::NotJson { line, column },
+            BadText::NotAnObject => BadBody::NotAnObject,
+            BadText::Overgrown(overgrown) => overgrown.into(),
+        })
+    }
+}
+
+impl<'a> RawRecord<'a> {
+    /// Reads the record at `index` of its event. Without an id the caller could not report that it
+    /// failed.
+    ///
+    /// # Errors
+    ///
+    /// If it is not a record of SQS.
+    pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
+        record(self.0).ok_or(BadBody::NoRecord(index))
+    }
+
+    /// Returns how many bytes the record takes in the event.
+    pub fn bytes(self) -> usize {
+        self.0.get().len()
     }
 }
 
@@ -136,6 +184,20 @@ impl fmt::Debug for Body<'_> {
 }
 
 /// Says nothing of what is in it.
+impl fmt::Debug for Message<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message").finish_non_exhaustive()
+    }
+}
+
+/// Says nothing of what is in it.
+impl fmt::Debug for RawRecord<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawRecord").finish_non_exhaustive()
+    }
+}
+
+/// Says nothing of what is in it.
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").finish_non_exhaustive()
@@ -143,32 +205,41 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Returns how many bytes its text takes in the event.
-    pub fn len(&self) -> usize {
-        self.body.map_or(0, |body| body.get().len())
-    }
-
-    /// Returns whether it has no text.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Parses the message in a record.
+    /// Searches the message in a record.
     ///
     /// # Errors
     ///
-    /// Where there is none.
-    pub fn message(&self) -> Result<Value, BadMessage> {
-        let text = self.body.and_then(text).ok_or(BadMessage::NoText)?;
+    /// If the record has no message, or one with more in it than a message may have.
+    pub fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
+        let raw = self.body.ok_or(BadMessage::NoText)?;
+        if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
+            return Err(BadMessage::TooLarge);
+        }
+        let text = text(raw).ok_or(BadMessage::NoText)?;
         if text.len() > MESSAGE_BYTES_MAX {
             return Err(BadMessage::TooLarge);
         }
-        match serde_json::from_str(&text) {
-            Ok(message @ Value::Object(_)) => Ok(message),
-            Ok(_) => Err(BadMessage::NotAnObject),
-            Err(error) => Err(BadMessage::NotJson { line: error.line(), column: error.column() }),
+        search.text(text.as_bytes()).map_err(|bad| match bad {
+            BadText::NotJson { line, column } => BadMessage::NotJson { line, column },
+            BadText::NotAnObject => BadMessage::NotAnObject,
+            BadText::Overgrown(overgrown) => overgrown.into(),
+        })
+    }
+}
+
+/// Returns a length that the text of a JSON string has at least, without reading the text: one that
+/// is too large is not copied.
+fn text_len_min(json: &str) -> usize {
+    let mut bytes = json.trim_matches('"').bytes();
+    let mut len = 0;
+    while let Some(byte) = bytes.next() {
+        len += 1;
+        if byte == b'\\' && bytes.next() == Some(b'u') {
+            // `\uXXXX` is a character, or half of one.
+            bytes.nth(3);
         }
     }
+    len
 }
 
 fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
@@ -180,29 +251,28 @@ fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
 
 fn event(records: &RawValue) -> Result<Body<'_>, BadBody> {
     let records = AtMost::<RECORDS_MAX>::of(records).ok_or(BadBody::TooManyRecords)?;
-    let records = records.into_iter().zip(0..);
-    let records = records.map(|(item, index)| record(item).ok_or(BadBody::NoRecord(index)));
-    records.collect::<Result<_, _>>().map(Body::Event)
+    Ok(Body::Event(records.into_iter().map(RawRecord).collect()))
 }
 
-/// Reads a record of SQS. Without an id nobody could be told that it failed.
 fn record(item: &RawValue) -> Option<Record<'_>> {
     let read: RecordMembers<'_> = object(item)?;
-    let message_id = text(read.message_id?).filter(|id| !id.is_empty())?;
+    let is_id = |id: &Cow<'_, str>| !id.is_empty() && id.len() <= ID_BYTES_MAX;
+    let message_id = text(read.message_id?).filter(is_id)?;
     let attributes: Option<Attributes<'_>> = read.attributes.and_then(object);
     let group = attributes.and_then(|attributes| text(attributes.group?));
     // Queues that keep no order have groups too, for fairness.
     let is_fifo = read.queue.and_then(text).is_none_or(|queue| queue.ends_with(".fifo"));
-    Some(Record {
-        message_id: message_id.into(),
-        group: group.filter(|_| is_fifo).map(Into::into),
-        body: read.body,
-    })
+    let group = group.filter(|group| is_fifo && group.len() <= ID_BYTES_MAX);
+    Some(Record { message_id: message_id.into(), group: group.map(Into::into), body: read.body })
 }
 
-/// Returns the text that a piece of JSON is, if it is one.
-fn text(raw: &RawValue) -> Option<String> {
-    raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok())?
+/// Returns the text of a piece of JSON, if it is a string. It is copied only if it has escapes.
+fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let text: Text<'_> =
+        raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok())??;
+    Some(text.0)
 }
 
 /// Reads an object. A list of its members' values would be read as well.
@@ -318,21 +388,23 @@ impl<'de, const MAX: usize> Deserialize<'de> for AtMost<'de, MAX> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::paths::Paths;
     use serde_json::json;
 
     /// Says what a body is recognised as.
     fn recognised(body: &str) -> Result<String, BadBody> {
         Body::recognise(body.as_bytes()).map(|body| match body {
-            Body::List(references) => format!("list of {}", references.join(" ")),
-            Body::Message(message) => format!("message {message}"),
+            Body::List(references) => Ok(format!("list of {}", references.join(" "))),
+            Body::Message(_) => Ok("message".to_owned()),
             Body::Event(records) => {
-                let told = records.iter().map(|record| {
+                let told = records.iter().enumerate().map(|(at, record)| {
+                    let record = record.read(at)?;
                     let group = record.group.as_deref().unwrap_or("-");
-                    format!("{}/{group}", record.message_id)
+                    Ok(format!("{}/{group}", record.message_id))
                 });
-                format!("event of {}", told.collect::<Vec<_>>().join(" "))
+                Ok(format!("event of {}", told.collect::<Result<Vec<_>, BadBody>>()?.join(" ")))
             }
-        })
+        })?
     }
 
     #[track_caller]
@@ -351,11 +423,11 @@ mod tests {
         check(r#"{"references": []}"#, "list of ");
         check(r#"{"Records": []}"#, "event of ");
         check(r#"{"Records": [{"messageId": "m", "body": "{}"}], "more": 1}"#, "event of m/-");
-        check("{}", "message {}");
-        check(r#" {"a": 1} "#, r#"message {"a":1}"#);
-        check(r#"{"references": "a"}"#, r#"message {"references":"a"}"#);
-        check(r#"{"Records": {}}"#, r#"message {"Records":{}}"#);
-        check(r#"{"references": ["a"], "b": 1}"#, r#"message {"b":1,"references":["a"]}"#);
+        check("{}", "message");
+        check(r#" {"a": 1} "#, "message");
+        check(r#"{"references": "a"}"#, "message");
+        check(r#"{"Records": {}}"#, "message");
+        check(r#"{"references": ["a"], "b": 1}"#, "message");
         check(r#"{"references": [1], "references": ["a"]}"#, "list of a");
     }
 
@@ -381,14 +453,15 @@ mod tests {
         let list = |count| json!({"references": vec!["a"; count]}).to_string();
         assert!(recognised(&list(REFERENCES_MAX)).is_ok());
         refused(&list(REFERENCES_MAX + 1), BadBody::TooManyReferences);
+        let id = |bytes: usize| json!({"Records": [{"messageId": "m".repeat(bytes)}]}).to_string();
+        assert!(recognised(&id(ID_BYTES_MAX)).is_ok());
+        refused(&id(ID_BYTES_MAX + 1), BadBody::NoRecord(0));
         let event = |count| json!({"Records": vec![json!({"messageId": "m"}); count]}).to_string();
         assert!(recognised(&event(RECORDS_MAX)).is_ok());
         refused(&event(RECORDS_MAX + 1), BadBody::TooManyRecords);
         let message = |bytes: usize| json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())});
         assert!(recognised(&message(MESSAGE_BYTES_MAX).to_string()).is_ok());
         refused(&message(MESSAGE_BYTES_MAX + 1).to_string(), BadBody::MessageTooLarge);
-        let deep = format!("{{\"a\": {}{}}}", "[".repeat(200), "]".repeat(200));
-        assert!(matches!(recognised(&deep), Err(BadBody::NotJson { .. })));
     }
 
     #[test]
@@ -404,19 +477,23 @@ mod tests {
         check(r#"{"Records": [{"messageId": "m", "attributes": 7}]}"#, "event of m/-");
     }
 
+    /// Searches the one record of an event for what stands at `a`.
     #[track_caller]
-    fn message(record: &str) -> Result<Value, BadMessage> {
+    fn message(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{{"messageId": "m"{record}}}]}}"#);
-        match Body::recognise(body.as_bytes()) {
-            Ok(Body::Event(records)) => records[0].message(),
-            _ => panic!("an event: {body}"),
-        }
+        let Ok(Body::Event(records)) = Body::recognise(body.as_bytes()) else {
+            panic!("an event: {body}")
+        };
+        let paths = Paths::parse(["a"]).expect("a good path");
+        let record = records[0].read(0).expect("it has an id");
+        let found = record.search(&Search::new(&paths, []))?;
+        Ok(found.references.into_iter().find_map(|one| one.reference).map(Into::into))
     }
 
     #[test]
     fn a_record_whose_body_is_no_message_fails_alone() {
         let of_text = |text: &str| message(&format!(r#", "body": {}"#, json!(text)));
-        assert_eq!(of_text(r#"{"a": 1}"#), Ok(json!({"a": 1})));
+        assert_eq!(of_text(r#"{"a": "x"}"#), Ok(Some("x".to_owned())));
         assert_eq!(of_text("hello"), Err(BadMessage::NotJson { line: 1, column: 1 }));
         assert_eq!(of_text("[]"), Err(BadMessage::NotAnObject));
         assert_eq!(message(""), Err(BadMessage::NoText));
@@ -424,7 +501,24 @@ mod tests {
         assert_eq!(message(r#", "body": {"a": 1}"#), Err(BadMessage::NoText));
         let large = json!({"a": "x".repeat(MESSAGE_BYTES_MAX)}).to_string();
         assert_eq!(of_text(&large), Err(BadMessage::TooLarge));
-        let deep = format!("{{\"a\": {}{}}}", "[".repeat(200), "]".repeat(200));
-        assert!(matches!(of_text(&deep), Err(BadMessage::NotJson { .. })));
+        let wide = json!({"a": "\u{e9}".repeat(MESSAGE_BYTES_MAX / 2)}).to_string();
+        assert_eq!(of_text(&wide), Err(BadMessage::TooLarge), "bytes count, not characters");
+    }
+
+    /// What is nested deeply is passed over without a frame of the stack for each level.
+    #[test]
+    fn depth_costs_nothing() {
+        let deep =
+            format!("{{\"b\": {}{}, \"a\": \"x\"}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(message(&format!(r#", "body": {}"#, json!(deep))), Ok(Some("x".to_owned())));
+    }
+
+    #[test]
+    fn the_length_of_a_text_is_known_before_it_is_copied() {
+        for text in ["", "a", "\"\\\n\u{1}", "\u{e9}\u{20ac}"] {
+            let json = json!(text).to_string();
+            assert_eq!(text_len_min(&json), text.len(), "{json}");
+        }
+        assert_eq!(text_len_min(r#""\u20ac\u0061""#), 2);
     }
 }

@@ -3,7 +3,6 @@
 use super::path::Path;
 use crate::convention::Conventions;
 use crate::secret::reference::SecretId;
-use serde_json::Value;
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,8 +25,8 @@ pub struct Tied {
     pub path: Path,
 }
 
-/// What a message says of its tenant: for each tied placeholder the text at its path.
-pub struct Tenant(Option<Vec<Option<Box<str>>>>);
+/// What a message says of its tenant.
+pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
 /// Why a reference is not its message's to have. It shows nothing of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,11 +72,9 @@ impl Tie {
         Self { conventions, tied }
     }
 
-    /// Returns what a message says of its tenant; where there is no message, that there is none.
-    pub fn tenant(&self, message: Option<&Value>) -> Tenant {
-        let said = |tied: &Tied, message| tied.path.value(message)?.as_str().map(Into::into);
-        let all = |message| self.tied.iter().map(|tied| said(tied, message)).collect();
-        Tenant(message.map(all))
+    /// Returns the places at which a message says whose it is, in the order that [`Tenant`] takes.
+    pub fn places(&self) -> impl Iterator<Item = &Path> {
+        self.tied.iter().map(|tied| &tied.path)
     }
 
     /// Judges a reference before anything is known of its secret but the text.
@@ -136,6 +133,16 @@ impl Tie {
 }
 
 impl Tenant {
+    /// Takes the text at each of [`Tie::places`].
+    pub fn said(texts: Vec<Option<Box<str>>>) -> Self {
+        Self(Some(texts.into()))
+    }
+
+    /// Knows of no message that could say it.
+    pub fn unknown() -> Self {
+        Self(None)
+    }
+
     /// Judges what a name says for the placeholder tied as number `at`.
     fn judge(&self, at: usize, named: &str, tied: &Tied) -> Result<(), Foreign> {
         let placeholder = tied.placeholder.clone();
@@ -159,7 +166,9 @@ impl fmt::Debug for Tenant {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::message::paths::Paths;
+    use crate::message::search::Search;
+    use serde_json::{Value, json};
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
@@ -171,10 +180,18 @@ mod tests {
         Tie::new(Arc::new(Conventions::built_in()), tied.collect())
     }
 
+    /// Reads what a message says of its tenant.
+    fn tenant(tie: &Tie, message: Option<&Value>) -> Tenant {
+        let Some(message) = message else { return Tenant::unknown() };
+        let paths = Paths::default();
+        let Ok(found) = Search::new(&paths, tie.places()).run(message) else { panic!("an object") };
+        Tenant::said(found.texts)
+    }
+
     /// Judges a reference of a message, and says why it is refused.
     fn judged(tie: &Tie, reference: &str, message: Option<&Value>) -> Option<String> {
         let id = SecretId::parse(reference).expect("a good id");
-        tie.judge(&id, &tie.tenant(message)).err().map(|foreign| foreign.to_string())
+        tie.judge(&id, &tenant(tie, message)).err().map(|foreign| foreign.to_string())
     }
 
     #[track_caller]
@@ -257,10 +274,10 @@ mod tests {
         {
             let message = json!({"company": company});
             assert_eq!(judged(&tie, &arn, Some(&message)).is_some(), by_arn, "{company}");
-            let is_good = tie.judge_answer("shared/acme-secret", &tie.tenant(Some(&message)));
+            let is_good = tie.judge_answer("shared/acme-secret", &tenant(&tie, Some(&message)));
             assert_eq!(is_good.is_ok(), by_answer, "{company}");
         }
-        let unknown = tie.judge_answer("elsewhere", &tie.tenant(Some(&json!({"company": "a"}))));
+        let unknown = tie.judge_answer("elsewhere", &tenant(&tie, Some(&json!({"company": "a"}))));
         assert_eq!(unknown, Err(Foreign::Unknown));
     }
 
@@ -273,7 +290,7 @@ mod tests {
         let other = judged(&both, "whatsapp-credentials/acme/sales/twilio", Some(&message));
         assert!(other.is_some_and(|problem| problem.contains("project_name")));
         assert_eq!(judged(&tie(&[]), "prod/database", None), None);
-        assert_eq!(tie(&[]).judge_answer("prod/database", &tie(&[]).tenant(None)), Ok(()));
+        assert_eq!(tie(&[]).judge_answer("prod/database", &Tenant::unknown()), Ok(()));
     }
 
     #[test]
@@ -282,6 +299,6 @@ mod tests {
         let tie = tie(&[("company_name", "company")]);
         let problem = judged(&tie, "whatsapp-credentials/acme/x/twilio", Some(&message));
         assert!(problem.is_some_and(|problem| !problem.contains("hunter2")));
-        assert_eq!(format!("{:?}", tie.tenant(Some(&message))), "Tenant(…)");
+        assert_eq!(format!("{:?}", tenant(&tie, Some(&message))), "Tenant(…)");
     }
 }

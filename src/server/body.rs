@@ -3,7 +3,7 @@
 use super::problem::Problem;
 use crate::clock::{Clock, within};
 use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
@@ -34,23 +34,42 @@ pub(super) trait Arriving:
 impl<B> Arriving for B where B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {}
 
-/// Reads a whole body of at most `bytes_max`.
+/// Reads a whole body of at most `bytes_max`, into one buffer of its size: no part of a body is held
+/// twice.
 ///
 /// # Errors
 ///
-/// Where it is too large, too slow or cut.
+/// If the body is too large, too slow or cut.
 pub(super) async fn read(
     body: &mut impl Arriving,
     bytes_max: usize,
     clock: &dyn Clock,
-) -> Result<Bytes, Problem> {
-    let whole = Limited::new(body, bytes_max).collect();
-    match within(clock, BODY_TIME_MAX, whole).await {
-        Some(Ok(whole)) => Ok(whole.to_bytes()),
-        Some(Err(error)) if error.is::<LengthLimitError>() => Err(Problem::BodyTooLarge(bytes_max)),
-        Some(Err(_)) => Err(Problem::BodyCut),
-        None => Err(Problem::BodyTooSlow(BODY_TIME_MAX)),
+) -> Result<Vec<u8>, Problem> {
+    within(clock, BODY_TIME_MAX, collect(body, bytes_max))
+        .await
+        .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
+}
+
+/// Returns how many bytes a body has, if its head says so.
+pub(super) fn announced(body: &impl Arriving) -> Option<usize> {
+    body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
+}
+
+async fn collect(body: &mut impl Arriving, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let announced = announced(body);
+    let is_too_large = announced.is_some_and(|bytes| bytes > bytes_max);
+    // What is announced as too large is read and not kept: a client that is still sending when the
+    // connection closes may never see the answer.
+    let mut whole = Vec::with_capacity(announced.filter(|_| !is_too_large).unwrap_or_default());
+    let mut left = bytes_max;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Problem::BodyCut)?.into_data() else { continue };
+        left = left.checked_sub(data.len()).ok_or(Problem::BodyTooLarge(bytes_max))?;
+        if !is_too_large {
+            whole.extend_from_slice(&data);
+        }
     }
+    Ok(whole)
 }
 
 /// Reads what is left of a body and throws it away. A client that is still sending when the

@@ -4,16 +4,17 @@ use super::body::{self, Arriving, BODY_BYTES_MAX};
 use super::dialect::answer;
 use super::dialect::aws_api::operation::{Call, Named, Operation};
 use super::dialect::aws_api::{Batch, JSON, description, value};
+use super::few::Few;
 use super::problem::Problem;
-use super::reading::{describe, hand_over, keep_out, result};
+use super::reading::{describe, hand_over, keep_out, result, whole};
 use super::{Response, Server};
 use crate::cache::Served;
+use crate::clock::Moment;
 use crate::secret::reference::{Beside, Wanted};
 use crate::secret::selector::Selector;
+use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::ReadResult;
 use hyper::StatusCode;
-use std::future::{Future, poll_fn};
-use std::task::Poll;
 
 impl Server {
     /// Reads the body of a call and answers it.
@@ -49,7 +50,7 @@ impl Server {
         Ok((response, result(&served, &self.metrics)))
     }
 
-    /// Reads all of a batch at once, so that it takes no longer than one read may. What is asked for
+    /// Reads all of a batch, which takes no longer than one read may. What is asked for
     /// twice is answered once, as AWS does.
     async fn batch(&self, ids: &[String]) -> (Response, ReadResult) {
         let mut asked: Vec<&str> = Vec::new();
@@ -58,16 +59,15 @@ impl Server {
                 asked.push(id);
             }
         }
-        let reads = asked.iter().map(|id| async move {
-            let wanted = Wanted::parse(id, Beside::default())?;
-            let served = self.serve(&wanted, false).await?;
-            let body = value(&served.entry, wanted.field)?;
-            Ok((wanted.field, served, body))
-        });
+        let started = self.cache.clock().now();
+        let mut reads = Few::new();
+        for id in &asked {
+            reads.start(self.batched(id, started)).await;
+        }
         let mut batch = Batch::default();
         let mut answered: Vec<(Option<&str>, Served)> = Vec::new();
         let mut worst = ReadResult::Hit;
-        let done: Vec<Result<_, Problem>> = all(reads).await;
+        let done = reads.all().await;
         for (id, read) in asked.iter().zip(done) {
             match read {
                 Ok((field, served, body)) => {
@@ -83,7 +83,17 @@ impl Server {
         let result = if batch.is_empty() { ReadResult::Error } else { worst };
         (hand_over(JSON, &batch.body()), result)
     }
+
+    async fn batched<'a>(&self, id: &'a str, started: Moment) -> Result<Batched<'a>, Problem> {
+        let wanted = Wanted::parse(id, Beside::default())?;
+        let served = whole(self.find_since(&wanted, started).await?)?;
+        let body = value(&served.entry, wanted.field)?;
+        Ok((wanted.field, served, body))
+    }
 }
+
+/// What came of one id of a batch: the field that it names, and the secret as the AWS API has it.
+type Batched<'a> = (Option<&'a str>, Served, SecretValue);
 
 /// Returns whether two ids led to the same version of the same secret.
 fn is_same(a: &Served, b: &Served) -> bool {
@@ -100,40 +110,9 @@ fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     }
 }
 
-/// Waits for all of `work` at once, and returns what came of each, in order.
-pub(super) async fn all<F: Future>(work: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut work: Vec<_> = work.map(|work| (Box::pin(work), None)).collect();
-    poll_fn(|cx| {
-        let mut is_done = true;
-        for (work, done) in work.iter_mut().filter(|(_, done)| done.is_none()) {
-            match work.as_mut().poll(cx) {
-                Poll::Ready(output) => *done = Some(output),
-                Poll::Pending => is_done = false,
-            }
-        }
-        if is_done { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    work.into_iter().filter_map(|(_, done)| done).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::{Clock, VirtualClock};
-    use std::time::{Duration, SystemTime};
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_waited_for_together_takes_no_longer_than_its_longest() {
-        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
-        let clock = &clock;
-        let work = [3, 1, 0, 2].into_iter().map(|seconds| async move {
-            clock.sleep(Duration::from_secs(seconds)).await;
-            seconds
-        });
-        assert_eq!(all(work).await, [3, 1, 0, 2]);
-        assert_eq!(clock.now().steady, Duration::from_secs(3));
-    }
 
     #[test]
     fn a_batch_counts_as_its_slowest() {

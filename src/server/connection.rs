@@ -236,6 +236,7 @@ mod tests {
     use crate::message::tenant::Tie;
     use crate::secret::scope::{Home, Scope};
     use crate::server::dialect::Dialect;
+    use crate::server::in_hand::InHand;
     use crate::server::renewal::Renewal;
     use crate::server::resolving;
     use crate::source::Misconfigured;
@@ -295,6 +296,7 @@ mod tests {
                 paths: Paths::parse(["id"]).expect("a good path"),
                 tie: Tie::default(),
             },
+            in_hand: InHand::default(),
             tokens: Arc::new(Tokens::new(Vec::new())),
             renewal: Renewal::new(None),
             metrics,

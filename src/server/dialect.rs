@@ -67,6 +67,9 @@ impl Dialect {
             matches!(problem, Problem::Refused(_) | Problem::Method | Problem::MethodPost);
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
+            (Target::Resolve, _) if *problem == Problem::TooManyBodies => {
+                json_error(StatusCode::SERVICE_UNAVAILABLE, problem)
+            }
             (Target::Resolve, _) if !is_of_gate => json_error(StatusCode::BAD_REQUEST, problem),
             (_, Self::Agent) => agent::problem(problem),
             (_, Self::Extension) => extension::problem(problem),
@@ -152,12 +155,6 @@ where
     F: Formatter + Clone,
 {
     render_sized(value, size(value, format.clone()), format)
-}
-
-/// Renders as [`render`] does, or returns `None` where that takes more than `bytes_max`.
-fn render_within(value: &impl Serialize, bytes_max: usize) -> Option<SecretValue> {
-    let size = size(value, CompactFormatter);
-    (size <= bytes_max).then(|| render_sized(value, size, CompactFormatter))
 }
 
 fn size(value: &impl Serialize, format: impl Formatter) -> usize {

@@ -48,6 +48,9 @@ pub enum Problem {
     /// What is resolved takes too much room.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
+    /// Other requests with messages in them take all the memory that there is for such.
+    #[error("too many large requests are being answered")]
+    TooManyBodies,
     /// The body is larger than may be sent there.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -119,6 +122,7 @@ impl Problem {
             | Self::HeadTooSlow(_)
             | Self::HeadUnreadable
             | Self::TargetTooLong => "BadRequestException",
+            Self::TooManyBodies => "OverloadedException",
             Self::NotServed(_) => "UnsupportedOperationException",
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
@@ -177,10 +181,13 @@ impl Problem {
                 "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
                  got it"
             }
-            Self::Messages(BadBody::MessageTooLarge) => "send the part of it that has references",
+            Self::Messages(BadBody::MessageTooLarge | BadBody::Overgrown(_)) => {
+                "send the part of it that has references"
+            }
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)
             | Self::TooManySecrets(_)
             | Self::AnswerTooLarge(_) => "send the messages in several requests",
+            Self::TooManyBodies => "send it again, or send fewer messages at once",
             Self::Body => "send the parameters in the query",
             Self::BodyTooLarge(_) => "ask for fewer secrets, or send fewer messages, at once",
             Self::BodyTooSlow(_) | Self::BodyCut => "send the whole body at once",

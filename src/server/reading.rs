@@ -1,12 +1,13 @@
 //! Answers a read of a secret.
 
 use super::dialect::answer;
+use super::in_hand::Hold;
 use super::problem::Problem;
 use super::request::Query;
 use super::{Response, Server};
 use crate::cache::reading::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
-use crate::clock::within;
+use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::secret::reference::{SecretId, Wanted};
 use crate::secret::value::SecretValue;
@@ -66,11 +67,28 @@ impl Server {
         if !refresh_now && let Some(served) = self.cache.lookup(wanted.id, &wanted.selector) {
             return Ok(served);
         }
-        let key = Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() };
+        let key = key_of(wanted)?;
         let served =
             if refresh_now { self.cache.read_now(key).await } else { self.cache.read(key).await };
         Ok(served?)
     }
+
+    /// Returns what is wanted, as [`find`](Self::find) does, for a request that has waited since
+    /// `started` for the other secrets that it wants.
+    pub(super) async fn find_since(
+        &self,
+        wanted: &Wanted<'_>,
+        started: Moment,
+    ) -> Result<Served, Problem> {
+        if let Some(served) = self.cache.lookup(wanted.id, &wanted.selector) {
+            return Ok(served);
+        }
+        Ok(self.cache.read_since(key_of(wanted)?, started).await?)
+    }
+}
+
+fn key_of(wanted: &Wanted<'_>) -> Result<Key, Problem> {
+    Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
 impl Server {
@@ -107,7 +125,7 @@ impl Server {
 }
 
 /// Passes on what may be handed out.
-fn whole(served: Served) -> Result<Served, Problem> {
+pub(super) fn whole(served: Served) -> Result<Served, Problem> {
     check_whole(&served)?;
     Ok(served)
 }
@@ -135,9 +153,20 @@ fn not_modified() -> Response {
     response
 }
 
-/// Answers with a value: the one place where a secret's bytes leave for a socket.
+/// Answers with a value. A secret's bytes leave for a socket in this file only.
 pub(super) fn hand_over(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = answer(StatusCode::OK, content_type, body.share());
+    keep_out(response.headers_mut());
+    response
+}
+
+/// Answers with a value whose memory is counted until it was sent.
+pub(super) fn hand_over_held(
+    content_type: &'static str,
+    body: &SecretValue,
+    hold: Hold,
+) -> Response {
+    let mut response = answer(StatusCode::OK, content_type, hold.until_sent(body.share()));
     keep_out(response.headers_mut());
     response
 }

@@ -1,35 +1,48 @@
 //! Answers `POST /resolve`: every reference of a message, or of a whole event, in one round trip.
 //!
-//! What is held is answered at once; what is missing is fetched by flights, all at the same time, and
-//! waited for as long as one reader waits. A message fails alone.
+//! Cached secrets are answered at once. The others are fetched by flights, a few at a time, and waited
+//! for as long as one reader waits. A message fails alone: bounds are of each message first, and if all
+//! messages together cross one, the largest give way.
 
 pub mod ask;
+pub mod share;
 pub mod unresolved;
 
 use super::body::{self, Arriving, MESSAGES_BYTES_MAX};
-use super::calling::all;
 use super::dialect::resolve::{self, Credential, Resolved};
+use super::few::Few;
 use super::problem::Problem;
-use super::reading::{check_whole, hand_over, result};
+use super::reading::{check_whole, hand_over_held, result};
 use super::{Response, Server};
 use crate::cache::Served;
-use crate::message::body::{BadBody, Body, REFERENCES_MAX};
+use crate::clock::Moment;
+use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
 use crate::message::order::held_up;
 use crate::message::paths::Paths;
+use crate::message::search::Search;
 use crate::message::tenant::Tie;
-use crate::secret::reference::{Beside, Wanted};
+use crate::secret::reference::{Beside, SecretId, Wanted};
 use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
-use ask::{Ask, Want, distinct};
+use ask::{Ask, Judge, Want};
+use share::{Share, distinct};
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use unresolved::Unresolved;
 
-/// The most secrets that one request may refer to: as many as are held where nothing else is said.
-/// Each that is missing waits for a flight, and those who ask for one secret wait behind them.
+/// The most secrets that one request may name: as many as are cached by default.
 const SECRETS_MAX: usize = 1000;
 
-/// The largest answer. A batch of ten messages takes a few kilobytes.
-const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most memory for the references of one request, in bytes: some 10,000 of usual length.
+const ASKS_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// The most bytes of the credentials of one message: secrets have up to 64 KiB, and a message refers
+/// to a few of them.
+const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The most bytes of an answer, or as many as its body has, if those are more: each message gets
+/// about as many bytes back as it has itself.
+const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How much text of messages is parsed before other requests get their turn: a millisecond's.
 const TURN_BYTES: usize = 64 * 1024;
@@ -43,39 +56,57 @@ pub struct Config {
     pub tie: Tie,
 }
 
-/// What came of reading one reference. What is wrong with its value, or its fields, is told to nobody
-/// whose secret it is not.
+/// What came of reading one reference. A problem of the value or its fields is shown only to messages
+/// that may have the secret.
 struct Read<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
 }
 
+/// A secret that was found for a reference, and the field that the reference names.
+type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
+
+/// What a body asks for.
+struct Asks {
+    messages: Vec<Ask>,
+    /// Whether the caller wrote it as one list: what is wrong with that is the request's own fault.
+    is_list: bool,
+    /// The most bytes of the answer.
+    answer_max: usize,
+}
+
 impl Server {
     /// Reads the body of a request and answers it.
     pub(super) async fn resolve(&self, body: &mut impl Arriving) -> Result<Response, Problem> {
-        let asks = {
-            let body = body::read(body, MESSAGES_BYTES_MAX, self.cache.clock()).await?;
+        let clock = self.cache.clock();
+        let announced = body::announced(body);
+        let hold = self.in_hand.hold(announced, clock).await?;
+        let Asks { mut messages, is_list, answer_max } = {
+            let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
             self.asks(&body).await?
         };
-        let references = distinct(&asks);
-        if references.len() > SECRETS_MAX {
+        let (_, give_way) = distinct(&to_read(&messages), SECRETS_MAX);
+        if is_list && !give_way.is_empty() {
             return Err(Problem::TooManySecrets(SECRETS_MAX));
         }
-        let served = all(references.iter().map(|reference| async move {
-            let wanted = Wanted::parse(reference, Beside::default())?;
-            Ok((wanted.field, self.find(&wanted, false).await?))
-        }));
-        let served: Vec<Result<(Option<&str>, Served), Problem>> = served.await;
-        let reads = served.iter().map(|read| {
-            let (field, served) = read.as_ref().map_err(Clone::clone)?;
-            Ok(Read { served, credential: credential(served, *field) })
-        });
-        let reads: HashMap<&str, Result<Read<'_>, Problem>> =
-            references.into_iter().zip(reads).collect();
+        for index in give_way {
+            messages[index].fail(Unresolved::TooManySecrets(SECRETS_MAX));
+        }
+        let (references, _) = distinct(&to_read(&messages), SECRETS_MAX);
+        let found = self.find_all(&references, answer_max).await;
+        let reads = references.iter().copied().zip(found.iter().map(read_of)).collect();
         let mut resolved: Vec<Resolved<'_>> =
-            asks.iter().map(|ask| self.resolved(ask, &reads)).collect();
+            messages.iter().map(|ask| self.resolved(ask, &reads)).collect();
         self.note_refusals(&resolved);
-        let in_order = asks.iter().zip(&resolved);
+        if is_list {
+            let is_too_large = resolved.iter().any(|one| one.size() > answer_max);
+            if is_too_large {
+                return Err(Problem::AnswerTooLarge(answer_max));
+            }
+        } else {
+            fail_too_large(&mut resolved, answer_max);
+        }
+        let in_order = messages.iter().zip(&resolved);
         let in_order = in_order.map(|(ask, resolved)| (ask.group.as_deref(), resolved.is_ok()));
         let held_up = held_up(in_order);
         for (resolved, is_held_up) in resolved.iter_mut().zip(held_up) {
@@ -83,35 +114,86 @@ impl Server {
                 resolved.hold_up();
             }
         }
-        let body = resolve::body(&resolved, ANSWER_BYTES_MAX);
-        let body = body.ok_or(Problem::AnswerTooLarge(ANSWER_BYTES_MAX))?;
-        Ok(hand_over("application/json", &body))
+        let answer = resolve::Answer::of(&resolved);
+        let hold = self.in_hand.hold_answer(hold, answer.size(), clock).await?;
+        Ok(hand_over_held("application/json", &answer.render(), hold))
     }
 
     /// Finds what is asked for in a body.
-    async fn asks(&self, body: &[u8]) -> Result<Vec<Ask>, Problem> {
+    async fn asks(&self, body: &[u8]) -> Result<Asks, Problem> {
         let config = &self.resolving;
-        let records = match Body::recognise(body)? {
-            Body::List(references) => return Ok(vec![Ask::of_list(config, references)]),
-            Body::Message(message) => return Ok(vec![Ask::of_message(config, &message)]),
-            Body::Event(records) => records,
+        let search = Search::new(&config.paths, config.tie.places());
+        let is_allowed = |id: &SecretId| self.cache.is_allowed(id);
+        let judge = Judge { config, is_allowed: &is_allowed };
+        let answer_max = ANSWER_BYTES_MAX.max(body.len());
+        let (messages, is_list) = match Body::recognise(body)? {
+            Body::List(references) => (vec![judge.list(&references)], true),
+            Body::Message(message) => match message.search(&search) {
+                Ok(found) => (vec![judge.message(found)], false),
+                Err(BadBody::Overgrown(overgrown)) => {
+                    (vec![Ask::failed(BadMessage::Overgrown(overgrown).into())], false)
+                }
+                Err(bad) => return Err(bad.into()),
+            },
+            Body::Event(records) => (self.event(&judge, &search, &records).await?, false),
         };
-        let mut asks = Vec::with_capacity(records.len());
-        let (mut references, mut bytes) = (0, 0);
-        for record in &records {
-            let ask = Ask::of_record(config, record);
-            references += ask.wants.len();
-            if references > REFERENCES_MAX {
-                return Err(BadBody::TooManyReferences.into());
+        Ok(Asks { messages, is_list, answer_max })
+    }
+
+    /// Finds what is asked for in each record of an event.
+    async fn event(
+        &self,
+        judge: &Judge<'_>,
+        search: &Search<'_>,
+        records: &[RawRecord<'_>],
+    ) -> Result<Vec<Ask>, BadBody> {
+        let mut messages: Vec<Ask> = Vec::with_capacity(records.len());
+        let mut share = Share::new(ASKS_BYTES_MAX);
+        let mut bytes = 0;
+        for (index, raw) in records.iter().enumerate() {
+            let record = raw.read(index)?;
+            let found = record.search(search);
+            let ask = judge.record(record, found);
+            let give_way = share.take(index, ask.bytes());
+            messages.push(ask);
+            for index in give_way {
+                messages[index].fail(Unresolved::TooManyReferences);
             }
-            asks.push(ask);
-            bytes += record.len();
+            bytes += raw.bytes();
             if bytes > TURN_BYTES {
                 bytes = 0;
                 tokio::task::yield_now().await;
             }
         }
-        Ok(asks)
+        Ok(messages)
+    }
+
+    /// Reads the secrets of one request, the first references first. The request waits no longer than
+    /// one reader does, and keeps values of `bytes_max` bytes at most.
+    async fn find_all<'r>(&self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
+        let started = self.cache.clock().now();
+        let kept = AtomicUsize::new(0);
+        let mut reads = Few::new();
+        for reference in references {
+            reads.start(self.find_one(reference, started, &kept, bytes_max)).await;
+        }
+        reads.all().await
+    }
+
+    async fn find_one<'r>(
+        &self,
+        reference: &'r str,
+        started: Moment,
+        kept: &AtomicUsize,
+        bytes_max: usize,
+    ) -> Finding<'r> {
+        let wanted = Wanted::parse(reference, Beside::default())?;
+        let served = self.find_since(&wanted, started).await?;
+        let bytes = served.entry.version.content.len();
+        match kept.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
+            true => Err(Problem::AnswerTooLarge(bytes_max)),
+            false => Ok((wanted.field, served)),
+        }
     }
 
     /// Puts together what came of one message, and counts its reads.
@@ -169,6 +251,33 @@ impl Server {
             None => self.metrics.log_lines_dropped.inc(),
         }
     }
+}
+
+/// Returns the references of each message that are to be read.
+fn to_read(messages: &[Ask]) -> Vec<Vec<&str>> {
+    messages.iter().map(Ask::to_read).collect()
+}
+
+/// Fails each message whose credentials are too large, and the largest of those that are too large
+/// together.
+fn fail_too_large(resolved: &mut [Resolved<'_>], answer_max: usize) {
+    let mut share = Share::new(answer_max);
+    for index in 0..resolved.len() {
+        let size = resolved[index].size();
+        if size > MESSAGE_ANSWER_BYTES_MAX {
+            resolved[index].fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
+            continue;
+        }
+        for index in share.take(index, size) {
+            resolved[index].fail(Unresolved::AnswerTooLarge(answer_max));
+        }
+    }
+}
+
+/// Takes the credential out of what was found.
+fn read_of<'a>(found: &'a Finding<'_>) -> Result<Read<'a>, Problem> {
+    let (field, served) = found.as_ref().map_err(Clone::clone)?;
+    Ok(Read { served, credential: credential(served, *field) })
 }
 
 /// Takes what is to be handed out of a value, if it may be.

@@ -42,6 +42,7 @@ mod prefetch;
 mod real_clients;
 mod resolve;
 mod resolve_anything;
+mod resolve_bounds;
 mod resolve_tenant;
 mod rotation;
 mod scaffolding;

@@ -3,7 +3,8 @@
 
 use super::dynamo::plain;
 use crate::convention::Conventions;
-use crate::message::paths::{Overgrown, Paths};
+use crate::message::paths::Paths;
+use crate::message::search::{Failed, Overgrown, Search};
 use crate::secret::arn::Arn;
 use crate::secret::reference::{Reference, SecretId};
 use serde_json::Value;
@@ -99,12 +100,15 @@ impl Found {
     ) -> Result<(), BadFile> {
         match value {
             Value::Object(object) => {
-                for found in paths.find(value)? {
-                    // What is no text is told as a reference that says nothing.
-                    self.add(
-                        found.reference.unwrap_or_default(),
-                        Some(joined(place, &found.path)),
-                    )?;
+                let search = Search::new(paths, []).at_most(REFERENCES_MAX);
+                let found = search.run(value).map_err(|failed| match failed {
+                    Failed::Overgrown(overgrown) => BadFile::Overgrown(overgrown),
+                    Failed::Unreadable(_) => unreachable!("an object can be read"),
+                })?;
+                for one in found.references {
+                    // What is not a string is reported as an empty reference.
+                    let text = one.reference.unwrap_or_default();
+                    self.add(&text, Some(joined(place, &one.path)))?;
                 }
                 for (key, value) in object {
                     self.walk(value, &joined(place, key), paths, conventions)?;
@@ -193,8 +197,8 @@ mod tests {
         check(
             &message.to_string(),
             &[
-                ("own/name", &["channel_config.whatsapp.credentials_id"]),
                 ("own/key#ai_api_key", &["ai_config.ai_api_key_reference"]),
+                ("own/name", &["channel_config.whatsapp.credentials_id"]),
             ],
         );
     }
@@ -213,11 +217,11 @@ mod tests {
         check(
             &json!({"Items": items, "Count": 2}).to_string(),
             &[
-                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
                 (
                     "openai-api-key/whatsapp",
                     &[&format!("Items[0].{key_at}"), &format!("Items[1].{key_at}")],
                 ),
+                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
                 ("own/name", &["Items[1].channel_config.whatsapp.credentials_id"]),
             ],
         );
@@ -225,11 +229,11 @@ mod tests {
         check(
             &lines,
             &[
-                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
                 (
                     "openai-api-key/whatsapp",
                     &[&format!("[0].Item.{key_at}"), &format!("[1].Item.{key_at}")],
                 ),
+                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
                 ("own/name", &["[1].Item.channel_config.whatsapp.credentials_id"]),
             ],
         );

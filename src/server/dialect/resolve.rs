@@ -1,12 +1,13 @@
 //! What `/resolve` answers: a result for each message, and what to hand back to SQS.
 
-use super::{ErrorBody, Value, render_within};
+use super::{ErrorBody, Value, render_sized, size};
 use crate::cache::Served;
 use crate::secret::field::{FieldError, json, json_field};
 use crate::secret::value::SecretValue;
 use crate::server::reading::cache;
 use crate::server::resolving::unresolved::Unresolved;
 use serde::{Serialize, Serializer};
+use serde_json::ser::CompactFormatter;
 use serde_json::value::RawValue;
 
 /// What a reference led to. It cannot be printed.
@@ -72,6 +73,17 @@ impl<'a> Resolved<'a> {
         self.problem.is_none() && self.credentials.iter().all(|(_, _, one)| one.is_ok())
     }
 
+    /// Fails it as a whole: it has no credentials then.
+    pub(in crate::server) fn fail(&mut self, why: Unresolved) {
+        self.credentials = Vec::new();
+        self.problem = Some(why);
+    }
+
+    /// Returns how many bytes it takes in the answer.
+    pub(in crate::server) fn size(&self) -> usize {
+        size(self, CompactFormatter)
+    }
+
     /// Fails it for an earlier one of its group. Who may not use its credentials does not get them;
     /// what is wrong with it by itself is still told.
     pub(in crate::server) fn hold_up(&mut self) {
@@ -90,16 +102,34 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// Renders the answer in a buffer of exactly its size, or returns `None` where that is over
-/// `bytes_max`.
-pub(in crate::server) fn body(resolved: &[Resolved<'_>], bytes_max: usize) -> Option<SecretValue> {
-    let failed = resolved.iter().filter(|one| !one.is_ok());
-    let failed = failed.filter_map(|one| one.message_id);
-    let body = Body {
-        results: resolved,
-        batch_item_failures: failed.map(|id| Failure { item_identifier: id }).collect(),
-    };
-    render_within(&body, bytes_max)
+/// An answer to be rendered.
+pub(in crate::server) struct Answer<'a> {
+    body: Body<'a>,
+    size: usize,
+}
+
+impl<'a> Answer<'a> {
+    /// Puts the results of all messages together.
+    pub(in crate::server) fn of(resolved: &'a [Resolved<'a>]) -> Self {
+        let failed = resolved.iter().filter(|one| !one.is_ok());
+        let failed = failed.filter_map(|one| one.message_id);
+        let body = Body {
+            results: resolved,
+            batch_item_failures: failed.map(|id| Failure { item_identifier: id }).collect(),
+        };
+        let size = size(&body, CompactFormatter);
+        Self { body, size }
+    }
+
+    /// Returns how many bytes it has.
+    pub(in crate::server) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Renders it in a buffer of exactly its size.
+    pub(in crate::server) fn render(&self) -> SecretValue {
+        render_sized(&self.body, self.size, CompactFormatter)
+    }
 }
 
 #[derive(Serialize)]

@@ -1,14 +1,17 @@
 //! What one message asks for, each reference judged by its text.
 //!
-//! Pure: a list, a message or a record in, references out.
+//! Pure: what was found in a list, a message or a record in, judged references out.
 
 use super::Config;
 use super::unresolved::Unresolved;
-use crate::message::body::Record;
+use crate::cache::ReadError;
+use crate::message::body::{BadMessage, Record};
+use crate::message::search::{Found, Place};
 use crate::message::tenant::Tenant;
-use crate::secret::reference::{BadReference, Reference};
-use serde_json::Value;
+use crate::secret::reference::{BadReference, Reference, SecretId};
+use std::borrow::Cow;
 use std::collections::HashSet;
+use std::fmt;
 
 /// How much of a reference is answered that is too long to be one.
 const SHOWN_CHARS_MAX: usize = 256;
@@ -39,77 +42,103 @@ pub struct Want {
     pub refused: Option<Unresolved>,
 }
 
-impl Ask {
-    /// Takes a list. What is in it twice is answered once.
-    pub(super) fn of_list(config: &Config, references: Vec<String>) -> Self {
-        let tenant = config.tie.tenant(None);
-        let mut seen = HashSet::new();
-        let once = references.iter().filter(|reference| seen.insert(&***reference));
-        let wants = once.map(|reference| Want::new(config, &tenant, reference, reference));
-        let wants: Vec<Want> = wants.collect();
-        let problem = wants.is_empty().then_some(Unresolved::NoReference);
-        Self { message_id: None, group: None, tenant, wants, problem }
-    }
-
-    /// Takes a message on its own.
-    pub(super) fn of_message(config: &Config, message: &Value) -> Self {
-        let tenant = config.tie.tenant(Some(message));
-        let (found, mut problem) = match config.paths.find(message) {
-            Ok(found) if found.is_empty() => (found, Some(Unresolved::NoReference)),
-            Ok(found) => (found, None),
-            Err(overgrown) => (Vec::new(), Some(overgrown.into())),
-        };
-        let mut wants = Vec::new();
-        for place in found {
-            match place.reference {
-                Some(reference) => {
-                    wants.push(Want::new(config, &tenant, &place.path, reference));
-                }
-                None => problem = problem.or_else(|| Some(Unresolved::NoString(place.path.into()))),
-            }
-        }
-        Self { message_id: None, group: None, tenant, wants, problem }
-    }
-
-    /// Takes a record of an event.
-    pub(super) fn of_record(config: &Config, record: &Record<'_>) -> Self {
-        let asked = match record.message() {
-            Ok(message) => Self::of_message(config, &message),
-            Err(bad) => Self {
-                message_id: None,
-                group: None,
-                tenant: config.tie.tenant(None),
-                wants: Vec::new(),
-                problem: Some(bad.into()),
-            },
-        };
-        let message_id = Some(record.message_id.clone());
-        Self { message_id, group: record.group.clone(), ..asked }
+/// Shows no function.
+impl fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Judge").finish_non_exhaustive()
     }
 }
 
-impl Want {
-    /// Judges a reference by its text, and by whose message it is in.
-    fn new(config: &Config, tenant: &Tenant, key: &str, reference: &str) -> Self {
-        let judged = Reference::of_message(reference)
-            .map_err(Unresolved::from)
-            .and_then(|parsed| Ok(config.tie.judge(&parsed.id, tenant)?));
+/// Judges references by their text, before anything is read.
+pub struct Judge<'a> {
+    /// How messages are resolved.
+    pub config: &'a Config,
+    /// Whether `SIDEKEY_ALLOW` covers a secret.
+    pub is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
+}
+
+impl Judge<'_> {
+    /// Takes a list, which has no message that could name a tenant. What is in it twice is answered
+    /// once.
+    pub fn list(&self, references: &[Cow<'_, str>]) -> Ask {
+        let tenant = Tenant::unknown();
+        let mut seen = HashSet::new();
+        let once = references.iter().filter(|reference| seen.insert(&***reference));
+        let wants = once.map(|reference| self.want(&tenant, reference, reference.as_ref().into()));
+        let wants: Vec<Want> = wants.collect();
+        let problem = wants.is_empty().then_some(Unresolved::NoReference);
+        Ask { message_id: None, group: None, tenant, wants, problem }
+    }
+
+    /// Takes what was found in a message.
+    pub fn message(&self, found: Found) -> Ask {
+        let tenant = Tenant::said(found.texts);
+        let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
+        let mut wants = Vec::with_capacity(found.references.len());
+        for Place { path, reference } in found.references {
+            match reference {
+                Some(reference) => wants.push(self.want(&tenant, &reference, path)),
+                None => problem = problem.or(Some(Unresolved::NoString(path))),
+            }
+        }
+        Ask { message_id: None, group: None, tenant, wants, problem }
+    }
+
+    /// Takes a record of an event, and what was found in its message.
+    pub fn record(&self, record: Record<'_>, found: Result<Found, BadMessage>) -> Ask {
+        let ask = match found {
+            Ok(found) => self.message(found),
+            Err(bad) => Ask::failed(bad.into()),
+        };
+        Ask { message_id: Some(record.message_id), group: record.group, ..ask }
+    }
+
+    /// Judges a reference, and whether its message may have the secret.
+    fn want(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> Want {
+        let judged =
+            Reference::of_message(reference).map_err(Unresolved::from).and_then(|parsed| {
+                self.config.tie.judge(&parsed.id, tenant)?;
+                let is_allowed = (self.is_allowed)(&parsed.id);
+                is_allowed.then_some(()).ok_or(Unresolved::Read(ReadError::OutOfScope.into()))
+            });
         let refused = judged.err();
         let reference = match refused {
             Some(Unresolved::Reference(BadReference::TooLong { .. })) => cut(reference),
             _ => reference.into(),
         };
-        Self { key: key.into(), reference, refused }
+        Want { key, reference, refused }
     }
 }
 
-/// Returns the references that are to be read, each once, in the order in which they come.
-pub(super) fn distinct(asks: &[Ask]) -> Vec<&str> {
-    let wants = asks.iter().flat_map(|ask| &ask.wants);
-    let read = wants.filter(|want| want.refused.is_none()).map(|want| &*want.reference);
-    let mut seen = HashSet::new();
-    read.filter(|reference| seen.insert(*reference)).collect()
+impl Ask {
+    /// Asks for nothing, since the message fails.
+    pub fn failed(why: Unresolved) -> Self {
+        let tenant = Tenant::unknown();
+        Self { message_id: None, group: None, tenant, wants: Vec::new(), problem: Some(why) }
+    }
+
+    /// Fails the message: it asks for nothing any more.
+    pub fn fail(&mut self, why: Unresolved) {
+        self.wants = Vec::new();
+        self.problem = Some(why);
+    }
+
+    /// Returns the references that are to be read.
+    pub fn to_read(&self) -> Vec<&str> {
+        let read = self.wants.iter().filter(|want| want.refused.is_none());
+        read.map(|want| &*want.reference).collect()
+    }
+
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let wants = self.wants.iter();
+        let texts: usize = wants.map(|want| want.key.len() + want.reference.len()).sum();
+        texts + self.wants.len() * WANT_BYTES
+    }
 }
+
+/// What a reference takes beside its texts: itself, what is answered for it, and two allocations.
+const WANT_BYTES: usize = 2 * size_of::<Want>() + 64;
 
 fn cut(text: &str) -> Box<str> {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
@@ -125,8 +154,9 @@ mod tests {
     use crate::message::body::Body;
     use crate::message::path::Path;
     use crate::message::paths::Paths;
+    use crate::message::search::Search;
     use crate::message::tenant::{Tie, Tied};
-    use serde_json::json;
+    use serde_json::{Value, json};
     use std::sync::Arc;
 
     fn config(tied: &[&str]) -> Config {
@@ -141,21 +171,33 @@ mod tests {
         }
     }
 
-    /// Tells every reference, and why it is refused.
-    fn told(ask: &Ask) -> Vec<(&str, &str, Option<&str>)> {
+    /// Lists every reference, and why it is refused.
+    fn listed(ask: &Ask) -> Vec<(&str, &str, Option<&str>)> {
         let wants = ask.wants.iter();
-        let told = wants.map(|want| {
+        let listed = wants.map(|want| {
             (&*want.key, &*want.reference, want.refused.as_ref().map(Unresolved::kind))
         });
-        told.collect()
+        listed.collect()
+    }
+
+    fn of_list(references: &[&str]) -> Ask {
+        let config = config(&[]);
+        let judge = Judge { config: &config, is_allowed: &|_| true };
+        judge.list(&references.iter().map(|text| Cow::Borrowed(*text)).collect::<Vec<_>>())
+    }
+
+    fn of_message(config: &Config, message: &Value) -> Ask {
+        let search = Search::new(&config.paths, config.tie.places());
+        let Ok(found) = search.run(message) else { panic!("a small message") };
+        let is_allowed = |id: &SecretId| id.as_str() != "forbidden";
+        Judge { config, is_allowed: &is_allowed }.message(found)
     }
 
     #[test]
     fn a_list_asks_for_each_reference_once() {
-        let list = ["b", "a", "b", "a#x", "no name"].map(str::to_owned);
-        let ask = Ask::of_list(&config(&[]), list.to_vec());
+        let ask = of_list(&["b", "a", "b", "a#x", "no name"]);
         assert_eq!(
-            told(&ask),
+            listed(&ask),
             [
                 ("b", "b", None),
                 ("a", "a", None),
@@ -164,9 +206,8 @@ mod tests {
             ]
         );
         assert_eq!(ask.problem, None);
-        assert_eq!(distinct(&[ask]), ["b", "a", "a#x"]);
-        let empty = Ask::of_list(&config(&[]), Vec::new());
-        assert_eq!(empty.problem, Some(Unresolved::NoReference));
+        assert_eq!(ask.to_read(), ["b", "a", "a#x"]);
+        assert_eq!(of_list(&[]).problem, Some(Unresolved::NoReference));
     }
 
     #[test]
@@ -175,18 +216,18 @@ mod tests {
             "channel_config": {"sms": {"credentials_id": "a"}, "mail": {"credentials_id": null}},
             "ai_config": {"ai_api_key_reference": "b#c"},
         });
-        let ask = Ask::of_message(&config(&[]), &message);
+        let ask = of_message(&config(&[]), &message);
         assert_eq!(
-            told(&ask),
+            listed(&ask),
             [
+                ("ai_config.ai_api_key_reference", "b#c", None),
                 ("channel_config.sms.credentials_id", "a", None),
-                ("ai_config.ai_api_key_reference", "b#c", None)
             ]
         );
         let no_string = Unresolved::NoString("channel_config.mail.credentials_id".into());
         assert_eq!(ask.problem, Some(no_string));
-        let nothing = Ask::of_message(&config(&[]), &json!({"a": "b"}));
-        assert_eq!(told(&nothing), []);
+        let nothing = of_message(&config(&[]), &json!({"a": "b"}));
+        assert_eq!(listed(&nothing), []);
         assert_eq!(nothing.problem, Some(Unresolved::NoReference));
     }
 
@@ -197,17 +238,29 @@ mod tests {
             json!({"company": company, "channel_config": {"sms": {"credentials_id": id}}})
         };
         let config = config(&["company"]);
-        let asks = ["other", "acme"].map(|company| Ask::of_message(&config, &message(company)));
-        let refused: Vec<_> = asks.iter().map(|ask| told(ask)[0].2).collect();
+        let asks = ["other", "acme"].map(|company| of_message(&config, &message(company)));
+        let refused: Vec<_> = asks.iter().map(|ask| listed(ask)[0].2).collect();
         assert_eq!(refused, [Some("AccessDeniedException"), None]);
-        assert_eq!(distinct(&asks), ["sms-credentials/acme/x/twilio"]);
+        let to_read = asks.each_ref().map(Ask::to_read);
+        assert_eq!(to_read, [vec![], vec!["sms-credentials/acme/x/twilio"]]);
+    }
+
+    #[test]
+    fn a_secret_that_is_not_allowed_is_not_read() {
+        let message = json!({"ai_config": {"ai_api_key_reference": "forbidden"}});
+        let ask = of_message(&config(&[]), &message);
+        assert_eq!(listed(&ask)[0].2, Some("AccessDeniedException"));
+        assert_eq!(ask.to_read(), [""; 0]);
     }
 
     #[test]
     fn a_record_without_a_message_asks_for_nothing() {
         let event = br#"{"Records": [{"messageId": "m", "body": "hello"}]}"#;
         let Ok(Body::Event(records)) = Body::recognise(event) else { panic!("an event") };
-        let ask = Ask::of_record(&config(&[]), &records[0]);
+        let record = records[0].read(0).expect("it has an id");
+        let config = config(&[]);
+        let found = record.search(&Search::new(&config.paths, []));
+        let ask = Judge { config: &config, is_allowed: &|_| true }.record(record, found);
         assert_eq!((ask.message_id.as_deref(), ask.wants.len()), (Some("m"), 0));
         let kind = ask.problem.as_ref().map(Unresolved::kind);
         assert_eq!(kind, Some("SerializationException"));
@@ -215,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_reference_that_is_too_long_is_cut() {
-        let ask = Ask::of_list(&config(&[]), vec!["é".repeat(5000), "x".repeat(600)]);
+        let ask = of_list(&[&"é".repeat(5000), &"x".repeat(600)]);
         assert_eq!(*ask.wants[0].reference, format!("{}…", "é".repeat(256)));
         assert_eq!(*ask.wants[1].reference, format!("{}…", "x".repeat(256)));
         assert!(ask.wants.iter().all(|want| want.refused.is_some()));

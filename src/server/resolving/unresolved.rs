@@ -3,7 +3,6 @@
 //! Pure: kinds, messages and hints. None shows a value, or any of a message but a path.
 
 use crate::message::body::BadMessage;
-use crate::message::paths::Overgrown;
 use crate::message::tenant::Foreign;
 use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
@@ -15,9 +14,27 @@ pub enum Unresolved {
     /// A record has no message.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    /// A message has more than anybody's has.
-    #[error(transparent)]
-    Overgrown(#[from] Overgrown),
+    /// The messages of one request have more references together than one request may have, and
+    /// this message is one of the largest.
+    #[error(
+        "the messages of this request have too many references together, and this message is one of the largest"
+    )]
+    TooManyReferences,
+    /// The messages of one request name more secrets together than one request may name, and this
+    /// message is one of the largest.
+    #[error(
+        "the messages of this request name more than {0} secrets together, and this message is one of the largest"
+    )]
+    TooManySecrets(usize),
+    /// The credentials of the message are too large.
+    #[error("the credentials of this message take more than {0} bytes")]
+    TooLarge(usize),
+    /// The answers to the messages of one request are too large together, and this one is one of the
+    /// largest.
+    #[error(
+        "the credentials of this request take more than {0} bytes together, and those of this message are some of the largest"
+    )]
+    AnswerTooLarge(usize),
     /// What stands at a path is no string.
     #[error("the reference at {0} is no string")]
     NoString(Box<str>),
@@ -45,8 +62,11 @@ impl Unresolved {
     pub fn kind(&self) -> &str {
         match self {
             Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
-            Self::Message(_) | Self::Overgrown(_) | Self::NoString(_) | Self::Reference(_) => {
+            Self::Message(_) | Self::NoString(_) | Self::Reference(_) | Self::TooLarge(_) => {
                 "ValidationException"
+            }
+            Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
+                "LimitExceededException"
             }
             Self::NoReference => "NoReferenceFound",
             Self::HeldUp => "EarlierMessageFailed",
@@ -63,8 +83,16 @@ impl Unresolved {
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Message(BadMessage::Overgrown(_)) => {
+                "check SIDEKEY_RESOLVE_PATHS and the message"
+            }
             Self::Message(_) => "a record's body is a Context Object as JSON text",
-            Self::Overgrown(_) => "check SIDEKEY_RESOLVE_PATHS and the message",
+            Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
+                "let SQS deliver it again, or send fewer messages in one request"
+            }
+            Self::TooLarge(_) => {
+                "refer to fewer secrets in one message, or to single fields of them"
+            }
             Self::NoString(_) => "write a secret's name or ARN there, or leave it out",
             Self::NoReference => {
                 "check SIDEKEY_RESOLVE_PATHS and the message; a list of references has no other member"
@@ -95,6 +123,7 @@ impl Unresolved {
 mod tests {
     use super::*;
     use crate::cache::ReadError;
+    use crate::message::search::Overgrown;
     use crate::source::{FetchError, FetchErrorKind};
 
     #[test]
@@ -107,7 +136,15 @@ mod tests {
                 "SerializationException",
                 ReadResult::Refused,
             ),
-            (Overgrown::TooMany.into(), "ValidationException", ReadResult::Refused),
+            (
+                BadMessage::Overgrown(Overgrown::TooMany { max: 1 }).into(),
+                "ValidationException",
+                ReadResult::Refused,
+            ),
+            (Unresolved::TooManyReferences, "LimitExceededException", ReadResult::Refused),
+            (Unresolved::TooManySecrets(1), "LimitExceededException", ReadResult::Refused),
+            (Unresolved::TooLarge(1), "ValidationException", ReadResult::Refused),
+            (Unresolved::AnswerTooLarge(1), "LimitExceededException", ReadResult::Refused),
             (Unresolved::NoString("a.b".into()), "ValidationException", ReadResult::Refused),
             (Unresolved::NoReference, "NoReferenceFound", ReadResult::Refused),
             (Unresolved::HeldUp, "EarlierMessageFailed", ReadResult::Refused),

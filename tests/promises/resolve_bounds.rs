@@ -1,0 +1,265 @@
+//! One message never hurts another: bounds of `/resolve` are of each message first, one request leaves
+//! calls for others, and a body costs little more memory than its size.
+
+use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
+use crate::support::client::{Answer, Connection, request};
+use crate::support::clock::ManualClock;
+use crate::support::program::Program;
+use crate::support::{double, eventually};
+use serde_json::{Value, json};
+use sidekey::source::double::Double;
+use sidekey::source::double::faults::{Fault, Match};
+use sidekey::source::double::operation::Operation::GetSecretValue;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// The most memory that a body takes beside its own size.
+const EXTRA_BYTES: usize = 4 * 1024 * 1024;
+
+async fn upstream(clock: &Arc<ManualClock>) -> Double {
+    let double = double(clock).await;
+    for number in 0..10 {
+        let value = json!({ "token": number }).to_string();
+        double.secrets().create(&good(number), value).expect("a new name");
+    }
+    double
+}
+
+fn good(number: usize) -> String {
+    format!("app/good-{number}")
+}
+
+/// A message that refers to these secrets.
+fn message<T: AsRef<str>>(references: impl IntoIterator<Item = T>) -> Value {
+    let channels = references.into_iter().map(|one| json!({ "credentials_id": one.as_ref() }));
+    json!({ "channel_config": channels.collect::<Vec<_>>() })
+}
+
+fn invented(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("app/invented-{number}")).collect()
+}
+
+fn event(messages: &[Value]) -> Value {
+    let records = messages.iter().enumerate();
+    let records =
+        records.map(|(at, one)| json!({"messageId": format!("m-{at}"), "body": one.to_string()}));
+    json!({ "Records": records.collect::<Vec<_>>() })
+}
+
+fn posted(body: &str) -> String {
+    request("POST", "/resolve", &[TOKEN_HEADER], body)
+}
+
+async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
+    sidekey.connect().await.exchange(posted(&body.to_string())).await
+}
+
+/// Sends nine good messages and this one, and checks that it fails alone. Returns its result.
+async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
+    let mut messages: Vec<Value> = (0..9).map(|number| message([good(number)])).collect();
+    messages.insert(4, hostile);
+    let answer = resolve(sidekey, &event(&messages)).await;
+    let mut json = answer.json();
+    assert_eq!(
+        (answer.status, &json["batchItemFailures"]),
+        (200, &json!([{"itemIdentifier": "m-4"}]))
+    );
+    for (at, result) in json["results"].as_array().expect("a list").iter().enumerate() {
+        assert_eq!(result["ok"], at != 4, "{result}");
+    }
+    json["results"][4].take()
+}
+
+#[tokio::test]
+async fn a_message_with_a_thousand_invented_secrets_fails_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let result = fails_alone(&sidekey, message(invented(1000))).await;
+    assert_eq!(result["error"]["__type"], "ValidationException");
+    let told = result["error"]["message"].as_str().expect("a text");
+    assert!(told.contains("more than 100 references"), "{told}");
+    assert_eq!(double.calls().count(GetSecretValue), 9, "no invented name is asked for");
+    let result = fails_alone(&sidekey, message(invented(100))).await;
+    assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
+}
+
+#[tokio::test]
+async fn a_message_with_too_large_credentials_fails_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    double.secrets().create("app/large", "x".repeat(20_000)).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
+    assert_eq!(result["error"]["__type"], "ValidationException");
+    let result = fails_alone(&sidekey, message(vec!["app/large"; 90])).await;
+    assert_eq!(
+        (&result["error"]["__type"], &result["credentials"]),
+        (&json!("ValidationException"), &json!({}))
+    );
+    let told = result["error"]["message"].as_str().expect("a text");
+    assert!(told.contains("more than 1048576 bytes"), "{told}");
+    let answer = resolve(&sidekey, &event(&[message(vec!["app/large"; 50])])).await;
+    assert_eq!(answer.json()["results"][0]["ok"], true, "50 of them are within the bound");
+}
+
+/// Secrets that `SIDEKEY_ALLOW` does not cover fail their own messages, and take nothing of the bound
+/// that the messages of a request share.
+#[tokio::test]
+async fn what_is_not_allowed_does_not_count() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
+    let mut messages: Vec<Value> =
+        (0..30).map(|of| message((0..100).map(|number| format!("other/{of}-{number}")))).collect();
+    messages.push(message((0..10).map(good)));
+    let json = resolve(&sidekey, &event(&messages)).await.json();
+    assert_eq!(json["batchItemFailures"].as_array().map(Vec::len), Some(30));
+    assert_eq!(json["results"][30]["ok"], true);
+    assert_eq!(double.calls().count(GetSecretValue), 10);
+}
+
+/// If the messages of one request name too many secrets together, the largest ones give way, wherever
+/// they stand in it.
+#[tokio::test]
+async fn the_largest_messages_give_way() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let mut messages: Vec<Value> = (0..12)
+        .map(|of| message((0..100).map(|number| format!("app/invented-{of}-{number}"))))
+        .collect();
+    messages.extend((0..10).map(|number| message([good(number)])));
+    let json = resolve(&sidekey, &event(&messages)).await.json();
+    let results = json["results"].as_array().expect("a list");
+    assert!(results[12..].iter().all(|result| result["ok"] == true));
+    let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
+    assert_eq!(results.iter().filter(limited).count(), 3, "1,010 would be too many");
+    assert_eq!(double.calls().count(GetSecretValue), 910);
+}
+
+/// So do those whose credentials are too large together.
+#[tokio::test]
+async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    double.secrets().create("app/large", "x".repeat(60_000)).expect("a new name");
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
+    messages.extend((0..100).map(|_| message(["app/large"])));
+    let answer = resolve(&sidekey, &event(&messages)).await;
+    let json = answer.json();
+    assert!(answer.status == 200 && answer.body.len() <= 4 * 1024 * 1024 + 64 * 1024);
+    let results = json["results"].as_array().expect("a list");
+    assert!(results[..10].iter().all(|result| result["ok"] == true));
+    let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
+    assert_eq!(results.iter().filter(limited).count(), 31);
+    assert_eq!(double.calls().count(GetSecretValue), 11);
+}
+
+/// While one request waits for a hundred invented names, a good secret is read for the first time at
+/// once; and while several such requests do, a known secret is refreshed at once.
+#[tokio::test]
+async fn invented_names_do_not_hold_up_others() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let names = invented(400);
+    for name in &names {
+        double.faults().always(Match::secret(name), Fault::Stall);
+    }
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", good(0));
+    let sidekey = setup.start().await;
+    let mut hostile: Vec<Connection> = Vec::new();
+    for (at, names) in (0..).zip(names.chunks(100)) {
+        let mut connection = sidekey.connect().await;
+        connection.send(posted(&event(&[message(names)]).to_string())).await;
+        hostile.push(connection);
+        // One request waits for a quarter of all calls at most, all of them for three quarters.
+        let calls = 1 + 8 * (at + 1).min(3);
+        eventually("the invented names are asked for", async || {
+            (double.calls().count(GetSecretValue) >= calls + at.min(2)).then_some(())
+        })
+        .await;
+        if at < 2 {
+            let cold = sidekey.connect().await.exchange(read_request(&good(hostile.len()))).await;
+            assert_eq!((cold.status, cold.cache()), (200, "miss"));
+        }
+    }
+    let calls = double.calls().count(GetSecretValue);
+    assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for its turn");
+    let refreshed = read_request(&format!("{}&refreshNow=true", good(0)));
+    clock.pass(std::time::Duration::from_secs(2));
+    let known = sidekey.connect().await.exchange(refreshed).await;
+    assert_eq!((known.status, known.cache()), (200, "refreshed"));
+}
+
+/// The most resident memory of a process so far, in bytes.
+fn peak(process: u32) -> usize {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("a number of KiB")
+}
+
+async fn send(address: SocketAddr, body: &str) -> u16 {
+    Connection::open(address).await.exchange(posted(body)).await.status
+}
+
+/// Whatever is in a body, it takes its own size and 4 MiB of memory at most; many at once take twice
+/// that. As a tree of values, the first of these would take 126 times its size.
+#[tokio::test]
+async fn a_body_costs_its_size_and_four_mebibytes() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    let program = Program::start(&["serve"], Setup::of(&double, &clock).vars());
+    let address = program.address().await;
+    let warm = event(&[message([good(0)])]).to_string();
+    assert_eq!(send(address, &warm).await, 200);
+    let mib = 1024 * 1024;
+    let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
+    let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
+    let escapes = json!({"a": "\n".repeat(mib / 2 - 20)}).to_string();
+    let one = |text: &str| json!({"Records": [{"messageId": "m", "body": text}]}).to_string();
+    let small = json!({"messageId": "m", "body": r#"{"":{"":[]}}"#}).to_string();
+    let records = format!("{{\"Records\":[{}]}}", vec![small; 10_000].join(","));
+    let crowd = message(invented(100)).to_string();
+    let crowd = vec![json!({"messageId": "m", "body": crowd}); 1000];
+    let crowd = json!({ "Records": crowd }).to_string();
+    let list = json!({"references": vec!["app/good-1"; 20_000]}).to_string();
+    for (what, body) in [
+        ("small objects", objects.clone()),
+        ("deep nesting", nested.clone()),
+        ("escapes", escapes.clone()),
+        ("small objects in a record", one(&objects)),
+        ("deep nesting in a record", one(&nested)),
+        ("escapes in a record", one(&escapes)),
+        ("many records", records),
+        ("many references", crowd),
+        ("a long list", list),
+    ] {
+        fs::write(format!("/proc/{}/clear_refs", program.id()), "5").expect("it runs");
+        let before = peak(program.id());
+        let status = send(address, &body).await;
+        assert!([200, 400].contains(&status), "{what}: {status}");
+        let took = peak(program.id()) - before;
+        let most = body.len() + EXTRA_BYTES;
+        assert!(took <= most, "{what}: {took} bytes for a body of {}", body.len());
+    }
+    fs::write(format!("/proc/{}/clear_refs", program.id()), "5").expect("it runs");
+    let before = peak(program.id());
+    let mut connections = Vec::new();
+    for _ in 0..20 {
+        let mut connection = Connection::open(address).await;
+        connection.send(posted(&objects).split_at(1000).0).await;
+        connections.push(connection);
+    }
+    for connection in &mut connections {
+        connection.send(posted(&objects).split_at(1000).1).await;
+    }
+    for connection in &mut connections {
+        assert_eq!(connection.receive().await.status, 200);
+    }
+    let took = peak(program.id()) - before;
+    assert!(took <= 2 * (objects.len() + EXTRA_BYTES), "twenty at once: {took} bytes");
+}
