@@ -26,7 +26,7 @@ use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
 use ask::{Ask, Judge, Want};
 use share::{Share, distinct};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use unresolved::Unresolved;
 
@@ -86,9 +86,6 @@ impl Server {
             self.asks(&body).await?
         };
         let (_, give_way) = distinct(&to_read(&messages), SECRETS_MAX);
-        if is_list && !give_way.is_empty() {
-            return Err(Problem::TooManySecrets(SECRETS_MAX));
-        }
         for index in give_way {
             messages[index].fail(Unresolved::TooManySecrets(SECRETS_MAX));
         }
@@ -127,7 +124,13 @@ impl Server {
         let judge = Judge { config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
         let (messages, is_list) = match Body::recognise(body)? {
-            Body::List(references) => (vec![judge.list(&references)], true),
+            Body::List(references) => {
+                let different: HashSet<&str> = references.iter().map(|one| &**one).collect();
+                if different.len() > SECRETS_MAX {
+                    return Err(Problem::TooManySecrets(SECRETS_MAX));
+                }
+                (vec![judge.list(&references)], true)
+            }
             Body::Message(message) => match message.search(&search) {
                 Ok(found) => (vec![judge.message(found)], false),
                 Err(BadBody::Overgrown(overgrown)) => {
