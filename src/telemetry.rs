@@ -2,6 +2,7 @@
 
 pub mod harmless;
 pub mod limited;
+pub mod lines;
 pub mod log;
 pub mod metrics;
 pub mod panics;

@@ -260,6 +260,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/tokens.rs",
             // For refusals.
             "src/telemetry/limited.rs",
+            // For the log's own thread.
+            "src/telemetry/lines.rs",
             // The clock of tests.
             "src/clock.rs",
         ],

@@ -25,7 +25,8 @@ use std::time::Duration;
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
 /// Lambda's 2 s are for everybody: a quarter of them is enough for Sidekey.
-const _: () = assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() < 500);
+const _: () =
+    assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
 /// How long to rest after a call of the API failed, before it is made again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
@@ -53,8 +54,8 @@ pub(crate) fn not_on_lambda() -> ExitCode {
 /// Lives until Lambda says shutdown.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let loaded = config::load(vars, Host::Lambda);
-    log::start(loaded.config.log);
     let metrics = Arc::new(Metrics::new());
+    let _log = log::start(loaded.config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
         tracing::warn!(%error, "the process could not be made undumpable");

@@ -5,6 +5,7 @@ mod secrets;
 mod watch;
 
 use super::serve::stop_signal;
+use super::streams::out;
 use super::token_file;
 use crate::agent::{Agent, Listeners};
 use crate::cache::prefetch::Report;
@@ -77,21 +78,23 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     let direct = direct(&vars, clock.clone()).await?;
     let token = Token::new(vars["SIDEKEY_TOKEN"].clone())?;
-    let agent = start(config, clock.clone()).await?;
+    let metrics = Arc::new(Metrics::new());
+    let _log = log::start(config.log, &metrics.log_lines_dropped);
+    let agent = start(config, metrics, clock.clone()).await?;
     let report = agent.prefetched().await.context("the prefetch was given up")?;
     let address = *agent.addresses().first().context("no address is held")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
-    print(&started(&double.url(), &args, &report, &secrets));
-    print(&how_to_ask(address, &shown_token, &secrets));
-    print(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
-    print(&match &args.secrets {
+    out(&started(&double.url(), &args, &report, &secrets));
+    out(&how_to_ask(address, &shown_token, &secrets));
+    out(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
+    out(&match &args.secrets {
         Some(path) => format!("Change {}, and see it picked up. Ctrl-C ends it.\n", path.display()),
         None => "Give your own with --secrets FILE. Ctrl-C ends it.\n".to_owned(),
     });
     tokio::select! {
         () = stopped => {}
-        ended = watch::run(&*clock, &double, secrets, &mut client, print) => ended?,
+        ended = watch::run(&*clock, &double, secrets, &mut client, out) => ended?,
     }
     drop(client);
     agent.drain(DRAIN_MAX).await;
@@ -135,9 +138,11 @@ fn variables(
     Ok((vars, shown_token))
 }
 
-async fn start(config: Config, clock: Arc<dyn Clock>) -> anyhow::Result<Agent> {
-    log::start(config.log);
-    let metrics = Arc::new(Metrics::new());
+async fn start(
+    config: Config,
+    metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
+) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
     hardening::harden().context("the process could not be made undumpable")?;
     let bound = Listeners::bind(&config.listen).await;
@@ -227,9 +232,4 @@ fn since(clock: &dyn Clock, started: crate::clock::Moment) -> Duration {
 fn median(mut spans: Vec<Duration>) -> Duration {
     spans.sort_unstable();
     spans[spans.len() / 2]
-}
-
-#[expect(clippy::print_stdout, reason = "this command talks to a person")]
-fn print(text: &str) {
-    print!("{text}");
 }

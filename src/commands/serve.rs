@@ -26,8 +26,8 @@ const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Runs until SIGTERM or Ctrl-C. A mistake in the configuration ends it with exit code 2.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
-    log::start(config.log);
     let metrics = Arc::new(Metrics::new());
+    let _log = log::start(config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
         tracing::warn!(%error, "the process could not be made undumpable");

@@ -1,6 +1,9 @@
 //! The log: JSON lines on Lambda and wherever no person reads along, text on a terminal.
 
+use super::lines::Lines;
+use prometheus::IntCounter;
 use std::io::{self, IsTerminal};
+use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -13,6 +16,9 @@ pub type Level = LevelFilter;
 /// Whose lines are written: those of the crates whose names begin so. Nobody else's are, at any level:
 /// an AWS SDK warns of an answer that it cannot read by quoting it, credentials and all.
 const OWN: &str = "sidekey";
+
+/// How long the end of the process waits for the last lines to be written.
+pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,15 +50,31 @@ pub enum Stream {
     Err,
 }
 
-/// Starts logging. Later calls change nothing.
-pub fn start(config: Config) {
-    let is_terminal = match config.stream {
-        Stream::Out => io::stdout().is_terminal(),
-        Stream::Err => io::stderr().is_terminal(),
+/// A running log. When it is dropped, the last lines are written, or [`FLUSH_MAX`] has passed: a log
+/// that nobody reads must not keep the process from ending.
+#[must_use = "it is dropped at the end of the process"]
+#[derive(Debug)]
+pub struct Log(Option<Lines>);
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.0 {
+            lines.flush(FLUSH_MAX);
+        }
+    }
+}
+
+/// Starts logging. Later calls change nothing. Lines that nobody reads are counted in `dropped`.
+pub fn start(config: Config, dropped: &IntCounter) -> Log {
+    let (is_terminal, lines) = match config.stream {
+        Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),
+        Stream::Err => (io::stderr().is_terminal(), Lines::start(io::stderr(), dropped.clone())),
     };
-    let writer = match config.stream {
-        Stream::Out => BoxMakeWriter::new(io::stdout),
-        Stream::Err => BoxMakeWriter::new(io::stderr),
+    let writer = match (&lines, config.stream) {
+        (Ok(lines), _) => BoxMakeWriter::new(lines.clone()),
+        // Without a thread of its own, a log that may block is better than none.
+        (Err(_), Stream::Out) => BoxMakeWriter::new(io::stdout),
+        (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let layer = match config.format {
@@ -61,4 +83,5 @@ pub fn start(config: Config) {
     };
     let levels = Targets::new().with_target(OWN, config.level);
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();
+    Log(lines.ok())
 }

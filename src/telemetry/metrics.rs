@@ -119,7 +119,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Panics caught.
     pub panics: IntCounter,
-    /// Log lines left out because there were too many of their kind.
+    /// Log lines that were dropped: too many of their kind, or a log that nobody reads.
     pub log_lines_dropped: IntCounter,
 }
 
@@ -237,7 +237,7 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines left out because there were too many of their kind.",
+                "Log lines dropped: too many of their kind, or a log that nobody reads.",
             ),
             registry,
         }

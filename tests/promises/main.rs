@@ -47,6 +47,7 @@ mod resolve_tenant;
 mod rotation;
 mod scaffolding;
 mod sdks;
+mod unread_log;
 mod upstream_connections;
 mod walkthrough;
 mod wiped;

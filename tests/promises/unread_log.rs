@@ -1,0 +1,55 @@
+//! A log that nobody reads stops nothing: a pipe that is full blocks the thread that writes the log, and
+//! no other.
+
+use crate::clients::tethered;
+use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
+use crate::support::client::{Connection, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::metrics::Metrics;
+use crate::support::program::{PATH, SIDEKEY};
+use crate::support::{Folder, double, eventually, soon};
+use rustix::process::{Pid, Signal, kill_process};
+use std::process::Stdio;
+use tokio::process::Command;
+
+/// Nobody reads standard error, which has room for 64 KiB. A caller causes log lines until some of them
+/// are dropped; meanwhile cached reads, `/ping` and `/metrics` are answered, and SIGTERM ends the
+/// program with exit code 0.
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let folder = Folder::new();
+    let socket = folder.path().join("s");
+    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let setup = setup.with("SIDEKEY_LOG", "trace").with("SIDEKEY_SOCKET", socket.display());
+    let mut command = Command::from(tethered(SIDEKEY));
+    command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut program = command.spawn().expect("the program is built");
+    // Held open, and never read.
+    let unread = program.stderr.take();
+    eventually("it listens", async || socket.exists().then_some(())).await;
+    let mut connection = Connection::open_socket(&socket).await;
+    // Each restore is a line of the log.
+    let restores = request("POST", "/restore", &[TOKEN_HEADER], "").repeat(100);
+    eventually("lines are dropped", async || {
+        connection.send(&restores).await;
+        for _ in 0..100 {
+            assert_eq!(connection.receive().await.status, 204);
+        }
+        let page = connection.exchange(get("/metrics", &[TOKEN_HEADER])).await;
+        let dropped = Metrics::parse(page.text()).get("sidekey_log_lines_dropped_total");
+        (dropped > 0.0).then_some(())
+    })
+    .await;
+    let read = connection.exchange(read_request("app/db")).await;
+    assert_eq!((read.value().as_str(), read.status), ("hunter2", 200));
+    assert_eq!(connection.exchange(get("/ping", &[TOKEN_HEADER])).await.status, 200);
+    let id = program.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    kill_process(id.expect("it runs"), Signal::TERM).expect("it runs");
+    let ended = soon("the program ends", program.wait()).await.expect("a child");
+    assert_eq!(ended.code(), Some(0));
+    drop(unread);
+}
