@@ -360,6 +360,7 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Bindings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::glob::Glob;
     use crate::secret::reference::Reference;
 
     const TWILIO: &str = "whatsapp-credentials/{company_name}/{project_name}/twilio";
@@ -377,7 +378,7 @@ mod tests {
         assert_eq!(bindings, Bindings::from(expected));
         assert_eq!(pattern.fill(&bindings).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
-        assert!(glob::Pattern::new(&pattern.as_glob()).expect("a glob").matches(name));
+        assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(name));
     }
 
     #[test]
