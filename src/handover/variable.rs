@@ -139,8 +139,10 @@ fn fits(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, text_of};
     use crate::secret::reference::SecretId;
     use crate::secret::selector::Selector;
+    use proptest::prelude::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -236,5 +238,16 @@ mod tests {
         check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
         let told = "V: name and value are longer than the 131072 bytes of one variable";
         check("sidekey:s", content(&"x".repeat(most + 1)), Err(told));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_variable_what_cannot_be_read_is_told_without_its_text(
+            text in text_of(&["sidekey:", "arn:", ":", "#", " ", "app/db", VALUE]),
+        ) {
+            let (found, bad) = asking(pairs(&[("A", &text)]));
+            prop_assert_eq!(found.len() + bad.len(), usize::from(text.starts_with(ASKS)));
+            prop_assert!(bad.iter().all(|one| !one.to_string().contains(VALUE)));
+        }
     }
 }

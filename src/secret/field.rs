@@ -152,6 +152,8 @@ fn list(names: &[Box<str>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{self, VALUE, mangled};
+    use proptest::prelude::*;
 
     fn fields(content: Content) -> Fields {
         Fields::of(&content)
@@ -254,5 +256,38 @@ mod tests {
         }
         let empty = fields(text("{}")).field("x").expect_err("no such field").to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_object_each_field_is_handed_out_as_it_is_written(value in hostile::json()) {
+            let written = value.to_string();
+            let content = text(&written);
+            let parted = fields(content.clone());
+            let Some(object) = value.as_object() else {
+                prop_assert_eq!(parted.field("a").map(|_| ()), Err(FieldError::NotAnObject));
+                return Ok(());
+            };
+            for (name, value) in object {
+                let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                prop_assert_eq!(parted.field(name).expect("it is there").expose(), bare.as_bytes());
+                let raw = json_field(&content, name).map(RawValue::get);
+                prop_assert_eq!(raw, Some(&*value.to_string()));
+            }
+            let is_whole = json(&content).is_some_and(|raw| raw.get() == written);
+            prop_assert!(is_whole);
+        }
+
+        #[test]
+        fn for_any_value_no_error_shows_it(
+            value in mangled(r#"{"user":"hunter2","n":[1,"hunter2"],"o":{"a":"hunter2"}}"#),
+        ) {
+            for name in ["user", "n", "none"] {
+                if let Err(error) = fields(text(&value)).field(name) {
+                    prop_assert!(!error.to_string().contains(VALUE), "{error}");
+                }
+                let _ = json_field(&text(&value), name);
+            }
+        }
     }
 }

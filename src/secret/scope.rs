@@ -139,6 +139,8 @@ fn is_plain(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
     const THERE: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:";
@@ -275,5 +277,26 @@ mod tests {
         assert!(scope(PATTERNS_MAX).is_ok());
         let problem = scope(PATTERNS_MAX + 1).expect_err("too many").to_string();
         assert_eq!(problem, "more than 1000 patterns; use wildcards");
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_id_a_wildcard_admits_only_what_a_secret_can_be_called(
+            text in text_of(&["app", "/", "db", ".", "..", "*", HERE, OTHERS, "-AbC123", " "]),
+        ) {
+            let others = format!("{OTHERS}app/*");
+            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others]).expect("good patterns");
+            let here = home(Some("123456789012"));
+            let Ok(id) = SecretId::parse(&text) else { return Ok(()) };
+            if scope.admits(&id, &here) {
+                prop_assert!(scope.may_mean(&id, &here));
+                let name = match &id {
+                    SecretId::Name(name) => name,
+                    SecretId::Arn(arn) => arn.resource(),
+                };
+                prop_assert!(name.chars().all(is_name_char));
+                prop_assert!(!name.split('/').any(|part| part == "." || part == ".."));
+            }
+        }
     }
 }

@@ -161,6 +161,8 @@ pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{self, VALUE, mangled};
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn paths() -> Paths {
@@ -267,5 +269,28 @@ mod tests {
             (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();
         let many = serde_json::to_string(&many).expect("texts");
         assert_eq!(found(&many), Err(BadFile::TooMany));
+    }
+
+    const MESSAGE: &str = r#"{"channel_config":{"a":{"credentials_id":"own/name"}},"b":["hunter2",
+        {"S":"openai-api-key/sms"}],"ai_config":{"ai_api_key_reference":5}}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_file_places_are_few_and_no_error_shows_what_is_in_it(
+            text in prop_oneof![mangled(MESSAGE), hostile::json().prop_map(|json| json.to_string())],
+        ) {
+            match found(&text) {
+                Ok(all) => prop_assert!(all.iter().all(|(_, places)| places.len() <= PLACES_MAX)),
+                Err(bad) => prop_assert!(!bad.to_string().contains(VALUE), "{bad}"),
+            }
+        }
+
+        #[test]
+        fn for_any_lines_they_are_searched_as_the_items_of_a_list(
+            values in proptest::collection::vec(hostile::json(), 2..5),
+        ) {
+            let lines: Vec<String> = values.iter().map(Value::to_string).collect();
+            prop_assert_eq!(found(&lines.join("\n")), found(&format!("[{}]", lines.join(","))));
+        }
     }
 }
