@@ -8,12 +8,16 @@ use crate::secret::arn::Arn;
 use crate::secret::reference::{Reference, SecretId};
 use serde_json::Value;
 use std::collections::HashMap;
+use std::fmt::{Display, Write};
 
 /// The most references that are looked at in one go.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
 /// The most places that are told of one reference.
 const PLACES_MAX: usize = 5;
+
+/// The most bytes of a place that are shown. Keys come from the file, and may be as long as it.
+const PLACE_BYTES_MAX: usize = 1024;
 
 /// A reference as it is written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ pub(super) enum BadFile {
 
 impl Found {
     /// Notes a reference, and where it was found, if that is known.
-    pub(super) fn add(&mut self, text: &str, place: Option<String>) -> Result<(), BadFile> {
+    pub(super) fn add(&mut self, text: &str, place: Option<&str>) -> Result<(), BadFile> {
         let at = match self.by_text.get(text) {
             Some(at) => *at,
             None if self.all.len() == REFERENCES_MAX => return Err(BadFile::TooMany),
@@ -62,8 +66,8 @@ impl Found {
             }
         };
         let places = &mut self.all[at].places;
-        if let Some(place) = place.filter(|place| !places.contains(place))
-            && places.len() < PLACES_MAX
+        if places.len() < PLACES_MAX
+            && let Some(place) = place.map(shortened).filter(|place| !places.contains(place))
         {
             places.push(place);
         }
@@ -77,11 +81,27 @@ impl Found {
         paths: &Paths,
         conventions: &Conventions,
     ) -> Result<(), BadFile> {
-        let values = parse(text)?;
-        let is_one = values.len() == 1;
-        for (at, value) in values.into_iter().enumerate() {
-            let place = if is_one { String::new() } else { format!("[{at}]") };
-            self.walk(&plain(value), &place, paths, conventions)?;
+        if text.trim().is_empty() {
+            return Err(BadFile::Empty);
+        }
+        let mut search = |value, place| {
+            self.walk(&plain(value), &mut Place(place), paths, conventions)
+        };
+        let whole = match serde_json::from_str(text) {
+            Ok(value) => return search(value, String::new()),
+            Err(error) => error,
+        };
+        // One line at a time: parsed, JSON takes many times the room of its text.
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        for (number, (at, line)) in lines.enumerate() {
+            // Not an error's own words, which may quote what is there.
+            let not_json = BadFile::NotJson {
+                line: whole.line(),
+                column: whole.column(),
+                first: at + 1,
+            };
+            let value = serde_json::from_str(line).map_err(|_| not_json)?;
+            search(value, format!("[{number}]"))?;
         }
         Ok(())
     }
@@ -93,7 +113,7 @@ impl Found {
     fn walk(
         &mut self,
         value: &Value,
-        place: &str,
+        place: &mut Place,
         paths: &Paths,
         conventions: &Conventions,
     ) -> Result<(), BadFile> {
@@ -101,22 +121,22 @@ impl Found {
             Value::Object(object) => {
                 for found in paths.find(value)? {
                     // What is no text is told as a reference that says nothing.
-                    self.add(
-                        found.reference.unwrap_or_default(),
-                        Some(joined(place, &found.path)),
-                    )?;
+                    let text = found.reference.unwrap_or_default();
+                    place.below(&found.path, |place| self.add(text, Some(&place.0)))?;
                 }
                 for (key, value) in object {
-                    self.walk(value, &joined(place, key), paths, conventions)?;
+                    place.below(key, |place| self.walk(value, place, paths, conventions))?;
                 }
             }
             Value::Array(all) => {
                 for (at, value) in all.iter().enumerate() {
-                    self.walk(value, &format!("{place}[{at}]"), paths, conventions)?;
+                    place.with(format_args!("[{at}]"), |place| {
+                        self.walk(value, place, paths, conventions)
+                    })?;
                 }
             }
             Value::String(text) if is_named_so(text, conventions) => {
-                self.add(text, Some(place.to_owned()))?;
+                self.add(text, Some(&place.0))?;
             }
             _ => {}
         }
@@ -124,23 +144,33 @@ impl Found {
     }
 }
 
-fn joined(place: &str, key: &str) -> String {
-    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+/// Where in a file the search is. One buffer for the whole search: a place for each value would copy the
+/// keys above it again and again, and a key may be as long as the file.
+struct Place(String);
+
+impl Place {
+    /// Does `work` below a key.
+    fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let dot = if self.0.is_empty() { "" } else { "." };
+        self.with(format_args!("{dot}{key}"), work)
+    }
+
+    /// Does `work` where `end` is at the end of the place.
+    fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.0.len();
+        let _ = write!(self.0, "{end}");
+        let done = work(self);
+        self.0.truncate(before);
+        done
+    }
 }
 
-/// Parses one value, or one for each line.
-fn parse(text: &str) -> Result<Vec<Value>, BadFile> {
-    if text.trim().is_empty() {
-        return Err(BadFile::Empty);
+/// Returns a place, cut where it is too long to be shown.
+fn shortened(place: &str) -> String {
+    match place.len() > PLACE_BYTES_MAX {
+        true => format!("{}…", &place[..place.floor_char_boundary(PLACE_BYTES_MAX)]),
+        false => place.to_owned(),
     }
-    let whole = match serde_json::from_str(text) {
-        Ok(value) => return Ok(vec![value]),
-        Err(error) => error,
-    };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    // Not an error's own words, which may quote what is there.
-    let not_json = |first| BadFile::NotJson { line: whole.line(), column: whole.column(), first };
-    lines.map(|(at, line)| serde_json::from_str(line).map_err(|_| not_json(at + 1))).collect()
 }
 
 /// Returns whether a text refers to a secret that is called as a convention says.
@@ -257,6 +287,15 @@ mod tests {
         let all: Vec<Value> = (0..9).map(|_| json!("openai-api-key/sms")).collect();
         let found = found(&Value::Array(all).to_string()).expect("JSON");
         assert_eq!((found.len(), found[0].1.len()), (1, PLACES_MAX));
+    }
+
+    /// Copied for each value, the long key would fill terabytes.
+    #[test]
+    fn a_long_key_costs_no_more_than_its_own_length() {
+        let (key, zeros) = ("k".repeat(8 * 1024 * 1024), "0,".repeat(200_000));
+        let text = format!(r#"{{"{key}":[{zeros}"openai-api-key/sms"]}}"#);
+        let all = found(&text).expect("JSON");
+        assert_eq!(all[0].1[0].len(), PLACE_BYTES_MAX + "…".len());
     }
 
     #[test]
