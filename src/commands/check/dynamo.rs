@@ -17,6 +17,11 @@ pub(super) fn plain(value: Value) -> Value {
     }
 }
 
+/// Returns whether a key may be the type of a value.
+pub(super) fn is_type(key: &str) -> bool {
+    ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"].contains(&key)
+}
+
 /// Unwraps an object that is a typed value, or gives it back.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
