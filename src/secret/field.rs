@@ -30,12 +30,14 @@ pub enum FieldError {
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
     /// The object lacks the field.
-    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there))]
+    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there, *more))]
     Absent {
         /// What was asked for.
         asked: Box<str>,
-        /// The fields there are, in alphabetical order.
+        /// The first fields there are, in alphabetical order, as they are shown.
         there: Vec<Box<str>>,
+        /// How many more there are.
+        more: usize,
     },
 }
 
@@ -64,7 +66,8 @@ impl Fields {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
         fields.get(name).ok_or_else(|| FieldError::Absent {
             asked: name.into(),
-            there: fields.keys().cloned().collect(),
+            there: fields.keys().take(NAMES_SHOWN_MAX).map(|name| shown(name).into()).collect(),
+            more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
         })
     }
 }
@@ -138,15 +141,13 @@ fn shown(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
 
-fn list(names: &[Box<str>]) -> String {
-    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{}'", shown(name)));
-    let mut list = shown.collect::<Vec<_>>().join(", ");
-    match names.len() {
-        0 => list.push_str("none"),
-        n if n > NAMES_SHOWN_MAX => list.push_str(&format!(" and {} more", n - NAMES_SHOWN_MAX)),
-        _ => {}
+fn list(names: &[Box<str>], more: usize) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    match (names.len(), more) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => quoted.join(", "),
+        (_, more) => format!("{} and {more} more", quoted.join(", ")),
     }
-    list
 }
 
 #[cfg(test)]
@@ -200,6 +201,17 @@ mod tests {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
         let message = fields.field("password").expect_err("no such field").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
+    }
+
+    /// Each caller who asks for an unknown field would pay for all of them otherwise.
+    #[test]
+    fn an_absent_field_copies_only_the_names_that_are_shown() {
+        let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();
+        let error = fields(text(&format!("{{{}}}", many.join(",")))).field("x").map(|_| ());
+        let Err(FieldError::Absent { there, more, .. }) = &error else { panic!("{error:?}") };
+        assert_eq!((there.len(), *more), (NAMES_SHOWN_MAX, 980));
+        let message = error.expect_err("no such field").to_string();
+        assert!(message.ends_with("'k018', 'k019' and 980 more"), "{message}");
     }
 
     #[test]
