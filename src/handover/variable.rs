@@ -6,7 +6,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// How the value of a variable begins that asks for a secret. A reference is what comes after it.
@@ -87,13 +87,8 @@ pub(super) fn asking(
 
 /// Returns what is to be read: each secret once, however many variables and fields ask for it.
 pub(super) fn keys(asking: &[Asking]) -> Vec<Key> {
-    let mut keys = Vec::new();
-    for Asking { key, .. } in asking {
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-    }
-    keys
+    let mut seen = HashSet::new();
+    asking.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
 /// Fills each variable from what was read.
