@@ -519,12 +519,11 @@ mod tests {
         assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
     }
 
-    /// Compared whole, they would take gigabytes and minutes.
     #[test]
     fn a_long_name_is_compared_by_its_beginning() {
-        let long = |name: &str| format!("{name}{}", "é".repeat(8 * 1024 * 1024));
-        assert_eq!(nearest(["ttl", "port", "secrets"].into_iter(), &long("porr")), Some("port"));
-        assert!(!is_guard(&long("SIDEKEY_TOKEN")));
+        let long = format!("port{}s.e.c.r.e.t.s", "é".repeat(1_000));
+        assert_eq!(nearest(["ttl", "port", "secrets"].into_iter(), &long), Some("port"));
+        assert!(!is_guard(&format!("SIDEKEY_TOKEN{long}")));
         assert!(is_guard("SIDEKEY_TÖKÉN"), "letters are counted, and not bytes");
     }
 

@@ -94,7 +94,7 @@ impl Found {
             Ok(value) => return search(value, String::new()),
             Err(error) => error,
         };
-        // One line at a time, for the same reason.
+        // Each line alone, as each item of a list.
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         for (number, (at, line)) in lines.enumerate() {
             // Not an error's own words, which may quote what is there.
@@ -111,7 +111,7 @@ impl Found {
     }
 
     /// Searches a list, or the lists in an object such as the output of a scan, one item at a time:
-    /// parsed, JSON takes up to 90 times the room of its text. Returns `false` for any other text.
+    /// parsed, a scan takes 43 times the room of its text. Returns `false` for any other text.
     fn search_items(
         &mut self,
         text: &str,
