@@ -18,6 +18,11 @@ clippy:
 test *args:
     cargo test --workspace --locked {{ args }}
 
+# Tries that many random inputs on each parser, until a property fails. `timeout 1h just fuzz 1000000000`
+# goes on for an hour.
+fuzz cases="20000" *args:
+    PROPTEST_CASES={{ cases }} cargo test --workspace --lib --bins --locked for_any {{ args }}
+
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
 

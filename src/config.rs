@@ -39,6 +39,9 @@ const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 /// By how many letters, left out, added, changed or swapped, a name still means a guard.
 const GUARD_SLIPS_MAX: usize = 2;
 
+/// How many bytes of a misspelt name are compared with the right ones.
+const COMPARED_BYTES_MAX: usize = 128;
+
 /// Where the agent runs. It decides what a mistake means, and where a file may lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
@@ -390,11 +393,14 @@ fn is_guard(name: &str) -> bool {
 
 /// Returns whether `name` is `guard` but for a slip.
 fn is_nearly(name: &str, guard: &str) -> bool {
-    strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
+    // Without a comparison of a long name, which takes time in proportion to it.
+    name.len().abs_diff(guard.len()) <= GUARD_SLIPS_MAX * char::MAX.len_utf8()
+        && strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
-/// Returns which of the names is nearest to `name`.
+/// Returns which of the names is nearest to the beginning of `name`.
 fn nearest<T: AsRef<str>>(known: impl Iterator<Item = T>, name: &str) -> Option<T> {
+    let name = &name[..name.floor_char_boundary(COMPARED_BYTES_MAX)];
     known.min_by_key(|known| strsim::damerau_levenshtein(name, known.as_ref()))
 }
 
@@ -513,6 +519,14 @@ mod tests {
         }
         let found = load(&NoText, Host::Standalone).mistakes;
         assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
+    }
+
+    #[test]
+    fn a_long_name_is_compared_by_its_beginning() {
+        let long = format!("port{}s.e.c.r.e.t.s", "é".repeat(1_000));
+        assert_eq!(nearest(["ttl", "port", "secrets"].into_iter(), &long), Some("port"));
+        assert!(!is_guard(&format!("SIDEKEY_TOKEN{long}")));
+        assert!(is_guard("SIDEKEY_TÖKÉN"), "letters are counted, and not bytes");
     }
 
     #[test]

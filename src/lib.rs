@@ -26,3 +26,5 @@ pub mod agent;
 pub mod hardening;
 #[cfg(feature = "host")]
 pub mod commands;
+#[cfg(test)]
+mod hostile;

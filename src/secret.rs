@@ -10,4 +10,5 @@ pub mod reference;
 pub mod selector;
 pub mod key;
 pub mod field;
+pub mod glob;
 pub mod scope;

@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
+    ("hostile", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
     ("client", &["secret", "tokens"]),

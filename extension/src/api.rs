@@ -203,6 +203,7 @@ fn account(body: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
@@ -287,5 +288,30 @@ mod tests {
     async fn a_connection_that_ends_is_an_error_and_no_hang() {
         let (api, _asked) = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await;
         assert!(api.register("sidekey").await.is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_body_an_event_is_read_by_its_type(
+            kind in "[A-Z\"\\\\{}:,]{0,10}",
+            tail in proptest::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let known = json!({"eventType": kind, "shutdownReason": kind, "accountId": kind}).to_string();
+            prop_assert_eq!(event(known.as_bytes()), Event::Other(kind.clone()));
+            prop_assert_eq!(account(known.as_bytes()).unwrap_or_default(), kind);
+            let mut cut = known.into_bytes();
+            cut.truncate(tail.len());
+            cut.extend(tail);
+            prop_assert_eq!(event(&cut), Event::Other("unknown".to_owned()));
+        }
+
+        #[test]
+        fn for_any_address_there_is_a_host_and_a_port(text in "(http:|/|:|[a-z]|[0-9]|\\[::\\]|é){0,10}") {
+            if let Ok(api) = Api::parse(&text) {
+                prop_assert!(!api.authority.is_empty() && !api.authority.contains('/'));
+                prop_assert!(api.address().contains(':'));
+                prop_assert!(!api.prefix.ends_with('/'));
+            }
+        }
     }
 }

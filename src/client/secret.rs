@@ -114,8 +114,10 @@ fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{self, VALUE, mangled, text};
     use crate::secret::reference::Reference;
     use hyper::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
 
     #[track_caller]
     fn asks(reference: &str, expected: &Value) {
@@ -176,5 +178,43 @@ mod tests {
         assert_eq!(labels, ["AWSCURRENT", "x"]);
         let created = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
         assert_eq!(version.created, Some(created));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_answer_no_error_shows_a_value_or_steers_a_terminal(
+            status in 200_u16..600,
+            body in prop_oneof![
+                mangled(r#"{"ARN":"a","Name":"n","VersionId":"v","SecretString":"hunter2"}"#),
+                mangled(r#"{"__type":"K","message":"m\u001b\n"}"#),
+                hostile::json().prop_map(|json| json.to_string()),
+            ],
+        ) {
+            if let Err(unread) = read(status, &body) {
+                let told = unread.to_string();
+                prop_assert!(!told.contains(VALUE) && !told.contains(char::is_control), "{told}");
+            }
+        }
+
+        #[test]
+        fn for_any_version_an_answer_is_read_back(
+            text in text(),
+            bytes in proptest::collection::vec(any::<u8>(), 0..40),
+            seconds: f64,
+        ) {
+            let answer = |member: &str, value: &str| {
+                let mut answer = json!({"ARN": "a", "Name": "n", "VersionId": "v", "CreatedDate": seconds});
+                answer[member] = value.into();
+                read(200, &answer.to_string()).map(|version| version.content)
+            };
+            match answer("SecretString", &text) {
+                Ok(Content::Text(read)) => prop_assert_eq!(read.expose(), text.as_bytes()),
+                other => prop_assert!(false, "{other:?}"),
+            }
+            match answer("SecretBinary", &STANDARD.encode(&bytes)) {
+                Ok(Content::Binary(read)) => prop_assert_eq!(read.expose(), &*bytes),
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
     }
 }

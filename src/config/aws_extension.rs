@@ -127,6 +127,8 @@ fn whole(text: &str) -> Result<u64, String> {
 mod tests {
     use super::*;
     use crate::config::variables::{self, Settings};
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn set(name: &str, text: &str) -> Result<Settings, String> {
@@ -197,6 +199,22 @@ mod tests {
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
             assert!(problem.ends_with("expected"), "{name}: {problem}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_text_what_is_taken_is_cut_at_sidekeys_own_bounds(
+            text in text_of(&["0", "1", "9999999999", "-", "TRUE", "false", "debug", "none", "."]),
+        ) {
+            for variable in VARIABLES {
+                let Ok(settings) = set(variable.name, &text) else { continue };
+                prop_assert!(settings.port != 0);
+                prop_assert!(settings.policy.ttl <= SPAN_MAX && settings.reader_wait <= SPAN_MAX);
+                prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);
+                prop_assert!((1..=FLIGHTS_MAX).contains(&settings.calls_max));
+                prop_assert!(!settings.upstream_timeout.is_zero());
+            }
         }
     }
 }

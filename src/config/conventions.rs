@@ -296,7 +296,9 @@ fn flag(value: &Value) -> Result<bool, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::mangled;
     use crate::secret::version::Content;
+    use proptest::prelude::*;
 
     /// Reads a file, and returns its conventions with all that is wrong, unknown keys behind the rest.
     fn load(text: &str) -> (Conventions, Vec<String>) {
@@ -459,5 +461,19 @@ mod tests {
         let told = mistakes.to_string();
         assert!(told.starts_with("SIDEKEY_CONVENTIONS: no/such/file.toml cannot be"), "{told}");
         assert_eq!(found, Conventions::built_in());
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_file_a_convention_is_whole_or_its_mistake_is_told(text in mangled(VONAGE)) {
+            let (found, mistakes) = load(&text);
+            let is_own = found.iter().any(|one| one.kind() == "sms-vonage");
+            prop_assert!(is_own || !mistakes.is_empty() || found.iter().count() >= 4);
+            for one in found.iter() {
+                prop_assert!(!one.fields().is_empty() && !one.marks().is_empty());
+                let again = NamePattern::parse(&one.pattern().to_string());
+                prop_assert_eq!(again.as_ref(), Ok(one.pattern()));
+            }
+        }
     }
 }

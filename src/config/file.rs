@@ -92,6 +92,8 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, mangled};
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
@@ -154,5 +156,23 @@ mod tests {
         let mut mistakes = Mistakes::default();
         parse("token = \"hunter2\" oops", &mut mistakes);
         assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+    }
+
+    const FILE: &str = "token = \"hunter2\"\nttl = \"hunter2\"\nport = 1.5\nsecrets = [\"hunter2\"]\n\
+        tll = \"hunter2\"\n[[policy]]\nsecrets = [\"a\"]\nttl = \"hunter2\"\n[resolve.tenant]\na = \"b\"\n";
+
+    proptest! {
+        #[test]
+        fn for_any_file_no_mistake_shows_a_value(text in mangled(FILE)) {
+            let mut mistakes = Mistakes::default();
+            let file = parse(&text, &mut mistakes);
+            prop_assert!(!mistakes.to_string().contains(VALUE), "{mistakes}");
+            prop_assert!(file.unknown.iter().all(|unknown| !unknown.hint.contains(VALUE)));
+            for name in file.settings.keys() {
+                prop_assert!(is_key(&name.trim_start_matches(PREFIX).to_ascii_lowercase()));
+            }
+            let token = file.settings.get("SIDEKEY_TOKEN");
+            prop_assert!(token.is_none_or(|token| token.starts_with(credentials::FILE)));
+        }
     }
 }

@@ -201,8 +201,11 @@ pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::span::SPAN_MAX;
+    use crate::hostile::mangled;
     use crate::secret::reference::SecretId;
     use crate::secret::scope::Home;
+    use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -323,5 +326,24 @@ mod tests {
         let mut mistakes = Mistakes::default();
         check(&tables, &Policy { ttl: Duration::ZERO, ..Policy::default() }, &mut mistakes);
         assert!(mistakes.to_string().starts_with("SIDEKEY_CONFIG: policy[1].refresh: always"));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_tables_a_policy_is_for_some_secrets_and_within_its_bounds(
+            text in mangled(
+                "[[policy]]\nsecrets = [\"app/*\", \"b\"]\nttl = \"1m\"\nrefresh = \"always\"\n\
+                 required = false\n[[policy]]\nsecrets = \"last\"\nstale_if_error = 5\n",
+            ),
+        ) {
+            let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
+            let Some(value) = file.remove(NAME) else { return Ok(()) };
+            let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
+            for PolicyTable { name, rule } in read(value, &mut unknown, &mut mistakes) {
+                prop_assert!(!rule.secrets.is_open(), "{name}");
+                let spans = [rule.ttl, rule.stale_if_error];
+                prop_assert!(spans.into_iter().flatten().all(|span| span <= SPAN_MAX));
+            }
+        }
     }
 }

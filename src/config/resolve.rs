@@ -94,6 +94,8 @@ pub(super) fn check(tied: &[Tied], conventions: &Conventions, mistakes: &mut Mis
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::mangled;
+    use proptest::prelude::*;
 
     /// Reads a file's table, and returns what is tied with all that is wrong, unknown keys included.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
@@ -148,5 +150,20 @@ mod tests {
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();
         refused(&format!("[resolve.tenant]\n{many}"), &["resolve.tenant: more than 16"]);
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_table_a_tie_leads_to_one_place(
+            text in mangled("[resolve.tenant]\ncompany_name = \"a.b\"\nproject_name = \"c.0\"\n"),
+        ) {
+            let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
+            let Some(value) = file.remove(NAME) else { return Ok(()) };
+            let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
+            for Tied { placeholder, path } in read(value, &mut unknown, &mut mistakes) {
+                prop_assert!(!path.is_any(), "{placeholder}");
+                prop_assert_eq!(Path::parse(&path.to_string()), Ok(path));
+            }
+        }
     }
 }

@@ -38,6 +38,8 @@ pub fn parse(text: &str) -> Result<Duration, BadSpan> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     #[test]
     fn units() {
@@ -60,6 +62,27 @@ mod tests {
         }
         for text in ["800h", "18446744073709551615"] {
             assert_eq!(parse(text), Err(BadSpan::TooLong), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_text_a_span_is_bounded(text in text_of(&["1", "0", "9", "ms", "s", "m", "h", "."])) {
+            if let Ok(span) = parse(&text) {
+                prop_assert!(span <= SPAN_MAX && text.starts_with(|c: char| c.is_ascii_digit()));
+            }
+        }
+
+        #[test]
+        fn for_any_number_a_span_is_that_many_of_its_unit(number: u64) {
+            for (unit, millis) in [("ms", 1), ("", 1000), ("s", 1000), ("m", 60_000), ("h", 3_600_000)] {
+                let expected = u128::from(number) * millis;
+                let read = parse(&format!("{number}{unit}"));
+                match expected <= SPAN_MAX.as_millis() {
+                    true => prop_assert_eq!(read.map(|span| span.as_millis()), Ok(expected)),
+                    false => prop_assert_eq!(read, Err(BadSpan::TooLong)),
+                }
+            }
         }
     }
 }

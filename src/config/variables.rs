@@ -428,6 +428,8 @@ pub(super) fn boolean(text: &str) -> Result<bool, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn set(name: &str, text: &str) -> Result<Settings, String> {
@@ -494,6 +496,60 @@ mod tests {
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
             assert!(problem.contains(expected), "{name}: {problem}");
+        }
+    }
+
+    const PIECES: &[&str] = &[
+        "5m",
+        "0",
+        "1",
+        "true",
+        "arn:",
+        "*",
+        "**",
+        "[",
+        "/",
+        ",",
+        " ",
+        ".",
+        "-1",
+        "99999999999999999999",
+        "get",
+        "serve",
+        "auto",
+        "info",
+        "file://",
+        "http://",
+        "https://",
+        "127.0.0.1",
+        "{region}",
+        ":",
+        "eu-north-1",
+    ];
+
+    proptest! {
+        #[test]
+        fn for_any_text_a_variable_is_within_its_bounds_or_refused_with_a_reason(
+            text in text_of(PIECES),
+        ) {
+            for Variable { name, .. } in VARIABLES {
+                match set(name, &text) {
+                    Ok(settings) => {
+                        let Policy { ttl, stale_if_error, .. } = settings.policy;
+                        prop_assert!(ttl <= span::SPAN_MAX && stale_if_error <= span::SPAN_MAX);
+                        prop_assert!(settings.cache_size <= CACHE_SIZE_MAX);
+                        prop_assert!((1..=10_000).contains(&settings.max_connections));
+                        prop_assert!(!settings.reader_wait.is_zero());
+                        prop_assert!(!settings.upstream_timeout.is_zero());
+                        prop_assert!(settings.secrets.len() <= SECRETS_MAX);
+                        prop_assert!(settings.region.is_none_or(|region| is_region(&region)));
+                        if *name == "SIDEKEY_ALLOW" {
+                            prop_assert!(!settings.scope.is_open());
+                        }
+                    }
+                    Err(why) => prop_assert!(!why.is_empty()),
+                }
+            }
         }
     }
 }

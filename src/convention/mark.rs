@@ -78,6 +78,8 @@ impl Mark {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{text, text_of};
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check(mark: &str, on: &[&str], not_on: &[&str], placeholder: &str) {
@@ -111,6 +113,21 @@ mod tests {
             (&"a".repeat(65), BadMark::Characters),
         ] {
             assert_eq!(Mark::parse(text), Err(expected), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_mark_the_placeholder_that_it_makes_has_it(
+            mark in text_of(&["PLACEHOLDER", "*", "<", ">", "_", " ", "TODO"]),
+            words in text(),
+        ) {
+            if let Ok(mark) = Mark::parse(&mark) {
+                let made = mark.placeholder(&words);
+                prop_assert!(mark.is_on(&made), "{mark:?} {made}");
+                prop_assert!(made.is_ascii() && !made.contains(char::is_control));
+                prop_assert!(!mark.is_on(""));
+            }
         }
     }
 }

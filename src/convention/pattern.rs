@@ -360,7 +360,10 @@ impl<'a> FromIterator<(&'a str, &'a str)> for Bindings {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use crate::secret::glob::Glob;
     use crate::secret::reference::Reference;
+    use proptest::prelude::*;
 
     const TWILIO: &str = "whatsapp-credentials/{company_name}/{project_name}/twilio";
     const CHANNELS: &str = "openai-api-key/{channel:whatsapp|sms|email}";
@@ -377,7 +380,7 @@ mod tests {
         assert_eq!(bindings, Bindings::from(expected));
         assert_eq!(pattern.fill(&bindings).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
-        assert!(glob::Pattern::new(&pattern.as_glob()).expect("a glob").matches(name));
+        assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(name));
     }
 
     #[test]
@@ -480,6 +483,48 @@ mod tests {
             ("{a:b c}", BadNamePattern::Allowed("a".into())),
         ] {
             assert_eq!(NamePattern::parse(text), Err(expected), "{text}");
+        }
+    }
+
+    const PIECES: &[&str] =
+        &["{", "}", "{a}", "{b:x|y}", "{c", ":", "|", "/", "/{d}/", "app", "-", "_", "x", "é"];
+
+    proptest! {
+        #[test]
+        fn for_any_pattern_a_name_and_what_it_says_are_inverse(
+            text in text_of(PIECES),
+            values in proptest::collection::vec("[xya.-]{0,3}", 1..4),
+        ) {
+            let Ok(pattern) = NamePattern::parse(&text) else { return Ok(()) };
+            prop_assert_eq!(pattern.to_string(), &*text);
+            let values = values.iter().map(|value| &**value).cycle();
+            let bindings: Bindings = pattern.placeholders().zip(values).collect();
+            if let Ok(name) = pattern.fill(&bindings) {
+                prop_assert_eq!(pattern.matches(&name), Some(bindings));
+                prop_assert!(name.len() <= NAME_CHARS_MAX);
+                prop_assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(&name));
+            }
+        }
+
+        #[test]
+        fn for_any_name_what_it_says_makes_it_again(
+            name in text_of(&["whatsapp-credentials", "/", "acme", "twilio", ".", "{a}"]),
+        ) {
+            let pattern = pattern(TWILIO);
+            if let Some(bindings) = pattern.matches(&name) {
+                prop_assert_eq!(pattern.fill(&bindings), Ok(name));
+            }
+        }
+
+        #[test]
+        fn for_any_bad_pattern_the_place_is_in_it(text in text_of(PIECES)) {
+            use BadNamePattern::{Character, Placeholder, Second, Unclosed};
+            if let Err(Character { at } | Placeholder { at } | Second { at } | Unclosed { at }) =
+                NamePattern::parse(&text)
+            {
+                let c = text.chars().nth(at - 1).expect("it is in the text");
+                prop_assert!(c == '{' || !is_name_char(c), "{c}");
+            }
         }
     }
 }

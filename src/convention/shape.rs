@@ -209,7 +209,10 @@ impl<'de> Visitor<'de> for One<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, json, mangled};
     use crate::secret::value::SecretValue;
+    use proptest::prelude::*;
+    use serde_json::Value;
 
     fn field(name: &str, field_type: FieldType, is_optional: bool) -> Field {
         let mut field = Field::new(name, field_type).expect("a good name");
@@ -295,5 +298,36 @@ mod tests {
                 "the field 'number' is still a placeholder",
             ],
         );
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_json_the_problems_are_those_that_a_parsed_value_has(value in json()) {
+            let fields = [field("a", FieldType::String, false), field("b", FieldType::Number, true)];
+            let content = Content::Text(value.to_string().into());
+            let found = problems(&content, &fields, &[]);
+            let Some(object) = value.as_object() else {
+                prop_assert_eq!(found, [Problem::NotAnObject]);
+                return Ok(());
+            };
+            let is_wrong = |field: &Field| match object.get(field.name()) {
+                None | Some(Value::Null) => !field.is_optional,
+                Some(Value::String(text)) if text.trim().is_empty() => !field.is_optional,
+                Some(Value::String(_)) => field.field_type != FieldType::String,
+                Some(Value::Number(_)) => field.field_type != FieldType::Number,
+                Some(_) => true,
+            };
+            prop_assert_eq!(found.len(), fields.iter().filter(|field| is_wrong(field)).count());
+        }
+
+        #[test]
+        fn for_any_value_no_problem_shows_it(
+            value in mangled(r#"{"a":["hunter2"],"b":"hunter2","more":{"c":"hunter2"}}"#),
+        ) {
+            let fields = [field("a", FieldType::String, false), field("b", FieldType::Number, false)];
+            for problem in problems(&Content::Text(value.into()), &fields, &[]) {
+                prop_assert!(!problem.to_string().contains(VALUE), "{problem}");
+            }
+        }
     }
 }

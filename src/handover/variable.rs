@@ -6,7 +6,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 /// How the value of a variable begins that asks for a secret. A reference is what comes after it.
@@ -87,13 +87,8 @@ pub(super) fn asking(
 
 /// Returns what is to be read: each secret once, however many variables and fields ask for it.
 pub(super) fn keys(asking: &[Asking]) -> Vec<Key> {
-    let mut keys = Vec::new();
-    for Asking { key, .. } in asking {
-        if !keys.contains(key) {
-            keys.push(key.clone());
-        }
-    }
-    keys
+    let mut seen = HashSet::new();
+    asking.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
 /// Fills each variable from what was read.
@@ -139,8 +134,10 @@ fn fits(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, text_of};
     use crate::secret::reference::SecretId;
     use crate::secret::selector::Selector;
+    use proptest::prelude::*;
 
     fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -236,5 +233,16 @@ mod tests {
         check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
         let told = "V: name and value are longer than the 131072 bytes of one variable";
         check("sidekey:s", content(&"x".repeat(most + 1)), Err(told));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_variable_what_cannot_be_read_is_told_without_its_text(
+            text in text_of(&["sidekey:", "arn:", ":", "#", " ", "app/db", VALUE]),
+        ) {
+            let (found, bad) = asking(pairs(&[("A", &text)]));
+            prop_assert_eq!(found.len() + bad.len(), usize::from(text.starts_with(ASKS)));
+            prop_assert!(bad.iter().all(|one| !one.to_string().contains(VALUE)));
+        }
     }
 }

@@ -165,6 +165,8 @@ fn is_word(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{mangled, text_of};
+    use proptest::prelude::*;
 
     const FULL: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
 
@@ -230,5 +232,37 @@ mod tests {
         assert_eq!(partition_of("cn-north-1"), "aws-cn");
         assert_eq!(partition_of("us-gov-west-1"), "aws-us-gov");
         assert_eq!(partition_of("us-iso-east-1"), "aws-iso");
+    }
+
+    const PIECES: &[&str] = &[
+        "arn:",
+        "aws:",
+        "secretsmanager:",
+        "eu-north-1:",
+        "123456789012:",
+        "secret:",
+        "a",
+        "-AbC123",
+    ];
+
+    proptest! {
+        #[test]
+        fn for_any_text_an_arn_is_its_parts(text in prop_oneof![mangled(FULL), text_of(PIECES)]) {
+            match Arn::parse(&text) {
+                Ok(arn) => {
+                    prop_assert_eq!(arn.to_string(), &*text);
+                    let (partition, region, account) = (arn.partition(), arn.region(), arn.account());
+                    let head = format!("arn:{partition}:secretsmanager:{region}:{account}:secret:");
+                    prop_assert_eq!(text.strip_prefix(&head), Some(arn.resource()));
+                    prop_assert!(is_region(region) && is_account(account));
+                    let (whole, stripped) = arn.readings();
+                    prop_assert_eq!(whole, arn.resource());
+                    if let Some(name) = stripped {
+                        prop_assert!(whole.starts_with(name) && whole.len() == name.len() + 7);
+                    }
+                }
+                Err(bad) => prop_assert!((1..=text.chars().count() + 1).contains(&bad.at), "{bad}"),
+            }
+        }
     }
 }

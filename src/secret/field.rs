@@ -33,12 +33,14 @@ pub enum FieldError {
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
     /// The object lacks the field.
-    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there))]
+    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there, *more))]
     Absent {
         /// What was asked for.
         asked: Box<str>,
-        /// The fields there are, in alphabetical order.
+        /// The first fields there are, in alphabetical order, as they are shown.
         there: Vec<Box<str>>,
+        /// How many more there are.
+        more: usize,
     },
 }
 
@@ -73,7 +75,8 @@ impl Fields {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
         fields.get(name).ok_or_else(|| FieldError::Absent {
             asked: name.into(),
-            there: fields.keys().cloned().collect(),
+            there: fields.keys().take(NAMES_SHOWN_MAX).map(|name| shown(name).into()).collect(),
+            more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
         })
     }
 }
@@ -147,20 +150,20 @@ fn shown(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
 
-fn list(names: &[Box<str>]) -> String {
-    let shown = names.iter().take(NAMES_SHOWN_MAX).map(|name| format!("'{}'", shown(name)));
-    let mut list = shown.collect::<Vec<_>>().join(", ");
-    match names.len() {
-        0 => list.push_str("none"),
-        n if n > NAMES_SHOWN_MAX => list.push_str(&format!(" and {} more", n - NAMES_SHOWN_MAX)),
-        _ => {}
+fn list(names: &[Box<str>], more: usize) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+    match (names.len(), more) {
+        (0, _) => "none".to_owned(),
+        (_, 0) => quoted.join(", "),
+        (_, more) => format!("{} and {more} more", quoted.join(", ")),
     }
-    list
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{self, VALUE, mangled};
+    use proptest::prelude::*;
 
     fn fields(content: Content) -> Fields {
         Fields::of(&content)
@@ -207,6 +210,17 @@ mod tests {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
         let message = fields.field("password").expect_err("no such field").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
+    }
+
+    /// Each caller who asks for an unknown field would pay for all of them otherwise.
+    #[test]
+    fn an_absent_field_copies_only_the_names_that_are_shown() {
+        let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();
+        let error = fields(text(&format!("{{{}}}", many.join(",")))).field("x").map(|_| ());
+        let Err(FieldError::Absent { there, more, .. }) = &error else { panic!("{error:?}") };
+        assert_eq!((there.len(), *more), (NAMES_SHOWN_MAX, 980));
+        let message = error.expect_err("no such field").to_string();
+        assert!(message.ends_with("'k018', 'k019' and 980 more"), "{message}");
     }
 
     #[test]
@@ -263,5 +277,38 @@ mod tests {
         }
         let empty = fields(text("{}")).field("x").expect_err("no such field").to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_object_each_field_is_handed_out_as_it_is_written(value in hostile::json()) {
+            let written = value.to_string();
+            let content = text(&written);
+            let parted = fields(content.clone());
+            let Some(object) = value.as_object() else {
+                prop_assert_eq!(parted.field("a").map(|_| ()), Err(FieldError::NotAnObject));
+                return Ok(());
+            };
+            for (name, value) in object {
+                let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                prop_assert_eq!(parted.field(name).expect("it is there").expose(), bare.as_bytes());
+                let raw = json_field(&content, name).map(RawValue::get);
+                prop_assert_eq!(raw, Some(&*value.to_string()));
+            }
+            let is_whole = json(&content).is_some_and(|raw| raw.get() == written);
+            prop_assert!(is_whole);
+        }
+
+        #[test]
+        fn for_any_value_no_error_shows_it(
+            value in mangled(r#"{"user":"hunter2","n":[1,"hunter2"],"o":{"a":"hunter2"}}"#),
+        ) {
+            for name in ["user", "n", "none"] {
+                if let Err(error) = fields(text(&value)).field(name) {
+                    prop_assert!(!error.to_string().contains(VALUE), "{error}");
+                }
+                let _ = json_field(&text(&value), name);
+            }
+        }
     }
 }

@@ -287,6 +287,8 @@ fn check_name(name: &str) -> Result<(), BadReference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, text, text_of};
+    use proptest::prelude::*;
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
 
@@ -406,5 +408,83 @@ mod tests {
         assert_eq!(SecretId::parse("a%2Fb").expect("passed on").as_str(), "a%2Fb");
         assert_eq!(SecretId::parse("a\nb"), Err(BadReference::Character { at: 2 }));
         assert_eq!(SecretId::parse(&"x".repeat(2049)), Err(BadReference::TooLong { max: 2048 }));
+    }
+
+    const PIECES: &[&str] = &[
+        "arn:aws:secretsmanager:eu-north-1:123456789012:secret:",
+        "arn:",
+        ":",
+        "#",
+        "app",
+        "/",
+        "-AbC123",
+        "AWSPREVIOUS",
+        "é",
+        "\n",
+        VALUE,
+    ];
+
+    proptest! {
+        #[test]
+        fn for_any_text_a_reference_keeps_its_bounds(text in text_of(PIECES)) {
+            let (read, of_message) = (Reference::parse(&text), Reference::of_message(&text));
+            if of_message.is_ok() {
+                prop_assert_eq!(&of_message, &read);
+                prop_assert!(!text.contains(char::is_control));
+            }
+            match read {
+                Ok(Reference { id, selector, field }) => {
+                    prop_assert!(text.starts_with(id.as_str()) && id.as_str().len() <= ID_CHARS_MAX);
+                    if let SecretId::Name(name) = &id {
+                        prop_assert!((1..=NAME_CHARS_MAX).contains(&name.len()));
+                        prop_assert!(name.chars().all(is_name_char));
+                    }
+                    let chars = |text: Option<&str>| text.map_or(0, |text| text.chars().count());
+                    prop_assert!(chars(selector.stage()) <= STAGE_CHARS_MAX);
+                    prop_assert!(chars(selector.version()) <= VERSION_CHARS_MAX);
+                    prop_assert!(field.is_none_or(|field| !field.is_empty()));
+                    let again = Reference { id: id.clone(), selector: Selector::current(), field: None };
+                    prop_assert_eq!(Reference::parse(id.as_str()), Ok(again));
+                }
+                Err(bad) => {
+                    prop_assert!(!bad.to_string().contains(VALUE));
+                    if let BadReference::Character { at } = bad {
+                        let c = text.chars().nth(at - 1);
+                        prop_assert!(c.is_some_and(|c| !is_name_char(c)), "{at}");
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn for_any_parts_what_is_written_is_read(
+            name in "[A-Za-z0-9/_+=.@!-]{1,20}",
+            field in "[^:#]{0,5}",
+            stage in "[^:#]{0,5}",
+            version in "[^:#]{0,5}",
+        ) {
+            fn given(text: &str) -> Option<&str> {
+                (!text.is_empty()).then_some(text)
+            }
+            let arn = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}");
+            let text = format!("{arn}:{field}:{stage}:{version}");
+            let read = Reference::parse(&text).expect("a good reference");
+            prop_assert_eq!(read.id.as_str(), arn);
+            prop_assert_eq!(read.field.as_deref(), given(&field));
+            let expected = Selector::new(given(&stage), given(&version));
+            prop_assert_eq!(read.selector, expected);
+            if !field.is_empty() {
+                let read = Reference::parse(&format!("{name}#{field}")).expect("a good reference");
+                prop_assert_eq!((read.id.as_str(), read.field.as_deref()), (&*name, Some(&*field)));
+            }
+        }
+
+        #[test]
+        fn for_any_id_the_text_is_what_is_sent(text in prop_oneof![text(), text_of(PIECES)]) {
+            if let Ok(id) = SecretId::parse(&text) {
+                prop_assert_eq!(id.as_str(), &*text);
+                prop_assert!(text.len() <= ID_CHARS_MAX && !text.contains(char::is_control));
+            }
+        }
     }
 }

@@ -1,17 +1,13 @@
 //! Secrets, told by patterns: what may be read, and what a policy is for.
 
 use super::arn::Arn;
+use super::glob::Glob;
 use super::name::is_name_char;
 use super::reference::SecretId;
-use glob::{MatchOptions, Pattern};
 use std::iter;
 
-/// A `*` stays within one path segment, so that `whatsapp-credentials/*/*/twilio` means one depth.
-const MATCH: MatchOptions = MatchOptions {
-    case_sensitive: true,
-    require_literal_separator: true,
-    require_literal_leading_dot: false,
-};
+/// The most patterns of one list. Each request for a secret that is not cached is matched with them.
+pub const PATTERNS_MAX: usize = 1000;
 
 /// What stands for the six characters of a suffix that nobody knows yet.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
@@ -19,8 +15,8 @@ const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 /// The secrets that patterns cover; without patterns, all of them.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    names: Vec<Pattern>,
-    arns: Vec<Pattern>,
+    names: Vec<Glob>,
+    arns: Vec<Glob>,
 }
 
 /// Where the function itself lives: what a plain name means.
@@ -41,17 +37,22 @@ pub struct BadPatterns {
 
 impl Scope {
     /// Compiles patterns. One that begins with `arn:` matches ARNs, any other matches names in the
-    /// function's own account and region.
+    /// function's own account and region. A `*` stays within one path segment, so that
+    /// `whatsapp-credentials/*/*/twilio` means one depth.
     ///
     /// # Errors
     ///
-    /// Names every pattern that is none.
+    /// Names every pattern that is malformed. Refuses more than [`PATTERNS_MAX`] patterns.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
         let mut problems = Vec::new();
-        for text in patterns {
+        for (text, before) in patterns.into_iter().zip(0..) {
+            if before == PATTERNS_MAX {
+                problems.push(format!("more than {PATTERNS_MAX} patterns; use wildcards"));
+                break;
+            }
             let own = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
-            match compile(text) {
+            match Glob::new(text) {
                 Ok(pattern) => own.push(pattern),
                 Err(why) => problems.push(format!("pattern '{text}': {why}")),
             }
@@ -110,23 +111,22 @@ impl Scope {
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
         let full = format!("{arn}{suffix}");
         let is_plain = is_plain(name);
-        let is_it = |p: &Pattern| {
+        let is_it = |p: &Glob| {
             // It names one ARN as it is written: nothing to misread.
-            is_written_out(p, arn.as_str()) || (is_plain && p.matches_with(&full, MATCH))
+            is_written_out(p, arn.as_str()) || (is_plain && p.matches(&full))
         };
         self.arns.iter().any(is_it) || (at_home && self.admits_name(name))
     }
 
     fn admits_name(&self, name: &str) -> bool {
         let is_plain = is_plain(name);
-        let is_it =
-            |p: &Pattern| is_written_out(p, name) || (is_plain && p.matches_with(name, MATCH));
+        let is_it = |p: &Glob| is_written_out(p, name) || (is_plain && p.matches(name));
         self.names.iter().any(is_it)
     }
 }
 
 /// Returns whether a pattern is `text` and has no wildcard: one that has is nobody's name.
-fn is_written_out(pattern: &Pattern, text: &str) -> bool {
+fn is_written_out(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
@@ -136,16 +136,11 @@ fn is_plain(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
 
-fn compile(text: &str) -> Result<Pattern, &'static str> {
-    if text.contains("**") {
-        return Err("'**' is not supported; write one '*' for each segment");
-    }
-    Pattern::new(text).map_err(|error| error.msg)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text_of;
+    use proptest::prelude::*;
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
     const THERE: &str = "arn:aws:secretsmanager:us-east-1:123456789012:secret:";
@@ -266,6 +261,44 @@ mod tests {
         for text in ["app/**", "app/[x"] {
             let problem = Scope::new([text]).expect_err("a bad pattern").to_string();
             assert!(problem.contains(text), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_forged_reference_cannot_make_matching_slow() {
+        let patterns = ["app-*-*-*-*-*-*-*-*-*-*-*-*/db", "*a*a*a*a*a*a*a*a*a*a*a*a/db"];
+        let name = format!("app{}", "-a".repeat(1_000));
+        check(&patterns, &format!("{name}/forged"), false);
+        check(&patterns, &format!("{name}/db"), true);
+        check(&patterns, &format!("{HERE}{}/forged", &name[..1_900]), false);
+    }
+
+    #[test]
+    fn a_list_of_patterns_has_a_limit() {
+        let scope = |count| Scope::new(iter::repeat_n("app", count));
+        assert!(scope(PATTERNS_MAX).is_ok());
+        let problem = scope(PATTERNS_MAX + 1).expect_err("too many").to_string();
+        assert_eq!(problem, "more than 1000 patterns; use wildcards");
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_id_a_wildcard_admits_only_what_a_secret_can_be_called(
+            text in text_of(&["app", "/", "db", ".", "..", "*", HERE, OTHERS, "-AbC123", " "]),
+        ) {
+            let others = format!("{OTHERS}app/*");
+            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others]).expect("good patterns");
+            let here = home(Some("123456789012"));
+            let Ok(id) = SecretId::parse(&text) else { return Ok(()) };
+            if scope.admits(&id, &here) {
+                prop_assert!(scope.may_mean(&id, &here));
+                let name = match &id {
+                    SecretId::Name(name) => name,
+                    SecretId::Arn(arn) => arn.resource(),
+                };
+                prop_assert!(name.chars().all(is_name_char));
+                prop_assert!(!name.split('/').any(|part| part == "." || part == ".."));
+            }
         }
     }
 }

@@ -228,6 +228,9 @@ fn seconds(value: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{text, text_of};
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
 
     #[test]
     fn targets_are_told_by_path_and_method() {
@@ -332,5 +335,79 @@ mod tests {
         );
         let read = Query::of_get("secretId=x%23a&field=b", Unknown::Refused).expect("a good query");
         assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
+    }
+
+    const PIECES: &[&str] = &[
+        "secretId=",
+        "&",
+        "=",
+        "%41",
+        "%",
+        "%ff",
+        "+",
+        "versionStage=",
+        "versionId=",
+        "wait=",
+        "20",
+        "21",
+        "field=",
+        "refreshNow=",
+        "true",
+        "roleArn=",
+        "x",
+        "#",
+    ];
+
+    proptest! {
+        #[test]
+        fn for_any_query_what_is_strict_is_lenient_too(query in text_of(PIECES)) {
+            let strict = Query::of_get(&query, Unknown::Refused);
+            let lenient = Query::of_get(&query, Unknown::Ignored);
+            if strict.is_ok() {
+                prop_assert_eq!(&strict, &lenient);
+            }
+            if let Ok(read) = lenient {
+                prop_assert!(!read.reference.is_empty());
+                prop_assert!(read.wait.is_none_or(|wait| wait.as_secs() <= WAIT_SECONDS_MAX));
+                for given in [read.field, read.stage, read.version].into_iter().flatten() {
+                    prop_assert!(!given.is_empty());
+                }
+            }
+        }
+
+        #[test]
+        fn for_any_values_an_encoded_query_is_read_back(
+            id in text(),
+            stage in text(),
+            version in text(),
+            field in text(),
+        ) {
+            let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+            let names = ["secretId", "versionStage", "versionId", "field"];
+            let values = [&id, &stage, &version, &field];
+            let query = names.iter().zip(values).map(|(name, text)| format!("{name}={}", encode(text)));
+            let query = query.collect::<Vec<_>>().join("&");
+            let read = Query::of_get(&query, Unknown::Refused);
+            if id.is_empty() {
+                prop_assert_eq!(read, Err(BadQuery::NoId));
+                return Ok(());
+            }
+            let read = read.expect("a good query");
+            let given = |text: String| (!text.is_empty()).then_some(Cow::Owned(text));
+            prop_assert_eq!(&*read.reference, &*id);
+            prop_assert_eq!(read.stage, given(stage));
+            prop_assert_eq!(read.version, given(version));
+            prop_assert_eq!(read.field, given(field));
+        }
+
+        #[test]
+        fn for_any_path_only_probes_are_open(
+            path in text_of(&["/", "ping", "ready", "metrics", "status", "secretsmanager", "get", "v1"]),
+        ) {
+            for method in [Method::GET, Method::POST] {
+                let is_probe = ["/ping", "/ready", "/metrics"].contains(&&*path);
+                prop_assert_eq!(Target::of(&method, &path).is_open(), is_probe);
+            }
+        }
     }
 }

@@ -27,6 +27,8 @@ impl fmt::Display for Harmless<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::text;
+    use proptest::prelude::*;
 
     #[test]
     fn control_characters_and_length_are_tamed() {
@@ -37,5 +39,20 @@ mod tests {
         );
         let long = Harmless(&"x".repeat(100)).to_string();
         assert_eq!(long, format!("{}… (20 more)", "x".repeat(80)));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_text_what_is_shown_is_one_short_line(text in text()) {
+            let shown = Harmless(&text).to_string();
+            let is_harmless = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
+            prop_assert!(shown.chars().all(is_harmless), "{shown}");
+            let count = text.chars().count();
+            let expected = match count > SHOWN_MAX {
+                true => SHOWN_MAX + format!("… ({} more)", count - SHOWN_MAX).chars().count(),
+                false => count,
+            };
+            prop_assert_eq!(shown.chars().count(), expected);
+        }
     }
 }

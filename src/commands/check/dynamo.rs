@@ -17,6 +17,11 @@ pub(super) fn plain(value: Value) -> Value {
     }
 }
 
+/// Returns whether a key may be the type of a value.
+pub(super) fn is_type(key: &str) -> bool {
+    ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"].contains(&key)
+}
+
 /// Unwraps an object that is a typed value, or gives it back.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
@@ -51,6 +56,8 @@ fn typed(mut object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile;
+    use proptest::prelude::*;
     use serde_json::json;
 
     #[track_caller]
@@ -85,6 +92,46 @@ mod tests {
             json!("x"),
         ] {
             check(value.clone(), value);
+        }
+    }
+
+    /// Gives a value its types, and returns it with the plain value that it means.
+    fn typed_by_hand(value: Value) -> (Value, Value) {
+        match value {
+            Value::Null => (json!({"NULL": true}), Value::Null),
+            Value::Bool(flag) => (json!({"BOOL": flag}), flag.into()),
+            Value::Number(number) => {
+                let text = number.to_string();
+                (json!({"N": text}), text.into())
+            }
+            Value::String(text) => (json!({"S": text}), text.into()),
+            Value::Array(all) => {
+                let (typed, plain): (Vec<_>, Vec<_>) = all.into_iter().map(typed_by_hand).unzip();
+                (json!({"L": typed}), plain.into())
+            }
+            Value::Object(object) => {
+                let (mut typed, mut plain) = (Map::new(), Map::new());
+                for (key, value) in object {
+                    let (own_typed, own_plain) = typed_by_hand(value);
+                    typed.insert(key.clone(), own_typed);
+                    plain.insert(key, own_plain);
+                }
+                (json!({"M": typed}), plain.into())
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_value_types_that_were_put_on_are_taken_off(value in hostile::json()) {
+            let (typed, expected) = typed_by_hand(value);
+            prop_assert_eq!(plain(typed), expected);
+        }
+
+        #[test]
+        fn for_any_json_nothing_is_added(value in hostile::json()) {
+            let before = value.to_string().len();
+            prop_assert!(plain(value).to_string().len() <= before);
         }
     }
 }

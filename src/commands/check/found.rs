@@ -1,20 +1,25 @@
 //! The references in a file of JSON: those at the configured paths, anywhere in it, and whatever is
 //! called as a convention says. Pure.
 
-use super::dynamo::plain;
+use super::dynamo::{is_type, plain};
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::search::{Failed, Overgrown, Search};
 use crate::secret::arn::Arn;
 use crate::secret::reference::{Reference, SecretId};
 use serde_json::Value;
-use std::collections::HashMap;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{Display, Write};
 
 /// The most references that are looked at in one go.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
 /// The most places that are told of one reference.
 const PLACES_MAX: usize = 5;
+
+/// The most bytes of a place that are shown. Keys come from the file, and may be as long as it.
+const PLACE_BYTES_MAX: usize = 1024;
 
 /// A reference as it is written, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +57,7 @@ pub(super) enum BadFile {
 
 impl Found {
     /// Notes a reference, and where it was found, if that is known.
-    pub(super) fn add(&mut self, text: &str, place: Option<String>) -> Result<(), BadFile> {
+    pub(super) fn add(&mut self, text: &str, place: Option<&str>) -> Result<(), BadFile> {
         let at = match self.by_text.get(text) {
             Some(at) => *at,
             None if self.all.len() == REFERENCES_MAX => return Err(BadFile::TooMany),
@@ -63,8 +68,8 @@ impl Found {
             }
         };
         let places = &mut self.all[at].places;
-        if let Some(place) = place.filter(|place| !places.contains(place))
-            && places.len() < PLACES_MAX
+        if places.len() < PLACES_MAX
+            && let Some(place) = place.map(shortened).filter(|place| !places.contains(place))
         {
             places.push(place);
         }
@@ -78,11 +83,26 @@ impl Found {
         paths: &Paths,
         conventions: &Conventions,
     ) -> Result<(), BadFile> {
-        let values = parse(text)?;
-        let is_one = values.len() == 1;
-        for (at, value) in values.into_iter().enumerate() {
-            let place = if is_one { String::new() } else { format!("[{at}]") };
-            self.walk(&plain(value), &place, paths, conventions)?;
+        if text.trim().is_empty() {
+            return Err(BadFile::Empty);
+        }
+        if self.search_items(text, paths, conventions)? {
+            return Ok(());
+        }
+        let mut search =
+            |value, place| self.walk(&plain(value), &mut Place(place), paths, conventions);
+        let whole = match serde_json::from_str(text) {
+            Ok(value) => return search(value, String::new()),
+            Err(error) => error,
+        };
+        // Each line alone, as each item of a list.
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        for (number, (at, line)) in lines.enumerate() {
+            // Not an error's own words, which may quote what is there.
+            let not_json =
+                BadFile::NotJson { line: whole.line(), column: whole.column(), first: at + 1 };
+            let value = serde_json::from_str(line).map_err(|_| not_json)?;
+            search(value, format!("[{number}]"))?;
         }
         Ok(())
     }
@@ -91,10 +111,51 @@ impl Found {
         self.all
     }
 
+    /// Searches a list, or the lists in an object such as the output of a scan, one item at a time:
+    /// parsed, a scan takes 43 times the room of its text. Returns `false` for any other text.
+    fn search_items(
+        &mut self,
+        text: &str,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<bool, BadFile> {
+        let Ok(whole) = serde_json::from_str::<&RawValue>(text) else { return Ok(false) };
+        let members = match whole.get().starts_with('[') {
+            true => BTreeMap::from([(String::new(), whole)]),
+            false => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+                Ok(members) if is_table(&members, paths) => members,
+                _ => return Ok(false),
+            },
+        };
+        let mut walk = |raw: &RawValue, place: &mut Place| match serde_json::from_str(raw.get()) {
+            Ok(value) => self.walk(&plain(value), place, paths, conventions).map(|()| true),
+            // A number or a character that no value can hold.
+            Err(_) => Ok(false),
+        };
+        let mut place = Place(String::new());
+        for (key, raw) in members {
+            let is_read = place.below(&key, |place| {
+                let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(raw.get()) else {
+                    return walk(raw, place);
+                };
+                for (at, item) in items.into_iter().enumerate() {
+                    if !place.with(format_args!("[{at}]"), |place| walk(item, place))? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            });
+            if !is_read? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn walk(
         &mut self,
         value: &Value,
-        place: &str,
+        place: &mut Place,
         paths: &Paths,
         conventions: &Conventions,
     ) -> Result<(), BadFile> {
@@ -108,19 +169,21 @@ impl Found {
                 for one in found.references {
                     // What is not a string is reported as an empty reference.
                     let text = one.reference.unwrap_or_default();
-                    self.add(&text, Some(joined(place, &one.path)))?;
+                    place.below(&one.path, |place| self.add(&text, Some(&place.0)))?;
                 }
                 for (key, value) in object {
-                    self.walk(value, &joined(place, key), paths, conventions)?;
+                    place.below(key, |place| self.walk(value, place, paths, conventions))?;
                 }
             }
             Value::Array(all) => {
                 for (at, value) in all.iter().enumerate() {
-                    self.walk(value, &format!("{place}[{at}]"), paths, conventions)?;
+                    place.with(format_args!("[{at}]"), |place| {
+                        self.walk(value, place, paths, conventions)
+                    })?;
                 }
             }
             Value::String(text) if is_named_so(text, conventions) => {
-                self.add(text, Some(place.to_owned()))?;
+                self.add(text, Some(&place.0))?;
             }
             _ => {}
         }
@@ -128,23 +191,44 @@ impl Found {
     }
 }
 
-fn joined(place: &str, key: &str) -> String {
-    if place.is_empty() { key.to_owned() } else { format!("{place}.{key}") }
+/// Returns whether each member of an object means the same alone: the object is no typed value of
+/// DynamoDB's, and no path begins at the object.
+fn is_table(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
+    let is_typed = members.len() == 1 && members.keys().all(|key| is_type(key));
+    let mut firsts = paths.iter().map(|path| {
+        let path = path.to_string();
+        path.split_once('.').map_or(&*path, |(first, _)| first).to_owned()
+    });
+    !is_typed && !firsts.any(|first| first == "*" || members.contains_key(&first))
 }
 
-/// Parses one value, or one for each line.
-fn parse(text: &str) -> Result<Vec<Value>, BadFile> {
-    if text.trim().is_empty() {
-        return Err(BadFile::Empty);
+/// Where in a file the search is. One buffer for the whole search: a place for each value would copy the
+/// keys above it again and again, and a key may be as long as the file.
+struct Place(String);
+
+impl Place {
+    /// Does `work` below a key.
+    fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let dot = if self.0.is_empty() { "" } else { "." };
+        self.with(format_args!("{dot}{key}"), work)
     }
-    let whole = match serde_json::from_str(text) {
-        Ok(value) => return Ok(vec![value]),
-        Err(error) => error,
-    };
-    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    // Not an error's own words, which may quote what is there.
-    let not_json = |first| BadFile::NotJson { line: whole.line(), column: whole.column(), first };
-    lines.map(|(at, line)| serde_json::from_str(line).map_err(|_| not_json(at + 1))).collect()
+
+    /// Does `work` where `end` is at the end of the place.
+    fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.0.len();
+        let _ = write!(self.0, "{end}");
+        let done = work(self);
+        self.0.truncate(before);
+        done
+    }
+}
+
+/// Returns a place, cut where it is too long to be shown.
+fn shortened(place: &str) -> String {
+    match place.len() > PLACE_BYTES_MAX {
+        true => format!("{}…", &place[..place.floor_char_boundary(PLACE_BYTES_MAX)]),
+        false => place.to_owned(),
+    }
 }
 
 /// Returns whether a text refers to a secret that is called as a convention says.
@@ -165,6 +249,8 @@ pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{self, VALUE, mangled};
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn paths() -> Paths {
@@ -261,6 +347,15 @@ mod tests {
         assert_eq!((found.len(), found[0].1.len()), (1, PLACES_MAX));
     }
 
+    /// Copied for each value, the long key would fill terabytes.
+    #[test]
+    fn a_long_key_costs_no_more_than_its_own_length() {
+        let (key, zeros) = ("k".repeat(8 * 1024 * 1024), "0,".repeat(200_000));
+        let text = format!(r#"{{"{key}":[{zeros}"openai-api-key/sms"]}}"#);
+        let all = found(&text).expect("JSON");
+        assert_eq!(all[0].1[0].len(), PLACE_BYTES_MAX + "…".len());
+    }
+
     #[test]
     fn a_file_that_makes_no_sense_is_told_by_its_place() {
         let told = |text: &str| found(text).expect_err("bad").to_string();
@@ -271,5 +366,44 @@ mod tests {
             (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();
         let many = serde_json::to_string(&many).expect("texts");
         assert_eq!(found(&many), Err(BadFile::TooMany));
+    }
+
+    const MESSAGE: &str = r#"{"channel_config":{"a":{"credentials_id":"own/name"}},"b":["hunter2",
+        {"S":"openai-api-key/sms"}],"ai_config":{"ai_api_key_reference":5}}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_file_places_are_few_and_no_error_shows_what_is_in_it(
+            text in prop_oneof![mangled(MESSAGE), hostile::json().prop_map(|json| json.to_string())],
+        ) {
+            match found(&text) {
+                Ok(all) => prop_assert!(all.iter().all(|(_, places)| places.len() <= PLACES_MAX)),
+                Err(bad) => prop_assert!(!bad.to_string().contains(VALUE), "{bad}"),
+            }
+        }
+
+        #[test]
+        fn for_any_file_its_items_are_searched_as_the_whole_is(
+            items in hostile::json(),
+            more in hostile::json(),
+            name in "channel_config|ai_config|Items|L|S",
+        ) {
+            let both = json!({name.clone(): items, "more": more});
+            for value in [items.clone(), json!({"Items": items, "Count": more}), json!({name: items}), both] {
+                let mut whole = Found::default();
+                let searched = whole
+                    .walk(&plain(value.clone()), &mut Place(String::new()), &paths(), &Conventions::built_in())
+                    .map(|()| whole.into_all().into_iter().map(|one| (one.text, one.places)).collect());
+                prop_assert_eq!(found(&value.to_string()), searched, "{}", value);
+            }
+        }
+
+        #[test]
+        fn for_any_lines_they_are_searched_as_the_items_of_a_list(
+            values in proptest::collection::vec(hostile::json(), 2..5),
+        ) {
+            let lines: Vec<String> = values.iter().map(Value::to_string).collect();
+            prop_assert_eq!(found(&lines.join("\n")), found(&format!("[{}]", lines.join(","))));
+        }
     }
 }

@@ -78,7 +78,9 @@ fn is_key(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::json;
     use crate::secret::value::SecretValue;
+    use proptest::prelude::*;
 
     /// As API Gateway makes them; none is anybody's.
     const MADE: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
@@ -138,6 +140,30 @@ mod tests {
             r#"{"x-api-key":"somebody-has-to-fill-this-in"}"#.to_owned(),
         ] {
             check(&text, None);
+        }
+    }
+
+    /// Returns the name of every member.
+    fn names(value: &Value) -> Vec<String> {
+        match value {
+            Value::Array(all) => all.iter().flat_map(names).collect(),
+            Value::Object(object) => object
+                .iter()
+                .flat_map(|(key, value)| [vec![key.clone()], names(value)].concat())
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_json_what_is_named_is_a_field_of_it(inner in json()) {
+            let value = serde_json::json!({"x-api-key": inner, "api_gateway": MADE, "a": inner});
+            match find(&Content::Text(value.to_string().into())) {
+                Some(GatewayKey::Field(name)) => prop_assert!(names(&value).contains(&name)),
+                other => prop_assert!(false, "{other:?}"),
+            }
+            let _ = find(&Content::Text(inner.to_string().into()));
         }
     }
 }

@@ -147,7 +147,10 @@ fn may_end_in_suffix(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::iam_glob::covers;
     use super::*;
+    use crate::secret::glob::Glob;
+    use proptest::prelude::*;
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
@@ -235,6 +238,19 @@ mod tests {
         assert!(doubt(&format!("{HERE}app-secret")).is_some_and(|told| told.contains("'secret'")));
         for text in ["app-secret", &format!("{HERE}app-AbC123"), &format!("{HERE}app"), "a/*"] {
             assert_eq!(doubt(text), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_pattern_iam_grants_what_sidekey_allows(
+            pattern in "[ab/*?-]{1,10}",
+            name in "[ab/-]{1,10}",
+        ) {
+            let Ok(arn) = arn_pattern(&pattern, &place()) else { return Ok(()) };
+            if Glob::new(&pattern).is_ok_and(|glob| glob.matches(&name)) {
+                prop_assert!(covers(&arn, &format!("{HERE}{name}-AbC123")), "{arn}");
+            }
         }
     }
 }

@@ -162,7 +162,9 @@ fn read_conditions(value: &Value) -> Option<Vec<Condition>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{json, mangled};
     use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
 
     const POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
         "Action":"SecretsManager:GetSecretValue","Resource":["a","b"]}}"#;
@@ -244,5 +246,35 @@ mod tests {
         refused(&with(r#""Effect":"Allow","Principal":"*""#), "S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
         refused(&with(condition), "S: a Condition of operators and keys");
+    }
+
+    const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",
+        "Condition":{"Bool":{"a":[true,1]}}},{"Effect":"Deny","Action":"*","NotResource":["r"]}]}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_policy_its_wrapping_makes_no_difference(
+            text in prop_oneof![mangled(MANY), json().prop_map(|json| json.to_string())],
+        ) {
+            let plain = parse(&text);
+            let Ok(value) = serde_json::from_str::<Value>(&text) else {
+                prop_assert!(matches!(plain, Err(BadPolicy::NotJson(_))));
+                return Ok(());
+            };
+            if !value.is_object() {
+                prop_assert!(plain.is_err());
+                return Ok(());
+            }
+            let quoted = Value::from(text.clone()).to_string();
+            let encoded = utf8_percent_encode(&text, NON_ALPHANUMERIC).to_string();
+            for wrapped in [
+                quoted,
+                encoded,
+                format!(r#"{{"PolicyDocument":{text}}}"#),
+                format!(r#"{{"PolicyVersion":{{"Document":{text}}}}}"#),
+            ] {
+                prop_assert_eq!(&parse(&wrapped), &plain, "{}", wrapped);
+            }
+        }
     }
 }

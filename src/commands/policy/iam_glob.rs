@@ -90,6 +90,7 @@ fn ordered(text: &str) -> Vec<char> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check(wide: &str, narrow: &str, expected: bool) {
@@ -168,5 +169,38 @@ mod tests {
             all.extend(last.iter().cloned());
         }
         all
+    }
+
+    /// Tries every length for every star.
+    fn matched_by_hand(pattern: &[u8], text: &[u8]) -> bool {
+        match (pattern.split_first(), text.split_first()) {
+            (None, None) => true,
+            (Some((b'*', rest)), first) => {
+                let is_longer = first.is_some_and(|(_, text)| matched_by_hand(pattern, text));
+                matched_by_hand(rest, text) || is_longer
+            }
+            (Some((own, rest)), Some((c, text))) if own == c || *own == b'?' => {
+                matched_by_hand(rest, text)
+            }
+            _ => false,
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_patterns_and_text_the_naive_matcher_agrees(
+            wide in "[ab*?]{0,10}",
+            narrow in "[ab*?]{0,10}",
+            text in "[ab]{0,10}",
+        ) {
+            let is_on = |pattern: &str| matched_by_hand(pattern.as_bytes(), text.as_bytes());
+            prop_assert_eq!(covers(&wide, &text), is_on(&wide));
+            prop_assert_eq!(overlap(&wide, &text), is_on(&wide));
+            prop_assert_eq!(overlap(&wide, &narrow), overlap(&narrow, &wide));
+            if covers(&wide, &narrow) {
+                prop_assert!(overlap(&wide, &narrow));
+                prop_assert!(is_on(&wide) || !is_on(&narrow));
+            }
+        }
     }
 }

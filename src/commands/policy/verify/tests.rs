@@ -3,6 +3,8 @@
 use super::super::document::statements;
 use super::super::granted;
 use super::*;
+use crate::hostile::mangled;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
@@ -266,4 +268,21 @@ fn keys_and_batches_are_judged_where_they_are_asked_for() {
             format!("beyond: kms:Decrypt {KEY}: AnyService (conditional)"),
         ]
     );
+}
+
+const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","Action":["secretsmanager:Get*","kms:*"],
+    "Resource":"arn:aws:secretsmanager:*:123456789012:secret:*/${a:b}/*-??????"},{"Effect":"Allow",
+    "NotAction":"s3:*","NotResource":["r*"],"Condition":{"Bool":{"a":"b"}}}]}"#;
+
+proptest! {
+    #[test]
+    fn for_any_policy_a_denial_of_all_takes_everything_away(text in mangled(MANY)) {
+        let least = least(true, true);
+        let Ok(mut policy) = granted::parse(&text) else { return Ok(()) };
+        let _ = verify(&policy, &least);
+        let deny = json!({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}});
+        policy.extend(granted::parse(&deny.to_string()).expect("a policy"));
+        let needed: usize = least.iter().map(|need| need.resources.len()).sum();
+        prop_assert_eq!(verify(&policy, &least).lacks.len(), needed);
+    }
 }

@@ -241,7 +241,9 @@ fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCal
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile::{VALUE, json, mangled, text};
     use crate::secret::selector::Selector;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn of(target: Option<&str>, expected: Result<Operation, BadCall>) {
@@ -335,5 +337,54 @@ mod tests {
         let many = format!("{{\"SecretIdList\":[{ids}]}}");
         batch(&many, "ValidationException", "less than or equal to 20");
         batch(r#"{"SecretIdList":"hunter2"}"#, "SerializationException", "column 25");
+    }
+
+    const GET: &str =
+        r#"{"SecretId":"hunter2","VersionStage":"hunter2","VersionId":"hunter2","a":[{}]}"#;
+    const BATCH: &str = r#"{"SecretIdList":["a","hunter2"],"MaxResults":1}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_body_a_call_keeps_its_bounds_and_no_error_shows_it(
+            body in prop_oneof![mangled(GET), mangled(BATCH), json().prop_map(|json| json.to_string())],
+        ) {
+            for operation in
+                [Operation::GetSecretValue, Operation::DescribeSecret, Operation::BatchGetSecretValue]
+            {
+                match operation.parse(body.as_bytes()) {
+                    Ok(Call::Get(named) | Call::Describe(named)) => {
+                        let chars = |text: &str| text.chars().count();
+                        prop_assert!((1..=ID_CHARS_MAX).contains(&chars(&named.reference)));
+                        for (given, max) in
+                            [(&named.stage, STAGE_CHARS_MAX), (&named.version, VERSION_CHARS_MAX)]
+                        {
+                            let is_good = |given: &str| (1..=max).contains(&chars(given));
+                            prop_assert!(given.as_deref().is_none_or(is_good));
+                        }
+                    }
+                    Ok(Call::Batch(ids)) => prop_assert!((1..=BATCH_MAX).contains(&ids.len())),
+                    Err(bad) => {
+                        prop_assert!(!bad.to_string().contains(VALUE) && !bad.hint().contains(VALUE));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn for_any_bytes_a_body_is_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Operation::GetSecretValue.parse(&body);
+            let _ = Operation::BatchGetSecretValue.parse(&body);
+        }
+
+        #[test]
+        fn for_any_members_a_call_is_read_back(id in text(), stage in text()) {
+            let body = serde_json::json!({"SecretId": id, "VersionStage": stage}).to_string();
+            match Operation::GetSecretValue.parse(body.as_bytes()) {
+                Ok(Call::Get(named)) => {
+                    prop_assert_eq!(named, Named { reference: id, stage: Some(stage), version: None });
+                }
+                other => prop_assert!(id.is_empty() || stage.is_empty(), "{other:?}"),
+            }
+        }
     }
 }
