@@ -176,7 +176,9 @@ async fn a_peer_that_says_nothing_is_cut_without_a_word() {
     let peer = connect(1);
     peer.clock.sleep(WAITING_TIME_MAX - MOMENT).await;
     assert!(peer.is_open());
+    let (clock, started) = (peer.clock.clone(), peer.clock.now());
     assert_eq!(peer.rest().await, "");
+    assert_eq!(clock.now().since(started), Some(MOMENT));
 }
 
 #[tokio::test(start_paused = true)]
