@@ -4,6 +4,7 @@
 //! It reaches the cache through its handle, and no source.
 
 pub mod listener;
+mod places;
 pub mod connection;
 pub mod wire;
 pub mod request;
@@ -30,8 +31,10 @@ use bytes::Bytes;
 use dialect::Dialect;
 use gate::{Admitted, Door, Refusal};
 use http_body_util::Full;
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use in_hand::InHand;
+use places::Place;
 use problem::Problem;
 use renewal::Renewal;
 use request::Target;
@@ -71,12 +74,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers one request that came in by `door`. `has_place` is whether its connection is within
-    /// the limit.
+    /// Answers one request that came in by `door`. A good token earns its connection a kept place; the
+    /// answer to every other request is the connection's last.
     async fn handle(
         &self,
         door: Door,
-        has_place: bool,
+        place: &Place,
         request: &Parts,
         mut body: impl Arriving,
     ) -> Response {
@@ -85,8 +88,17 @@ impl Server {
         let is_elsewhere = door == Door::Probes && target.is_read();
         let target = if is_elsewhere { Target::Unknown } else { target };
         let started = self.cache.clock().now();
-        let answered = self.dispatch(door, has_place, target, request, &mut body).await;
-        let (response, result) = match answered {
+        let admitted = self.admit(door, target, request).await;
+        let is_trusted = admitted.as_ref().is_ok_and(|admitted| admitted.is_trusted);
+        let is_kept = is_trusted && place.keep();
+        let answered = match admitted {
+            Err(refusal) => Err(Problem::Refused(refusal)),
+            Ok(_) if is_trusted && !is_kept && target != Target::Ping => {
+                Err(Problem::Refused(Refusal::Connections))
+            }
+            Ok(admitted) => self.dispatch(&admitted, door, target, request, &mut body).await,
+        };
+        let (mut response, result) = match answered {
             Ok(answered) => answered,
             Err(problem) => {
                 self.note(request, &problem);
@@ -102,6 +114,9 @@ impl Server {
                 self.metrics.read(result);
             }
         }
+        if !is_kept {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         body::discard(&mut body, self.cache.clock()).await;
         response
     }
@@ -109,20 +124,16 @@ impl Server {
     /// Answers a request, and says how its read counts, if it is one that is not counted yet.
     async fn dispatch(
         &self,
+        admitted: &Admitted,
         door: Door,
-        has_place: bool,
         target: Target<'_>,
         request: &Parts,
         body: &mut impl Arriving,
     ) -> Result<(Response, Option<ReadResult>), Problem> {
-        if !has_place && target != Target::Ping {
-            return Err(Problem::Refused(Refusal::Connections));
-        }
         let headers = &request.headers;
-        let admitted = self.admit(door, target, request).await.map_err(Problem::Refused)?;
         let query = request.uri.query().unwrap_or_default();
         let (method, dialect) = (&request.method, self.dialect);
-        let response = match route::route(&admitted, door, target, method, query, headers, dialect)?
+        let response = match route::route(admitted, door, target, method, query, headers, dialect)?
         {
             Asked::Ping => probes::ping(),
             Asked::Ready { is_trusted } => self.ready(is_trusted),

@@ -256,6 +256,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/cache/slots.rs",
             "src/cache/simulation/world.rs",
             "src/cache/told.rs",
+            // Locked when a connection is accepted, shows its first token, and ends.
+            "src/server/places.rs",
             "src/server/renewal.rs",
             "src/source/",
             "src/tokens.rs",

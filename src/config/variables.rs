@@ -199,7 +199,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable {
         name: "SIDEKEY_MAX_CONNECTIONS",
         default: "256",
-        help: "The most connections of readers that are served.",
+        help: "The most connections of readers with a good token that are kept.",
         parse: |settings, text| number(text, 1..=10_000).map(|max| settings.max_connections = max),
     },
     Variable {

@@ -20,14 +20,14 @@ static TOKEN_HEADERS: [HeaderName; 2] = [
 /// The proof that a request may ask. Only [`admit`] makes one.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Whether it showed a token: some answers say more then.
+    /// Whether it showed a good token: some answers say more then, and its connection is kept.
     pub is_trusted: bool,
 }
 
 /// Why a request may not ask.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Too many connections are open.
+    /// Every kept connection is busy, and there is no place for another.
     Connections,
     /// It came through a proxy: `X-Forwarded-For`.
     ForwardedFor,
@@ -87,11 +87,14 @@ pub fn admit(
     headers: &HeaderMap,
     tokens: &Tokens,
 ) -> Result<Admitted, Refusal> {
-    // Liveness is asked by whoever runs the container, in whatever way.
-    if target == Target::Ping || door == Door::Probes {
+    if door == Door::Probes {
         return Ok(Admitted { is_trusted: false });
     }
     let shown = Shown::of(headers);
+    // Liveness is asked by whoever runs the container, in whatever way.
+    if target == Target::Ping {
+        return Ok(Admitted { is_trusted: shown.has_token(target, tokens) });
+    }
     if shown.is_forwarded_for {
         return Err(Refusal::ForwardedFor);
     }
@@ -256,6 +259,8 @@ mod tests {
     fn open_targets_tell_whether_they_are_trusted() {
         check(Target::Ready, &[], Ok(false));
         check(Target::Ready, &[TOKEN], Ok(true));
+        check(Target::Ping, &[], Ok(false));
+        check(Target::Ping, &[TOKEN], Ok(true));
         check(Target::Status, &[], Err(Refusal::Token));
     }
 
@@ -265,6 +270,12 @@ mod tests {
         let foreign = headers(&[("host", "10.0.0.7:9100"), ("x-forwarded-for", "10.0.0.1")]);
         let uri = Uri::from_static("/");
         assert!(admit(Target::Metrics, Door::Probes, &uri, &foreign, &tokens).is_ok());
+        let tokens = Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")]);
+        let trusted = headers(&[TOKEN]);
+        for target in [Target::Ping, Target::Ready, Target::Metrics] {
+            let admitted = admit(target, Door::Probes, &uri, &trusted, &tokens);
+            assert_eq!(admitted.map(|admitted| admitted.is_trusted), Ok(false), "{target:?}");
+        }
         let host = headers(&[("host", "anything")]);
         let refused = admit(Target::Get, Door::Socket, &uri, &host, &tokens);
         assert_eq!(refused.map(|_| ()), Err(Refusal::Token));

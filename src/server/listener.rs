@@ -3,7 +3,9 @@
 use super::Server;
 use super::connection;
 use super::gate::Door;
+use super::places::Places;
 use crate::telemetry::limited::Limited;
+use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,18 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How many connections beyond the limit are open at a time, to be told so. More wait in the
-/// kernel's queue.
-const OVER_LIMIT_MAX: usize = 32;
+/// How many connections of readers are open that have not shown a good token. Beyond it the one that
+/// has waited longest is closed.
+const WAITING_MAX: usize = 128;
 
-/// How many connections are served at `SIDEKEY_METRICS_LISTEN`: a scraper or two, and probes.
-const PROBES_MAX: usize = 16;
+/// How many connections are open at `SIDEKEY_METRICS_LISTEN`, where none is kept: a scraper or two, and
+/// probes. Beyond it the one that has waited longest is closed.
+const PROBES_MAX: usize = 32;
 
-/// How long accepting pauses when the system has no more descriptors.
+/// How long accepting pauses when the system has no more descriptors, and no connection to close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where to listen.
@@ -36,7 +38,7 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Where other hosts' probes and scrapers ask.
     pub probes: Option<SocketAddr>,
-    /// The most connections that are served.
+    /// The most connections of readers with a good token that are kept.
     pub connections_max: usize,
 }
 
@@ -140,21 +142,21 @@ impl Listeners {
     /// Starts accepting, as tasks of `tasks` that end when `stop` is cancelled: first those that
     /// accept, then each connection once the request in hand is answered.
     pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
-        let accepting = |connections_max: usize| Accepting {
+        let accepting = |places: Arc<Places>| Accepting {
             server: server.clone(),
-            places: Arc::new(Semaphore::new(connections_max)),
-            open: Arc::new(Semaphore::new(connections_max.saturating_add(OVER_LIMIT_MAX))),
+            places,
             tasks: tasks.clone(),
             stop: stop.clone(),
             failures_logged: Arc::default(),
         };
-        let readers = accepting(self.connections_max);
+        let readers = accepting(Places::new(WAITING_MAX, self.connections_max));
         for listener in self.loopback {
             tasks.spawn(readers.clone().run(Door::Loopback, listener));
         }
         if let Some(listener) = self.probes {
             // Other hosts cannot take a reader's place.
-            tasks.spawn(accepting(PROBES_MAX).run(Door::Probes, listener));
+            let probes = accepting(Places::new(PROBES_MAX, 0));
+            tasks.spawn(probes.run(Door::Probes, listener));
         }
         if let Some((listener, file)) = self.socket {
             tasks.spawn(async move {
@@ -169,8 +171,7 @@ impl Listeners {
 #[derive(Clone)]
 struct Accepting {
     server: Arc<Server>,
-    places: Arc<Semaphore>,
-    open: Arc<Semaphore>,
+    places: Arc<Places>,
     tasks: TaskTracker,
     stop: CancellationToken,
     failures_logged: Arc<Limited>,
@@ -179,37 +180,40 @@ struct Accepting {
 impl Accepting {
     async fn run(self, door: Door, listener: impl Accept) {
         loop {
-            let open = self.open.clone().acquire_owned();
-            let (permit, accepted) = tokio::select! {
+            let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
-                accepted = async { (open.await, listener.accept().await) } => accepted,
+                accepted = listener.accept() => accepted,
             };
-            match accepted {
+            let is_room_made = match accepted {
                 Ok(socket) => {
-                    let serving = connection::serve(
-                        self.server.clone(),
-                        self.places.clone(),
-                        door,
-                        socket,
-                        self.stop.clone(),
-                    );
-                    self.tasks.spawn(async move {
-                        serving.await;
-                        drop(permit);
+                    self.places.admit(&self.tasks, |place| {
+                        let (server, stop) = (self.server.clone(), self.stop.clone());
+                        connection::serve(server, door, socket, place, stop)
                     });
-                    // A burst of connections takes turns with calls that are being sent.
-                    tokio::task::yield_now().await;
+                    true
                 }
                 Err(error) => {
                     let now = self.server.cache.clock().now();
                     if let Some(left_out) = self.failures_logged.pass(now) {
                         tracing::warn!(%error, left_out, "a connection could not be accepted");
                     }
-                    self.server.cache.clock().sleep(ACCEPT_PAUSE).await;
+                    is_out_of_descriptors(&error) && self.places.close_waiting()
                 }
+            };
+            if is_room_made {
+                // Connections that end close their sockets meanwhile, and a burst of new ones takes
+                // turns with calls that are being sent.
+                tokio::task::yield_now().await;
+            } else {
+                self.server.cache.clock().sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+}
+
+/// Returns whether closing a socket would help.
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
 /// A listener of either kind.
@@ -286,4 +290,80 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let file = SocketFile(path.to_owned());
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(io_error)?;
     Ok((listener, file))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::connection::tests::Served;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+
+    /// Accepts the sockets of one list, then fails with the errors of another, then waits for ever.
+    struct Scarce {
+        sockets: Mutex<Vec<DuplexStream>>,
+        failures: Mutex<Vec<Errno>>,
+    }
+
+    impl Accept for Arc<Scarce> {
+        type Socket = DuplexStream;
+
+        async fn accept(&self) -> io::Result<DuplexStream> {
+            let socket = self.sockets.lock().expect("no panic").pop();
+            if let Some(socket) = socket {
+                return Ok(socket);
+            }
+            let failure = self.failures.lock().expect("no panic").pop();
+            match failure {
+                Some(failure) => Err(failure.into()),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Returns how long accepting takes to see these failures with two connections that wait, and how
+    /// many of them end meanwhile.
+    async fn failing(failures: &[Errno]) -> (Duration, usize) {
+        let served = Served::new(1);
+        let clock = served.server.cache.clock();
+        let (mut peers, sockets): (Vec<_>, Vec<_>) = (0..2).map(|_| duplex(64)).unzip();
+        let failures = Mutex::new(failures.to_vec());
+        let listener = Arc::new(Scarce { sockets: Mutex::new(sockets), failures });
+        let accepting = Accepting {
+            server: served.server.clone(),
+            places: Places::new(8, 1),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            failures_logged: Arc::default(),
+        };
+        let started = clock.now();
+        let running = tokio::spawn(accepting.run(Door::Loopback, listener.clone()));
+        while !listener.failures.lock().expect("no panic").is_empty() {
+            clock.sleep(Duration::from_millis(1)).await;
+        }
+        let took = clock.now().since(started).expect("the clock runs");
+        let mut ended = 0;
+        for peer in &mut peers {
+            let read = peer.read_u8();
+            ended += usize::from(crate::clock::within(clock, Duration::ZERO, read).await.is_some());
+        }
+        running.abort();
+        (took, ended)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_a_connection_that_waits_makes_room() {
+        const MOMENT: Duration = Duration::from_millis(2);
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            let (took, ended) = failing(&[errno]).await;
+            assert!(took <= MOMENT && ended == 1, "{took:?} {ended}");
+            let (took, ended) = failing(&[errno; 2]).await;
+            assert!(took <= MOMENT && ended == 2, "{took:?} {ended}");
+            // With no connection left to close, accepting pauses.
+            let (took, _) = failing(&[errno; 4]).await;
+            assert!(took >= ACCEPT_PAUSE, "{took:?}");
+        }
+        let (took, ended) = failing(&[Errno::NOMEM; 2]).await;
+        assert!(took >= ACCEPT_PAUSE && ended == 0, "closing a socket would not help");
+    }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -17,35 +17,44 @@ const OWN_ANSWER: &[u8] = b"HTTP/1.1 4";
 /// What hyper makes by itself has no body; every answer of ours with such a status has one.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// Where a connection stands in its exchange, shared with the task that watches its deadlines.
+/// Where a connection stands in its exchange, shared with the task that watches its deadlines and with
+/// the places that choose which connection is closed.
 #[derive(Debug, Default)]
 pub struct Exchange {
     /// Bytes of a head have arrived that make no request yet.
     head_begun: AtomicBool,
     /// A request is being answered.
     in_flight: AtomicBool,
-    /// Something has happened since the idle clock last looked.
-    was_active: AtomicBool,
-    /// A byte has arrived, ever.
-    has_spoken: AtomicBool,
+    /// The event since which the connection is idle: its last answer, or that it was accepted.
+    last_event: AtomicU64,
     /// An answer has begun to be written, and the socket has not taken all of it.
     is_writing: AtomicBool,
-    /// Bytes have arrived meanwhile.
+    /// hyper may have bytes in its buffer that came behind the request that is being answered.
     is_ahead: AtomicBool,
 }
 
 impl Exchange {
-    /// Notes that a whole request has arrived.
+    /// Notes that a whole request has arrived. Bytes may have come with it.
     pub fn begin(&self) {
         self.head_begun.store(false, Ordering::Relaxed);
-        self.is_ahead.store(false, Ordering::Relaxed);
+        self.is_ahead.store(true, Ordering::Relaxed);
         self.in_flight.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that it has been answered.
-    pub fn end(&self) {
+    /// Notes that the request has been answered, as event number `event`.
+    pub fn end(&self, event: u64) {
         self.in_flight.store(false, Ordering::Relaxed);
-        self.was_active.store(true, Ordering::Relaxed);
+        self.idle_since(event);
+    }
+
+    /// Notes the event since which the connection is idle.
+    pub fn idle_since(&self, event: u64) {
+        self.last_event.store(event, Ordering::Relaxed);
+    }
+
+    /// Returns the event since which the connection is idle.
+    pub fn last_event(&self) -> u64 {
+        self.last_event.load(Ordering::Relaxed)
     }
 
     /// Returns whether the head of a request has begun to arrive and is not complete.
@@ -53,25 +62,23 @@ impl Exchange {
         self.head_begun.load(Ordering::Relaxed)
     }
 
-    /// Returns whether nothing has happened since the last call.
-    pub fn was_idle(&self) -> bool {
-        let was_active = self.was_active.swap(false, Ordering::Relaxed);
-        !was_active && !self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Returns whether the peer has sent anything yet.
-    pub fn has_spoken(&self) -> bool {
-        self.has_spoken.load(Ordering::Relaxed)
+    /// Returns whether a request is being answered.
+    pub fn is_in_flight(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     fn received(&self) {
-        self.has_spoken.store(true, Ordering::Relaxed);
-        if self.in_flight.load(Ordering::Relaxed) {
-            return;
-        }
-        let begun =
-            if self.is_writing.load(Ordering::Relaxed) { &self.is_ahead } else { &self.head_begun };
+        let is_ahead = self.is_in_flight() || self.is_writing.load(Ordering::Relaxed);
+        let begun = if is_ahead { &self.is_ahead } else { &self.head_begun };
         begun.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that hyper waits for more bytes. While it answers a request, it reads only if its buffer
+    /// is empty.
+    fn awaits_bytes(&self) {
+        if self.is_in_flight() {
+            self.is_ahead.store(false, Ordering::Relaxed);
+        }
     }
 
     fn writes(&self) {
@@ -82,7 +89,7 @@ impl Exchange {
     /// counts from here.
     fn has_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
-        if self.is_ahead.load(Ordering::Relaxed) {
+        if self.is_ahead.load(Ordering::Relaxed) && !self.is_in_flight() {
             self.is_ahead.store(false, Ordering::Relaxed);
             self.head_begun.store(true, Ordering::Relaxed);
         }
@@ -126,7 +133,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buf))?;
+        let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buf) else {
+            self.exchange.awaits_bytes();
+            return Poll::Pending;
+        };
+        read?;
         if buf.filled().len() > before {
             self.exchange.received();
         }

@@ -77,12 +77,14 @@ async fn both_forms_are_spoken_side_by_side() {
 }
 
 /// A body that comes in pieces is read, also after a head that is refused: whoever is still sending
-/// gets the answer, and the connection serves on.
+/// gets the answer. With a good token the connection serves on.
 #[tokio::test]
 async fn a_body_that_follows_its_head_later_is_waited_for() {
     let (_double, sidekey) = started().await;
-    let mut connection = sidekey.connect().await;
-    for (session, status) in [(SESSION, 200), ((SESSION.0, "wrong"), 400), (SESSION, 200)] {
+    let (mut connection, mut refused) = (sidekey.connect().await, sidekey.connect().await);
+    for (connection, session, status) in
+        [(&mut connection, SESSION, 200), (&mut refused, (SESSION.0, "wrong"), 400)]
+    {
         let whole = request("POST", "/", &[GET, session], BODY);
         let (head, body) = whole.split_at(whole.len() - 5);
         connection.send(head).await;

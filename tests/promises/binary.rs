@@ -103,7 +103,6 @@ async fn a_token_is_made_where_none_is_given() {
         let setup = setup.clone().without("SIDEKEY_TOKEN").with(variable, home.path().display());
         let program = Program::start(&["serve"], setup.vars());
         let address = program.address().await;
-        let mut connection = Connection::open(address).await;
         let path = home.path().join(below).join(format!("token-{}", address.port()));
         let line = program.line("no token is configured").await;
         assert!(line.contains(&path.display().to_string()), "{line}");
@@ -116,6 +115,7 @@ async fn a_token_is_made_where_none_is_given() {
         assert!(!program.output().contains(&token), "the log names the file, not the token");
         for (token, status) in [(&*token, 200), (&token[1..], 403), (TOKEN, 403)] {
             let asked = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
+            let mut connection = Connection::open(address).await;
             assert_eq!(connection.exchange(asked).await.status, status);
         }
 

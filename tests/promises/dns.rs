@@ -2,7 +2,7 @@
 //! the network is at fault, and served what is held.
 
 use crate::clients::{Missing, run, tethered};
-use crate::support::agent::{Setup, read_request};
+use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
@@ -74,7 +74,8 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
         // Only now: a call that was under way when the name went is over.
         double.secrets().put("app/db", "new").expect("it is there");
     }
-    let metrics = Metrics::parse(connection.exchange(get("/metrics", &[])).await.text());
+    let metrics =
+        Metrics::parse(connection.exchange(get("/metrics", &[TOKEN_HEADER])).await.text());
     assert!(metrics.get(failed) >= 3.0);
     assert!(metrics.get("sidekey_refreshes_total{outcome=\"connection\"}") >= 1.0);
 

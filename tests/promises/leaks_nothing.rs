@@ -418,9 +418,10 @@ async fn nothing_that_the_program_writes_shows_it() {
         double.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("it is there");
     }
     for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
-        let refused = connection.exchange(get(&read_path("app/text"), &[wrong])).await;
+        let ask = async |asked: String| Connection::open(address).await.exchange(asked).await;
+        let refused = ask(get(&read_path("app/text"), &[wrong])).await;
         assert_eq!(refused.status, 403);
-        let refused = connection.exchange(request("POST", "/", &[wrong], TEXT)).await;
+        let refused = ask(request("POST", "/", &[wrong], TEXT)).await;
         assert_eq!(refused.kind(), "UnrecognizedClientException");
         check("a refused call", refused.text());
     }

@@ -36,6 +36,7 @@ mod never_calls_itself;
 mod one_call_for_many;
 mod outage;
 mod peers;
+mod places;
 mod policies;
 mod post_quantum;
 mod prefetch;

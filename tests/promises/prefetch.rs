@@ -166,13 +166,13 @@ async fn readiness_counts_what_is_missing() {
     gateway.hold();
     let setup = Setup::at(&gateway.url(), &clock);
     let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
-    let mut connection = sidekey.connect().await;
-    let unready = connection.exchange(get("/ready", &[])).await;
+    let ask = async |headers: &[_]| sidekey.connect().await.exchange(get("/ready", headers)).await;
+    let unready = ask(&[]).await;
     let body = json!({"ready": false, "listed_missing": 3});
     assert_eq!((unready.status, unready.json()), (503, body));
-    let trusted = connection.exchange(get("/ready", &[TOKEN_HEADER])).await;
+    let trusted = ask(&[TOKEN_HEADER]).await;
     assert_eq!((trusted.status, &trusted.json()["missing"]), (503, &json!(names)));
-    let distrusted = connection.exchange(get("/ready", &[(TOKEN_HEADER.0, "wrong")])).await;
+    let distrusted = ask(&[(TOKEN_HEADER.0, "wrong")]).await;
     assert_eq!((distrusted.status, distrusted.json()["missing"].is_null()), (503, true));
     assert_eq!(sidekey.metrics().await.get("sidekey_listed_missing"), 3.0);
 
@@ -185,7 +185,7 @@ async fn readiness_counts_what_is_missing() {
     gateway.release();
     assert_eq!(reader.receive().await.value(), "app/1");
     soon("the prefetch", sidekey.agent.prefetched()).await.expect("a report");
-    let ready = connection.exchange(get("/ready", &[])).await;
+    let ready = ask(&[]).await;
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
     assert_eq!(calls(&double), (0, 3));
 }

@@ -1,0 +1,571 @@
+//! Connections in virtual time: their deadlines, their last answers, and whatever bytes a peer sends.
+
+use super::*;
+use crate::cache::{self, Cache};
+use crate::clock::VirtualClock;
+use crate::convention::Conventions;
+use crate::message::paths::Paths;
+use crate::message::tenant::Tie;
+use crate::secret::scope::{Home, Scope};
+use crate::server::dialect::Dialect;
+use crate::server::in_hand::InHand;
+use crate::server::places::Places;
+use crate::server::renewal::Renewal;
+use crate::server::resolving;
+use crate::source::Misconfigured;
+use crate::telemetry::limited::Limited;
+use crate::telemetry::metrics::Metrics;
+use crate::tokens::{Token, Tokens};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+use tokio::io::{AsyncReadExt, DuplexStream, duplex};
+use tokio_util::task::TaskTracker;
+
+const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+/// The same with a good token.
+const TRUSTED_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
+
+/// A request that closes its connection.
+const LAST_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+
+const TRUSTED_METRICS: &[u8] =
+    b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
+
+/// Bytes that a socket holds until they are read: more than any answer has.
+const SOCKET_BYTES: usize = 256 * 1024;
+
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// A door in virtual time.
+pub(in crate::server) struct Served {
+    pub(in crate::server) server: Arc<Server>,
+    places: Arc<Places>,
+    tasks: TaskTracker,
+    clock: Arc<VirtualClock>,
+    stop: CancellationToken,
+}
+
+/// A connection, and what its peer holds.
+struct Peer {
+    socket: DuplexStream,
+    clock: Arc<VirtualClock>,
+    stop: CancellationToken,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Served {
+    /// Opens a door with so many places for kept connections.
+    pub(in crate::server) fn new(kept_max: usize) -> Self {
+        let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
+        let metrics = Arc::new(Metrics::new());
+        let stop = CancellationToken::new();
+        let config = cache::Config {
+            policies: cache::policies::Policies::default(),
+            reader_wait: Duration::from_secs(5),
+            entries_max: 1,
+            bytes_max: usize::MAX,
+            calls_max: 1,
+            listed: Vec::new(),
+            scope: Scope::default(),
+            conventions: Arc::new(Conventions::default()),
+            is_strict: false,
+            is_snapshot: false,
+            seed: Some(7),
+        };
+        let tasks = TaskTracker::new();
+        let cache = Cache::new(
+            config,
+            Home { region: "eu-north-1".into(), account: None },
+            Arc::new(Misconfigured::new("none")),
+            clock.clone(),
+            metrics.clone(),
+            tasks.clone(),
+            stop.clone(),
+        );
+        let server = Arc::new(Server {
+            dialect: Dialect::Agent,
+            cache,
+            resolving: resolving::Config {
+                paths: Paths::parse(["id"]).expect("a good path"),
+                tie: Tie::default(),
+            },
+            in_hand: InHand::default(),
+            tokens: Arc::new(Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")])),
+            renewal: Renewal::new(None),
+            metrics,
+            is_settled: AtomicBool::new(true),
+            is_misconfigured: false,
+            refusals_logged: Limited::default(),
+            stop: stop.clone(),
+        });
+        Self { server, places: Places::new(8, kept_max), tasks, clock, stop }
+    }
+
+    fn connect(&self) -> Peer {
+        self.connect_by(SOCKET_BYTES)
+    }
+
+    /// Connects by a socket that holds so many bytes until they are read.
+    fn connect_by(&self, bytes: usize) -> Peer {
+        let (socket, other) = duplex(bytes);
+        let (server, stop) = (self.server.clone(), self.stop.clone());
+        let served = self
+            .places
+            .admit(&self.tasks, |place| serve(server, Door::Loopback, other, place, stop.clone()));
+        Peer { socket, clock: self.clock.clone(), stop: self.stop.clone(), served }
+    }
+}
+
+fn connect(kept_max: usize) -> Peer {
+    Served::new(kept_max).connect()
+}
+
+impl Peer {
+    async fn send(&mut self, bytes: &[u8]) {
+        self.socket.write_all(bytes).await.expect("the connection is open");
+    }
+
+    /// Reads an answer up to the end of `body`.
+    async fn answer(&mut self, body: &str) -> String {
+        let mut answer = Vec::new();
+        while !answer.ends_with(body.as_bytes()) {
+            let read = self.socket.read_buf(&mut answer).await.expect("the connection is open");
+            assert!(read > 0, "closed after {}", String::from_utf8_lossy(&answer));
+        }
+        String::from_utf8(answer).expect("text")
+    }
+
+    /// Reads all that comes until the connection is closed.
+    async fn rest(mut self) -> String {
+        let mut answer = String::new();
+        self.socket.read_to_string(&mut answer).await.expect("text");
+        // A connection that made room for another was cancelled.
+        assert!(self.served.await.map_or_else(|error| error.is_cancelled(), |()| true), "no panic");
+        answer
+    }
+
+    /// Sends a request and reads its answer, which is `healthy`.
+    async fn ping(&mut self) {
+        self.send(TRUSTED_PING).await;
+        assert!(self.answer("healthy").await.starts_with("HTTP/1.1 200"));
+    }
+
+    fn is_open(&self) -> bool {
+        !self.served.is_finished()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_too_slow_is_told_so_and_cut() {
+    let mut peer = connect(1);
+    peer.send(&PING[..20]).await;
+    peer.clock.sleep(HEAD_TIME_MAX - MOMENT).await;
+    assert!(peer.is_open());
+    let answer = peer.rest().await;
+    assert!(
+        answer.starts_with("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains("{\"__type\":\"BadRequestException\""), "{answer}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_says_nothing_is_cut_without_a_word() {
+    let peer = connect(1);
+    peer.clock.sleep(WAITING_TIME_MAX - MOMENT).await;
+    assert!(peer.is_open());
+    let (clock, started) = (peer.clock.clone(), peer.clock.now());
+    assert_eq!(peer.rest().await, "");
+    assert_eq!(clock.now().since(started), Some(MOMENT));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_in_two_parts_within_the_time_is_served() {
+    let mut peer = connect(1);
+    for _ in 0..2 {
+        peer.send(&TRUSTED_PING[..20]).await;
+        peer.clock.sleep(HEAD_TIME_MAX - MOMENT).await;
+        peer.send(&TRUSTED_PING[20..]).await;
+        assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_cannot_be_read_gets_a_body_that_says_why() {
+    let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
+    let many = format!("GET /ping HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1));
+    for (head, status) in [
+        (&*large, "431"),
+        (&*many, "431"),
+        ("nonsense\r\n\r\n", "400"),
+        ("GET / HTTP/9\r\n\r\n", "400"),
+    ] {
+        let mut peer = connect(1);
+        peer.send(head.as_bytes()).await;
+        let answer = peer.rest().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains("\r\n\r\n{\"__type\":\"BadRequestException\""), "{answer}");
+    }
+}
+
+/// A peer may send the next request while it has not read the last answer: the time that it takes
+/// over that is not the head's.
+#[tokio::test(start_paused = true)]
+async fn a_head_has_its_time_once_the_answer_before_it_is_read() {
+    let mut peer = Served::new(1).connect_by(1024);
+    peer.send(TRUSTED_METRICS).await;
+    tokio::task::yield_now().await;
+    peer.send(&PING[..20]).await;
+    peer.clock.sleep(HEAD_TIME_MAX * 3).await;
+    assert!(peer.is_open());
+    let answers = peer.rest().await;
+    let (head, body) = answers.split_once("\r\n\r\n").expect("a head");
+    let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+    let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
+    assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
+    assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_its_ticks_and_a_used_one_never() {
+    let mut peer = connect(1);
+    for _ in 0..3 * IDLE_TICKS_MAX {
+        peer.ping().await;
+        peer.clock.sleep(IDLE_TICK).await;
+    }
+    peer.clock.sleep(IDLE_TICK * (IDLE_TICKS_MAX - 2)).await;
+    assert!(peer.is_open());
+    peer.clock.sleep(IDLE_TICK * 3).await;
+    assert_eq!(peer.rest().await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_freeze_of_hours_passes_as_one_tick() {
+    let mut peer = connect(1);
+    peer.ping().await;
+    for _ in 0..5 {
+        tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+        tokio::task::yield_now().await;
+    }
+    peer.ping().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn beyond_the_limit_one_is_told_so_and_liveness_is_still_answered() {
+    let mut peer = connect(0);
+    peer.send(TRUSTED_METRICS).await;
+    let answer = peer.rest().await;
+    assert!(answer.starts_with("HTTP/1.1 429"), "{answer}");
+    assert!(answer.ends_with("Connection limit exceeded"), "{answer}");
+    for ping in [PING, TRUSTED_PING] {
+        let mut peer = connect(0);
+        peer.send(ping).await;
+        let answer = peer.rest().await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+    }
+}
+
+/// Returns a request for `path` with a line of a header.
+fn asking(path: &str, header: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_a_request_without_a_good_token_is_the_last() {
+    let read = "/secretsmanager/get?secretId=x";
+    for (path, header) in [
+        ("/ping", ""),
+        ("/ready", ""),
+        ("/metrics", "x-vault-token: wrong\r\n"),
+        (read, ""),
+        (read, "x-vault-token: wrong\r\n"),
+        (read, "x-vault-token: good\r\norigin: null\r\n"),
+        ("/nowhere", ""),
+    ] {
+        for is_kept_before in [false, true] {
+            let mut peer = connect(1);
+            if is_kept_before {
+                peer.ping().await;
+            }
+            let started = peer.clock.now();
+            peer.send(asking(path, header).as_bytes()).await;
+            let clock = peer.clock.clone();
+            let answer = peer.rest().await;
+            assert!(answer.contains("\r\nconnection: close\r\n"), "{answer}");
+            assert_eq!(clock.now().since(started), Some(Duration::ZERO), "{path} {header}");
+        }
+    }
+    for path in ["/ping", "/ready", "/metrics", read, "/nowhere"] {
+        let mut peer = connect(1);
+        peer.send(asking(path, "x-vault-token: good\r\n").as_bytes()).await;
+        peer.clock.sleep(WAITING_TIME_MAX * 2).await;
+        peer.send(LAST_PING).await;
+        let answers = peer.rest().await;
+        let closing = answers.matches("\r\nconnection: close\r\n").count();
+        assert!(answers.ends_with("healthy") && closing == 1, "{answers}");
+    }
+}
+
+/// Whatever a peer does without a token, its connection ends in time: silence, a head that never
+/// ends, half a body, a request whose answer it does not read or reads byte by byte.
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_a_good_token_ends_in_time() {
+    let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
+    let metrics = asking("/metrics", "");
+    for (asked, after, every) in [
+        ("", Duration::ZERO, None),
+        ("GET /ping", Duration::from_secs(9), None),
+        (half_a_body, Duration::from_secs(9), None),
+        (&*metrics, Duration::ZERO, None),
+        (&*metrics, Duration::from_secs(9), None),
+        (&*metrics, Duration::ZERO, Some(Duration::from_secs(1))),
+    ] {
+        let mut peer = Served::new(1).connect_by(1024);
+        peer.clock.sleep(after).await;
+        peer.send(asked.as_bytes()).await;
+        let left = WAITING_TIME_MAX - after;
+        let mut passed = Duration::ZERO;
+        while let Some(every) = every.filter(|every| passed + *every < left) {
+            peer.socket.read_u8().await.expect("the connection is open");
+            peer.clock.sleep(every).await;
+            passed += every;
+        }
+        peer.clock.sleep(left - passed + MOMENT).await;
+        assert!(!peer.is_open(), "{asked:?} after {after:?}, read every {every:?}");
+    }
+}
+
+/// Half a head that comes in the same write as a request has its time as any head has.
+#[tokio::test(start_paused = true)]
+async fn half_a_head_behind_a_request_has_its_time() {
+    let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    let ping = str::from_utf8(TRUSTED_PING).expect("text");
+    for request in [
+        ping.to_owned(),
+        ping.repeat(2),
+        format!("{post}content-length: 2\r\n\r\n{{}}"),
+        format!("{post}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n"),
+    ] {
+        let mut peer = connect(1);
+        peer.send(format!("{request}GET /pi").as_bytes()).await;
+        peer.clock.sleep(HEAD_TIME_MAX - MOMENT).await;
+        assert!(peer.is_open(), "{request}");
+        peer.clock.sleep(MOMENT * 2).await;
+        assert!(!peer.is_open(), "{request}");
+        assert!(peer.rest().await.contains("HTTP/1.1 408"), "{request}");
+    }
+}
+
+/// A connection on which nothing is left of a request stays open, in whatever way the request came.
+#[tokio::test(start_paused = true)]
+async fn a_whole_request_leaves_no_head_behind() {
+    let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    let sized = format!("{post}content-length: 2\r\n\r\n");
+    let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
+    let expecting = sized.replace("content-length", "expect: 100-continue\r\ncontent-length");
+    let ping = str::from_utf8(TRUSTED_PING).expect("text");
+    for parts in [
+        &[ping][..],
+        &[&*ping.repeat(3)],
+        &[&ping[..20], &ping[20..]],
+        &[&format!("{sized}{{}}")],
+        &[&sized, "{", "}"],
+        &[&expecting, "{}"],
+        &[&chunked, "2\r\n{}\r\n", "0\r\n", "\r\n"],
+        &[&format!("{sized}{{}}{ping}")],
+    ] {
+        let mut peer = connect(1);
+        for part in parts {
+            peer.send(part.as_bytes()).await;
+            peer.clock.sleep(MOMENT).await;
+        }
+        peer.clock.sleep(HEAD_TIME_MAX * 3).await;
+        assert!(peer.is_open(), "{parts:?}");
+        peer.send(LAST_PING).await;
+        let answers = peer.rest().await;
+        assert!(answers.ends_with("healthy") && !answers.contains(" 408 "), "{answers}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_kept_connection_that_is_idle_longest_makes_room_for_another() {
+    let served = Served::new(2);
+    let [mut first, mut second, mut third] = [(); 3].map(|()| served.connect());
+    first.ping().await;
+    second.ping().await;
+    first.ping().await;
+    third.ping().await;
+    assert_eq!(second.rest().await, "", "idle since its only answer");
+    for peer in [&mut first, &mut third] {
+        peer.ping().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_closes_an_idle_connection() {
+    let mut peer = connect(1);
+    peer.ping().await;
+    peer.stop.cancel();
+    assert_eq!(peer.rest().await, "");
+}
+
+/// How many inputs are tried. What fails is shrunk, and names its seed.
+const INPUTS: u32 = 2_048;
+
+/// The seed of the inputs.
+const SEED: u64 = 1;
+
+/// The most time in which any connection ends whose peer sends no more.
+const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
+
+/// What a peer sends: bytes, and where they are split, with the milliseconds that pass at each split.
+#[derive(Clone)]
+struct Input {
+    bytes: Vec<u8>,
+    splits: Vec<(Index, u64)>,
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" split at {:?}", self.bytes.escape_ascii(), self.places())
+    }
+}
+
+impl Input {
+    /// Returns where the bytes are split, with the milliseconds that pass there, in order.
+    fn places(&self) -> Vec<(usize, u64)> {
+        let place = |(at, pause): &(Index, u64)| (at.index(self.bytes.len() + 1), *pause);
+        let mut places: Vec<_> = self.splits.iter().map(place).collect();
+        places.sort_unstable();
+        places
+    }
+}
+
+/// Requests of every kind, with and without a good token.
+fn requests() -> Vec<Vec<u8>> {
+    let mut requests = Vec::new();
+    for token in ["", "x-vault-token: good\r\n", "x-amz-security-token: good\r\n"] {
+        let head =
+            |line: &str, more: &str| format!("{line} HTTP/1.1\r\nhost: ::1\r\n{token}{more}");
+        requests.extend([
+            head("GET /ping", "\r\n"),
+            head("GET /metrics", "connection: close\r\n\r\n"),
+            head("GET /secretsmanager/get?secretId=x", "\r\n").replace("::1", "localhost"),
+            head("GET /v1/x", "content-length: 3\r\n\r\nabc").replace("::1", "[::1]:1"),
+            head("POST /resolve", "content-length: 20\r\n\r\n{\"references\": [\"x\"]}"),
+            head("POST /restore", "transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"),
+            head("POST /restore", "expect: 100-continue\r\ncontent-length: 1\r\n\r\nx"),
+            head("POST /", "x-amz-target: secretsmanager.GetSecretValue\r\n\r\n"),
+            head("GET /ready", "\r\n").replace("1.1", "1.0"),
+        ]);
+    }
+    requests.into_iter().map(String::into_bytes).collect()
+}
+
+/// Requests, requests with a byte replaced, a part left out or bytes put in, and bytes alone.
+fn input() -> impl Strategy<Value = Input> {
+    let request = || proptest::sample::select(requests());
+    let replaced = (request(), any::<Index>(), any::<u8>()).prop_map(|(mut request, at, byte)| {
+        let at = at.index(request.len());
+        request[at] = byte;
+        request
+    });
+    let shortened =
+        (request(), any::<Index>(), 0_usize..9).prop_map(|(mut request, at, length)| {
+            let at = at.index(request.len());
+            request.drain(at..(at + length).min(request.len()));
+            request
+        });
+    let bytes = || proptest::collection::vec(any::<u8>(), 0..64);
+    let filled = (request(), any::<Index>(), bytes()).prop_map(|(mut request, at, bytes)| {
+        let at = at.index(request.len());
+        request.splice(at..at, bytes);
+        request
+    });
+    let piece =
+        prop_oneof![4 => request(), 1 => replaced, 1 => shortened, 1 => filled, 1 => bytes()];
+    let pieces = proptest::collection::vec(piece, 0..4).prop_map(|pieces| pieces.concat());
+    let splits = proptest::collection::vec((any::<Index>(), 0_u64..7_000), 0..4);
+    (pieces, splits).prop_map(|(bytes, splits)| Input { bytes, splits })
+}
+
+/// Takes an answer off the front of `bytes`, and returns what is left, or `None` if it is cut.
+fn after_answer(bytes: &str) -> Option<&str> {
+    let (head, rest) = bytes.split_once("\r\n\r\n")?;
+    if !head.starts_with("HTTP/1.1 ") && !head.starts_with("HTTP/1.0 ") {
+        return None;
+    }
+    let length = head.split_once("content-length: ").map(|(_, rest)| rest.lines().next());
+    let length = length.flatten().map_or(Ok(0), str::parse::<usize>);
+    rest.get(length.ok()?..)
+}
+
+/// Sends an input to a new connection and checks what comes of it.
+async fn try_input(input: Input) -> Result<(), TestCaseError> {
+    let served = Served::new(1);
+    let mut peer = served.connect();
+    let clock = peer.clock.clone();
+    let started = clock.now();
+    let (mut reading, mut writing) = tokio::io::split(peer.socket);
+    let write = async {
+        let mut from = 0;
+        for (to, pause) in input.places() {
+            // The connection may have ended: then nothing more is sent.
+            let _ = writing.write_all(&input.bytes[from..to]).await;
+            clock.sleep(Duration::from_millis(pause)).await;
+            from = to;
+        }
+        let _ = writing.write_all(&input.bytes[from..]).await;
+        std::future::pending::<()>().await
+    };
+    let mut answers = Vec::new();
+    let is_over = tokio::select! {
+        () = write => unreachable!("it waits for ever"),
+        read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
+    };
+    prop_assert!(is_over, "the connection never ends");
+    let ended = clock.now().since(started).expect("the clock runs");
+    let answers = String::from_utf8_lossy(&answers).into_owned();
+    let mut left = &*answers;
+    while !left.is_empty() {
+        let Some(rest) = after_answer(left) else {
+            return Err(TestCaseError::fail(format!("no whole answer: {left:?} in {answers:?}")));
+        };
+        left = rest;
+    }
+    // Only a request with the token takes the kept place.
+    let has_token = input.bytes.windows(4).any(|window| window == b"good");
+    prop_assert!(has_token || ended <= WAITING_TIME_MAX, "open for {ended:?} without a token");
+    let panicked = (&mut peer.served).await.is_err();
+    prop_assert!(!panicked, "a panic");
+    let mut next = served.connect();
+    next.send(PING).await;
+    let answer = next.rest().await;
+    prop_assert!(answer.starts_with("HTTP/1.1 200"), "the next connection: {}", answer);
+    Ok(())
+}
+
+/// Whatever bytes arrive, in whatever pieces: no panic, whole answers or none, an end in time, and the
+/// next connection is served.
+#[test]
+fn any_bytes_are_answered_or_the_connection_is_closed() {
+    let mut seed = [0; 32];
+    seed[..8].copy_from_slice(&SEED.to_le_bytes());
+    let config = ProptestConfig { cases: INPUTS, failure_persistence: None, ..Default::default() };
+    let mut runner =
+        TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
+    let outcome = runner.run(&input(), |input| {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+        runtime.block_on(try_input(input))
+    });
+    if let Err(error) = outcome {
+        panic!("seed {SEED}: {error}");
+    }
+}
