@@ -5,10 +5,12 @@ use crate::cache::status::Status;
 use crate::cache::{Cache, refresh};
 use crate::clock::{Clock, within};
 use crate::config::{Config, Mistakes, Prefetch, Spoken};
+use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
 use crate::server::Server;
 use crate::server::gate;
 use crate::server::in_hand::InHand;
+use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
@@ -243,6 +245,24 @@ where
             _ => return,
         }
     }
+}
+
+/// Raises the limit of descriptors, and leaves some of them to calls to AWS: connections must not take
+/// all. Comes before the addresses are bound.
+pub fn leave_descriptors(listen: &mut listener::Config) {
+    let Descriptors { limit, raised_from } = descriptors::raise();
+    let room = listen.room.within(limit);
+    if raised_from.is_some() || room != listen.room {
+        tracing::info!(
+            limit,
+            raised_from,
+            connections = room.kept,
+            connections_without_token = room.waiting,
+            connections_of_probes = room.probes,
+            "open files and sockets are limited; some are left to calls to AWS"
+        );
+    }
+    listen.room = room;
 }
 
 /// Logs the one line that says how the start went.

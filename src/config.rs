@@ -271,7 +271,7 @@ fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config
             port: settings.port,
             socket: settings.socket,
             probes: settings.metrics_listen,
-            connections_max: settings.max_connections,
+            room: listener::Room::of(settings.max_connections),
         },
         dialect: spoken(settings.dialect, vars, host),
         tokens,

@@ -23,6 +23,7 @@ pub mod handover;
 pub mod telemetry;
 pub mod config;
 pub mod agent;
+pub mod descriptors;
 pub mod hardening;
 #[cfg(feature = "host")]
 pub mod commands;

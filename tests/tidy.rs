@@ -24,6 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("message", &["convention", "secret"]),
     ("clock", &[]),
     ("hardening", &[]),
+    ("descriptors", &[]),
     ("hostile", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
@@ -53,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "agent",
         &[
             "config",
+            "descriptors",
             "server",
             "cache",
             "source",

@@ -5,7 +5,7 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start};
+use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, leave_descriptors, log_start};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
@@ -53,7 +53,7 @@ pub(crate) fn not_on_lambda() -> ExitCode {
 
 /// Lives until Lambda says shutdown.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
-    let loaded = config::load(vars, Host::Lambda);
+    let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(loaded.config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
@@ -62,6 +62,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;
+    leave_descriptors(&mut loaded.config.listen);
     // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
     // the function can never meet a refused connection.
     let listeners = Listeners::bind_possible(&loaded.config.listen).await;

@@ -4,6 +4,7 @@ use super::Server;
 use super::connection;
 use super::gate::Door;
 use super::places::Places;
+use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::limited::Limited;
 use rustix::io::Errno;
 use std::fmt;
@@ -29,6 +30,39 @@ const PROBES_MAX: usize = 32;
 /// How long accepting pauses when the system has no more descriptors, and no connection to close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How many descriptors the agent keeps for itself: a socket for each call to AWS, and 32 for what it
+/// listens on, polls, writes and reads credentials from.
+const RESERVED: usize = FLIGHTS_MAX + 32;
+
+/// How many connections are open at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Those of readers with a good token, which are kept.
+    pub kept: usize,
+    /// Those of readers that have not shown a good token yet.
+    pub waiting: usize,
+    /// Those of probes.
+    pub probes: usize,
+}
+
+impl Room {
+    /// Makes room for `kept` connections of readers with a good token.
+    pub fn of(kept: usize) -> Self {
+        Self { kept, waiting: WAITING_MAX, probes: PROBES_MAX }
+    }
+
+    /// Makes less room, if the process may not have so many descriptors: those that calls to AWS need
+    /// are left out, or half of all if there are few.
+    #[must_use]
+    pub fn within(self, descriptors: usize) -> Self {
+        let left = descriptors - RESERVED.min(descriptors / 2);
+        let probes = self.probes.min(left / 8).max(1);
+        let waiting = self.waiting.min(left / 4).max(1);
+        let kept = self.kept.min(left.saturating_sub(probes + waiting)).max(1);
+        Self { kept, waiting, probes }
+    }
+}
+
 /// Where to listen.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -38,8 +72,8 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// Where other hosts' probes and scrapers ask.
     pub probes: Option<SocketAddr>,
-    /// The most connections of readers with a good token that are kept.
-    pub connections_max: usize,
+    /// The most connections that are open.
+    pub room: Room,
 }
 
 /// Why an address cannot be held.
@@ -67,7 +101,7 @@ pub struct Listeners {
     probes: Option<TcpListener>,
     /// Whether another process holds `[::1]` at our port.
     pub is_v6_taken: bool,
-    connections_max: usize,
+    room: Room,
 }
 
 impl Listeners {
@@ -94,7 +128,7 @@ impl Listeners {
             socket: None,
             probes: None,
             is_v6_taken: false,
-            connections_max: config.connections_max,
+            room: config.room,
         };
         match tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await {
             Ok(v4) => held.hold_loopback(v4, config.port).await,
@@ -149,13 +183,13 @@ impl Listeners {
             stop: stop.clone(),
             failures_logged: Arc::default(),
         };
-        let readers = accepting(Places::new(WAITING_MAX, self.connections_max));
+        let readers = accepting(Places::new(self.room.waiting, self.room.kept));
         for listener in self.loopback {
             tasks.spawn(readers.clone().run(Door::Loopback, listener));
         }
         if let Some(listener) = self.probes {
             // Other hosts cannot take a reader's place.
-            let probes = accepting(Places::new(PROBES_MAX, 0));
+            let probes = accepting(Places::new(self.room.probes, 0));
             tasks.spawn(probes.run(Door::Probes, listener));
         }
         if let Some((listener, file)) = self.socket {
@@ -295,6 +329,26 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_descriptors_are_left_to_calls_however_few_there_are() {
+        let room = Room::of(256);
+        for (descriptors, kept, waiting, probes) in [
+            (usize::MAX, 256, 128, 32),
+            (1024, 256, 128, 32),
+            (480, 256, 128, 32),
+            (479, 256, 103, 32),
+            (256, 120, 48, 24),
+            (128, 40, 16, 8),
+            (64, 20, 8, 4),
+            (16, 5, 2, 1),
+            (2, 1, 1, 1),
+        ] {
+            assert_eq!(room.within(descriptors), Room { kept, waiting, probes }, "{descriptors}");
+        }
+        let most = Room::of(10_000).within(1024);
+        assert_eq!(most.kept + most.waiting + most.probes + RESERVED, 1024);
+    }
     use crate::server::connection::tests::Served;
     use std::sync::Mutex;
     use tokio::io::{AsyncReadExt, DuplexStream, duplex};

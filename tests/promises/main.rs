@@ -20,6 +20,7 @@ mod bodies;
 mod boto3;
 mod checking;
 mod credentials;
+mod descriptors;
 mod dns;
 mod door;
 mod extension_dialect;
