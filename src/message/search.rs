@@ -26,7 +26,8 @@ pub struct Search<'p> {
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// What stands at the paths of references, each place once, in the order of the message.
+    /// What stands at the paths of references, each place once: in the order of the paths, and for one
+    /// path in the order of the message.
     pub references: Vec<Place>,
     /// The text at each single place, or `None` if the message has no string there.
     pub texts: Vec<Option<Box<str>>>,
@@ -39,6 +40,8 @@ pub struct Place {
     pub path: Box<str>,
     /// The reference as it is written, or `None` if the message has no string there.
     pub reference: Option<Box<str>>,
+    /// The number of the first path that leads to it.
+    order: usize,
 }
 
 /// Why a message is not searched to its end.
@@ -83,6 +86,7 @@ pub enum Failed<E> {
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
+    order: usize,
     /// Which of the texts it is; `None` for a path of references.
     text: Option<usize>,
 }
@@ -90,8 +94,10 @@ struct Target<'p> {
 impl<'p> Search<'p> {
     /// Looks for at most [`FOUND_MAX`] references at `references`, and for a text at each of `texts`.
     pub fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
-        let references = references.iter().map(|path| Target { path, text: None });
-        let texts = texts.into_iter().zip(0..).map(|(path, at)| Target { path, text: Some(at) });
+        let references = references.iter().zip(0..);
+        let references = references.map(|(path, order)| Target { path, order, text: None });
+        let texts = texts.into_iter().zip(0..);
+        let texts = texts.map(|(path, order)| Target { path, order, text: Some(order) });
         Self { targets: references.chain(texts).collect(), references_max: FOUND_MAX }
     }
 
@@ -135,7 +141,10 @@ impl<'p> Search<'p> {
         let mut walk = Walk { found, references_max, place: String::new(), overgrown: None };
         let root = Member { walk: &mut walk, targets: self.targets.clone(), depth: 0 };
         match message.deserialize_map(root) {
-            Ok(()) => Ok(walk.found),
+            Ok(()) => {
+                walk.found.references.sort_by_key(|place| place.order);
+                Ok(walk.found)
+            }
             Err(error) => Err(match walk.overgrown {
                 Some(overgrown) => Failed::Overgrown(overgrown),
                 None => Failed::Unreadable(error),
@@ -160,24 +169,22 @@ impl Walk {
         depth: usize,
         text: Option<&str>,
     ) -> Result<(), E> {
-        let mut is_reference = false;
+        let mut order = None;
         for target in targets.iter().filter(|target| target.path.part(depth).is_none()) {
             match target.text {
                 Some(at) => self.found.texts[at] = text.map(Into::into),
-                None => is_reference = true,
+                None => order = order.or(Some(target.order)),
             }
         }
-        if !is_reference {
-            return Ok(());
-        }
+        let Some(order) = order else { return Ok(()) };
         if self.place.len() > FOUND_PATH_BYTES_MAX {
             return Err(self.stop(Overgrown::TooLong));
         }
         if self.found.references.len() == self.references_max {
             return Err(self.stop(Overgrown::TooMany { max: self.references_max }));
         }
-        let place = Place { path: self.place.as_str().into(), reference: text.map(Into::into) };
-        self.found.references.push(place);
+        let (path, reference) = (self.place.as_str().into(), text.map(Into::into));
+        self.found.references.push(Place { path, reference, order });
         Ok(())
     }
 

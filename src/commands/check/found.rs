@@ -283,8 +283,8 @@ mod tests {
         check(
             &message.to_string(),
             &[
-                ("own/key#ai_api_key", &["ai_config.ai_api_key_reference"]),
                 ("own/name", &["channel_config.whatsapp.credentials_id"]),
+                ("own/key#ai_api_key", &["ai_config.ai_api_key_reference"]),
             ],
         );
     }
@@ -303,11 +303,11 @@ mod tests {
         check(
             &json!({"Items": items, "Count": 2}).to_string(),
             &[
+                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
                 (
                     "openai-api-key/whatsapp",
                     &[&format!("Items[0].{key_at}"), &format!("Items[1].{key_at}")],
                 ),
-                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
                 ("own/name", &["Items[1].channel_config.whatsapp.credentials_id"]),
             ],
         );
@@ -315,11 +315,11 @@ mod tests {
         check(
             &lines,
             &[
+                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
                 (
                     "openai-api-key/whatsapp",
                     &[&format!("[0].Item.{key_at}"), &format!("[1].Item.{key_at}")],
                 ),
-                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
                 ("own/name", &["[1].Item.channel_config.whatsapp.credentials_id"]),
             ],
         );

@@ -75,7 +75,7 @@ impl Judge<'_> {
         let tenant = Tenant::said(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
         let mut wants = Vec::with_capacity(found.references.len());
-        for Place { path, reference } in found.references {
+        for Place { path, reference, .. } in found.references {
             match reference {
                 Some(reference) => wants.push(self.want(&tenant, &reference, path)),
                 None => problem = problem.or(Some(Unresolved::NoString(path))),
@@ -220,8 +220,8 @@ mod tests {
         assert_eq!(
             listed(&ask),
             [
-                ("ai_config.ai_api_key_reference", "b#c", None),
                 ("channel_config.sms.credentials_id", "a", None),
+                ("ai_config.ai_api_key_reference", "b#c", None)
             ]
         );
         let no_string = Unresolved::NoString("channel_config.mail.credentials_id".into());
