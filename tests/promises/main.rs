@@ -3,6 +3,8 @@
 //! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
 //! a test says; time passes when a test says so. See [`support`].
 
+#[path = "../support/cgroup.rs"]
+mod cgroup;
 #[path = "../support/clients.rs"]
 mod clients;
 #[path = "../support/exchange.rs"]
@@ -46,6 +48,7 @@ mod resolve_tenant;
 mod rotation;
 mod scaffolding;
 mod sdks;
+mod small_machine;
 mod upstream_connections;
 mod walkthrough;
 mod wiped;
