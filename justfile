@@ -38,6 +38,10 @@ layer *architectures:
 layer-check *args:
     extension/layer/check {{ args }}
 
+# Changes the files that decide, one operator at a time: a unit test has to fail. A weekly job; an hour.
+mutants *args:
+    CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=false cargo mutants --package sidekey --jobs 1 --output target {{ args }}
+
 bench *args:
     cargo bench --workspace --locked {{ args }}
 

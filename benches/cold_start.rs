@@ -14,6 +14,8 @@
 
 #[path = "support/aside.rs"]
 mod aside;
+#[path = "../tests/support/cgroup.rs"]
+mod cgroup;
 #[path = "support/cold.rs"]
 mod cold;
 #[path = "support/reader.rs"]
@@ -130,7 +132,7 @@ fn measure(
         bundle,
         listed: names,
         ttl: Duration::from_secs(300),
-        cgroup: None,
+        cgroup: &[],
     };
     let mut is_kept = true;
     let ways = [("one after the other", Readers::One), ("all at once", Readers::Each)];

@@ -104,6 +104,8 @@ fn any<'a>(tokens: impl IntoIterator<Item = &'a Token>, given: &[u8]) -> Choice 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::thread;
 
     fn tokens(configured: &[&str]) -> Tokens {
         let token = |text: &&str| Token::new((*text).to_owned()).expect("not empty");
@@ -137,5 +139,27 @@ mod tests {
         let tokens = tokens(&["hunter2"]);
         tokens.note_session("hunter3");
         assert!(!format!("{tokens:?}").contains("hunter"));
+    }
+
+    /// Two threads note a session each while a third one reads. Neither session may get lost.
+    #[test]
+    fn sessions_that_are_noted_at_the_same_time_are_both_accepted() {
+        const ROUNDS: usize = 5_000;
+        for round in 0..ROUNDS {
+            let tokens = tokens(&["own"]);
+            let start = Barrier::new(3);
+            let note = |session| {
+                start.wait();
+                tokens.note_session(session);
+            };
+            thread::scope(|scope| {
+                scope.spawn(|| note("a"));
+                scope.spawn(|| note("b"));
+                start.wait();
+                assert!(tokens.accepts_session(b"own"), "round {round}");
+            });
+            let is_accepted = |session: &str| tokens.accepts_session(session.as_bytes());
+            assert!(is_accepted("a") && is_accepted("b"), "round {round}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! A program that serves secrets over localhost: Sidekey, or one of AWS's own agents.
 
+use crate::cgroup;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -37,8 +38,8 @@ pub(crate) struct Start<'a> {
     pub(crate) listed: &'a [String],
     /// How old values may get.
     pub(crate) ttl: Duration,
-    /// A file in which the program's id is written before it starts: a control group's.
-    pub(crate) cgroup: Option<&'a Path>,
+    /// Files in which the program's id is written before it starts: those of a control group.
+    pub(crate) cgroup: &'a [PathBuf],
 }
 
 impl Subject {
@@ -52,13 +53,8 @@ impl Subject {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = match start.cgroup {
-            // A shell joins the group and becomes the program: nothing of it runs outside.
-            Some(group) => {
-                let mut shell = Command::new("/bin/sh");
-                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(group).arg(&self.path);
-                shell
-            }
-            None => Command::new(&self.path),
+            [] => Command::new(&self.path),
+            members => cgroup::joining(Command::new("/bin/sh"), members, &self.path),
         };
         command
             .env_clear()

@@ -104,6 +104,6 @@ impl Bench {
         listed: &'a [String],
     ) -> Start<'a> {
         let listed = if [SIDEKEY, STATIC].contains(&label) { listed } else { &[] };
-        Start { endpoint, bundle, listed, ttl: Duration::from_secs(300), cgroup: None }
+        Start { endpoint, bundle, listed, ttl: Duration::from_secs(300), cgroup: &[] }
     }
 }

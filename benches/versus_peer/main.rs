@@ -17,13 +17,14 @@
 mod bench;
 mod cached;
 mod canned;
-mod cgroup;
 mod page;
 mod peers;
 mod promises;
 mod readers;
 mod starts;
 
+#[path = "../../tests/support/cgroup.rs"]
+mod cgroup;
 #[path = "../support/aside.rs"]
 mod aside;
 #[path = "../support/chart.rs"]

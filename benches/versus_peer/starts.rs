@@ -1,7 +1,7 @@
 //! Cold starts: from exec until the secrets are read.
 
 use crate::bench::{Bench, SECRETS};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Bounds, Cgroup};
 use crate::cold::{self, Cold, Readers, median};
 use crate::subject::{Start, Subject};
 use std::io;
@@ -76,12 +76,12 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
         for (secrets, readers) in
             [(1, Readers::One), (SECRETS, Readers::One), (SECRETS, Readers::Each)]
         {
-            of_all(bench, case(is_tls, secrets, readers), None, &mut all)?;
+            of_all(bench, case(is_tls, secrets, readers), &[], &mut all)?;
         }
     }
     bench.allow_batches(true);
     let batching = Case { is_batching: true, ..case(true, SECRETS, Readers::Each) };
-    let outcome = of_all(bench, batching, None, &mut all);
+    let outcome = of_all(bench, batching, &[], &mut all);
     bench.allow_batches(false);
     outcome?;
     Ok(all)
@@ -93,29 +93,24 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
 ///
 /// Where a program does not start, or does not serve.
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
-    let group = match Cgroup::part_of_a_processor(SLOW_PART) {
+    let group = match Cgroup::new(Bounds { part_of_a_processor: SLOW_PART, memory_bytes: None }) {
         Ok(group) => group,
         Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
     };
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
         let case = Case { secrets, readers, is_tls: true, is_slow: true, is_batching: false };
-        of_all(bench, case, Some(&group.members()), &mut all)?;
+        of_all(bench, case, &group.members(), &mut all)?;
     }
     Ok(Ok(all))
 }
 
-fn of_all(
-    bench: &Bench,
-    case: Case,
-    cgroup: Option<&PathBuf>,
-    all: &mut Vec<Started>,
-) -> io::Result<()> {
+fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>) -> io::Result<()> {
     let names = &bench.names[..case.secrets];
     let (endpoint, bundle) = bench.upstream(case.is_tls);
     for (label, subject) in &bench.subjects {
         let mut start = Bench::start(&endpoint, bundle, label, names);
-        start.cgroup = cgroup.map(PathBuf::as_path);
+        start.cgroup = cgroup;
         if case.is_batching {
             start.listed = names;
         }

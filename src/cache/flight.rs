@@ -163,8 +163,12 @@ impl Drop for Landing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::{SystemClock, within};
     use crate::secret::reference::SecretId;
     use crate::secret::selector::Selector;
+    use std::time::Duration;
+    use std::{hint, thread};
+    use tokio::task::JoinSet;
 
     fn key(id: &str) -> Key {
         Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
@@ -230,5 +234,42 @@ mod tests {
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
         assert_eq!(kind, Err(FetchErrorKind::Internal));
         assert!(flights.is_empty());
+    }
+
+    /// One thread ends flights one after the other, and readers on other threads wait for them in the
+    /// same order. So they meet at the same flight again and again. A lost wake-up would leave a reader
+    /// waiting for ever.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn readers_on_many_threads_all_see_the_landing() {
+        const ROUNDS: u64 = 100;
+        const READERS: usize = 3;
+        let keys: Vec<Key> = (0..FLIGHTS_KNOWN_MAX).map(|n| key(&format!("s{n}"))).collect();
+        for seed in 0..ROUNDS {
+            let flights = Flights::new(FLIGHTS_MAX);
+            let boarded: Vec<_> =
+                keys.iter().map(|key| flights.board(key, Rank::Known).unwrap()).collect();
+            let mut readers = JoinSet::new();
+            for _ in 0..READERS {
+                let joined: Vec<_> = boarded.iter().map(|(flight, _)| flight.clone()).collect();
+                readers.spawn(async move {
+                    for flight in joined {
+                        assert!(flight.outcome().await.is_err());
+                    }
+                });
+            }
+            let lander = thread::spawn(move || {
+                let mut draws = fastrand::Rng::with_seed(seed);
+                for landing in boarded.into_iter().filter_map(|(_, landing)| landing) {
+                    // The distance to the readers varies.
+                    (0..draws.u32(..200)).for_each(|_| hint::spin_loop());
+                    if draws.bool() { landing.land(Err(error())) } else { drop(landing) }
+                }
+            });
+            let clock = SystemClock::new();
+            let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
+            assert!(seen.is_some(), "seed {seed}: a reader was not woken");
+            lander.join().expect("it does not panic");
+            assert!(flights.is_empty(), "seed {seed}");
+        }
     }
 }

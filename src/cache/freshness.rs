@@ -354,4 +354,10 @@ mod tests {
         assert!((jitter(0.5) - 0.2).abs() < 1e-9);
         assert!(JITTER.contains(&jitter(0.999_999)));
     }
+
+    #[test]
+    fn each_reason_has_the_label_that_metrics_document() {
+        let labels = Reason::ALL.map(Reason::label);
+        assert_eq!(labels, ["revalidating", "failing", "refused"]);
+    }
 }

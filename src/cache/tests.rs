@@ -11,6 +11,8 @@ use crate::source::{FetchErrorKind, Fetching};
 use freshness::Refresh;
 use policies::Rule;
 use std::collections::HashMap;
+use std::sync::Barrier;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::SystemTime;
 use tokio::task::JoinSet;
 
@@ -1228,4 +1230,33 @@ async fn while_upstream_fails_what_is_withheld_stays_so_and_backs_off() {
         assert_eq!(bench.read(CONVENTIONAL).await, stale);
     }
     assert_eq!(bench.calls(), 2);
+}
+
+/// Several threads publish entries while another one reads. No entry may get lost, then or later.
+#[test]
+fn entries_that_are_published_at_the_same_time_are_all_held() {
+    const NAMES: [[&str; 3]; 3] = [["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]];
+    for round in 0..1_000 {
+        let bench = Setup::default().build();
+        let cache = &bench.cache;
+        let start = Barrier::new(NAMES.len() + 1);
+        let publish = &|names: [&str; 3]| {
+            start.wait();
+            for name in names {
+                let answer = version(name, 1, &key(name));
+                cache.settle(&key(name), cache.sending(), Ok(answer)).unwrap();
+            }
+        };
+        thread::scope(|scope| {
+            let writers = NAMES.map(|names| scope.spawn(move || publish(names)));
+            start.wait();
+            let mut held = 0;
+            while !writers.iter().all(ScopedJoinHandle::is_finished) {
+                let now = cache.snapshot().entries().count();
+                assert!(now >= held, "round {round}: {now} entries after {held}");
+                held = now;
+            }
+        });
+        assert_eq!(cache.snapshot().entries().count(), 9, "round {round}");
+    }
 }

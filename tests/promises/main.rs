@@ -3,6 +3,8 @@
 //! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
 //! a test says; time passes when a test says so. See [`support`].
 
+#[path = "../support/cgroup.rs"]
+mod cgroup;
 #[path = "../support/clients.rs"]
 mod clients;
 #[path = "../support/exchange.rs"]
@@ -49,6 +51,7 @@ mod resolve_tenant;
 mod rotation;
 mod scaffolding;
 mod sdks;
+mod small_machine;
 mod unread_log;
 mod upstream_connections;
 mod walkthrough;

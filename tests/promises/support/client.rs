@@ -3,6 +3,7 @@
 use super::soon;
 use serde_json::Value;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -103,7 +104,10 @@ impl fmt::Debug for Connection {
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         let socket = soon("a connection", TcpStream::connect(address)).await;
-        let socket = socket.expect("somebody listens");
+        Self::of(socket.expect("somebody listens"))
+    }
+
+    pub(crate) fn of(socket: TcpStream) -> Self {
         socket.set_nodelay(true).expect("a socket that is open");
         Self { socket: Box::new(socket), received: Vec::new() }
     }
@@ -115,7 +119,12 @@ impl Connection {
 
     /// Sends exactly these bytes.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        soon("sending", self.socket.write_all(bytes.as_ref())).await.expect("somebody reads");
+        self.try_send(bytes).await.expect("somebody reads");
+    }
+
+    /// Sends these bytes, or fails if the peer closes the connection.
+    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        soon("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
     /// Sends these bytes, unless the peer has closed the connection already.

@@ -1,0 +1,378 @@
+//! On a machine with 64 MiB of memory and a fourteenth of a processor, no hostile input ends the agent
+//! or stops it from serving cached reads.
+//!
+//! The agent is the `sidekey` program in a control group. Secrets Manager and the senders are outside
+//! of the group. Each hostile input has a machine of its own.
+
+use crate::cgroup::{Bounds, Cgroup};
+use crate::clients::{Missing, tethered};
+use crate::port::Port;
+use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_request};
+use crate::support::client::{Connection, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::program::{PATH, SIDEKEY};
+use crate::support::{Folder, double, eventually, soon};
+use serde_json::{Map, Value, json};
+use sidekey::source::double::Double;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::process::Child;
+use tokio::task::{JoinSet, LocalSet};
+
+const BOUNDS: Bounds = Bounds { part_of_a_processor: 14, memory_bytes: Some(64 * 1024 * 1024) };
+
+/// The secret that is cached and read all the time.
+const NAME: &str = "app/db";
+
+/// Between two reads of it. The agent needs its share of the processor for the hostile input.
+const READ_PAUSE: Duration = Duration::from_millis(50);
+
+/// The bytes that a pipe holds if nobody drains it.
+const PIPE_BYTES: usize = 64 * 1024;
+
+type Sending = Pin<Box<dyn Future<Output = ()>>>;
+
+/// Something hostile that is sent to an agent.
+struct Hostile {
+    name: &'static str,
+    vars: &'static [(&'static str, &'static str)],
+    log: Log,
+    /// Sends it, and returns when the agent has handled it.
+    send: fn(Arc<Machine>) -> Sending,
+}
+
+/// Where the agent's log goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Log {
+    File,
+    /// A pipe that is full, and that nobody drains.
+    FullPipe,
+}
+
+const ALLOWED: &[(&str, &str)] = &[("SIDEKEY_ALLOW", "app/*")];
+
+const HOSTILE: &[Hostile] = &[
+    Hostile {
+        name: "nested objects",
+        vars: ALLOWED,
+        log: Log::File,
+        send: |machine| Box::pin(nested_objects(machine)),
+    },
+    Hostile {
+        name: "a message of invented secrets",
+        vars: ALLOWED,
+        log: Log::File,
+        send: |machine| Box::pin(invented_secrets(machine)),
+    },
+    Hostile {
+        name: "a message that names a large secret many times",
+        vars: ALLOWED,
+        log: Log::File,
+        send: |machine| Box::pin(large_secret_many_times(machine)),
+    },
+    Hostile {
+        name: "a log that nobody drains",
+        vars: &[("SIDEKEY_ALLOW", "app/*"), ("SIDEKEY_LOG", "debug")],
+        log: Log::FullPipe,
+        send: |machine| Box::pin(invented_secrets(machine)),
+    },
+    Hostile {
+        name: "names that a pattern with many wildcards nearly matches",
+        vars: &[("SIDEKEY_ALLOW", "app/*,app-*-*-*/db")],
+        log: Log::File,
+        send: |machine| Box::pin(near_matches(machine)),
+    },
+    Hostile {
+        name: "idle connections",
+        vars: ALLOWED,
+        log: Log::File,
+        send: |machine| Box::pin(idle_connections(machine)),
+    },
+    Hostile {
+        name: "large secrets in both forms",
+        vars: ALLOWED,
+        log: Log::File,
+        send: |machine| Box::pin(large_secrets(machine)),
+    },
+];
+
+/// The agent's program in a control group. It ends before the group is removed.
+#[derive(Debug)]
+struct Machine {
+    program: Mutex<Child>,
+    group: Cgroup,
+    double: Double,
+    port: Port,
+    probes: Port,
+    folder: Folder,
+    _log: Option<io::PipeReader>,
+}
+
+impl Machine {
+    /// Starts the agent, and waits until it serves the cached secret.
+    async fn start(group: Cgroup, hostile: &Hostile) -> Self {
+        let clock = ManualClock::new();
+        let double = double(&clock).await;
+        double.secrets().create(NAME, "hunter2").expect("a new name");
+        let (port, probes, folder) = (Port::reserve(), Port::reserve(), Folder::new());
+        let mut setup = Setup::of(&double, &clock)
+            .with("SIDEKEY_PORT", &port)
+            .with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{probes}"))
+            .with("SIDEKEY_SECRETS", NAME)
+            .with("SIDEKEY_UPSTREAM_TIMEOUT", "30s")
+            .with("SIDEKEY_READER_WAIT", "30s")
+            .with("SIDEKEY_TTL", "24h");
+        for (name, value) in hostile.vars {
+            setup = setup.with(name, value);
+        }
+        let (stderr, log) = match hostile.log {
+            Log::File => {
+                let file = File::create(folder.path().join("log")).expect("it can be written");
+                (Stdio::from(file), None)
+            }
+            Log::FullPipe => {
+                let (reader, writer) = full_pipe();
+                (Stdio::from(writer), Some(reader))
+            }
+        };
+        let mut command = group.command(tethered("/bin/sh"), SIDEKEY);
+        command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
+        let mut command = tokio::process::Command::from(command);
+        let program = command.kill_on_drop(true).spawn().expect("the program is built");
+        let program = Mutex::new(program);
+        let machine = Self { program, group, double, port, probes, folder, _log: log };
+        eventually("the agent listens", async || {
+            machine.assert_runs();
+            TcpStream::connect(machine.address()).await.ok()
+        })
+        .await;
+        machine.read(&mut machine.connect().await).await;
+        machine
+    }
+
+    fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port.number()).into()
+    }
+
+    fn probes_address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.probes.number()).into()
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection::open(self.address()).await
+    }
+
+    /// Reads the cached secret.
+    async fn read(&self, connection: &mut Connection) {
+        let is_sent = connection.try_send(read_request(NAME)).await.is_ok();
+        let answer = if is_sent { connection.try_receive().await } else { None };
+        let Some(answer) = answer else {
+            self.explain("the connection of a reader ended");
+        };
+        assert_eq!(answer.value(), "hunter2");
+    }
+
+    /// Reads the cached secret again and again on a kept connection.
+    #[expect(clippy::disallowed_methods, reason = "a real program keeps real time")]
+    async fn read_forever(&self) {
+        let mut connection = self.connect().await;
+        loop {
+            self.read(&mut connection).await;
+            tokio::time::sleep(READ_PAUSE).await;
+        }
+    }
+
+    fn assert_runs(&self) {
+        let status = self.program.lock().expect("no holder panics").try_wait();
+        if status.expect("a child can be waited for").is_some() {
+            self.explain("the program ended");
+        }
+    }
+
+    /// Fails the test with `what`, the kernel's account of memory, and the last lines of the log.
+    fn explain(&self, what: &str) -> ! {
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(3).collect();
+        let (kills, peak) = (self.group.memory_kills(), self.group.memory_peak_bytes());
+        panic!("{what}; killed for want of memory: {kills}, peak {peak:?} bytes, log {lines:?}");
+    }
+
+    /// Asks at the address for probes.
+    async fn probe(&self, path: &str) -> Option<u16> {
+        self.exchange_at(self.probes_address(), &get(path, &[])).await
+    }
+
+    async fn exchange(&self, text: &str) -> Option<u16> {
+        self.exchange_at(self.address(), text).await
+    }
+
+    /// Sends a request, and waits for the answer or the end of the connection.
+    async fn exchange_at(&self, address: SocketAddr, text: &str) -> Option<u16> {
+        let socket = soon("a connection", TcpStream::connect(address)).await.ok()?;
+        let mut socket = Connection::of(socket);
+        socket.try_send(text).await.ok()?;
+        socket.try_receive().await.map(|answer| answer.status)
+    }
+
+    /// Sends one body to `/resolve` several times at once.
+    async fn resolve(self: Arc<Self>, body: String, times: usize) {
+        let text: Arc<str> = request("POST", "/resolve", &[TOKEN_HEADER], &body).into();
+        let mut senders = JoinSet::new();
+        for _ in 0..times {
+            let (machine, text) = (self.clone(), text.clone());
+            senders.spawn(async move { machine.exchange(&text).await });
+        }
+        senders.join_all().await;
+    }
+}
+
+/// Returns a pipe into which nothing more can be written.
+fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
+    let (reader, writer) = io::pipe().expect("a pipe");
+    let mut filling = writer.try_clone().expect("a handle can be cloned");
+    // In a thread, since the pipe may hold fewer bytes. The thread ends with the pipe's reader.
+    thread::spawn(move || filling.write_all(&[b'\n'; PIPE_BYTES]));
+    (reader, writer)
+}
+
+/// Returns an event of SQS with one message, whose references are these.
+fn event<'a>(references: impl Iterator<Item = &'a str>) -> String {
+    let channels: Map<String, Value> = references
+        .enumerate()
+        .map(|(number, name)| (format!("c{number}"), json!({ "credentials_id": name })))
+        .collect();
+    let message = json!({ "channel_config": channels }).to_string();
+    json!({ "Records": [{ "messageId": "m", "body": message }] }).to_string()
+}
+
+/// 1 MiB of `{"":{"":…}}`, once and several times at once: one chain that is deeper than JSON is read,
+/// and many chains that are not. A tree of the parsed objects takes a hundred times the bytes.
+async fn nested_objects(machine: Arc<Machine>) {
+    const LEVEL: &str = "{\"\":";
+    const LEVELS: usize = 1_000_000 / (LEVEL.len() + 1);
+    const DEPTH: usize = 100;
+    let chain = |depth| format!("{}0{}", LEVEL.repeat(depth), "}".repeat(depth));
+    let chains = vec![chain(DEPTH); LEVELS / DEPTH].join(",");
+    for body in [chain(LEVELS), format!("{{\"conversation\":[{chains}]}}")] {
+        machine.clone().resolve(body.clone(), 1).await;
+        machine.clone().resolve(body, 6).await;
+    }
+}
+
+/// One message of 1,000 secrets that do not exist.
+async fn invented_secrets(machine: Arc<Machine>) {
+    let names: Vec<String> = (0..1_000).map(|number| format!("app/invented-{number}")).collect();
+    machine.resolve(event(names.iter().map(|name| &**name)), 1).await;
+}
+
+/// One message that names a secret of 18 KB 900 times, once and several times at once. An answer has
+/// 16 MB, which is just below the bound on its size.
+async fn large_secret_many_times(machine: Arc<Machine>) {
+    machine.double.secrets().create("app/large", "x".repeat(18_000)).expect("a new name");
+    let body = event(std::iter::repeat_n("app/large", 900));
+    machine.clone().resolve(body.clone(), 1).await;
+    machine.resolve(body, 6).await;
+}
+
+/// 160 KB of long names that a pattern with three wildcards in one segment nearly matches.
+async fn near_matches(machine: Arc<Machine>) {
+    let stem = format!("app{}", "-a".repeat(250));
+    let names: Vec<String> = (0..300).map(|number| format!("{stem}/{number}")).collect();
+    machine.resolve(event(names.iter().map(|name| &**name)), 1).await;
+}
+
+/// Hundreds of connections without a token at both addresses: each second one sends a probe and stays,
+/// the others send nothing. A read on a new connection and a probe are answered nevertheless.
+async fn idle_connections(machine: Arc<Machine>) {
+    let probe = get("/ping", &[]);
+    let mut idle = Vec::new();
+    for number in 0..400 {
+        for address in [machine.address(), machine.probes_address()] {
+            let mut connection = Connection::open(address).await;
+            if number % 2 == 0 {
+                // The agent may have closed the connection already.
+                let _ = connection.try_send(&probe).await;
+            }
+            idle.push(connection);
+        }
+    }
+    let read = read_request(NAME);
+    eventually("a read on a new connection", async || {
+        machine.exchange(&read).await.filter(|status| *status == 200)
+    })
+    .await;
+    for path in ["/ping", "/ready", "/metrics"] {
+        eventually(path, async || machine.probe(path).await.filter(|status| *status == 200)).await;
+    }
+}
+
+/// 1,000 secrets of 64 KiB, each read in the agent's form and by the AWS API.
+async fn large_secrets(machine: Arc<Machine>) {
+    let mut connection = None;
+    for number in 0..1_000 {
+        let name = format!("app/large-{number}");
+        machine.double.secrets().create(&name, "x".repeat(65_536)).expect("a new name");
+        let call = request(
+            "POST",
+            "/",
+            &[
+                ("X-Amz-Security-Token", TOKEN),
+                ("X-Amz-Target", "secretsmanager.GetSecretValue"),
+                ("Content-Type", "application/x-amz-json-1.1"),
+            ],
+            &json!({ "SecretId": name }).to_string(),
+        );
+        for text in [read_request(&name), call] {
+            // The agent may refuse such a read, and close the connection.
+            let mut open = match connection.take() {
+                Some(open) => open,
+                None => machine.connect().await,
+            };
+            if open.try_send(text).await.is_ok() && open.try_receive().await.is_some() {
+                connection = Some(open);
+            }
+            machine.assert_runs();
+        }
+    }
+}
+
+/// Sends one hostile input while a reader reads the cached secret, then reads it on a new connection.
+async fn withstand(hostile: &'static Hostile, group: Cgroup) {
+    let machine = Arc::new(Machine::start(group, hostile).await);
+    tokio::select! {
+        () = (hostile.send)(machine.clone()) => {}
+        () = machine.read_forever() => unreachable!("it reads until the input was handled"),
+    }
+    machine.read(&mut machine.connect().await).await;
+    assert_eq!(machine.group.memory_kills(), 0, "nothing was killed for want of memory");
+}
+
+/// All inputs are sent at the same time, each to a machine of its own.
+#[tokio::test]
+async fn no_hostile_input_ends_the_agent_or_stops_cached_reads() {
+    let (machines, mut running) = (LocalSet::new(), Vec::new());
+    for hostile in HOSTILE {
+        match Cgroup::new(BOUNDS) {
+            Ok(group) => {
+                running.push((hostile.name, machines.spawn_local(withstand(hostile, group))));
+            }
+            Err(error) => return Missing::new(error).of("a control group").skip_or_fail(),
+        }
+    }
+    machines.await;
+    let mut failed = Vec::new();
+    for (name, one) in running {
+        if let Err(error) = one.await {
+            failed.push(format!("{name}: {error}"));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:#?}");
+}
