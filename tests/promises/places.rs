@@ -29,7 +29,7 @@ async fn tokenless(address: SocketAddr, number: usize) -> Connection {
     let sent =
         [String::new(), "GET /pi".to_owned(), get("/ping", &[]), get(&read_path("app/db"), &[])];
     // The connection may have been closed for a newer one already.
-    connection.try_send(&sent[number % sent.len()]).await;
+    let _ = connection.try_send(&sent[number % sent.len()]).await;
     connection
 }
 

@@ -243,14 +243,16 @@ fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
     (reader, writer)
 }
 
-/// Returns an event of SQS with one message, whose references are these.
-fn event<'a>(references: impl Iterator<Item = &'a str>) -> String {
-    let channels: Map<String, Value> = references
-        .enumerate()
-        .map(|(number, name)| (format!("c{number}"), json!({ "credentials_id": name })))
-        .collect();
-    let message = json!({ "channel_config": channels }).to_string();
-    json!({ "Records": [{ "messageId": "m", "body": message }] }).to_string()
+/// Returns an event of SQS with one message for each list of references.
+fn event(messages: &[&[&str]]) -> String {
+    let message = |references: &&[&str]| {
+        let channels = references.iter().enumerate();
+        let channels: Map<String, Value> = channels
+            .map(|(number, name)| (format!("c{number}"), json!({ "credentials_id": name })))
+            .collect();
+        json!({ "messageId": "m", "body": json!({ "channel_config": channels }).to_string() })
+    };
+    json!({ "Records": messages.iter().map(message).collect::<Vec<_>>() }).to_string()
 }
 
 /// 1 MiB of `{"":{"":…}}`, once and several times at once: one chain that is deeper than JSON is read,
@@ -267,26 +269,30 @@ async fn nested_objects(machine: Arc<Machine>) {
     }
 }
 
-/// One message of 1,000 secrets that do not exist.
+/// 1,000 secrets that do not exist: in one message, which is too many, and in ten messages.
 async fn invented_secrets(machine: Arc<Machine>) {
     let names: Vec<String> = (0..1_000).map(|number| format!("app/invented-{number}")).collect();
-    machine.resolve(event(names.iter().map(|name| &**name)), 1).await;
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    machine.clone().resolve(event(&[&names]), 1).await;
+    machine.resolve(event(&names.chunks(100).collect::<Vec<_>>()), 1).await;
 }
 
-/// One message that names a secret of 18 KB 900 times, once and several times at once. An answer has
-/// 16 MB, which is just below the bound on its size.
+/// Messages that name a secret of 18 KB 900 times together, once and several times at once: in one
+/// message, which is too many, and in eighteen messages, whose answer has as many bytes as it may have.
 async fn large_secret_many_times(machine: Arc<Machine>) {
     machine.double.secrets().create("app/large", "x".repeat(18_000)).expect("a new name");
-    let body = event(std::iter::repeat_n("app/large", 900));
-    machine.clone().resolve(body.clone(), 1).await;
-    machine.resolve(body, 6).await;
+    for body in [event(&[&["app/large"; 900]]), event(&[&["app/large"; 50][..]; 18])] {
+        machine.clone().resolve(body.clone(), 1).await;
+        machine.clone().resolve(body, 6).await;
+    }
 }
 
 /// 160 KB of long names that a pattern with three wildcards in one segment nearly matches.
 async fn near_matches(machine: Arc<Machine>) {
     let stem = format!("app{}", "-a".repeat(250));
     let names: Vec<String> = (0..300).map(|number| format!("{stem}/{number}")).collect();
-    machine.resolve(event(names.iter().map(|name| &**name)), 1).await;
+    let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+    machine.resolve(event(&names.chunks(60).collect::<Vec<_>>()), 1).await;
 }
 
 /// Hundreds of connections without a token at both addresses: each second one sends a probe and stays,

@@ -127,11 +127,6 @@ impl Connection {
         soon("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
-    /// Sends these bytes, unless the peer has closed the connection already.
-    pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
-        let _ = soon("sending", self.socket.write_all(bytes.as_ref())).await;
-    }
-
     /// Receives one answer. What comes after it stays for the next call.
     pub(crate) async fn receive(&mut self) -> Answer {
         self.try_receive().await.expect("an answer before the connection ends")
