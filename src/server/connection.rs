@@ -7,6 +7,7 @@ use super::request::Target;
 use super::wire::Wire;
 use super::{Response, Server};
 use crate::clock::{Clock, Sleep};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -69,11 +70,10 @@ pub(super) async fn serve<S>(
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(wire), service);
     let mut deadlines = Deadlines::new(server.cache.clock(), &place);
-    let mut stopped = pin!(stop.cancelled());
-    let mut is_stopping = false;
+    // In a set, which polls it only once it was woken: the token takes a lock at each poll.
+    let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
     let end = poll_fn(|cx| {
-        if !is_stopping && stopped.as_mut().poll(cx).is_ready() {
-            is_stopping = true;
+        if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {
