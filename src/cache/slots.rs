@@ -1,4 +1,4 @@
-//! How many calls to AWS run at once, and which of those that wait goes first.
+//! Slots for calls to AWS: how many calls run at once, and which waiting call goes first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};

@@ -18,7 +18,7 @@ pub enum BadSize {
 ///
 /// # Errors
 ///
-/// If it is none of these, or too large.
+/// If the text is not a size, or the size is too large.
 pub fn parse(text: &str) -> Result<usize, BadSize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {

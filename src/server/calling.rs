@@ -92,7 +92,8 @@ impl Server {
     }
 }
 
-/// What came of one id of a batch: the field that it names, and the secret as the AWS API has it.
+/// The outcome of one id of a batch: the field that the id names, the secret, and its form in the AWS
+/// API.
 type Batched<'a> = (Option<&'a str>, Served, SecretValue);
 
 /// Returns whether two ids led to the same version of the same secret.

@@ -12,7 +12,7 @@ const READS_MAX: usize = FLIGHTS_MAX / 4;
 /// A read that ends with the number by which it was started.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// Reads under way, and what came of those that have ended.
+/// Reads under way, and the outcomes of finished reads.
 pub(super) struct Few<'f, T> {
     running: FuturesUnordered<Numbered<'f, T>>,
     done: Vec<Option<T>>,
@@ -34,7 +34,7 @@ impl<'f, T: 'f> Few<'f, T> {
         self.running.push(Box::pin(async move { (number, read.await) }));
     }
 
-    /// Waits for all reads, and returns what came of each, in the order in which they were started.
+    /// Waits for all reads, and returns the outcomes, in the order in which the reads were started.
     pub(super) async fn all(mut self) -> Vec<T> {
         while !self.running.is_empty() {
             self.end_one().await;

@@ -56,8 +56,8 @@ pub struct Config {
     pub tie: Tie,
 }
 
-/// What came of reading one reference. A problem of the value or its fields is shown only to messages
-/// that may have the secret.
+/// The outcome of reading one reference. A problem with the value or its fields is shown only to
+/// messages that may have the secret.
 struct Read<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
@@ -69,7 +69,7 @@ type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 /// What a body asks for.
 struct Asks {
     messages: Vec<Ask>,
-    /// Whether the caller wrote it as one list: what is wrong with that is the request's own fault.
+    /// Whether the caller sent one list: a list over its bounds fails the request.
     is_list: bool,
     /// The most bytes of the answer.
     answer_max: usize,

@@ -1,7 +1,7 @@
 //! Lines on their way to the log: a bounded queue, and the thread that writes it out.
 //!
-//! The reader of a pipe may stop reading, and then a write blocks for ever. Only the writing thread
-//! blocks then, and lines that do not fit into the queue are dropped and counted.
+//! If the reader of a pipe stops reading, a write blocks for ever. Then only the writing thread blocks,
+//! and lines that do not fit into the queue are dropped and counted.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_nobody_reads_holds_up_no_caller() {
+    fn an_undrained_log_blocks_no_caller() {
         let held: Arc<Mutex<()>> = Arc::default();
         let (lines, written, dropped) = start(&held, false);
         let line = format!("{}\n", "x".repeat(999));
@@ -190,7 +190,7 @@ mod tests {
         for _ in 0..1000 {
             log(&lines, &line);
         }
-        assert!(!lines.flush(NEVER), "the wait for a log that nobody reads has an end");
+        assert!(!lines.flush(NEVER), "the wait for an undrained log has an end");
         drop(holding);
         assert!(lines.flush(PATIENCE));
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();

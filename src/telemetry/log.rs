@@ -50,8 +50,8 @@ pub enum Stream {
     Err,
 }
 
-/// A running log. When it is dropped, the last lines are written, or [`FLUSH_MAX`] has passed: a log
-/// that nobody reads must not keep the process from ending.
+/// A running log. When it is dropped, it waits until the last lines are written, for [`FLUSH_MAX`] at
+/// most: an undrained log must not keep the process from ending.
 #[must_use = "it is dropped at the end of the process"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
@@ -64,7 +64,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging. Later calls change nothing. Lines that nobody reads are counted in `dropped`.
+/// Starts logging. Later calls change nothing. Lines that an undrained log drops are counted in
+/// `dropped`.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),

@@ -119,7 +119,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// Panics caught.
     pub panics: IntCounter,
-    /// Log lines that were dropped: too many of their kind, or a log that nobody reads.
+    /// Log lines that were dropped: too many of their kind, or an undrained log.
     pub log_lines_dropped: IntCounter,
 }
 
@@ -237,7 +237,7 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped: too many of their kind, or a log that nobody reads.",
+                "Log lines dropped: too many of their kind, or an undrained log.",
             ),
             registry,
         }

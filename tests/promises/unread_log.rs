@@ -1,5 +1,4 @@
-//! A log that nobody reads stops nothing: a pipe that is full blocks the thread that writes the log, and
-//! no other.
+//! An undrained log stops nothing: a full pipe blocks the thread that writes the log, and no other.
 
 use crate::clients::tethered;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
@@ -12,11 +11,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Nobody reads standard error, which has room for 64 KiB. A caller causes log lines until some of them
+/// Standard error is a pipe of 64 KiB that is never read. A caller causes log lines until some of them
 /// are dropped; meanwhile cached reads, `/ping` and `/metrics` are answered, and SIGTERM ends the
 /// program with exit code 0.
 #[tokio::test]
-async fn a_log_that_nobody_reads_stops_nothing() {
+async fn an_undrained_log_stops_nothing() {
     let clock = ManualClock::new();
     let double = double(&clock).await;
     double.secrets().create("app/db", "hunter2").expect("a new name");

@@ -1,7 +1,7 @@
 //! A bound that the messages of one request share.
 //!
-//! Pure. If the bound is crossed, the largest messages give way: a message that somebody forged to
-//! be large fails, and the ordinary ones beside it do not.
+//! Pure. If the messages cross the bound together, the largest ones give way: a forged large message
+//! fails, and ordinary messages do not.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::Hash;
