@@ -12,7 +12,12 @@ use zeroizing_alloc::ZeroAlloc;
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
 /// One thread: an answer takes microseconds, and what takes longer is waiting.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    commands::run(Cli::parse()).await
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("the system has descriptors for a runtime");
+    let code = runtime.block_on(commands::run(cli));
+    // A DNS lookup blocks a thread of the runtime until it is answered. The exit does not wait for it.
+    runtime.shutdown_background();
+    code
 }

@@ -19,8 +19,16 @@ use std::alloc::System as Allocator;
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
 /// One thread: a small function has a fraction of one processor.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().expect("the system has descriptors for a runtime");
+    let code = runtime.block_on(run());
+    // A DNS lookup blocks a thread of the runtime until it is answered. The exit does not wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run() -> ExitCode {
     let mut args = std::env::args_os();
     let name = args.next().unwrap_or_default();
     if let Some(command) = wrapper::command(args) {

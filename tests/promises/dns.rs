@@ -8,6 +8,7 @@ use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::{Program, SIDEKEY};
 use crate::support::{Folder, double, eventually};
+use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -85,6 +86,41 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
         (answer.value() == "new").then_some(())
     })
     .await;
+}
+
+/// A lookup that never ends, here because its file is a pipe that
+/// nobody writes to, does not delay the exit.
+#[tokio::test]
+async fn a_hanging_lookup_delays_no_exit() {
+    let folder = Folder::new();
+    let hosts = folder.path().join("hosts");
+    let sources = folder.write("nsswitch.conf", "hosts: files\n");
+    if let Err(missing) = run(Command::new("mkfifo").arg(&hosts)) {
+        return missing.skip_or_fail();
+    }
+    if let Err(missing) = check_mounts(&hosts, &sources) {
+        return missing.skip_or_fail();
+    }
+    let clock = ManualClock::new();
+    let double = double(&clock).await;
+    let setup = Setup::at(&format!("http://localhost:{}", double.addr().port()), &clock)
+        .with("SIDEKEY_SECRETS", "app/db")
+        .with("SIDEKEY_PREFETCH_DEADLINE", "1ms");
+    let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
+    program.address().await;
+    let threads = format!("/proc/{}/task", program.id());
+    eventually("a thread of the runtime, which only a lookup has", async || {
+        let mut threads = fs::read_dir(&threads).expect("the process runs");
+        let is_looking_up = threads.any(|thread| {
+            let name = thread.and_then(|thread| fs::read_to_string(thread.path().join("comm")));
+            name.is_ok_and(|name| name.starts_with("tokio-rt"))
+        });
+        is_looking_up.then_some(())
+    })
+    .await;
+    program.signal(Signal::TERM);
+    assert_eq!(program.ended().await.0, Some(0));
+    assert_eq!(double.calls().total(), 0);
 }
 
 /// Returns a command that resolves names by these files.
