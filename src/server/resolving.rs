@@ -157,8 +157,10 @@ impl Server {
             let record = raw.read(index)?;
             let found = record.search(search);
             let ask = judge.record(record, found);
-            let give_way = share.take(index, ask.bytes());
+            let size = ask.bytes();
             messages.push(ask);
+            // A message without references takes nothing, and an event can have many of these.
+            let give_way = if size > 0 { share.take(index, size) } else { Vec::new() };
             for index in give_way {
                 messages[index].fail(Unresolved::TooManyReferences);
             }
@@ -205,7 +207,7 @@ impl Server {
         ask: &'a Ask,
         reads: &'a HashMap<&str, Result<Read<'_>, Problem>>,
     ) -> Resolved<'a> {
-        let mut resolved = Resolved::of(ask.message_id.as_deref(), ask.problem.clone());
+        let mut resolved = Resolved::of(ask.message_id.as_deref(), ask.problem.as_ref());
         for want in &ask.wants {
             let read = self.read_of(ask, want, reads);
             self.metrics.read(match &read {
@@ -229,11 +231,11 @@ impl Server {
             return Err(refused.clone());
         }
         let read = reads.get(&*want.reference).expect("what is not refused was read");
-        let read = read.as_ref().map_err(|problem| Unresolved::Read(problem.clone()))?;
+        let read = read.as_ref().map_err(|problem| Unresolved::from(problem.clone()))?;
         let name = &read.served.entry.version.name;
         self.resolving.tie.judge_answer(name, &ask.tenant)?;
         let credential = read.credential.as_ref();
-        let credential = credential.map_err(|problem| Unresolved::Read(problem.clone()))?;
+        let credential = credential.map_err(|problem| Unresolved::from(problem.clone()))?;
         Ok((read.served, credential))
     }
 
@@ -256,22 +258,30 @@ impl Server {
     }
 }
 
-/// Returns the references of each message that are to be read.
-fn to_read(messages: &[Ask]) -> Vec<Vec<&str>> {
-    messages.iter().map(Ask::to_read).collect()
+/// Returns the references that are to be read, of each message that has some, with its index.
+fn to_read(messages: &[Ask]) -> Vec<(usize, Vec<&str>)> {
+    let references = messages.iter().map(Ask::to_read).enumerate();
+    references.filter(|(_, references)| !references.is_empty()).collect()
 }
 
 /// Fails each message whose credentials are too large, and the largest of those that are too large
 /// together.
 fn fail_too_large(resolved: &mut [Resolved<'_>], answer_max: usize) {
+    let mut together = 0;
+    for one in resolved.iter_mut() {
+        let size = one.size();
+        if size > MESSAGE_ANSWER_BYTES_MAX {
+            one.fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
+        } else {
+            together += size;
+        }
+    }
+    if together <= answer_max {
+        return;
+    }
     let mut share = Share::new(answer_max);
     for index in 0..resolved.len() {
-        let size = resolved[index].size();
-        if size > MESSAGE_ANSWER_BYTES_MAX {
-            resolved[index].fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
-            continue;
-        }
-        for index in share.take(index, size) {
+        for index in share.take(index, resolved[index].size()) {
             resolved[index].fail(Unresolved::AnswerTooLarge(answer_max));
         }
     }

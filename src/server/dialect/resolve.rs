@@ -28,7 +28,10 @@ enum Shown<'a> {
 pub(in crate::server) struct Resolved<'a> {
     message_id: Option<&'a str>,
     credentials: Vec<(&'a str, &'a str, Result<&'a Credential<'a>, Unresolved>)>,
-    problem: Option<Unresolved>,
+    /// Why the message fails, whatever became of its credentials.
+    problem: Option<&'a Unresolved>,
+    /// Why it fails since it was put together: it has too large credentials, or has to wait.
+    later_problem: Option<Box<Unresolved>>,
 }
 
 impl<'a> Credential<'a> {
@@ -54,8 +57,11 @@ impl<'a> Credential<'a> {
 
 impl<'a> Resolved<'a> {
     /// Begins with a message that has no credentials yet, and fails where it has a problem.
-    pub(in crate::server) fn of(message_id: Option<&'a str>, problem: Option<Unresolved>) -> Self {
-        Self { message_id, credentials: Vec::new(), problem }
+    pub(in crate::server) fn of(
+        message_id: Option<&'a str>,
+        problem: Option<&'a Unresolved>,
+    ) -> Self {
+        Self { message_id, credentials: Vec::new(), problem, later_problem: None }
     }
 
     /// Adds what came of a reference.
@@ -70,13 +76,17 @@ impl<'a> Resolved<'a> {
 
     /// Returns whether all of it succeeded.
     pub(in crate::server) fn is_ok(&self) -> bool {
-        self.problem.is_none() && self.credentials.iter().all(|(_, _, one)| one.is_ok())
+        self.problem().is_none() && self.credentials.iter().all(|(_, _, one)| one.is_ok())
     }
 
     /// Fails it as a whole: it has no credentials then.
     pub(in crate::server) fn fail(&mut self, why: Unresolved) {
         self.credentials = Vec::new();
-        self.problem = Some(why);
+        self.later_problem = Some(Box::new(why));
+    }
+
+    fn problem(&self) -> Option<&Unresolved> {
+        self.later_problem.as_deref().or(self.problem)
     }
 
     /// Returns how many bytes it takes in the answer.
@@ -89,7 +99,7 @@ impl<'a> Resolved<'a> {
     pub(in crate::server) fn hold_up(&mut self) {
         self.credentials.retain(|(_, _, credential)| credential.is_err());
         if self.is_ok() {
-            self.problem = Some(Unresolved::HeldUp);
+            self.later_problem = Some(Box::new(Unresolved::HeldUp));
         }
     }
 
@@ -111,12 +121,7 @@ pub(in crate::server) struct Answer<'a> {
 impl<'a> Answer<'a> {
     /// Puts the results of all messages together.
     pub(in crate::server) fn of(resolved: &'a [Resolved<'a>]) -> Self {
-        let failed = resolved.iter().filter(|one| !one.is_ok());
-        let failed = failed.filter_map(|one| one.message_id);
-        let body = Body {
-            results: resolved,
-            batch_item_failures: failed.map(|id| Failure { item_identifier: id }).collect(),
-        };
+        let body = Body { results: resolved, batch_item_failures: Failures(resolved) };
         let size = size(&body, CompactFormatter);
         Self { body, size }
     }
@@ -136,7 +141,18 @@ impl<'a> Answer<'a> {
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
     results: &'a [Resolved<'a>],
-    batch_item_failures: Vec<Failure<'a>>,
+    batch_item_failures: Failures<'a>,
+}
+
+/// The messages that failed, as SQS takes them back.
+struct Failures<'a>(&'a [Resolved<'a>]);
+
+impl Serialize for Failures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let failed = self.0.iter().filter(|one| !one.is_ok());
+        let failed = failed.filter_map(|one| one.message_id);
+        serializer.collect_seq(failed.map(|id| Failure { item_identifier: id }))
+    }
 }
 
 #[derive(Serialize)]
@@ -162,7 +178,7 @@ impl Serialize for Resolved<'_> {
             message_id: self.message_id,
             ok: self.is_ok(),
             credentials: Credentials(self),
-            error: self.problem.as_ref().map(Told),
+            error: self.problem().map(Told),
         };
         body.serialize(serializer)
     }

@@ -9,6 +9,7 @@ use crate::message::body::{BadMessage, Record};
 use crate::message::search::{Found, Place};
 use crate::message::tenant::Tenant;
 use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::server::problem::Problem;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
@@ -99,7 +100,7 @@ impl Judge<'_> {
             Reference::of_message(reference).map_err(Unresolved::from).and_then(|parsed| {
                 self.config.tie.judge(&parsed.id, tenant)?;
                 let is_allowed = (self.is_allowed)(&parsed.id);
-                is_allowed.then_some(()).ok_or(Unresolved::Read(ReadError::OutOfScope.into()))
+                is_allowed.then_some(()).ok_or(Problem::from(ReadError::OutOfScope).into())
             });
         let refused = judged.err();
         let reference = match refused {

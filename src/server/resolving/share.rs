@@ -37,20 +37,23 @@ impl Share {
     }
 }
 
-/// Returns the distinct items of all messages, and the messages that give way because there would be
-/// more than `max`. The messages with the fewest items come first in both.
-pub fn distinct<T: Copy + Eq + Hash>(messages: &[Vec<T>], max: usize) -> (Vec<T>, Vec<usize>) {
-    let mut order: Vec<usize> = (0..messages.len()).collect();
-    order.sort_by_key(|index| messages[*index].len());
+/// Returns the distinct items of all messages, each of which comes with its index, and the messages
+/// that give way because there would be more than `max`. The messages with the fewest items come first
+/// in both.
+pub fn distinct<T: Copy + Eq + Hash>(
+    messages: &[(usize, Vec<T>)],
+    max: usize,
+) -> (Vec<T>, Vec<usize>) {
+    let mut order: Vec<&(usize, Vec<T>)> = messages.iter().collect();
+    order.sort_by_key(|(_, own)| own.len());
     let (mut items, mut seen, mut give_way) = (Vec::new(), HashSet::new(), Vec::new());
-    for index in order {
-        let new: HashSet<T> =
-            messages[index].iter().copied().filter(|item| !seen.contains(item)).collect();
+    for (index, own) in order {
+        let new: HashSet<T> = own.iter().copied().filter(|item| !seen.contains(item)).collect();
         if items.len() + new.len() > max {
-            give_way.push(index);
+            give_way.push(*index);
             continue;
         }
-        items.extend(messages[index].iter().copied().filter(|item| seen.insert(*item)));
+        items.extend(own.iter().copied().filter(|item| seen.insert(*item)));
     }
     (items, give_way)
 }
@@ -75,7 +78,8 @@ mod tests {
 
     #[test]
     fn the_messages_with_the_fewest_items_come_first() {
-        let messages = [vec!["a", "b", "c", "d"], vec!["b", "e"], vec![], vec!["e", "b", "e"]];
+        let messages =
+            [(0, vec!["a", "b", "c", "d"]), (1, vec!["b", "e"]), (3, vec!["e", "b", "e"])];
         assert_eq!(distinct(&messages, 5), (vec!["b", "e", "a", "c", "d"], vec![]));
         assert_eq!(distinct(&messages, 4), (vec!["b", "e"], vec![0]));
         assert_eq!(distinct(&messages, 1), (vec![], vec![1, 3, 0]));
@@ -95,11 +99,12 @@ mod tests {
 
         #[test]
         fn no_more_than_the_bound_is_read(messages in prop::collection::vec(prop::collection::vec(0u8..40, 0..12), 0..12), max in 0usize..40) {
+            let messages: Vec<(usize, Vec<u8>)> = messages.into_iter().enumerate().collect();
             let (items, gone) = distinct(&messages, max);
             prop_assert!(items.len() <= max);
-            for (index, message) in messages.iter().enumerate() {
+            for (index, message) in &messages {
                 let is_read = message.iter().all(|item| items.contains(item));
-                prop_assert!(is_read || gone.contains(&index));
+                prop_assert!(is_read || gone.contains(index));
             }
         }
     }

@@ -8,7 +8,8 @@ use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
 
-/// Why a message, or a reference, is not resolved.
+/// Why a message, or a reference, is not resolved. It is small: an event can have 10,000 messages that
+/// fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
     /// A record has no message.
@@ -54,7 +55,13 @@ pub enum Unresolved {
     Foreign(#[from] Foreign),
     /// The secret could not be read.
     #[error("{}", .0.message())]
-    Read(Problem),
+    Read(Box<Problem>),
+}
+
+impl From<Problem> for Unresolved {
+    fn from(problem: Problem) -> Self {
+        Self::Read(Box::new(problem))
+    }
 }
 
 impl Unresolved {
@@ -151,12 +158,12 @@ mod tests {
             (BadReference::Empty.into(), "ValidationException", ReadResult::Refused),
             (Foreign::Unknown.into(), "AccessDeniedException", ReadResult::Refused),
             (
-                Unresolved::Read(ReadError::OutOfScope.into()),
+                Unresolved::from(Problem::from(ReadError::OutOfScope)),
                 "AccessDeniedException",
                 ReadResult::Refused,
             ),
             (
-                Unresolved::Read(ReadError::Upstream(upstream).into()),
+                Unresolved::from(Problem::from(ReadError::Upstream(upstream))),
                 "ResourceNotFoundException",
                 ReadResult::Error,
             ),
