@@ -100,7 +100,8 @@ impl Judge<'_> {
             Reference::of_message(reference).map_err(Unresolved::from).and_then(|parsed| {
                 self.config.tie.judge(&parsed.id, tenant)?;
                 let is_allowed = (self.is_allowed)(&parsed.id);
-                is_allowed.then_some(()).ok_or(Problem::from(ReadError::OutOfScope).into())
+                let refuse = || Problem::from(ReadError::OutOfScope).into();
+                is_allowed.then_some(()).ok_or_else(refuse)
             });
         let refused = judged.err();
         let reference = match refused {
