@@ -375,7 +375,8 @@ impl Cache {
 
     /// Returns whether a call for `key` goes before those for names that were never read before.
     fn rank(&self, key: &Key) -> Rank {
-        let is_cached = self.0.snapshot.load().held(key.id.as_str()).is_some();
+        // By its label or version too: callers can invent as many of these as of names.
+        let is_cached = self.0.snapshot.load().exact(key.id.as_str(), &key.selector).is_some();
         match is_cached || self.0.limits.listed.contains(key.id.as_str(), &key.selector) {
             true => Rank::Known,
             false => Rank::FirstTime,

@@ -199,8 +199,8 @@ impl Cache {
     ) -> Result<T, ReadError> {
         let wait = self.0.config.reader_wait;
         let waited = self.0.clock.now().since(started).unwrap_or_default();
-        let is_over = !waited.is_zero() && waited >= wait;
-        if is_over && !was_cut(Some(waited), wait) {
+        // A freeze counts here: else each later read of one request would wait anew after it.
+        if !waited.is_zero() && waited >= wait {
             return Err(ReadError::WaitOver(wait));
         }
         let mut work = pin!(work);

@@ -230,16 +230,24 @@ impl Record<'_> {
 /// Returns a length that the text of a JSON string has at least, without reading the text: one that
 /// is too large is not copied.
 fn text_len_min(json: &str) -> usize {
-    let mut bytes = json.trim_matches('"').bytes();
+    let mut rest = json.trim_matches('"');
     let mut len = 0;
-    while let Some(byte) = bytes.next() {
-        len += 1;
-        if byte == b'\\' && bytes.next() == Some(b'u') {
-            // `\uXXXX` is a character, or half of one.
-            bytes.nth(3);
-        }
+    while let Some(at) = rest.find('\\') {
+        let escape = &rest[at..];
+        let code = escape.strip_prefix("\\u").and_then(|hex| hex.get(..4));
+        let code = code.map(|hex| u32::from_str_radix(hex, 16).unwrap_or_default());
+        let (taken, bytes) = match code {
+            None => (2, 1),
+            Some(..0x80) => (6, 1),
+            Some(0x80..0x800) => (6, 2),
+            // Half of a character that has four bytes.
+            Some(0xd800..0xe000) => (6, 2),
+            Some(_) => (6, 3),
+        };
+        len += at + bytes;
+        rest = escape.get(taken..).unwrap_or_default();
     }
-    len
+    len + rest.len()
 }
 
 fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
@@ -519,6 +527,6 @@ mod tests {
             let json = json!(text).to_string();
             assert_eq!(text_len_min(&json), text.len(), "{json}");
         }
-        assert_eq!(text_len_min(r#""\u20ac\u0061""#), 2);
+        assert_eq!(text_len_min(r#""\u20ac\u0061\u00e9\ud83d\ude00""#), 3 + 1 + 2 + 4);
     }
 }

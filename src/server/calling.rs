@@ -60,15 +60,17 @@ impl Server {
             }
         }
         let started = self.cache.clock().now();
-        let mut reads = Few::new();
+        let mut done = Vec::with_capacity(asked.len());
+        let mut reads = Few::new(|number: usize, read| done.push((number, read)));
         for id in &asked {
             reads.start(self.batched(id, started)).await;
         }
         let mut batch = Batch::default();
         let mut answered: Vec<(Option<&str>, Served)> = Vec::new();
         let mut worst = ReadResult::Hit;
-        let done = reads.all().await;
-        for (id, read) in asked.iter().zip(done) {
+        reads.finish().await;
+        done.sort_by_key(|(number, _)| *number);
+        for (id, (_, read)) in asked.iter().zip(done) {
             match read {
                 Ok((field, served, body)) => {
                     worst = worse(worst, result(&served, &self.metrics));

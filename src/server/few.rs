@@ -12,16 +12,17 @@ const READS_MAX: usize = FLIGHTS_MAX / 4;
 /// A read that ends with the number by which it was started.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// Reads under way, and the outcomes of finished reads.
-pub(super) struct Few<'f, T> {
+/// Reads under way. Each finished read is handed to `take`, with the number by which it was started.
+pub(super) struct Few<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
-    done: Vec<Option<T>>,
+    started: usize,
+    take: F,
 }
 
-impl<'f, T: 'f> Few<'f, T> {
+impl<'f, T: 'f, F: FnMut(usize, T)> Few<'f, T, F> {
     /// Starts with no read.
-    pub(super) fn new() -> Self {
-        Self { running: FuturesUnordered::new(), done: Vec::new() }
+    pub(super) fn new(take: F) -> Self {
+        Self { running: FuturesUnordered::new(), started: 0, take }
     }
 
     /// Starts a read, once fewer than [`READS_MAX`] others run.
@@ -29,28 +30,27 @@ impl<'f, T: 'f> Few<'f, T> {
         while self.running.len() >= READS_MAX {
             self.end_one().await;
         }
-        let number = self.done.len();
-        self.done.push(None);
+        let number = self.started;
+        self.started += 1;
         self.running.push(Box::pin(async move { (number, read.await) }));
     }
 
-    /// Waits for all reads, and returns the outcomes, in the order in which the reads were started.
-    pub(super) async fn all(mut self) -> Vec<T> {
+    /// Waits for all reads.
+    pub(super) async fn finish(mut self) {
         while !self.running.is_empty() {
             self.end_one().await;
         }
-        self.done.into_iter().flatten().collect()
     }
 
     async fn end_one(&mut self) {
         if let Some((number, outcome)) = self.running.next().await {
-            self.done[number] = Some(outcome);
+            (self.take)(number, outcome);
         }
     }
 }
 
 /// Shows no outcome.
-impl<T> fmt::Debug for Few<'_, T> {
+impl<T, F> fmt::Debug for Few<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Few").field("running", &self.running.len()).finish_non_exhaustive()
     }
@@ -69,13 +69,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reads_run_together_and_come_back_in_order() {
+    async fn reads_run_together_and_keep_their_numbers() {
         let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
-        let mut reads = Few::new();
+        let mut done = Vec::new();
+        let mut reads = Few::new(|number, seconds| done.push((number, seconds)));
         for seconds in [3, 1, 0, 2] {
             reads.start(sleep(&clock, seconds)).await;
         }
-        assert_eq!(reads.all().await, [3, 1, 0, 2]);
+        reads.finish().await;
+        assert_eq!(done, [(2, 0), (1, 1), (3, 2), (0, 3)]);
         assert_eq!(clock.now().steady, Duration::from_secs(3));
     }
 
@@ -88,13 +90,15 @@ mod tests {
             sleep(&clock, seconds).await;
             running.fetch_sub(1, Ordering::Relaxed);
         };
-        let mut reads = Few::new();
+        let mut done = 0;
+        let mut reads = Few::new(|_, ()| done += 1);
         reads.start(read(100)).await;
         for _ in 0..70 {
             reads.start(read(1)).await;
         }
         assert_eq!(clock.now().steady, Duration::from_secs(9), "seven a second run beside it");
-        assert_eq!(reads.all().await.len(), 71);
+        reads.finish().await;
+        assert_eq!(done, 71);
         assert_eq!(most.load(Ordering::Relaxed), READS_MAX);
     }
 }

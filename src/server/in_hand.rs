@@ -1,12 +1,12 @@
 //! Memory for requests with messages in them: how much of it is in use at once.
 //!
 //! A body of messages has up to 6 MiB, and so does its answer. Without a bound, a few dozen at once
-//! would take more memory than a small container has.
+//! would take more memory than a small container has. An answer counts until it is handed over: a caller
+//! that reads it slowly must not hold up others.
 
 use super::body::{BODY_BYTES_MAX, BODY_TIME_MAX, MESSAGES_BYTES_MAX};
 use super::problem::Problem;
 use crate::clock::{Clock, within};
-use bytes::Bytes;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -35,11 +35,9 @@ pub struct InHand {
 
 /// A part of that memory, given back when this is dropped.
 #[derive(Debug)]
-pub struct Hold {
-    #[expect(dead_code, reason = "given back when it is dropped")]
-    permit: OwnedSemaphorePermit,
-    bytes: usize,
-}
+pub struct Hold(
+    #[expect(dead_code, reason = "given back when it is dropped")] OwnedSemaphorePermit,
+);
 
 /// Starts with nothing in use.
 impl Default for InHand {
@@ -63,37 +61,6 @@ impl InHand {
             false => take(&self.large, body + LARGE_EXTRA_BYTES, clock).await,
         }
     }
-
-    /// Waits until there is memory for an answer, and keeps `hold` if it suffices.
-    ///
-    /// # Errors
-    ///
-    /// As [`hold`](Self::hold).
-    pub async fn hold_answer(
-        &self,
-        hold: Hold,
-        bytes: usize,
-        clock: &dyn Clock,
-    ) -> Result<Hold, Problem> {
-        match bytes <= hold.bytes {
-            true => Ok(hold),
-            // Requests with large bodies never wait for the small ones' part: this cannot deadlock.
-            false => take(&self.large, bytes, clock).await,
-        }
-    }
-}
-
-impl Hold {
-    /// Keeps the memory held until `bytes` were sent and are dropped.
-    pub fn until_sent(self, bytes: Bytes) -> Bytes {
-        struct Held(Bytes, #[expect(dead_code, reason = "given back when it is dropped")] Hold);
-        impl AsRef<[u8]> for Held {
-            fn as_ref(&self) -> &[u8] {
-                &self.0
-            }
-        }
-        Bytes::from_owner(Held(bytes, self))
-    }
 }
 
 fn small_bytes(body: usize) -> usize {
@@ -104,7 +71,7 @@ async fn take(pool: &Arc<Semaphore>, bytes: usize, clock: &dyn Clock) -> Result<
     let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
     let permit = within(clock, BODY_TIME_MAX, pool.clone().acquire_many_owned(units)).await;
     let permit = permit.and_then(Result::ok).ok_or(Problem::TooManyBodies)?;
-    Ok(Hold { permit, bytes })
+    Ok(Hold(permit))
 }
 
 /// Every request fits by itself.
@@ -133,24 +100,5 @@ mod tests {
         drop(largest);
         in_hand.hold(Some(MESSAGES_BYTES_MAX), &clock).await.expect("it is given back");
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_large_answer_is_counted_until_it_was_sent() {
-        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
-        let in_hand = InHand::default();
-        let free = |pool: &Semaphore| pool.available_permits();
-        let (small, large) = (free(&in_hand.small), free(&in_hand.large));
-        let hold = in_hand.hold(Some(2000), &clock).await.expect("there is memory");
-        let hold = in_hand.hold_answer(hold, 5000, &clock).await.expect("it suffices");
-        assert_eq!(free(&in_hand.large), large);
-        let hold = in_hand.hold_answer(hold, 1024 * 1024, &clock).await.expect("there is memory");
-        assert_eq!((free(&in_hand.small), free(&in_hand.large)), (small, large - 1024));
-        let answer = hold.until_sent(Bytes::from_static(b"answer"));
-        let half = answer.slice(3..);
-        drop(answer);
-        assert_eq!((&*half, free(&in_hand.large)), (&b"wer"[..], large - 1024));
-        drop(half);
-        assert_eq!(free(&in_hand.large), large);
     }
 }

@@ -1,7 +1,6 @@
 //! Answers a read of a secret.
 
 use super::dialect::answer;
-use super::in_hand::Hold;
 use super::problem::Problem;
 use super::request::Query;
 use super::{Response, Server};
@@ -153,20 +152,9 @@ fn not_modified() -> Response {
     response
 }
 
-/// Answers with a value. A secret's bytes leave for a socket in this file only.
+/// Answers with a value: the one place where a secret's bytes leave for a socket.
 pub(super) fn hand_over(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = answer(StatusCode::OK, content_type, body.share());
-    keep_out(response.headers_mut());
-    response
-}
-
-/// Answers with a value whose memory is counted until it was sent.
-pub(super) fn hand_over_held(
-    content_type: &'static str,
-    body: &SecretValue,
-    hold: Hold,
-) -> Response {
-    let mut response = answer(StatusCode::OK, content_type, hold.until_sent(body.share()));
     keep_out(response.headers_mut());
     response
 }

@@ -5,6 +5,7 @@
 //! messages together cross one, the largest give way.
 
 pub mod ask;
+pub mod findings;
 pub mod share;
 pub mod unresolved;
 
@@ -12,7 +13,7 @@ use super::body::{self, Arriving, MESSAGES_BYTES_MAX};
 use super::dialect::resolve::{self, Credential, Resolved};
 use super::few::Few;
 use super::problem::Problem;
-use super::reading::{check_whole, hand_over_held, result};
+use super::reading::{check_whole, hand_over, result};
 use super::{Response, Server};
 use crate::cache::Served;
 use crate::clock::Moment;
@@ -25,9 +26,9 @@ use crate::secret::reference::{Beside, SecretId, Wanted};
 use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
 use ask::{Ask, Judge, Want};
+use findings::{Finding, Findings};
 use share::{Share, distinct};
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use unresolved::Unresolved;
 
 /// The most secrets that one request may name: as many as are cached by default.
@@ -63,9 +64,6 @@ struct Read<'a> {
     credential: Result<Credential<'a>, Problem>,
 }
 
-/// A secret that was found for a reference, and the field that the reference names.
-type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
-
 /// What a body asks for.
 struct Asks {
     messages: Vec<Ask>,
@@ -80,7 +78,7 @@ impl Server {
     pub(super) async fn resolve(&self, body: &mut impl Arriving) -> Result<Response, Problem> {
         let clock = self.cache.clock();
         let announced = body::announced(body);
-        let hold = self.in_hand.hold(announced, clock).await?;
+        let _hold = self.in_hand.hold(announced, clock).await?;
         let Asks { mut messages, is_list, answer_max } = {
             let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
             self.asks(&body).await?
@@ -111,9 +109,7 @@ impl Server {
                 resolved.hold_up();
             }
         }
-        let answer = resolve::Answer::of(&resolved);
-        let hold = self.in_hand.hold_answer(hold, answer.size(), clock).await?;
-        Ok(hand_over_held("application/json", &answer.render(), hold))
+        Ok(hand_over("application/json", &resolve::body(&resolved)))
     }
 
     /// Finds what is asked for in a body.
@@ -177,28 +173,19 @@ impl Server {
     /// one reader does, and keeps values of `bytes_max` bytes at most.
     async fn find_all<'r>(&self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
         let started = self.cache.clock().now();
-        let kept = AtomicUsize::new(0);
-        let mut reads = Few::new();
+        let mut findings = Findings::of(references.len(), bytes_max);
+        let mut reads = Few::new(|number, finding| findings.put(number, finding));
         for reference in references {
-            reads.start(self.find_one(reference, started, &kept, bytes_max)).await;
+            reads.start(self.find_one(reference, started)).await;
         }
-        reads.all().await
+        reads.finish().await;
+        findings.into_all()
     }
 
-    async fn find_one<'r>(
-        &self,
-        reference: &'r str,
-        started: Moment,
-        kept: &AtomicUsize,
-        bytes_max: usize,
-    ) -> Finding<'r> {
+    async fn find_one<'r>(&self, reference: &'r str, started: Moment) -> Finding<'r> {
         let wanted = Wanted::parse(reference, Beside::default())?;
         let served = self.find_since(&wanted, started).await?;
-        let bytes = served.entry.version.content.len();
-        match kept.fetch_add(bytes, Ordering::Relaxed) + bytes > bytes_max {
-            true => Err(Problem::AnswerTooLarge(bytes_max)),
-            false => Ok((wanted.field, served)),
-        }
+        Ok((wanted.field, served))
     }
 
     /// Puts together what came of one message, and counts its reads.

@@ -106,6 +106,25 @@ async fn a_message_with_too_large_credentials_fails_alone() {
     assert_eq!(answer.json()["results"][0]["ok"], true, "50 of them are within the bound");
 }
 
+/// The fields of one secret count its value once, and of several secrets the largest give way: a forged
+/// message takes no memory from good ones, although its secret is cached and theirs are not.
+#[tokio::test]
+async fn a_message_with_many_fields_of_a_large_secret_fails_alone() {
+    let clock = ManualClock::new();
+    let double = upstream(&clock).await;
+    for number in 0..100 {
+        let large = format!("app/large-{number}");
+        double.secrets().create(&large, "x".repeat(60_000)).expect("a new name");
+    }
+    let sidekey = Setup::of(&double, &clock).start().await;
+    let fields = (0..100).map(|number| format!("app/large-0#none-{number}"));
+    let sent = sidekey.connect().await.exchange(read_request("app/large-0")).await;
+    assert_eq!(sent.status, 200);
+    fails_alone(&sidekey, message(fields)).await;
+    let large = (0..100).map(|number| format!("app/large-{number}"));
+    fails_alone(&sidekey, message(large)).await;
+}
+
 /// Secrets that `SIDEKEY_ALLOW` does not cover fail their own messages, and take nothing of the bound
 /// that the messages of a request share.
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! What `/resolve` answers: a result for each message, and what to hand back to SQS.
 
-use super::{ErrorBody, Value, render_sized, size};
+use super::{ErrorBody, Value, render, size};
 use crate::cache::Served;
 use crate::secret::field::{FieldError, json, json_field};
 use crate::secret::value::SecretValue;
@@ -112,29 +112,9 @@ impl<'a> Resolved<'a> {
     }
 }
 
-/// An answer to be rendered.
-pub(in crate::server) struct Answer<'a> {
-    body: Body<'a>,
-    size: usize,
-}
-
-impl<'a> Answer<'a> {
-    /// Puts the results of all messages together.
-    pub(in crate::server) fn of(resolved: &'a [Resolved<'a>]) -> Self {
-        let body = Body { results: resolved, batch_item_failures: Failures(resolved) };
-        let size = size(&body, CompactFormatter);
-        Self { body, size }
-    }
-
-    /// Returns how many bytes it has.
-    pub(in crate::server) fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Renders it in a buffer of exactly its size.
-    pub(in crate::server) fn render(&self) -> SecretValue {
-        render_sized(&self.body, self.size, CompactFormatter)
-    }
+/// Renders the answer in a buffer of exactly its size.
+pub(in crate::server) fn body(resolved: &[Resolved<'_>]) -> SecretValue {
+    render(&Body { results: resolved, batch_item_failures: Failures(resolved) })
 }
 
 #[derive(Serialize)]

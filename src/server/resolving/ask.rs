@@ -65,7 +65,10 @@ impl Judge<'_> {
         let tenant = Tenant::unknown();
         let mut seen = HashSet::new();
         let once = references.iter().filter(|reference| seen.insert(&***reference));
-        let wants = once.map(|reference| self.want(&tenant, reference, reference.as_ref().into()));
+        let wants = once.map(|reference| {
+            let want = self.want(&tenant, reference, Box::default());
+            Want { key: want.reference.clone(), ..want }
+        });
         let wants: Vec<Want> = wants.collect();
         let problem = wants.is_empty().then_some(Unresolved::NoReference);
         Ask { message_id: None, group: None, tenant, wants, problem }
