@@ -211,6 +211,7 @@ mod tests {
         check(Target::Get, &[TOKEN], Ok(true));
         check(Target::V1("x"), &[("x-vault-token", "good")], Ok(true));
         check(Target::Get, &[("x-vault-token", "bad"), TOKEN], Ok(true));
+        check(Target::Get, &[("x-vault-token", "good"), TOKEN], Ok(true));
         check(Target::Get, &[], Err(Refusal::Token));
         check(Target::Get, &[("x-vault-token", "bad")], Err(Refusal::Token));
         check(Target::Unknown, &[], Err(Refusal::Token));
