@@ -667,8 +667,8 @@ fn misdescribed_keys(files: &[File]) -> Vec<String> {
     let of_field =
         conventions::FIELD_KEYS.iter().map(|one| setting_row(one.name, one.default, one.help));
     let chapters = [
-        ("What holds for some secrets: policy", of_policy.collect()),
-        ("What values must have: conventions", of_convention.chain(of_field).collect()),
+        ("Settings for some secrets: policy", of_policy.collect()),
+        ("Conventions for values", of_convention.chain(of_field).collect()),
     ];
     let compared = chapters.into_iter().flat_map(|(chapter, expected): (&str, Vec<String>)| {
         let mut page = doc(files, "docs/configuration.md");
