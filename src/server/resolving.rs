@@ -194,17 +194,15 @@ impl Server {
         ask: &'a Ask,
         reads: &'a HashMap<&str, Result<Read<'_>, Problem>>,
     ) -> Resolved<'a> {
-        let mut resolved = Resolved::of(ask.message_id.as_deref(), ask.problem.as_ref());
-        for want in &ask.wants {
+        let credentials = ask.wants.iter().map(|want| {
             let read = self.read_of(ask, want, reads);
             self.metrics.read(match &read {
                 Ok((served, _)) => result(served, &self.metrics),
                 Err(unresolved) => unresolved.result(),
             });
-            let credential = read.map(|(_, credential)| credential);
-            resolved.add(&want.key, &want.reference, credential);
-        }
-        resolved
+            read.map(|(_, credential)| credential)
+        });
+        Resolved::of(ask, credentials)
     }
 
     /// Returns what came of one reference, for this message: another may have it, and this one not.

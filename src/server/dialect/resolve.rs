@@ -5,6 +5,7 @@ use crate::cache::Served;
 use crate::secret::field::{FieldError, json, json_field};
 use crate::secret::value::SecretValue;
 use crate::server::reading::cache;
+use crate::server::resolving::ask::{Ask, Want};
 use crate::server::resolving::unresolved::Unresolved;
 use serde::{Serialize, Serializer};
 use serde_json::ser::CompactFormatter;
@@ -26,12 +27,13 @@ enum Shown<'a> {
 
 /// What came of one message.
 pub(in crate::server) struct Resolved<'a> {
-    message_id: Option<&'a str>,
-    credentials: Vec<(&'a str, &'a str, Result<&'a Credential<'a>, Unresolved>)>,
-    /// Why the message fails, whatever became of its credentials.
-    problem: Option<&'a Unresolved>,
+    ask: &'a Ask,
+    /// In the order of the references that they are for.
+    credentials: Box<[Result<&'a Credential<'a>, Unresolved>]>,
     /// Why it fails since it was put together: it has too large credentials, or has to wait.
     later_problem: Option<Box<Unresolved>>,
+    /// Whether an earlier message of its FIFO group failed: the caller must not use its credentials.
+    is_held_up: bool,
 }
 
 impl<'a> Credential<'a> {
@@ -56,37 +58,35 @@ impl<'a> Credential<'a> {
 }
 
 impl<'a> Resolved<'a> {
-    /// Begins with a message that has no credentials yet, and fails where it has a problem.
+    /// Puts together a message with one outcome for each of its references.
     pub(in crate::server) fn of(
-        message_id: Option<&'a str>,
-        problem: Option<&'a Unresolved>,
+        ask: &'a Ask,
+        credentials: impl Iterator<Item = Result<&'a Credential<'a>, Unresolved>>,
     ) -> Self {
-        Self { message_id, credentials: Vec::new(), problem, later_problem: None }
+        Self { ask, credentials: credentials.collect(), later_problem: None, is_held_up: false }
     }
 
-    /// Adds what came of a reference.
-    pub(in crate::server) fn add(
-        &mut self,
-        key: &'a str,
-        reference: &'a str,
-        credential: Result<&'a Credential<'a>, Unresolved>,
-    ) {
-        self.credentials.push((key, reference, credential));
+    /// Returns each reference with its outcome. A message that failed as a whole has none.
+    fn outcomes(
+        &self,
+    ) -> impl Iterator<Item = (&'a Want, &Result<&'a Credential<'a>, Unresolved>)> {
+        let outcomes = self.ask.wants.iter().zip(&self.credentials);
+        outcomes.filter(|(_, credential)| credential.is_err() || !self.is_held_up)
     }
 
     /// Returns whether all of it succeeded.
     pub(in crate::server) fn is_ok(&self) -> bool {
-        self.problem().is_none() && self.credentials.iter().all(|(_, _, one)| one.is_ok())
+        self.problem().is_none() && self.credentials.iter().all(Result::is_ok)
     }
 
     /// Fails it as a whole: it has no credentials then.
     pub(in crate::server) fn fail(&mut self, why: Unresolved) {
-        self.credentials = Vec::new();
+        self.credentials = Box::default();
         self.later_problem = Some(Box::new(why));
     }
 
     fn problem(&self) -> Option<&Unresolved> {
-        self.later_problem.as_deref().or(self.problem)
+        self.later_problem.as_deref().or(self.ask.problem.as_ref())
     }
 
     /// Returns how many bytes it takes in the answer.
@@ -97,7 +97,7 @@ impl<'a> Resolved<'a> {
     /// Fails it for an earlier one of its group. Who may not use its credentials does not get them;
     /// what is wrong with it by itself is still told.
     pub(in crate::server) fn hold_up(&mut self) {
-        self.credentials.retain(|(_, _, credential)| credential.is_err());
+        self.is_held_up = true;
         if self.is_ok() {
             self.later_problem = Some(Box::new(Unresolved::HeldUp));
         }
@@ -105,9 +105,9 @@ impl<'a> Resolved<'a> {
 
     /// Returns the references that failed, and why.
     pub(in crate::server) fn failures(&self) -> impl Iterator<Item = (&str, &Unresolved)> {
-        self.credentials.iter().filter_map(|(_, reference, credential)| match credential {
-            Ok(_) => None,
-            Err(why) => Some((*reference, why)),
+        self.outcomes().filter_map(|(want, credential)| {
+            let why = credential.as_ref().err()?;
+            Some((&*want.reference, why))
         })
     }
 }
@@ -130,7 +130,7 @@ struct Failures<'a>(&'a [Resolved<'a>]);
 impl Serialize for Failures<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let failed = self.0.iter().filter(|one| !one.is_ok());
-        let failed = failed.filter_map(|one| one.message_id);
+        let failed = failed.filter_map(|one| one.ask.message_id.as_deref());
         serializer.collect_seq(failed.map(|id| Failure { item_identifier: id }))
     }
 }
@@ -155,7 +155,7 @@ struct ResultBody<'a> {
 impl Serialize for Resolved<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let body = ResultBody {
-            message_id: self.message_id,
+            message_id: self.ask.message_id.as_deref(),
             ok: self.is_ok(),
             credentials: Credentials(self),
             error: self.problem().map(Told),
@@ -169,7 +169,8 @@ struct Credentials<'a>(&'a Resolved<'a>);
 
 impl Serialize for Credentials<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let bodies = self.0.credentials.iter().map(|(key, reference, credential)| {
+        let bodies = self.0.outcomes().map(|(want, credential)| {
+            let reference = &*want.reference;
             let body = match credential {
                 Ok(credential) => CredentialBody {
                     reference,
@@ -190,7 +191,7 @@ impl Serialize for Credentials<'_> {
                     error: Some(Told(why)),
                 },
             };
-            (key, body)
+            (&*want.key, body)
         });
         serializer.collect_map(bodies)
     }

@@ -27,7 +27,7 @@ pub struct Ask {
     /// Whose it is.
     pub tenant: Tenant,
     /// What it refers to.
-    pub wants: Vec<Want>,
+    pub wants: Box<[Want]>,
     /// Why it fails, whatever comes of those.
     pub problem: Option<Unresolved>,
 }
@@ -69,7 +69,7 @@ impl Judge<'_> {
             let want = self.want(&tenant, reference, Box::default());
             Want { key: want.reference.clone(), ..want }
         });
-        let wants: Vec<Want> = wants.collect();
+        let wants: Box<[Want]> = wants.collect();
         let problem = wants.is_empty().then_some(Unresolved::NoReference);
         Ask { message_id: None, group: None, tenant, wants, problem }
     }
@@ -85,7 +85,7 @@ impl Judge<'_> {
                 None => problem = problem.or(Some(Unresolved::NoString(path))),
             }
         }
-        Ask { message_id: None, group: None, tenant, wants, problem }
+        Ask { message_id: None, group: None, tenant, wants: wants.into(), problem }
     }
 
     /// Takes a record of an event, and what was found in its message.
@@ -119,12 +119,12 @@ impl Ask {
     /// Asks for nothing, since the message fails.
     pub fn failed(why: Unresolved) -> Self {
         let tenant = Tenant::unknown();
-        Self { message_id: None, group: None, tenant, wants: Vec::new(), problem: Some(why) }
+        Self { message_id: None, group: None, tenant, wants: Box::default(), problem: Some(why) }
     }
 
     /// Fails the message: it asks for nothing any more.
     pub fn fail(&mut self, why: Unresolved) {
-        self.wants = Vec::new();
+        self.wants = Box::default();
         self.problem = Some(why);
     }
 

@@ -52,10 +52,16 @@ pub enum Unresolved {
     Reference(#[from] BadReference),
     /// A reference is to somebody else's secret.
     #[error(transparent)]
-    Foreign(#[from] Foreign),
+    Foreign(Box<Foreign>),
     /// The secret could not be read.
     #[error("{}", .0.message())]
     Read(Box<Problem>),
+}
+
+impl From<Foreign> for Unresolved {
+    fn from(foreign: Foreign) -> Self {
+        Self::Foreign(Box::new(foreign))
+    }
 }
 
 impl From<Problem> for Unresolved {
@@ -106,13 +112,15 @@ impl Unresolved {
             }
             Self::HeldUp => "let SQS deliver it again, after the one before it",
             Self::Reference(_) => "write the secret's name or its ARN",
-            Self::Foreign(Foreign::NoMessage { .. }) => "send the message itself",
-            Self::Foreign(Foreign::Unknown) => {
-                "describe how such secrets are named in a convention, or read it by itself"
-            }
-            Self::Foreign(_) => {
-                "check who wrote the message, and [resolve.tenant] in the configuration"
-            }
+            Self::Foreign(foreign) => match **foreign {
+                Foreign::NoMessage { .. } => "send the message itself",
+                Foreign::Unknown => {
+                    "describe how such secrets are named in a convention, or read it by itself"
+                }
+                Foreign::Other { .. } | Foreign::Unsaid { .. } => {
+                    "check who wrote the message, and [resolve.tenant] in the configuration"
+                }
+            },
             Self::Read(problem) => problem.hint(),
         }
     }
