@@ -7,13 +7,13 @@ use crate::clock::{Clock, within};
 use crate::config::{Config, Mistakes, Prefetch, Spoken};
 use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
-use crate::server::Server;
 use crate::server::gate;
-use crate::server::in_hand::InHand;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
+use crate::server::{Context, Server};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
@@ -65,7 +65,7 @@ impl Agent {
     ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
         let mut source = config.source;
-        let own = listeners.addresses().into_iter().chain(listeners.probes_address());
+        let own = listeners.addresses().into_iter().chain(listeners.metrics_address());
         source.own_ports = own.map(|address| address.port()).collect();
         let source = SecretsManager::prepare(source, tokens.clone(), clock.clone()).await?;
         let home = Home { region: source.region().into(), account: config.account };
@@ -120,17 +120,19 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect: spoken.dialect,
-            cache: cache.clone(),
-            resolving: parts.resolving,
-            in_hand: InHand::default(),
+            context: Context {
+                dialect: spoken.dialect,
+                cache: cache.clone(),
+                metrics: parts.metrics,
+                is_settled: AtomicBool::new(false),
+                is_misconfigured: parts.is_misconfigured,
+                refusals_logged: Limited::default(),
+                stop: stop.clone(),
+            },
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
-            metrics: parts.metrics,
-            is_settled: AtomicBool::new(false),
-            is_misconfigured: parts.is_misconfigured,
-            refusals_logged: Limited::default(),
-            stop: stop.clone(),
+            resolving: parts.resolving,
+            memory: MemoryBudget::default(),
         });
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
@@ -178,17 +180,17 @@ impl Agent {
 
     /// Returns what is held, and how it stands.
     pub fn status(&self) -> Status {
-        self.server.cache.status()
+        self.server.context.cache.status()
     }
 
     /// Lets it be known that the process was restored from a snapshot.
     pub fn restored(&self) {
-        self.server.cache.restored();
+        self.server.context.cache.restored();
     }
 
     /// Lets it be known which account the function runs in.
     pub fn learn_account(&self, account: &str) {
-        self.server.cache.learn_account(account);
+        self.server.context.cache.learn_account(account);
     }
 
     /// Stops: accepts nothing new, answers what is in hand for at most `wait`, gives up calls to
@@ -224,12 +226,12 @@ async fn prefetch_once(
     begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
+    let underway = prefetch::begin(&server.context.cache, prefetch.mode).await;
     // Nobody hears it where the agent has been given up meanwhile.
     let _ = begun.send(());
-    let report = underway.settle(&server.cache, prefetch.deadline).await;
-    server.metrics.prefetch_duration.set(report.took.as_secs_f64());
-    server.is_settled.store(true, Ordering::Release);
+    let report = underway.settle(&server.context.cache, prefetch.deadline).await;
+    server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
+    server.context.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));
 }
 
@@ -251,18 +253,18 @@ where
 /// all. Comes before the addresses are bound.
 pub fn leave_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
-    let room = listen.room.within(limit);
-    if raised_from.is_some() || room != listen.room {
+    let limits = listen.limits.within(limit);
+    if raised_from.is_some() || limits != listen.limits {
         tracing::info!(
             limit,
             raised_from,
-            connections = room.kept,
-            connections_without_token = room.waiting,
-            connections_of_probes = room.probes,
+            connections = limits.trusted,
+            connections_without_token = limits.untrusted,
+            connections_of_probes = limits.metrics,
             "open files and sockets are limited; some are left to calls to AWS"
         );
     }
-    listen.room = room;
+    listen.limits = limits;
 }
 
 /// Logs the one line that says how the start went.
@@ -271,7 +273,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
-        dialect = agent.server.dialect.label(),
+        dialect = agent.server.context.dialect.label(),
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,

@@ -270,8 +270,8 @@ fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config
         listen: listener::Config {
             port: settings.port,
             socket: settings.socket,
-            probes: settings.metrics_listen,
-            room: listener::Room::of(settings.max_connections),
+            metrics: settings.metrics_listen,
+            limits: listener::ConnectionLimits::new(settings.max_connections),
         },
         dialect: spoken(settings.dialect, vars, host),
         tokens,

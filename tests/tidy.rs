@@ -158,8 +158,8 @@ const PURE: &[&str] = &[
     "src/handover/variable.rs",
     "src/message.rs",
     "src/message/",
-    "src/server/dialect/aws_api/operation.rs",
     "src/server/gate.rs",
+    "src/server/operation.rs",
     "src/server/problem.rs",
     "src/server/request.rs",
     "src/server/resolving/",
@@ -244,7 +244,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &[".share()"],
-        &["src/secret/value.rs", "src/server/reading.rs"],
+        &["src/secret/value.rs", "src/server/response.rs"],
         "a secret's bytes leave for a socket in one place",
     ),
     (
@@ -259,7 +259,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/cache/simulation/world.rs",
             "src/cache/told.rs",
             // Locked when a connection is accepted, shows its first token, and ends.
-            "src/server/places.rs",
+            "src/server/connection_slots.rs",
             "src/server/renewal.rs",
             "src/source/",
             "src/tokens.rs",

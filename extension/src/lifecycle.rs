@@ -119,7 +119,7 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
+    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_serve_secrets();
     for error in &unheld {
         if let Some(rival) = rival(error, Path::new(AWS_EXTENSION).exists()) {
             tracing::error!("{rival}");

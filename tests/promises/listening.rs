@@ -309,9 +309,9 @@ async fn what_can_be_held_is_held_whatever_cannot() {
         for (failed, told) in failed.iter().zip(told) {
             assert!(failed.contains(told), "{failed}");
         }
-        assert_eq!(held.can_be_read_at(), is_readable, "{failed:?}");
+        assert_eq!(held.can_serve_secrets(), is_readable, "{failed:?}");
         assert_eq!(held.addresses().is_empty(), port != free, "neither half of localhost");
-        assert_eq!(held.probes_address().is_some(), probes != taken);
+        assert_eq!(held.metrics_address().is_some(), probes != taken);
     }
 }
 
