@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::response::{self, AWS_JSON, Response};
 use crate::cache::Served;
 use crate::clock::Moment;
-use crate::secret::reference::{Beside, Wanted};
+use crate::secret::reference::{BorrowedReference, SeparateParts};
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::ReadResult;
@@ -49,7 +49,7 @@ impl AwsApiCall<'_> {
     /// Describes a secret. The answer has no value, so a secret with a malformed value can be described too.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
-        let current = Wanted { selector: Selector::current(), ..secret.wanted()? };
+        let current = BorrowedReference { selector: Selector::current(), ..secret.wanted()? };
         let served = find(cache, &current, false).await?;
         let cached = cache.beside(&served.entry);
         let body = description(&served.entry.version, &cached);
@@ -96,7 +96,7 @@ impl AwsApiCall<'_> {
     }
 
     async fn read_one<'a>(self, id: &'a str, started: Moment) -> Result<BatchRead<'a>, Problem> {
-        let wanted = Wanted::parse(id, Beside::default())?;
+        let wanted = BorrowedReference::parse(id, SeparateParts::default())?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         refuse_withheld(&served)?;
         let body = value(&served.entry, wanted.field)?;

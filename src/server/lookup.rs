@@ -6,7 +6,7 @@ use super::problem::Problem;
 use crate::cache::{Cache, How, Served};
 use crate::clock::Moment;
 use crate::secret::key::Key;
-use crate::secret::reference::{SecretId, Wanted};
+use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::telemetry::metrics::{Metrics, ReadResult};
 
 /// Returns the wanted secret from the cache, or else from a flight. With `refresh_now` the secret is
@@ -15,7 +15,7 @@ use crate::telemetry::metrics::{Metrics, ReadResult};
 /// The value may be malformed: call [`refuse_withheld`] before the value is served.
 pub(super) async fn find(
     cache: &Cache,
-    wanted: &Wanted<'_>,
+    wanted: &BorrowedReference<'_>,
     refresh_now: bool,
 ) -> Result<Served, Problem> {
     if !refresh_now && let Some(served) = cache.lookup(wanted.id, &wanted.selector) {
@@ -30,7 +30,7 @@ pub(super) async fn find(
 /// The reader's timeout counts from `started`, at which the request began to read its first secret.
 pub(super) async fn find_since(
     cache: &Cache,
-    wanted: &Wanted<'_>,
+    wanted: &BorrowedReference<'_>,
     started: Moment,
 ) -> Result<Served, Problem> {
     if let Some(served) = cache.lookup(wanted.id, &wanted.selector) {
@@ -39,7 +39,7 @@ pub(super) async fn find_since(
     Ok(cache.read_since(key_of(wanted)?, started).await?)
 }
 
-fn key_of(wanted: &Wanted<'_>) -> Result<Key, Problem> {
+fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 

@@ -3,7 +3,8 @@
 //! Pure: takes headers and bytes, and returns an [`Operation`] or a [`Call`].
 
 use crate::secret::reference::{
-    BadReference, Beside, ID_CHARS_MAX, STAGE_CHARS_MAX, VERSION_CHARS_MAX, Wanted,
+    BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
+    VERSION_CHARS_MAX,
 };
 use crate::source::BATCH_MAX;
 use hyper::header::{HeaderMap, HeaderName};
@@ -200,10 +201,13 @@ impl RequestedSecret {
     /// # Errors
     ///
     /// Fails if the reference is not valid, or if both the reference and a member name a version.
-    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
-        let beside =
-            Beside { stage: self.stage.as_deref(), version: self.version.as_deref(), field: None };
-        Wanted::parse(&self.reference, beside)
+    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let separate = SeparateParts {
+            stage: self.stage.as_deref(),
+            version: self.version.as_deref(),
+            field: None,
+        };
+        BorrowedReference::parse(&self.reference, separate)
     }
 }
 
@@ -284,7 +288,7 @@ mod tests {
             panic!("{body} is not a valid call");
         };
         let selector = Selector::new(stage, version);
-        assert_eq!(secret.wanted(), Ok(Wanted { id, selector, field }), "{body}");
+        assert_eq!(secret.wanted(), Ok(BorrowedReference { id, selector, field }), "{body}");
     }
 
     #[test]

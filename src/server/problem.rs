@@ -176,13 +176,13 @@ impl Problem {
             Self::Messages(
                 BadBody::NotJson { .. }
                 | BadBody::NotAnObject
-                | BadBody::NoReference(_)
-                | BadBody::NoRecord(_),
+                | BadBody::ReferenceNotString(_)
+                | BadBody::InvalidRecord(_),
             ) => {
                 "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
                  received it"
             }
-            Self::Messages(BadBody::MessageTooLarge | BadBody::Overgrown(_)) => {
+            Self::Messages(BadBody::MessageTooLarge | BadBody::LimitExceeded(_)) => {
                 "send only the part of the message that has references"
             }
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)

@@ -2,7 +2,7 @@
 //!
 //! Pure: takes the method, path and query of a request, and returns a [`Target`] or a [`Query`].
 
-use crate::secret::reference::{BadReference, Beside, Wanted};
+use crate::secret::reference::{BadReference, BorrowedReference, SeparateParts};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -164,13 +164,13 @@ impl<'a> Query<'a> {
     ///
     /// Fails if the reference is not valid, or if both the reference and a parameter name a version or a
     /// field.
-    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
-        let beside = Beside {
+    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: self.field.as_deref(),
         };
-        Wanted::parse(&self.reference, beside)
+        BorrowedReference::parse(&self.reference, separate)
     }
 
     fn parse(

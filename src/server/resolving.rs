@@ -26,9 +26,9 @@ use super::response::{self, JSON, Response};
 use crate::cache::Served;
 use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
-use crate::message::order::held_up;
+use crate::message::order::blocked_messages;
 use crate::message::search::Search;
-use crate::secret::reference::{Beside, SecretId, Wanted};
+use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
 use findings::{Finding, Findings};
@@ -116,7 +116,7 @@ impl Resolve<'_> {
 
     /// Parses a body, and checks its references.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
-        let search = Search::new(&self.config.paths, self.config.tie.places());
+        let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
         let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
         let checker = ReferenceChecker { config: self.config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
@@ -131,8 +131,8 @@ impl Resolve<'_> {
             }
             Body::Message(message) => match message.search(&search) {
                 Ok(found) => (vec![checker.message(found)], false),
-                Err(BadBody::Overgrown(overgrown)) => {
-                    let why = BadMessage::Overgrown(overgrown).into();
+                Err(BadBody::LimitExceeded(exceeded)) => {
+                    let why = BadMessage::LimitExceeded(exceeded).into();
                     (vec![MessageRequest::failed(why)], false)
                 }
                 Err(bad) => return Err(bad.into()),
@@ -158,7 +158,7 @@ impl Resolve<'_> {
     }
 
     async fn find_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
-        let wanted = Wanted::parse(reference, Beside::default())?;
+        let wanted = BorrowedReference::parse(reference, SeparateParts::default())?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         Ok((wanted.field, served))
     }
@@ -198,7 +198,7 @@ impl Resolve<'_> {
             .as_ref()
             .map_err(|problem| Unresolved::from(problem.clone()))?;
         let name = &read.served.entry.version.name;
-        self.config.tie.judge_answer(name, &message.tenant)?;
+        self.config.tenant_check.check_answer(name, &message.tenant)?;
         match &read.credential {
             Ok(credential) => Ok((read.served, credential)),
             Err(problem) => Err(problem.clone().into()),
@@ -294,7 +294,7 @@ fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
 
 /// Skips each message of which an earlier message of the same FIFO group failed.
 fn skip_after_failure(results: &mut [MessageResult<'_>]) {
-    let skipped = held_up(results.iter().map(|result| (result.group(), result.is_ok())));
+    let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
     for (result, is_skipped) in results.iter_mut().zip(skipped) {
         if is_skipped {
             result.skip();

@@ -8,7 +8,7 @@ use super::response::{self, JSON, PLAIN_TEXT, Response};
 use crate::cache::reading::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::within;
-use crate::secret::reference::Wanted;
+use crate::secret::reference::BorrowedReference;
 use crate::telemetry::metrics::ReadResult;
 use hyper::header::{HeaderMap, IF_NONE_MATCH};
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl SecretRead<'_> {
     /// The long poll counts as a read of the secret, so the cache continues to refresh the secret.
     async fn wait_for_change(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &BorrowedReference<'_>,
         unchanged: Served,
         wait: Duration,
     ) -> Result<Served, Problem> {
@@ -64,7 +64,7 @@ impl SecretRead<'_> {
     }
 
     /// Waits, without a limit, until the version differs from the caller's version.
-    async fn changed(&self, wanted: &Wanted<'_>) -> Result<Served, Problem> {
+    async fn changed(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
         let cache = &self.context.cache;
         loop {
             // Registered before the cache is read: a change in between must not be missed.

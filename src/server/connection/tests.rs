@@ -5,7 +5,7 @@ use crate::cache::{self, Cache};
 use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
-use crate::message::tenant::Tie;
+use crate::message::tenant::TenantCheck;
 use crate::secret::scope::{Home, Scope};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
@@ -104,7 +104,7 @@ impl TestServer {
             renewal: Renewal::new(None),
             resolving: resolving::Config {
                 paths: Paths::parse(["id"]).expect("the path is valid"),
-                tie: Tie::default(),
+                tenant_check: TenantCheck::default(),
             },
             memory: MemoryBudget::default(),
         });

@@ -1,7 +1,7 @@
 //! The configuration of `/resolve`.
 
 use crate::message::paths::Paths;
-use crate::message::tenant::Tie;
+use crate::message::tenant::TenantCheck;
 
 /// How `/resolve` finds references in messages, and which secrets a message may have.
 #[derive(Clone, Debug)]
@@ -10,5 +10,5 @@ pub struct Config {
     pub paths: Paths,
     /// The message fields that name the tenant of a message. A message may only have the secrets of its
     /// tenant.
-    pub tie: Tie,
+    pub tenant_check: TenantCheck,
 }

@@ -7,7 +7,7 @@ use super::config::Config;
 use super::unresolved::Unresolved;
 use crate::cache::ReadError;
 use crate::message::body::{BadMessage, Record};
-use crate::message::search::{Found, Place};
+use crate::message::search::{Found, FoundReference};
 use crate::message::tenant::Tenant;
 use crate::secret::reference::{BadReference, Reference, SecretId};
 use crate::server::problem::Problem;
@@ -67,7 +67,7 @@ impl ReferenceChecker<'_> {
     /// Checks a list of references. A list belongs to no tenant, because it has no message. A reference that
     /// the list has twice is answered once.
     pub fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
-        let tenant = Tenant::unknown();
+        let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
         let references: Box<[RequestedReference]> = references
             .iter()
@@ -83,10 +83,10 @@ impl ReferenceChecker<'_> {
 
     /// Checks the references that were found in a message.
     pub fn message(&self, found: Found) -> MessageRequest {
-        let tenant = Tenant::said(found.texts);
+        let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
         let mut references = Vec::with_capacity(found.references.len());
-        for Place { path, reference, .. } in found.references {
+        for FoundReference { path, reference, .. } in found.references {
             match reference {
                 Some(text) => references.push(self.check(&tenant, &text, path)),
                 None => problem = problem.or(Some(Unresolved::NotAString(path))),
@@ -122,8 +122,8 @@ impl ReferenceChecker<'_> {
     }
 
     fn refusal(&self, tenant: &Tenant, reference: &str) -> Result<(), Unresolved> {
-        let parsed = Reference::of_message(reference)?;
-        self.config.tie.judge(&parsed.id, tenant)?;
+        let parsed = Reference::from_message(reference)?;
+        self.config.tenant_check.check(&parsed.id, tenant)?;
         if !(self.is_allowed)(&parsed.id) {
             return Err(Problem::from(ReadError::OutOfScope).into());
         }
@@ -137,7 +137,7 @@ impl MessageRequest {
         Self {
             message_id: None,
             group: None,
-            tenant: Tenant::unknown(),
+            tenant: Tenant::without_message(),
             references: Box::default(),
             problem: Some(why),
         }
@@ -182,19 +182,19 @@ mod tests {
     use crate::message::path::Path;
     use crate::message::paths::Paths;
     use crate::message::search::Search;
-    use crate::message::tenant::{Tie, Tied};
+    use crate::message::tenant::{TenantBinding, TenantCheck};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
-    fn config(tied: &[&str]) -> Config {
+    fn config(bound: &[&str]) -> Config {
         let paths = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
-        let tied = tied.iter().map(|path| Tied {
+        let bindings = bound.iter().map(|path| TenantBinding {
             placeholder: "company_name".into(),
             path: Path::parse(path).expect("the path is valid"),
         });
         Config {
             paths: Paths::parse(paths).expect("the paths are valid"),
-            tie: Tie::new(Arc::new(Conventions::built_in()), tied.collect()),
+            tenant_check: TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect()),
         }
     }
 
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn of_message(config: &Config, message: &Value) -> MessageRequest {
-        let search = Search::new(&config.paths, config.tie.places());
+        let search = Search::new(&config.paths, config.tenant_check.paths());
         let Ok(found) = search.run(message) else {
             panic!("the message must be within the limits")
         };

@@ -4,7 +4,7 @@
 //! caller's message except a path.
 
 use crate::message::body::BadMessage;
-use crate::message::tenant::Foreign;
+use crate::message::tenant::TenantMismatch;
 use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
@@ -54,15 +54,15 @@ pub enum Unresolved {
     Reference(#[from] BadReference),
     /// The reference names a secret that does not belong to the tenant of the message.
     #[error(transparent)]
-    Foreign(Box<Foreign>),
+    TenantMismatch(Box<TenantMismatch>),
     /// The secret could not be read.
     #[error("{}", .0.message())]
     Read(Box<Problem>),
 }
 
-impl From<Foreign> for Unresolved {
-    fn from(foreign: Foreign) -> Self {
-        Self::Foreign(Box::new(foreign))
+impl From<TenantMismatch> for Unresolved {
+    fn from(mismatch: TenantMismatch) -> Self {
+        Self::TenantMismatch(Box::new(mismatch))
     }
 }
 
@@ -85,7 +85,7 @@ impl Unresolved {
             }
             Self::NoReference => "NoReferenceFound",
             Self::EarlierMessageFailed => "EarlierMessageFailed",
-            Self::Foreign(_) => "AccessDeniedException",
+            Self::TenantMismatch(_) => "AccessDeniedException",
             Self::Read(problem) => problem.kind(),
         }
     }
@@ -98,7 +98,7 @@ impl Unresolved {
     /// Returns what the caller or the operator should do about the error.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Message(BadMessage::Overgrown(_)) => {
+            Self::Message(BadMessage::LimitExceeded(_)) => {
                 "check SIDEKEY_RESOLVE_PATHS and the message"
             }
             Self::Message(_) => "send a Context Object as JSON text in the body of each record",
@@ -116,14 +116,14 @@ impl Unresolved {
                 "let SQS deliver the message again, after the earlier message"
             }
             Self::Reference(_) => "use the secret's name or its ARN as the reference",
-            Self::Foreign(foreign) => match **foreign {
-                Foreign::NoMessage { .. } => {
+            Self::TenantMismatch(mismatch) => match **mismatch {
+                TenantMismatch::NoMessage { .. } => {
                     "send the complete message instead of a list of references"
                 }
-                Foreign::Unknown => {
+                TenantMismatch::NoConvention => {
                     "add a convention for the names of such secrets, or read the secret without a message"
                 }
-                Foreign::Other { .. } | Foreign::Unsaid { .. } => {
+                TenantMismatch::Different { .. } | TenantMismatch::NotInMessage { .. } => {
                     "check the sender of the message, and [resolve.tenant] in the configuration"
                 }
             },
@@ -144,7 +144,7 @@ impl Unresolved {
 mod tests {
     use super::*;
     use crate::cache::ReadError;
-    use crate::message::search::Overgrown;
+    use crate::message::search::LimitExceeded;
     use crate::source::{FetchError, FetchErrorKind};
 
     #[test]
@@ -158,7 +158,7 @@ mod tests {
                 ReadResult::Refused,
             ),
             (
-                BadMessage::Overgrown(Overgrown::TooMany { max: 1 }).into(),
+                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences { max: 1 }).into(),
                 "ValidationException",
                 ReadResult::Refused,
             ),
@@ -170,7 +170,7 @@ mod tests {
             (Unresolved::NoReference, "NoReferenceFound", ReadResult::Refused),
             (Unresolved::EarlierMessageFailed, "EarlierMessageFailed", ReadResult::Refused),
             (BadReference::Empty.into(), "ValidationException", ReadResult::Refused),
-            (Foreign::Unknown.into(), "AccessDeniedException", ReadResult::Refused),
+            (TenantMismatch::NoConvention.into(), "AccessDeniedException", ReadResult::Refused),
             (
                 Unresolved::from(Problem::from(ReadError::OutOfScope)),
                 "AccessDeniedException",
