@@ -114,8 +114,8 @@ fn is_same(a: &Served, b: &Served) -> bool {
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the result under which a batch with two such reads is counted: a miss outranks a stale read,
-/// and a stale read outranks a hit.
+/// Returns the worse of two results, under which the metrics count a batch: a miss is worse than a stale read,
+/// and a stale read is worse than a hit.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

@@ -38,7 +38,7 @@ pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 /// This is enough for a head, a refresh of the agent's credentials, the rest of a body, and the answer.
 const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The time between two checks whether a connection is idle.
+/// The time between two ticks. At each tick, the connection is checked for idleness.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
 /// The number of idle ticks in a row after which a trusted connection is closed.
@@ -92,10 +92,9 @@ pub(super) async fn serve<S>(
         let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
         let answer = last_answer(dialect.problem(Target::Unknown, &problem));
         let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // One attempt is enough: if the socket does not accept the answer at once, the peer has not read
-        // earlier answers.
-        let write = |cx: &mut Context<'_>| Pin::new(&mut socket).poll_write(cx, &answer);
-        if poll_once(write).await.is_ready() {
+        // One attempt is enough. If the socket does not accept the answer at once, the peer has not even read
+        // the earlier answers.
+        if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
             let _ = socket.shutdown().await;
         }
     }
@@ -150,14 +149,14 @@ enum End {
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
-    /// Ends when the connection must be trusted. This is `None` once the connection is trusted.
+    /// The deadline for the first request with a good token. This is `None` on a trusted connection.
     untrusted: Option<Sleep>,
-    /// Ends when the head that is arriving must be complete. This is `None` while no head is arriving.
+    /// The deadline for the rest of a head that has begun to arrive. This is `None` while no head arrives.
     head: Option<Sleep>,
-    /// Ends at the next tick.
+    /// The time until the next check whether the connection is idle.
     tick: Sleep,
     idle_ticks: u32,
-    /// The number of the connection's last event, as it was at the last tick.
+    /// The sequence number of the connection's last event, as it was at the last tick.
     event: u64,
 }
 
@@ -201,7 +200,7 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// Returns the problem for which hyper sends an answer with this status by itself.
+/// Returns the problem that makes hyper send an answer with this status by itself.
 fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     match status {
         b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
@@ -211,7 +210,7 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Serialises a response as the last answer of a connection, for answers that hyper does not send.
+/// Serialises a response to HTTP/1.1 with `connection: close`, for answers that Sidekey sends without hyper.
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();

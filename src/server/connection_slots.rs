@@ -17,8 +17,8 @@ use tokio_util::task::TaskTracker;
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The number of events so far: accepted connections and answers. The number of a connection's last
-    /// event shows which of two connections has been idle for longer.
+    /// The number of events so far, which are accepted connections and answers. The sequence number of a
+    /// connection's last event shows which of two connections has been idle for longer.
     events: AtomicU64,
     /// Locked when a connection is accepted, becomes trusted, or ends. A request on a trusted connection
     /// never locks this mutex.
@@ -101,10 +101,10 @@ impl ConnectionSlots {
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the number of the next event.
+    /// Returns the sequence number of the next event.
     ///
-    /// Two threads may get the same number. This only means that two connections count as idle for equally
-    /// long, and it is cheaper than an atomic increment for each answer.
+    /// Two threads may get the same number. Then two connections count as idle for equally long, which does no
+    /// harm. In return, an answer needs no atomic increment, which would be slower.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -151,7 +151,7 @@ struct Candidate {
     id: u64,
     /// Whether a request of the connection is being answered.
     is_busy: bool,
-    /// The number of the event since which the connection is idle: its last answer, or its acceptance.
+    /// The sequence number of the connection's last event: its last answer, or its acceptance.
     idle_since: u64,
 }
 
@@ -221,8 +221,8 @@ mod tests {
     use super::*;
     use std::future::pending;
 
-    /// Checks which of the `open` connections is chosen: `idle` as the one that has been idle longest, and
-    /// `old` as the oldest. Each connection is busy or not, and idle since an event. Its id is its index.
+    /// Checks that the connection `idle` is chosen as the longest idle, and the connection `old` as the oldest.
+    /// Each of the `open` connections is busy or not, and has a last event. Its id is its index.
     #[track_caller]
     fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
         let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Context {
     /// The dialect that this deployment speaks.
     pub dialect: Dialect,
-    /// The cache of secrets.
+    /// The cache from which secrets are served.
     pub cache: Cache,
     /// The metrics of the agent.
     pub metrics: Arc<Metrics>,

@@ -165,7 +165,7 @@ impl<'a> CheckedHeaders<'a> {
         if target == Target::AwsApi {
             return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
         }
-        // Every token is compared, so that the time of the comparison does not depend on the first one.
+        // All tokens are compared, even after a match, so that the time does not show which token is good.
         self.tokens
             .iter()
             .flatten()

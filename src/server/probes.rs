@@ -35,7 +35,7 @@ struct StatusPage {
 pub(super) struct Probes<'a>(pub(super) &'a Context);
 
 impl Probes<'_> {
-    /// Answers `/ping`.
+    /// Answers `/ping`: the process is alive.
     pub(super) fn ping(self) -> Response {
         response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
@@ -75,7 +75,7 @@ impl Probes<'_> {
         without_body(StatusCode::NO_CONTENT)
     }
 
-    /// Answers `/status`.
+    /// Answers `/status` with a list of all cached entries, without their values.
     pub(super) fn status(self) -> Response {
         let cache = &self.0.cache;
         let page = StatusPage {
@@ -87,8 +87,8 @@ impl Probes<'_> {
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the prefetch is over. With a mistaken configuration it never is, because no secret
-    /// is ever fetched.
+    /// Returns whether the prefetch is over. With a mistaken configuration the prefetch is never over, because
+    /// no secret is fetched.
     fn is_prefetch_over(self) -> bool {
         self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
     }

@@ -19,13 +19,13 @@ pub enum Problem {
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
     /// The endpoint serves only `GET`, and the request has another method.
-    #[error("only GET is served here")]
+    #[error("this path serves only GET requests")]
     Method,
     /// The endpoint serves only `POST`, and the request has another method.
-    #[error("only POST is served here")]
+    #[error("this path serves only POST requests")]
     MethodPost,
     /// The path is unknown.
-    #[error("this path is unknown")]
+    #[error("Sidekey serves nothing at this path")]
     Path,
     /// The query is not valid.
     #[error(transparent)]
@@ -48,7 +48,7 @@ pub enum Problem {
     /// The answer to a list of references would be larger than this number of bytes.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
-    /// Other `/resolve` requests used all the memory for such requests until the wait for it timed out.
+    /// Other `/resolve` requests used the memory for such requests for so long that this request timed out.
     #[error("too many large requests are being answered")]
     TooManyBodies,
     /// The body is larger than this number of bytes.

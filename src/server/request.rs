@@ -24,7 +24,7 @@ const V1_PREFIX: &str = "/v1/";
 /// The endpoint that a request addresses. It decides which checks apply, and the format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/ping`: whether the process is alive. It needs no token.
+    /// `/ping`: whether the process is alive. This target needs no token.
     Ping,
     /// `/ready`: whether all listed and required secrets are cached.
     Ready,
@@ -184,18 +184,22 @@ impl<'a> Query<'a> {
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            // The value is decoded only if the parameter is known: the value of an ignored one may be
-            // anything.
-            let value = || decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()));
+            // The value is decoded only if the parameter is known, because the value of an ignored parameter
+            // may be anything.
             match decode(name).as_deref() {
-                Some("secretId") if id_from == IdFrom::Query => parsed.reference = value()?,
-                Some("versionId") => parsed.version = non_empty(value()?),
-                Some("versionStage") => parsed.stage = non_empty(value()?),
-                Some("field") => parsed.field = non_empty(value()?),
-                Some("refreshNow") => {
-                    parsed.refresh_now = boolean(&value()?).ok_or(BadQuery::RefreshNow)?;
+                Some("secretId") if id_from == IdFrom::Query => {
+                    parsed.reference = decode_value(name, raw)?
                 }
-                Some("wait") => parsed.wait = Some(seconds(&value()?).ok_or(BadQuery::Wait)?),
+                Some("versionId") => parsed.version = non_empty(decode_value(name, raw)?),
+                Some("versionStage") => parsed.stage = non_empty(decode_value(name, raw)?),
+                Some("field") => parsed.field = non_empty(decode_value(name, raw)?),
+                Some("refreshNow") => {
+                    parsed.refresh_now =
+                        boolean(&decode_value(name, raw)?).ok_or(BadQuery::RefreshNow)?;
+                }
+                Some("wait") => {
+                    parsed.wait = Some(seconds(&decode_value(name, raw)?).ok_or(BadQuery::Wait)?)
+                }
                 Some("roleArn") => parsed.role_arn = true,
                 _ if unknown == UnknownParameter::Ignore => {}
                 Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
@@ -214,6 +218,11 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     let spaced = text.replace('+', " ");
     let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
     Some(Cow::Owned(decoded.into_owned()))
+}
+
+/// Decodes the value of the parameter `name`.
+fn decode_value<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, BadQuery> {
+    decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()))
 }
 
 fn non_empty(value: Cow<'_, str>) -> Option<Cow<'_, str>> {

@@ -12,7 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The beginning of every answer that hyper sends without asking its service.
+/// The first bytes of each answer that hyper sends by itself, without calling Sidekey's handler. Its status is
+/// from 400 to 499.
 const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
 /// The header that tells an answer of hyper from an answer of Sidekey: hyper's answers have no body, and
@@ -29,7 +30,7 @@ pub struct Exchange {
     head_begun: AtomicBool,
     /// Whether a request is being answered.
     in_flight: AtomicBool,
-    /// The number of the event since which the connection is idle: its last answer, or its acceptance.
+    /// The sequence number of the connection's last event: its last answer, or its acceptance.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, and the socket has not accepted the rest.
     is_writing: AtomicBool,
@@ -45,18 +46,18 @@ impl Exchange {
         self.in_flight.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the request has been answered, and that this was the event with number `event`.
+    /// Notes that the request has been answered. The answer is the event with the sequence number `event`.
     pub fn end(&self, event: u64) {
         self.in_flight.store(false, Ordering::Relaxed);
         self.idle_since(event);
     }
 
-    /// Notes the number of the event since which the connection is idle.
+    /// Sets the sequence number of the connection's last event, since which the connection is idle.
     pub fn idle_since(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
-    /// Returns the number of the event since which the connection is idle.
+    /// Returns the sequence number of the connection's last event: its last answer, or its acceptance.
     pub fn last_event(&self) -> u64 {
         self.last_event.load(Ordering::Relaxed)
     }
@@ -71,7 +72,7 @@ impl Exchange {
         self.in_flight.load(Ordering::Relaxed)
     }
 
-    /// Notes that bytes have arrived.
+    /// Notes that bytes have arrived. They belong to the next head, or to the request that is being answered.
     fn note_received(&self) {
         let is_answering = self.is_in_flight() || self.is_writing.load(Ordering::Relaxed);
         let flag = if is_answering { &self.may_have_buffered } else { &self.head_begun };
@@ -106,7 +107,7 @@ impl Exchange {
 /// `None` to send hyper's answer.
 pub type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
-/// A socket whose bytes are observed, to be passed to hyper instead of the socket itself.
+/// A wrapper around a socket that observes its bytes. hyper gets the wrapper instead of the socket.
 pub struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,

@@ -14,7 +14,7 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The body of a read. The keys have the order in which AWS's agent writes them, and absent values are
+/// The JSON body of the answer to a read. The keys have the order in which AWS's agent writes them, and absent values are
 /// left out.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -32,7 +32,7 @@ struct Body<'a> {
     created_date: Option<String>,
 }
 
-/// Renders a version of a secret as the body of a read.
+/// Renders a version of a secret as the body of the answer to a read.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     render(&Body {

@@ -24,7 +24,7 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The beginning of all error messages, except the message about a wrong token.
 const FAILED: &str = "an unexpected error occurred while executing request";
 
-/// The body of a read. The keys have the order of the structure in Go, and absent values are `null`.
+/// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -43,7 +43,7 @@ struct Body<'a> {
 #[derive(Serialize)]
 struct Metadata {}
 
-/// Renders a version of a secret as the body of a read.
+/// Renders a version of a secret as the body of the answer to a read.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     let body = Body {

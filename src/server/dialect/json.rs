@@ -18,7 +18,7 @@ pub(in crate::server) enum JsonValue<'a> {
 }
 
 impl<'a> JsonValue<'a> {
-    /// Converts the value of a secret.
+    /// Converts the value of a secret to its form in JSON.
     pub(in crate::server) fn of(content: &'a Content) -> Self {
         match content {
             Content::Text(text) => Self::of_text(text),

@@ -16,7 +16,7 @@ pub(in crate::server) struct Batch {
     errors: Vec<Failed>,
 }
 
-/// The error for one id.
+/// The error for one id of a batch.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
