@@ -329,7 +329,7 @@ mod tests {
         for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
             assert!(told.contains(part), "{told}");
         }
-        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
+        assert_eq!(rival(&BindError::NotASocket("/x".into()), true), None);
     }
 
     #[tokio::test]

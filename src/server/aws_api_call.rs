@@ -38,7 +38,7 @@ impl AwsApiCall<'_> {
     }
 
     async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
-        let wanted = secret.wanted()?;
+        let wanted = secret.parse_reference()?;
         let served = find(&self.context.cache, &wanted, false).await?;
         refuse_withheld(&served)?;
         let mut response = response::secret(AWS_JSON, &value(&served.entry, wanted.field)?);
@@ -49,7 +49,8 @@ impl AwsApiCall<'_> {
     /// Describes a secret. The answer has no value, so a secret with a malformed value can be described too.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
-        let current = BorrowedReference { selector: Selector::current(), ..secret.wanted()? };
+        let current =
+            BorrowedReference { selector: Selector::current(), ..secret.parse_reference()? };
         let served = find(cache, &current, false).await?;
         let cached = cache.beside(&served.entry);
         let body = description(&served.entry.version, &cached);

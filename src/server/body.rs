@@ -70,7 +70,7 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     let mut collected = Vec::with_capacity(declared.filter(|_| !is_too_large).unwrap_or_default());
     let mut left = bytes_max;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::BodyCut)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Problem::BodyIncomplete)?.into_data() else { continue };
         left = left.checked_sub(data.len()).ok_or(Problem::BodyTooLarge(bytes_max))?;
         if !is_too_large {
             let needed = collected.len() + data.len();
@@ -183,7 +183,7 @@ mod tests {
         let stalled = read(&mut Pieces { left: 1, breaks: false }, BODY_BYTES_MAX, &clock()).await;
         assert_eq!(stalled, Err(Problem::BodyTooSlow(BODY_TIME_MAX)));
         let broken = read(&mut Pieces { left: 1, breaks: true }, BODY_BYTES_MAX, &clock()).await;
-        assert_eq!(broken, Err(Problem::BodyCut));
+        assert_eq!(broken, Err(Problem::BodyIncomplete));
     }
 
     #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ pub(super) async fn serve<S>(
 {
     let _gauge = (listener != ListenerKind::Metrics).then(|| ConnectionGauge::increment(&server));
     let service = service_fn(|request: Request<Incoming>| {
-        slot.exchange().begin();
+        slot.exchange().note_request();
         answer(&server, &slot, listener, request)
     });
     let dialect = server.context.dialect;
@@ -176,7 +176,7 @@ impl<'a> Deadlines<'a> {
                 return Poll::Ready(End::Idle);
             }
         }
-        if !exchange.is_head_begun() {
+        if !exchange.is_head_arriving() {
             self.head = None;
         } else if self
             .head
@@ -190,7 +190,7 @@ impl<'a> Deadlines<'a> {
         while self.tick.as_mut().poll(cx).is_ready() {
             self.tick = self.clock.sleep(IDLE_TICK);
             let before = std::mem::replace(&mut self.event, exchange.last_event());
-            let was_idle = before == self.event && !exchange.is_in_flight();
+            let was_idle = before == self.event && !exchange.is_answering();
             self.idle_ticks = if was_idle { self.idle_ticks + 1 } else { 0 };
             if self.idle_ticks >= IDLE_TICKS_MAX {
                 return Poll::Ready(End::Idle);

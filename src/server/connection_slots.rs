@@ -78,7 +78,7 @@ impl ConnectionSlots {
 
     fn take_slot(self: &Arc<Self>) -> ConnectionSlot {
         let exchange = Arc::new(Exchange::default());
-        exchange.idle_since(self.next_event());
+        exchange.set_last_event(self.next_event());
         let mut open = self.lock();
         if open.untrusted.len() >= self.untrusted_max {
             open.close_untrusted();
@@ -140,7 +140,7 @@ fn close(
 
 impl Connection {
     fn candidate(&self, id: u64) -> Candidate {
-        let (is_busy, idle_since) = (self.exchange.is_in_flight(), self.exchange.last_event());
+        let (is_busy, idle_since) = (self.exchange.is_answering(), self.exchange.last_event());
         Candidate { id, is_busy, idle_since }
     }
 }
@@ -201,7 +201,7 @@ impl ConnectionSlot {
 
     /// Notes that a request has been answered, so that the connection is idle from now on.
     pub(super) fn note_answered(&self) {
-        self.exchange.end(self.slots.next_event());
+        self.exchange.note_answer(self.slots.next_event());
     }
 }
 
@@ -307,7 +307,7 @@ mod tests {
         let listener = Listener::new(4, 2);
         let [first, second, third] = [(); 3].map(|()| listener.accept());
         for busy in [&first, &second] {
-            busy.slot.exchange().begin();
+            busy.slot.exchange().note_request();
             assert!(busy.slot.make_trusted());
             assert!(busy.slot.make_trusted(), "a second good token takes no second slot");
         }
@@ -322,7 +322,7 @@ mod tests {
     async fn connection_that_ends_frees_its_slot() {
         let listener = Listener::new(2, 1);
         let [trusted, untrusted] = [(); 2].map(|()| listener.accept());
-        trusted.slot.exchange().begin();
+        trusted.slot.exchange().note_request();
         assert!(trusted.slot.make_trusted());
         assert!(!untrusted.slot.make_trusted());
         drop(trusted.slot);

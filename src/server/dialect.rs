@@ -59,10 +59,10 @@ impl Dialect {
     pub fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
         // The checks before `/resolve` itself are those of AWS's agents, and so are their answers.
         let is_failed_check =
-            matches!(problem, Problem::Refused(_) | Problem::Method | Problem::MethodPost);
+            matches!(problem, Problem::Refused(_) | Problem::MethodNotGet | Problem::MethodNotPost);
         match (target, self) {
             (Target::AwsApi, _) => aws_api::problem(problem),
-            (Target::Resolve, _) if *problem == Problem::TooManyBodies => {
+            (Target::Resolve, _) if *problem == Problem::Overloaded => {
                 json_error(StatusCode::SERVICE_UNAVAILABLE, problem)
             }
             (Target::Resolve, _) if !is_failed_check => {

@@ -30,7 +30,7 @@ pub struct Admitted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The limit of trusted connections is reached, and every one of these connections is busy.
-    Connections,
+    TooManyConnections,
     /// The request came through a proxy: it has the header `X-Forwarded-For`.
     ForwardedFor,
     /// The request came through a proxy: it has the header `Forwarded`, which RFC 7239 defines.
@@ -42,21 +42,21 @@ pub enum Refusal {
     /// The token is missing or wrong.
     Token,
     /// The session token of a signed request is wrong.
-    Session,
+    WrongSessionToken,
     /// A signed request has no session token, because its caller uses static access keys.
-    NoSession,
+    NoSessionToken,
 }
 
 impl Refusal {
     /// Returns the label under which the metrics count this refusal.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Connections => "connections",
+            Self::TooManyConnections => "connections",
             Self::ForwardedFor => "forwarded_for",
             Self::Forwarded => "forwarded",
             Self::Origin => "origin",
             Self::Host => "host",
-            Self::Token | Self::Session | Self::NoSession => "token",
+            Self::Token | Self::WrongSessionToken | Self::NoSessionToken => "token",
         }
     }
 }
@@ -115,12 +115,12 @@ pub fn admit(
         return Err(Refusal::Host);
     }
     let is_trusted = checked.has_good_token(target, tokens);
-    if is_trusted || target.is_open() {
+    if is_trusted || target.is_public() {
         return Ok(Admitted { is_trusted });
     }
     Err(match target {
-        Target::AwsApi if checked.session.is_some() => Refusal::Session,
-        Target::AwsApi => Refusal::NoSession,
+        Target::AwsApi if checked.session.is_some() => Refusal::WrongSessionToken,
+        Target::AwsApi => Refusal::NoSessionToken,
         _ => Refusal::Token,
     })
 }
@@ -240,10 +240,14 @@ mod tests {
     fn aws_api_call_needs_known_session_token() {
         check(Target::AwsApi, &[("x-amz-security-token", "session")], Ok(true));
         check(Target::AwsApi, &[("x-amz-security-token", "good")], Ok(true));
-        check(Target::AwsApi, &[("x-amz-security-token", "other")], Err(Refusal::Session));
-        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::Session));
-        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSession));
-        check(Target::AwsApi, &[], Err(Refusal::NoSession));
+        check(
+            Target::AwsApi,
+            &[("x-amz-security-token", "other")],
+            Err(Refusal::WrongSessionToken),
+        );
+        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::WrongSessionToken));
+        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSessionToken));
+        check(Target::AwsApi, &[], Err(Refusal::NoSessionToken));
         check(Target::Get, &[("x-amz-security-token", "good")], Err(Refusal::Token));
     }
 
@@ -319,9 +323,9 @@ mod tests {
     fn every_refusal_has_its_label() {
         use Refusal::*;
         assert_eq!(
-            [Connections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
+            [TooManyConnections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
             REASONS
         );
-        assert_eq!([Session, NoSession].map(Refusal::label), ["token", "token"]);
+        assert_eq!([WrongSessionToken, NoSessionToken].map(Refusal::label), ["token", "token"]);
     }
 }

@@ -56,7 +56,7 @@ impl Server {
             Err(refusal) => Err(Problem::Refused(refusal)),
             // Liveness is answered even if there is no slot: a busy agent is alive.
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
-                Err(Problem::Refused(Refusal::Connections))
+                Err(Problem::Refused(Refusal::TooManyConnections))
             }
             Ok(admitted) => self.dispatch(&admitted, listener, target, request, &mut body).await,
         };
@@ -131,7 +131,7 @@ impl Server {
         request: &Parts,
     ) -> Result<Admitted, Refusal> {
         match gate::admit(target, listener, &request.uri, &request.headers, &self.tokens) {
-            Err(Refusal::Session) => {
+            Err(Refusal::WrongSessionToken) => {
                 self.renewal.renew(self.context.cache.clock()).await;
                 gate::admit(target, listener, &request.uri, &request.headers, &self.tokens)
             }

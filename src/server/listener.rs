@@ -32,7 +32,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The number of file descriptors that connections must not use: a socket for each concurrent call to AWS,
 /// and 32 for listeners, polling, log output, and files with credentials.
-const RESERVED: usize = FLIGHTS_MAX + 32;
+const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
 /// The maximum numbers of open connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl ConnectionLimits {
     /// left out.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Self {
-        let left = descriptors - RESERVED.min(descriptors / 2);
+        let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
         let metrics = self.metrics.min(left / 8).max(1);
         let untrusted = self.untrusted.min(left / 4).max(1);
         let trusted = self.trusted.min(left.saturating_sub(metrics + untrusted)).max(1);
@@ -89,7 +89,7 @@ pub enum BindError {
     SharedFolder(PathBuf),
     /// The path of the Unix socket is a file that is not a socket.
     #[error("{0} exists and is not a socket; remove it, or set SIDEKEY_SOCKET to another path")]
-    NoSocket(PathBuf),
+    NotASocket(PathBuf),
     /// The system refused to listen on the address for another reason.
     #[error("cannot listen on {0}")]
     Io(String, #[source] io::Error),
@@ -332,7 +332,7 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     }
     if let Ok(existing) = path.symlink_metadata() {
         if !existing.file_type().is_socket() {
-            return Err(BindError::NoSocket(path.to_owned()));
+            return Err(BindError::NotASocket(path.to_owned()));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(BindError::Taken(path.display().to_string(), "SIDEKEY_SOCKET"));
@@ -370,7 +370,7 @@ mod tests {
             assert_eq!(limits.within(descriptors), expected, "{descriptors}");
         }
         let most = ConnectionLimits::new(10_000).within(1024);
-        assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED, 1024);
+        assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
     /// A listener that accepts prepared sockets, then fails with prepared errors, and then waits for ever.

@@ -88,7 +88,7 @@ async fn reserve_from(
         .await
         .and_then(Result::ok)
         .map(Reservation)
-        .ok_or(Problem::TooManyBodies)
+        .ok_or(Problem::Overloaded)
 }
 
 /// Each budget is large enough for the largest request that may use it. Otherwise such a request would
@@ -110,7 +110,7 @@ mod tests {
         let memory = MemoryBudget::default();
         let largest = memory.reserve(None, &clock).await.expect("the budget is unused");
         let late = memory.reserve(Some(MESSAGES_BYTES_MAX), &clock).await;
-        assert_eq!(late.map(|_| ()), Err(Problem::TooManyBodies));
+        assert_eq!(late.map(|_| ()), Err(Problem::Overloaded));
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
         for _ in 0..100 {
             memory

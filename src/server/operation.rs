@@ -201,7 +201,7 @@ impl RequestedSecret {
     /// # Errors
     ///
     /// Fails if the reference is not valid, or if both the reference and a member name a version.
-    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
@@ -288,7 +288,11 @@ mod tests {
             panic!("{body} is not a valid call");
         };
         let selector = Selector::new(stage, version);
-        assert_eq!(secret.wanted(), Ok(BorrowedReference { id, selector, field }), "{body}");
+        assert_eq!(
+            secret.parse_reference(),
+            Ok(BorrowedReference { id, selector, field }),
+            "{body}"
+        );
     }
 
     #[test]

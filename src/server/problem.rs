@@ -20,13 +20,13 @@ pub enum Problem {
     Refused(Refusal),
     /// The endpoint serves only `GET`, and the request has another method.
     #[error("this path serves only GET requests")]
-    Method,
+    MethodNotGet,
     /// The endpoint serves only `POST`, and the request has another method.
     #[error("this path serves only POST requests")]
-    MethodPost,
+    MethodNotPost,
     /// The path is unknown.
     #[error("Sidekey serves nothing at this path")]
-    Path,
+    UnknownPath,
     /// The query is not valid.
     #[error(transparent)]
     Query(#[from] BadQuery),
@@ -35,7 +35,7 @@ pub enum Problem {
     Reference(#[from] BadReference),
     /// A `GET` request has a body.
     #[error("a GET request must not have a body")]
-    Body,
+    UnexpectedBody,
     /// A call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
@@ -50,7 +50,7 @@ pub enum Problem {
     AnswerTooLarge(usize),
     /// Other `/resolve` requests used the memory for such requests for so long that this request timed out.
     #[error("too many large requests are being answered")]
-    TooManyBodies,
+    Overloaded,
     /// The body is larger than this number of bytes.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
@@ -59,7 +59,7 @@ pub enum Problem {
     BodyTooSlow(std::time::Duration),
     /// The connection closed before the body was complete.
     #[error("the request's body is incomplete")]
-    BodyCut,
+    BodyIncomplete,
     /// The request line and headers are larger than this number of bytes.
     #[error("the request's head is larger than {0} bytes")]
     HeadTooLarge(usize),
@@ -101,28 +101,28 @@ impl Problem {
     /// Returns the error type that the caller receives, such as `AccessDeniedException`.
     pub fn kind(&self) -> &str {
         match self {
-            Self::Refused(Refusal::Token | Refusal::Session | Refusal::NoSession) => {
-                "AccessDeniedException"
-            }
-            Self::Refused(Refusal::Connections) => "TooManyConnectionsException",
+            Self::Refused(
+                Refusal::Token | Refusal::WrongSessionToken | Refusal::NoSessionToken,
+            ) => "AccessDeniedException",
+            Self::Refused(Refusal::TooManyConnections) => "TooManyConnectionsException",
             Self::Refused(_) => "ForbiddenException",
-            Self::Method | Self::MethodPost => "MethodNotAllowedException",
-            Self::Path => "NotFoundException",
+            Self::MethodNotGet | Self::MethodNotPost => "MethodNotAllowedException",
+            Self::UnknownPath => "NotFoundException",
             Self::Query(_) | Self::Reference(_) => "ValidationException",
             Self::Call(bad) => bad.kind(),
             Self::Messages(BadBody::NotJson { .. }) => "SerializationException",
             Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "ValidationException"
             }
-            Self::Body
+            Self::UnexpectedBody
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow(_)
-            | Self::BodyCut
+            | Self::BodyIncomplete
             | Self::HeadTooLarge(_)
             | Self::HeadTooSlow(_)
             | Self::HeadUnreadable
             | Self::TargetTooLong => "BadRequestException",
-            Self::TooManyBodies => "OverloadedException",
+            Self::Overloaded => "OverloadedException",
             Self::NotServed(_) => "UnsupportedOperationException",
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
@@ -147,15 +147,15 @@ impl Problem {
                 "send the function's AWS_SESSION_TOKEN (or SIDEKEY_TOKEN) in the header \
                  X-Aws-Parameters-Secrets-Token"
             }
-            Self::Refused(Refusal::Session) => {
+            Self::Refused(Refusal::WrongSessionToken) => {
                 "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN to \
                  Sidekey's own token for this client"
             }
-            Self::Refused(Refusal::NoSession) => {
+            Self::Refused(Refusal::NoSessionToken) => {
                 "static keys have no session token: sign with the temporary credentials that \
                  Sidekey runs with, or set AWS_SESSION_TOKEN to Sidekey's own token for this client"
             }
-            Self::Refused(Refusal::Connections) => {
+            Self::Refused(Refusal::TooManyConnections) => {
                 "reuse connections, close unused connections, or raise SIDEKEY_MAX_CONNECTIONS"
             }
             Self::Refused(Refusal::ForwardedFor | Refusal::Forwarded) => {
@@ -165,9 +165,9 @@ impl Problem {
                 "do not read secrets from a browser: Sidekey refuses requests with an Origin header"
             }
             Self::Refused(Refusal::Host) => "send the request to localhost, 127.0.0.1 or [::1]",
-            Self::Method => "use GET",
-            Self::MethodPost => "use POST",
-            Self::Path => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
+            Self::MethodNotGet => "use GET",
+            Self::MethodNotPost => "use POST",
+            Self::UnknownPath => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
                 "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
@@ -188,14 +188,14 @@ impl Problem {
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)
             | Self::TooManySecrets(_)
             | Self::AnswerTooLarge(_) => "send the messages in several requests",
-            Self::TooManyBodies => {
+            Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
-            Self::Body => "send the parameters in the query",
+            Self::UnexpectedBody => "send the parameters in the query",
             Self::BodyTooLarge(_) => {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }
-            Self::BodyTooSlow(_) | Self::BodyCut => "send the complete body without pauses",
+            Self::BodyTooSlow(_) | Self::BodyIncomplete => "send the complete body without pauses",
             Self::HeadTooLarge(_) | Self::TargetTooLong => "send fewer or shorter headers",
             Self::HeadTooSlow(_) | Self::HeadUnreadable => {
                 "send the complete request line and headers without pauses"
@@ -234,12 +234,14 @@ impl Problem {
 /// Returns the message of a refusal of the gate.
 fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Connections => "Connection limit exceeded",
+        Refusal::TooManyConnections => "Connection limit exceeded",
         Refusal::ForwardedFor | Refusal::Forwarded => "the request came through a proxy",
         Refusal::Origin => "the request came from a browser",
         Refusal::Host => "the request is meant for another host",
         Refusal::Token => "the token is missing or wrong",
-        Refusal::Session => "the session token of this request is not a token that Sidekey accepts",
-        Refusal::NoSession => "this request has no session token (X-Amz-Security-Token)",
+        Refusal::WrongSessionToken => {
+            "the session token of this request is not a token that Sidekey accepts"
+        }
+        Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
     }
 }

@@ -67,7 +67,7 @@ impl<'a> Target<'a> {
     }
 
     /// Returns whether the target needs no token, because its answer says nothing about secrets.
-    pub fn is_open(self) -> bool {
+    pub fn is_public(self) -> bool {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
@@ -164,7 +164,7 @@ impl<'a> Query<'a> {
     ///
     /// Fails if the reference is not valid, or if both the reference and a parameter name a version or a
     /// field.
-    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
@@ -276,7 +276,7 @@ mod tests {
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
         let read = Query::of_get(query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.wanted().expect("the reference is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!((wanted.id, wanted.field), (id, field));
     }
 
@@ -295,7 +295,7 @@ mod tests {
         let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
         let read =
             Query::of_v1("a%2Fb", query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.wanted().expect("the reference is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), read.refresh_now),
             ("a%2Fb", Some("AWSPREVIOUS"), true)
@@ -346,14 +346,14 @@ mod tests {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let query = format!("secretId={arn}:user:AWSPREVIOUS:");
         let read = Query::of_get(&query, UnknownParameter::Refuse).expect("the query is valid");
-        let wanted = read.wanted().expect("the reference is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), wanted.field),
             (arn, Some("AWSPREVIOUS"), Some("user"))
         );
         let read = Query::of_get("secretId=x%23a&field=b", UnknownParameter::Refuse)
             .expect("the query is valid");
-        assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
+        assert_eq!(read.parse_reference(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 
     const PIECES: &[&str] = &[
@@ -425,7 +425,7 @@ mod tests {
         ) {
             for method in [Method::GET, Method::POST] {
                 let is_probe = ["/ping", "/ready", "/metrics"].contains(&&*path);
-                prop_assert_eq!(Target::of(&method, &path).is_open(), is_probe);
+                prop_assert_eq!(Target::of(&method, &path).is_public(), is_probe);
             }
         }
     }

@@ -53,28 +53,30 @@ pub fn route<'a>(
         return Ok(Route::Call(Operation::of(headers)?));
     }
     match target {
-        Target::Restore | Target::Resolve if is_metrics_port => return Err(Problem::Method),
+        Target::Restore | Target::Resolve if is_metrics_port => return Err(Problem::MethodNotGet),
         Target::Restore | Target::Resolve if *method != Method::POST => {
-            return Err(Problem::MethodPost);
+            return Err(Problem::MethodNotPost);
         }
         Target::Restore => return Ok(Route::Restore),
         Target::Resolve => return Ok(Route::Resolve),
-        _ if *method != Method::GET => return Err(Problem::Method),
+        _ if *method != Method::GET => return Err(Problem::MethodNotGet),
         _ => {}
     }
     if has_body(headers) {
-        return Err(Problem::Body);
+        return Err(Problem::UnexpectedBody);
     }
     match target {
         Target::Ping => Ok(Route::Ping),
         Target::Ready => Ok(Route::Ready { is_trusted: admitted.is_trusted }),
         Target::Metrics => Ok(Route::Metrics),
-        _ if is_metrics_port => Err(Problem::Path),
+        _ if is_metrics_port => Err(Problem::UnknownPath),
         Target::Status => Ok(Route::Status),
         Target::Get => secret(Query::of_get(query, unknown)?),
         Target::V1(id) => secret(Query::of_v1(id, query, unknown)?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
-        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => Err(Problem::Path),
+        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => {
+            Err(Problem::UnknownPath)
+        }
     }
 }
 

@@ -25,7 +25,7 @@ impl SecretRead<'_> {
     /// Reads the secret, and answers in the dialect of the deployment.
     pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
         let Context { cache, dialect, metrics, .. } = self.context;
-        let wanted = self.query.wanted()?;
+        let wanted = self.query.parse_reference()?;
         let mut served = find(cache, &wanted, self.query.refresh_now).await?;
         if let Some(wait) = self.query.wait.filter(|_| self.has_version(&served)) {
             served = self.wait_for_change(&wanted, served, wait).await?;

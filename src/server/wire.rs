@@ -27,9 +27,9 @@ const NO_BODY: &[u8] = b"content-length: 0\r\n";
 #[derive(Debug, Default)]
 pub struct Exchange {
     /// Whether a part of a head has arrived, and the rest has not.
-    head_begun: AtomicBool,
+    is_head_arriving: AtomicBool,
     /// Whether a request is being answered.
-    in_flight: AtomicBool,
+    is_answering: AtomicBool,
     /// The sequence number of the connection's last event: its last answer, or its acceptance.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, and the socket has not accepted the rest.
@@ -40,20 +40,20 @@ pub struct Exchange {
 
 impl Exchange {
     /// Notes that a complete request has arrived. Bytes of the next request may have arrived with it.
-    pub fn begin(&self) {
-        self.head_begun.store(false, Ordering::Relaxed);
+    pub fn note_request(&self) {
+        self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
-        self.in_flight.store(true, Ordering::Relaxed);
+        self.is_answering.store(true, Ordering::Relaxed);
     }
 
     /// Notes that the request has been answered. The answer is the event with the sequence number `event`.
-    pub fn end(&self, event: u64) {
-        self.in_flight.store(false, Ordering::Relaxed);
-        self.idle_since(event);
+    pub fn note_answer(&self, event: u64) {
+        self.is_answering.store(false, Ordering::Relaxed);
+        self.set_last_event(event);
     }
 
     /// Sets the sequence number of the connection's last event, since which the connection is idle.
-    pub fn idle_since(&self, event: u64) {
+    pub fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
@@ -63,26 +63,26 @@ impl Exchange {
     }
 
     /// Returns whether a part of a request's head has arrived, and the rest has not.
-    pub fn is_head_begun(&self) -> bool {
-        self.head_begun.load(Ordering::Relaxed)
+    pub fn is_head_arriving(&self) -> bool {
+        self.is_head_arriving.load(Ordering::Relaxed)
     }
 
     /// Returns whether a request is being answered.
-    pub fn is_in_flight(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed)
+    pub fn is_answering(&self) -> bool {
+        self.is_answering.load(Ordering::Relaxed)
     }
 
     /// Notes that bytes have arrived. They belong to the next head, or to the request that is being answered.
     fn note_received(&self) {
-        let is_answering = self.is_in_flight() || self.is_writing.load(Ordering::Relaxed);
-        let flag = if is_answering { &self.may_have_buffered } else { &self.head_begun };
+        let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
+        let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
     /// Notes that hyper waits for more bytes. So its buffer is empty: while hyper answers a request, it reads
     /// from the socket only if the buffer is empty.
     fn note_waiting_for_bytes(&self) {
-        if self.is_in_flight() {
+        if self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
@@ -96,9 +96,9 @@ impl Exchange {
     /// deadline of this head starts now.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
-        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_in_flight() {
+        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
-            self.head_begun.store(true, Ordering::Relaxed);
+            self.is_head_arriving.store(true, Ordering::Relaxed);
         }
     }
 }

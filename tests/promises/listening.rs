@@ -81,7 +81,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
-    assert!(matches!(no_socket, BindError::NoSocket(_)), "{no_socket}");
+    assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
     assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
     fs::remove_file(&path).expect("it is there");
 

@@ -62,15 +62,15 @@ fn epoch_seconds(time: SystemTime) -> String {
 /// plain text, and all other errors in JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
-        Problem::Refused(Refusal::Connections) => {
+        Problem::Refused(Refusal::TooManyConnections) => {
             text(StatusCode::TOO_MANY_REQUESTS, "Connection limit exceeded")
         }
         Problem::Refused(Refusal::ForwardedFor) => text(StatusCode::BAD_REQUEST, "Forwarded"),
         Problem::Refused(Refusal::Token) => text(StatusCode::FORBIDDEN, "Bad Token"),
-        Problem::Method | Problem::MethodPost => {
+        Problem::MethodNotGet | Problem::MethodNotPost => {
             text(StatusCode::METHOD_NOT_ALLOWED, "Not allowed")
         }
-        Problem::Path => text(StatusCode::NOT_FOUND, "Not found"),
+        Problem::UnknownPath => text(StatusCode::NOT_FOUND, "Not found"),
         Problem::Query(bad) => text(StatusCode::BAD_REQUEST, &bad.to_string()),
         other => json_error(status(other), other),
     }
@@ -161,12 +161,12 @@ mod tests {
     #[tokio::test]
     async fn plain_text_errors_equal_those_of_aws_agent() {
         for (problem, status, body) in [
-            (Problem::Refused(Refusal::Connections), 429, "Connection limit exceeded"),
+            (Problem::Refused(Refusal::TooManyConnections), 429, "Connection limit exceeded"),
             (Problem::Refused(Refusal::ForwardedFor), 400, "Forwarded"),
             (Problem::Refused(Refusal::Token), 403, "Bad Token"),
-            (Problem::Method, 405, "Not allowed"),
-            (Problem::MethodPost, 405, "Not allowed"),
-            (Problem::Path, 404, "Not found"),
+            (Problem::MethodNotGet, 405, "Not allowed"),
+            (Problem::MethodNotPost, 405, "Not allowed"),
+            (Problem::UnknownPath, 404, "Not found"),
         ] {
             assert_eq!(sent(problem).await, (status, body.to_owned()));
         }

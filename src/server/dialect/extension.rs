@@ -22,7 +22,7 @@ use time::format_description::well_known::Rfc3339;
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// The beginning of all error messages, except the message about a wrong token.
-const FAILED: &str = "an unexpected error occurred while executing request";
+const ERROR_START: &str = "an unexpected error occurred while executing request";
 
 /// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent values are `null`.
 #[derive(Serialize)]
@@ -100,8 +100,10 @@ pub(super) fn problem(problem: &Problem) -> Response {
             (StatusCode::UNAUTHORIZED, "bad session token or header key".to_owned())
         }
         Problem::NotServed(_) => return json_error(StatusCode::NOT_IMPLEMENTED, problem),
-        Problem::Method | Problem::MethodPost => (StatusCode::METHOD_NOT_ALLOWED, text_of(problem)),
-        Problem::Path => (StatusCode::NOT_FOUND, text_of(problem)),
+        Problem::MethodNotGet | Problem::MethodNotPost => {
+            (StatusCode::METHOD_NOT_ALLOWED, text_of(problem))
+        }
+        Problem::UnknownPath => (StatusCode::NOT_FOUND, text_of(problem)),
         _ => (StatusCode::BAD_REQUEST, text_of(problem)),
     };
     let mut response = with_body(status, PLAIN_TEXT, text.into());
@@ -113,7 +115,7 @@ pub(super) fn problem(problem: &Problem) -> Response {
 
 /// Returns the text of an error: the beginning that clients know, and then the type, message and hint.
 fn text_of(problem: &Problem) -> String {
-    format!("{FAILED}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
+    format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }
 
 #[cfg(test)]
@@ -197,18 +199,18 @@ mod tests {
         );
         for (problem, expected, kind) in [
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
-            (Problem::Refused(Refusal::Connections), 400, "TooManyConnectionsException"),
+            (Problem::Refused(Refusal::TooManyConnections), 400, "TooManyConnectionsException"),
             (Problem::Read(ReadError::OutOfScope), 400, "AccessDeniedException"),
             (Problem::Read(ReadError::WaitOver(Duration::ZERO)), 400, "TimeoutError"),
             (Problem::HeadTooLarge(1), 400, "BadRequestException"),
-            (Problem::Body, 400, "BadRequestException"),
-            (Problem::Method, 405, "MethodNotAllowedException"),
-            (Problem::MethodPost, 405, "MethodNotAllowedException"),
-            (Problem::Path, 404, "NotFoundException"),
+            (Problem::UnexpectedBody, 400, "BadRequestException"),
+            (Problem::MethodNotGet, 405, "MethodNotAllowedException"),
+            (Problem::MethodNotPost, 405, "MethodNotAllowedException"),
+            (Problem::UnknownPath, 404, "NotFoundException"),
         ] {
             let (status, own, body) = sent(problem).await;
             assert_eq!((status, own.as_deref()), (expected, Some(kind)));
-            assert!(body.starts_with(&format!("{FAILED}: {kind}: ")), "{body}");
+            assert!(body.starts_with(&format!("{ERROR_START}: {kind}: ")), "{body}");
         }
     }
 

@@ -26,15 +26,15 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     const CALLER: StatusCode = StatusCode::BAD_REQUEST;
     const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match problem {
-        Problem::Refused(Refusal::Session | Refusal::NoSession) => {
+        Problem::Refused(Refusal::WrongSessionToken | Refusal::NoSessionToken) => {
             (CALLER, "UnrecognizedClientException")
         }
-        Problem::Refused(Refusal::Connections) | Problem::Read(ReadError::WaitOver(_)) => {
+        Problem::Refused(Refusal::TooManyConnections) | Problem::Read(ReadError::WaitOver(_)) => {
             (SERVER, INTERNAL)
         }
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
             FetchErrorKind::Service => (SERVER, &error.code),
-            _ if is_of_aws(error) || !error.kind.is_transient() => (CALLER, &error.code),
+            _ if is_answer_of_aws(error) || !error.kind.is_transient() => (CALLER, &error.code),
             _ => (SERVER, INTERNAL),
         },
         other => (CALLER, other.kind()),
@@ -45,13 +45,15 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
 /// with the hint, because SDKs show nothing but the message.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
-        Problem::Read(ReadError::Upstream(error)) if is_of_aws(error) => error.message.to_string(),
+        Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
+            error.message.to_string()
+        }
         other => format!("{}; {}", other.message(), other.hint()),
     }
 }
 
 /// Returns whether a failure is an answer of AWS, with AWS's own type and message.
-fn is_of_aws(error: &FetchError) -> bool {
+fn is_answer_of_aws(error: &FetchError) -> bool {
     match error.kind {
         FetchErrorKind::NotFound
         | FetchErrorKind::Denied
@@ -100,10 +102,10 @@ mod tests {
     async fn errors_are_typed_for_sdks_and_retried_only_if_that_may_help() {
         let upstream = |kind, code| Problem::Read(FetchError::new(kind, code, "m").into());
         for (failed, status, kind) in [
-            (Problem::Refused(Refusal::Session), 400, "UnrecognizedClientException"),
-            (Problem::Refused(Refusal::NoSession), 400, "UnrecognizedClientException"),
+            (Problem::Refused(Refusal::WrongSessionToken), 400, "UnrecognizedClientException"),
+            (Problem::Refused(Refusal::NoSessionToken), 400, "UnrecognizedClientException"),
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
-            (Problem::Refused(Refusal::Connections), 500, INTERNAL),
+            (Problem::Refused(Refusal::TooManyConnections), 500, INTERNAL),
             (Problem::Call(BadCall::Unsupported), 400, "UnsupportedOperationException"),
             (Problem::Call(BadCall::Missing("secretId")), 400, "ValidationException"),
             (Problem::Reference(BadReference::Empty), 400, "ValidationException"),
@@ -171,7 +173,7 @@ mod tests {
             message(&Problem::Read(missing.into())).await,
             "Secrets Manager can't find the specified secret."
         );
-        let keys = message(&Problem::Refused(Refusal::NoSession)).await;
+        let keys = message(&Problem::Refused(Refusal::NoSessionToken)).await;
         assert!(keys.contains("no session token") && keys.contains("AWS_SESSION_TOKEN"), "{keys}");
         let allow = message(&Problem::Read(ReadError::OutOfScope)).await;
         assert!(allow.contains("SIDEKEY_ALLOW does not cover it; add"), "{allow}");
