@@ -1,10 +1,11 @@
 //! The HTTP server: serves secrets, probes and metrics to local callers.
 //!
-//! A request passes these steps: accept → recognise the target → gate → route → handler → cache → dialect.
-//! Only this module knows HTTP. It reads secrets through a cache handle, and never from a source.
+//! A request passes these steps: accept → recognise the target → gate → route → handler → cache →
+//! dialect. Only this module knows HTTP. It reads secrets through a cache handle, and never from a
+//! source.
 //!
-//! The modules below are in reading order, from the sockets down to the parsers. Each module imports only
-//! from modules further down.
+//! The modules below are in reading order, from the sockets down to the parsers. Each module imports
+//! only from modules further down.
 
 pub mod listener;
 pub mod connection;

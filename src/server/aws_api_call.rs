@@ -46,7 +46,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Describes a secret. The answer has no value, so a secret with a malformed value can be described too.
+    /// Describes a secret. The answer has no value, so a secret with a malformed value can be described
+    /// too.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let current =
@@ -105,8 +106,8 @@ impl AwsApiCall<'_> {
     }
 }
 
-/// The outcome of one id of a batch: the field that the id names, the secret, and the secret rendered for
-/// the AWS API.
+/// The outcome of one id of a batch: the field that the id names, the secret, and the secret rendered
+/// for the AWS API.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
 /// Returns whether two ids led to the same version of the same secret, as a name and an ARN can do.
@@ -115,8 +116,8 @@ fn is_same(a: &Served, b: &Served) -> bool {
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the worse of two results, under which the metrics count a batch: a miss is worse than a stale read,
-/// and a stale read is worse than a hit.
+/// Returns the worse of two results, under which the metrics count a batch: a miss is worse than a
+/// stale read, and a stale read is worse than a hit.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

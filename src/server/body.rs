@@ -11,12 +11,14 @@ use std::time::Duration;
 /// The maximum body of a call of the AWS API, in bytes. The largest valid batch of ids takes 40 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum body of a `/resolve` request, in bytes: the largest event that Lambda passes to a function.
+/// The maximum body of a `/resolve` request, in bytes: the largest event that Lambda passes to a
+/// function.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The first capacity of the buffer for a chunked body, in bytes, so that small bodies are never copied.
+/// The first capacity of the buffer for a chunked body, in bytes, so that small bodies are never
+/// copied.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
 /// The maximum time from the end of a request's head to the end of its body.
@@ -86,14 +88,15 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
 /// Returns the capacity, in bytes, to which the buffer of a chunked body grows when it needs `needed`
 /// bytes.
 ///
-/// A buffer of powers of two is copied for the last time at 4 MiB, where old and new buffer together take
-/// 8 MiB. A `Vec` that doubles from any size could be copied at almost 6 MiB, and take 12 MiB then.
+/// A buffer of powers of two is copied for the last time at 4 MiB, where old and new buffer together
+/// take 8 MiB. A `Vec` that doubles from any size could be copied at almost 6 MiB, and take 12 MiB
+/// then.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
-/// Reads the rest of a body and discards it, within limits of size and time. Without this, a client that is
-/// still sending when the connection closes may never see the answer.
+/// Reads the rest of a body and discards it, within limits of size and time. Without this, a client
+/// that is still sending when the connection closes may never see the answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;

@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request's head, which is its request line and headers, in bytes. A session token
-/// takes up to 4 KiB.
+/// The maximum size of a request's head, which is its request line and headers, in bytes. A session
+/// token takes up to 4 KiB.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The maximum number of headers of one request.
@@ -43,12 +43,12 @@ const IDLE_TICK: Duration = Duration::from_secs(60);
 
 /// The number of idle ticks in a row after which a trusted connection is closed.
 ///
-/// Ticks are counted instead of time, because only one tick passes while Lambda freezes the environment. So
-/// the function finds its connection open after the freeze.
+/// Ticks are counted instead of time, because only one tick passes while Lambda freezes the
+/// environment. So the function finds its connection open after the freeze.
 const IDLE_TICKS_MAX: u32 = 15;
 
-/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. When `stop` is
-/// cancelled, the connection ends after the answer to its current request.
+/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. When `stop`
+/// is cancelled, the connection ends after the answer to its current request.
 pub(super) async fn serve<S>(
     server: Arc<Server>,
     listener: ListenerKind,
@@ -92,8 +92,8 @@ pub(super) async fn serve<S>(
         let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
         let answer = last_answer(dialect.problem(Target::Unknown, &problem));
         let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // One attempt is enough. If the socket does not accept the answer at once, the peer has not even read
-        // the earlier answers.
+        // One attempt is enough. If the socket does not accept the answer at once, the peer has not
+        // even read the earlier answers.
         if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
             let _ = socket.shutdown().await;
         }
@@ -117,8 +117,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Counts an open connection in the metrics. The drop of this value ends the count, so a connection whose
-/// task is cancelled is not counted any more.
+/// Counts an open connection in the metrics. The drop of this value ends the count, so a connection
+/// whose task is cancelled is not counted any more.
 struct ConnectionGauge<'a>(&'a Server);
 
 impl<'a> ConnectionGauge<'a> {
@@ -145,13 +145,15 @@ enum End {
     Idle,
 }
 
-/// The deadlines of a connection. A request that arrives at once on a trusted connection starts no timer.
+/// The deadlines of a connection. A request that arrives at once on a trusted connection starts no
+/// timer.
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
     /// The deadline for the first request with a good token. This is `None` on a trusted connection.
     untrusted: Option<Sleep>,
-    /// The deadline for the rest of a head that has begun to arrive. This is `None` while no head arrives.
+    /// The deadline for the rest of a head that has begun to arrive. This is `None` while no head
+    /// arrives.
     head: Option<Sleep>,
     /// The time until the next check whether the connection is idle.
     tick: Sleep,
@@ -210,7 +212,8 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Serialises a response to HTTP/1.1 with `connection: close`, for answers that Sidekey sends without hyper.
+/// Serialises a response to HTTP/1.1 with `connection: close`, for answers that Sidekey sends without
+/// hyper.
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();

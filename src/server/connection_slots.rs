@@ -1,8 +1,9 @@
 //! Limits the number of open connections, and chooses a connection to close if there are too many.
 //!
-//! A new connection is untrusted. The first request with a good token makes the connection trusted. Trusted
-//! and untrusted connections have separate limits, so untrusted connections never take the slot of a trusted
-//! connection. A new connection is always accepted: if needed, the oldest untrusted connection is closed.
+//! A new connection is untrusted. The first request with a good token makes the connection trusted.
+//! Trusted and untrusted connections have separate limits, so untrusted connections never take the slot
+//! of a trusted connection. A new connection is always accepted: if needed, the oldest untrusted
+//! connection is closed.
 
 use super::wire::Exchange;
 use std::collections::BTreeMap;
@@ -17,11 +18,11 @@ use tokio_util::task::TaskTracker;
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The number of events so far, which are accepted connections and answers. The sequence number of a
-    /// connection's last event shows which of two connections has been idle for longer.
+    /// The number of events so far, which are accepted connections and answers. The sequence number of
+    /// a connection's last event shows which of two connections has been idle for longer.
     events: AtomicU64,
-    /// Locked when a connection is accepted, becomes trusted, or ends. A request on a trusted connection
-    /// never locks this mutex.
+    /// Locked when a connection is accepted, becomes trusted, or ends. A request on a trusted
+    /// connection never locks this mutex.
     open: Mutex<OpenConnections>,
 }
 
@@ -41,15 +42,15 @@ struct Connection {
 }
 
 impl ConnectionSlots {
-    /// Creates slots for `untrusted_max` connections without a good token, and for `trusted_max` connections
-    /// with a good token.
+    /// Creates slots for `untrusted_max` connections without a good token, and for `trusted_max`
+    /// connections with a good token.
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
         let open = Mutex::default();
         Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
     }
 
-    /// Serves a new connection as a task of `tasks`. If there are too many untrusted connections, the oldest
-    /// of them is closed.
+    /// Serves a new connection as a task of `tasks`. If there are too many untrusted connections, the
+    /// oldest of them is closed.
     pub(super) fn admit<F>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -60,8 +61,8 @@ impl ConnectionSlots {
     {
         let slot = self.take_slot();
         let id = slot.id;
-        // No lock may be held here: a runtime that shuts down drops the task at once, and the drop of the
-        // slot takes the lock.
+        // No lock may be held here: a runtime that shuts down drops the task at once, and the drop of
+        // the slot takes the lock.
         let task = tasks.spawn(serve(slot));
         let mut open = self.lock();
         let OpenConnections { untrusted, trusted, .. } = &mut *open;
@@ -89,8 +90,9 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
-    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken, the trusted
-    /// connection that has been idle longest is closed. Returns `false` if all of them are busy.
+    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken, the
+    /// trusted connection that has been idle longest is closed. Returns `false` if all of them are
+    /// busy.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
@@ -103,8 +105,8 @@ impl ConnectionSlots {
 
     /// Returns the sequence number of the next event.
     ///
-    /// Two threads may get the same number. Then two connections count as idle for equally long, which does no
-    /// harm. In return, an answer needs no atomic increment, which would be slower.
+    /// Two threads may get the same number. Then two connections count as idle for equally long, which
+    /// does no harm. In return, an answer needs no atomic increment, which would be slower.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -163,8 +165,8 @@ fn longest_idle(open: &[Candidate]) -> Option<u64> {
 
 /// Chooses the oldest connection, even if it is busy.
 ///
-/// A caller without a good token can keep a connection busy for as long as it likes. Such a connection must
-/// not keep out a new connection, whose requests may have a good token.
+/// A caller without a good token can keep a connection busy for as long as it likes. Such a connection
+/// must not keep out a new connection, whose requests may have a good token.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
@@ -184,13 +186,14 @@ impl ConnectionSlot {
         &self.exchange
     }
 
-    /// Returns whether a request of this connection had a good token, so that the connection stays open.
+    /// Returns whether a request of this connection had a good token, so that the connection stays
+    /// open.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection trusted, because a request has a good token. Returns `false` if the limit of
-    /// trusted connections is reached and all of them are busy.
+    /// Makes the connection trusted, because a request has a good token. Returns `false` if the limit
+    /// of trusted connections is reached and all of them are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -221,8 +224,9 @@ mod tests {
     use super::*;
     use std::future::pending;
 
-    /// Checks that the connection `idle` is chosen as the longest idle, and the connection `old` as the oldest.
-    /// Each of the `open` connections is busy or not, and has a last event. Its id is its index.
+    /// Checks that the connection `idle` is chosen as the longest idle, and the connection `old` as the
+    /// oldest. Each of the `open` connections is busy or not, and has a last event. Its id is its
+    /// index.
     #[track_caller]
     fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
         let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {

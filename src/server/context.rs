@@ -17,11 +17,14 @@ pub struct Context {
     pub cache: Cache,
     /// The metrics of the agent.
     pub metrics: Arc<Metrics>,
-    /// Whether the prefetch is over: every required secret was fetched or failed, or the deadline passed.
+    /// Whether the prefetch is over: every required secret was fetched or failed, or the deadline
+    /// passed.
     pub is_settled: AtomicBool,
-    /// Whether the configuration has mistakes. Every read then fails with a description of the mistakes.
+    /// Whether the configuration has mistakes. Every read then fails with a description of the
+    /// mistakes.
     pub is_misconfigured: bool,
-    /// Limits the rate of log lines about refused requests, so that a caller in a loop cannot fill the log.
+    /// Limits the rate of log lines about refused requests, so that a caller in a loop cannot fill the
+    /// log.
     pub refusals_logged: Limited,
     /// Cancelled when the agent stops. Long polls are then answered at once.
     pub stop: CancellationToken,

@@ -1,7 +1,7 @@
 //! Decides whether a request is admitted: by its listener, its headers and its token.
 //!
-//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`], without
-//! which it cannot be routed.
+//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`],
+//! without which it cannot be routed.
 
 use super::request::Target;
 use crate::tokens::Tokens;
@@ -79,8 +79,8 @@ pub enum ListenerKind {
 
 /// Admits a request, or returns the first check that failed.
 ///
-/// The checks run in the order of AWS's agent. Sidekey's own checks come before the token check, so that
-/// a web page in a browser cannot find out whether a token is good.
+/// The checks run in the order of AWS's agent. Sidekey's own checks come before the token check, so
+/// that a web page in a browser cannot find out whether a token is good.
 ///
 /// # Errors
 ///
@@ -165,7 +165,8 @@ impl<'a> CheckedHeaders<'a> {
         if target == Target::AwsApi {
             return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
         }
-        // All tokens are compared, even after a match, so that the time does not show which token is good.
+        // All tokens are compared, even after a match, so that the time does not show which token is
+        // good.
         self.tokens
             .iter()
             .flatten()

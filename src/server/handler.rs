@@ -37,8 +37,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Answers one request. A good token turns the connection into a trusted one, which stays open. After
-    /// the answer to any other request the connection is closed.
+    /// Answers one request. A good token turns the connection into a trusted one, which stays open.
+    /// After the answer to any other request the connection is closed.
     pub(super) async fn handle(
         &self,
         listener: ListenerKind,
@@ -82,8 +82,9 @@ impl Server {
         response
     }
 
-    /// Passes a request to its handler. Returns the answer, and the result under which the metrics count
-    /// a read. The result is `None` if the request is not a read, or if the handler has counted its reads.
+    /// Passes a request to its handler. Returns the answer, and the result under which the metrics
+    /// count a read. The result is `None` if the request is not a read, or if the handler has counted
+    /// its reads.
     async fn dispatch(
         &self,
         admitted: &Admitted,
@@ -163,8 +164,8 @@ impl Server {
     }
 }
 
-/// Returns the target of a request. The metrics port serves no secrets, so the targets of reads are unknown
-/// there.
+/// Returns the target of a request. The metrics port serves no secrets, so the targets of reads are
+/// unknown there.
 fn target(listener: ListenerKind, request: &Parts) -> Target<'_> {
     let target = Target::of(&request.method, request.uri.path());
     if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }

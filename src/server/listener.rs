@@ -19,19 +19,20 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections, of which no request has had a good token yet. If there are
-/// more, the oldest untrusted connection is closed.
+/// The maximum number of untrusted connections, of which no request has had a good token yet. If there
+/// are more, the oldest untrusted connection is closed.
 const UNTRUSTED_MAX: usize = 128;
 
-/// The maximum number of connections at the metrics port: for one or two scrapers, and for probes. If there
-/// are more, the oldest connection is closed.
+/// The maximum number of connections at the metrics port: for one or two scrapers, and for probes. If
+/// there are more, the oldest connection is closed.
 const METRICS_MAX: usize = 32;
 
-/// How long accepting pauses if the system has no free file descriptor, and no connection can be closed.
+/// How long accepting pauses if the system has no free file descriptor, and no connection can be
+/// closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that connections must not use: a socket for each concurrent call to AWS,
-/// and 32 for listeners, polling, log output, and files with credentials.
+/// The number of file descriptors that connections must not use: a socket for each concurrent call to
+/// AWS, and 32 for listeners, polling, log output, and files with credentials.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
 /// The maximum numbers of open connections.
@@ -53,8 +54,8 @@ impl ConnectionLimits {
 
     /// Lowers the limits for a process that may open only this number of file descriptors.
     ///
-    /// The descriptors that calls to AWS need are left out. If there are few descriptors, one half of them is
-    /// left out.
+    /// The descriptors that calls to AWS need are left out. If there are few descriptors, one half of
+    /// them is left out.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
@@ -117,7 +118,8 @@ impl Listeners {
         errors.into_iter().next().map_or(Ok(bound), Err)
     }
 
-    /// Binds as many of the configured addresses as possible, and returns the errors of the other addresses.
+    /// Binds as many of the configured addresses as possible, and returns the errors of the other
+    /// addresses.
     ///
     /// Some clients resolve `localhost` to ::1 first, so both loopback addresses are bound.
     ///
@@ -180,8 +182,8 @@ impl Listeners {
 
     /// Starts to accept connections, as tasks of `tasks`.
     ///
-    /// When `stop` is cancelled, the accepting tasks end first. Each connection ends after the answer to its
-    /// current request.
+    /// When `stop` is cancelled, the accepting tasks end first. Each connection ends after the answer
+    /// to its current request.
     pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
         let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
         let acceptor = Acceptor {
@@ -192,7 +194,8 @@ impl Listeners {
             failures_logged: Arc::default(),
         };
         if let Some(listener) = self.metrics {
-            // The metrics port has its own slots, so that other hosts cannot take the slots of local callers.
+            // The metrics port has its own slots, so that other hosts cannot take the slots of local
+            // callers.
             let acceptor = Acceptor {
                 slots: ConnectionSlots::new(metrics, 0),
                 failures_logged: Arc::default(),
@@ -241,8 +244,8 @@ impl Acceptor {
                 Err(error) => self.recover(&error),
             };
             if can_continue {
-                // Other tasks run first. Connections that end close their sockets, and pending calls to AWS
-                // are not delayed by a burst of new connections.
+                // Other tasks run first. Connections that end close their sockets, and pending calls to
+                // AWS are not delayed by a burst of new connections.
                 tokio::task::yield_now().await;
             } else {
                 self.server.context.cache.clock().sleep(ACCEPT_PAUSE).await;
@@ -250,8 +253,8 @@ impl Acceptor {
         }
     }
 
-    /// Logs why a connection could not be accepted. If the cause is a lack of file descriptors, closes an
-    /// untrusted connection. Returns whether the next attempt may succeed at once.
+    /// Logs why a connection could not be accepted. If the cause is a lack of file descriptors, closes
+    /// an untrusted connection. Returns whether the next attempt may succeed at once.
     fn recover(&self, error: &io::Error) -> bool {
         let now = self.server.context.cache.clock().now();
         if let Some(left_out) = self.failures_logged.pass(now) {
@@ -261,7 +264,8 @@ impl Acceptor {
     }
 }
 
-/// Returns whether the process or the system has no free file descriptor, so that closing a socket helps.
+/// Returns whether the process or the system has no free file descriptor, so that closing a socket
+/// helps.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
@@ -278,7 +282,8 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<Self::Socket> {
         let (socket, _) = TcpListener::accept(self).await?;
-        // Each answer is one write. Nagle's algorithm would wait for more data, and only delay the answer.
+        // Each answer is one write. Nagle's algorithm would wait for more data, and only delay the
+        // answer.
         socket.set_nodelay(true)?;
         Ok(socket)
     }
@@ -299,7 +304,8 @@ async fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpList
     })
 }
 
-/// The file of the Unix socket. The drop of this value removes the file, after which no client can connect.
+/// The file of the Unix socket. The drop of this value removes the file, after which no client can
+/// connect.
 struct SocketFile(PathBuf);
 
 impl fmt::Debug for SocketFile {
@@ -316,8 +322,8 @@ impl Drop for SocketFile {
 
 /// Binds a Unix socket with mode 0600 in a folder with mode 0700.
 ///
-/// A missing folder is created. A socket that an earlier process left behind is removed. A socket on which a
-/// process listens is an error.
+/// A missing folder is created. A socket that an earlier process left behind is removed. A socket on
+/// which a process listens is an error.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
     let folder = path
@@ -373,7 +379,8 @@ mod tests {
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
-    /// A listener that accepts prepared sockets, then fails with prepared errors, and then waits for ever.
+    /// A listener that accepts prepared sockets, then fails with prepared errors, and then waits for
+    /// ever.
     struct Scarce {
         sockets: Mutex<Vec<DuplexStream>>,
         failures: Mutex<Vec<Errno>>,
@@ -395,8 +402,8 @@ mod tests {
         }
     }
 
-    /// Opens two untrusted connections, and lets accepting fail with `failures`. Returns the time until all
-    /// failures have occurred, and the number of the two connections that were closed.
+    /// Opens two untrusted connections, and lets accepting fail with `failures`. Returns the time until
+    /// all failures have occurred, and the number of the two connections that were closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
         let test = TestServer::new(1);
         let clock = test.server.context.cache.clock();

@@ -10,14 +10,16 @@ use crate::clock::{Clock, within};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The maximum memory of all concurrent small requests, in bytes: enough for about 100 requests of the usual size.
+/// The maximum memory of all concurrent small requests, in bytes: enough for about 100 requests of the
+/// usual size.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The maximum memory of all concurrent large requests, in bytes: enough for one request of the largest size.
+/// The maximum memory of all concurrent large requests, in bytes: enough for one request of the largest
+/// size.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large request in addition to its body, in bytes: for the references found in the body, one
-/// parsed message, or the answer.
+/// The memory of a large request in addition to its body, in bytes: for the references found in the
+/// body, one parsed message, or the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
 /// The fixed part of the memory of a small request, in bytes. The other part is nine times the body.
@@ -28,7 +30,8 @@ const UNIT_BYTES: usize = 1024;
 
 /// The memory that concurrent `/resolve` requests may use.
 ///
-/// Small requests have a budget of their own, so that large requests, which are slow, do not delay them.
+/// Small requests have a budget of their own, so that large requests, which are slow, do not delay
+/// them.
 #[derive(Debug)]
 pub struct MemoryBudget {
     small: Arc<Semaphore>,
@@ -68,8 +71,8 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the memory of a small request in bytes: its body, and the parsed references, which take up to eight times
-/// the memory of their text.
+/// Returns the memory of a small request in bytes: its body, and the parsed references, which take up
+/// to eight times the memory of their text.
 fn small_bytes(body: usize) -> usize {
     9 * body + SMALL_EXTRA_BYTES
 }

@@ -48,8 +48,8 @@ pub struct RequestedSecret {
 
 /// Why a call of the AWS API is not valid.
 ///
-/// Where AWS has a message for an error, Sidekey sends that message. No message quotes the caller's body,
-/// because a body may contain a secret value.
+/// Where AWS has a message for an error, Sidekey sends that message. No message quotes the caller's
+/// body, because a body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCall {
     /// The call names no operation, or an operation that Sidekey does not serve.

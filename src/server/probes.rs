@@ -54,8 +54,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Metrics that the cache can compute at any time are computed here, so that the
-    /// agent spends nothing on them between scrapes.
+    /// Answers `/metrics`. Metrics that the cache can compute at any time are computed here, so that
+    /// the agent spends nothing on them between scrapes.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
@@ -87,8 +87,8 @@ impl Probes<'_> {
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the prefetch is over. With a mistaken configuration the prefetch is never over, because
-    /// no secret is fetched.
+    /// Returns whether the prefetch is over. With a mistaken configuration the prefetch is never over,
+    /// because no secret is fetched.
     fn is_prefetch_over(self) -> bool {
         self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
     }

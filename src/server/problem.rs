@@ -48,7 +48,8 @@ pub enum Problem {
     /// The answer to a list of references would be larger than this number of bytes.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
-    /// Other `/resolve` requests used the memory for such requests for so long that this request timed out.
+    /// Other `/resolve` requests used the memory for such requests for so long that this request timed
+    /// out.
     #[error("too many large requests are being answered")]
     Overloaded,
     /// The body is larger than this number of bytes.

@@ -1,7 +1,7 @@
 //! Refreshes the agent's credentials when a request has an unknown session token.
 //!
-//! The caller may have received newer credentials than the agent. With refreshed credentials the agent knows
-//! the newer session token too.
+//! The caller may have received newer credentials than the agent. With refreshed credentials the agent
+//! knows the newer session token too.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -32,8 +32,8 @@ impl Renewal {
 
     /// Refreshes the credentials, unless they were refreshed within the last [`RENEWAL_INTERVAL`].
     ///
-    /// Requests that arrive during a refresh wait for this refresh, because after a rotation many requests
-    /// arrive at once.
+    /// Requests that arrive during a refresh wait for this refresh, because after a rotation many
+    /// requests arrive at once.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;

@@ -8,8 +8,8 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The longest `wait` of a long poll, in seconds. Proxies and load balancers close idle connections after
-/// 30 s at the earliest.
+/// The longest `wait` of a long poll, in seconds. Proxies and load balancers close idle connections
+/// after 30 s at the earliest.
 pub const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path at which both AWS's extension and AWS's agent serve secrets.
@@ -42,8 +42,8 @@ pub enum Target<'a> {
     V1(&'a str),
     /// `/systemsmanager/parameters/get`: reads a parameter. Sidekey does not support this yet.
     Parameters,
-    /// `POST /`: a call of the AWS API. Several slashes are accepted too, because some SDKs append a slash
-    /// to an endpoint that already ends in a slash.
+    /// `POST /`: a call of the AWS API. Several slashes are accepted too, because some SDKs append a
+    /// slash to an endpoint that already ends in a slash.
     AwsApi,
     /// Any other path.
     Unknown,
@@ -162,8 +162,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the reference is not valid, or if both the reference and a parameter name a version or a
-    /// field.
+    /// Fails if the reference is not valid, or if both the reference and a parameter name a version or
+    /// a field.
     pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -184,8 +184,8 @@ impl<'a> Query<'a> {
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            // The value is decoded only if the parameter is known, because the value of an ignored parameter
-            // may be anything.
+            // The value is decoded only if the parameter is known, because the value of an ignored
+            // parameter may be anything.
             match decode(name).as_deref() {
                 Some("secretId") if id_from == IdFrom::Query => {
                     parsed.reference = decode_value(name, raw)?
@@ -210,7 +210,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Percent-decodes text as in an HTML form, so that `+` means a space. Text without `%` and `+` is borrowed.
+/// Percent-decodes text as in an HTML form, so that `+` means a space. Text without `%` and `+` is
+/// borrowed.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));

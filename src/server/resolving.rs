@@ -1,11 +1,11 @@
 //! Answers `POST /resolve`: reads all secrets that a message or an event refers to, in one round trip.
 //!
-//! Cached secrets are answered at once. The others are fetched by flights, a limited number at a time. A
-//! flight is one call to AWS that all readers of the same secret share. The request waits no longer than a
-//! request for one secret may wait.
+//! Cached secrets are answered at once. The others are fetched by flights, a limited number at a time.
+//! A flight is one call to AWS that all readers of the same secret share. The request waits no longer
+//! than a request for one secret may wait.
 //!
-//! A message fails alone. Limits apply to each message first. If all messages together exceed a limit, the
-//! largest messages fail.
+//! A message fails alone. Limits apply to each message first. If all messages together exceed a limit,
+//! the largest messages fail.
 
 pub mod message_result;
 pub mod message_request;
@@ -41,19 +41,20 @@ use unresolved::Unresolved;
 /// The maximum number of distinct secrets of one request. The cache has room for as many by default.
 const SECRETS_MAX: usize = 1000;
 
-/// The maximum memory for all references of one request, in bytes: about 10,000 references of usual length.
+/// The maximum memory for all references of one request, in bytes: about 10,000 references of usual
+/// length.
 const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The maximum size of the result of one message, in bytes. A secret has up to 64 KiB, and a message refers
-/// to a few secrets.
+/// The maximum size of the result of one message, in bytes. A secret has up to 64 KiB, and a message
+/// refers to a few secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum size of an answer, in bytes. If the request's body is larger than this, the answer may be as
-/// large as the body, because a result has about the size of its message.
+/// The maximum size of an answer, in bytes. If the request's body is larger than this, the answer may
+/// be as large as the body, because a result has about the size of its message.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The bytes of messages that are parsed before other requests get their turn. Parsing so many bytes takes
-/// about one millisecond.
+/// The bytes of messages that are parsed before other requests get their turn. Parsing so many bytes
+/// takes about one millisecond.
 const TURN_BYTES: usize = 64 * 1024;
 
 /// Handles `POST /resolve`.
@@ -67,7 +68,8 @@ pub(super) struct Resolve<'a> {
 /// A request with its parsed messages.
 struct ParsedRequest {
     messages: Vec<MessageRequest>,
-    /// Whether the body is a list of references. If a list exceeds a limit, the request as a whole fails.
+    /// Whether the body is a list of references. If a list exceeds a limit, the request as a whole
+    /// fails.
     is_list: bool,
     /// The maximum size of the answer, in bytes.
     answer_max: usize,
@@ -75,8 +77,8 @@ struct ParsedRequest {
 
 /// The outcome of reading one reference.
 ///
-/// The credential is separate, because a message may learn of problems with a value only if it may have the
-/// secret. The name in `served` decides this.
+/// The credential is separate, because a message may learn of problems with a value only if it may have
+/// the secret. The name in `served` decides this.
 struct ReadReference<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
@@ -91,7 +93,8 @@ impl Resolve<'_> {
         let clock = self.context.cache.clock();
         let _reservation = self.memory.reserve(body::declared_length(body), clock).await?;
         let ParsedRequest { mut messages, is_list, answer_max } = {
-            // The body is dropped at the end of this block, so that it takes no memory during the reads.
+            // The body is dropped at the end of this block, so that it takes no memory during the
+            // reads.
             let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
             self.parse(&body).await?
         };
@@ -144,8 +147,8 @@ impl Resolve<'_> {
 
     /// Reads the secrets of all references, in the order of the references.
     ///
-    /// All reads together wait no longer than a request for one secret may wait. The values take at most
-    /// `bytes_max` bytes.
+    /// All reads together wait no longer than a request for one secret may wait. The values take at
+    /// most `bytes_max` bytes.
     async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
@@ -181,8 +184,8 @@ impl Resolve<'_> {
         MessageResult::new(message, credentials)
     }
 
-    /// Returns the outcome of one reference for one message. Another message with the same reference can
-    /// have another outcome, because it belongs to another tenant.
+    /// Returns the outcome of one reference for one message. Another message with the same reference
+    /// can have another outcome, because it belongs to another tenant.
     fn outcome<'a>(
         self,
         message: &MessageRequest,
@@ -227,8 +230,8 @@ impl Resolve<'_> {
     }
 }
 
-/// Parses each record of an event. If all references together take too much memory, the messages with the
-/// most references fail.
+/// Parses each record of an event. If all references together take too much memory, the messages with
+/// the most references fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
@@ -243,8 +246,8 @@ async fn parse_event(
         let message = checker.record(record, found);
         let size = message.bytes();
         messages.push(message);
-        // A message without references is not added to the limit, which would take memory for it: an event
-        // can have 10,000 such messages.
+        // A message without references is not added to the limit, which would take memory for it: an
+        // event can have 10,000 such messages.
         let failed = if size > 0 { limit.add(index, size) } else { Vec::new() };
         for index in failed {
             messages[index].fail(Unresolved::TooManyReferences);
@@ -258,8 +261,8 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// Returns the references that must be read, by the index of their message. Messages without such references
-/// are left out.
+/// Returns the references that must be read, by the index of their message. Messages without such
+/// references are left out.
 fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
     messages
         .iter()
@@ -269,8 +272,8 @@ fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
         .collect()
 }
 
-/// Fails each message whose result is too large. If all other results together are too large, the largest of
-/// them fail as well.
+/// Fails each message whose result is too large. If all other results together are too large, the
+/// largest of them fail as well.
 fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     let mut total = 0;
     for result in results.iter_mut() {

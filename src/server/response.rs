@@ -91,7 +91,8 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     }
 }
 
-/// Returns the label with which answers say where they came from: `hit`, `miss`, `stale` or `refreshed`.
+/// Returns the label with which answers say where they came from: `hit`, `miss`, `stale` or
+/// `refreshed`.
 pub(super) fn cache_label(how: How) -> &'static str {
     match how {
         How::Hit | How::RefreshLimited => "hit",

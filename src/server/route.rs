@@ -1,7 +1,7 @@
 //! Routes an admitted request to the handler that answers it.
 //!
-//! Pure: takes the parts of a request, and returns a [`Route`]. The gate's proof is an argument, so a request
-//! that the gate did not admit cannot be routed.
+//! Pure: takes the parts of a request, and returns a [`Route`]. The gate's proof is an argument, so a
+//! request that the gate did not admit cannot be routed.
 
 use super::gate::{Admitted, ListenerKind};
 use super::operation::Operation;
@@ -99,8 +99,8 @@ mod tests {
     use crate::tokens::{Token, Tokens};
     use hyper::Uri;
 
-    /// Checks how a request with a good token and `header` is routed: the beginning of its route's debug
-    /// format, or the type of its error.
+    /// Checks how a request with a good token and `header` is routed: the beginning of its route's
+    /// debug format, or the type of its error.
     #[track_caller]
     fn check(
         listener: ListenerKind,

@@ -88,7 +88,8 @@ impl SecretRead<'_> {
     }
 }
 
-/// Returns whether the `If-None-Match` headers of a request match an entity tag, compared as RFC 9110 says.
+/// Returns whether the `If-None-Match` headers of a request match an entity tag, compared as RFC 9110
+/// says.
 fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
     headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
         tags.as_bytes()

@@ -1,8 +1,8 @@
 //! A socket wrapper that observes the bytes of one connection between the socket and hyper.
 //!
-//! The wrapper has two tasks. It notes when the head of a request (its request line and headers) begins to
-//! arrive, because hyper does not report this. And it replaces the answers without a body that hyper sends
-//! when it cannot parse a head.
+//! The wrapper has two tasks. It notes when the head of a request (its request line and headers) begins
+//! to arrive, because hyper does not report this. And it replaces the answers without a body that hyper
+//! sends when it cannot parse a head.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -12,18 +12,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The first bytes of each answer that hyper sends by itself, without calling Sidekey's handler. Its status is
-/// from 400 to 499.
+/// The first bytes of each answer that hyper sends by itself, without calling Sidekey's handler. Its
+/// status is from 400 to 499.
 const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
-/// The header that tells an answer of hyper from an answer of Sidekey: hyper's answers have no body, and
-/// all answers of Sidekey with a status of 400 to 499 have a body.
+/// The header that tells an answer of hyper from an answer of Sidekey: hyper's answers have no body,
+/// and all answers of Sidekey with a status of 400 to 499 have a body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
 /// The state of a connection's exchange of requests and answers.
 ///
-/// The state is shared with the task that watches the deadlines of the connection, and with the connection
-/// slots, which choose the connection to close.
+/// The state is shared with the task that watches the deadlines of the connection, and with the
+/// connection slots, which choose the connection to close.
 #[derive(Debug, Default)]
 pub struct Exchange {
     /// Whether a part of a head has arrived, and the rest has not.
@@ -46,7 +46,8 @@ impl Exchange {
         self.is_answering.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the request has been answered. The answer is the event with the sequence number `event`.
+    /// Notes that the request has been answered. The answer is the event with the sequence number
+    /// `event`.
     pub fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
@@ -72,15 +73,16 @@ impl Exchange {
         self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Notes that bytes have arrived. They belong to the next head, or to the request that is being answered.
+    /// Notes that bytes have arrived. They belong to the next head, or to the request that is being
+    /// answered.
     fn note_received(&self) {
         let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
         let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that hyper waits for more bytes. So its buffer is empty: while hyper answers a request, it reads
-    /// from the socket only if the buffer is empty.
+    /// Notes that hyper waits for more bytes. So its buffer is empty: while hyper answers a request, it
+    /// reads from the socket only if the buffer is empty.
     fn note_waiting_for_bytes(&self) {
         if self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
@@ -92,8 +94,8 @@ impl Exchange {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the socket has accepted the complete answer. If the next head began to arrive before, the
-    /// deadline of this head starts now.
+    /// Notes that the socket has accepted the complete answer. If the next head began to arrive before,
+    /// the deadline of this head starts now.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
         if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
@@ -103,8 +105,8 @@ impl Exchange {
     }
 }
 
-/// A function from the status of an answer of hyper to the bytes of the answer that replaces it. Returns
-/// `None` to send hyper's answer.
+/// A function from the status of an answer of hyper to the bytes of the answer that replaces it.
+/// Returns `None` to send hyper's answer.
 pub type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
 /// A wrapper around a socket that observes its bytes. hyper gets the wrapper instead of the socket.
@@ -154,7 +156,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// If `bytes` are an answer of hyper, writes the answer that replaces it. Returns `None` for other bytes.
+    /// If `bytes` are an answer of hyper, writes the answer that replaces it. Returns `None` for other
+    /// bytes.
     fn poll_replace(
         &mut self,
         cx: &mut Context<'_>,

@@ -319,8 +319,8 @@ async fn request_without_good_token_closes_connection() {
     }
 }
 
-/// An untrusted connection ends in time, whatever the peer does: it sends nothing, an endless head or half a
-/// body, or it reads its answer byte by byte or not at all.
+/// An untrusted connection ends in time, whatever the peer does: it sends nothing, an endless head or
+/// half a body, or it reads its answer byte by byte or not at all.
 #[tokio::test(start_paused = true)]
 async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
@@ -431,7 +431,8 @@ const SEED: u64 = 1;
 /// The maximum time until a connection ends after its peer has sent its last byte.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// The bytes that a peer sends, and the positions at which the peer pauses, with milliseconds for each pause.
+/// The bytes that a peer sends, and the positions at which the peer pauses, with milliseconds for each
+/// pause.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -475,8 +476,8 @@ fn requests() -> Vec<Vec<u8>> {
     requests.into_iter().map(String::into_bytes).collect()
 }
 
-/// Generates valid requests, requests with a replaced byte, a missing part or inserted bytes, and random
-/// bytes.
+/// Generates valid requests, requests with a replaced byte, a missing part or inserted bytes, and
+/// random bytes.
 fn input() -> impl Strategy<Value = Input> {
     let request = || proptest::sample::select(requests());
     let replaced = (request(), any::<Index>(), any::<u8>()).prop_map(|(mut request, at, byte)| {
@@ -566,8 +567,8 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// For any bytes in any pieces: nothing panics, all answers are complete, the connection ends in time, and
-/// the next connection is served.
+/// For any bytes in any pieces: nothing panics, all answers are complete, the connection ends in time,
+/// and the next connection is served.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];

@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The JSON body of the answer to a read. The keys have the order in which AWS's agent writes them, and absent values are
-/// left out.
+/// The JSON body of the answer to a read. The keys have the order in which AWS's agent writes them, and
+/// absent values are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -58,8 +58,8 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Builds the response to a request that failed. Errors that AWS's agent sends in plain text are sent in
-/// plain text, and all other errors in JSON.
+/// Builds the response to a request that failed. Errors that AWS's agent sends in plain text are sent
+/// in plain text, and all other errors in JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
         Problem::Refused(Refusal::TooManyConnections) => {

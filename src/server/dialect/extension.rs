@@ -24,7 +24,8 @@ const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 /// The beginning of all error messages, except the message about a wrong token.
 const ERROR_START: &str = "an unexpected error occurred while executing request";
 
-/// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent values are `null`.
+/// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent
+/// values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -93,7 +94,8 @@ impl Formatter for GoFormatter {
 
 /// Builds the response to a request that failed: plain text, with the error type in a header.
 ///
-/// The clients of AWS's extension retry every status 400, so each problem that may pass has this status.
+/// The clients of AWS's extension retry every status 400, so each problem that may pass has this
+/// status.
 pub(super) fn problem(problem: &Problem) -> Response {
     let (status, text) = match problem {
         Problem::Refused(Refusal::Token) => {

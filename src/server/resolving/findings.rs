@@ -11,15 +11,15 @@ pub type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
 /// The findings for all references of a request.
 ///
-/// If all values together exceed the limit, the largest values are dropped. Values are usually small, so a
-/// forged message that names large secrets does not make ordinary messages fail.
+/// If all values together exceed the limit, the largest values are dropped. Values are usually small,
+/// so a forged message that names large secrets does not make ordinary messages fail.
 #[derive(Debug)]
 pub struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
-    /// The addresses of the entries that count toward the limit. A secret counts once, because references to
-    /// several of its fields share its value.
+    /// The addresses of the entries that count toward the limit. A secret counts once, because
+    /// references to several of its fields share its value.
     counted: HashSet<usize>,
 }
 
@@ -30,8 +30,8 @@ impl<'r> Findings<'r> {
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
-    /// Stores the finding for the reference with this number. Drops the largest findings if the limit is
-    /// exceeded.
+    /// Stores the finding for the reference with this number. Drops the largest findings if the limit
+    /// is exceeded.
     pub fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {

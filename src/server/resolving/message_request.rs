@@ -1,7 +1,7 @@
 //! The references that one message asks to resolve, each checked by its text.
 //!
-//! Pure: takes the references that were found in a list, a message or a record, and returns which of them
-//! must be read and which of them are refused.
+//! Pure: takes the references that were found in a list, a message or a record, and returns which of
+//! them must be read and which of them are refused.
 
 use super::config::Config;
 use super::unresolved::Unresolved;
@@ -64,8 +64,8 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks a list of references. A list belongs to no tenant, because it has no message. A reference that
-    /// the list has twice is answered once.
+    /// Checks a list of references. A list belongs to no tenant, because it has no message. A reference
+    /// that the list has twice is answered once.
     pub fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
@@ -101,8 +101,8 @@ impl ReferenceChecker<'_> {
         }
     }
 
-    /// Checks the references that were found in the message of a record. A record without a valid message
-    /// fails.
+    /// Checks the references that were found in the message of a record. A record without a valid
+    /// message fails.
     pub fn record(&self, record: Record<'_>, found: Result<Found, BadMessage>) -> MessageRequest {
         let message = match found {
             Ok(found) => self.message(found),

@@ -1,7 +1,7 @@
 //! The outcome of each message of a `/resolve` request, and the JSON of the answer.
 //!
-//! The answer has a result for each message, and the list of failed messages that an SQS-triggered function
-//! returns to Lambda.
+//! The answer has a result for each message, and the list of failed messages that an SQS-triggered
+//! function returns to Lambda.
 
 use super::message_request::{MessageRequest, RequestedReference};
 use super::unresolved::Unresolved;
@@ -14,8 +14,8 @@ use crate::server::response::cache_label;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The secret, or the field of a secret, to which a reference leads. It has no `Debug`, so that it is never
-/// logged.
+/// The secret, or the field of a secret, to which a reference leads. It has no `Debug`, so that it is
+/// never logged.
 pub(in crate::server) struct Credential<'a> {
     value: CredentialValue<'a>,
     version_id: &'a str,
@@ -40,8 +40,8 @@ pub(in crate::server) struct MessageResult<'a> {
     credentials: Box<[Result<&'a Credential<'a>, Unresolved>]>,
     /// Why the message failed after its references were read.
     later_problem: Option<Box<Unresolved>>,
-    /// Whether an earlier message of the same FIFO group failed. The answer then has no credentials of this
-    /// message, because the caller must not process the message yet.
+    /// Whether an earlier message of the same FIFO group failed. The answer then has no credentials of
+    /// this message, because the caller must not process the message yet.
     is_skipped: bool,
 }
 
@@ -99,8 +99,8 @@ impl<'a> MessageResult<'a> {
         self.later_problem = Some(Box::new(why));
     }
 
-    /// Skips the message, because an earlier message of the same FIFO group failed. The answer has the errors
-    /// of the message, if there are any, but none of its credentials.
+    /// Skips the message, because an earlier message of the same FIFO group failed. The answer has the
+    /// errors of the message, if there are any, but none of its credentials.
     pub(in crate::server) fn skip(&mut self) {
         self.is_skipped = true;
         if self.is_ok() {

@@ -1,7 +1,7 @@
 //! Limits that all messages of one request share.
 //!
-//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged large message
-//! fails, and ordinary messages do not.
+//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged large
+//! message fails, and ordinary messages do not.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::Hash;
@@ -22,8 +22,8 @@ impl SharedLimit {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
-    /// Adds the message `index`, and returns the indexes of the messages that are dropped to keep the limit.
-    /// The largest messages are dropped first, and of messages with the same size the last one.
+    /// Adds the message `index`, and returns the indexes of the messages that are dropped to keep the
+    /// limit. The largest messages are dropped first, and of messages with the same size the last one.
     pub fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
         self.total += size;
         self.messages.push((size, index));
@@ -38,11 +38,11 @@ impl SharedLimit {
     }
 }
 
-/// Selects messages so that they have at most `max` distinct items together, and returns these items and the
-/// indexes of the dropped messages.
+/// Selects messages so that they have at most `max` distinct items together, and returns these items
+/// and the indexes of the dropped messages.
 ///
-/// Each message has an index and its items. Messages with few items are selected first, and the returned
-/// items are in this order.
+/// Each message has an index and its items. Messages with few items are selected first, and the
+/// returned items are in this order.
 pub fn distinct_within<T: Copy + Eq + Hash>(
     max: usize,
     messages: &[(usize, Vec<T>)],
@@ -89,7 +89,8 @@ mod tests {
     }
 
     proptest! {
-        /// A message is never dropped if it is not larger than the limit divided by the number of messages.
+        /// A message is never dropped if it is not larger than the limit divided by the number of
+        /// messages.
         #[test]
         fn for_any_sizes_a_message_within_its_even_part_is_kept(sizes in prop::collection::vec(0usize..50, 1..30), max in 0usize..500) {
             let mut limit = SharedLimit::new(max);

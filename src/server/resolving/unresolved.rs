@@ -1,7 +1,7 @@
 //! All reasons for which a message, or one reference of a message, is not resolved.
 //!
-//! Pure: error types, messages and hints. A message of an error contains no secret value, and nothing of the
-//! caller's message except a path.
+//! Pure: error types, messages and hints. A message of an error contains no secret value, and nothing
+//! of the caller's message except a path.
 
 use crate::message::body::BadMessage;
 use crate::message::tenant::TenantMismatch;
@@ -17,14 +17,14 @@ pub enum Unresolved {
     /// A record of an event has no valid message.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    /// The references of all messages together exceed the limit of one request, and this message is one of
-    /// the largest messages.
+    /// The references of all messages together exceed the limit of one request, and this message is one
+    /// of the largest messages.
     #[error(
         "the messages of this request have too many references together, and this message is one of the largest"
     )]
     TooManyReferences,
-    /// All messages together name more distinct secrets than this number, and this message is one of the
-    /// largest messages.
+    /// All messages together name more distinct secrets than this number, and this message is one of
+    /// the largest messages.
     #[error(
         "the messages of this request name more than {0} secrets together, and this message is one of the largest"
     )]
@@ -32,8 +32,8 @@ pub enum Unresolved {
     /// The result of the message is larger than this number of bytes.
     #[error("the credentials of this message take more than {0} bytes")]
     TooLarge(usize),
-    /// The results of all messages together are larger than this number of bytes, and the result of this
-    /// message is one of the largest results.
+    /// The results of all messages together are larger than this number of bytes, and the result of
+    /// this message is one of the largest results.
     #[error(
         "the credentials of this request take more than {0} bytes together, and those of this message are some of the largest"
     )]

@@ -45,8 +45,8 @@ impl Batch {
         self.values.is_empty()
     }
 
-    /// Returns the JSON body. Its buffer has exactly the size of the body: a buffer that grows would leave
-    /// copies of secrets in freed memory.
+    /// Returns the JSON body. Its buffer has exactly the size of the body: a buffer that grows would
+    /// leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
         let errors =
             serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");

@@ -35,8 +35,8 @@ pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -
 
 /// Returns the staging labels of each version.
 ///
-/// Entries contradict each other if a label moved to another version between their calls to AWS. Then the
-/// newer call counts. Versions without a label are left out, as AWS does.
+/// Entries contradict each other if a label moved to another version between their calls to AWS. Then
+/// the newer call counts. Versions without a label are left out, as AWS does.
 fn stages(cached: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
     let mut newest_first: Vec<&Entry> = cached.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));

@@ -1,7 +1,7 @@
 //! Errors of the AWS API, built so that an SDK raises its own typed error.
 //!
-//! The body is always JSON, because SDKs cannot parse plain text. The status is 500 if a retry may help,
-//! because SDKs retry after 500. Otherwise the status is 400.
+//! The body is always JSON, because SDKs cannot parse plain text. The status is 500 if a retry may
+//! help, because SDKs retry after 500. Otherwise the status is 400.
 
 use crate::cache::ReadError;
 use crate::server::dialect::error_body::{ErrorBody, error_response};
@@ -41,8 +41,8 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     }
 }
 
-/// Returns the message of an error. For an answer of AWS this is AWS's own message. All other messages end
-/// with the hint, because SDKs show nothing but the message.
+/// Returns the message of an error. For an answer of AWS this is AWS's own message. All other messages
+/// end with the hint, because SDKs show nothing but the message.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
         Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
