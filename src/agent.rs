@@ -2,7 +2,7 @@
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Cache, refresh};
+use crate::cache::{Writer, refresh};
 use crate::clock::{Clock, within};
 use crate::config::{Config, Mistakes, Prefetch, Spoken};
 use crate::descriptors::{self, Descriptors};
@@ -110,7 +110,7 @@ impl Agent {
         let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
         parts.metrics.announce_gate_refusals(&gate::REASONS);
-        let cache = Cache::new(
+        let (cache, writer) = crate::cache::open(
             cache,
             parts.home,
             parts.source,
@@ -121,7 +121,7 @@ impl Agent {
         );
         let server = Arc::new(Server {
             dialect: spoken.dialect,
-            cache: cache.clone(),
+            cache,
             resolving: parts.resolving,
             in_hand: InHand::default(),
             tokens: parts.tokens,
@@ -142,9 +142,9 @@ impl Agent {
         listeners.serve(&server, &readers, &stop);
         let (report, prefetched) = watch::channel(None);
         let (begun, beginning) = oneshot::channel();
-        upstream.spawn(prefetch_once(server.clone(), prefetch, begun, report));
+        upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
         let refreshing =
-            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(cache.clone()));
+            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
             // An error means that the prefetch panicked: there is the more to make up for.
             let _ = beginning.await;
@@ -220,14 +220,15 @@ struct Parts {
 
 async fn prefetch_once(
     server: Arc<Server>,
+    writer: Writer,
     prefetch: Prefetch,
     begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
+    let underway = prefetch::begin(&writer, prefetch.mode).await;
     // Nobody hears it where the agent has been given up meanwhile.
     let _ = begun.send(());
-    let report = underway.settle(&server.cache, prefetch.deadline).await;
+    let report = underway.settle(&writer, prefetch.deadline).await;
     server.metrics.prefetch_duration.set(report.took.as_secs_f64());
     server.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));

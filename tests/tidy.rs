@@ -223,8 +223,8 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["snapshot.store("],
-        &["src/cache/writer.rs"],
-        "the snapshot has one writer; publish through `Cache::settle`",
+        &["src/cache/publisher.rs"],
+        "the snapshot has one writer; publish through `Writer::settle`",
     ),
     (
         &[".expose("],
@@ -251,13 +251,15 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &["Mutex", "RwLock"],
         &[
             // For whoever waits for upstream, writes, or draws.
-            "src/cache.rs",
-            "src/cache/absent.rs",
-            "src/cache/entry.rs",
+            "src/cache/fixture.rs",
             "src/cache/flight.rs",
-            "src/cache/slots.rs",
+            "src/cache/logged_versions.rs",
+            "src/cache/marks.rs",
+            "src/cache/negative_cache.rs",
+            "src/cache/publisher.rs",
             "src/cache/simulation/world.rs",
-            "src/cache/told.rs",
+            "src/cache/slots.rs",
+            "src/cache/state.rs",
             // Locked when a connection is accepted, shows its first token, and ends.
             "src/server/places.rs",
             "src/server/renewal.rs",

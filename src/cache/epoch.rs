@@ -10,11 +10,11 @@ use std::time::{Duration, SystemTime};
 
 /// By how much the two clocks must have come apart for the process to have been restored. Through a
 /// freeze both run on; time synchronisation moves the wall clock by milliseconds.
-pub const DRIFT: Duration = Duration::from_secs(1);
+pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
 /// How often the process has been restored, as far as it knows.
 #[derive(Debug)]
-pub struct Epoch {
+pub(super) struct Epoch {
     count: AtomicU64,
     /// How far the wall clock was ahead of the steady one, in milliseconds, where that is watched.
     offset_ms: Option<AtomicI64>,
@@ -22,19 +22,19 @@ pub struct Epoch {
 
 impl Epoch {
     /// Begins with none. With `watches`, clocks that come apart count as a restore.
-    pub fn new(watches: bool, now: Moment) -> Self {
+    pub(super) fn new(watches: bool, now: Moment) -> Self {
         let offset_ms = watches.then(|| AtomicI64::new(offset_ms(now)));
         Self { count: AtomicU64::new(0), offset_ms }
     }
 
     /// Returns the number of restores that are known. It takes no lock.
-    pub fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
     /// Returns whether the clocks tell of a restore at `now` that is not known: to the first who asks,
     /// and to nobody else. It takes no lock.
-    pub fn is_news(&self, now: Moment) -> bool {
+    pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
         u128::from(offset.abs_diff(before)) >= DRIFT.as_millis()
@@ -42,7 +42,7 @@ impl Epoch {
     }
 
     /// Counts a restore.
-    pub fn restored(&self) {
+    pub(super) fn increment(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -65,18 +65,18 @@ mod tests {
     #[test]
     fn clocks_that_come_apart_are_news_once() {
         let epoch = Epoch::new(true, moment(10_000, 0));
-        assert!(!epoch.is_news(moment(13_600_000, 13_590_000)), "a freeze: both ran on");
-        assert!(!epoch.is_news(moment(13_600_999, 13_590_000)), "time synchronisation");
-        assert!(epoch.is_news(moment(99_000_000, 13_590_100)), "a restore a day later");
-        assert!(!epoch.is_news(moment(99_000_500, 13_590_600)));
-        assert!(epoch.is_news(moment(99_000_600, 0)), "a steady clock that began anew");
+        assert!(!epoch.detects_restore(moment(13_600_000, 13_590_000)), "a freeze: both ran on");
+        assert!(!epoch.detects_restore(moment(13_600_999, 13_590_000)), "time synchronisation");
+        assert!(epoch.detects_restore(moment(99_000_000, 13_590_100)), "a restore a day later");
+        assert!(!epoch.detects_restore(moment(99_000_500, 13_590_600)));
+        assert!(epoch.detects_restore(moment(99_000_600, 0)), "a steady clock that began anew");
     }
 
     #[test]
     fn unwatched_clocks_are_no_news_and_a_word_counts_always() {
         let epoch = Epoch::new(false, moment(0, 0));
-        assert!(!epoch.is_news(moment(99_000_000, 0)));
-        epoch.restored();
+        assert!(!epoch.detects_restore(moment(99_000_000, 0)));
+        epoch.increment();
         assert_eq!(epoch.count(), 1);
     }
 }

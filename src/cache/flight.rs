@@ -67,7 +67,11 @@ impl Flights {
     /// # Errors
     ///
     /// If too many others are known: [`FLIGHTS_KNOWN_MAX`], or half as many of this rank.
-    pub fn board(&self, key: &Key, rank: Rank) -> Result<(Flight, Option<Landing>), FetchError> {
+    pub fn join_or_start(
+        &self,
+        key: &Key,
+        rank: Rank,
+    ) -> Result<(Flight, Option<Landing>), FetchError> {
         let mut under_way = self.under_way.lock().expect("no holder panics");
         if let Some(flight) = under_way.flights.get(key) {
             return Ok((flight.clone(), None));
@@ -181,9 +185,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_starts_and_the_others_join() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (first, landing) = flights.board(&key("a"), Rank::Known).unwrap();
-        let (second, none) = flights.board(&key("a"), Rank::Known).unwrap();
-        let (_, other) = flights.board(&key("b"), Rank::Known).unwrap();
+        let (first, landing) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        let (second, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        let (_, other) = flights.join_or_start(&key("b"), Rank::Known).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
         landing.expect("the first starts").land(Err(error()));
@@ -191,7 +195,7 @@ mod tests {
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
         assert!(
-            flights.board(&key("a"), Rank::Known).unwrap().1.is_some(),
+            flights.join_or_start(&key("a"), Rank::Known).unwrap().1.is_some(),
             "the next one starts again"
         );
     }
@@ -200,28 +204,30 @@ mod tests {
     fn invented_names_are_bounded() {
         let flights = Flights::new(FLIGHTS_MAX);
         let boarded: Vec<_> = (0..FLIGHTS_KNOWN_MAX)
-            .map(|n| flights.board(&key(&format!("s{n}")), Rank::Known).unwrap())
+            .map(|n| flights.join_or_start(&key(&format!("s{n}")), Rank::Known).unwrap())
             .collect();
-        let refused =
-            flights.board(&key("one more"), Rank::Known).map(|_| ()).map_err(|error| error.kind);
+        let refused = flights
+            .join_or_start(&key("one more"), Rank::Known)
+            .map(|_| ())
+            .map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
         assert!(
-            flights.board(&key("s7"), Rank::Known).is_ok(),
+            flights.join_or_start(&key("s7"), Rank::Known).is_ok(),
             "a flight that is known can be joined"
         );
         drop(boarded);
-        assert!(flights.board(&key("one more"), Rank::Known).is_ok());
+        assert!(flights.join_or_start(&key("one more"), Rank::Known).is_ok());
     }
 
     #[test]
     fn invented_names_leave_room_for_known_secrets() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let invented = |n: usize| flights.board(&key(&format!("x{n}")), Rank::FirstTime);
+        let invented = |n: usize| flights.join_or_start(&key(&format!("x{n}")), Rank::FirstTime);
         let mut landings: Vec<_> =
             (0..FIRST_TIME_MAX).map(|n| invented(n).expect("a place").1).collect();
         let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
-        assert!(flights.board(&key("known"), Rank::Known).is_ok());
+        assert!(flights.join_or_start(&key("known"), Rank::Known).is_ok());
         landings.pop();
         assert!(invented(FIRST_TIME_MAX).is_ok());
     }
@@ -229,7 +235,7 @@ mod tests {
     #[tokio::test]
     async fn a_flight_given_up_ends_with_an_error() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (flight, landing) = flights.board(&key("a"), Rank::Known).unwrap();
+        let (flight, landing) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
         drop(landing);
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
         assert_eq!(kind, Err(FetchErrorKind::Internal));
@@ -247,7 +253,7 @@ mod tests {
         for seed in 0..ROUNDS {
             let flights = Flights::new(FLIGHTS_MAX);
             let boarded: Vec<_> =
-                keys.iter().map(|key| flights.board(key, Rank::Known).unwrap()).collect();
+                keys.iter().map(|key| flights.join_or_start(key, Rank::Known).unwrap()).collect();
             let mut readers = JoinSet::new();
             for _ in 0..READERS {
                 let joined: Vec<_> = boarded.iter().map(|(flight, _)| flight.clone()).collect();

@@ -15,7 +15,7 @@ mod truth;
 mod world;
 
 use super::prefetch::{self, Mode};
-use super::{Cache, Config, refresh};
+use super::{Cache, Config, open, refresh};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::clock::{Clock, VirtualClock};
@@ -100,7 +100,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         seed: Some(seed),
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let cache = Cache::new(
+    let (cache, writer) = open(
         config,
         Home { region: "eu-north-1".into(), account: Some("123456789012".into()) },
         world.clone(),
@@ -111,10 +111,9 @@ async fn simulate(seed: u64) -> Vec<String> {
     );
     world.watch(&cache);
     let mode = [Mode::Get, Mode::Batch, Mode::Auto][rng.usize(0..3)];
-    let started = cache.clone();
     let refreshing = tasks.spawn(async move {
-        drop(prefetch::begin(&started, mode).await);
-        refresh::run(started).await;
+        drop(prefetch::begin(&writer, mode).await);
+        refresh::run(writer).await;
     });
     let readers = TaskTracker::new();
     let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };

@@ -49,31 +49,31 @@ impl<'a> FromIterator<&'a Key> for Listed {
 
 impl Limits {
     /// Returns whether `selector` of a secret that `ids` lead to is listed.
-    pub(super) fn keeps(&self, held: &Held, selector: &Selector) -> bool {
-        held.ids.iter().any(|id| self.listed.contains(id, selector))
+    pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
+        secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
 /// Every entry, by each id that leads to it.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    by_id: HashMap<Arc<str>, Arc<Held>>,
+    by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
 /// The entries of one secret.
 #[derive(Clone, Debug)]
-pub struct Held {
+pub struct CachedSecret {
     /// The full ARN.
     pub arn: Arc<str>,
     /// What upstream is asked by: the name where one leads here, so that a secret made anew under
     /// the same name is noticed.
-    pub asked: SecretId,
+    pub fetch_id: SecretId,
     /// The names and ARNs whose answers led here.
     ids: Vec<Arc<str>>,
     entries: Vec<Arc<Entry>>,
 }
 
-impl Held {
+impl CachedSecret {
     /// Returns the entry of a plain read, of a label or of a version id: the one that was fetched
     /// for it, else one that holds it.
     pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
@@ -92,36 +92,36 @@ impl Held {
     }
 
     /// Returns what an entry of this secret is fetched again by.
-    pub fn key(&self, entry: &Entry) -> Key {
-        Key { id: self.asked.clone(), selector: entry.selector.clone() }
+    pub fn fetch_key(&self, entry: &Entry) -> Key {
+        Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
 }
 
 impl Snapshot {
     /// Returns the secret that `id` leads to.
-    pub fn held(&self, id: &str) -> Option<&Arc<Held>> {
+    pub fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
     /// Returns the entry that answers `selector` of the secret that `id` leads to.
     pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.held(id)?.select(selector)
+        self.secret(id)?.select(selector)
     }
 
     /// Returns the entry that was fetched for `selector` of the secret that `id` leads to.
     pub fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.held(id)?.exact(selector)
+        self.secret(id)?.exact(selector)
     }
 
     /// Returns every entry once, with the secret it belongs to.
-    pub fn entries(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
-        let secrets = self.by_id.iter().filter(|(id, held)| **id == held.arn);
-        secrets.flat_map(|(_, held)| held.entries.iter().map(move |entry| (&**held, entry)))
+    pub fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
+        let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
+        secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
     /// Returns every entry once, in the order of their ARNs: where what is done with them should not
     /// depend on the order of a hash map.
-    pub fn in_order(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
+    pub fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
@@ -137,18 +137,18 @@ impl Snapshot {
         let mut next = self.clone();
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
         next.unlink_other(&asked.id, &arn);
-        let mut held = match next.by_id.get(&arn) {
-            Some(held) => Held::clone(held),
-            None => Held {
+        let mut secret = match next.by_id.get(&arn) {
+            Some(secret) => CachedSecret::clone(secret),
+            None => CachedSecret {
                 arn: arn.clone(),
-                asked: asked.id.clone(),
+                fetch_id: asked.id.clone(),
                 ids: vec![arn],
                 entries: Vec::new(),
             },
         };
-        held.link(&asked.id);
-        let dropped = held.replace(entry.clone(), limits);
-        next.insert(held);
+        secret.link(&asked.id);
+        let dropped = secret.replace(entry.clone(), limits);
+        next.insert(secret);
         let evicted = next.evict(Some(&entry), limits);
         (next, dropped + evicted)
     }
@@ -178,22 +178,23 @@ impl Snapshot {
 
     /// Takes `id` away from a secret that it led to and no longer does.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
-        let Some(held) = self.by_id.get(id.as_str()).filter(|held| *held.arn != *arn) else {
+        let Some(secret) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
         };
-        let mut held = Held::clone(held);
+        let mut secret = CachedSecret::clone(secret);
         self.by_id.remove(id.as_str());
-        held.ids.retain(|own| **own != *id.as_str());
-        if held.asked == *id {
-            held.asked = SecretId::parse(&held.arn).unwrap_or_else(|_| held.asked.clone());
+        secret.ids.retain(|own| **own != *id.as_str());
+        if secret.fetch_id == *id {
+            secret.fetch_id =
+                SecretId::parse(&secret.arn).unwrap_or_else(|_| secret.fetch_id.clone());
         }
-        self.insert(held);
+        self.insert(secret);
     }
 
-    fn insert(&mut self, held: Held) {
-        let held = Arc::new(held);
-        for id in &held.ids {
-            self.by_id.insert(id.clone(), held.clone());
+    fn insert(&mut self, secret: CachedSecret) {
+        let secret = Arc::new(secret);
+        for id in &secret.ids {
+            self.by_id.insert(id.clone(), secret.clone());
         }
     }
 
@@ -208,11 +209,12 @@ impl Snapshot {
         }
         let is_newest =
             |entry: &Arc<Entry>| newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
-        let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
+        let free =
+            self.entries().filter(|(secret, entry)| !limits.is_listed(secret, &entry.selector));
         let mut free: Vec<(Arc<str>, Arc<Entry>)> =
-            free.map(|(held, entry)| (held.arn.clone(), entry.clone())).collect();
+            free.map(|(secret, entry)| (secret.arn.clone(), entry.clone())).collect();
         free.sort_by(|(arn, entry), (other_arn, other)| {
-            let order = |entry: &Arc<Entry>| (is_newest(entry), entry.read_at_ms());
+            let order = |entry: &Arc<Entry>| (is_newest(entry), entry.marks.read_at_ms());
             order(entry).cmp(&order(other)).then_with(|| arn.cmp(other_arn))
         });
         let before = count;
@@ -228,27 +230,27 @@ impl Snapshot {
     }
 
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
-        let Some(held) = self.by_id.get(arn) else { return };
-        let mut held = Held::clone(held);
-        held.entries.retain(|own| !Arc::ptr_eq(own, entry));
-        if held.entries.is_empty() {
-            for id in &held.ids {
+        let Some(secret) = self.by_id.get(arn) else { return };
+        let mut secret = CachedSecret::clone(secret);
+        secret.entries.retain(|own| !Arc::ptr_eq(own, entry));
+        if secret.entries.is_empty() {
+            for id in &secret.ids {
                 self.by_id.remove(id);
             }
         } else {
-            self.insert(held);
+            self.insert(secret);
         }
     }
 }
 
-impl Held {
+impl CachedSecret {
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
             self.ids.push(Arc::from(id.as_str()));
         }
         if matches!(id, SecretId::Name(_)) {
-            self.asked = id.clone();
+            self.fetch_id = id.clone();
         }
     }
 
@@ -259,15 +261,18 @@ impl Held {
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
-                entry.succeed(own);
+                entry.marks.inherit_last_read(&own.marks);
                 *own = entry;
             }
             return 0;
         }
-        let free =
-            |own: &&Arc<Entry>| !own.selector.is_current() && !limits.keeps(self, &own.selector);
+        let free = |own: &&Arc<Entry>| {
+            !own.selector.is_current() && !limits.is_listed(self, &own.selector)
+        };
         let oldest = match self.entries.len() >= VERSIONS_MAX {
-            true => self.entries.iter().filter(free).min_by_key(|own| own.read_at_ms()).cloned(),
+            true => {
+                self.entries.iter().filter(free).min_by_key(|own| own.marks.read_at_ms()).cloned()
+            }
             false => None,
         };
         let before = self.entries.len();
@@ -284,7 +289,7 @@ impl Held {
 mod tests {
     use super::super::freshness::Policy;
     use super::*;
-    use crate::cache::entry::Form;
+    use crate::cache::rendered::Form;
     use crate::clock::Moment;
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Version};
@@ -366,8 +371,11 @@ mod tests {
         check(&snapshot, "app/db", Some("new"));
         check(&snapshot, &new, Some("new"));
         check(&snapshot, &old, Some("old"));
-        assert_eq!(snapshot.held(&old).expect("held").asked.as_str(), old);
-        assert_eq!(snapshot.held(&new).expect("held").asked.as_str(), "app/db");
+        assert_eq!(snapshot.secret(&old).expect("the secret is cached").fetch_id.as_str(), old);
+        assert_eq!(
+            snapshot.secret(&new).expect("the secret is cached").fetch_id.as_str(),
+            "app/db"
+        );
     }
 
     #[test]
@@ -395,7 +403,7 @@ mod tests {
         for (name, read_at) in [("first", 20), ("second", 10)] {
             snapshot = publish(&snapshot, name, &arn(name), "v", &limits);
             if let Some(entry) = snapshot.entry(name, &Selector::current()) {
-                entry.touch(moment(read_at));
+                entry.marks.touch(moment(read_at));
             }
         }
         check(&snapshot, "listed", Some("v"));
@@ -419,7 +427,7 @@ mod tests {
         let mut snapshot = Snapshot::default();
         for (at, name) in ["listed", "first", "second", "third"].into_iter().enumerate() {
             let entry = large(&arn(name), 250);
-            entry.touch(moment(at as u64));
+            entry.marks.touch(moment(at as u64));
             let (next, evicted) = snapshot.publish(&key(name, Selector::current()), entry, &limits);
             assert_eq!(evicted, 0, "{name}");
             snapshot = next;
@@ -466,7 +474,7 @@ mod tests {
         check(&snapshot, "app/db", None);
         assert!(snapshot.entry("app/db", &previous).is_some());
         let snapshot = snapshot.without(&arn, &previous);
-        assert!(snapshot.held("app/db").is_none() && snapshot.held(&arn).is_none());
+        assert!(snapshot.secret("app/db").is_none() && snapshot.secret(&arn).is_none());
     }
 
     #[test]
@@ -498,7 +506,7 @@ mod tests {
             let id = format!("v{n}");
             let selector = Selector::new(None, Some(&id));
             let entry = entry(&arn, &id, &[], selector.clone());
-            entry.touch(moment(n));
+            entry.marks.touch(moment(n));
             snapshot = snapshot.publish(&key("app/db", selector), entry, &limits).0;
         }
         assert_eq!(snapshot.entries().count(), VERSIONS_MAX);

@@ -1,11 +1,18 @@
 //! What the cache tells of itself: every entry, and never a value.
 
-use super::Cache;
+use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
+use super::state::{Missing, State};
+use crate::clock::Moment;
+use crate::convention::Conventions;
 use crate::convention::problem;
+use crate::source::FetchError;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+/// The number of kinds of problems that a value can have.
+pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 
 /// The state of the cache at one moment.
 #[derive(Debug, Serialize)]
@@ -90,7 +97,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    fn of(error: crate::source::FetchError, failures: Option<u32>) -> Self {
+    fn of(error: FetchError, failures: Option<u32>) -> Self {
         Self {
             kind: error.kind.label(),
             hint: error.kind.hint(),
@@ -111,66 +118,71 @@ impl ValueProblem {
     }
 }
 
-impl Cache {
-    /// Returns how many problems the values of the entries have, for every code.
-    pub fn problems(&self) -> [(&'static str, usize); problem::Problem::CODES.len()] {
-        let snapshot = self.snapshot();
-        let malformed = snapshot.entries().filter_map(|(_, entry)| entry.malformed.as_ref());
-        let codes: Vec<&str> = malformed
-            .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
-            .collect();
-        let count = |code| codes.iter().filter(|own| **own == code).count();
-        problem::Problem::CODES.map(|code| (code, count(code)))
-    }
-
-    /// Returns the state of every entry.
-    pub fn status(&self) -> Status {
-        let now = self.clock().now();
-        let epoch = self.epoch(now);
-        let snapshot = self.snapshot();
+impl Status {
+    /// Returns the state of every entry of `state` at `now`.
+    pub(super) fn of(state: &State, now: Moment) -> Self {
+        let epoch = state.epoch();
+        let snapshot = state.snapshot.load();
         let mut entries: Vec<EntryStatus> = snapshot
             .entries()
-            .map(|(_, entry)| EntryStatus {
-                name: entry.version.name.clone(),
-                arn: entry.version.arn.clone(),
-                stage: entry.selector.stage().map(Into::into),
-                version_id: entry.version.id.clone(),
-                version_stages: entry.version.labels.clone(),
-                created: entry
-                    .version
-                    .created
-                    .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
-                age_seconds: entry.age(now).map(|age| age.as_secs()),
-                freshness: label(entry.freshness(now, epoch)),
-                ttl_seconds: entry.policy.ttl.as_secs_f64(),
-                refresh: entry.policy.refresh.label(),
-                problem: entry
-                    .failure()
-                    .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
-                convention: self.kind_of(&entry.version.name),
-                problems: entry
-                    .malformed
-                    .iter()
-                    .flat_map(|malformed| malformed.problems())
-                    .map(ValueProblem::of)
-                    .collect(),
-                withheld: entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld),
-            })
+            .map(|(_, entry)| EntryStatus::of(entry, &state.config.conventions, now, epoch))
             .collect();
         entries.sort_by(|a, b| a.arn.cmp(&b.arn).then_with(|| a.version_id.cmp(&b.version_id)));
-        let missing = self.missing().into_iter().map(|missing| MissingStatus {
+        Self {
+            entries,
+            missing: state.missing().into_iter().map(MissingStatus::of).collect(),
+            flights: state.flights.len(),
+        }
+    }
+}
+
+impl EntryStatus {
+    fn of(entry: &Entry, conventions: &Conventions, now: Moment, epoch: u64) -> Self {
+        let Entry { version, selector, policy, malformed, marks, .. } = entry;
+        let convention = conventions.of_name(&version.name);
+        let problems = malformed.iter().flat_map(|malformed| malformed.problems());
+        let created =
+            version.created.and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok());
+        Self {
+            name: version.name.clone(),
+            arn: version.arn.clone(),
+            stage: selector.stage().map(Into::into),
+            version_id: version.id.clone(),
+            version_stages: version.labels.clone(),
+            created,
+            age_seconds: entry.age(now).map(|age| age.as_secs()),
+            freshness: label(entry.freshness(now, epoch)),
+            ttl_seconds: policy.ttl.as_secs_f64(),
+            refresh: policy.refresh.label(),
+            problem: marks
+                .failure()
+                .map(|failure| Problem::of(failure.error.clone(), Some(failure.count))),
+            convention: convention.map(|(convention, _)| convention.kind().into()),
+            problems: problems.map(ValueProblem::of).collect(),
+            withheld: malformed.as_ref().is_some_and(|malformed| malformed.is_withheld),
+        }
+    }
+}
+
+impl MissingStatus {
+    fn of(missing: Missing) -> Self {
+        Self {
             reference: missing.key.id.as_str().into(),
             required: missing.is_required,
             problem: missing.failure.map(|error| Problem::of(error, None)),
-        });
-        Status { entries, missing: missing.collect(), flights: self.flights_under_way() }
+        }
     }
+}
 
-    /// Returns the kind of the convention that is for a secret's name.
-    fn kind_of(&self, name: &str) -> Option<Box<str>> {
-        let convention = self.0.config.conventions.of_name(name);
-        convention.map(|(convention, _)| convention.kind().into())
-    }
+/// Returns how many problems the cached values have, for every kind of problem.
+pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
+    let snapshot = state.snapshot.load();
+    let codes: Vec<&str> = snapshot
+        .entries()
+        .filter_map(|(_, entry)| entry.malformed.as_ref())
+        .flat_map(|malformed| malformed.problems().iter().map(problem::Problem::code))
+        .collect();
+    problem::Problem::CODES.map(|code| (code, codes.iter().filter(|own| **own == code).count()))
 }
 
 fn label(freshness: Freshness) -> &'static str {

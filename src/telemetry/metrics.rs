@@ -73,7 +73,7 @@ pub enum Ended {
     /// With an answer.
     Answered,
     /// Cut by a freeze, which is nobody's failure.
-    Cut,
+    Interrupted,
     /// With a failure.
     Failed(FetchErrorKind),
 }
@@ -82,7 +82,7 @@ impl Ended {
     fn label(self) -> &'static str {
         match self {
             Self::Answered => "ok",
-            Self::Cut => "cut",
+            Self::Interrupted => "cut",
             Self::Failed(kind) => kind.label(),
         }
     }
@@ -262,7 +262,7 @@ impl Metrics {
     pub fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
         // How long a freeze was says nothing of Secrets Manager.
-        if ended != Ended::Cut {
+        if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
             duration.observe(took.as_secs_f64());
         }
@@ -320,7 +320,7 @@ impl Metrics {
             self.refreshes.with_label_values(&[ended.label()]);
         }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_of_a_call());
-        for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Cut]) {
+        for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
             }

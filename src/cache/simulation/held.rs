@@ -14,7 +14,7 @@ impl World {
     /// Returns what is held for `id`.
     pub(super) fn held(&self, id: &str) -> Option<Arc<Entry>> {
         let snapshot = self.cache()?.snapshot();
-        snapshot.held(id)?.select(&key(id).selector).cloned()
+        snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
     /// Looks at what is held, and judges what has changed since the last look.
@@ -25,7 +25,7 @@ impl World {
         {
             let mut state = self.state();
             let seen = std::mem::take(&mut state.seen);
-            for (_, entry) in snapshot.in_order() {
+            for (_, entry) in snapshot.entries_by_arn() {
                 let older = seen.get(&entry.version.arn);
                 let older = older.filter(|older| !Arc::ptr_eq(older, entry));
                 problem = problem
@@ -33,7 +33,7 @@ impl World {
                     .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
-            for arn in seen.keys().filter(|arn| snapshot.held(arn).is_none()) {
+            for arn in seen.keys().filter(|arn| snapshot.secret(arn).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
             let held = snapshot.entries().map(|(_, entry)| entry);

@@ -1,7 +1,7 @@
 //! What is not held because upstream failed: remembered for a moment, so that a loop, or forged
 //! names, can neither hammer AWS nor push out entries.
 
-use super::entry::Failure;
+use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
 use crate::clock::Moment;
 use crate::secret::key::Key;
@@ -11,43 +11,43 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 /// How many failures are remembered.
-pub const ABSENT_MAX: usize = 1000;
+pub(super) const FAILURES_MAX: usize = 1000;
 
 /// The failures of what is not held.
 #[derive(Debug)]
-pub struct Absent {
+pub(super) struct NegativeCache {
     /// What is never forgotten: timers make up for it.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
 
-impl Absent {
+impl NegativeCache {
     /// Remembers nothing yet. What is `listed` is not forgotten for the sake of others.
-    pub fn new(listed: HashSet<Key>) -> Self {
+    pub(super) fn new(listed: HashSet<Key>) -> Self {
         Self { listed, failures: Mutex::default() }
     }
 
     /// Returns the error that a reader gets without asking upstream again, if the wait after it is
     /// not over.
-    pub fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
+    pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no holder panics");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
 
     /// Returns why the last attempt failed and how long the next one has to wait.
-    pub fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
+    pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
         let failures = self.failures.lock().expect("no holder panics");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
     /// Remembers one more failure, for a random `draw` from `[0, 1)`. Where too many are
     /// remembered, the oldest is forgotten.
-    pub fn remember(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
+    pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no holder panics");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
         failures.insert(key.clone(), failure);
-        if failures.len() > ABSENT_MAX {
+        if failures.len() > FAILURES_MAX {
             let free = failures.iter().filter(|(key, _)| !self.listed.contains(key));
             let oldest = free.min_by_key(|(_, failure)| failure.at.steady);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
@@ -57,12 +57,12 @@ impl Absent {
     }
 
     /// Forgets everything, since it was another environment that failed.
-    pub fn forget_all(&self) {
+    pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no holder panics").clear();
     }
 
     /// Forgets, since upstream answered.
-    pub fn forget(&self, key: &Key) {
+    pub(super) fn forget(&self, key: &Key) {
         self.failures.lock().expect("no holder panics").remove(key);
     }
 }
@@ -90,29 +90,29 @@ mod tests {
 
     #[test]
     fn a_refusal_is_remembered_for_seconds_and_a_failure_for_its_back_off() {
-        let absent = Absent::new(HashSet::new());
-        absent.remember(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
-        absent.remember(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
-        let remembered = |id, millis| absent.error(&key(id), at(millis)).is_some();
+        let cache = NegativeCache::new(HashSet::new());
+        cache.record(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
+        cache.record(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
+        let remembered = |id, millis| cache.error(&key(id), at(millis)).is_some();
         assert!(remembered("refused", 2999) && !remembered("refused", 3000));
         assert!(remembered("failed", 99) && !remembered("failed", 100));
-        assert!(absent.last(&key("failed"), at(100)).is_some(), "it still counts as failed");
-        absent.forget(&key("failed"));
-        assert!(absent.last(&key("failed"), at(100)).is_none());
+        assert!(cache.last(&key("failed"), at(100)).is_some(), "it still counts as failed");
+        cache.forget(&key("failed"));
+        assert!(cache.last(&key("failed"), at(100)).is_none());
     }
 
     /// What keeps the timers from asking again keeps no reader from it.
     #[test]
     fn a_failure_after_refusals_is_remembered_for_its_own_back_off() {
-        let absent = Absent::new(HashSet::new());
+        let cache = NegativeCache::new(HashSet::new());
         for _ in 0..10 {
-            absent.remember(&key("x"), error(FetchErrorKind::NotFound), at(0), 0.99);
+            cache.record(&key("x"), error(FetchErrorKind::NotFound), at(0), 0.99);
         }
-        absent.remember(&key("x"), error(FetchErrorKind::Timeout), at(3000), 0.5);
+        cache.record(&key("x"), error(FetchErrorKind::Timeout), at(3000), 0.5);
         // Half of the longest back-off is 2.5 s.
-        assert!(absent.error(&key("x"), at(5499)).is_some());
-        assert!(absent.error(&key("x"), at(5500)).is_none());
-        let (_, wait) = absent.last(&key("x"), at(3000)).expect("it is remembered");
+        assert!(cache.error(&key("x"), at(5499)).is_some());
+        assert!(cache.error(&key("x"), at(5500)).is_none());
+        let (_, wait) = cache.last(&key("x"), at(3000)).expect("it is remembered");
         assert!(wait > Duration::from_secs(20), "timers wait for {wait:?}");
     }
 
@@ -120,7 +120,7 @@ mod tests {
     /// upstream refuses, asking more often would only cost.
     #[test]
     fn failures_are_made_up_for_sooner_than_refusals() {
-        let absent = Absent::new(HashSet::new());
+        let cache = NegativeCache::new(HashSet::new());
         let mut waits = [Duration::ZERO; 2];
         for n in 0..12 {
             for (wait, (id, kind)) in waits
@@ -128,8 +128,8 @@ mod tests {
                 .zip([("failed", FetchErrorKind::Throttled), ("refused", FetchErrorKind::NotFound)])
             {
                 let now = at(n * 60_000);
-                absent.remember(&key(id), error(kind), now, 0.99);
-                *wait = absent.last(&key(id), now).expect("it is remembered").1;
+                cache.record(&key(id), error(kind), now, 0.99);
+                *wait = cache.last(&key(id), now).expect("it is remembered").1;
             }
         }
         let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
@@ -138,14 +138,14 @@ mod tests {
 
     #[test]
     fn forged_names_are_bounded() {
-        let absent = Absent::new(HashSet::from([key("listed")]));
-        absent.remember(&key("listed"), error(FetchErrorKind::NotFound), at(0), 0.0);
-        for n in 0..ABSENT_MAX as u64 + 10 {
-            absent.remember(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
+        let cache = NegativeCache::new(HashSet::from([key("listed")]));
+        cache.record(&key("listed"), error(FetchErrorKind::NotFound), at(0), 0.0);
+        for n in 0..FAILURES_MAX as u64 + 10 {
+            cache.record(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
         }
-        assert_eq!(absent.failures.lock().expect("no panic").len(), ABSENT_MAX);
-        assert!(absent.last(&key("x0"), at(0)).is_none());
-        assert!(absent.last(&key("x1009"), at(0)).is_some());
-        assert!(absent.last(&key("listed"), at(0)).is_some(), "a listed one is kept");
+        assert_eq!(cache.failures.lock().expect("no panic").len(), FAILURES_MAX);
+        assert!(cache.last(&key("x0"), at(0)).is_none());
+        assert!(cache.last(&key("x1009"), at(0)).is_some());
+        assert!(cache.last(&key("listed"), at(0)).is_some(), "a listed one is kept");
     }
 }

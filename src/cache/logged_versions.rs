@@ -5,27 +5,27 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 /// How many versions are remembered.
-const TOLD_MAX: usize = 1000;
+const LOGGED_MAX: usize = 1000;
 
 /// A version: the secret's ARN, and the version's id.
 type Named = (Box<str>, Box<str>);
 
 /// The malformed versions that were told of last.
 #[derive(Debug, Default)]
-pub struct Told(Mutex<VecDeque<Named>>);
+pub(super) struct LoggedVersions(Mutex<VecDeque<Named>>);
 
-impl Told {
+impl LoggedVersions {
     /// Returns whether a version has not been told of, and remembers that it is now. Where too many
     /// are remembered, the first is forgotten.
-    pub fn is_first(&self, arn: &str, id: &str) -> bool {
-        let mut told = self.0.lock().expect("no holder panics");
-        if told.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {
+    pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
+        let mut logged = self.0.lock().expect("no holder panics");
+        if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {
             return false;
         }
-        if told.len() == TOLD_MAX {
-            told.pop_front();
+        if logged.len() == LOGGED_MAX {
+            logged.pop_front();
         }
-        told.push_back((arn.into(), id.into()));
+        logged.push_back((arn.into(), id.into()));
         true
     }
 }
@@ -36,19 +36,19 @@ mod tests {
 
     #[test]
     fn a_version_is_told_of_once() {
-        let told = Told::default();
+        let logged = LoggedVersions::default();
         let first = [("a", "1"), ("a", "2"), ("b", "1"), ("a", "1"), ("b", "1")]
-            .map(|(arn, id)| told.is_first(arn, id));
+            .map(|(arn, id)| logged.insert(arn, id));
         assert_eq!(first, [true, true, true, false, false]);
     }
 
     #[test]
     fn of_too_many_the_first_is_forgotten() {
-        let told = Told::default();
-        for number in 0..=TOLD_MAX {
-            assert!(told.is_first("a", &number.to_string()));
+        let logged = LoggedVersions::default();
+        for number in 0..=LOGGED_MAX {
+            assert!(logged.insert("a", &number.to_string()));
         }
-        assert!(!told.is_first("a", "1"));
-        assert!(told.is_first("a", "0"));
+        assert!(!logged.insert("a", "1"));
+        assert!(logged.insert("a", "0"));
     }
 }
