@@ -1,24 +1,24 @@
-//! Which malformed versions have been told of in the log: each is told once, however often it is
-//! fetched and whether it is held or not.
+//! Remembers which malformed versions were logged, so that each version is logged once, however often
+//! it is fetched.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// How many versions are remembered.
+/// The maximum number of remembered versions.
 const LOGGED_MAX: usize = 1000;
 
-/// A version: the secret's ARN, and the version's id.
-type Named = (Box<str>, Box<str>);
+/// The ARN of a secret, and the id of one of its versions.
+type VersionKey = (Box<str>, Box<str>);
 
-/// The malformed versions that were told of last.
+/// The malformed versions that were logged last.
 #[derive(Debug, Default)]
-pub(super) struct LoggedVersions(Mutex<VecDeque<Named>>);
+pub(super) struct LoggedVersions(Mutex<VecDeque<VersionKey>>);
 
 impl LoggedVersions {
-    /// Returns whether a version has not been told of, and remembers that it is now. Where too many
-    /// are remembered, the first is forgotten.
+    /// Adds a version, and returns whether the version was not in the set before. If the set is full,
+    /// the version that was added first is removed.
     pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
-        let mut logged = self.0.lock().expect("no holder panics");
+        let mut logged = self.0.lock().expect("no thread panics while it holds the lock");
         if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {
             return false;
         }
@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_version_is_told_of_once() {
+    fn each_version_is_new_once() {
         let logged = LoggedVersions::default();
         let first = [("a", "1"), ("a", "2"), ("b", "1"), ("a", "1"), ("b", "1")]
             .map(|(arn, id)| logged.insert(arn, id));
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn of_too_many_the_first_is_forgotten() {
+    fn oldest_version_is_forgotten_if_the_set_is_full() {
         let logged = LoggedVersions::default();
         for number in 0..=LOGGED_MAX {
             assert!(logged.insert("a", &number.to_string()));

@@ -1,5 +1,5 @@
-//! What is not held because upstream failed: remembered for a moment, so that a loop, or forged
-//! names, can neither hammer AWS nor push out entries.
+//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or that
+//! invents names, then neither floods AWS with calls nor evicts cached entries.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -10,60 +10,60 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How many failures are remembered.
+/// The maximum number of remembered failures.
 pub(super) const FAILURES_MAX: usize = 1000;
 
-/// The failures of what is not held.
+/// The last failures of calls for secrets that are not cached.
 #[derive(Debug)]
 pub(super) struct NegativeCache {
-    /// What is never forgotten: timers make up for it.
+    /// The listed secrets. Their failures are never dropped, because timers retry these secrets.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
 
 impl NegativeCache {
-    /// Remembers nothing yet. What is `listed` is not forgotten for the sake of others.
+    /// Makes an empty cache that never drops failures of `listed` secrets to make room for others.
     pub(super) fn new(listed: HashSet<Key>) -> Self {
         Self { listed, failures: Mutex::default() }
     }
 
-    /// Returns the error that a reader gets without asking upstream again, if the wait after it is
-    /// not over.
+    /// Returns the error that readers of `key` get without a new call. Returns `None` if the next
+    /// reader may call AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
-        let failures = self.failures.lock().expect("no holder panics");
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
 
-    /// Returns why the last attempt failed and how long the next one has to wait.
+    /// Returns why the last call for `key` failed, and the time until timers may retry.
     pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
-        let failures = self.failures.lock().expect("no holder panics");
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
-    /// Remembers one more failure, for a random `draw` from `[0, 1)`. Where too many are
-    /// remembered, the oldest is forgotten.
+    /// Adds a failed call for `key`. The back-off comes from `draw`, a random number from `[0, 1)`. If
+    /// the cache is full, the oldest failure of an unlisted secret is dropped.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
-        let mut failures = self.failures.lock().expect("no holder panics");
+        let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
         failures.insert(key.clone(), failure);
         if failures.len() > FAILURES_MAX {
-            let free = failures.iter().filter(|(key, _)| !self.listed.contains(key));
-            let oldest = free.min_by_key(|(_, failure)| failure.at.steady);
+            let unlisted = failures.iter().filter(|(key, _)| !self.listed.contains(key));
+            let oldest = unlisted.min_by_key(|(_, failure)| failure.at.steady);
             if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
                 failures.remove(&oldest);
             }
         }
     }
 
-    /// Forgets everything, since it was another environment that failed.
+    /// Drops all failures. After a restore they belong to another environment.
     pub(super) fn forget_all(&self) {
-        self.failures.lock().expect("no holder panics").clear();
+        self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }
 
-    /// Forgets, since upstream answered.
+    /// Drops the failures of `key`, because AWS answered a call for it.
     pub(super) fn forget(&self, key: &Key) {
-        self.failures.lock().expect("no holder panics").remove(key);
+        self.failures.lock().expect("no thread panics while it holds the lock").remove(key);
     }
 }
 
@@ -76,7 +76,7 @@ mod tests {
     use std::time::SystemTime;
 
     fn key(id: &str) -> Key {
-        Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+        Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
     }
 
     fn at(millis: u64) -> Moment {
@@ -89,21 +89,21 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_is_remembered_for_seconds_and_a_failure_for_its_back_off() {
+    fn refusal_is_remembered_for_three_seconds_and_failure_for_its_back_off() {
         let cache = NegativeCache::new(HashSet::new());
         cache.record(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
         cache.record(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
         let remembered = |id, millis| cache.error(&key(id), at(millis)).is_some();
         assert!(remembered("refused", 2999) && !remembered("refused", 3000));
         assert!(remembered("failed", 99) && !remembered("failed", 100));
-        assert!(cache.last(&key("failed"), at(100)).is_some(), "it still counts as failed");
+        assert!(cache.last(&key("failed"), at(100)).is_some(), "the failure is still known");
         cache.forget(&key("failed"));
         assert!(cache.last(&key("failed"), at(100)).is_none());
     }
 
-    /// What keeps the timers from asking again keeps no reader from it.
+    /// Timers wait longer after refusals than readers do.
     #[test]
-    fn a_failure_after_refusals_is_remembered_for_its_own_back_off() {
+    fn failure_after_refusals_is_remembered_for_its_own_back_off() {
         let cache = NegativeCache::new(HashSet::new());
         for _ in 0..10 {
             cache.record(&key("x"), error(FetchErrorKind::NotFound), at(0), 0.99);
@@ -112,14 +112,14 @@ mod tests {
         // Half of the longest back-off is 2.5 s.
         assert!(cache.error(&key("x"), at(5499)).is_some());
         assert!(cache.error(&key("x"), at(5500)).is_none());
-        let (_, wait) = cache.last(&key("x"), at(3000)).expect("it is remembered");
+        let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure is remembered");
         assert!(wait > Duration::from_secs(20), "timers wait for {wait:?}");
     }
 
-    /// With nothing to serve meanwhile, an outage that has ended is noticed within seconds; where
-    /// upstream refuses, asking more often would only cost.
+    /// While no value can be served, timers retry within seconds after a transient failure, because
+    /// the outage may be over. After a refusal, frequent retries would only cost calls.
     #[test]
-    fn failures_are_made_up_for_sooner_than_refusals() {
+    fn failures_are_retried_sooner_than_refusals() {
         let cache = NegativeCache::new(HashSet::new());
         let mut waits = [Duration::ZERO; 2];
         for n in 0..12 {
@@ -129,7 +129,7 @@ mod tests {
             {
                 let now = at(n * 60_000);
                 cache.record(&key(id), error(kind), now, 0.99);
-                *wait = cache.last(&key(id), now).expect("it is remembered").1;
+                *wait = cache.last(&key(id), now).expect("the failure is remembered").1;
             }
         }
         let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
@@ -137,15 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn forged_names_are_bounded() {
+    fn failures_of_invented_names_are_bounded() {
         let cache = NegativeCache::new(HashSet::from([key("listed")]));
         cache.record(&key("listed"), error(FetchErrorKind::NotFound), at(0), 0.0);
         for n in 0..FAILURES_MAX as u64 + 10 {
             cache.record(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
         }
-        assert_eq!(cache.failures.lock().expect("no panic").len(), FAILURES_MAX);
+        assert_eq!(
+            cache.failures.lock().expect("no thread panics while it holds the lock").len(),
+            FAILURES_MAX
+        );
         assert!(cache.last(&key("x0"), at(0)).is_none());
         assert!(cache.last(&key("x1009"), at(0)).is_some());
-        assert!(cache.last(&key("listed"), at(0)).is_some(), "a listed one is kept");
+        assert!(cache.last(&key("listed"), at(0)).is_some(), "failures of listed secrets are kept");
     }
 }

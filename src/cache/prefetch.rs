@@ -189,7 +189,7 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
                 kind = error.kind.label(),
                 code = &*error.code,
                 secrets = keys.len(),
-                "a batch failed; asking for its secrets one by one"
+                "a batch call failed; Sidekey fetches its secrets one by one"
             );
             run_alone(writer, chunk);
             false

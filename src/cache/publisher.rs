@@ -78,8 +78,8 @@ impl Publisher {
             tracing::warn!(
                 bytes,
                 limit,
-                "listed secrets take more memory than SIDEKEY_CACHE_BYTES, so that no other secret is \
-                 cached; raise it, or list fewer secrets"
+                "the listed secrets take more memory than SIDEKEY_CACHE_BYTES, so no other secret is \
+                 cached; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
             );
         }
         self.was_over_limit.store(is_over, Ordering::Relaxed);

@@ -241,7 +241,7 @@ impl Cache {
                 Err(error) => return self.serve_despite(error, key),
             }
         }
-        let message = "the secret changed faster than it could be read";
+        let message = "the secret changed faster than Sidekey could read it";
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 

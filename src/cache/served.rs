@@ -38,10 +38,10 @@ pub enum How {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
     /// `SIDEKEY_ALLOW` does not cover the secret. AWS was not asked.
-    #[error("Sidekey refused this read: SIDEKEY_ALLOW does not cover it")]
+    #[error("Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret")]
     OutOfScope,
     /// AWS did not answer within this time, the configured wait of readers.
-    #[error("no answer from upstream within {0:?}")]
+    #[error("AWS did not answer within {0:?}")]
     WaitOver(Duration),
     /// The call to AWS failed, or AWS refused it.
     #[error(transparent)]

@@ -1,4 +1,4 @@
-//! What the cache tells of itself: every entry, and never a value.
+//! The status page's view of the cache: every entry, without its value.
 
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
@@ -17,81 +17,81 @@ pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 /// The state of the cache at one moment.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// Every entry, in the order of their ARNs.
+    /// All entries, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
-    /// Listed secrets that are not held.
+    /// The listed secrets that are not cached.
     pub missing: Vec<MissingStatus>,
-    /// Upstream calls under way.
+    /// The number of flights under way, with those that wait for a slot.
     pub flights: usize,
 }
 
 /// The state of one entry.
 #[derive(Debug, Serialize)]
 pub struct EntryStatus {
-    /// The secret's name.
+    /// The name of the secret.
     pub name: Box<str>,
-    /// The secret's full ARN.
+    /// The full ARN of the secret.
     pub arn: Box<str>,
-    /// The staging label that was asked for, if any.
+    /// The staging label that the call asked for, if it asked for a label.
     pub stage: Option<Box<str>>,
-    /// The version's id.
+    /// The id of the cached version.
     pub version_id: Box<str>,
-    /// The labels that the version carried.
+    /// The labels that the version carried when it was fetched.
     pub version_stages: Vec<Box<str>>,
-    /// When the version was created, in RFC 3339.
+    /// When the version was created, in the format of RFC 3339.
     pub created: Option<String>,
-    /// Seconds since the call that fetched it was sent.
+    /// The seconds since the call that fetched the entry was sent.
     pub age_seconds: Option<u64>,
-    /// `fresh`, `due`, `stale` or `expired`.
+    /// How fresh the entry is: `fresh`, `due`, `stale` or `expired`.
     pub freshness: &'static str,
-    /// The TTL of its policy, in seconds.
+    /// The TTL of the secret, in seconds.
     pub ttl_seconds: f64,
-    /// Whether it is refreshed ahead `always` or `when-read`.
+    /// Which entries timers refresh: `always` (this one in any case) or `when-read`.
     pub refresh: &'static str,
-    /// Why the last attempt to refresh it failed.
+    /// Why the last attempt to refresh the entry failed, if it failed.
     pub problem: Option<Problem>,
-    /// The kind of the convention that is for the secret's name, if one is.
+    /// The kind of the convention that matches the secret's name, if there is one.
     pub convention: Option<Box<str>>,
-    /// What is wrong with the value, by that convention.
+    /// How the value breaks the convention.
     pub problems: Vec<ValueProblem>,
-    /// Whether readers get an error instead of the value.
+    /// Whether readers get an error instead of the value, because the value breaks the convention.
     pub withheld: bool,
 }
 
-/// One thing wrong with a value.
+/// One problem of a value that breaks its convention.
 #[derive(Debug, Serialize)]
 pub struct ValueProblem {
-    /// What kind of problem it is.
+    /// The code of the kind of problem, such as `missing`.
     pub code: &'static str,
-    /// The field that it is about; none, where it is about the whole value.
+    /// The field that has the problem. `None` if the whole value has it.
     pub field: Option<Box<str>>,
-    /// The same in words.
+    /// A sentence that describes the problem.
     pub message: String,
 }
 
-/// A listed secret that is not held.
+/// A listed secret that is not cached.
 #[derive(Debug, Serialize)]
 pub struct MissingStatus {
-    /// The secret as it is listed.
+    /// The name or ARN under which the secret is listed.
     pub reference: Box<str>,
-    /// Whether the agent is not ready without it.
+    /// Whether the agent is not ready until the secret is cached.
     pub required: bool,
-    /// Why the last attempt failed; none before the first has ended.
+    /// Why the last attempt to fetch the secret failed. `None` before the first attempt has ended.
     pub problem: Option<Problem>,
 }
 
-/// Why an attempt failed.
+/// Why an attempt to fetch a secret failed.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// What can be done about it, as a metric label.
+    /// The kind of the error, as in metric labels.
     pub kind: &'static str,
-    /// The service's own name of the error.
+    /// The error code of AWS.
     pub code: Box<str>,
-    /// The service's own message.
+    /// The error message of AWS.
     pub message: Box<str>,
-    /// What to do.
+    /// What the operator can do about the error.
     pub hint: &'static str,
-    /// How many attempts failed in a row.
+    /// The number of consecutive failed attempts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
 }

@@ -51,7 +51,7 @@ impl Upstream {
                 return (sent, answer);
             }
         }
-        let message = "the process was frozen during each of the calls";
+        let message = "the process was frozen during each attempt to call AWS";
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 /// What to do about a value that breaks its convention.
 const HINT: &str =
-    "put a whole value into the secret; conventions are those of docs/configuration.md";
+    "put a complete value into the secret; docs/configuration.md lists the conventions";
 
 /// The writer's handle on a cache: the only one that calls AWS and changes entries. Clones share one
 /// cache.
@@ -179,7 +179,7 @@ impl Writer {
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
-            let message = "the answer names no ARN of a secret";
+            let message = "the answer of AWS has no valid ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
         if matches!(key.id, SecretId::Name(_)) {
@@ -198,7 +198,7 @@ impl Writer {
             if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
                 self.0.publisher.publish(key, older.clone());
             }
-            let message = "the answer is older than what is held";
+            let message = "the answer is older than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
         let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
@@ -246,7 +246,7 @@ impl Writer {
                 problems = found.codes(),
                 withheld = found.is_withheld,
                 hint = HINT,
-                "the value of a secret is not as its convention says"
+                "the value of a secret breaks its convention"
             );
         }
         Some(Arc::new(found))

@@ -1,12 +1,12 @@
-//! Makes what a caller wrote harmless before it reaches a log.
+//! Removes control characters from text that a caller sent, before the text reaches the log.
 
 use std::fmt;
 
-/// How many characters of a caller's text are shown.
+/// The maximum number of characters of a caller's text in a log line.
 const SHOWN_MAX: usize = 80;
 
-/// A caller's text for a log: bounded, and without control characters, so that it can neither forge
-/// a line nor steer a terminal.
+/// Text of a caller, to be displayed in a log line. It is displayed without control characters and cut
+/// to 80 characters, so that the text can neither forge a log line nor control a terminal.
 #[derive(Debug)]
 pub struct Harmless<'a>(pub &'a str);
 
@@ -31,7 +31,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn control_characters_and_length_are_tamed() {
+    fn control_characters_are_replaced_and_long_text_is_cut() {
         assert_eq!(Harmless("app/db").to_string(), "app/db");
         assert_eq!(
             Harmless("a\r\nlevel=ERROR \u{1b}[31m\u{202e}").to_string(),
@@ -43,7 +43,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_text_what_is_shown_is_one_short_line(text in text()) {
+        fn for_any_text_the_output_is_one_short_line(text in text()) {
             let shown = Harmless(&text).to_string();
             let is_harmless = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
             prop_assert!(shown.chars().all(is_harmless), "{shown}");
