@@ -26,7 +26,7 @@ async fn timers_retry_a_prefetch_in_which_all_calls_failed() {
     let fixture = Setup { listed: vec!["a", "b"], ..Setup::default() }.build();
     fixture.script("a", Answer::Fail(FetchErrorKind::Connection));
     fixture.script("b", Answer::Fail(FetchErrorKind::Denied));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     let report = fixture.prefetch(Mode::Get, SECOND).await;
     assert!(report.is_settled);
     assert_eq!(report.missing.len(), 2);
@@ -34,7 +34,7 @@ async fn timers_retry_a_prefetch_in_which_all_calls_failed() {
     fixture.script("b", Answer::Version(1));
     fixture.pass(2 * BACK_OFF_MAX).await;
     assert!(fixture.cache.missing().is_empty());
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,7 +61,7 @@ async fn prefetch_waits_no_longer_than_its_deadline() {
     assert_eq!((report.is_settled, report.took, report.missing.len()), (false, 3 * SECOND, 1));
 }
 
-/// Prefetches `names` by `mode` and returns the sizes of the batches and the number of calls.
+/// Prefetches `names` in `mode`. Returns the sizes of the batch calls and the number of single calls.
 async fn prefetched(
     mode: Mode,
     names: &[&'static str],
@@ -87,8 +87,16 @@ async fn batches_fall_back_to_single_calls() {
     assert_eq!(prefetched(Batch, &names, None).await, (vec![20, 20, 5], 0));
     assert_eq!(prefetched(Batch, &names, denied).await, (vec![20, 20, 5], 45));
     assert_eq!(prefetched(Auto, &names, None).await, (vec![20, 20, 5], 0));
-    assert_eq!(prefetched(Auto, &names, denied).await, (vec![20], 45), "for good");
-    assert_eq!(prefetched(Auto, &names[..5], None).await, (vec![], 5), "it would not pay");
+    assert_eq!(
+        prefetched(Auto, &names, denied).await,
+        (vec![20], 45),
+        "no batch is tried after one failed"
+    );
+    assert_eq!(
+        prefetched(Auto, &names[..5], None).await,
+        (vec![], 5),
+        "five secrets are too few for a batch"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -97,10 +105,10 @@ async fn timers_retry_a_listed_secret_whose_flight_panicked() {
     fixture.script("app", Answer::Panic);
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.script("app", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.pass(2 * BACK_OFF_MAX).await;
     assert!(fixture.cache.missing().is_empty());
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]

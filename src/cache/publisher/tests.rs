@@ -9,8 +9,7 @@ use std::thread;
 use std::thread::ScopedJoinHandle;
 use tokio::task::JoinSet;
 
-/// Secrets that are read together for the first time do not push each other out for the sake of older
-/// ones.
+/// Secrets that are read for the first time in one burst must evict older entries, and not each other.
 #[tokio::test(start_paused = true)]
 async fn burst_of_new_secrets_evicts_older_ones() {
     let names: Vec<&'static str> =
@@ -33,7 +32,7 @@ async fn burst_of_new_secrets_evicts_older_ones() {
     }
 }
 
-/// A reader who asks for a form that was not rendered yet makes an entry grow: others give way then.
+/// A reader that asks for a form that was not rendered yet makes an entry grow. Then others are evicted.
 #[tokio::test(start_paused = true)]
 async fn growing_entry_evicts_others() {
     let fixture = Setup { bytes_max: 100, ..Setup::default() }.build();
@@ -47,12 +46,16 @@ async fn growing_entry_evicts_others() {
     let served = fixture.cache.read(key("app")).await.unwrap();
     served.entry.answer(Form::AwsApi, |_| SecretValue::from("x".repeat(100)));
     fixture.pass(SECOND).await;
-    assert_eq!(fixture.cache.snapshot().entries().count(), 0, "the form alone is too large");
+    assert_eq!(
+        fixture.cache.snapshot().entries().count(),
+        0,
+        "the rendered form alone exceeds the limit"
+    );
     assert!(fixture.metrics.render().contains("sidekey_evictions_total 2"));
     refreshing.abort();
 }
 
-/// Several threads publish entries while another one reads. No entry may get lost, then or later.
+/// Several threads publish entries while another thread reads. No entry may get lost.
 #[test]
 fn concurrently_published_entries_are_all_cached() {
     const NAMES: [[&str; 3]; 3] = [["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]];
@@ -70,11 +73,11 @@ fn concurrently_published_entries_are_all_cached() {
         thread::scope(|scope| {
             let writers = NAMES.map(|names| scope.spawn(move || publish(names)));
             start.wait();
-            let mut held = 0;
+            let mut cached = 0;
             while !writers.iter().all(ScopedJoinHandle::is_finished) {
                 let now = cache.snapshot().entries().count();
-                assert!(now >= held, "round {round}: {now} entries after {held}");
-                held = now;
+                assert!(now >= cached, "round {round}: {now} entries after {cached}");
+                cached = now;
             }
         });
         assert_eq!(cache.snapshot().entries().count(), 9, "round {round}");

@@ -65,7 +65,7 @@ async fn transient_failure_leaves_the_old_value_in_place_until_its_limit() {
     assert_eq!(fixture.read("app").await, stale, "the first reader waits for the failure");
     let before = fixture.clock.now();
     assert_eq!(fixture.read("app").await, stale);
-    assert_eq!(fixture.clock.now(), before, "the second one does not");
+    assert_eq!(fixture.clock.now(), before, "the second reader does not wait");
     fixture.pass(3700 * SECOND).await;
     assert_eq!(fixture.read("app").await, failed("throttled"));
     fixture.script("app", Answer::Version(2));
@@ -90,17 +90,17 @@ async fn no_reader_waits_during_an_outage() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
     fixture.read("app").await.unwrap();
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.script("app", Answer::TimeOut);
     fixture.pass(101 * SECOND).await;
     let stale = ok("v1", How::Stale(Reason::Failing));
     for _ in 0..3000 {
         let before = fixture.clock.now();
         assert_eq!(fixture.read("app").await, stale);
-        assert_eq!(fixture.clock.now(), before, "though an attempt may be under way");
+        assert_eq!(fixture.clock.now(), before, "no reader waits, even if an attempt is under way");
         fixture.pass(SECOND).await;
     }
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -108,7 +108,7 @@ async fn readers_of_an_expired_entry_get_the_new_value_soon_after_an_outage() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
     fixture.read("app").await.unwrap();
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.script("app", Answer::Fail(FetchErrorKind::Connection));
     fixture.pass(4000 * SECOND).await;
     for _ in 0..100 {
@@ -118,7 +118,7 @@ async fn readers_of_an_expired_entry_get_the_new_value_soon_after_an_outage() {
     fixture.script("app", Answer::Version(2));
     fixture.pass(EMPTY_BACK_OFF_MAX).await;
     assert_eq!(fixture.read("app").await.map(|(id, _)| id), Ok("v2".to_owned()));
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -151,7 +151,11 @@ async fn reads_of_a_missing_secret_in_a_loop_make_one_call_in_three_seconds() {
     }
     fixture.script("missing", Answer::Version(1));
     fixture.pass(REFUSAL_MEMORY).await;
-    assert_eq!(fixture.read("missing").await, ok("v1", How::Miss), "a grant shows in seconds");
+    assert_eq!(
+        fixture.read("missing").await,
+        ok("v1", How::Miss),
+        "newly granted access takes effect within seconds"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,8 +171,8 @@ async fn refresh_now_calls_aws_once_a_second() {
     fixture.pass(SECOND).await;
     assert_eq!(fixture.read_now("app").await, failed("service"));
     assert_eq!(fixture.read_now("app").await, failed("service"));
-    assert_eq!(fixture.calls(), 3, "in an outage too");
-    assert_eq!(fixture.read("app").await, ok("v2", How::Hit), "what is held stays");
+    assert_eq!(fixture.calls(), 3, "the limit applies during an outage as well");
+    assert_eq!(fixture.read("app").await, ok("v2", How::Hit), "the cached entry stays");
 }
 
 #[tokio::test(start_paused = true)]
@@ -227,7 +231,7 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         assert_eq!(beside(&read.entry), expected);
         fixture.pass(101 * SECOND).await;
         let read = fixture.cache.read(key("app")).await.unwrap();
-        assert_eq!(beside(&read.entry), ["v1"], "the other one is too old");
+        assert_eq!(beside(&read.entry), ["v1"], "the other entry is too old");
     }
 }
 
@@ -237,17 +241,21 @@ async fn removed_label_fails_only_reads_of_this_label() {
     fixture.script("app", Answer::Labelled(1, &["AWSCURRENT", "BLUE"]));
     let blue = Key { selector: Selector::new(Some("BLUE"), None), ..key("app") };
     assert_eq!(outcome(fixture.cache.read(blue.clone()).await), ok("v1", How::Miss));
-    assert_eq!(fixture.read("app").await, ok("v1", How::Hit), "it carries AWSCURRENT too");
+    assert_eq!(
+        fixture.read("app").await,
+        ok("v1", How::Hit),
+        "the entry of BLUE carries AWSCURRENT, too"
+    );
 
     fixture.script("app", Answer::Labelled(2, &["AWSCURRENT"]));
     fixture.pass(101 * SECOND).await;
-    assert_eq!(
-        fixture.read("app").await,
-        ok("v2", How::Miss),
-        "the label BLUE is gone, and only that"
-    );
+    assert_eq!(fixture.read("app").await, ok("v2", How::Miss), "only the label BLUE was removed");
     let stale = ok("v1", How::Stale(Reason::Refused));
-    assert_eq!(outcome(fixture.cache.read(blue.clone()).await), stale, "its own grace lasts");
+    assert_eq!(
+        outcome(fixture.cache.read(blue.clone()).await),
+        stale,
+        "the grace period of BLUE is not over"
+    );
     fixture.pass(61 * SECOND).await;
     assert_eq!(outcome(fixture.cache.read(blue).await), failed("not_found"));
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
@@ -277,7 +285,7 @@ async fn read_answered_from_the_entry_of_another_selector_shares_its_grace_perio
     for _ in 0..10 {
         assert_eq!(outcome(fixture.cache.read(version.clone()).await), stale);
     }
-    assert_eq!(fixture.calls(), 3, "one of its own");
+    assert_eq!(fixture.calls(), 3, "the third call is for the version id");
     fixture.pass(60 * SECOND).await;
     assert_eq!(outcome(fixture.cache.read(version).await), failed("denied"));
 }

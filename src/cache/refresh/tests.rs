@@ -14,7 +14,7 @@ async fn timers_refresh_only_listed_secrets_that_were_read() {
     let fixture = Setup { listed: vec!["busy", "idle"], ..Setup::default() }.build();
     fixture.script("busy", Answer::Version(1));
     fixture.script("idle", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     assert_eq!(fixture.calls(), 2);
     for _ in 0..1000 {
@@ -25,7 +25,7 @@ async fn timers_refresh_only_listed_secrets_that_were_read() {
     assert_eq!(calls.iter().filter(|id| **id == "idle").count(), 1);
     let busy = calls.iter().filter(|id| **id == "busy").count();
     assert!((11..=15).contains(&busy), "one call per 70 to 90 s, not {busy} in 1,000 s");
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -36,7 +36,7 @@ async fn permanently_refused_secret_costs_no_calls_unless_it_is_listed() {
         fixture.read(name).await.unwrap();
         fixture.script(name, Answer::Fail(FetchErrorKind::Denied));
     }
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.pass(300 * SECOND).await;
     let calls = || fixture.source.calls.lock().unwrap().clone();
     let before = calls().len();
@@ -45,7 +45,7 @@ async fn permanently_refused_secret_costs_no_calls_unless_it_is_listed() {
     assert!(later.len() > 10 && later.iter().all(|name| name == "listed"), "{later:?}");
     fixture.script("read", Answer::Version(2));
     assert_eq!(fixture.read("read").await, ok("v2", How::Miss));
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,7 +55,7 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
     let policy = Policy { ttl: TTL, ..Policy::default() };
     let fixture = Setup { policy, listed: vec!["busy"], ..Setup::default() }.build();
     fixture.script("busy", Answer::Version(0));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     let started = fixture.clock.now();
     let since = |then: Moment| fixture.clock.now().since(then).unwrap();
@@ -80,9 +80,9 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         }
         fixture.pass(Duration::from_millis(1)).await;
     }
-    // One call for each 0.7 TTL at the most, and the prefetch.
+    // At most one call for each 0.7 of the TTL, and the call of the prefetch.
     assert!(fixture.calls() <= 12 * 10 / 7 + 2, "{} calls", fixture.calls());
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,28 +90,28 @@ async fn after_a_thaw_only_entries_that_were_read_are_fetched() {
     let fixture = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
     fixture.script("read", Answer::Version(1));
     fixture.script("unread", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.read("read").await.unwrap();
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
     fixture.pass(SECOND).await;
     let calls = fixture.source.calls.lock().unwrap().clone();
-    assert_eq!(calls[2..], ["read"], "no backlog of missed refreshes, and none for the unread");
-    loops.abort();
+    assert_eq!(calls[2..], ["read"], "one refresh of the read secret, and none of the unread one");
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn policy_known_only_from_the_answer_causes_no_loop_of_calls() {
-    // By its name alone it cannot be told that the rule, whose pattern is an ARN, is for it.
+    // The pattern of the rule is an ARN, so the name alone does not show that the rule applies.
     let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule(&arn("live")) }];
     let fixture = Setup { rules, listed: vec!["live"], ..Setup::default() }.build();
     fixture.script("live", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     assert!(fixture.cache.missing().is_empty());
     fixture.pass(60 * SECOND).await;
     assert_eq!(fixture.calls(), 1);
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,25 +124,25 @@ async fn secret_that_is_always_refreshed_stays_fresh_without_readers() {
     };
     fixture.script("warm", Answer::Version(1));
     fixture.script("idle", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.pass(1000 * SECOND).await;
     let refreshed = calls("warm");
-    assert!((12..=15).contains(&refreshed), "{refreshed} calls in 1,000 s, of 70 to 90 s each");
+    assert!((12..=15).contains(&refreshed), "one call per 70 to 90 s, not {refreshed} in 1,000 s");
     assert_eq!(calls("idle"), 1);
     fixture.script("warm", Answer::Version(2));
     fixture.pass(95 * SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v2", How::Hit));
 
-    // In an outage it is asked for as rarely as any other.
+    // During an outage, the back-off limits the calls as for any other secret.
     fixture.script("warm", Answer::Fail(FetchErrorKind::Connection));
     fixture.pass(100 * SECOND).await;
     let before = calls("warm");
     fixture.pass(3600 * SECOND).await;
     let tries = calls("warm") - before;
-    assert!((120..=480).contains(&tries), "{tries} tries in an hour, of 30 s at the most each");
+    assert!((120..=480).contains(&tries), "one call per 30 s at most, not {tries} in an hour");
     fixture.script("warm", Answer::Version(3));
     fixture.pass(BACK_OFF_MAX + SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v3", How::Hit));
-    loops.abort();
+    refreshing.abort();
 }

@@ -13,31 +13,31 @@ async fn no_entry_from_before_a_restore_is_served_as_fresh() {
     let fixture = setup.build();
     fixture.script("read", Answer::Version(1));
     fixture.script("unread", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.read("read").await.unwrap();
 
-    // The hook: within the TTL, and with clocks that tell nothing.
+    // The hook reports a restore that the clocks do not show, within the TTL.
     fixture.script("read", Answer::Version(2));
     fixture.script("unread", Answer::Version(2));
     fixture.cache.restored();
     assert_eq!(fixture.read("read").await, ok("v2", How::Miss));
     assert_eq!(fixture.read("unread").await, ok("v2", How::Miss));
 
-    // Without it: the wall clock knows of the time in between, the steady one does not.
+    // Without the hook, the clocks show the restore: only the wall clock has advanced.
     fixture.script("read", Answer::Version(3));
     fixture.clock.step_forward(5 * SECOND);
     assert_eq!(fixture.read("read").await, ok("v3", How::Miss));
 
-    // Upstream fails after the restore: what is held is served, marked stale, within its bound.
+    // If AWS fails after the restore, the cached entry is served as stale.
     fixture.script("read", Answer::Fail(FetchErrorKind::Connection));
     fixture.cache.restored();
     assert_eq!(fixture.read("read").await, ok("v3", How::Stale(Reason::Failing)));
-    loops.abort();
+    refreshing.abort();
 }
 
-/// Nobody but the clocks tells of most restores: failures of another environment count no more than
-/// after a word of it.
+/// Most functions have no after-restore hook, so the clocks alone show a restore. Failures from before it
+/// must not count, because they belong to another environment.
 #[tokio::test(start_paused = true)]
 async fn restore_detected_by_the_clocks_forgets_failures() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();
@@ -70,13 +70,13 @@ async fn timers_fetch_entries_that_were_read_before_a_restore() {
     let fixture = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
     fixture.script("read", Answer::Version(1));
     fixture.script("unread", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.read("read").await.unwrap();
     fixture.cache.restored();
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.source.calls.lock().unwrap()[2..], ["read"]);
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]

@@ -26,7 +26,7 @@ async fn panic_ends_only_its_flight() {
 async fn lagging_replica_does_not_undo_a_rotation() {
     let fixture = Setup { listed: vec!["app"], ..Setup::default() }.build();
     fixture.script("app", Answer::Version(2));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
     fixture.script("app", Answer::Version(1));
     while fixture.calls() < 2 {
@@ -38,8 +38,8 @@ async fn lagging_replica_does_not_undo_a_rotation() {
     assert_eq!(fixture.calls(), 2, "the answer is held back for a second");
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
-    assert_eq!(fixture.calls(), 3, "and asked for again then");
-    loops.abort();
+    assert_eq!(fixture.calls(), 3, "then a second call is made");
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -49,7 +49,7 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
     fixture.read("app").await.unwrap();
     fixture.script("app", Answer::Version(1));
     fixture.pass(2 * SECOND).await;
-    assert_eq!(fixture.read_now("app").await, ok("v2", How::Refreshed), "held back");
+    assert_eq!(fixture.read_now("app").await, ok("v2", How::Refreshed), "the answer is held back");
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -64,7 +64,11 @@ async fn expired_value_is_served_stale_until_a_second_answer_confirms_the_older_
     fixture.pass(101 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Stale(Reason::Failing)));
     fixture.pass(SECOND).await;
-    assert_eq!(fixture.read("app").await, ok("v2", How::Stale(Reason::Failing)), "and asks again");
+    assert_eq!(
+        fixture.read("app").await,
+        ok("v2", How::Stale(Reason::Failing)),
+        "this read starts another call"
+    );
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
 }
@@ -89,13 +93,13 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     fixture.pass(SECOND).await;
     let late = fixture.writer.upstream().sending();
     fixture.writer.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
-    // Without a date it is the order of the calls that tells.
+    // Without a creation date, the order of the calls decides.
     let undated = Version { created: None, ..version("app", 1, &by_arn) };
-    let held = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
-    assert!(held.marks.claim_refresh());
+    let cached = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
+    assert!(cached.marks.claim_refresh());
     let slow = fixture.writer.settle(&by_arn, early, Ok(undated)).unwrap();
-    assert_eq!(&*slow.version.id, "v2", "whoever waited for it gets the newer one");
-    assert!(held.marks.claim_refresh(), "the next reader may ask for a refresh again");
+    assert_eq!(&*slow.version.id, "v2", "readers of the slow call get the newer version");
+    assert!(cached.marks.claim_refresh(), "the next reader can start a refresh again");
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
 }
 
@@ -129,17 +133,17 @@ async fn one_secret_can_have_a_ttl_of_zero() {
     let fixture = Setup { rules, listed, ..Setup::default() }.build();
     fixture.script("live", Answer::Version(1));
     fixture.script("other", Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
     assert!(fixture.cache.missing().is_empty());
     fixture.pass(60 * SECOND).await;
-    assert_eq!(fixture.calls(), 2, "nothing is fetched ahead that is not held");
+    assert_eq!(fixture.calls(), 2, "timers fetch nothing with a TTL of 0");
     for _ in 0..3 {
         assert_eq!(fixture.read("live").await, ok("v1", How::Miss));
     }
     assert_eq!(fixture.read("other").await, ok("v1", How::Hit));
     assert_eq!((fixture.calls(), fixture.cache.snapshot().entries().count()), (5, 1));
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,14 +154,14 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     fixture.script("other", Answer::Version(1));
     let by_arn = || fixture.cache.read(key(&arn("live")));
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
-    assert_eq!(outcome(by_arn().await), ok("v1", How::Hit), "whose account is not known yet");
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    assert_eq!(outcome(by_arn().await), ok("v1", How::Hit), "the account is not known yet");
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
     fixture.pass(95 * SECOND).await;
     let calls = fixture.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
-    assert_eq!(calls, 2, "it was refreshed, and is not held any more");
+    assert_eq!(calls, 2, "the refresh removed the entry");
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
-    loops.abort();
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
@@ -166,12 +170,12 @@ async fn cached_version_is_checked_against_its_convention_once() {
     let malformed =
         async || fixture.cache.read(key(CONVENTIONAL)).await.unwrap().entry.malformed.clone();
     fixture.script(CONVENTIONAL, Answer::Version(1));
-    let first = malformed().await.expect("it is not JSON");
+    let first = malformed().await.expect("the value is not JSON, and so malformed");
     assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
     fixture.pass(101 * SECOND).await;
-    let again = malformed().await.expect("it is the same version");
-    assert_eq!(fixture.calls(), 2, "it was fetched again");
-    assert!(Arc::ptr_eq(&first, &again), "and not looked over again");
+    let again = malformed().await.expect("the same version is still malformed");
+    assert_eq!(fixture.calls(), 2, "the version was fetched again");
+    assert!(Arc::ptr_eq(&first, &again), "the version was not checked again");
     assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0]);
 
     fixture.script(CONVENTIONAL, Answer::WellFormed(2));
@@ -180,7 +184,11 @@ async fn cached_version_is_checked_against_its_convention_once() {
     assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0; 7]);
     fixture.script("other", Answer::Version(1));
     fixture.read("other").await.unwrap();
-    assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0; 7], "it has no convention");
+    assert_eq!(
+        fixture.cache.problems().map(|(_, count)| count),
+        [0; 7],
+        "the other secret has no convention"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -189,15 +197,16 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     let setup = Setup { is_strict: true, policy: always, ..Setup::default() };
     let fixture = Setup { listed: vec![CONVENTIONAL], ..setup }.build();
     fixture.script(CONVENTIONAL, Answer::Version(1));
-    let loops = tokio::spawn(refresh::run(fixture.writer.clone()));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
-    assert_eq!(fixture.cache.missing(), [], "it is held");
+    assert_eq!(fixture.cache.missing(), [], "a withheld secret is cached");
     fixture.pass(3600 * SECOND).await;
-    assert_eq!(fixture.calls(), 1, "nobody reads it, and so nobody asks for it");
+    assert_eq!(fixture.calls(), 1, "without readers, no call is made");
 
     let is_withheld = || {
         let snapshot = fixture.cache.snapshot();
-        let entry = snapshot.entry(CONVENTIONAL, &Selector::current()).expect("it is held");
+        let entry =
+            snapshot.entry(CONVENTIONAL, &Selector::current()).expect("the secret is cached");
         entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld)
     };
     for _ in 0..100 {
@@ -210,15 +219,19 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
 
     fixture.pass(100 * SECOND).await;
     fixture.script(CONVENTIONAL, Answer::WellFormed(2));
-    assert_eq!(fixture.read(CONVENTIONAL).await, ok("v2", How::Miss), "the first reader has it");
+    assert_eq!(
+        fixture.read(CONVENTIONAL).await,
+        ok("v2", How::Miss),
+        "the first reader gets the fixed value"
+    );
     assert!(!is_withheld());
     let calls = fixture.calls();
     for _ in 0..69 {
         fixture.pass(10 * SECOND).await;
         assert_eq!(fixture.read(CONVENTIONAL).await, ok("v2", How::Hit));
     }
-    assert_eq!(fixture.calls(), calls, "it ages by its own policy again");
-    loops.abort();
+    assert_eq!(fixture.calls(), calls, "the fixed value has its normal TTL again");
+    refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
