@@ -126,7 +126,8 @@ fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
 
 /// Finds paths, tests and benches that the documentation names in backticks and that do not exist. A test
 /// is named by its path, with its crate before it unless that is the library: `cache::tests::NAME`,
-/// `promises::outage::NAME`, `sidekey_extension::api::tests::NAME`.
+/// `promises::outage::NAME`, `sidekey_extension::api::tests::NAME`. `promises::outage` means all tests of
+/// the file.
 fn missing(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for page in pages(files) {
@@ -135,8 +136,8 @@ fn missing(files: &[File]) -> Vec<String> {
             is_fenced ^= line.trim_start().starts_with("```");
             let spans = line.split('`').skip(1).step_by(2).filter(|_| !is_fenced);
             let missing = spans.filter(|span| {
-                let is_test =
-                    span.contains("::tests::") || TESTS.iter().any(|tests| span.starts_with(tests));
+                let is_test = span.contains("::tests::")
+                    || TEST_PATHS.iter().any(|tests| span.starts_with(tests));
                 is_path(span) && !exists(span)
                     || is_test && !has_test(files, span)
                     || !has_target(span)
@@ -148,7 +149,9 @@ fn missing(files: &[File]) -> Vec<String> {
 }
 
 /// The beginnings of the paths of tests that are in no module `tests`.
-const TESTS: &[&str] = &["promises::", "emulator::", "examples::", "cache::simulation::"];
+const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::simulation::"];
+
+const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
 
 fn is_path(span: &str) -> bool {
     let folders = ["src/", "extension/", "fake-aws/", "tests/", "benches/", "docs/", "examples/"];
@@ -163,15 +166,16 @@ fn exists(path: &str) -> bool {
 fn has_test(files: &[File], path: &str) -> bool {
     let path = path.trim_start_matches("sidekey_extension::").trim_start_matches("fake_aws::");
     let Some((module, name)) = path.rsplit_once("::") else { return false };
-    let module = module.trim_end_matches("::tests").replace("::", "/");
-    let folders = ["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
-    let has_name = |path: String| {
-        let function = format!("fn {name}(");
-        files.iter().any(|file| file.path == path && file.text.contains(&function))
+    let (module, function) = (module.trim_end_matches("::tests"), format!("fn {name}("));
+    let has = |stem: &str, text: &str| {
+        let places = TEST_FOLDERS.iter().flat_map(|folder| {
+            ["", "/tests", "/main"]
+                .map(|end| format!("{folder}/{}{end}.rs", stem.replace("::", "/")))
+        });
+        let places: Vec<String> = places.collect();
+        files.iter().any(|file| places.contains(&file.path) && file.text.contains(text))
     };
-    folders.iter().any(|folder| {
-        ["", "/tests", "/main"].iter().any(|file| has_name(format!("{folder}/{module}{file}.rs")))
-    })
+    has(module, &function) || has(path, "#[tokio::test") || has(path, "#[test")
 }
 
 /// Returns whether the test or bench exists that a command runs, if the command runs one.
