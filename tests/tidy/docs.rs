@@ -25,7 +25,7 @@ fn pages(files: &[File]) -> impl Iterator<Item = &File> {
 
 // === Settings ===
 
-/// Compares the tables of docs/configuration.md with those of `config`.
+/// Compares the tables of variables and keys in docs/configuration.md with those of `config`.
 fn wrong_settings(files: &[File]) -> Vec<String> {
     let row = |name: &str, default: &str, help: &str| match default {
         "" => format!("`{name}` |  | {help}"),
@@ -37,17 +37,14 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let convention = conventions::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = conventions::FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");
-    // A heading begins with these words. The tables of variables are in several chapters.
-    let chapter = |heading: &str| {
-        page.text.split("\n## ").find(|text| text.starts_with(heading)).unwrap_or_default()
-    };
     let names = ["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"];
-    let tables: [(Vec<String>, Vec<Vec<&str>>); 3] = [
+    let key_tables =
+        page.text.split("\n| key |").skip(1).filter_map(|rest| rest.split("\n\n").next());
+    let tables: [(Vec<String>, Vec<Vec<&str>>); 2] = [
         (variables.chain(of_aws).collect(), rows(&page.text, &names)),
-        (policy.collect(), rows(chapter("What holds for some secrets: policy"), &[""])),
         (
-            convention.chain(field).collect(),
-            rows(chapter("What values must have: conventions"), &[""]),
+            policy.chain(convention).chain(field).collect(),
+            key_tables.flat_map(|table| rows(table, &[""])).collect(),
         ),
     ];
     let mut problems = Vec::new();
