@@ -30,7 +30,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["secret"]),
     ("client", &["secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
-    ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
     ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
     ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
@@ -112,7 +111,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "cache::prefetch::Report",
             "source",
-            "source::double",
             "source::secrets_manager",
             "secret",
             "clock",
@@ -192,7 +190,6 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &[
             "src/server.rs",
             "src/server/",
-            "src/source/double/",
             // An endpoint is a URI, and the client's connector is handed one.
             "src/source/secrets_manager/",
             "src/client.rs",
@@ -217,8 +214,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "tokio::time::sleep",
             "tokio::time::timeout",
         ],
-        // The double is late on purpose, in one place.
-        &["src/clock.rs", "src/source/double.rs"],
+        &["src/clock.rs"],
         "only `clock` reads a clock or sleeps; take a `Moment`, or a `Clock`",
     ),
     (
@@ -926,11 +922,14 @@ mod tests {
         none(&imports(&repository()), remedy);
         let catch = |path, text, expected| caught(imports, path, text, expected);
         catch("src/server/x.rs", "use crate::source::secrets_manager::Config;", &["`server`"]);
-        catch("src/server/x.rs", "use crate::source::{FetchError, double::Double};", &["double"]);
+        catch(
+            "src/server/x.rs",
+            "use crate::source::{FetchError, secrets_manager::Trust};",
+            &["Trust"],
+        );
         catch("src/server/x.rs", "use super::super::config::Config;", &["config::Config"]);
         catch("src/cache.rs", "fn f() { super::server::serve() }", &["server::serve"]);
         catch("src/secret/x.rs", "use crate::{\n    clock::{Clock, Moment},\n};", &["1", "Moment"]);
-        catch("src/source/double/x.rs", "use super::super::FetchError;", &["FetchError"]);
         catch("src/novel/x.rs", "", &["its room is not"]);
         catch("extension/src/x.rs", "use sidekey::server::Server;", &["`extension`"]);
         catch("extension/src/x.rs", "use sidekey::cache::Cache;", &["cache::Cache"]);

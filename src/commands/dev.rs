@@ -18,12 +18,12 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::source::Source;
-use crate::source::double::Double;
 use crate::source::secrets_manager::SecretsManager;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
 use crate::tokens::{Token, Tokens};
 use anyhow::Context;
+use fake_aws::Fake;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrets::Secrets;
 use std::collections::BTreeMap;
@@ -60,11 +60,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let secrets = Secrets::load(args.secrets.clone())?;
     let clock = Arc::new(SystemClock::new());
     let wall = clock.clone();
-    let double = Double::start(Arc::new(move || wall.now().wall)).await?;
-    double.secrets().apply(secrets.seed());
-    double.faults().set_latency(args.latency);
+    let fake = Fake::start(Arc::new(move || wall.now().wall)).await?;
+    fake.secrets().apply(secrets.seed());
+    fake.faults().set_latency(args.latency);
 
-    let (vars, shown_token) = variables(&args, &secrets, &double.url())?;
+    let (vars, shown_token) = variables(&args, &secrets, &fake.url())?;
     let Loaded { mut config, mistakes, .. } = config::load(&vars, Host::Standalone);
     if !mistakes.is_empty() {
         anyhow::bail!(mistakes);
@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = *agent.addresses().first().context("no address is held")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
-    out(&started(&double.url(), &args, &report, &secrets));
+    out(&started(&fake.url(), &args, &report, &secrets));
     out(&how_to_ask(address, &shown_token, &secrets));
     out(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
     out(&match &args.secrets {
@@ -94,11 +94,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     tokio::select! {
         () = stopped => {}
-        ended = watch::run(&*clock, &double, secrets, &mut client, out) => ended?,
+        ended = watch::run(&*clock, &fake, secrets, &mut client, out) => ended?,
     }
     drop(client);
     agent.drain(DRAIN_MAX).await;
-    double.stop().await;
+    fake.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
