@@ -19,6 +19,7 @@ use std::path::Path;
 /// The rooms, and which others each may import. A room not named here cannot exist. `source` is the
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("printable", &[]),
     ("secret", &[]),
     ("convention", &["secret"]),
     ("message", &["convention", "secret"]),
@@ -28,12 +29,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hostile", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
-    ("client", &["secret", "tokens"]),
+    ("client", &["printable", "secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
     ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
-    ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
-    ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
+    ("cache", &["source", "secret", "convention", "clock", "telemetry", "printable"]),
+    (
+        "server",
+        &["message", "cache", "source", "secret", "clock", "tokens", "telemetry", "printable"],
+    ),
     (
         "config",
         &[
@@ -96,12 +100,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "source::secrets_manager",
             "clock",
             "hardening",
+            "printable",
             "tokens",
         ],
     ),
     (
         "commands::scaffold",
-        &["commands", "commands::policy", "config", "convention", "secret", "clock", "hardening"],
+        &[
+            "commands",
+            "commands::policy",
+            "config",
+            "convention",
+            "secret",
+            "clock",
+            "hardening",
+            "printable",
+        ],
     ),
     (
         "commands::dev",
