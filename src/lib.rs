@@ -11,6 +11,7 @@
 //! them. `ARCHITECTURE.md` has the map and what must hold.
 
 pub mod printable;
+pub mod http1;
 pub mod secret;
 pub mod convention;
 pub mod message;

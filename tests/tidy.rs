@@ -20,6 +20,7 @@ use std::path::Path;
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("printable", &[]),
+    ("http1", &[]),
     ("secret", &[]),
     ("convention", &["secret"]),
     ("message", &["convention", "secret"]),
@@ -29,10 +30,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hostile", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
-    ("client", &["printable", "secret", "tokens"]),
+    ("client", &["http1", "printable", "secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
     ("source::double", &[]),
-    ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
+    ("source::secrets_manager", &["source", "secret", "clock", "tokens", "http1"]),
     ("cache", &["source", "secret", "convention", "clock", "telemetry", "printable"]),
     (
         "server",
@@ -144,6 +145,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "handover",
             "clock",
             "hardening",
+            "http1",
             "telemetry",
             // What `agent` reports of the prefetch.
             "cache::prefetch::Report",
@@ -209,6 +211,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/source/double/",
             // An endpoint is a URI, and the client's connector is handed one.
             "src/source/secrets_manager/",
+            "src/http1.rs",
             "src/client.rs",
             "src/commands/dev/watch.rs",
             "extension/src/api.rs",
@@ -288,7 +291,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio::spawn"],
-        &["src/agent.rs", "src/client.rs"],
+        &["src/agent.rs"],
         "a task is spawned on a `TaskTracker`, so that somebody joins it",
     ),
     (
