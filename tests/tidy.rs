@@ -19,6 +19,8 @@ use std::path::Path;
 /// The rooms, and which others each may import. A room not named here cannot exist. `source` is the
 /// trait alone: what lies below it are rooms of their own.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("printable", &[]),
+    ("http1", &[]),
     ("secret", &[]),
     ("convention", &["secret"]),
     ("message", &["convention", "secret"]),
@@ -28,11 +30,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("hostile", &[]),
     ("tokens", &[]),
     ("source", &["secret"]),
-    ("client", &["secret", "tokens"]),
+    ("client", &["http1", "printable", "secret", "tokens"]),
     ("telemetry", &["clock", "source"]),
-    ("source::secrets_manager", &["source", "secret", "clock", "tokens"]),
-    ("cache", &["source", "secret", "convention", "clock", "telemetry"]),
-    ("server", &["message", "cache", "source", "secret", "clock", "tokens", "telemetry"]),
+    ("source::secrets_manager", &["source", "secret", "clock", "tokens", "http1"]),
+    ("cache", &["source", "secret", "convention", "clock", "telemetry", "printable"]),
+    (
+        "server",
+        &["message", "cache", "source", "secret", "clock", "tokens", "telemetry", "printable"],
+    ),
     (
         "config",
         &[
@@ -95,12 +100,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "source::secrets_manager",
             "clock",
             "hardening",
+            "printable",
             "tokens",
         ],
     ),
     (
         "commands::scaffold",
-        &["commands", "commands::policy", "config", "convention", "secret", "clock", "hardening"],
+        &[
+            "commands",
+            "commands::policy",
+            "config",
+            "convention",
+            "secret",
+            "clock",
+            "hardening",
+            "printable",
+        ],
     ),
     (
         "commands::dev",
@@ -128,6 +143,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "handover",
             "clock",
             "hardening",
+            "http1",
             "telemetry",
             // What `agent` reports of the prefetch.
             "cache::prefetch::Report",
@@ -192,6 +208,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
             "src/server/",
             // An endpoint is a URI, and the client's connector is handed one.
             "src/source/secrets_manager/",
+            "src/http1.rs",
             "src/client.rs",
             "src/commands/dev/watch.rs",
             "extension/src/api.rs",
@@ -270,7 +287,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
     ),
     (
         &["tokio::spawn"],
-        &["src/agent.rs", "src/client.rs"],
+        &["src/agent.rs"],
         "a task is spawned on a `TaskTracker`, so that somebody joins it",
     ),
     (

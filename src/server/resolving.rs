@@ -22,8 +22,8 @@ use crate::message::order::held_up;
 use crate::message::paths::Paths;
 use crate::message::search::Search;
 use crate::message::tenant::Tie;
+use crate::printable::LogExcerpt;
 use crate::secret::reference::{Beside, SecretId, Wanted};
-use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
 use ask::{Ask, Judge, Want};
 use findings::{Finding, Findings};
@@ -233,9 +233,9 @@ impl Server {
         let Some((reference, why)) = refused.next() else { return };
         match self.refusals_logged.pass(self.cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                reference = %Harmless(reference),
+                reference = %LogExcerpt(reference),
                 error = why.kind(),
-                reason = %Harmless(&why.message()),
+                reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
                 left_out,
                 "refused to resolve a reference"
