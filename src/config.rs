@@ -5,6 +5,7 @@ pub mod contact;
 pub mod conventions;
 pub mod credentials;
 pub mod file;
+pub mod key;
 pub mod policy;
 mod resolve;
 pub mod size;

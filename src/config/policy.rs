@@ -1,5 +1,6 @@
 //! The tables `[[policy]]` of the file: what holds for some secrets and not for all.
 
+use super::key::Key;
 use super::toml_setting::{VALUE_EXPECTED, is_key, text_of};
 use super::variables::{CONFIG_FILE, PREFIX, boolean, list, span};
 use super::{Mistakes, Unknown, is_guard, nearest};
@@ -18,21 +19,9 @@ const TABLES_MAX: usize = 100;
 /// The shortest TTL of what is always refreshed: with less, timers would call without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// One key of a table.
-#[derive(Debug)]
-pub struct PolicyKey {
-    /// How it is written.
-    pub name: &'static str,
-    /// What holds where it is left out: a value, or the variable that says it. Empty where it cannot be.
-    pub default: &'static str,
-    /// What it does.
-    pub help: &'static str,
-    parse: fn(&mut Rule, &str) -> Result<(), String>,
-}
-
 /// Every key of a table, in the order of the documentation.
-pub const KEYS: &[PolicyKey] = &[
-    PolicyKey {
+pub const KEYS: &[Key<Rule>] = &[
+    Key {
         name: "secrets",
         default: "",
         help: "Patterns of the secrets that the table is for, as in SIDEKEY_ALLOW; must be given.",
@@ -46,31 +35,31 @@ pub const KEYS: &[PolicyKey] = &[
             Ok(())
         },
     },
-    PolicyKey {
+    Key {
         name: "ttl",
         default: "SIDEKEY_TTL",
         help: "How long a value is served before a new one must be had; 0 means no cache.",
         parse: |rule, text| set_span(&mut rule.ttl, text),
     },
-    PolicyKey {
+    Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
         help: "How much longer a value is served while a refresh runs.",
         parse: |rule, text| set_span(&mut rule.stale_while_revalidate, text),
     },
-    PolicyKey {
+    Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
         help: "How much longer a value is served while Secrets Manager fails.",
         parse: |rule, text| set_span(&mut rule.stale_if_error, text),
     },
-    PolicyKey {
+    Key {
         name: "denied_grace",
         default: "SIDEKEY_DENIED_GRACE",
         help: "How long a value is served after Secrets Manager first refused it.",
         parse: |rule, text| set_span(&mut rule.denied_grace, text),
     },
-    PolicyKey {
+    Key {
         name: "required",
         default: "true",
         help: "Whether a listed secret holds up the start and `/ready` while it is missing.",
@@ -79,7 +68,7 @@ pub const KEYS: &[PolicyKey] = &[
             Ok(())
         },
     },
-    PolicyKey {
+    Key {
         name: "refresh",
         default: "when-read",
         help: "Whether a value is refreshed ahead of its TTL when-read, or always; always takes a TTL of at least 1s.",
