@@ -17,7 +17,7 @@ pub mod vars;
 use crate::cache::policies::Policies;
 use crate::cache::{self, prefetch};
 use crate::convention::Conventions;
-use crate::message::tenant::Tie;
+use crate::message::tenant::TenantCheck;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::scope::Home;
@@ -198,8 +198,8 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     check_relations(&settings, &mut mistakes);
     policy::check(&file.policies, &settings.policy, &mut mistakes);
-    resolve::check(&file.tied, &conventions, &mut mistakes);
-    let tie = Tie::new(conventions.clone(), file.tied);
+    resolve::check(&file.tenant_bindings, &conventions, &mut mistakes);
+    let tenant_check = TenantCheck::new(conventions.clone(), file.tenant_bindings);
     if host == Host::Lambda && settings.prefetch_deadline > LAMBDA_DEADLINE_MAX {
         settings.prefetch_deadline = LAMBDA_DEADLINE_MAX;
         let most = LAMBDA_DEADLINE_MAX.as_secs();
@@ -217,7 +217,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     }
     let trust = trust(vars, &mut mistakes);
     let policies = policy::resolved(settings.policy, file.policies);
-    let parts = Parts { policies, conventions, tie, tokens, trust };
+    let parts = Parts { policies, conventions, tenant_check, tokens, trust };
     let config = fill(settings, parts, vars, host);
     Loaded { config, mistakes, warnings }
 }
@@ -239,14 +239,14 @@ pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
 struct Parts {
     policies: Policies,
     conventions: Arc<Conventions>,
-    tie: Tie,
+    tenant_check: TenantCheck,
     tokens: Vec<Token>,
     trust: Trust,
 }
 
 /// Hands each room what it needs of the settings.
 fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config {
-    let Parts { policies, conventions, tie, tokens, trust } = parts;
+    let Parts { policies, conventions, tenant_check, tokens, trust } = parts;
     let is_snapshot = vars.get("AWS_LAMBDA_INITIALIZATION_TYPE").as_deref() == Some("snap-start");
     let listed = settings.secrets.into_iter();
     let listed: Vec<Key> =
@@ -266,7 +266,7 @@ fn fill(settings: Settings, parts: Parts, vars: &dyn Vars, host: Host) -> Config
             seed: None,
         },
         account: account(vars, host),
-        resolving: resolving::Config { paths: settings.resolve_paths, tie },
+        resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
         prefetch: Prefetch { mode: settings.prefetch, deadline: settings.prefetch_deadline },
         listen: listener::Config {
             port: settings.port,

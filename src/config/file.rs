@@ -7,7 +7,7 @@ use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of};
 use super::variables::{CONFIG_FILE, PREFIX};
 use super::vars::Vars;
 use super::{Host, Mistakes, Unknown, credentials};
-use crate::message::tenant::Tied;
+use crate::message::tenant::TenantBinding;
 use std::collections::BTreeMap;
 use std::path::Path;
 use toml::Table;
@@ -23,7 +23,7 @@ pub(super) struct File {
     /// Its tables of policies, in their order.
     pub(super) policies: Vec<PolicyTable>,
     /// The placeholders of its table of tenants.
-    pub(super) tied: Vec<Tied>,
+    pub(super) tenant_bindings: Vec<TenantBinding>,
     /// Keys that are none.
     pub(super) unknown: Vec<Unknown>,
 }
@@ -61,7 +61,7 @@ fn parse(text: &str, mistakes: &mut Mistakes) -> File {
             continue;
         }
         if key == resolve::NAME {
-            file.tied = resolve::read(value, &mut file.unknown, mistakes);
+            file.tenant_bindings = resolve::read(value, &mut file.unknown, mistakes);
             continue;
         }
         let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
