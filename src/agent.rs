@@ -4,7 +4,7 @@ use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
 use crate::cache::{Cache, refresh};
 use crate::clock::{Clock, within};
-use crate::config::{Config, Mistakes, Prefetch, Spoken};
+use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
 use crate::server::Server;
@@ -64,10 +64,11 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
-        let mut source = config.source;
         let own = listeners.addresses().into_iter().chain(listeners.probes_address());
-        source.own_ports = own.map(|address| address.port()).collect();
-        let source = SecretsManager::prepare(source, tokens.clone(), clock.clone()).await?;
+        let own_ports = own.map(|address| address.port()).collect();
+        let source =
+            SecretsManager::prepare(config.source, own_ports, tokens.clone(), clock.clone())
+                .await?;
         let home = Home { region: source.region().into(), account: config.account };
         let source = Arc::new(source);
         let renew: Arc<dyn Renew> = source.clone();
@@ -105,7 +106,7 @@ impl Agent {
         listeners: Listeners,
         cache: crate::cache::Config,
         prefetch: Prefetch,
-        spoken: Spoken,
+        dialect: ChosenDialect,
     ) -> Self {
         let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
@@ -120,7 +121,7 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect: spoken.dialect,
+            dialect: dialect.dialect,
             cache: cache.clone(),
             resolving: parts.resolving,
             in_hand: InHand::default(),
@@ -152,7 +153,7 @@ impl Agent {
         });
         Self {
             server,
-            dialect_reason: spoken.reason,
+            dialect_reason: dialect.reason,
             addresses,
             prefetched,
             clock: parts.clock,

@@ -157,8 +157,9 @@ async fn direct(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<SecretsManager> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = config::load(vars, Host::Standalone).config.source;
-    Ok(SecretsManager::prepare(source, tokens, clock).await?)
+    let config = config::load(vars, Host::Standalone).config;
+    let own_ports = vec![config.listen.port];
+    Ok(SecretsManager::prepare(config.source, own_ports, tokens, clock).await?)
 }
 
 fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {

@@ -1,7 +1,8 @@
 //! The file of `SIDEKEY_CONVENTIONS`: how secrets of some kinds are named, and what their values have.
 
+use super::misspelt::nearest;
+use super::mistakes::{Mistakes, Unknown};
 use super::variables::CONVENTIONS_FILE;
-use super::{Mistakes, Unknown, nearest};
 use crate::convention::field::{Field, FieldType};
 use crate::convention::marker::Marker;
 use crate::convention::pattern::NamePattern;
