@@ -7,7 +7,7 @@ mod watch;
 use super::serve::stop_signal;
 use super::streams::out;
 use super::token_file;
-use crate::agent::{Agent, Listeners, leave_descriptors};
+use crate::agent::{Agent, Listeners, reserve_descriptors};
 use crate::cache::prefetch::Report;
 use crate::client::{Address, Client};
 use crate::clock::{Clock, SystemClock};
@@ -145,7 +145,7 @@ async fn start(
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
     hardening::harden().context("the process could not be made undumpable")?;
-    leave_descriptors(&mut config.listen);
+    reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
     let listeners = bound.context("cannot listen; for another port: --port 0")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
