@@ -1,12 +1,12 @@
 //! What tells a placeholder from a value.
 
 /// The longest mark.
-const MARK_CHARS_MAX: usize = 64;
+const MARKER_CHARS_MAX: usize = 64;
 
 /// What tells a placeholder from a value: a text such as `changeme`, or a glob with one `*` such as
 /// `PLACEHOLDER*`. Capital and small letters differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub struct Marker {
     before: Box<str>,
     /// What follows the `*`, where there is one.
     after: Option<Box<str>>,
@@ -14,7 +14,7 @@ pub struct Mark {
 
 /// What is wrong with a mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadMark {
+pub enum BadMarker {
     /// It would take every value for a placeholder, or the empty one.
     #[error("a mark has at least one character beside its '*'")]
     Empty,
@@ -22,36 +22,36 @@ pub enum BadMark {
     #[error("a mark has one '*' at most")]
     Wildcards,
     /// It is too long, or cannot be shown.
-    #[error("a mark is at most {MARK_CHARS_MAX} printable ASCII characters")]
+    #[error("a mark is at most {MARKER_CHARS_MAX} printable ASCII characters")]
     Characters,
 }
 
-impl Mark {
+impl Marker {
     /// Parses a mark.
     ///
     /// # Errors
     ///
     /// Names what is wrong.
-    pub fn parse(text: &str) -> Result<Self, BadMark> {
+    pub fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_shown = |c: char| c.is_ascii_graphic() || c == ' ';
-        if text.len() > MARK_CHARS_MAX || !text.chars().all(is_shown) {
-            return Err(BadMark::Characters);
+        if text.len() > MARKER_CHARS_MAX || !text.chars().all(is_shown) {
+            return Err(BadMarker::Characters);
         }
         let (before, after) = match text.split_once('*') {
             Some((before, after)) => (before, Some(after)),
             None => (text, None),
         };
         if after.is_some_and(|after| after.contains('*')) {
-            return Err(BadMark::Wildcards);
+            return Err(BadMarker::Wildcards);
         }
         if before.trim().is_empty() && after.unwrap_or_default().trim().is_empty() {
-            return Err(BadMark::Empty);
+            return Err(BadMarker::Empty);
         }
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
 
     /// Returns whether `text` is a placeholder.
-    pub fn is_on(&self, text: &str) -> bool {
+    pub fn matches(&self, text: &str) -> bool {
         match &self.after {
             None => text == &*self.before,
             Some(after) => {
@@ -83,11 +83,11 @@ mod tests {
 
     #[track_caller]
     fn check(mark: &str, on: &[&str], not_on: &[&str], placeholder: &str) {
-        let mark = Mark::parse(mark).expect("a good mark");
-        on.iter().for_each(|text| assert!(mark.is_on(text), "{mark:?} {text}"));
-        not_on.iter().for_each(|text| assert!(!mark.is_on(text), "{mark:?} {text}"));
+        let mark = Marker::parse(mark).expect("a good mark");
+        on.iter().for_each(|text| assert!(mark.matches(text), "{mark:?} {text}"));
+        not_on.iter().for_each(|text| assert!(!mark.matches(text), "{mark:?} {text}"));
         assert_eq!(mark.placeholder("auth-token"), placeholder);
-        assert!(mark.is_on(placeholder), "{mark:?}");
+        assert!(mark.matches(placeholder), "{mark:?}");
     }
 
     #[test]
@@ -103,16 +103,16 @@ mod tests {
     #[test]
     fn a_mark_that_is_on_everything_is_refused() {
         for (text, expected) in [
-            ("", BadMark::Empty),
-            ("*", BadMark::Empty),
-            (" * ", BadMark::Empty),
-            ("a*b*", BadMark::Wildcards),
-            ("**", BadMark::Wildcards),
-            ("é", BadMark::Characters),
-            ("a\n", BadMark::Characters),
-            (&"a".repeat(65), BadMark::Characters),
+            ("", BadMarker::Empty),
+            ("*", BadMarker::Empty),
+            (" * ", BadMarker::Empty),
+            ("a*b*", BadMarker::Wildcards),
+            ("**", BadMarker::Wildcards),
+            ("é", BadMarker::Characters),
+            ("a\n", BadMarker::Characters),
+            (&"a".repeat(65), BadMarker::Characters),
         ] {
-            assert_eq!(Mark::parse(text), Err(expected), "{text:?}");
+            assert_eq!(Marker::parse(text), Err(expected), "{text:?}");
         }
     }
 
@@ -122,11 +122,11 @@ mod tests {
             mark in text_of(&["PLACEHOLDER", "*", "<", ">", "_", " ", "TODO"]),
             words in text(),
         ) {
-            if let Ok(mark) = Mark::parse(&mark) {
+            if let Ok(mark) = Marker::parse(&mark) {
                 let made = mark.placeholder(&words);
-                prop_assert!(mark.is_on(&made), "{mark:?} {made}");
+                prop_assert!(mark.matches(&made), "{mark:?} {made}");
                 prop_assert!(made.is_ascii() && !made.contains(char::is_control));
-                prop_assert!(!mark.is_on(""));
+                prop_assert!(!mark.matches(""));
             }
         }
     }
