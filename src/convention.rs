@@ -5,15 +5,15 @@
 
 pub mod pattern;
 pub mod field;
-pub mod mark;
+pub mod marker;
 pub mod problem;
 mod shape;
 mod built_in;
 
 use crate::secret::version::Content;
 use field::Field;
-use mark::Mark;
-use pattern::{Bindings, NamePattern};
+use marker::Marker;
+use pattern::{NamePattern, PlaceholderValues};
 use problem::Problem;
 use serde_json::{Map, Value};
 
@@ -27,7 +27,7 @@ const SERVICE_CHARS_MAX: usize = 64;
 const FIELDS_MAX: usize = 64;
 
 /// The most marks of one convention.
-const MARKS_MAX: usize = 16;
+const MARKERS_MAX: usize = 16;
 
 /// How secrets of one kind are named, and what their values have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Convention {
     pattern: NamePattern,
     service: Box<str>,
     fields: Vec<Field>,
-    marks: Vec<Mark>,
+    markers: Vec<Marker>,
 }
 
 /// What is wrong with a convention whose parts are each right.
@@ -61,10 +61,10 @@ pub enum BadConvention {
     FieldTwice(Box<str>),
     /// There is nothing to tell a placeholder by.
     #[error("at least one mark of placeholders expected, such as PLACEHOLDER*")]
-    NoMarks,
+    NoMarkers,
     /// There are too many marks.
-    #[error("more than {MARKS_MAX} marks of placeholders")]
-    TooManyMarks,
+    #[error("more than {MARKERS_MAX} marks of placeholders")]
+    TooManyMarkers,
 }
 
 impl Convention {
@@ -79,7 +79,7 @@ impl Convention {
         pattern: NamePattern,
         service: &str,
         fields: Vec<Field>,
-        marks: Vec<Mark>,
+        markers: Vec<Marker>,
     ) -> Result<Self, BadConvention> {
         if !is_kind(kind) {
             return Err(BadConvention::Kind);
@@ -102,13 +102,13 @@ impl Convention {
                 return Err(BadConvention::FieldTwice(field.name().into()));
             }
         }
-        if marks.is_empty() {
-            return Err(BadConvention::NoMarks);
+        if markers.is_empty() {
+            return Err(BadConvention::NoMarkers);
         }
-        if marks.len() > MARKS_MAX {
-            return Err(BadConvention::TooManyMarks);
+        if markers.len() > MARKERS_MAX {
+            return Err(BadConvention::TooManyMarkers);
         }
-        Ok(Self { kind: kind.into(), pattern, service: service.into(), fields, marks })
+        Ok(Self { kind: kind.into(), pattern, service: service.into(), fields, markers })
     }
 
     /// Returns what secrets of this kind are called together, such as `whatsapp-twilio`.
@@ -132,8 +132,8 @@ impl Convention {
     }
 
     /// Returns what tells a placeholder from a value.
-    pub fn marks(&self) -> &[Mark] {
-        &self.marks
+    pub fn markers(&self) -> &[Marker] {
+        &self.markers
     }
 
     /// Returns a value for a new secret: a placeholder in every field, whatever the field's type, so
@@ -141,13 +141,13 @@ impl Convention {
     ///
     /// It is named after the field, and after what the name says of a placeholder with allowed
     /// values: `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
-    pub fn placeholder_value(&self, bindings: &Bindings) -> Map<String, Value> {
+    pub fn placeholder_value(&self, bindings: &PlaceholderValues) -> Map<String, Value> {
         let restricted =
             self.pattern.placeholders().filter(|name| self.pattern.allowed(name).is_some());
         let told: Vec<&str> = restricted.filter_map(|name| bindings.get(name)).collect();
         let text = |field: &Field| {
             let words = told.iter().copied().chain([field.name()]).collect::<Vec<_>>().join("_");
-            self.marks.first().map_or_else(|| words.clone(), |mark| mark.placeholder(&words))
+            self.markers.first().map_or_else(|| words.clone(), |mark| mark.placeholder(&words))
         };
         let fields = self.fields.iter();
         fields.map(|field| (field.name().to_owned(), Value::String(text(field)))).collect()
@@ -156,7 +156,7 @@ impl Convention {
     /// Returns what is wrong with a value, in the order of the fields; nothing, where it is as it
     /// should be. Fields that the convention does not name are let be.
     pub fn problems(&self, content: &Content) -> Vec<Problem> {
-        shape::problems(content, &self.fields, &self.marks)
+        shape::problems(content, &self.fields, &self.markers)
     }
 }
 
@@ -194,7 +194,7 @@ impl Conventions {
     }
 
     /// Returns the first convention by which a secret of this name is named, and what its name says.
-    pub fn of_name(&self, name: &str) -> Option<(&Convention, Bindings)> {
+    pub fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern.matches(name)?)))
     }
 
@@ -220,8 +220,8 @@ mod tests {
             Field::new("token", FieldType::String).expect("a good name"),
             Field::new("port", FieldType::Number).expect("a good name"),
         ];
-        let marks = vec![Mark::parse("TODO*").expect("a good mark")];
-        Convention::new(kind, pattern, "Acme", fields, marks).expect("a good convention")
+        let markers = vec![Marker::parse("TODO*").expect("a good mark")];
+        Convention::new(kind, pattern, "Acme", fields, markers).expect("a good convention")
     }
 
     #[test]
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_new_secret_has_a_placeholder_in_every_field_and_each_is_found() {
         let made = convention("any", "{env:dev|prod-1}/{x}");
-        let bindings = Bindings::from([("env", "prod-1"), ("x", "acme")]);
+        let bindings = PlaceholderValues::from([("env", "prod-1"), ("x", "acme")]);
         let value = made.placeholder_value(&bindings);
         let text = Value::Object(value).to_string();
         assert_eq!(text, r#"{"port":"TODO_PROD_1_PORT","token":"TODO_PROD_1_TOKEN"}"#);
@@ -266,10 +266,10 @@ mod tests {
     #[test]
     fn a_convention_that_says_too_little_or_too_much_is_refused() {
         let pattern = || NamePattern::parse("a").expect("a good pattern");
-        let mark = || Mark::parse("TODO*").expect("a good mark");
+        let mark = || Marker::parse("TODO*").expect("a good mark");
         let field = |name: &str| Field::new(name, FieldType::String).expect("a good name");
-        let make = |kind: &str, service: &str, fields, marks| {
-            Convention::new(kind, pattern(), service, fields, marks).expect_err("a bad one")
+        let make = |kind: &str, service: &str, fields, markers| {
+            Convention::new(kind, pattern(), service, fields, markers).expect_err("a bad one")
         };
         let one = || vec![field("a")];
         for kind in ["", "A", "a--b", "-a", "a-", "1a", "a_b", "é", &"a".repeat(65)] {
@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(make("a", "S", many, vec![mark()]), BadConvention::TooManyFields);
         let twice = vec![field("a"), field("b"), field("a")];
         assert_eq!(make("a", "S", twice, vec![mark()]), BadConvention::FieldTwice("a".into()));
-        assert_eq!(make("a", "S", one(), vec![]), BadConvention::NoMarks);
-        assert_eq!(make("a", "S", one(), vec![mark(); 17]), BadConvention::TooManyMarks);
+        assert_eq!(make("a", "S", one(), vec![]), BadConvention::NoMarkers);
+        assert_eq!(make("a", "S", one(), vec![mark(); 17]), BadConvention::TooManyMarkers);
     }
 }

@@ -1,6 +1,5 @@
 //! What does it tell?
 
-pub mod harmless;
 pub mod limited;
 pub mod lines;
 pub mod log;

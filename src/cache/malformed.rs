@@ -90,7 +90,7 @@ mod tests {
     use super::*;
     use crate::convention::Convention;
     use crate::convention::field::{Field, FieldType};
-    use crate::convention::mark::Mark;
+    use crate::convention::marker::Marker;
     use crate::convention::pattern::NamePattern;
     use crate::secret::version::Content;
 
@@ -146,7 +146,7 @@ mod tests {
         let fields = (10..22).map(|number| {
             Field::new(&format!("field_{number}"), FieldType::String).expect("a good name")
         });
-        let marks = vec![Mark::parse("TODO").expect("a good mark")];
+        let marks = vec![Marker::parse("TODO").expect("a good mark")];
         let pattern = NamePattern::parse("app").expect("a good pattern");
         let convention = Convention::new("app", pattern, "App", fields.collect(), marks);
         let all = Conventions::default().with(vec![convention.expect("a good convention")]);

@@ -77,7 +77,7 @@ impl Policies {
 
     /// Returns the policy of a secret of which nothing is known yet but its reference.
     pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
-        self.first(|secrets| secrets.may_mean(id, home))
+        self.first(|secrets| secrets.may_admit(id, home))
     }
 
     fn first(&self, is_for: impl Fn(&Scope) -> bool) -> Policy {

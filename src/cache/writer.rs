@@ -8,12 +8,12 @@ use super::malformed::Malformed;
 use super::rollback::Verdict;
 use super::snapshot::Snapshot;
 use crate::clock::Moment;
+use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind};
-use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -152,8 +152,8 @@ impl Cache {
         let found = Malformed::find(&config.conventions, version, config.is_strict)?;
         if self.0.told.is_first(&version.arn, &version.id) {
             tracing::warn!(
-                secret = %Harmless(&version.name),
-                version = %Harmless(&version.id),
+                secret = %LogExcerpt(&version.name),
+                version = %LogExcerpt(&version.id),
                 kind = found.kind(),
                 problems = found.codes(),
                 withheld = found.is_withheld,
@@ -235,7 +235,7 @@ impl Cache {
             return;
         };
         tracing::warn!(
-            secret = %Harmless(key.id.as_str()),
+            secret = %LogExcerpt(key.id.as_str()),
             kind = error.kind.label(),
             code = &*error.code,
             request_id = error.request_id.as_deref(),

@@ -1,9 +1,10 @@
 //! The file of `SIDEKEY_CONVENTIONS`: how secrets of some kinds are named, and what their values have.
 
+use super::misspelt::nearest;
+use super::mistakes::{Mistakes, Unknown};
 use super::variables::CONVENTIONS_FILE;
-use super::{Mistakes, Unknown, nearest};
 use crate::convention::field::{Field, FieldType};
-use crate::convention::mark::Mark;
+use crate::convention::marker::Marker;
 use crate::convention::pattern::NamePattern;
 use crate::convention::{Convention, Conventions};
 use std::fmt::Display;
@@ -73,7 +74,7 @@ pub const KEYS: &[ConventionKey] = &[
         name: "placeholders",
         default: MARK,
         help: "What tells a value that nobody has filled in yet: texts, each with one `*` at most.",
-        parse: |draft, value, name, reader| draft.marks = reader.noted(name, marks(value)),
+        parse: |draft, value, name, reader| draft.markers = reader.noted(name, markers(value)),
     },
 ];
 
@@ -118,7 +119,7 @@ struct Draft {
     pattern: Option<NamePattern>,
     service: String,
     fields: Vec<Field>,
-    marks: Vec<Mark>,
+    markers: Vec<Marker>,
 }
 
 /// Returns the conventions that hold: the built-in ones, and before them those of the file at `path`.
@@ -204,7 +205,7 @@ impl Reader<'_> {
             pattern: None,
             service: String::new(),
             fields: Vec::new(),
-            marks: vec![Mark::parse(MARK).expect("it is a good mark")],
+            markers: vec![Marker::parse(MARK).expect("it is a good mark")],
         };
         for (key, value) in table {
             let name = format!("{name}.{key}");
@@ -224,8 +225,8 @@ impl Reader<'_> {
         if self.mistakes.0.len() > mistakes_before {
             return None;
         }
-        let Draft { kind, pattern, service, fields, marks } = draft;
-        let made = Convention::new(&kind, pattern?, &service, fields, marks);
+        let Draft { kind, pattern, service, fields, markers } = draft;
+        let made = Convention::new(&kind, pattern?, &service, fields, markers);
         made.map_err(|bad| self.mistakes.add(name, bad.to_string())).ok()
     }
 
@@ -275,12 +276,12 @@ fn text(value: &Value) -> Result<&str, String> {
     value.as_str().ok_or_else(|| "a string expected".to_owned())
 }
 
-fn marks(value: &Value) -> Result<Vec<Mark>, String> {
+fn markers(value: &Value) -> Result<Vec<Marker>, String> {
     let texts: Option<Vec<&str>> =
         value.as_array().and_then(|items| items.iter().map(Value::as_str).collect());
     let texts = texts.filter(|texts| !texts.is_empty());
     let texts = texts.ok_or("a list of strings expected, with one at least")?;
-    let mark = |text| Mark::parse(text).map_err(|bad| format!("'{text}': {bad}"));
+    let mark = |text| Marker::parse(text).map_err(|bad| format!("'{text}': {bad}"));
     texts.into_iter().map(mark).collect()
 }
 
@@ -382,7 +383,7 @@ mod tests {
     fn what_tells_a_placeholder_need_not_be_said() {
         let all = good(&VONAGE.replace("placeholders = [\"TODO*\", \"change me\"]", ""));
         let first = all.iter().next().expect("there is one");
-        assert!(first.marks().iter().any(|mark| mark.is_on("PLACEHOLDER_KEY")));
+        assert!(first.markers().iter().any(|mark| mark.matches("PLACEHOLDER_KEY")));
     }
 
     #[test]
@@ -470,7 +471,7 @@ mod tests {
             let is_own = found.iter().any(|one| one.kind() == "sms-vonage");
             prop_assert!(is_own || !mistakes.is_empty() || found.iter().count() >= 4);
             for one in found.iter() {
-                prop_assert!(!one.fields().is_empty() && !one.marks().is_empty());
+                prop_assert!(!one.fields().is_empty() && !one.markers().is_empty());
                 let again = NamePattern::parse(&one.pattern().to_string());
                 prop_assert_eq!(again.as_ref(), Ok(one.pattern()));
             }

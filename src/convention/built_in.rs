@@ -2,7 +2,7 @@
 
 use super::Convention;
 use super::field::{Field, FieldType};
-use super::mark::Mark;
+use super::marker::Marker;
 use super::pattern::NamePattern;
 
 /// A field's name, and whether its value is secret. All are strings, and none may be left out.
@@ -51,7 +51,7 @@ pub(super) fn conventions() -> Vec<Convention> {
     let convention = |&(kind, pattern, service, fields): &(&str, &str, &str, Fields)| {
         let pattern = NamePattern::parse(pattern).expect("the table has good patterns");
         let fields = fields.iter().map(field).collect();
-        let marks = vec![Mark::parse(MARK).expect("it is a good mark")];
+        let marks = vec![Marker::parse(MARK).expect("it is a good mark")];
         Convention::new(kind, pattern, service, fields, marks).expect("the table has good rows")
     };
     TABLE.iter().map(convention).collect()

@@ -39,7 +39,7 @@ struct Placeholder {
 
 /// What a name says: a value for each placeholder, in the alphabetical order of the placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bindings(BTreeMap<Box<str>, Box<str>>);
+pub struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
 /// What is wrong with a pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,7 @@ pub enum BadNamePattern {
 
 /// Why a pattern cannot be made into a name. It shows no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfillable {
+pub enum FillError {
     /// A placeholder has no value.
     #[error("'{0}' has no value")]
     Missing(Box<str>),
@@ -150,9 +150,9 @@ impl NamePattern {
     }
 
     /// Returns what `name` says, where it is of this pattern.
-    pub fn matches(&self, name: &str) -> Option<Bindings> {
+    pub fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
-        let mut bindings = Bindings::default();
+        let mut bindings = PlaceholderValues::default();
         for segment in &self.segments {
             let part = parts.next()?;
             match &segment.placeholder {
@@ -175,10 +175,10 @@ impl NamePattern {
     ///
     /// Where a placeholder has no value, or one that it cannot have; where there is no such
     /// placeholder; and where no secret can have a name so long.
-    pub fn fill(&self, bindings: &Bindings) -> Result<String, Unfillable> {
+    pub fn fill(&self, bindings: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((asked, _)) = bindings.iter().find(|(own, _)| self.placeholder(own).is_none()) {
             let there = self.placeholders().map(Into::into).collect();
-            return Err(Unfillable::Unknown { asked: asked.into(), there });
+            return Err(FillError::Unknown { asked: asked.into(), there });
         }
         let mut name = String::new();
         for (at, segment) in self.segments.iter().enumerate() {
@@ -192,7 +192,7 @@ impl NamePattern {
             name.push_str(&segment.after);
         }
         if name.len() > NAME_CHARS_MAX {
-            return Err(Unfillable::TooLong);
+            return Err(FillError::TooLong);
         }
         debug_assert_eq!(self.matches(&name).as_ref(), Some(bindings), "a name can be read back");
         Ok(name)
@@ -301,16 +301,16 @@ impl Placeholder {
         self.allowed.is_empty() || self.allowed.iter().any(|allowed| &**allowed == value)
     }
 
-    fn value<'a>(&self, bindings: &'a Bindings) -> Result<&'a str, Unfillable> {
+    fn value<'a>(&self, bindings: &'a PlaceholderValues) -> Result<&'a str, FillError> {
         let value = bindings.get(&self.name);
-        let value = value.ok_or_else(|| Unfillable::Missing(self.name.clone()))?;
+        let value = value.ok_or_else(|| FillError::Missing(self.name.clone()))?;
         if !self.allows(value) {
             let (placeholder, allowed) = (self.name.clone(), self.allowed.clone());
-            return Err(Unfillable::NotAllowed { placeholder, allowed });
+            return Err(FillError::NotAllowed { placeholder, allowed });
         }
         match is_value(value) {
             true => Ok(value),
-            false => Err(Unfillable::Value(self.name.clone())),
+            false => Err(FillError::Value(self.name.clone())),
         }
     }
 }
@@ -328,7 +328,7 @@ fn listed(names: &[Box<str>]) -> String {
     }
 }
 
-impl Bindings {
+impl PlaceholderValues {
     /// Gives a placeholder its value, whether it had one or not.
     pub fn set(&mut self, placeholder: &str, value: &str) {
         self.0.insert(placeholder.into(), value.into());
@@ -345,13 +345,13 @@ impl Bindings {
     }
 }
 
-impl<const N: usize> From<[(&str, &str); N]> for Bindings {
+impl<const N: usize> From<[(&str, &str); N]> for PlaceholderValues {
     fn from(pairs: [(&str, &str); N]) -> Self {
         pairs.into_iter().collect()
     }
 }
 
-impl<'a> FromIterator<(&'a str, &'a str)> for Bindings {
+impl<'a> FromIterator<(&'a str, &'a str)> for PlaceholderValues {
     fn from_iter<I: IntoIterator<Item = (&'a str, &'a str)>>(pairs: I) -> Self {
         Self(pairs.into_iter().map(|(own, value)| (own.into(), value.into())).collect())
     }
@@ -377,7 +377,7 @@ mod tests {
     fn says<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
         let pattern = pattern(text);
         let bindings = pattern.matches(name).expect("the name is of the pattern");
-        assert_eq!(bindings, Bindings::from(expected));
+        assert_eq!(bindings, PlaceholderValues::from(expected));
         assert_eq!(pattern.fill(&bindings).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
         assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(name));
@@ -428,17 +428,19 @@ mod tests {
         let fill = |text: &str, bindings: &[(&str, &str)]| {
             pattern(text).fill(&bindings.iter().copied().collect()).expect_err("no name")
         };
-        let missing = Unfillable::Missing("project_name".into());
+        let missing = FillError::Missing("project_name".into());
         assert_eq!(fill(TWILIO, &[("company_name", "acme")]), missing);
         let typo = fill(TWILIO, &[("company", "acme")]).to_string();
         assert_eq!(typo, "there is no placeholder 'company'; there are company_name, project_name");
         let fax = fill(CHANNELS, &[("channel", "fax")]).to_string();
         assert_eq!(fax, "the value of 'channel' must be one of whatsapp, sms, email");
         for value in ["", ".", "..", "a/b", "a b", "é", "a\n", "*", "{a}", "a\u{1b}[0m"] {
-            assert_eq!(fill("x/{a}", &[("a", value)]), Unfillable::Value("a".into()), "{value:?}");
+            assert_eq!(fill("x/{a}", &[("a", value)]), FillError::Value("a".into()), "{value:?}");
         }
-        assert_eq!(fill("x/{a}", &[("a", &"y".repeat(511))]), Unfillable::TooLong);
-        assert!(pattern("x/{a}").fill(&Bindings::from([("a", &*"y".repeat(510))])).is_ok());
+        assert_eq!(fill("x/{a}", &[("a", &"y".repeat(511))]), FillError::TooLong);
+        assert!(
+            pattern("x/{a}").fill(&PlaceholderValues::from([("a", &*"y".repeat(510))])).is_ok()
+        );
         assert_eq!(
             fill("x", &[("a", "y")]).to_string(),
             "there is no placeholder 'a'; there are none"
@@ -498,7 +500,7 @@ mod tests {
             let Ok(pattern) = NamePattern::parse(&text) else { return Ok(()) };
             prop_assert_eq!(pattern.to_string(), &*text);
             let values = values.iter().map(|value| &**value).cycle();
-            let bindings: Bindings = pattern.placeholders().zip(values).collect();
+            let bindings: PlaceholderValues = pattern.placeholders().zip(values).collect();
             if let Ok(name) = pattern.fill(&bindings) {
                 prop_assert_eq!(pattern.matches(&name), Some(bindings));
                 prop_assert!(name.len() <= NAME_CHARS_MAX);

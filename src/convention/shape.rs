@@ -3,20 +3,20 @@
 //! The value is read once, from where it is. No text of it is kept.
 
 use super::field::{Field, FieldType};
-use super::mark::Mark;
+use super::marker::Marker;
 use super::problem::Problem;
 use crate::secret::version::Content;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
 /// Returns what is wrong with a value, in the order of the fields.
-pub(super) fn problems(content: &Content, fields: &[Field], marks: &[Mark]) -> Vec<Problem> {
+pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
         Content::Binary(_) => return vec![Problem::NotText],
     };
     let mut reader = serde_json::Deserializer::from_slice(text.expose());
-    let look = Whole { fields, marks }.deserialize(&mut reader);
+    let look = Whole { fields, markers }.deserialize(&mut reader);
     match look.and_then(|look| reader.end().map(|()| look)) {
         Err(_) => vec![Problem::NotJson],
         Ok(None) => vec![Problem::NotAnObject],
@@ -61,12 +61,12 @@ fn wrong(field: &Field, found: FieldType) -> Problem {
 /// Reads a whole value: how each field looks, or that it is no object.
 struct Whole<'a> {
     fields: &'a [Field],
-    marks: &'a [Mark],
+    markers: &'a [Marker],
 }
 
 /// Reads the value of one field.
 struct One<'a> {
-    marks: &'a [Mark],
+    markers: &'a [Marker],
 }
 
 impl<'de> DeserializeSeed<'de> for Whole<'_> {
@@ -90,7 +90,7 @@ impl<'de> Visitor<'de> for Whole<'_> {
         while let Some(at) = map.next_key_seed(&place)? {
             // Where a field is there twice the last counts, as nearly every reader of JSON has it.
             match at.and_then(|at| looks.get_mut(at)) {
-                Some(look) => *look = map.next_value_seed(One { marks: self.marks })?,
+                Some(look) => *look = map.next_value_seed(One { markers: self.markers })?,
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
@@ -170,7 +170,7 @@ impl<'de> Visitor<'de> for One<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<Look, E> {
         Ok(match () {
             () if text.trim().is_empty() => Look::Blank,
-            () if self.marks.iter().any(|mark| mark.is_on(text.trim())) => Look::Marked,
+            () if self.markers.iter().any(|mark| mark.matches(text.trim())) => Look::Marked,
             () => Look::Of(FieldType::String),
         })
     }
@@ -226,8 +226,8 @@ mod tests {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
         let fields: Vec<Field> =
             [field("a", FieldType::String, false)].into_iter().chain(optional).collect();
-        let marks = ["PLACEHOLDER*", "changeme"].map(|mark| Mark::parse(mark).expect("good"));
-        let found = problems(&Content::Text(text.to_owned().into()), &fields, &marks);
+        let markers = ["PLACEHOLDER*", "changeme"].map(|mark| Marker::parse(mark).expect("good"));
+        let found = problems(&Content::Text(text.to_owned().into()), &fields, &markers);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");
     }

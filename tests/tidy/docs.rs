@@ -32,7 +32,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
         default => format!("`{name}` | `{default}` | {help}"),
     };
     let variables = variables::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
-    let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.own, one.help));
+    let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let convention = conventions::KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let field = conventions::FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
