@@ -2,7 +2,7 @@
 
 pub mod aws_extension;
 pub mod contact;
-pub mod conventions;
+mod conventions;
 pub mod credentials;
 pub mod file;
 pub mod policy;

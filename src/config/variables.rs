@@ -6,7 +6,7 @@ use super::span;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::Policy;
 use crate::cache::prefetch::Mode;
-use crate::message::paths::Paths;
+use crate::message::paths::{BUILT_IN_PATHS, Paths};
 use crate::secret::arn::is_region;
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
@@ -299,7 +299,7 @@ pub const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "SIDEKEY_RESOLVE_PATHS",
-        default: "channel_config.*.credentials_id,ai_config.ai_api_key_reference",
+        default: BUILT_IN_PATHS,
         help: "Where a message sent to /resolve has its references: keys parted by dots; `*` is any one key or index.",
         parse: |settings, text| {
             settings.resolve_paths = Paths::parse(list(text)).map_err(|bad| bad.to_string())?;
