@@ -655,7 +655,7 @@ fn misdescribed_variables(files: &[File]) -> Vec<String> {
     let page = doc(files, "docs/configuration.md");
     let own = VARIABLES.iter().map(|one| setting_row(one.name, one.default, one.help));
     let of_aws = aws_extension::VARIABLES.iter();
-    let of_aws = of_aws.map(|one| setting_row(one.name, one.own, one.help));
+    let of_aws = of_aws.map(|one| setting_row(one.name, one.default, one.help));
     let rows = page.rows(&["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"]);
     misdescribed(own.chain(of_aws).collect(), &rows)
 }

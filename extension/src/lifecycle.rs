@@ -5,7 +5,7 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, leave_descriptors, log_start};
+use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
@@ -62,7 +62,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;
-    leave_descriptors(&mut loaded.config.listen);
+    reserve_descriptors(&mut loaded.config.listen);
     // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
     // the function can never meet a refused connection.
     let listeners = Listeners::bind_possible(&loaded.config.listen).await;

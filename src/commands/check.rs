@@ -120,7 +120,8 @@ async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let own_account = config.account.map(String::from);
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = SecretsManager::prepare(config.source, tokens, clock.clone()).await;
+    let own_ports = vec![config.listen.port];
+    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone()).await;
     let source = Arc::new(source.map_err(|no_region| mistaken(no_region.to_string()))?);
     let references: Vec<Result<Reference, BadReference>> =
         written.iter().map(|one| Reference::parse(&one.text)).collect();

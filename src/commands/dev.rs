@@ -7,7 +7,7 @@ mod watch;
 use super::serve::stop_signal;
 use super::streams::out;
 use super::token_file;
-use crate::agent::{Agent, Listeners, leave_descriptors};
+use crate::agent::{Agent, Listeners, reserve_descriptors};
 use crate::cache::prefetch::Report;
 use crate::client::{Address, Client};
 use crate::clock::{Clock, SystemClock};
@@ -145,7 +145,7 @@ async fn start(
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
     hardening::harden().context("the process could not be made undumpable")?;
-    leave_descriptors(&mut config.listen);
+    reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
     let listeners = bound.context("cannot listen; for another port: --port 0")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
@@ -157,8 +157,9 @@ async fn direct(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<SecretsManager> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = config::load(vars, Host::Standalone).config.source;
-    Ok(SecretsManager::prepare(source, tokens, clock).await?)
+    let config = config::load(vars, Host::Standalone).config;
+    let own_ports = vec![config.listen.port];
+    Ok(SecretsManager::prepare(config.source, own_ports, tokens, clock).await?)
 }
 
 fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {

@@ -1,7 +1,8 @@
 //! Reads the file that `SIDEKEY_CONVENTIONS` names.
 
+use super::misspelt::nearest;
+use super::mistakes::{Mistakes, Unknown};
 use super::variables::CONVENTIONS_FILE;
-use super::{Mistakes, Unknown, nearest};
 use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;

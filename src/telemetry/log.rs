@@ -39,6 +39,8 @@ pub enum Format {
     Json,
     /// Text for people.
     Text,
+    /// [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    TextOnTerminal,
 }
 
 /// Where the lines go.
@@ -78,9 +80,14 @@ pub fn start(config: Config, dropped: &IntCounter) -> Log {
         (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let layer = match config.format {
-        Format::Json => layer.json().flatten_event(true).with_current_span(false).boxed(),
-        Format::Text => layer.with_ansi(is_terminal).with_target(false).boxed(),
+    let is_text = match config.format {
+        Format::Json => false,
+        Format::Text => true,
+        Format::TextOnTerminal => is_terminal,
+    };
+    let layer = match is_text {
+        false => layer.json().flatten_event(true).with_current_span(false).boxed(),
+        true => layer.with_ansi(is_terminal).with_target(false).boxed(),
     };
     let levels = Targets::new().with_target(OWN, config.level);
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();

@@ -213,7 +213,9 @@ async fn source(
     clock: &Arc<ManualClock>,
 ) -> SecretsManager {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    SecretsManager::prepare(config, tokens, clock.clone()).await.expect("a region is set")
+    SecretsManager::prepare(config, Vec::new(), tokens, clock.clone())
+        .await
+        .expect("a region is set")
 }
 
 /// Every way to read every secret, right or wrong.

@@ -183,6 +183,6 @@ fn a_mistaken_policy_is_told_by_its_table() {
     let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
     for host in [Host::Standalone, Host::Lambda] {
         let found = load(wrong, host).mistakes.to_string();
-        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always takes"), "{found}");
+        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always needs"), "{found}");
     }
 }
