@@ -22,7 +22,7 @@ pub mod problem;
 pub mod dialect;
 
 use crate::cache::Cache;
-use crate::telemetry::harmless::Harmless;
+use crate::printable::LogExcerpt;
 use crate::telemetry::limited::Limited;
 use crate::telemetry::metrics::{Metrics, ReadResult};
 use crate::tokens::Tokens;
@@ -182,10 +182,10 @@ impl Server {
         }
         match self.refusals_logged.pass(self.cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                method = %Harmless(request.method.as_str()),
-                path = %Harmless(request.uri.path()),
+                method = %LogExcerpt(request.method.as_str()),
+                path = %LogExcerpt(request.uri.path()),
                 error = problem.kind(),
-                reason = %Harmless(&problem.message()),
+                reason = %LogExcerpt(&problem.message()),
                 left_out,
                 "refused a request"
             ),

@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::convention::Convention;
     use crate::convention::field::{Field, FieldType};
-    use crate::convention::mark::Mark;
+    use crate::convention::marker::Marker;
     use crate::convention::pattern::NamePattern;
     use crate::secret::version::Content;
 
@@ -153,7 +153,7 @@ mod tests {
         let fields = (10..22).map(|number| {
             Field::new(&format!("field_{number}"), FieldType::String).expect("the name is valid")
         });
-        let marks = vec![Mark::parse("TODO").expect("the mark is valid")];
+        let marks = vec![Marker::parse("TODO").expect("the mark is valid")];
         let pattern = NamePattern::parse("app").expect("the pattern is valid");
         let convention = Convention::new("app", pattern, "App", fields.collect(), marks);
         let all = Conventions::default().with(vec![convention.expect("the convention is valid")]);

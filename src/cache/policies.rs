@@ -76,7 +76,7 @@ impl Policies {
     /// Returns the policy of a secret of which only the reference is known. The policy may turn out to
     /// be another one once AWS answers.
     pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
-        self.first(|secrets| secrets.may_mean(id, home))
+        self.first(|secrets| secrets.may_admit(id, home))
     }
 
     /// Returns the policy of the first rule for whose secrets `matches` returns `true`.

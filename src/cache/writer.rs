@@ -11,12 +11,12 @@ use super::slots::Rank;
 use super::snapshot::Snapshot;
 use super::state::State;
 use super::upstream::{Sent, Upstream};
+use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
-use crate::telemetry::harmless::Harmless;
 use crate::telemetry::limited::Limited;
 use std::future::Future;
 use std::sync::Arc;
@@ -240,8 +240,8 @@ impl Writer {
         let found = Malformed::find(&config.conventions, version, config.is_strict)?;
         if self.0.logged_versions.insert(&version.arn, &version.id) {
             tracing::warn!(
-                secret = %Harmless(&version.name),
-                version = %Harmless(&version.id),
+                secret = %LogExcerpt(&version.name),
+                version = %LogExcerpt(&version.id),
                 kind = found.kind(),
                 problems = found.codes(),
                 withheld = found.is_withheld,
@@ -271,7 +271,7 @@ impl Writer {
             return;
         };
         tracing::warn!(
-            secret = %Harmless(key.id.as_str()),
+            secret = %LogExcerpt(key.id.as_str()),
             kind = error.kind.label(),
             code = &*error.code,
             request_id = error.request_id.as_deref(),

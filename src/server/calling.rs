@@ -10,7 +10,7 @@ use super::reading::{describe, hand_over, keep_out, result, whole};
 use super::{Response, Server};
 use crate::cache::Served;
 use crate::clock::Moment;
-use crate::secret::reference::{Beside, Wanted};
+use crate::secret::reference::{BorrowedReference, SeparateParts};
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::ReadResult;
@@ -40,7 +40,7 @@ impl Server {
     }
 
     async fn describe(&self, named: &Named) -> Result<(Response, ReadResult), Problem> {
-        let current = Wanted { selector: Selector::current(), ..named.wanted()? };
+        let current = BorrowedReference { selector: Selector::current(), ..named.wanted()? };
         // It has no value, so that one who mends a secret can look at it.
         let served = self.find(&current, false).await?;
         let held = self.cache.beside(&served.entry);
@@ -87,7 +87,7 @@ impl Server {
     }
 
     async fn batched<'a>(&self, id: &'a str, started: Moment) -> Result<Batched<'a>, Problem> {
-        let wanted = Wanted::parse(id, Beside::default())?;
+        let wanted = BorrowedReference::parse(id, SeparateParts::default())?;
         let served = whole(self.find_since(&wanted, started).await?)?;
         let body = value(&served.entry, wanted.field)?;
         Ok((wanted.field, served, body))

@@ -175,13 +175,13 @@ impl Problem {
             Self::Messages(
                 BadBody::NotJson { .. }
                 | BadBody::NotAnObject
-                | BadBody::NoReference(_)
-                | BadBody::NoRecord(_),
+                | BadBody::ReferenceNotString(_)
+                | BadBody::InvalidRecord(_),
             ) => {
                 "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
                  got it"
             }
-            Self::Messages(BadBody::MessageTooLarge | BadBody::Overgrown(_)) => {
+            Self::Messages(BadBody::MessageTooLarge | BadBody::LimitExceeded(_)) => {
                 "send the part of it that has references"
             }
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)

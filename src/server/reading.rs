@@ -8,7 +8,7 @@ use crate::cache::reader::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
-use crate::secret::reference::{SecretId, Wanted};
+use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::{Metrics, ReadResult};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ impl Server {
     /// Returns what is wanted, to be handed out: not where it is withheld.
     pub(super) async fn serve(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &BorrowedReference<'_>,
         refresh_now: bool,
     ) -> Result<Served, Problem> {
         whole(self.find(wanted, refresh_now).await?)
@@ -60,7 +60,7 @@ impl Server {
     /// once, else what its flight brings. With `refresh_now` upstream is asked in any case.
     pub(super) async fn find(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &BorrowedReference<'_>,
         refresh_now: bool,
     ) -> Result<Served, Problem> {
         if !refresh_now && let Some(served) = self.cache.lookup(wanted.id, &wanted.selector) {
@@ -76,7 +76,7 @@ impl Server {
     /// `started` for the other secrets that it wants.
     pub(super) async fn find_since(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &BorrowedReference<'_>,
         started: Moment,
     ) -> Result<Served, Problem> {
         if let Some(served) = self.cache.lookup(wanted.id, &wanted.selector) {
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-fn key_of(wanted: &Wanted<'_>) -> Result<Key, Problem> {
+fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
@@ -95,7 +95,7 @@ impl Server {
     /// stops. A reader who waits is a reader: what it waits for is refreshed ahead.
     async fn serve_changed(
         &self,
-        wanted: &Wanted<'_>,
+        wanted: &BorrowedReference<'_>,
         headers: &HeaderMap,
         held: Served,
         wait: Duration,

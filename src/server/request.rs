@@ -2,7 +2,7 @@
 //!
 //! Pure: request parts in, what is asked out.
 
-use crate::secret::reference::{BadReference, Beside, Wanted};
+use crate::secret::reference::{BadReference, BorrowedReference, SeparateParts};
 use hyper::Method;
 use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
@@ -162,13 +162,13 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Where the reference makes no sense, or names again what a parameter names.
-    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
-        let beside = Beside {
+    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let beside = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: self.field.as_deref(),
         };
-        Wanted::parse(&self.reference, beside)
+        BorrowedReference::parse(&self.reference, beside)
     }
 
     fn parse(query: &'a str, id_from: IdFrom<'a>, unknown: Unknown) -> Result<Self, BadQuery> {

@@ -18,12 +18,12 @@ use super::{Response, Server};
 use crate::cache::Served;
 use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
-use crate::message::order::held_up;
+use crate::message::order::blocked_messages;
 use crate::message::paths::Paths;
 use crate::message::search::Search;
-use crate::message::tenant::Tie;
-use crate::secret::reference::{Beside, SecretId, Wanted};
-use crate::telemetry::harmless::Harmless;
+use crate::message::tenant::TenantCheck;
+use crate::printable::LogExcerpt;
+use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::metrics::ReadResult;
 use ask::{Ask, Judge, Want};
 use findings::{Finding, Findings};
@@ -54,7 +54,7 @@ pub struct Config {
     /// Where a message has its references.
     pub paths: Paths,
     /// What a message must say of whose secrets it refers to.
-    pub tie: Tie,
+    pub tenant_check: TenantCheck,
 }
 
 /// The outcome of reading one reference. A problem with the value or its fields is shown only to
@@ -103,7 +103,7 @@ impl Server {
         }
         let in_order = messages.iter().zip(&resolved);
         let in_order = in_order.map(|(ask, resolved)| (ask.group.as_deref(), resolved.is_ok()));
-        let held_up = held_up(in_order);
+        let held_up = blocked_messages(in_order);
         for (resolved, is_held_up) in resolved.iter_mut().zip(held_up) {
             if is_held_up {
                 resolved.hold_up();
@@ -115,7 +115,7 @@ impl Server {
     /// Finds what is asked for in a body.
     async fn asks(&self, body: &[u8]) -> Result<Asks, Problem> {
         let config = &self.resolving;
-        let search = Search::new(&config.paths, config.tie.places());
+        let search = Search::new(&config.paths, config.tenant_check.paths());
         let is_allowed = |id: &SecretId| self.cache.is_allowed(id);
         let judge = Judge { config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
@@ -129,8 +129,8 @@ impl Server {
             }
             Body::Message(message) => match message.search(&search) {
                 Ok(found) => (vec![judge.message(found)], false),
-                Err(BadBody::Overgrown(overgrown)) => {
-                    (vec![Ask::failed(BadMessage::Overgrown(overgrown).into())], false)
+                Err(BadBody::LimitExceeded(overgrown)) => {
+                    (vec![Ask::failed(BadMessage::LimitExceeded(overgrown).into())], false)
                 }
                 Err(bad) => return Err(bad.into()),
             },
@@ -183,7 +183,7 @@ impl Server {
     }
 
     async fn find_one<'r>(&self, reference: &'r str, started: Moment) -> Finding<'r> {
-        let wanted = Wanted::parse(reference, Beside::default())?;
+        let wanted = BorrowedReference::parse(reference, SeparateParts::default())?;
         let served = self.find_since(&wanted, started).await?;
         Ok((wanted.field, served))
     }
@@ -220,7 +220,7 @@ impl Server {
         let read = reads.get(&*want.reference).expect("what is not refused was read");
         let read = read.as_ref().map_err(|problem| Unresolved::from(problem.clone()))?;
         let name = &read.served.entry.version.name;
-        self.resolving.tie.judge_answer(name, &ask.tenant)?;
+        self.resolving.tenant_check.check_answer(name, &ask.tenant)?;
         let credential = read.credential.as_ref();
         let credential = credential.map_err(|problem| Unresolved::from(problem.clone()))?;
         Ok((read.served, credential))
@@ -233,9 +233,9 @@ impl Server {
         let Some((reference, why)) = refused.next() else { return };
         match self.refusals_logged.pass(self.cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                reference = %Harmless(reference),
+                reference = %LogExcerpt(reference),
                 error = why.kind(),
-                reason = %Harmless(&why.message()),
+                reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
                 left_out,
                 "refused to resolve a reference"

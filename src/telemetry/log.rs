@@ -39,6 +39,8 @@ pub enum Format {
     Json,
     /// Each line is text for humans.
     Text,
+    /// [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    TextOnTerminal,
 }
 
 /// The stream that the log is written to.
@@ -78,9 +80,14 @@ pub fn start(config: Config, dropped: &IntCounter) -> Log {
         (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };
     let lines_layer = tracing_subscriber::fmt::layer().with_writer(writer);
-    let layer = match config.format {
-        Format::Json => lines_layer.json().flatten_event(true).with_current_span(false).boxed(),
-        Format::Text => lines_layer.with_ansi(is_terminal).with_target(false).boxed(),
+    let is_text = match config.format {
+        Format::Json => false,
+        Format::Text => true,
+        Format::TextOnTerminal => is_terminal,
+    };
+    let layer = match is_text {
+        false => lines_layer.json().flatten_event(true).with_current_span(false).boxed(),
+        true => lines_layer.with_ansi(is_terminal).with_target(false).boxed(),
     };
     let levels = Targets::new().with_target(OWN, config.level);
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();

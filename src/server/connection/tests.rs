@@ -5,7 +5,7 @@ use crate::cache;
 use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
-use crate::message::tenant::Tie;
+use crate::message::tenant::TenantCheck;
 use crate::secret::scope::{Home, Scope};
 use crate::server::dialect::Dialect;
 use crate::server::in_hand::InHand;
@@ -92,7 +92,7 @@ impl Served {
             cache,
             resolving: resolving::Config {
                 paths: Paths::parse(["id"]).expect("a good path"),
-                tie: Tie::default(),
+                tenant_check: TenantCheck::default(),
             },
             in_hand: InHand::default(),
             tokens: Arc::new(Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")])),

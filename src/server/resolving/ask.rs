@@ -6,7 +6,7 @@ use super::Config;
 use super::unresolved::Unresolved;
 use crate::cache::ReadError;
 use crate::message::body::{BadMessage, Record};
-use crate::message::search::{Found, Place};
+use crate::message::search::{Found, FoundReference};
 use crate::message::tenant::Tenant;
 use crate::secret::reference::{BadReference, Reference, SecretId};
 use crate::server::problem::Problem;
@@ -62,7 +62,7 @@ impl Judge<'_> {
     /// Takes a list, which has no message that could name a tenant. What is in it twice is answered
     /// once.
     pub fn list(&self, references: &[Cow<'_, str>]) -> Ask {
-        let tenant = Tenant::unknown();
+        let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
         let once = references.iter().filter(|reference| seen.insert(&***reference));
         let wants = once.map(|reference| {
@@ -76,10 +76,10 @@ impl Judge<'_> {
 
     /// Takes what was found in a message.
     pub fn message(&self, found: Found) -> Ask {
-        let tenant = Tenant::said(found.texts);
+        let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
         let mut wants = Vec::with_capacity(found.references.len());
-        for Place { path, reference, .. } in found.references {
+        for FoundReference { path, reference, .. } in found.references {
             match reference {
                 Some(reference) => wants.push(self.want(&tenant, &reference, path)),
                 None => problem = problem.or(Some(Unresolved::NoString(path))),
@@ -100,8 +100,8 @@ impl Judge<'_> {
     /// Judges a reference, and whether its message may have the secret.
     fn want(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> Want {
         let judged =
-            Reference::of_message(reference).map_err(Unresolved::from).and_then(|parsed| {
-                self.config.tie.judge(&parsed.id, tenant)?;
+            Reference::from_message(reference).map_err(Unresolved::from).and_then(|parsed| {
+                self.config.tenant_check.check(&parsed.id, tenant)?;
                 let is_allowed = (self.is_allowed)(&parsed.id);
                 let refuse = || Problem::from(ReadError::OutOfScope).into();
                 is_allowed.then_some(()).ok_or_else(refuse)
@@ -118,7 +118,7 @@ impl Judge<'_> {
 impl Ask {
     /// Asks for nothing, since the message fails.
     pub fn failed(why: Unresolved) -> Self {
-        let tenant = Tenant::unknown();
+        let tenant = Tenant::without_message();
         Self { message_id: None, group: None, tenant, wants: Vec::new(), problem: Some(why) }
     }
 
@@ -160,19 +160,19 @@ mod tests {
     use crate::message::path::Path;
     use crate::message::paths::Paths;
     use crate::message::search::Search;
-    use crate::message::tenant::{Tie, Tied};
+    use crate::message::tenant::{TenantBinding, TenantCheck};
     use serde_json::{Value, json};
     use std::sync::Arc;
 
     fn config(tied: &[&str]) -> Config {
         let paths = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
-        let tied = tied.iter().map(|path| Tied {
+        let tied = tied.iter().map(|path| TenantBinding {
             placeholder: "company_name".into(),
             path: Path::parse(path).expect("a good path"),
         });
         Config {
             paths: Paths::parse(paths).expect("good paths"),
-            tie: Tie::new(Arc::new(Conventions::built_in()), tied.collect()),
+            tenant_check: TenantCheck::new(Arc::new(Conventions::built_in()), tied.collect()),
         }
     }
 
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn of_message(config: &Config, message: &Value) -> Ask {
-        let search = Search::new(&config.paths, config.tie.places());
+        let search = Search::new(&config.paths, config.tenant_check.paths());
         let Ok(found) = search.run(message) else { panic!("a small message") };
         let is_allowed = |id: &SecretId| id.as_str() != "forbidden";
         Judge { config, is_allowed: &is_allowed }.message(found)

@@ -3,7 +3,7 @@
 //! Pure: kinds, messages and hints. None shows a value, or any of a message but a path.
 
 use crate::message::body::BadMessage;
-use crate::message::tenant::Foreign;
+use crate::message::tenant::TenantMismatch;
 use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
@@ -52,7 +52,7 @@ pub enum Unresolved {
     Reference(#[from] BadReference),
     /// A reference is to somebody else's secret.
     #[error(transparent)]
-    Foreign(#[from] Foreign),
+    TenantMismatch(#[from] TenantMismatch),
     /// The secret could not be read.
     #[error("{}", .0.message())]
     Read(Box<Problem>),
@@ -77,7 +77,7 @@ impl Unresolved {
             }
             Self::NoReference => "NoReferenceFound",
             Self::HeldUp => "EarlierMessageFailed",
-            Self::Foreign(_) => "AccessDeniedException",
+            Self::TenantMismatch(_) => "AccessDeniedException",
             Self::Read(problem) => problem.kind(),
         }
     }
@@ -90,7 +90,7 @@ impl Unresolved {
     /// Returns what to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Message(BadMessage::Overgrown(_)) => {
+            Self::Message(BadMessage::LimitExceeded(_)) => {
                 "check SIDEKEY_RESOLVE_PATHS and the message"
             }
             Self::Message(_) => "a record's body is a Context Object as JSON text",
@@ -106,11 +106,11 @@ impl Unresolved {
             }
             Self::HeldUp => "let SQS deliver it again, after the one before it",
             Self::Reference(_) => "write the secret's name or its ARN",
-            Self::Foreign(Foreign::NoMessage { .. }) => "send the message itself",
-            Self::Foreign(Foreign::Unknown) => {
+            Self::TenantMismatch(TenantMismatch::NoMessage { .. }) => "send the message itself",
+            Self::TenantMismatch(TenantMismatch::NoConvention) => {
                 "describe how such secrets are named in a convention, or read it by itself"
             }
-            Self::Foreign(_) => {
+            Self::TenantMismatch(_) => {
                 "check who wrote the message, and [resolve.tenant] in the configuration"
             }
             Self::Read(problem) => problem.hint(),
@@ -130,7 +130,7 @@ impl Unresolved {
 mod tests {
     use super::*;
     use crate::cache::ReadError;
-    use crate::message::search::Overgrown;
+    use crate::message::search::LimitExceeded;
     use crate::source::{FetchError, FetchErrorKind};
 
     #[test]
@@ -144,7 +144,7 @@ mod tests {
                 ReadResult::Refused,
             ),
             (
-                BadMessage::Overgrown(Overgrown::TooMany { max: 1 }).into(),
+                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences { max: 1 }).into(),
                 "ValidationException",
                 ReadResult::Refused,
             ),
@@ -156,7 +156,7 @@ mod tests {
             (Unresolved::NoReference, "NoReferenceFound", ReadResult::Refused),
             (Unresolved::HeldUp, "EarlierMessageFailed", ReadResult::Refused),
             (BadReference::Empty.into(), "ValidationException", ReadResult::Refused),
-            (Foreign::Unknown.into(), "AccessDeniedException", ReadResult::Refused),
+            (TenantMismatch::NoConvention.into(), "AccessDeniedException", ReadResult::Refused),
             (
                 Unresolved::from(Problem::from(ReadError::OutOfScope)),
                 "AccessDeniedException",

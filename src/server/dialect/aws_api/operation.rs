@@ -3,7 +3,8 @@
 //! Pure: header and bytes in, what is asked out.
 
 use crate::secret::reference::{
-    BadReference, Beside, ID_CHARS_MAX, STAGE_CHARS_MAX, VERSION_CHARS_MAX, Wanted,
+    BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
+    VERSION_CHARS_MAX,
 };
 use crate::source::BATCH_MAX;
 use hyper::header::{HeaderMap, HeaderName};
@@ -191,10 +192,13 @@ impl Named {
     /// # Errors
     ///
     /// Where the reference makes no sense, or names again what a member names.
-    pub fn wanted(&self) -> Result<Wanted<'_>, BadReference> {
-        let beside =
-            Beside { stage: self.stage.as_deref(), version: self.version.as_deref(), field: None };
-        Wanted::parse(&self.reference, beside)
+    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let beside = SeparateParts {
+            stage: self.stage.as_deref(),
+            version: self.version.as_deref(),
+            field: None,
+        };
+        BorrowedReference::parse(&self.reference, beside)
     }
 }
 
@@ -274,7 +278,7 @@ mod tests {
             panic!("{body} is no call");
         };
         let selector = Selector::new(stage, version);
-        assert_eq!(named.wanted(), Ok(Wanted { id, selector, field }), "{body}");
+        assert_eq!(named.wanted(), Ok(BorrowedReference { id, selector, field }), "{body}");
     }
 
     #[test]
