@@ -1,8 +1,9 @@
 //! The table `[resolve.tenant]` of the file: what a message must say of whose secrets it refers to.
 
+use super::misspelt::nearest;
+use super::mistakes::{Mistakes, Unknown};
 use super::toml_setting::is_key;
 use super::variables::CONFIG_FILE;
-use super::{Mistakes, Unknown, nearest};
 use crate::convention::Conventions;
 use crate::message::path::Path;
 use crate::message::tenant::TenantBinding;

@@ -14,7 +14,7 @@ use super::resolving::{self, Resolve};
 use super::response::Response;
 use super::route::{self, Route};
 use super::secret_read::SecretRead;
-use crate::telemetry::harmless::Harmless;
+use crate::printable::LogExcerpt;
 use crate::telemetry::metrics::ReadResult;
 use crate::tokens::Tokens;
 use hyper::header::{CONNECTION, HeaderValue};
@@ -152,10 +152,10 @@ impl Server {
         }
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                method = %Harmless(request.method.as_str()),
-                path = %Harmless(request.uri.path()),
+                method = %LogExcerpt(request.method.as_str()),
+                path = %LogExcerpt(request.uri.path()),
                 error = problem.kind(),
-                reason = %Harmless(&problem.message()),
+                reason = %LogExcerpt(&problem.message()),
                 left_out,
                 "refused a request"
             ),

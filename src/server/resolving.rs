@@ -28,8 +28,8 @@ use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
 use crate::message::order::blocked_messages;
 use crate::message::search::Search;
+use crate::printable::LogExcerpt;
 use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
-use crate::telemetry::harmless::Harmless;
 use crate::telemetry::metrics::ReadResult;
 use findings::{Finding, Findings};
 use message_request::{MessageRequest, ReferenceChecker, RequestedReference};
@@ -218,9 +218,9 @@ impl Resolve<'_> {
         let Some((reference, why)) = refused.next() else { return };
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                reference = %Harmless(reference),
+                reference = %LogExcerpt(reference),
                 error = why.kind(),
-                reason = %Harmless(&why.message()),
+                reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
                 left_out,
                 "refused to resolve a reference"

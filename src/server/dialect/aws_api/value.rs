@@ -1,6 +1,7 @@
 //! Renders one version of a secret for `GetSecretValue` and `BatchGetSecretValue`.
 
-use crate::cache::entry::{Entry, Form};
+use crate::cache::entry::Entry;
+use crate::cache::rendered::Form;
 use crate::secret::field::FieldError;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
