@@ -152,7 +152,8 @@ const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
 
 fn is_path(span: &str) -> bool {
-    let folders = ["src/", "extension/", "fake-aws/", "tests/", "benches/", "docs/", "examples/"];
+    let folders =
+        ["src/", "extension/", "fake-aws/", "presets/", "tests/", "benches/", "docs/", "examples/"];
     folders.iter().any(|folder| span.starts_with(folder))
         && !span.contains([' ', '*', '{', '<', ':'])
 }
