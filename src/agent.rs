@@ -2,7 +2,7 @@
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Cache, refresh};
+use crate::cache::{Writer, refresh};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
@@ -120,7 +120,7 @@ impl Agent {
         let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
         parts.metrics.announce_gate_refusals(&gate::REASONS);
-        let cache = Cache::new(
+        let (cache, writer) = crate::cache::open(
             cache_config,
             parts.home,
             parts.source,
@@ -131,7 +131,7 @@ impl Agent {
         );
         let server = Arc::new(Server {
             dialect,
-            cache: cache.clone(),
+            cache,
             resolving: parts.resolving,
             in_hand: InHand::default(),
             tokens: parts.tokens,
@@ -153,9 +153,9 @@ impl Agent {
         listeners.serve(&server, &connections, &stop);
         let (report, prefetched) = watch::channel(None);
         let (begun, has_begun) = oneshot::channel();
-        upstream.spawn(prefetch_once(server.clone(), prefetch, begun, report));
+        upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
         let refreshing =
-            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(cache.clone()));
+            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
             // The refresh loop waits until the prefetch has started its calls: otherwise the loop would
             // fetch the same secrets by calls of its own. An error means that the prefetch panicked:
@@ -237,14 +237,15 @@ struct Parts {
 
 async fn prefetch_once(
     server: Arc<Server>,
+    writer: Writer,
     prefetch: Prefetch,
     begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
+    let underway = prefetch::begin(&writer, prefetch.mode).await;
     // An error means that the agent was stopped in the meantime.
     let _ = begun.send(());
-    let report = underway.settle(&server.cache, prefetch.deadline).await;
+    let report = underway.settle(&writer, prefetch.deadline).await;
     server.metrics.prefetch_duration.set(report.took.as_secs_f64());
     server.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));

@@ -1,4 +1,4 @@
-//! What does it tell?
+//! Metrics, the log and panics: what the agent reports about itself.
 
 pub mod limited;
 pub mod lines;

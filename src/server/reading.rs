@@ -4,7 +4,7 @@ use super::dialect::answer;
 use super::problem::Problem;
 use super::request::Query;
 use super::{Response, Server};
-use crate::cache::reading::REFRESH_NOW_INTERVAL;
+use crate::cache::reader::REFRESH_NOW_INTERVAL;
 use crate::cache::{How, Served};
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;

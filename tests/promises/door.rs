@@ -245,7 +245,7 @@ async fn what_is_not_allowed_is_not_asked_for() {
                 400,
                 json!({
                     "__type": "AccessDeniedException",
-                    "message": "Sidekey refused this read: SIDEKEY_ALLOW does not cover it",
+                    "message": "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret",
                     "hint": "add the secret to SIDEKEY_ALLOW",
                 })
             ),

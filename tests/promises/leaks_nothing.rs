@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use fake_aws::{Fake, Fault, Match};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sidekey::cache::Cache;
+use sidekey::cache;
 use sidekey::client::{Address, Client};
 use sidekey::config::contact::contact;
 use sidekey::config::{self, Host};
@@ -186,7 +186,7 @@ async fn no_type_prints_it() {
     check_debug("the source that was asked", &source);
     check_debug("a token", &Token::new(TOKEN.to_owned()));
 
-    let cache = Cache::new(
+    let (cache, _) = cache::open(
         loaded.config.cache,
         Home { region: REGION.into(), account: None },
         Arc::new(source),

@@ -1,7 +1,7 @@
 //! Connections in virtual time: their deadlines, their last answers, and whatever bytes a peer sends.
 
 use super::*;
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
@@ -78,7 +78,7 @@ impl Served {
             seed: Some(7),
         };
         let tasks = TaskTracker::new();
-        let cache = Cache::new(
+        let (cache, _) = cache::open(
             config,
             Home { region: "eu-north-1".into(), account: None },
             Arc::new(Misconfigured::new("none")),

@@ -171,6 +171,6 @@ mod tests {
         let keys = message(&Problem::Refused(Refusal::NoSession)).await;
         assert!(keys.contains("no session token") && keys.contains("AWS_SESSION_TOKEN"), "{keys}");
         let allow = message(&Problem::Read(ReadError::OutOfScope)).await;
-        assert!(allow.contains("SIDEKEY_ALLOW does not cover it; add"), "{allow}");
+        assert!(allow.contains("SIDEKEY_ALLOW does not cover the secret; add"), "{allow}");
     }
 }

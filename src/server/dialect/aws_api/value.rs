@@ -1,6 +1,7 @@
 //! One version, as `GetSecretValue` answers it and as a batch has it.
 
-use crate::cache::entry::{Entry, Form};
+use crate::cache::entry::Entry;
+use crate::cache::rendered::Form;
 use crate::secret::field::FieldError;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;

@@ -1,5 +1,5 @@
-//! What must hold of what is held: it does not go back to an older version unasked, and what is read is
-//! fetched again before its time is over.
+//! Checks cached entries: an entry does not go back to an older version without reason, and an entry that
+//! is read is refreshed in time.
 
 use super::SECOND;
 use super::log::{Call, State, number};
@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl World {
-    /// Returns what is held for `id`.
-    pub(super) fn held(&self, id: &str) -> Option<Arc<Entry>> {
+    /// Returns the cached entry for `id`.
+    pub(super) fn cached(&self, id: &str) -> Option<Arc<Entry>> {
         let snapshot = self.cache()?.snapshot();
-        snapshot.held(id)?.select(&key(id).selector).cloned()
+        snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
-    /// Looks at what is held, and judges what has changed since the last look.
+    /// Compares the cached entries with those of the last observation, and checks the changes.
     pub(super) fn observe(&self) {
         let Some(cache) = self.cache() else { return };
         let snapshot = cache.snapshot();
@@ -25,7 +25,7 @@ impl World {
         {
             let mut state = self.state();
             let seen = std::mem::take(&mut state.seen);
-            for (_, entry) in snapshot.in_order() {
+            for (_, entry) in snapshot.entries_by_arn() {
                 let older = seen.get(&entry.version.arn);
                 let older = older.filter(|older| !Arc::ptr_eq(older, entry));
                 problem = problem
@@ -33,17 +33,18 @@ impl World {
                     .or_else(|| self.was_neglected(&state, entry));
             }
             let now = self.now().steady;
-            for arn in seen.keys().filter(|arn| snapshot.held(arn).is_none()) {
+            for arn in seen.keys().filter(|arn| snapshot.secret(arn).is_none()) {
                 state.lost.insert(secret(arn), now);
             }
-            let held = snapshot.entries().map(|(_, entry)| entry);
-            let held = held.map(|entry| (entry.version.arn.clone(), entry.clone()));
-            state.seen = held.collect::<HashMap<_, _>>();
+            state.seen = snapshot
+                .entries()
+                .map(|(_, entry)| (entry.version.arn.clone(), entry.clone()))
+                .collect::<HashMap<_, _>>();
         }
-        self.hold(problem.is_none(), || problem.unwrap_or_default());
+        self.require(problem.is_none(), || problem.unwrap_or_default());
     }
 
-    /// Returns how `entry` should not have taken the place of `older`.
+    /// Returns an error text if `entry` should not have replaced `older`.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
         if !self.setup.is_dated || number(to) >= number(from) {
@@ -57,8 +58,8 @@ impl World {
         (!is_right).then(|| format!("{} went back from {from} to {to}", entry.version.arn))
     }
 
-    /// Returns how `entry`, which somebody read and whose secret is well, was not fetched again when
-    /// it was due: a busy function never waits.
+    /// Returns an error text if `entry` was read, its calls succeed, and it was not refreshed when it
+    /// was due: readers of a busy secret must never wait.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
         let policy = &self.setup.policies[secret(&entry.version.name)];
         let call = state.fetched(entry)?;
@@ -74,10 +75,11 @@ impl World {
             Refresh::Always => due,
             Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
-        // Timers are coarse, and a flight that a reader starts is sent a moment later.
+        // Timers are coarse, and a call is sent a moment after its flight starts.
         let is_late = self.now().steady > since + SECOND / 2;
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
-        (is_late && !is_asked).then(|| format!("{} is due, and not asked for", entry.version.arn))
+        (is_late && !is_asked)
+            .then(|| format!("{} is due, but no call was made", entry.version.arn))
     }
 }
