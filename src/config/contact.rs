@@ -89,9 +89,12 @@ mod tests {
     #[test]
     fn only_mistakes_in_address_and_token_matter() {
         check(&[("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "5m")], "127.0.0.1:2773", None);
-        for (name, value) in
-            [("SIDEKEY_PORT", "x"), ("SIDEKEY_PORT", "0"), ("SIDEKEY_TOKEN", "file:///nonexistent")]
-        {
+        for (name, value) in [
+            ("SIDEKEY_PORT", "x"),
+            ("SIDEKEY_PORT", "0"),
+            ("SIDEKEY_TOKEN", "file:///nonexistent"),
+            ("SIDEKEY_CONFIG", "/nonexistent"),
+        ] {
             let mistakes =
                 read(&[(name, value)], Host::Standalone).expect_err("the variable has a mistake");
             assert!(mistakes.starts_with(name), "{mistakes}");

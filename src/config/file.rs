@@ -13,7 +13,7 @@ use toml::{Table, Value};
 /// The key of the tables `[[policy]]`, which configure some secrets differently from all others.
 pub(super) const POLICY: &str = "policy";
 
-/// The key of the table `[resolve.tenant]`, which binds messages to the secrets of their tenant.
+/// The key of the table `[resolve.tenant]`, which restricts a message to the secrets of its tenant.
 pub(super) const RESOLVE: &str = "resolve";
 
 /// The path of the file in the package of a Lambda function. The file is optional there.

@@ -25,7 +25,7 @@ pub struct Config {
     pub cache: cache::Config,
     /// The AWS account of secrets that are given by name, if the operator configured the account.
     pub account: Option<Box<str>>,
-    /// The configuration of `/resolve`, which replaces references in messages by secrets.
+    /// The configuration of `/resolve`, which reads the secrets that a message refers to.
     pub resolving: resolving::Config,
     /// The configuration of the prefetch of listed secrets.
     pub prefetch: Prefetch,
@@ -33,7 +33,7 @@ pub struct Config {
     pub listen: listener::Config,
     /// The dialect of the responses.
     pub dialect: ChosenDialect,
-    /// The accepted tokens. Empty if none is configured: then the host generates a token.
+    /// The accepted tokens. Empty if no token is configured: then `sidekey serve` generates a token.
     pub tokens: Vec<Token>,
     /// The configuration of the client of Secrets Manager.
     pub source: secrets_manager::Config,

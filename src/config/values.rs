@@ -1,4 +1,4 @@
-//! The parsers of settings: each turns the text of a setting into a typed value.
+//! The parsers of settings: each parser turns the text of a setting into a typed value.
 
 use super::{size, span};
 use crate::secret::arn::is_region;
