@@ -23,7 +23,7 @@ mod file;
 mod raw;
 mod credentials;
 pub mod policy;
-pub mod conventions;
+mod conventions;
 mod resolve;
 mod settings;
 mod modules;

@@ -6,9 +6,10 @@
 //! fail.
 
 use sidekey::cache::freshness::Reason;
+use sidekey::config::policy;
 use sidekey::config::variables::VARIABLES;
 use sidekey::config::{aws_extension, variables};
-use sidekey::config::{conventions, policy};
+use sidekey::convention::file as conventions;
 use sidekey::convention::problem::Problem;
 use sidekey::server::gate;
 use sidekey::telemetry::metrics::Metrics;
@@ -230,7 +231,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
         &[".expose("],
         &[
             "src/secret/",
-            "src/convention/shape.rs",
+            "src/convention/check.rs",
             "src/server/dialect.rs",
             "src/server/dialect/",
             "src/client/secret.rs",

@@ -7,7 +7,7 @@ use super::values::{
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
-use crate::message::paths::Paths;
+use crate::message::paths::{BUILT_IN_PATHS, Paths};
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
 use crate::source::secrets_manager::Endpoint;
@@ -242,7 +242,7 @@ settings! {
     }
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
-        default: "channel_config.*.credentials_id,ai_config.ai_api_key_reference",
+        default: BUILT_IN_PATHS,
         help: "Paths of the secret references in a message sent to /resolve: keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }

@@ -1,6 +1,6 @@
-//! Looks a value over: of each field, what it is and whether there is anything in it.
+//! Checks a secret's value against the fields of a convention.
 //!
-//! The value is read once, from where it is. No text of it is kept.
+//! The check parses the JSON in place and in one pass. It copies no text of the value.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
@@ -9,92 +9,96 @@ use crate::secret::version::Content;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Returns what is wrong with a value, in the order of the fields.
+/// Returns the problems of a value, in the order of the fields.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
         Content::Binary(_) => return vec![Problem::NotText],
     };
-    let mut reader = serde_json::Deserializer::from_slice(text.expose());
-    let look = Whole { fields, markers }.deserialize(&mut reader);
-    match look.and_then(|look| reader.end().map(|()| look)) {
+    let mut json = serde_json::Deserializer::from_slice(text.expose());
+    let contents = ValueReader { fields, markers }.deserialize(&mut json);
+    match contents.and_then(|contents| json.end().map(|()| contents)) {
         Err(_) => vec![Problem::NotJson],
         Ok(None) => vec![Problem::NotAnObject],
-        Ok(Some(looks)) => {
-            fields.iter().zip(looks).filter_map(|(field, look)| problem(field, look)).collect()
-        }
+        Ok(Some(contents)) => fields
+            .iter()
+            .zip(contents)
+            .filter_map(|(field, content)| problem(field, content))
+            .collect(),
     }
 }
 
-/// What a field looks like.
+/// The content of one field, as far as a problem can depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    /// There is none, or null.
+enum FieldContent {
+    /// The field is missing or null.
     Absent,
-    /// Text without anything in it.
+    /// The field is an empty text, or contains only white space.
     Blank,
-    /// Text that has a mark.
-    Marked,
-    /// Any other value.
-    Of(FieldType),
+    /// The field is a text that a marker matches.
+    Placeholder,
+    /// The field is any other value of this type.
+    Value(FieldType),
 }
 
-fn problem(field: &Field, look: Look) -> Option<Problem> {
+fn problem(field: &Field, content: FieldContent) -> Option<Problem> {
     let name = field.name().into();
-    match look {
-        Look::Absent | Look::Blank if field.is_optional => None,
-        Look::Absent => Some(Problem::Missing { field: name }),
-        Look::Marked => Some(Problem::Placeholder { field: name }),
-        Look::Blank if field.field_type == FieldType::String => {
+    match content {
+        FieldContent::Absent | FieldContent::Blank if field.is_optional => None,
+        FieldContent::Absent => Some(Problem::Missing { field: name }),
+        FieldContent::Placeholder => Some(Problem::Placeholder { field: name }),
+        FieldContent::Blank if field.field_type == FieldType::String => {
             Some(Problem::Empty { field: name })
         }
-        Look::Blank => Some(wrong(field, FieldType::String)),
-        Look::Of(found) if found != field.field_type => Some(wrong(field, found)),
-        Look::Of(_) => None,
+        FieldContent::Blank => Some(wrong_type(field, FieldType::String)),
+        FieldContent::Value(found) if found != field.field_type => Some(wrong_type(field, found)),
+        FieldContent::Value(_) => None,
     }
 }
 
-fn wrong(field: &Field, found: FieldType) -> Problem {
+fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// Reads a whole value: how each field looks, or that it is no object.
-struct Whole<'a> {
+/// Parses a secret's value. Returns the content of each field, or `None` if the value is not an object.
+struct ValueReader<'a> {
     fields: &'a [Field],
     markers: &'a [Marker],
 }
 
-/// Reads the value of one field.
-struct One<'a> {
+/// Parses the value of one field.
+struct FieldReader<'a> {
     markers: &'a [Marker],
 }
 
-impl<'de> DeserializeSeed<'de> for Whole<'_> {
-    type Value = Option<Vec<Look>>;
+impl<'de> DeserializeSeed<'de> for ValueReader<'_> {
+    type Value = Option<Vec<FieldContent>>;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for Whole<'_> {
-    type Value = Option<Vec<Look>>;
+impl<'de> Visitor<'de> for ValueReader<'_> {
+    type Value = Option<Vec<FieldContent>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("a JSON value")
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut looks = vec![Look::Absent; self.fields.len()];
-        let place = Place { fields: self.fields };
-        while let Some(at) = map.next_key_seed(&place)? {
-            // Where a field is there twice the last counts, as nearly every reader of JSON has it.
-            match at.and_then(|at| looks.get_mut(at)) {
-                Some(look) => *look = map.next_value_seed(One { markers: self.markers })?,
+        let mut contents = vec![FieldContent::Absent; self.fields.len()];
+        let name_reader = FieldNameReader { fields: self.fields };
+        while let Some(index) = map.next_key_seed(&name_reader)? {
+            // If a field occurs twice, the last one counts: nearly every JSON parser does the same.
+            match index.and_then(|index| contents.get_mut(index)) {
+                Some(content) => {
+                    *content = map.next_value_seed(FieldReader { markers: self.markers })?
+                }
                 None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(Some(looks))
+        Ok(Some(contents))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -127,12 +131,12 @@ impl<'de> Visitor<'de> for Whole<'_> {
     }
 }
 
-/// Reads a field's name: which of the fields it is, if any.
-struct Place<'a> {
+/// Parses a key of the JSON object. Returns the index of the field that has this name, if there is one.
+struct FieldNameReader<'a> {
     fields: &'a [Field],
 }
 
-impl<'de> DeserializeSeed<'de> for &Place<'_> {
+impl<'de> DeserializeSeed<'de> for &FieldNameReader<'_> {
     type Value = Option<usize>;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
@@ -140,7 +144,7 @@ impl<'de> DeserializeSeed<'de> for &Place<'_> {
     }
 }
 
-impl Visitor<'_> for &Place<'_> {
+impl Visitor<'_> for &FieldNameReader<'_> {
     type Value = Option<usize>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -152,57 +156,59 @@ impl Visitor<'_> for &Place<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for One<'_> {
-    type Value = Look;
+impl<'de> DeserializeSeed<'de> for FieldReader<'_> {
+    type Value = FieldContent;
 
     fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
         reader.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for One<'_> {
-    type Value = Look;
+impl<'de> Visitor<'de> for FieldReader<'_> {
+    type Value = FieldContent;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
+        f.write_str("a JSON value")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Look, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<FieldContent, E> {
         Ok(match () {
-            () if text.trim().is_empty() => Look::Blank,
-            () if self.markers.iter().any(|mark| mark.matches(text.trim())) => Look::Marked,
-            () => Look::Of(FieldType::String),
+            () if text.trim().is_empty() => FieldContent::Blank,
+            () if self.markers.iter().any(|mark| mark.matches(text.trim())) => {
+                FieldContent::Placeholder
+            }
+            () => FieldContent::Value(FieldType::String),
         })
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Look, E> {
-        Ok(Look::Of(FieldType::Boolean))
+    fn visit_bool<E: Error>(self, _: bool) -> Result<FieldContent, E> {
+        Ok(FieldContent::Value(FieldType::Boolean))
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Look, E> {
-        Ok(Look::Of(FieldType::Number))
+    fn visit_i64<E: Error>(self, _: i64) -> Result<FieldContent, E> {
+        Ok(FieldContent::Value(FieldType::Number))
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Look, E> {
-        Ok(Look::Of(FieldType::Number))
+    fn visit_u64<E: Error>(self, _: u64) -> Result<FieldContent, E> {
+        Ok(FieldContent::Value(FieldType::Number))
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Look, E> {
-        Ok(Look::Of(FieldType::Number))
+    fn visit_f64<E: Error>(self, _: f64) -> Result<FieldContent, E> {
+        Ok(FieldContent::Value(FieldType::Number))
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Look, E> {
-        Ok(Look::Absent)
+    fn visit_unit<E: Error>(self) -> Result<FieldContent, E> {
+        Ok(FieldContent::Absent)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Look, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldContent, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Look::Of(FieldType::Object))
+        Ok(FieldContent::Value(FieldType::Object))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Look, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FieldContent, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Look::Of(FieldType::Array))
+        Ok(FieldContent::Value(FieldType::Array))
     }
 }
 
@@ -215,25 +221,26 @@ mod tests {
     use serde_json::Value;
 
     fn field(name: &str, field_type: FieldType, is_optional: bool) -> Field {
-        let mut field = Field::new(name, field_type).expect("a good name");
+        let mut field = Field::new(name, field_type).expect("the name is valid");
         field.is_optional = is_optional;
         field
     }
 
-    /// Looks over a value that should have the text `a`, and may have one field of each type.
+    /// Checks a value against a convention with the required text `a` and one optional field of each type.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
         let fields: Vec<Field> =
             [field("a", FieldType::String, false)].into_iter().chain(optional).collect();
-        let markers = ["PLACEHOLDER*", "changeme"].map(|mark| Marker::parse(mark).expect("good"));
+        let markers = ["PLACEHOLDER*", "changeme"]
+            .map(|text| Marker::parse(text).expect("the marker is valid"));
         let found = problems(&Content::Text(text.to_owned().into()), &fields, &markers);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");
     }
 
     #[test]
-    fn a_value_as_it_should_be_has_no_problems() {
+    fn value_that_follows_the_convention_has_no_problems() {
         check(r#"{"a":"x"}"#, &[]);
         check(r#" {"a":"\u0078","more":{"b":["PLACEHOLDER"]}} "#, &[]);
         check(
@@ -244,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_told_from_what_is_no_json() {
+    fn json_that_is_not_an_object_is_distinguished_from_text_that_is_not_json() {
         for text in ["", "hunter2", "{", r#"{"a":"x""#, r#"{"a":"x"} x"#, "{'a':'x'}", "{\"a\":x}"]
         {
             check(text, &["the value is not JSON"]);
@@ -257,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_is_missing_empty_or_a_placeholder_is_told() {
+    fn missing_empty_and_placeholder_fields_are_reported() {
         check("{}", &["the field 'a' is missing"]);
         check(r#"{"a":null}"#, &["the field 'a' is missing"]);
         check(r#"{"A":"x"}"#, &["the field 'a' is missing"]);
@@ -272,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_told_with_both() {
+    fn wrong_type_is_reported_with_the_expected_and_the_found_type() {
         check(r#"{"a":1}"#, &["the field 'a' is a number and not a string"]);
         check(r#"{"a":{"b":1}}"#, &["the field 'a' is an object and not a string"]);
         check(r#"{"a":[1]}"#, &["the field 'a' is an array and not a string"]);
@@ -289,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_optional_may_be_left_out_but_not_left_wrong() {
+    fn optional_field_may_be_missing_but_not_wrong() {
         check(r#"{"a":"x","string":"","number":"","boolean":null}"#, &[]);
         check(
             r#"{"a":"x","string":"changeme","number":"PLACEHOLDER_NUMBER"}"#,
@@ -302,7 +309,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_json_the_problems_are_those_that_a_parsed_value_has(value in json()) {
+        fn for_any_json_the_problems_are_those_of_the_parsed_value(value in json()) {
             let fields = [field("a", FieldType::String, false), field("b", FieldType::Number, true)];
             let content = Content::Text(value.to_string().into());
             let found = problems(&content, &fields, &[]);
@@ -321,7 +328,7 @@ mod tests {
         }
 
         #[test]
-        fn for_any_value_no_problem_shows_it(
+        fn for_any_value_no_problem_contains_it(
             value in mangled(r#"{"a":["hunter2"],"b":"hunter2","more":{"c":"hunter2"}}"#),
         ) {
             let fields = [field("a", FieldType::String, false), field("b", FieldType::Number, false)];
