@@ -9,7 +9,7 @@ use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The variables that define the address and the token of the agent. A program that contacts the agent
-/// reads no others, so a mistake in another variable does not concern the program.
+/// reads no other variables, so a mistake in another variable does not concern the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
@@ -25,8 +25,8 @@ pub struct Contact {
     pub port: u16,
 }
 
-/// Reads the address and the token of the agent from the same variables and the same file that the agent
-/// reads.
+/// Reads the address and the token of the agent from the same variables and the same file that the
+/// agent reads.
 ///
 /// # Errors
 ///

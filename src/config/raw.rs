@@ -1,4 +1,5 @@
-//! Step 1 of reading a configuration: collects every setting as text, from the environment and the file.
+//! Step 1 of reading a configuration: collects every setting as text, from the environment and the
+//! file.
 
 use super::aws_extension;
 use super::file::{self, File};
@@ -25,22 +26,22 @@ pub(super) struct Raw {
     pub(super) file: Result<File, Mistake>,
     /// The variables that start with the prefix of Sidekey, but are not known.
     pub(super) unknown: Vec<Unknown>,
-    /// The variables that do not start with the prefix of Sidekey: variables of AWS, of Lambda and of the
-    /// function.
+    /// The variables that do not start with the prefix of Sidekey: variables of AWS, of Lambda and of
+    /// the function.
     pub(super) environment: BTreeMap<String, String>,
 }
 
 /// The text of one setting.
 pub(super) struct RawText {
-    /// The table row of the variable. If the file contains the text, this is the row of the variable for
-    /// the same setting.
+    /// The table row of the variable. If the file contains the text, this is the row of the variable
+    /// for the same setting.
     pub(super) key: &'static Key<Settings>,
     /// The text, or the error if the value of the variable is not UTF-8.
     pub(super) text: Text,
 }
 
-/// Reads the environment and the file. A variable wins over the same setting in the file, and a variable
-/// of Sidekey wins over the variable of AWS's extension for the same setting.
+/// Reads the environment and the file. A variable wins over the same setting in the file, and a
+/// variable of Sidekey wins over the variable of AWS's extension for the same setting.
 pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     let (own, environment) = variables(vars);
     let file = match own.get(CONFIG_FILE) {

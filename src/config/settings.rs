@@ -30,9 +30,9 @@ pub(super) struct Resolved {
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message refers only to secrets of its own tenant.
     pub(super) tenant_check: TenantCheck,
-    /// The accepted tokens.
+    /// The tokens that callers may send.
     pub(super) tokens: Vec<Token>,
-    /// The trusted root certificates.
+    /// The root certificates that TLS connections to AWS may rely on.
     pub(super) trust: Trust,
     /// The variables that do not start with the prefix of Sidekey.
     pub(super) environment: BTreeMap<String, String>,
