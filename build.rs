@@ -13,6 +13,7 @@ use toml::{Table, Value};
 const CONVENTIONS: &str = "presets/channel-processors/conventions.toml";
 const SETTINGS: &str = "presets/channel-processors/sidekey.toml";
 
+#[expect(clippy::disallowed_methods, reason = "cargo names the output folder in a variable")]
 fn main() -> Result<(), Box<dyn Error>> {
     for input in ["build.rs", CONVENTIONS, SETTINGS] {
         println!("cargo::rerun-if-changed={input}");

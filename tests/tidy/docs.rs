@@ -1,7 +1,8 @@
 //! What the documentation says, compared with the tables and the tests in the code.
 
 use crate::repository::{File, is_of_word, page, root};
-use sidekey::config::{aws_extension, conventions, policy, variables};
+use sidekey::config::{aws_extension, policy, variables};
+use sidekey::convention::file::{FIELD_KEYS, KEYS};
 use std::collections::BTreeMap;
 
 /// Returns the cells of each table row whose first cell is a name in backticks that begins with one of
@@ -34,8 +35,8 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     let variables = variables::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let of_aws = aws_extension::VARIABLES.iter().map(|one| row(one.name, one.default, one.help));
     let policy = policy::KEYS.iter().map(|key| row(key.name, key.default, key.help));
-    let convention = conventions::KEYS.iter().map(|key| row(key.name, key.default, key.help));
-    let field = conventions::FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let convention = KEYS.iter().map(|key| row(key.name, key.default, key.help));
+    let field = FIELD_KEYS.iter().map(|key| row(key.name, key.default, key.help));
     let page = page(files, "docs/configuration.md");
     let names = ["SIDEKEY_", aws_extension::PREFIX, "SECRETS_MANAGER_"];
     let key_tables =
@@ -151,7 +152,8 @@ const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
 
 fn is_path(span: &str) -> bool {
-    let folders = ["src/", "extension/", "fake-aws/", "tests/", "benches/", "docs/", "examples/"];
+    let folders =
+        ["src/", "extension/", "fake-aws/", "presets/", "tests/", "benches/", "docs/", "examples/"];
     folders.iter().any(|folder| span.starts_with(folder))
         && !span.contains([' ', '*', '{', '<', ':'])
 }

@@ -10,20 +10,21 @@ use std::collections::BTreeSet;
 /// has no row is a single file of a module that may not be imported otherwise.
 #[rustfmt::skip]
 const MAY_IMPORT: &[(&str, &str)] = &[
-    ("secret", ""),
-    ("convention", "secret"),
-    ("message", "convention secret"),
+    ("printable", ""),
+    ("http1", ""),
     ("clock", ""),
     ("hardening", ""),
     ("descriptors", ""),
     ("tokens", ""),
+    ("secret", ""),
+    ("convention", "secret"),
+    ("message", "convention secret"),
     ("source", "secret"),
-    ("client", "secret tokens"),
+    ("source/secrets_manager", "source secret clock tokens http1"),
     ("telemetry", "clock source"),
-    ("source/double", ""),
-    ("source/secrets_manager", "source secret clock tokens"),
-    ("cache", "source secret convention clock telemetry"),
-    ("server", "message cache source secret clock tokens telemetry"),
+    ("cache", "source secret convention clock telemetry printable"),
+    ("server", "message cache source secret clock tokens telemetry printable"),
+    ("client", "http1 printable secret tokens"),
     ("config", "server client convention message cache source/secrets_manager secret clock tokens telemetry"),
     ("agent", "config descriptors server cache source source/secrets_manager secret clock tokens telemetry"),
     ("handover", "client config secret clock tokens hardening"),
@@ -31,25 +32,18 @@ const MAY_IMPORT: &[(&str, &str)] = &[
                   secret source source/secrets_manager clock hardening tokens telemetry"),
     ("commands/policy", "commands config secret"),
     ("commands/check", "commands commands/policy config convention message secret source \
-                        source/secrets_manager clock hardening tokens"),
-    ("commands/scaffold", "commands commands/policy config convention secret clock hardening"),
-    ("commands/dev", "commands agent client config cache/prefetch source source/double \
-                      source/secrets_manager secret clock hardening tokens telemetry"),
+                        source/secrets_manager clock hardening tokens printable"),
+    ("commands/scaffold", "commands commands/policy config convention secret clock hardening printable"),
+    ("commands/dev", "commands agent client config cache/prefetch source source/secrets_manager fake-aws \
+                      secret clock hardening tokens telemetry"),
     ("main", "commands"),
-    ("extension", "agent config handover clock hardening telemetry cache/prefetch"),
+    ("extension", "agent config handover clock hardening telemetry http1 cache/prefetch"),
+    ("fake-aws", ""),
 ];
 
 /// Modules whose files may still import each other. To turn the check on for a module, remove the module
 /// here. The list is to become empty.
-const CYCLIC: &[&str] = &[
-    "cache",
-    "commands",
-    "config",
-    "convention",
-    "server",
-    "source/double",
-    "source/secrets_manager",
-];
+const CYCLIC: &[&str] = &["commands", "server", "source/secrets_manager"];
 
 #[derive(Debug)]
 struct Import {
