@@ -26,8 +26,7 @@ mod subject;
 mod tls;
 
 use cold::{Cold, Readers, median};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation;
+use fake_aws::{Fake, Operation};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -67,24 +66,24 @@ const PROMISES: [Promise; 3] = [
 
 /// Secrets Manager, plain and behind TLS.
 struct Upstream {
-    double: Double,
+    fake: Fake,
     front: TlsFront,
     names: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a double tells the time")]
+#[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
 fn main() -> io::Result<ExitCode> {
     let runtime = aside::runtime()?;
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
-    let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
-    double.faults().deny_operation(Operation::BatchGetSecretValue);
+    let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
+    fake.faults().deny_operation(Operation::BatchGetSecretValue);
     let names: Vec<String> = (0..SECRETS_MOST).map(|n| format!("bench/secret-{n:02}")).collect();
     for name in &names {
-        double.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+        fake.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let front = runtime.block_on(TlsFront::start(double.addr(), folder))?;
-    let upstream = Upstream { double, front, names };
+    let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
+    let upstream = Upstream { fake, front, names };
     let cases: &[(bool, &[usize], &[u64])] = if has("--full") {
         &[(false, &[1, 6, 20, 100], &[0, 20, 100]), (true, &[1, 6, 20, 100], &[0, 20, 100])]
     } else if has("--tls") {
@@ -96,7 +95,7 @@ fn main() -> io::Result<ExitCode> {
     for (is_tls, secrets, latencies) in cases {
         for latency in *latencies {
             let latency = Duration::from_millis(*latency);
-            upstream.double.faults().set_latency(latency);
+            upstream.fake.faults().set_latency(latency);
             for secrets in *secrets {
                 is_kept &= measure(&upstream, *is_tls, *secrets, latency)?;
             }
@@ -116,12 +115,12 @@ fn measure(
     let names = &upstream.names[..secrets];
     let (scheme, endpoint, bundle) = match is_tls {
         true => ("TLS", upstream.front.url(), Some(upstream.front.bundle())),
-        false => ("plain HTTP", upstream.double.url(), None),
+        false => ("plain HTTP", upstream.fake.url(), None),
     };
     println!(
         "exec to {secrets} secrets served over {scheme}, upstream at {latency:?}, {RUNS} runs"
     );
-    let mut bare = bare_calls(upstream.double.addr(), &names[0])?;
+    let mut bare = bare_calls(upstream.fake.addr(), &names[0])?;
     println!("{:<20} wall {}", "a bare call upstream", spread(&mut bare));
     let promise = PROMISES
         .iter()
@@ -140,9 +139,9 @@ fn measure(
         let mut runs: Vec<Cold> = Vec::new();
         // The first run warms the page cache and is not counted.
         for run in 0..=RUNS {
-            upstream.double.calls().clear();
+            upstream.fake.calls().clear();
             let cold = cold::start(&subject, &start, names, readers)?;
-            let calls = upstream.double.calls().total();
+            let calls = upstream.fake.calls().total();
             assert_eq!(calls, secrets as u64, "one call for each secret");
             runs.extend((run > 0).then_some(cold));
         }

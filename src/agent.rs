@@ -1,19 +1,19 @@
-//! Wires the rooms: a configuration becomes an agent, an agent runs until it is drained.
+//! Builds an agent from its configuration, and runs the agent until it is drained.
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Cache, refresh};
+use crate::cache::{Writer, refresh};
 use crate::clock::{Clock, within};
-use crate::config::{Config, Mistakes, Prefetch, Spoken};
+use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
-use crate::server::Server;
 use crate::server::gate;
-use crate::server::in_hand::InHand;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
+use crate::server::{Context, Server};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
@@ -27,36 +27,38 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How long a task that panicked rests before it is started again.
+/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once
+/// would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long tasks may take to end once nobody is being answered any more.
+/// The maximum time that [`Agent::drain`] waits for the remaining tasks after the last caller was
+/// answered.
 pub const ABORT_MAX: Duration = Duration::from_millis(100);
 
-/// A running agent: what its host, a command or a Lambda extension, sees of it.
+/// A running agent, as `sidekey serve` and the Lambda extension use it.
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
-    /// Why it speaks the dialect that it speaks.
+    /// The reason for the dialect of the responses.
     dialect_reason: String,
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
     clock: Arc<dyn Clock>,
-    /// Accepting, and answering readers.
-    readers: TaskTracker,
+    /// The tasks that accept connections and answer callers.
+    connections: TaskTracker,
     stop: CancellationToken,
-    /// Flights, and the loop that plans them.
+    /// The tasks that call AWS, and the loop that schedules refreshes.
     upstream: TaskTracker,
     abort: CancellationToken,
 }
 
 impl Agent {
-    /// Starts to serve at `listeners` and to prefetch. A reader who comes at once waits for the call
-    /// that is already under way.
+    /// Starts to serve at `listeners` and to prefetch the listed secrets. A caller that reads a listed
+    /// secret before the prefetch has ended waits for the call that is already under way.
     ///
     /// # Errors
     ///
-    /// Where no region is known.
+    /// If neither the configuration nor the AWS SDK names a region.
     pub async fn start(
         listeners: Listeners,
         config: Config,
@@ -64,23 +66,29 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
-        let mut source = config.source;
-        let own = listeners.addresses().into_iter().chain(listeners.probes_address());
-        source.own_ports = own.map(|address| address.port()).collect();
-        let source = SecretsManager::prepare(source, tokens.clone(), clock.clone()).await?;
-        let home = Home { region: source.region().into(), account: config.account };
-        let source = Arc::new(source);
-        let renew: Arc<dyn Renew> = source.clone();
-        let resolving = config.resolving;
-        let renew = Some(renew);
-        let is_misconfigured = false;
-        let parts =
-            Parts { tokens, metrics, clock, home, source, resolving, renew, is_misconfigured };
+        let bound = listeners.addresses().into_iter().chain(listeners.metrics_address());
+        let source = SecretsManager::prepare(
+            config.source,
+            bound.map(|address| address.port()).collect(),
+            tokens.clone(),
+            clock.clone(),
+        );
+        let source = Arc::new(source.await?);
+        let parts = Parts {
+            tokens,
+            metrics,
+            clock,
+            home: Home { region: source.region().into(), account: config.account },
+            renew: Some(source.clone()),
+            source,
+            resolving: config.resolving,
+            is_misconfigured: false,
+        };
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration is mistaken: every read is answered with the mistakes,
-    /// and nothing is fetched.
+    /// Starts an agent whose configuration has mistakes. The agent answers every read with the
+    /// mistakes, and never calls AWS.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -88,30 +96,32 @@ impl Agent {
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let tokens = Arc::new(Tokens::new(config.tokens));
-        let home = Home { region: "".into(), account: None };
-        let source = Arc::new(Misconfigured::new(&mistakes.to_string()));
+        let parts = Parts {
+            tokens: Arc::new(Tokens::new(config.tokens)),
+            metrics,
+            clock,
+            home: Home { region: "".into(), account: None },
+            renew: None,
+            source: Arc::new(Misconfigured::new(&mistakes.to_string())),
+            resolving: config.resolving,
+            is_misconfigured: true,
+        };
         let cache = crate::cache::Config { listed: Vec::new(), ..config.cache };
-        let resolving = config.resolving;
-        let renew = None;
-        let is_misconfigured = true;
-        let parts =
-            Parts { tokens, metrics, clock, home, source, resolving, renew, is_misconfigured };
         Self::run(parts, listeners, cache, config.prefetch, config.dialect)
     }
 
     fn run(
         parts: Parts,
         listeners: Listeners,
-        cache: crate::cache::Config,
+        cache_config: crate::cache::Config,
         prefetch: Prefetch,
-        spoken: Spoken,
+        ChosenDialect { dialect, reason: dialect_reason }: ChosenDialect,
     ) -> Self {
-        let (readers, stop) = (TaskTracker::new(), CancellationToken::new());
+        let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
         parts.metrics.announce_gate_refusals(&gate::REASONS);
-        let cache = Cache::new(
-            cache,
+        let (cache, writer) = crate::cache::open(
+            cache_config,
             parts.home,
             parts.source,
             parts.clock.clone(),
@@ -120,84 +130,93 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect: spoken.dialect,
-            cache: cache.clone(),
-            resolving: parts.resolving,
-            in_hand: InHand::default(),
+            context: Context {
+                dialect,
+                cache,
+                metrics: parts.metrics,
+                is_settled: AtomicBool::new(false),
+                is_misconfigured: parts.is_misconfigured,
+                refusals_logged: Limited::default(),
+                stop: stop.clone(),
+            },
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
-            metrics: parts.metrics,
-            is_settled: AtomicBool::new(false),
-            is_misconfigured: parts.is_misconfigured,
-            refusals_logged: Limited::default(),
-            stop: stop.clone(),
+            resolving: parts.resolving,
+            memory: MemoryBudget::default(),
         });
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
             tracing::warn!(
-                "another process holds [::1] at this port: clients that ask localhost over IPv6 \
-                 (Go, Java) send it their token; use http://127.0.0.1 or stop that process"
+                "another process listens on [::1] at this port, so clients that resolve localhost \
+                 to IPv6 (Go, Java) send their token to that process; stop that process, or make \
+                 clients use http://127.0.0.1"
             );
         }
-        listeners.serve(&server, &readers, &stop);
+        listeners.serve(&server, &connections, &stop);
         let (report, prefetched) = watch::channel(None);
-        let (begun, beginning) = oneshot::channel();
-        upstream.spawn(prefetch_once(server.clone(), prefetch, begun, report));
+        let (begun, has_begun) = oneshot::channel();
+        upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
         let refreshing =
-            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(cache.clone()));
+            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
-            // An error means that the prefetch panicked: there is the more to make up for.
-            let _ = beginning.await;
+            // The refresh loop waits until the prefetch has started its calls: otherwise the loop would
+            // fetch the same secrets by calls of its own. An error means that the prefetch panicked:
+            // then the loop fetches the listed secrets.
+            let _ = has_begun.await;
             refreshing.await;
         });
         Self {
             server,
-            dialect_reason: spoken.reason,
+            dialect_reason,
             addresses,
             prefetched,
             clock: parts.clock,
-            readers,
+            connections,
             stop,
             upstream,
             abort,
         }
     }
 
-    /// Returns the loopback addresses at which one asks.
+    /// Returns the loopback addresses that the agent listens on.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Waits until every required listed secret has been answered for, or the deadline has passed.
+    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the
+    /// deadline of the prefetch has passed. Returns `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
-        // An error means that the task was given up: there is no report then.
+        // An error means that the prefetch task ended without a report.
         let report = prefetched.wait_for(Option::is_some).await.ok()?;
         report.clone()
     }
 
-    /// Returns what is held, and how it stands.
+    /// Returns the state of the cache and of every cached secret.
     pub fn status(&self) -> Status {
-        self.server.cache.status()
+        self.server.context.cache.status()
     }
 
-    /// Lets it be known that the process was restored from a snapshot.
+    /// Notifies the agent that its process was restored from a snapshot.
     pub fn restored(&self) {
-        self.server.cache.restored();
+        self.server.context.cache.restored();
     }
 
-    /// Lets it be known which account the function runs in.
+    /// Sets the AWS account that the function runs in.
     pub fn learn_account(&self, account: &str) {
-        self.server.cache.learn_account(account);
+        self.server.context.cache.learn_account(account);
     }
 
-    /// Stops: accepts nothing new, answers what is in hand for at most `wait`, gives up calls to
-    /// upstream, and joins every task.
+    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`,
+    /// aborts the calls to AWS, and waits until every task has ended.
     pub async fn drain(self, wait: Duration) {
         self.stop.cancel();
-        self.readers.close();
-        if within(&*self.clock, wait, self.readers.wait()).await.is_none() {
-            tracing::warn!(open = self.readers.len(), "gave up on readers that were still waiting");
+        self.connections.close();
+        if within(&*self.clock, wait, self.connections.wait()).await.is_none() {
+            tracing::warn!(
+                open = self.connections.len(),
+                "stopping although some callers still wait for a response"
+            );
         }
         self.abort.cancel();
         self.upstream.close();
@@ -206,7 +225,7 @@ impl Agent {
     }
 }
 
-/// What an agent is made of, whether its configuration is good or not.
+/// The parts of an agent that depend on whether the configuration has mistakes.
 struct Parts {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -220,20 +239,21 @@ struct Parts {
 
 async fn prefetch_once(
     server: Arc<Server>,
+    writer: Writer,
     prefetch: Prefetch,
     begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
-    // Nobody hears it where the agent has been given up meanwhile.
+    let underway = prefetch::begin(&writer, prefetch.mode).await;
+    // An error means that the agent was stopped in the meantime.
     let _ = begun.send(());
-    let report = underway.settle(&server.cache, prefetch.deadline).await;
-    server.metrics.prefetch_duration.set(report.took.as_secs_f64());
-    server.is_settled.store(true, Ordering::Release);
+    let report = underway.settle(&writer, prefetch.deadline).await;
+    server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
+    server.context.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));
 }
 
-/// Runs a task, and starts it again where it panics.
+/// Runs a task, and restarts the task whenever it panics.
 async fn restarting<F, T>(clock: Arc<dyn Clock>, abort: CancellationToken, mut task: F)
 where
     F: FnMut() -> T,
@@ -247,31 +267,34 @@ where
     }
 }
 
-/// Raises the limit of descriptors, and leaves some of them to calls to AWS: connections must not take
-/// all. Comes before the addresses are bound.
-pub fn leave_descriptors(listen: &mut listener::Config) {
+/// Raises the limit of open files and sockets of the process. If the limit is still low, reduces the
+/// number of connections in `listen`, so that calls to AWS always find a free socket.
+///
+/// Must be called before the agent binds its addresses, because the listeners keep the number.
+pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
-    let room = listen.room.within(limit);
-    if raised_from.is_some() || room != listen.room {
+    let limits = listen.limits.within(limit);
+    if raised_from.is_some() || limits != listen.limits {
         tracing::info!(
             limit,
             raised_from,
-            connections = room.kept,
-            connections_without_token = room.waiting,
-            connections_of_probes = room.probes,
-            "open files and sockets are limited; some are left to calls to AWS"
+            connections = limits.trusted,
+            connections_without_token = limits.untrusted,
+            connections_of_probes = limits.metrics,
+            "the process may open a limited number of files and sockets; some are reserved for \
+             calls to AWS"
         );
     }
-    listen.room = room;
+    listen.limits = limits;
 }
 
-/// Logs the one line that says how the start went.
+/// Logs one line that reports the start of the agent and the result of the prefetch.
 pub fn log_start(agent: &Agent, report: &Report) {
     let addresses: Vec<String> = agent.addresses.iter().map(SocketAddr::to_string).collect();
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
-        dialect = agent.server.dialect.label(),
+        dialect = agent.server.context.dialect.label(),
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,

@@ -1,40 +1,40 @@
-//! A client of a running agent.
+//! An HTTP client of a running agent, for the commands and for `exec`.
 
 pub mod secret;
 
+use crate::http1::{Connection, ExchangeError, Socket};
 use crate::secret::value::SecretValue;
 use crate::tokens::Token;
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue};
+use hyper::http::request;
 use hyper::{HeaderMap, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinHandle;
 
-/// The header in which readers show their token.
+/// The header that carries the token of a plain GET request.
 const READER_TOKEN: HeaderName = HeaderName::from_static("x-aws-parameters-secrets-token");
 
-/// The headers of the AWS API: which operation, and with which token.
+/// The header that names the operation of an AWS API call.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// The header that carries the token of an AWS API call.
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The largest answer that is read: a value of 64 KiB, each byte of it escaped by six, with room for
-/// what stands beside it.
+/// The maximum number of bytes in the body of an answer.
+///
+/// A secret has up to 64 KiB, and JSON may need six bytes for each of them. The rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
-/// Where an agent is.
+/// The address at which an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// On loopback.
+    /// An IP address and port on this machine.
     Loopback(SocketAddr),
-    /// At a Unix socket.
+    /// The path of a Unix socket.
     Socket(PathBuf),
 }
 
@@ -47,119 +47,113 @@ impl fmt::Display for Address {
     }
 }
 
-/// Why an agent could not be asked.
+/// Why an agent gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum AskError {
-    /// Nobody listens.
+    /// No process accepts connections at the address.
     #[error("no agent answers at {0}")]
     NoAgent(Address, #[source] io::Error),
-    /// The connection broke.
+    /// The connection broke before the answer began.
     #[error("the connection to the agent broke")]
     Broken(#[from] hyper::Error),
-    /// The answer was too large or broke off.
+    /// The answer is too large, or it broke off.
     #[error("the agent's answer could not be read")]
     Answer,
-    /// A path or a token has characters that HTTP does not carry.
+    /// The path or the token contains characters that HTTP does not allow.
     #[error("the path or the token has characters that cannot be sent")]
     Unsendable,
 }
 
-/// A kept connection to an agent.
+impl From<ExchangeError> for AskError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::NotSent { error, .. } | ExchangeError::NoResponse(error) => {
+                Self::Broken(error)
+            }
+            ExchangeError::Body(_) => Self::Answer,
+        }
+    }
+}
+
+/// An open connection to an agent.
 #[derive(Debug)]
 pub struct Client {
     host: String,
     token: Option<HeaderValue>,
-    sender: SendRequest<Full<Bytes>>,
-    /// Drives the connection until it is dropped.
-    driver: JoinHandle<()>,
+    connection: Connection,
 }
 
-/// What an agent answered.
+/// An answer of an agent.
 #[derive(Debug)]
 pub struct Answered {
-    /// The status.
+    /// The HTTP status.
     pub status: StatusCode,
-    /// The headers.
+    /// The HTTP headers.
     pub headers: HeaderMap,
-    /// The body, which may hold a secret.
+    /// The body, which may contain a secret.
     pub body: SecretValue,
 }
 
 impl Client {
-    /// Connects, and shows `token` from now on.
+    /// Connects to an agent. Each request on this connection carries `token`.
     ///
     /// # Errors
     ///
-    /// Where nobody listens, or the token cannot be sent.
+    /// If no agent listens at the address, or the token cannot be sent in a header.
     pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, AskError> {
-        let no_agent = |error| AskError::NoAgent(address.clone(), error);
-        match address {
-            Address::Loopback(at) => {
-                let socket = TcpStream::connect(at).await.map_err(no_agent)?;
-                socket.set_nodelay(true).map_err(no_agent)?;
-                Self::over(socket, at.to_string(), token).await
-            }
-            Address::Socket(path) => {
-                let socket = UnixStream::connect(path).await.map_err(no_agent)?;
-                Self::over(socket, "localhost".to_owned(), token).await
-            }
-        }
-    }
-
-    async fn over<S>(socket: S, host: String, token: Option<&Token>) -> Result<Self, AskError>
-    where
-        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-    {
+        let (socket, host) = match address {
+            Address::Loopback(at) => (tcp(*at).await, at.to_string()),
+            Address::Socket(path) => (unix(path).await, "localhost".to_owned()),
+        };
+        let socket = socket.map_err(|error| AskError::NoAgent(address.clone(), error))?;
         let token = token.map(header).transpose()?;
-        let (sender, connection) = handshake(TokioIo::new(socket)).await?;
-        let driver = tokio::spawn(async move {
-            // A broken connection shows at the next request.
-            let _ = connection.await;
-        });
-        Ok(Self { host, token, sender, driver })
+        let connection = Connection::new(socket, ANSWER_BYTES_MAX).await?;
+        Ok(Self { host, token, connection })
     }
 
-    /// Asks for a path, as readers do.
+    /// Sends a GET request for `path`.
     ///
     /// # Errors
     ///
-    /// Where the connection breaks, or the answer cannot be read.
+    /// If the connection breaks, or the answer cannot be read.
     pub async fn get(&mut self, path: &str) -> Result<Answered, AskError> {
-        let request = Request::get(path);
-        let request = match &self.token {
-            Some(token) => request.header(READER_TOKEN, token),
-            None => request,
-        };
+        let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
     }
 
-    /// Calls an operation of the AWS API with members in JSON, as SDKs do.
+    /// Calls an operation of the AWS API. `parameters` is a JSON object.
     ///
     /// # Errors
     ///
-    /// Where the connection breaks, or the answer cannot be read.
-    pub async fn call(&mut self, operation: &str, members: String) -> Result<Answered, AskError> {
+    /// If the connection breaks, or the answer cannot be read.
+    pub async fn call(
+        &mut self,
+        operation: &str,
+        parameters: String,
+    ) -> Result<Answered, AskError> {
         let request = Request::post("/")
             .header(TARGET, format!("secretsmanager.{operation}"))
             .header(CONTENT_TYPE, "application/x-amz-json-1.1");
-        let request = match &self.token {
-            Some(token) => request.header(SECURITY_TOKEN, token),
+        self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
+    }
+
+    /// Adds the token to a request, if the client has a token.
+    fn authorized(&self, request: request::Builder, header: HeaderName) -> request::Builder {
+        match &self.token {
+            Some(token) => request.header(header, token),
             None => request,
-        };
-        self.exchange(request, members.into()).await
+        }
     }
 
     async fn exchange(
         &mut self,
-        request: hyper::http::request::Builder,
+        request: request::Builder,
         body: Bytes,
     ) -> Result<Answered, AskError> {
-        let request = request.header(HOST, &self.host).body(Full::new(body));
+        let request = request.header(HOST, &self.host).body(body);
         let request = request.map_err(|_| AskError::Unsendable)?;
-        self.sender.ready().await?;
-        let (head, body) = self.sender.send_request(request).await?.into_parts();
-        let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-        let body = body.map_err(|_| AskError::Answer)?.to_bytes();
+        self.connection.ready().await?;
+        let (head, body) = self.connection.exchange(request).await?.into_parts();
         Ok(Answered {
             status: head.status,
             headers: head.headers,
@@ -168,15 +162,19 @@ impl Client {
     }
 }
 
-/// Writes a token for a header, as one that is not printed.
+async fn tcp(address: SocketAddr) -> io::Result<Box<dyn Socket>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    Ok(Box::new(socket))
+}
+
+async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
+    Ok(Box::new(UnixStream::connect(path).await?))
+}
+
+/// Converts a token to a header value that debug output does not show.
 fn header(token: &Token) -> Result<HeaderValue, AskError> {
     let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| AskError::Unsendable)?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.driver.abort();
-    }
 }

@@ -10,6 +10,8 @@
 //! [`telemetry`] is what it tells, [`config`] fills each part's configuration, and [`agent`] wires
 //! them. `ARCHITECTURE.md` has the map and what must hold.
 
+pub mod printable;
+pub mod http1;
 pub mod secret;
 pub mod convention;
 pub mod message;

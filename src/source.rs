@@ -2,9 +2,6 @@
 
 pub mod secrets_manager;
 
-#[cfg(feature = "dev")]
-pub mod double;
-
 use crate::secret::key::Key;
 use crate::secret::version::Version;
 use std::fmt;

@@ -1,6 +1,5 @@
-//! What does it tell?
+//! Metrics, the log and panics: what the agent reports about itself.
 
-pub mod harmless;
 pub mod limited;
 pub mod lines;
 pub mod log;

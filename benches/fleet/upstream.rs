@@ -1,7 +1,7 @@
 //! Secrets Manager as a fleet sees it: quotas, latency, and what is counted.
 
 use crate::queue::Micros;
-use sidekey::source::double::bucket::Bucket;
+use fake_aws::TokenBucket;
 use std::time::{Duration, SystemTime};
 
 /// Calls of `GetSecretValue` a second, of an account in a region.
@@ -36,12 +36,12 @@ pub(crate) struct Count {
     pub(crate) throttled: u64,
 }
 
-/// The service. The bucket of each quota holds the calls of one second, as the double's does: AWS
+/// The service. The bucket of each quota holds the calls of one second, as the fake's does: AWS
 /// does not say how many it lets through at once.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    gets: Bucket,
-    batches: Bucket,
+    gets: TokenBucket,
+    batches: TokenBucket,
     /// What was asked by `GetSecretValue`.
     pub(crate) get: Count,
     /// What was asked by `BatchGetSecretValue`.
@@ -55,8 +55,8 @@ impl Upstream {
     pub(crate) fn rested() -> Self {
         let at = SystemTime::UNIX_EPOCH;
         Self {
-            gets: Bucket::full(GETS_PER_SECOND, at),
-            batches: Bucket::full(BATCHES_PER_SECOND, at),
+            gets: TokenBucket::full(GETS_PER_SECOND, at),
+            batches: TokenBucket::full(BATCHES_PER_SECOND, at),
             get: Count::default(),
             batch: Count::default(),
             per_second: Vec::new(),

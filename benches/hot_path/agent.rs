@@ -1,9 +1,9 @@
 //! An agent and a reader of its on one thread: whatever that thread does is theirs.
 
+use fake_aws::Fake;
 use sidekey::agent::{Agent, Listeners};
 use sidekey::clock::SystemClock;
 use sidekey::config::{self, Host, Loaded};
-use sidekey::source::double::Double;
 use sidekey::telemetry::metrics::Metrics;
 use std::collections::BTreeMap;
 use std::io;
@@ -24,7 +24,7 @@ pub(crate) struct Pair {
     runtime: Runtime,
     reader: Reader,
     /// They end with the pair.
-    _running: (Double, Agent),
+    _running: (Fake, Agent),
 }
 
 struct Reader {
@@ -40,19 +40,19 @@ impl Pair {
     /// # Errors
     ///
     /// Where there is no socket to be had.
-    #[expect(clippy::disallowed_methods, reason = "a double tells the time")]
+    #[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, reader) = runtime.block_on(async {
-            let double = Double::start(Arc::new(SystemTime::now)).await?;
-            double.secrets().create(NAME, "{\"password\":\"of the bench\"}").expect("new");
-            let agent = agent_of(&double).await?;
+            let fake = Fake::start(Arc::new(SystemTime::now)).await?;
+            fake.secrets().create(NAME, "{\"password\":\"of the bench\"}").expect("new");
+            let agent = agent_of(&fake).await?;
             agent.prefetched().await;
             let mut reader = Reader::connect(&agent).await?;
             let answer = reader.first().await?;
             assert!(answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
             reader.tail = answer[answer.len() - TAIL..].to_vec();
-            io::Result::Ok(((double, agent), reader))
+            io::Result::Ok(((fake, agent), reader))
         })?;
         Ok(Self { runtime, reader, _running: running })
     }
@@ -105,10 +105,10 @@ impl Reader {
     }
 }
 
-async fn agent_of(double: &Double) -> io::Result<Agent> {
+async fn agent_of(fake: &Fake) -> io::Result<Agent> {
     let vars: BTreeMap<String, String> = [
         ("SIDEKEY_PORT", "0"),
-        ("SIDEKEY_ENDPOINT", &*double.url()),
+        ("SIDEKEY_ENDPOINT", &*fake.url()),
         ("SIDEKEY_REGION", "eu-north-1"),
         ("SIDEKEY_SECRETS", NAME),
         ("SIDEKEY_TOKEN", TOKEN),

@@ -1,4 +1,4 @@
-//! TLS in front of the double: a certificate made for this run, and bytes passed on.
+//! TLS in front of the fake: a certificate made for this run, and bytes passed on.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -4,8 +4,7 @@ use crate::aside;
 use crate::peers::PEERS;
 use crate::subject::{Start, Subject};
 use crate::tls::TlsFront;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation;
+use fake_aws::{Fake, Operation};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -37,14 +36,14 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(20);
 /// Secrets Manager, plain and behind TLS, and the programs.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// The double.
-    pub(crate) double: Double,
+    /// The fake.
+    pub(crate) fake: Fake,
     front: TlsFront,
     /// The secrets' names.
     pub(crate) names: Vec<String>,
     /// The programs, each with its label; this one is the first.
     pub(crate) subjects: Vec<(&'static str, Subject)>,
-    /// Where the double and its front run, as long as it is held.
+    /// Where the fake and its front run, as long as it is held.
     _runtime: Runtime,
 }
 
@@ -55,17 +54,17 @@ impl Bench {
     /// # Errors
     ///
     /// Where something cannot be started or installed.
-    #[expect(clippy::disallowed_methods, reason = "a double tells the time")]
+    #[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
     pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
         let runtime = aside::runtime()?;
-        let double = runtime.block_on(Double::start(Arc::new(SystemTime::now)))?;
-        double.faults().set_latency(LATENCY);
+        let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
+        fake.faults().set_latency(LATENCY);
         let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n:02}")).collect();
         for name in &names {
-            double.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+            fake.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let front = runtime.block_on(TlsFront::start(double.addr(), folder))?;
+        let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
         let mut subjects = vec![(SIDEKEY, Subject::sidekey(binary))];
         if Path::new(STATIC_PATH).exists() {
             subjects.push((STATIC, Subject::sidekey(STATIC_PATH)));
@@ -73,14 +72,14 @@ impl Bench {
         for peer in PEERS.iter().filter(|peer| installs || peer.is_installed()) {
             subjects.push((peer.label, peer.installed()?));
         }
-        let bench = Self { double, front, names, subjects, _runtime: runtime };
+        let bench = Self { fake, front, names, subjects, _runtime: runtime };
         bench.allow_batches(false);
         Ok(bench)
     }
 
     /// Says whether the role may call `BatchGetSecretValue`, which needs a permission on `*`.
     pub(crate) fn allow_batches(&self, are_allowed: bool) {
-        let faults = self.double.faults();
+        let faults = self.fake.faults();
         match are_allowed {
             true => faults.allow_operation(Operation::BatchGetSecretValue),
             false => faults.deny_operation(Operation::BatchGetSecretValue),
@@ -91,7 +90,7 @@ impl Bench {
     pub(crate) fn upstream(&self, is_tls: bool) -> (String, Option<&Path>) {
         match is_tls {
             true => (self.front.url(), Some(self.front.bundle())),
-            false => (self.double.url(), None),
+            false => (self.fake.url(), None),
         }
     }
 

@@ -79,7 +79,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     let name = &bench.names[0];
     let (running, mut socket) = started(bench, nth, &bench.names[..1])?;
     reader::read_value(&mut socket, name, TOKEN)?;
-    bench.double.faults().set_latency(BUSY_LATENCY);
+    bench.fake.faults().set_latency(BUSY_LATENCY);
     let until = Instant::now() + BUSY_FOR;
     let reading = || -> io::Result<(Duration, usize)> {
         let mut socket = TcpStream::connect(running.address)?;
@@ -99,7 +99,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
         let readers: Vec<_> = (0..4).map(|_| scope.spawn(reading)).collect();
         readers.into_iter().map(|reader| reader.join().expect("a reader does not panic")).collect()
     });
-    bench.double.faults().set_latency(LATENCY);
+    bench.fake.faults().set_latency(LATENCY);
     let (mut longest, mut waited) = (Duration::ZERO, 0);
     for outcome in outcomes {
         let (one_longest, one_waited) = outcome?;
@@ -113,7 +113,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
 fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     let name = &bench.names[1];
     let (running, _socket) = started(bench, nth, &[])?;
-    bench.double.calls().clear();
+    bench.fake.calls().clear();
     let together = Barrier::new(COLD_READERS);
     let reading = || -> io::Result<()> {
         let socket = TcpStream::connect(running.address);
@@ -124,7 +124,7 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
         let readers: Vec<_> = (0..COLD_READERS).map(|_| scope.spawn(reading)).collect();
         readers.into_iter().try_for_each(|reader| reader.join().expect("a reader does not panic"))
     })?;
-    Ok(bench.double.calls().total())
+    Ok(bench.fake.calls().total())
 }
 
 /// Reads a secret whose time is over while every call is throttled.
@@ -133,7 +133,7 @@ fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
     let name = &bench.names[2];
     let (_running, mut socket) = started(bench, nth, &bench.names[2..3])?;
     reader::read_value(&mut socket, name, TOKEN)?;
-    bench.double.faults().throttle_above(0);
+    bench.fake.faults().throttle_above(0);
     let mut last = (0, Duration::ZERO);
     let until = Instant::now() + TTL + TTL / 2;
     while Instant::now() < until {
@@ -142,6 +142,6 @@ fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
         last = (answer?.status, asked.elapsed());
         thread::sleep(Duration::from_millis(10));
     }
-    bench.double.faults().throttle_above(u32::MAX);
+    bench.fake.faults().throttle_above(u32::MAX);
     Ok(last)
 }

@@ -1,85 +1,104 @@
-//! The three calls of Lambda's Extensions API that Sidekey makes.
+//! The three calls of Lambda's Extensions API that the extension makes.
 //!
-//! Lenient in what it reads: whatever is not needed may be missing, of another type or new.
+//! The parsers are lenient: a field that the extension does not need may be missing, unknown or of
+//! another type.
 //!
 //! Source: "Lambda Extensions API" in AWS's Lambda developer guide.
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::client::conn::http1::handshake;
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{HeaderMap, Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use sidekey::http1::{Connection, ExchangeError};
 use std::io;
-use std::pin::pin;
 use tokio::net::TcpStream;
 
-/// The path of every call, behind whatever prefix the environment gives.
+/// The path of every call. A prefix from `AWS_LAMBDA_RUNTIME_API` precedes the path.
 const VERSION: &str = "/2020-01-01/extension";
 
+/// The request header with the name of the extension.
 const NAME: &str = "lambda-extension-name";
+
+/// The request header with the optional features that the extension wants.
 const FEATURES: &str = "lambda-extension-accept-feature";
+
+/// The header with the identifier of a registration. Lambda sends the header in its answer to
+/// `register`, and each later request repeats the header.
 const IDENTIFIER: &str = "lambda-extension-identifier";
+
+/// The request header with the type of an error that the extension reports.
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// The largest answer that is read. An event is far below 1 KiB, its tracing header included.
+/// The maximum number of bytes in the body of an answer. An event with its tracing header has less
+/// than 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Why a call failed.
+/// Why a call of the Extensions API failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// The address of the API makes no sense.
+    /// The variable `AWS_LAMBDA_RUNTIME_API` does not contain a host.
     #[error("AWS_LAMBDA_RUNTIME_API is not HOST:PORT")]
     Address,
-    /// The API could not be reached.
+    /// No connection to the API could be made.
     #[error("the Extensions API could not be reached")]
     Connect(#[source] io::Error),
-    /// The connection broke.
+    /// The connection broke before the answer began.
     #[error("the connection to the Extensions API broke")]
     Http(#[from] hyper::Error),
-    /// The answer was too large or broke off.
+    /// The answer is too large, or it broke off.
     #[error("the answer of the Extensions API could not be read")]
     Answer,
-    /// The API refused.
-    #[error("the Extensions API refused with {status}: {kind}")]
+    /// The API answered with an error status.
+    #[error("the Extensions API refused the call with {status}: {kind}")]
     Refused {
-        /// The status.
+        /// The HTTP status of the answer.
         status: StatusCode,
-        /// Its own name of the error.
+        /// The type of the error, as the API names it.
         kind: String,
     },
-    /// A registration without identifier.
-    #[error("the Extensions API gave no identifier")]
+    /// The answer to a registration has no identifier.
+    #[error("the Extensions API answered without an identifier")]
     NoIdentifier,
 }
 
-/// Where the Extensions API is.
+impl From<ExchangeError> for ApiError {
+    fn from(error: ExchangeError) -> Self {
+        match error {
+            ExchangeError::NotSent { error, .. } | ExchangeError::NoResponse(error) => {
+                Self::Http(error)
+            }
+            ExchangeError::Body(_) => Self::Answer,
+        }
+    }
+}
+
+/// The address of the Extensions API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Api {
     authority: String,
     prefix: String,
 }
 
-/// A registration.
+/// A registration of this extension with Lambda.
 #[derive(Debug)]
 pub(crate) struct Registered {
     api: Api,
     identifier: String,
-    /// The account the function runs in, where Lambda tells.
+    /// The AWS account of the function, if Lambda reported the account.
     pub(crate) account: Option<String>,
 }
 
-/// What Lambda wants of an extension that registered for shutdown only.
+/// An event that Lambda sends to an extension.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The environment ends, for a reason that is not ours to judge.
+    /// Lambda shuts the environment down. The text is Lambda's reason.
     Shutdown(String),
-    /// Something else, which needs no answer.
+    /// An event of another type. The text is the type of the event.
     Other(String),
 }
 
+/// The body of an error answer.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
@@ -88,8 +107,9 @@ struct Refusal {
 }
 
 impl Api {
-    /// Parses `AWS_LAMBDA_RUNTIME_API`: `HOST:PORT`, and what emulators make of it, with a scheme
-    /// and a path.
+    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, which is `HOST:PORT`.
+    ///
+    /// Emulators of Lambda also set a scheme and a path.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (authority, prefix) = match rest.find('/') {
@@ -99,12 +119,14 @@ impl Api {
         if authority.is_empty() {
             return Err(ApiError::Address);
         }
-        let prefix = prefix.trim_end_matches('/');
-        Ok(Self { authority: authority.to_owned(), prefix: prefix.to_owned() })
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        Ok(Self { authority: authority.to_owned(), prefix })
     }
 
-    /// Registers under `name`, for shutdown only: an extension that is called at each invocation
-    /// adds its own time to it, and Managed Instances refuse it.
+    /// Registers the extension under `name`, for the shutdown event only.
+    ///
+    /// An extension that also registers for invocations prolongs each invocation, and Managed
+    /// Instances refuse such an extension.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -114,6 +136,10 @@ impl Api {
         Ok(Registered { api: self, identifier, account: account(&answer) })
     }
 
+    /// Makes one call over a connection of its own.
+    ///
+    /// A call for the next event waits through freezes of the environment. No other call should find
+    /// that connection broken.
     async fn call(
         &self,
         method: Method,
@@ -122,7 +148,7 @@ impl Api {
         body: &Value,
     ) -> Result<(HeaderMap, Bytes), ApiError> {
         let socket = TcpStream::connect(self.address()).await.map_err(ApiError::Connect)?;
-        let (mut sender, connection) = handshake(TokioIo::new(socket)).await?;
+        let mut connection = Connection::new(Box::new(socket), ANSWER_BYTES_MAX).await?;
         let mut request = Request::builder()
             .method(&method)
             .uri(format!("{}{VERSION}{path}", self.prefix))
@@ -132,25 +158,8 @@ impl Api {
             request = request.header(*name, *value);
         }
         let body = if method == Method::GET { Bytes::new() } else { body.to_string().into() };
-        let request = request.body(Full::new(body)).map_err(|_| ApiError::Address)?;
-        // The connection is polled beside the answer, and ends with it: a call that waits through a
-        // freeze shares its connection with nobody.
-        let mut answer = pin!(async {
-            let answer = sender.send_request(request).await?;
-            let (head, body) = answer.into_parts();
-            let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|_| ApiError::Answer)?.to_bytes();
-            Ok::<_, ApiError>((head, body))
-        });
-        let (head, body) = tokio::select! {
-            biased;
-            answer = &mut answer => answer?,
-            ended = connection => {
-                ended?;
-                // All that the peer sent before it closed is there by now.
-                answer.await?
-            }
-        };
+        let request = request.body(body).map_err(|_| ApiError::Address)?;
+        let (head, body) = connection.exchange(request).await?.into_parts();
         if !head.status.is_success() {
             let refusal: Refusal = serde_json::from_slice(&body).unwrap_or_default();
             let kind = refusal.error_type.as_str().unwrap_or("unknown").to_owned();
@@ -159,7 +168,9 @@ impl Api {
         Ok((head.headers, body))
     }
 
-    /// Returns what to connect to: emulators say `[::]` where they mean this machine.
+    /// Returns the `HOST:PORT` to connect to.
+    ///
+    /// Emulators write `[::]` for this machine. Connecting needs the loopback address instead.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -170,14 +181,18 @@ impl Api {
 }
 
 impl Registered {
-    /// Waits for the next event. It blocks for as long as the environment lives, frozen or not.
+    /// Waits for the next event.
+    ///
+    /// For an extension that gets the shutdown event only, the wait lasts for the life of the
+    /// environment, including freezes. So the call has no timeout.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Has Lambda fail the start of the function. The process is to exit afterwards.
+    /// Reports an error that makes Lambda fail the start of the function. The process must exit
+    /// after this call.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
         let body = json!({"errorType": kind, "errorMessage": message, "stackTrace": []});
@@ -185,7 +200,8 @@ impl Registered {
     }
 }
 
-/// Reads an event by its type alone. Lambda sends the shutdown event as text/plain.
+/// Parses the body of an event. The content type is ignored, because Lambda sends the shutdown event
+/// as text/plain.
 fn event(body: &[u8]) -> Event {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or("unknown").to_owned();
@@ -195,6 +211,7 @@ fn event(body: &[u8]) -> Event {
     }
 }
 
+/// Returns the account in the answer to a registration.
 fn account(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     answer["accountId"].as_str().filter(|account| !account.is_empty()).map(str::to_owned)
@@ -208,14 +225,14 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[test]
-    fn addresses_come_with_and_without_scheme_and_path() {
+    fn address_may_have_a_scheme_and_a_path() {
         for (text, authority, prefix, address) in [
             ("127.0.0.1:9001", "127.0.0.1:9001", "", "127.0.0.1:9001"),
             ("http://127.0.0.1:9001/", "127.0.0.1:9001", "", "127.0.0.1:9001"),
             ("http://[::]:9000/.rt", "[::]:9000", "/.rt", "[::1]:9000"),
             ("sandbox.localdomain", "sandbox.localdomain", "", "sandbox.localdomain:80"),
         ] {
-            let api = Api::parse(text).expect("an address");
+            let api = Api::parse(text).expect("the address is valid");
             assert_eq!((&*api.authority, &*api.prefix), (authority, prefix));
             assert_eq!(api.address(), address);
         }
@@ -223,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn events_are_read_leniently() {
+    fn unknown_and_malformed_events_are_tolerated() {
         for (body, expected) in [
             (
                 r#"{"eventType":"SHUTDOWN","deadlineMs":1,"shutdownReason":"spindown"}"#,
@@ -242,25 +259,26 @@ mod tests {
         }
     }
 
-    /// Answers one connection with `answer` and returns what was asked.
-    async fn answering(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
+    /// Starts a server that answers one connection with `answer`. The task returns the request.
+    async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let api = Api::parse(&listener.local_addr().expect("bound").to_string()).expect("good");
-        let asked = tokio::spawn(async move {
+        let api = Api::parse(&listener.local_addr().expect("the listener is bound").to_string())
+            .expect("the address is valid");
+        let request = tokio::spawn(async move {
             let (mut socket, _) = listener.accept().await.expect("a connection");
-            let mut asked = Vec::new();
-            while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
-                socket.read_buf(&mut asked).await.expect("a request");
+            let mut received = Vec::new();
+            while !received.windows(4).any(|end| end == b"\r\n\r\n") {
+                socket.read_buf(&mut received).await.expect("a request");
             }
             socket.write_all(answer.as_bytes()).await.expect("an answer");
-            String::from_utf8(asked).expect("text")
+            String::from_utf8(received).expect("text")
         });
-        (api, asked)
+        (api, request)
     }
 
     #[tokio::test]
-    async fn registers_for_shutdown_only_and_keeps_what_it_needs() {
-        let (api, asked) = answering(
+    async fn registration_returns_identifier_and_account() {
+        let (api, request) = serve_one(
             "HTTP/1.1 200 OK\r\nLambda-Extension-Identifier: id-1\r\ncontent-length: 28\r\n\r\n\
              {\"accountId\":\"123456789012\"}",
         )
@@ -268,14 +286,17 @@ mod tests {
         let registered = api.register("sidekey").await.expect("registered");
         assert_eq!(registered.identifier, "id-1");
         assert_eq!(registered.account.as_deref(), Some("123456789012"));
-        let asked = asked.await.expect("asked");
-        assert!(asked.starts_with("POST /2020-01-01/extension/register HTTP/1.1\r\n"), "{asked}");
-        assert!(asked.contains("lambda-extension-name: sidekey\r\n"), "{asked}");
+        let request = request.await.expect("a request was sent");
+        assert!(
+            request.starts_with("POST /2020-01-01/extension/register HTTP/1.1\r\n"),
+            "{request}"
+        );
+        assert!(request.contains("lambda-extension-name: sidekey\r\n"), "{request}");
     }
 
     #[tokio::test]
-    async fn a_refusal_tells_its_type() {
-        let (api, _asked) = answering(
+    async fn refusal_reports_the_error_type() {
+        let (api, _request) = serve_one(
             "HTTP/1.1 403 Forbidden\r\ncontent-length: 47\r\n\r\n\
              {\"errorType\":\"Extension.RegistrationClosed\"   }",
         )
@@ -285,14 +306,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_ends_is_an_error_and_no_hang() {
-        let (api, _asked) = answering("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await;
+    async fn broken_connection_is_an_error_and_does_not_hang() {
+        let (api, _request) = serve_one("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").await;
         assert!(api.register("sidekey").await.is_err());
     }
 
     proptest! {
         #[test]
-        fn for_any_body_an_event_is_read_by_its_type(
+        fn for_any_body_the_type_of_the_event_is_found(
             kind in "[A-Z\"\\\\{}:,]{0,10}",
             tail in proptest::collection::vec(any::<u8>(), 0..20),
         ) {
@@ -306,7 +327,7 @@ mod tests {
         }
 
         #[test]
-        fn for_any_address_there_is_a_host_and_a_port(text in "(http:|/|:|[a-z]|[0-9]|\\[::\\]|é){0,10}") {
+        fn for_any_address_host_and_port_are_found(text in "(http:|/|:|[a-z]|[0-9]|\\[::\\]|é){0,10}") {
             if let Ok(api) = Api::parse(&text) {
                 prop_assert!(!api.authority.is_empty() && !api.authority.contains('/'));
                 prop_assert!(api.address().contains(':'));

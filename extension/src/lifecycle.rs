@@ -5,7 +5,7 @@
 //! where it says so.
 
 use crate::api::{Api, ApiError, Event, Registered};
-use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, leave_descriptors, log_start};
+use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
 use sidekey::cache::prefetch::Report;
 use sidekey::clock::{Clock, SystemClock};
 use sidekey::config::vars::Vars;
@@ -62,7 +62,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;
-    leave_descriptors(&mut loaded.config.listen);
+    reserve_descriptors(&mut loaded.config.listen);
     // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
     // the function can never meet a refused connection.
     let listeners = Listeners::bind_possible(&loaded.config.listen).await;
@@ -119,7 +119,7 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
+    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_serve_secrets();
     for error in &unheld {
         if let Some(rival) = rival(error, Path::new(AWS_EXTENSION).exists()) {
             tracing::error!("{rival}");
@@ -242,12 +242,12 @@ fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use fake_aws::Fake;
     use sidekey::cache::Missing;
     use sidekey::clock::{Moment, Sleep};
     use sidekey::secret::key::Key;
     use sidekey::secret::reference::SecretId;
     use sidekey::secret::selector::Selector;
-    use sidekey::source::double::Double;
     use sidekey::source::{FetchError, FetchErrorKind};
     use std::collections::BTreeMap;
     use std::sync::Mutex;
@@ -329,19 +329,19 @@ mod tests {
         for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
             assert!(told.contains(part), "{told}");
         }
-        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
+        assert_eq!(rival(&BindError::NotASocket("/x".into()), true), None);
     }
 
     #[tokio::test]
     async fn the_account_is_known_before_the_prefetch_begins() {
-        #[expect(clippy::disallowed_methods, reason = "the double dates its versions")]
-        let double = Double::start(Arc::new(std::time::SystemTime::now)).await.expect("a port");
-        let arn = double.secrets().create("app/db", "value").expect("a new name");
+        #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
+        let fake = Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port");
+        let arn = fake.secrets().create("app/db", "value").expect("a new name");
         let vars: BTreeMap<String, String> = [
             ("SIDEKEY_SECRETS", arn.as_str()),
             ("SIDEKEY_ALLOW", "app/*"),
             ("SIDEKEY_PORT", "0"),
-            ("SIDEKEY_ENDPOINT", &double.url()),
+            ("SIDEKEY_ENDPOINT", &fake.url()),
             ("AWS_REGION", "eu-north-1"),
             ("AWS_ACCESS_KEY_ID", "AKIATESTS"),
             ("AWS_SECRET_ACCESS_KEY", "secret"),
@@ -358,6 +358,6 @@ mod tests {
         let report = agent.prefetched().await.expect("a report");
         assert_eq!(report.missing, [], "a pattern of names covers the ARNs of the own account");
         agent.drain(DRAIN_MAX).await;
-        double.stop().await;
+        fake.stop().await;
     }
 }

@@ -2,6 +2,7 @@
 //! type.
 
 use super::{Answered, AskError, Client};
+use crate::printable::Printable;
 use crate::secret::key::Key;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
@@ -77,7 +78,9 @@ fn version(answered: &Answered) -> Result<Version, Unread> {
     let foreign = || Unread::Foreign { status: status.as_u16() };
     if !status.is_success() {
         let told: Value = serde_json::from_slice(body).map_err(|_| foreign())?;
-        let text = |name: &str| told[name].as_str().map(one_line).ok_or_else(foreign);
+        let text = |name: &str| {
+            told[name].as_str().map(|text| Printable(text).to_string()).ok_or_else(foreign)
+        };
         return Err(Unread::Refused { kind: text("__type")?, message: text("message")? });
     }
     let told: Told = serde_json::from_slice(body).map_err(|_| foreign())?;
@@ -104,11 +107,6 @@ fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
     let millis = u64::try_from(span.as_millis()).ok()?;
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis))
-}
-
-/// Keeps a message from forging lines of a log or steering a terminal.
-fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
 use crate::convention::Conventions;
 use crate::hardening;
+use crate::printable::Printable;
 use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
@@ -120,7 +121,8 @@ async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken>
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let own_account = config.account.map(String::from);
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = SecretsManager::prepare(config.source, tokens, clock.clone()).await;
+    let own_ports = vec![config.listen.port];
+    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone()).await;
     let source = Arc::new(source.map_err(|no_region| mistaken(no_region.to_string()))?);
     let references: Vec<Result<Reference, BadReference>> =
         written.iter().map(|one| Reference::parse(&one.text)).collect();
@@ -266,7 +268,9 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
         let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
         let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         let of = |finding: Option<&report::Finding>| {
-            finding.map(|finding| harmless(&format!("{}: {}", finding.code, finding.message)))
+            finding.map(|finding| {
+                Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
+            })
         };
         let mut findings = report.findings.iter();
         rows.push(vec![
@@ -295,14 +299,9 @@ fn as_table(reports: &[Report], grant: Option<String>) -> String {
 /// Returns the reference; where it says nothing, where it stands.
 fn shown(report: &Report) -> String {
     match (report.reference.is_empty(), report.places.first()) {
-        (true, Some(place)) => harmless(&format!("(at {place})")),
-        _ => harmless(&report.reference),
+        (true, Some(place)) => Printable(&format!("(at {place})")).to_string(),
+        _ => Printable(&report.reference).to_string(),
     }
-}
-
-/// Keeps what others wrote from steering a terminal.
-fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
 /// Writes an age by its largest unit.

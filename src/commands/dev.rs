@@ -7,7 +7,7 @@ mod watch;
 use super::serve::stop_signal;
 use super::streams::out;
 use super::token_file;
-use crate::agent::{Agent, Listeners, leave_descriptors};
+use crate::agent::{Agent, Listeners, reserve_descriptors};
 use crate::cache::prefetch::Report;
 use crate::client::{Address, Client};
 use crate::clock::{Clock, SystemClock};
@@ -18,12 +18,12 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::source::Source;
-use crate::source::double::Double;
 use crate::source::secrets_manager::SecretsManager;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
 use crate::tokens::{Token, Tokens};
 use anyhow::Context;
+use fake_aws::Fake;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrets::Secrets;
 use std::collections::BTreeMap;
@@ -60,11 +60,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let secrets = Secrets::load(args.secrets.clone())?;
     let clock = Arc::new(SystemClock::new());
     let wall = clock.clone();
-    let double = Double::start(Arc::new(move || wall.now().wall)).await?;
-    double.secrets().apply(secrets.seed());
-    double.faults().set_latency(args.latency);
+    let fake = Fake::start(Arc::new(move || wall.now().wall)).await?;
+    fake.secrets().apply(secrets.seed());
+    fake.faults().set_latency(args.latency);
 
-    let (vars, shown_token) = variables(&args, &secrets, &double.url())?;
+    let (vars, shown_token) = variables(&args, &secrets, &fake.url())?;
     let Loaded { mut config, mistakes, .. } = config::load(&vars, Host::Standalone);
     if !mistakes.is_empty() {
         anyhow::bail!(mistakes);
@@ -85,7 +85,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let address = *agent.addresses().first().context("no address is held")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
-    out(&started(&double.url(), &args, &report, &secrets));
+    out(&started(&fake.url(), &args, &report, &secrets));
     out(&how_to_ask(address, &shown_token, &secrets));
     out(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
     out(&match &args.secrets {
@@ -94,11 +94,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     });
     tokio::select! {
         () = stopped => {}
-        ended = watch::run(&*clock, &double, secrets, &mut client, out) => ended?,
+        ended = watch::run(&*clock, &fake, secrets, &mut client, out) => ended?,
     }
     drop(client);
     agent.drain(DRAIN_MAX).await;
-    double.stop().await;
+    fake.stop().await;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -145,7 +145,7 @@ async fn start(
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
     hardening::harden().context("the process could not be made undumpable")?;
-    leave_descriptors(&mut config.listen);
+    reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
     let listeners = bound.context("cannot listen; for another port: --port 0")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
@@ -157,8 +157,9 @@ async fn direct(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<SecretsManager> {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = config::load(vars, Host::Standalone).config.source;
-    Ok(SecretsManager::prepare(source, tokens, clock).await?)
+    let config = config::load(vars, Host::Standalone).config;
+    let own_ports = vec![config.listen.port];
+    Ok(SecretsManager::prepare(config.source, own_ports, tokens, clock).await?)
 }
 
 fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {

@@ -179,7 +179,8 @@ async fn direct(args: &Args, key: &Key) -> Result<(Version, From), Failure> {
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    let source = SecretsManager::prepare(config.source, tokens, clock).await;
+    let source =
+        SecretsManager::prepare(config.source, vec![config.listen.port], tokens, clock).await;
     let source = source.map_err(|no_region| Failure::usage(no_region.to_string()))?;
     let version = source.fetch(key).await.map_err(|error| {
         Failure::unread(format!("{}: {error}{}", args.reference, advice::of(&error)))

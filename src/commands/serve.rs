@@ -1,7 +1,7 @@
 //! `sidekey serve`: the agent beside a container or on a laptop.
 
 use super::token_file;
-use crate::agent::{Agent, Listeners, leave_descriptors, log_start};
+use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
 use crate::clock::SystemClock;
 use crate::config::vars::Environment;
 use crate::config::{self, Host, Loaded};
@@ -49,7 +49,7 @@ pub(super) async fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    leave_descriptors(&mut config.listen);
+    reserve_descriptors(&mut config.listen);
     // The address comes first: an agent that has it keeps its token file.
     let listeners = match Listeners::bind(&config.listen).await {
         Ok(listeners) => listeners,

@@ -1,57 +1,55 @@
-//! Where a program finds its agent, and what opens the agent's gate.
+//! How another program on the machine reaches the agent: the address and the token.
 
+use super::host::Host;
+use super::mistakes::Mistakes;
 use super::vars::Vars;
-use super::{Host, Mistakes, load, variables};
+use super::{credentials, raw, settings};
 use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that say where the agent is and what it wants to see. A mistake in another is the
-/// agent's own matter.
-const TELLING: [&str; 8] = [
-    "SIDEKEY_PORT",
-    "SIDEKEY_SOCKET",
-    "SIDEKEY_TOKEN",
-    "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",
-    "AWS_TOKEN",
-    "AWS_SESSION_TOKEN",
-    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
-    variables::CONFIG_FILE,
-];
+/// The variables that define the address and the token of the agent. A program that contacts the agent
+/// reads no other variables, so a mistake in another variable does not concern the program.
+const VARIABLES: [&str; 4] =
+    ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
-/// Where the agent is, and what to show it.
+/// The address of the agent, and the token that the agent expects.
 #[derive(Debug)]
 pub struct Contact {
-    /// The Unix socket where one is named, else the port on 127.0.0.1.
+    /// The Unix socket of the agent if one is configured, else the port on 127.0.0.1.
     pub address: Address,
-    /// The first of the tokens that the agent accepts, if any is known.
+    /// The first of the tokens that the agent accepts. `None` if no token is configured.
     pub token: Option<Token>,
-    /// The agent's port, which a token that it has made itself is filed under, also where it is asked
-    /// by its socket.
+    /// The port of the agent, also if the address is a Unix socket. The name of the file with a
+    /// generated token contains the port.
     pub port: u16,
 }
 
-/// Reads from the agent's own variables where it is.
+/// Reads the address and the token of the agent from the same variables and the same file that the
+/// agent reads.
 ///
 /// # Errors
 ///
-/// Where one of them is mistaken.
+/// If one of these variables has a mistake, or the file cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
-    let loaded = load(vars, host);
-    let (listen, tokens) = (loaded.config.listen, loaded.config.tokens);
-    let told = loaded.mistakes.0.into_iter();
-    let mut mistakes = Mistakes(told.filter(|told| TELLING.contains(&&*told.name)).collect());
-    let address = match listen.socket {
+    let raw = raw::read(vars, host);
+    let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
+    let texts = raw.texts.iter().filter(|text| VARIABLES.contains(&text.key.name));
+    let settings = settings::typed(texts, &mut mistakes);
+    let tokens =
+        credentials::tokens(settings.token.as_deref(), &raw.environment, host, &mut mistakes);
+    let address = match settings.socket {
         Some(path) => Address::Socket(path),
-        None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, listen.port))),
+        None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
-    if matches!(address, Address::Loopback(at) if at.port() == 0) {
-        mistakes.add("SIDEKEY_PORT", "0 is any free port, and nobody finds an agent there");
+    if matches!(address, Address::Loopback(address) if address.port() == 0) {
+        let problem = "0 means any free port, so the port of the agent is not known; set the port";
+        mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
         return Err(mistakes);
     }
-    Ok(Contact { address, token: tokens.into_iter().next(), port: listen.port })
+    Ok(Contact { address, token: tokens.into_iter().next(), port: settings.port })
 }
 
 #[cfg(test)]
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agents_own_variables_say_where_it_is() {
+    fn address_and_token_come_from_the_variables_of_the_agent() {
         check(&[], "127.0.0.1:2773", None);
         check(&[("SIDEKEY_PORT", "99")], "127.0.0.1:99", None);
         check(&[("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "98")], "127.0.0.1:98", None);
@@ -89,15 +87,19 @@ mod tests {
     }
 
     #[test]
-    fn only_mistakes_in_those_matter() {
+    fn only_mistakes_in_address_and_token_matter() {
         check(&[("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "5m")], "127.0.0.1:2773", None);
-        for (name, value) in
-            [("SIDEKEY_PORT", "x"), ("SIDEKEY_PORT", "0"), ("SIDEKEY_TOKEN", "file:///nonexistent")]
-        {
-            let told = read(&[(name, value)], Host::Standalone).expect_err("a mistake");
-            assert!(told.starts_with(name), "{told}");
+        for (name, value) in [
+            ("SIDEKEY_PORT", "x"),
+            ("SIDEKEY_PORT", "0"),
+            ("SIDEKEY_TOKEN", "file:///nonexistent"),
+            ("SIDEKEY_CONFIG", "/nonexistent"),
+        ] {
+            let mistakes =
+                read(&[(name, value)], Host::Standalone).expect_err("the variable has a mistake");
+            assert!(mistakes.starts_with(name), "{mistakes}");
         }
-        let told = read(&[], Host::Lambda).expect_err("no token");
-        assert!(told.starts_with("SIDEKEY_TOKEN: no token is known"), "{told}");
+        let mistakes = read(&[], Host::Lambda).expect_err("no token is set");
+        assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is known"), "{mistakes}");
     }
 }

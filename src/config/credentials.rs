@@ -1,37 +1,52 @@
-//! Finds the tokens that open the gate.
+//! The tokens that callers of the agent may send.
 
-use super::Mistakes;
-use super::vars::Vars;
+use super::host::Host;
+use super::mistakes::Mistakes;
+use super::values::FILE_PREFIX;
 use crate::tokens::Token;
+use std::collections::BTreeMap;
 
-/// What stands before a path where a variable names a file instead of the token itself.
-pub const FILE: &str = "file://";
-
-/// Returns the accepted tokens: `SIDEKEY_TOKEN`, else `AWS_TOKEN`, else both the session token and
-/// the container authorization token.
+/// Returns the tokens that the agent accepts: `own`, which is the value of `SIDEKEY_TOKEN`; without
+/// this token `AWS_TOKEN`; without both, the session token and the container authorization token in
+/// `environment`.
 ///
-/// Where the first is set and cannot be used, the function's own token opens the gate all the same,
-/// so that its reads are answered with what is wrong.
-pub(super) fn tokens(vars: &dyn Vars, own: Option<&str>, mistakes: &mut Mistakes) -> Vec<Token> {
-    let mut read = |name: &str, value: &str| match token(value) {
-        Ok(token) => Some(token),
-        Err(problem) => {
-            mistakes.add(name, problem);
-            None
-        }
-    };
-    if let Some(token) = own.and_then(|value| read("SIDEKEY_TOKEN", value)) {
-        return vec![token];
+/// If `SIDEKEY_TOKEN` is set but unusable, the next token is accepted instead, so that the function
+/// can read the error that describes the mistake.
+pub(super) fn tokens(
+    own: Option<&str>,
+    environment: &BTreeMap<String, String>,
+    host: Host,
+    mistakes: &mut Mistakes,
+) -> Vec<Token> {
+    let of_aws = |name| (name, environment.get(name).map(String::as_str));
+    let mut accepted = usable([("SIDEKEY_TOKEN", own)], mistakes);
+    if accepted.is_empty() {
+        accepted = usable([of_aws("AWS_TOKEN")], mistakes);
     }
-    if let Some(token) = vars.get("AWS_TOKEN").and_then(|value| read("AWS_TOKEN", &value)) {
-        return vec![token];
+    if accepted.is_empty() {
+        let both = ["AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"].map(of_aws);
+        accepted = usable(both, mistakes);
     }
-    let both = ["AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"];
-    both.iter().filter_map(|name| vars.get(name).and_then(|value| read(name, &value))).collect()
+    // Outside Lambda, `sidekey serve` generates a token instead.
+    if accepted.is_empty() && host == Host::Lambda {
+        let problem = "no token is known: set this variable, AWS_TOKEN, AWS_SESSION_TOKEN or \
+                       AWS_CONTAINER_AUTHORIZATION_TOKEN";
+        mistakes.add("SIDEKEY_TOKEN", problem);
+    }
+    accepted
+}
+
+/// Returns the tokens of the `variables` that are set. An unusable token is recorded as a mistake.
+fn usable<const N: usize>(
+    variables: [(&str, Option<&str>); N],
+    mistakes: &mut Mistakes,
+) -> Vec<Token> {
+    let set = variables.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    set.filter_map(|(name, value)| mistakes.noted(name, token(value).map(Some))).collect()
 }
 
 fn token(value: &str) -> Result<Token, String> {
-    let text = match value.strip_prefix(FILE) {
+    let text = match value.strip_prefix(FILE_PREFIX) {
         Some(path) => std::fs::read_to_string(path)
             .map_err(|error| format!("{path} cannot be read: {error}"))?
             .trim()
@@ -45,14 +60,13 @@ fn token(value: &str) -> Result<Token, String> {
 mod tests {
     use super::*;
     use crate::tokens::Tokens;
-    use std::collections::BTreeMap;
 
     #[track_caller]
     fn check(pairs: &[(&str, &str)], own: Option<&str>, accepted: &[&str], wrong: &[&str]) {
         let vars: BTreeMap<String, String> =
             pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let mut mistakes = Mistakes::default();
-        let tokens = Tokens::new(tokens(&vars, own, &mut mistakes));
+        let tokens = Tokens::new(tokens(own, &vars, Host::Standalone, &mut mistakes));
         for token in ["own", "aws", "session", "container"] {
             assert_eq!(tokens.accepts(token.as_bytes()), accepted.contains(&token), "{token}");
         }
@@ -64,7 +78,7 @@ mod tests {
         [("AWS_SESSION_TOKEN", "session"), ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container")];
 
     #[test]
-    fn the_first_that_is_set_counts() {
+    fn first_variable_that_is_set_counts() {
         check(&BOTH, Some("own"), &["own"], &[]);
         check(&[("AWS_TOKEN", "aws"), BOTH[0]], None, &["aws"], &[]);
         check(&BOTH, None, &["session", "container"], &[]);
@@ -72,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_token_is_a_mistake_and_the_function_can_still_ask() {
+    fn unusable_token_is_a_mistake_and_the_next_variable_counts() {
         check(&BOTH, Some(""), &["session", "container"], &["SIDEKEY_TOKEN"]);
         check(&[("AWS_SESSION_TOKEN", "")], None, &[], &["AWS_SESSION_TOKEN"]);
         check(&[("AWS_TOKEN", "file:///nonexistent")], None, &[], &["AWS_TOKEN"]);

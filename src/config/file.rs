@@ -1,107 +1,118 @@
-//! The TOML file: the same settings as the variables, which win over it, policies of some secrets, and
-//! whose secrets a message may refer to.
+//! The TOML file: the same settings as the variables, and tables that no variable can express.
 
-use super::policy::{self, PolicyTable};
-use super::resolve;
-use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of};
-use super::variables::{CONFIG_FILE, PREFIX};
-use super::vars::Vars;
-use super::{Host, Mistakes, Unknown, credentials};
-use crate::message::tenant::Tied;
+use super::host::Host;
+use super::misspelt::{is_guard, is_nearly, nearest};
+use super::mistakes::{Mistake, Problems, Unknown};
+use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of, variable_name};
+use super::values::FILE_PREFIX;
+use super::variables::CONFIG_FILE;
 use std::collections::BTreeMap;
 use std::path::Path;
-use toml::Table;
+use toml::{Table, Value};
 
-/// Where a function's package may have the file.
+/// The TOML key of the tables `[[policy]]`, which configure some secrets differently from all others.
+pub(super) const POLICY: &str = "policy";
+
+/// The TOML key of the table `[resolve.tenant]`, which restricts a message to the secrets of its
+/// tenant.
+pub(super) const RESOLVE: &str = "resolve";
+
+/// The path of the configuration file in the package of a Lambda function. The file is optional.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// What a file says.
+/// The content of the configuration file. The values of the settings are not parsed yet.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// Its settings, by the names of their variables.
+    /// The texts of the settings. Each key is the name of the variable for the same setting, such as
+    /// `SIDEKEY_TTL` for `ttl`.
     pub(super) settings: BTreeMap<String, String>,
-    /// Its tables of policies, in their order.
-    pub(super) policies: Vec<PolicyTable>,
-    /// The placeholders of its table of tenants.
-    pub(super) tied: Vec<Tied>,
-    /// Keys that are none.
-    pub(super) unknown: Vec<Unknown>,
+    /// The value of the TOML key `policy`.
+    pub(super) policy: Option<Value>,
+    /// The value of the TOML key `resolve`.
+    pub(super) resolve: Option<Value>,
+    /// The problems with the TOML keys: mistaken values and unknown keys.
+    pub(super) problems: Problems,
 }
 
-/// Reads the file, if there is one.
-pub(super) fn load(vars: &dyn Vars, host: Host, mistakes: &mut Mistakes) -> File {
-    let path = match vars.get(CONFIG_FILE).filter(|path| !path.is_empty()) {
+/// Reads the configuration file at `path`, which `SIDEKEY_CONFIG` names. Without a path, reads the
+/// file in the package of a Lambda function, if there is one.
+///
+/// # Errors
+///
+/// If the file cannot be read, or is not TOML.
+pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
+    let path = match path.filter(|path| !path.is_empty()) {
         Some(path) => path,
-        None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH.to_owned(),
-        None => return File::default(),
+        None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH,
+        None => return Ok(File::default()),
     };
-    match std::fs::read_to_string(&path) {
-        Ok(text) => parse(&text, mistakes),
-        Err(error) => {
-            mistakes.add(CONFIG_FILE, format!("{path} cannot be read: {error}"));
-            File::default()
-        }
-    }
+    let text = std::fs::read_to_string(path).map_err(|error| Mistake {
+        name: CONFIG_FILE.to_owned(),
+        problem: format!("{path} cannot be read: {error}"),
+    })?;
+    parse(&text)
 }
 
-/// Parses `ttl = "5m"` into `SIDEKEY_TTL=5m`, and so on.
-fn parse(text: &str, mistakes: &mut Mistakes) -> File {
-    let table: Table = match text.parse() {
-        Ok(table) => table,
-        Err(error) => {
-            // The message alone: the error's own text quotes the line, which may hold a token.
-            mistakes.add(CONFIG_FILE, format!("not TOML: {}", toml::de::Error::message(&error)));
-            return File::default();
-        }
-    };
+fn parse(text: &str) -> Result<File, Mistake> {
+    let table: Table = text.parse().map_err(|error| Mistake {
+        name: CONFIG_FILE.to_owned(),
+        // Only the message: the complete error quotes the line, and the line may contain a token.
+        problem: format!("not TOML: {}", toml::de::Error::message(&error)),
+    })?;
     let mut file = File::default();
     for (key, value) in table {
-        if key == policy::NAME {
-            file.policies = policy::read(value, &mut file.unknown, mistakes);
-            continue;
-        }
-        if key == resolve::NAME {
-            file.tied = resolve::read(value, &mut file.unknown, mistakes);
-            continue;
-        }
-        let name = format!("{PREFIX}{}", key.to_ascii_uppercase());
-        if !is_key(&key) {
-            let names = keys().chain([policy::NAME, resolve::NAME].map(str::to_owned));
-            let nearest = super::nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
-            let is_guard = super::is_guard(&name) || super::is_nearly(&key, resolve::NAME);
-            let hint = format!("no such key; did you mean {nearest}?");
-            file.unknown.push(Unknown { name: format!("{CONFIG_FILE}: {key}"), hint, is_guard });
-            continue;
-        }
-        match text_of(&value) {
-            Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(credentials::FILE) => {
-                let problem = "in a file a token may only be a file://PATH, not the token itself";
-                mistakes.add(format!("{CONFIG_FILE}: {key}"), problem);
-            }
-            Some(text) => {
-                file.settings.insert(name, text);
-            }
-            None => {
-                mistakes.add(format!("{CONFIG_FILE}: {key}"), VALUE_EXPECTED);
-            }
+        match key.as_str() {
+            POLICY => file.policy = Some(value),
+            RESOLVE => file.resolve = Some(value),
+            known if is_key(known) => file.add(&key, &value),
+            _ => file.problems.unknown.push(unknown(&key)),
         }
     }
-    file
+    Ok(file)
+}
+
+impl File {
+    /// Adds the setting `key`, or records a mistake if no variable could express `value`.
+    fn add(&mut self, key: &str, value: &Value) {
+        let name = variable_name(key);
+        let problem = match text_of(value) {
+            // A file is deployed, committed and copied, so a token in it would not stay secret.
+            Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(FILE_PREFIX) => {
+                "a file may only name a token as file://PATH, not contain the token itself"
+            }
+            Some(text) => {
+                self.settings.insert(name, text);
+                return;
+            }
+            None => VALUE_EXPECTED,
+        };
+        self.problems.mistakes.add(format!("{CONFIG_FILE}: {key}"), problem);
+    }
+}
+
+fn unknown(key: &str) -> Unknown {
+    let names = keys().chain([POLICY, RESOLVE].map(str::to_owned));
+    let nearest = nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
+    Unknown {
+        name: format!("{CONFIG_FILE}: {key}"),
+        hint: format!("no such key; did you mean {nearest}?"),
+        is_guard: is_guard(&variable_name(key)) || is_nearly(key, RESOLVE),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::variables::PREFIX;
     use crate::hostile::{VALUE, mangled};
     use proptest::prelude::*;
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
-        let mut mistakes = Mistakes::default();
-        let file = parse(text, &mut mistakes);
+        let file = parse(text).expect("the text is TOML");
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
-        file.unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
+        let (mistakes, _) = file.problems.judged(Host::Standalone);
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
@@ -110,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_the_variables_in_small_letters() {
+    fn keys_are_the_names_of_variables_in_lower_case() {
         check(
             "ttl = \"5m\"\nport = 8080\nregion_only = true\nsecrets = [\"a\", \"b#c\"]\n",
             &[
@@ -124,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_named() {
+    fn every_mistaken_key_is_named() {
         check(
             "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\n",
             &[],
@@ -133,11 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_guard_is_told_from_other_unknown_keys() {
+    fn misspelt_security_setting_differs_from_other_unknown_keys() {
         let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
-        let file = parse(text, &mut Mistakes::default());
-        let guards: Vec<(&str, bool)> =
-            file.unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
+        let file = parse(text).expect("the text is TOML");
+        let guards: Vec<(&str, bool)> = file
+            .problems
+            .unknown
+            .iter()
+            .map(|unknown| (&*unknown.name, unknown.is_guard))
+            .collect();
         assert_eq!(
             guards,
             [
@@ -150,12 +165,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_in_the_file_is_refused_and_not_shown() {
-        check("token = \"hunter2\"\n", &[], &["token: in a file"]);
+    fn token_in_the_file_is_refused_and_not_quoted() {
+        check("token = \"hunter2\"\n", &[], &["token: a file may only name"]);
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
-        let mut mistakes = Mistakes::default();
-        parse("token = \"hunter2\" oops", &mut mistakes);
-        assert!(!mistakes.to_string().contains("hunter2"), "{mistakes}");
+        let mistake = parse("token = \"hunter2\" oops").expect_err("the text is not TOML");
+        assert!(!mistake.to_string().contains("hunter2"), "{mistake}");
     }
 
     const FILE: &str = "token = \"hunter2\"\nttl = \"hunter2\"\nport = 1.5\nsecrets = [\"hunter2\"]\n\
@@ -164,15 +178,22 @@ mod tests {
     proptest! {
         #[test]
         fn for_any_file_no_mistake_shows_a_value(text in mangled(FILE)) {
-            let mut mistakes = Mistakes::default();
-            let file = parse(&text, &mut mistakes);
+            let file = match parse(&text) {
+                Ok(file) => file,
+                Err(mistake) => {
+                    prop_assert!(!mistake.to_string().contains(VALUE), "{mistake}");
+                    return Ok(());
+                }
+            };
+            let mistakes = &file.problems.mistakes;
             prop_assert!(!mistakes.to_string().contains(VALUE), "{mistakes}");
-            prop_assert!(file.unknown.iter().all(|unknown| !unknown.hint.contains(VALUE)));
+            prop_assert!(file.problems.unknown.iter().all(|unknown| !unknown.hint.contains(VALUE)));
             for name in file.settings.keys() {
-                prop_assert!(is_key(&name.trim_start_matches(PREFIX).to_ascii_lowercase()));
+                let key = name.trim_start_matches(PREFIX).to_ascii_lowercase();
+                prop_assert!(is_key(&key), "{name}");
             }
             let token = file.settings.get("SIDEKEY_TOKEN");
-            prop_assert!(token.is_none_or(|token| token.starts_with(credentials::FILE)));
+            prop_assert!(token.is_none_or(|token| token.starts_with(FILE_PREFIX)));
         }
     }
 }

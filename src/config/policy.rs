@@ -1,199 +1,181 @@
-//! The tables `[[policy]]` of the file: what holds for some secrets and not for all.
+//! The tables `[[policy]]` of the file: settings for some secrets that differ from those of all others.
 
-use super::toml_setting::{VALUE_EXPECTED, is_key, text_of};
-use super::variables::{CONFIG_FILE, PREFIX, boolean, list, span};
-use super::{Mistakes, Unknown, is_guard, nearest};
+use super::file::POLICY;
+use super::key::Key;
+use super::misspelt::{is_guard, nearest};
+use super::mistakes::{Mistakes, Problems, Unknown};
+use super::toml_setting::{VALUE_EXPECTED, is_key, text_of, variable_name};
+use super::values::{boolean, choice, patterns, span};
+use super::variables::CONFIG_FILE;
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
-use crate::secret::scope::Scope;
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The key under which the tables stand.
-pub(super) const NAME: &str = "policy";
-
-/// The most tables. Every answer of Secrets Manager is matched with them until one fits.
+/// The maximum number of `[[policy]]` tables. Every response of Secrets Manager is compared with the
+/// tables until one matches.
 const TABLES_MAX: usize = 100;
 
-/// The shortest TTL of what is always refreshed: with less, timers would call without a pause.
+/// The minimum TTL of a secret that is always refreshed. With a shorter TTL, the timers would call
+/// Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// One key of a table.
-#[derive(Debug)]
-pub struct PolicyKey {
-    /// How it is written.
-    pub name: &'static str,
-    /// What holds where it is left out: a value, or the variable that says it. Empty where it cannot be.
-    pub default: &'static str,
-    /// What it does.
-    pub help: &'static str,
-    parse: fn(&mut Rule, &str) -> Result<(), String>,
-}
-
-/// Every key of a table, in the order of the documentation.
-pub const KEYS: &[PolicyKey] = &[
-    PolicyKey {
+/// Every key of a `[[policy]]` table, in the order of the documentation.
+pub const KEYS: &[Key<Rule>] = &[
+    Key {
         name: "secrets",
         default: "",
-        help: "Patterns of the secrets that the table is for, as in SIDEKEY_ALLOW; must be given.",
+        help: "Patterns of the secrets that the table applies to, as in SIDEKEY_ALLOW. Required.",
         parse: |rule, text| {
-            let secrets = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
-            // A table without patterns would be for all secrets.
-            if secrets.is_open() {
-                return Err("must not be empty".to_owned());
-            }
-            rule.secrets = secrets;
+            rule.secrets = patterns(text, "must not be empty")?;
             Ok(())
         },
     },
-    PolicyKey {
+    Key {
         name: "ttl",
         default: "SIDEKEY_TTL",
-        help: "How long a value is served before a new one must be had; 0 means no cache.",
-        parse: |rule, text| set_span(&mut rule.ttl, text),
+        help: "How long a cached value is served before it must be refreshed; 0 turns the cache off.",
+        parse: |rule, text| set(&mut rule.ttl, span(text)),
     },
-    PolicyKey {
+    Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
-        help: "How much longer a value is served while a refresh runs.",
-        parse: |rule, text| set_span(&mut rule.stale_while_revalidate, text),
+        help: "How long after its TTL a value is still served while a refresh runs.",
+        parse: |rule, text| set(&mut rule.stale_while_revalidate, span(text)),
     },
-    PolicyKey {
+    Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How much longer a value is served while Secrets Manager fails.",
-        parse: |rule, text| set_span(&mut rule.stale_if_error, text),
+        help: "How long after its TTL a value is still served while Secrets Manager fails.",
+        parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
-    PolicyKey {
+    Key {
         name: "denied_grace",
         default: "SIDEKEY_DENIED_GRACE",
-        help: "How long a value is served after Secrets Manager first refused it.",
-        parse: |rule, text| set_span(&mut rule.denied_grace, text),
+        help: "How long a cached value is still served after Secrets Manager first denied access to it.",
+        parse: |rule, text| set(&mut rule.denied_grace, span(text)),
     },
-    PolicyKey {
+    Key {
         name: "required",
         default: "true",
-        help: "Whether a listed secret holds up the start and `/ready` while it is missing.",
-        parse: |rule, text| {
-            rule.is_required = Some(boolean(text)?);
-            Ok(())
-        },
+        help: "Whether the start and `/ready` wait for a listed secret that is missing.",
+        parse: |rule, text| set(&mut rule.is_required, boolean(text)),
     },
-    PolicyKey {
+    Key {
         name: "refresh",
         default: "when-read",
-        help: "Whether a value is refreshed ahead of its TTL when-read, or always; always takes a TTL of at least 1s.",
+        help: "Whether a value is refreshed before its TTL ends: only when-read, or always; always needs a TTL of at least 1s.",
         parse: |rule, text| {
-            let known = Refresh::ALL.into_iter().find(|refresh| refresh.label() == text);
-            rule.refresh = Some(known.ok_or("when-read or always expected")?);
-            Ok(())
+            let choices = Refresh::ALL.map(|refresh| (refresh.label(), refresh));
+            set(&mut rule.refresh, choice(text, &choices))
         },
     },
 ];
 
-fn set_span(key: &mut Option<Duration>, text: &str) -> Result<(), String> {
-    *key = Some(span(text)?);
+fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String> {
+    *field = Some(parsed?);
     Ok(())
 }
 
-/// A table without mistakes.
+/// A `[[policy]]` table that has no mistakes.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
-    /// What mistakes call it.
+    /// The name of the table in mistakes, such as `SIDEKEY_CONFIG: policy[1]`.
     name: String,
+    /// The secrets that the table applies to, and the settings of these secrets.
     pub(super) rule: Rule,
 }
 
-/// Reads the tables in their order, counted from 1. Keys that are none go to `unknown`, each with the
-/// nearest right one.
-pub(super) fn read(
-    value: Value,
-    unknown: &mut Vec<Unknown>,
-    mistakes: &mut Mistakes,
-) -> Vec<PolicyTable> {
-    let tables: Option<Vec<Table>> = match value {
-        Value::Array(items) => items
-            .into_iter()
-            .map(|item| match item {
-                Value::Table(table) => Some(table),
-                _ => None,
-            })
-            .collect(),
-        _ => None,
-    };
-    let Some(tables) = tables else {
-        mistakes.add(place(), "tables expected, each headed [[policy]]");
+/// Reads the `[[policy]]` tables in the order of the file. The first table has the number 1 in
+/// mistakes.
+pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
+    let Some(tables) = tables_of(value) else {
+        problems.mistakes.add(tables_name(), "tables expected, each headed [[policy]]");
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
-        mistakes.add(place(), format!("more than {TABLES_MAX} tables"));
+        problems.mistakes.add(tables_name(), format!("more than {TABLES_MAX} tables"));
         return Vec::new();
     }
-    let named = tables.into_iter().zip(1..);
-    let named = named.map(|(table, number)| (format!("{}[{number}]", place()), table));
-    named.filter_map(|(name, table)| read_one(name, &table, unknown, mistakes)).collect()
+    let numbered = tables.into_iter().zip(1..);
+    numbered
+        .filter_map(|(table, number)| {
+            read_table(format!("{}[{number}]", tables_name()), &table, problems)
+        })
+        .collect()
 }
 
-/// Returns what mistakes call the tables.
-fn place() -> String {
-    format!("{CONFIG_FILE}: {NAME}")
+/// Returns the tables in `value`, or `None` if `value` is not a list of tables.
+fn tables_of(value: Value) -> Option<Vec<Table>> {
+    let Value::Array(items) = value else { return None };
+    items
+        .into_iter()
+        .map(|item| match item {
+            Value::Table(table) => Some(table),
+            _ => None,
+        })
+        .collect()
 }
 
-fn read_one(
-    name: String,
-    table: &Table,
-    unknown: &mut Vec<Unknown>,
-    mistakes: &mut Mistakes,
-) -> Option<PolicyTable> {
-    let mistakes_before = mistakes.0.len();
+/// Returns the name of the tables in mistakes: `SIDEKEY_CONFIG: policy`.
+fn tables_name() -> String {
+    format!("{CONFIG_FILE}: {POLICY}")
+}
+
+fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<PolicyTable> {
+    let mistakes_before = problems.mistakes.0.len();
     let mut rule = Rule::default();
     for (key, value) in table {
-        let name = format!("{name}.{key}");
+        let key_name = format!("{name}.{key}");
         let Some(known) = KEYS.iter().find(|known| known.name == key) else {
-            // Below a table's head it would be taken for unset, as a misspelt one.
-            let is_guard = is_guard(&format!("{PREFIX}{}", key.to_ascii_uppercase()));
-            unknown.push(Unknown { name, hint: hint(key), is_guard });
+            problems.unknown.push(unknown(key_name, key));
             continue;
         };
         let set = match text_of(value) {
             Some(text) => (known.parse)(&mut rule, text.trim()),
             None => Err(VALUE_EXPECTED.to_owned()),
         };
-        mistakes.noted(&name, set);
+        problems.mistakes.noted(&key_name, set);
     }
     if !table.contains_key("secrets") {
-        let problem = "secrets is missing: patterns of the secrets that the table is for";
-        mistakes.add(&*name, problem);
+        let problem = "secrets is missing: list patterns of the secrets that the table applies to";
+        problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
-        mistakes.add(&*name, "nothing is set for its secrets");
+        problems.mistakes.add(&*name, "nothing is set for the secrets of this table");
     }
-    let is_good = mistakes.0.len() == mistakes_before;
-    is_good.then_some(PolicyTable { name, rule })
+    (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Says which key was meant. In a file whatever follows a table's head belongs to the table.
-fn hint(key: &str) -> String {
-    if is_key(key) {
-        return "no such key of a policy; keys for all secrets stand above the first [[policy]]"
-            .to_owned();
-    }
-    let nearest = nearest(KEYS.iter().map(|known| known.name), &key.to_ascii_lowercase());
-    let nearest = nearest.unwrap_or_default();
-    format!("no such key of a policy; did you mean {nearest}?")
+/// Returns a hint about `key`, which is not a key of a policy.
+fn unknown(key_name: String, key: &str) -> Unknown {
+    let hint = if is_key(key) {
+        // TOML adds every key after the header of a table to this table.
+        "no such key of a policy; settings for all secrets must be above the first [[policy]]"
+            .to_owned()
+    } else {
+        let known = KEYS.iter().map(|known| known.name);
+        let nearest = nearest(known, &key.to_ascii_lowercase()).unwrap_or_default();
+        format!("no such key of a policy; did you mean {nearest}?")
+    };
+    // A security setting that ends up in a policy has no effect, just like a misspelt one.
+    Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Checks what no table can be checked for alone, where `default` is the policy of all others.
+/// Checks that no table refreshes secrets without a pause. `default` is the policy that supplies the
+/// settings that a table leaves out.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
         if policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN {
-            let problem = "always takes a TTL of at least 1s: timers would call without a pause";
+            let problem = "always needs a TTL of at least 1s, because a shorter TTL would \
+                           refresh the secret without a pause";
             mistakes.add(format!("{name}.refresh"), problem);
         }
     }
 }
 
-/// Returns the policies of all secrets, where `default` is that of all others.
+/// Returns the policies of all secrets. `default` is the policy of the secrets that no table applies
+/// to.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -201,6 +183,7 @@ pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::host::Host;
     use crate::config::span::SPAN_MAX;
     use crate::hostile::mangled;
     use crate::secret::reference::SecretId;
@@ -209,14 +192,14 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Reads a file's tables, and returns them with all that is wrong, unknown keys included.
+    /// Returns the tables of a file, and all mistakes, with the unknown keys last.
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
-        let mut file: Table = text.parse().expect("good TOML");
-        let value = file.remove(NAME).expect("there are tables");
-        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-        let tables = read(value, &mut unknown, &mut mistakes);
-        check(&tables, &Policy::default(), &mut mistakes);
-        unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
+        let mut file: Table = text.parse().expect("the text is TOML");
+        let value = file.remove(POLICY).expect("the file has the key `policy`");
+        let mut problems = Problems::default();
+        let tables = read(value, &mut problems);
+        check(&tables, &Policy::default(), &mut problems.mistakes);
+        let (mistakes, _) = problems.judged(Host::Standalone);
         (tables, mistakes.0.iter().map(ToString::to_string).collect())
     }
 
@@ -225,13 +208,13 @@ mod tests {
         let (_, found) = load(text);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the file is named");
-            assert!(found.starts_with(expected), "{expected} is not where {found} begins");
+            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the mistake names the file");
+            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
         }
     }
 
     #[test]
-    fn every_key_sets_what_it_says() {
+    fn every_key_sets_its_part_of_the_policy() {
         let (tables, mistakes) = load(
             "[[policy]]\nsecrets = [\"app/*\", \"other\"]\nttl = \"1m\"\n\
              stale_while_revalidate = 2\nstale_if_error = \"3s\"\ndenied_grace = \"4s\"\n\
@@ -242,7 +225,7 @@ mod tests {
         let policies = resolved(Policy { is_required: false, ..Policy::default() }, tables);
         let home = Home { region: "eu-north-1".into(), account: None };
         let of = |name: &str| {
-            let id = SecretId::parse(name).expect("a good id");
+            let id = SecretId::parse(name).expect("the id is valid");
             policies.of_reference(&id, &home)
         };
         let expected = Policy {
@@ -259,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mistake_is_told_at_once_with_its_table() {
+    fn every_mistake_is_reported_with_its_table() {
         refused(
             "[[policy]]\nsecrets = [\"a\"]\nttl = \"soon\"\nrefresh = \"never\"\nrequired = \"no\"\n\
              [[policy]]\nttl = \"1m\"\ndenied_grace = \"800h\"\n\
@@ -270,7 +253,7 @@ mod tests {
                 "policy[1].refresh: when-read or always",
                 "policy[1].required: true, false, 1 or 0",
                 "policy[1].ttl: a span like",
-                "policy[2].denied_grace: longer than",
+                "policy[2].denied_grace: must not be longer than",
                 "policy[2]: secrets is missing",
                 "policy[3].secrets: pattern 'a/**'",
                 "policy[3].stale_if_error: a string, a number",
@@ -282,31 +265,33 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_shows_the_nearest_right_one_or_its_place() {
+    fn unknown_key_gets_a_hint_with_the_nearest_key_or_its_place() {
         refused(
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
                 "policy[1].TTL: no such key of a policy; did you mean ttl?",
-                "policy[1].port: no such key of a policy; keys for all secrets stand above",
+                "policy[1].port: no such key of a policy; settings for all secrets must be above",
                 "policy[1].refesh: no such key of a policy; did you mean refresh?",
             ],
         );
     }
 
     #[test]
-    fn a_guard_below_a_table_is_known_for_one() {
+    fn security_setting_in_a_table_is_recognised() {
         let table: Table =
             "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1".parse().expect("TOML");
-        let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-        read(Value::Array(vec![table.into()]), &mut unknown, &mut mistakes);
+        let mut problems = Problems::default();
+        read(Value::Array(vec![table.into()]), &mut problems);
         let guards: Vec<_> =
-            unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
-        let place = |key| format!("SIDEKEY_CONFIG: policy[1].{key}");
-        assert_eq!(guards, [(&*place("allow"), true), (&*place("port"), false)]);
+            problems.unknown.iter().map(|unknown| (&*unknown.name, unknown.is_guard)).collect();
+        assert_eq!(
+            guards,
+            [("SIDEKEY_CONFIG: policy[1].allow", true), ("SIDEKEY_CONFIG: policy[1].port", false)]
+        );
     }
 
     #[test]
-    fn only_tables_are_policies_and_not_too_many() {
+    fn policies_are_a_bounded_number_of_tables() {
         for text in ["policy = 1", "policy = [1]", "[policy]\nttl = 1"] {
             refused(text, &["policy: tables expected"]);
         }
@@ -316,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_always_refreshed_needs_a_ttl_to_wait_for() {
+    fn secret_that_is_always_refreshed_needs_a_ttl() {
         let always = "[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
         for (ttl, expected) in [("999ms", 1), ("0", 1), ("1s", 0)] {
             let (_, found) = load(&format!("{always}ttl = \"{ttl}\"\n"));
@@ -330,16 +315,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_tables_a_policy_is_for_some_secrets_and_within_its_bounds(
+        fn for_any_tables_a_policy_applies_to_some_secrets_and_is_within_its_bounds(
             text in mangled(
                 "[[policy]]\nsecrets = [\"app/*\", \"b\"]\nttl = \"1m\"\nrefresh = \"always\"\n\
                  required = false\n[[policy]]\nsecrets = \"last\"\nstale_if_error = 5\n",
             ),
         ) {
             let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
-            let Some(value) = file.remove(NAME) else { return Ok(()) };
-            let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-            for PolicyTable { name, rule } in read(value, &mut unknown, &mut mistakes) {
+            let Some(value) = file.remove(POLICY) else { return Ok(()) };
+            for PolicyTable { name, rule } in read(value, &mut Problems::default()) {
                 prop_assert!(!rule.secrets.is_open(), "{name}");
                 let spans = [rule.ttl, rule.stale_if_error];
                 prop_assert!(spans.into_iter().flatten().all(|span| span <= SPAN_MAX));

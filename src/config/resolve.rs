@@ -1,11 +1,12 @@
 //! The table `[resolve.tenant]` of the file: what a message must say of whose secrets it refers to.
 
+use super::misspelt::nearest;
+use super::mistakes::{Mistakes, Unknown};
 use super::toml_setting::is_key;
 use super::variables::CONFIG_FILE;
-use super::{Mistakes, Unknown, nearest};
 use crate::convention::Conventions;
 use crate::message::path::Path;
-use crate::message::tenant::Tied;
+use crate::message::tenant::TenantBinding;
 use toml::{Table, Value};
 
 /// The key under which the table stands.
@@ -18,7 +19,11 @@ const TENANT: &str = "tenant";
 const TIES_MAX: usize = 16;
 
 /// Reads the table. Keys that are none go to `unknown`: each may have been meant to keep others out.
-pub(super) fn read(value: Value, unknown: &mut Vec<Unknown>, mistakes: &mut Mistakes) -> Vec<Tied> {
+pub(super) fn read(
+    value: Value,
+    unknown: &mut Vec<Unknown>,
+    mistakes: &mut Mistakes,
+) -> Vec<TenantBinding> {
     let Value::Table(table) = value else {
         mistakes.add(place(), "a table expected, headed [resolve.tenant]");
         return Vec::new();
@@ -43,7 +48,7 @@ fn place() -> String {
     format!("{CONFIG_FILE}: {NAME}")
 }
 
-fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<Tied> {
+fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantBinding> {
     if table.is_empty() {
         mistakes.add(name, "nothing is tied; write PLACEHOLDER = \"PATH\", or leave it out");
     }
@@ -58,11 +63,11 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<Tied> {
             return None;
         };
         match Path::parse(text) {
-            Ok(path) if path.is_any() => {
+            Ok(path) if path.has_wildcard() => {
                 mistakes.add(name, "a path to one place expected, without '*'");
                 None
             }
-            Ok(path) => Some(Tied { placeholder: placeholder.into(), path }),
+            Ok(path) => Some(TenantBinding { placeholder: placeholder.into(), path }),
             Err(bad) => {
                 mistakes.add(name, bad.to_string());
                 None
@@ -73,9 +78,9 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<Tied> {
 }
 
 /// Checks that each tied placeholder is one of a convention: a misspelt one would tie nothing.
-pub(super) fn check(tied: &[Tied], conventions: &Conventions, mistakes: &mut Mistakes) {
+pub(super) fn check(tied: &[TenantBinding], conventions: &Conventions, mistakes: &mut Mistakes) {
     let known = || conventions.iter().flat_map(|one| one.pattern().placeholders());
-    for Tied { placeholder, .. } in tied {
+    for TenantBinding { placeholder, .. } in tied {
         if known().any(|known| *known == **placeholder) {
             continue;
         }
@@ -160,8 +165,8 @@ mod tests {
             let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
             let Some(value) = file.remove(NAME) else { return Ok(()) };
             let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-            for Tied { placeholder, path } in read(value, &mut unknown, &mut mistakes) {
-                prop_assert!(!path.is_any(), "{placeholder}");
+            for TenantBinding { placeholder, path } in read(value, &mut unknown, &mut mistakes) {
+                prop_assert!(!path.has_wildcard(), "{placeholder}");
                 prop_assert_eq!(Path::parse(&path.to_string()), Ok(path));
             }
         }

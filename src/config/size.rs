@@ -1,24 +1,25 @@
-//! Sizes of memory as people write them.
+//! Parses sizes of memory, such as `32MiB`.
 
-/// The largest size: more than a sidecar ever has.
+/// The maximum size: 16 GiB, which is more memory than any sidecar has.
 pub const SIZE_MAX: usize = 16 * 1024 * 1024 * 1024;
 
-/// Why a text is not a size.
+/// The reason why a text is not a valid size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSize {
-    /// It is not a number with a unit.
-    #[error("a size like 32MiB, 512KiB or 1GiB expected; a bare number means bytes")]
+    /// The text is not a whole number with an optional unit, as in `32MiB`.
+    #[error("a size like 32MiB, 512KiB or 1GiB expected; a number without a unit means bytes")]
     Unreadable,
-    /// It is larger than [`SIZE_MAX`].
-    #[error("larger than 16 GiB")]
+    /// The size exceeds [`SIZE_MAX`].
+    #[error("must not be larger than 16 GiB")]
     TooLarge,
 }
 
-/// Parses `512KiB`, `32MiB` or `1GiB`; a bare number means bytes.
+/// Parses a size such as `512KiB`, `32MiB` or `1GiB`, and returns the number of bytes. A number
+/// without a unit is a number of bytes.
 ///
 /// # Errors
 ///
-/// If the text is not a size, or the size is too large.
+/// If the text is not a size, or the size exceeds [`SIZE_MAX`].
 pub fn parse(text: &str) -> Result<usize, BadSize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {
@@ -55,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_refused() {
+    fn invalid_and_too_large_sizes_are_refused() {
         for text in ["", "MiB", "1.5MiB", "-1", "1 MiB", "32MB", "32mib", "ten"] {
             assert_eq!(parse(text), Err(BadSize::Unreadable), "{text}");
         }

@@ -1,26 +1,26 @@
-//! Spans of time as people write them.
+//! Parses spans of time, such as `5m`.
 
 use std::time::Duration;
 
-/// The longest span that is taken: longer than any environment lives.
+/// The maximum span of time: 30 days, which is longer than any Lambda environment lives.
 pub const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Why a text is no span.
+/// The reason why a text is not a valid span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSpan {
-    /// It is not a number with a unit.
-    #[error("a span like 250ms, 30s, 5m or 1h expected; a bare number means seconds")]
+    /// The text is not a whole number with an optional unit, as in `5m`.
+    #[error("a span like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
     Unreadable,
-    /// It is longer than [`SPAN_MAX`].
-    #[error("longer than 30 days")]
+    /// The span exceeds [`SPAN_MAX`].
+    #[error("must not be longer than 30 days")]
     TooLong,
 }
 
-/// Parses `250ms`, `30s`, `5m` or `1h`; a bare number means seconds.
+/// Parses a span such as `250ms`, `30s`, `5m` or `1h`. A number without a unit is a number of seconds.
 ///
 /// # Errors
 ///
-/// Where it is none of these, or too long.
+/// If the text is not a span, or the span exceeds [`SPAN_MAX`].
 pub fn parse(text: &str) -> Result<Duration, BadSpan> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| BadSpan::Unreadable)?;
@@ -42,7 +42,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn units() {
+    fn units_are_milliseconds_to_hours() {
         for (text, millis) in [
             ("250ms", 250),
             ("30s", 30_000),
@@ -56,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_span() {
+    fn invalid_and_too_long_spans_are_refused() {
         for text in ["", "s", "1.5s", "-1", "1 s", "5min", "1d", "ten"] {
             assert_eq!(parse(text), Err(BadSpan::Unreadable), "{text}");
         }

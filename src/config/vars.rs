@@ -1,22 +1,18 @@
-//! Where variables come from.
+//! The source of environment variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::IsTerminal;
 
-/// A set of variables.
+/// A set of environment variables: those of the process, or a map in tests.
 pub trait Vars {
-    /// Returns the value of the variable called `name`, if it is set.
+    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset, or
+    /// if its value is not UTF-8.
     fn get(&self, name: &str) -> Option<String>;
-    /// Returns the names of all variables.
+    /// Returns the names of all variables, including variables whose values are not UTF-8.
     fn names(&self) -> Vec<String>;
-    /// Returns whether a person reads what is written to standard error.
-    fn is_terminal(&self) -> bool {
-        false
-    }
 }
 
-/// The environment of the process. What is not UTF-8 has no value, and its name is there all the same.
+/// The environment of the process. A variable whose value is not UTF-8 has a name, but no value.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 
@@ -30,37 +26,34 @@ impl Vars for Environment {
     fn names(&self) -> Vec<String> {
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
     }
-
-    fn is_terminal(&self) -> bool {
-        std::io::stderr().is_terminal()
-    }
 }
 
-/// Variables of which some are given otherwise: by the options of a command.
+/// A set of variables in which the options of a command override some variables.
 pub struct Overridden<'a> {
+    /// The overridden variables. `None` means that the variable counts as unset.
     given: BTreeMap<String, Option<String>>,
     others: &'a dyn Vars,
 }
 
 impl<'a> Overridden<'a> {
-    /// Takes all variables as they are.
+    /// Creates a set that contains `others` without any change.
     pub fn new(others: &'a dyn Vars) -> Self {
         Self { given: BTreeMap::new(), others }
     }
 
-    /// Gives a variable another value.
+    /// Overrides the value of a variable.
     pub fn set(&mut self, name: &str, value: &str) {
         self.given.insert(name.to_owned(), Some(value.to_owned()));
     }
 
-    /// Leaves a variable out.
+    /// Makes a variable count as unset.
     pub fn unset(&mut self, name: &str) {
         self.given.insert(name.to_owned(), None);
     }
 }
 
 impl fmt::Debug for Overridden<'_> {
-    /// Names what is given, and shows no value.
+    /// Lists the names of the overridden variables, without their values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Overridden").field("given", &self.given.keys()).finish_non_exhaustive()
     }
@@ -72,14 +65,12 @@ impl Vars for Overridden<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        let others = self.others.names().into_iter();
-        let others = others.filter(|name| !self.given.contains_key(name));
         let given = self.given.iter().filter(|(_, value)| value.is_some());
-        others.chain(given.map(|(name, _)| name.clone())).collect()
-    }
-
-    fn is_terminal(&self) -> bool {
-        self.others.is_terminal()
+        let others = self.others.names().into_iter();
+        others
+            .filter(|name| !self.given.contains_key(name))
+            .chain(given.map(|(name, _)| name.clone()))
+            .collect()
     }
 }
 
@@ -98,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_given_otherwise_wins_and_can_be_left_out() {
+    fn overridden_variables_win_and_can_be_unset() {
         let names = ["a", "b", "c"];
         let all: BTreeMap<String, String> =
             names.iter().map(|name| ((*name).to_owned(), "old".to_owned())).collect();

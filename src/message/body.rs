@@ -1,6 +1,6 @@
 //! The three bodies in which references are sent: a list, a message, a whole event of SQS.
 
-use super::search::{BadText, Found, Overgrown, Search};
+use super::search::{BadText, Found, LimitExceeded, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
@@ -71,15 +71,15 @@ pub enum BadBody {
     MessageTooLarge,
     /// It is one message, with more in it than a message may have.
     #[error(transparent)]
-    Overgrown(#[from] Overgrown),
+    LimitExceeded(#[from] LimitExceeded),
     /// An item of the list of references is no string.
     #[error("references[{0}] is no string")]
-    NoReference(usize),
+    ReferenceNotString(usize),
     /// An item of the event's records is none of SQS.
     #[error(
         "Records[{0}] is not a record of an SQS event: it needs a messageId of 1 to {ID_BYTES_MAX} bytes"
     )]
-    NoRecord(usize),
+    InvalidRecord(usize),
     /// There are too many records.
     #[error("there are more than {RECORDS_MAX} records")]
     TooManyRecords,
@@ -110,7 +110,7 @@ pub enum BadMessage {
     TooLarge,
     /// It has more in it than a message may have.
     #[error(transparent)]
-    Overgrown(#[from] Overgrown),
+    LimitExceeded(#[from] LimitExceeded),
 }
 
 impl<'a> Body<'a> {
@@ -150,7 +150,7 @@ impl Message<'_> {
         search.text(self.0).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadBody::NotJson { line, column },
             BadText::NotAnObject => BadBody::NotAnObject,
-            BadText::Overgrown(overgrown) => overgrown.into(),
+            BadText::LimitExceeded(overgrown) => overgrown.into(),
         })
     }
 }
@@ -163,7 +163,7 @@ impl<'a> RawRecord<'a> {
     ///
     /// If it is not a record of SQS.
     pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
-        record(self.0).ok_or(BadBody::NoRecord(index))
+        record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
 
     /// Returns how many bytes the record takes in the event.
@@ -222,7 +222,7 @@ impl Record<'_> {
         search.text(text.as_bytes()).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadMessage::NotJson { line, column },
             BadText::NotAnObject => BadMessage::NotAnObject,
-            BadText::Overgrown(overgrown) => overgrown.into(),
+            BadText::LimitExceeded(overgrown) => overgrown.into(),
         })
     }
 }
@@ -253,7 +253,7 @@ fn text_len_min(json: &str) -> usize {
 fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
     let list = AtMost::<REFERENCES_MAX>::of(list).ok_or(BadBody::TooManyReferences)?;
     let texts = list.into_iter().zip(0..);
-    let texts = texts.map(|(item, index)| text(item).ok_or(BadBody::NoReference(index)));
+    let texts = texts.map(|(item, index)| text(item).ok_or(BadBody::ReferenceNotString(index)));
     texts.collect::<Result<_, _>>().map(Body::List)
 }
 
@@ -448,10 +448,10 @@ mod tests {
         for body in ["null", "[]", "[{}]", "\"{}\"", "7"] {
             refused(body, BadBody::NotAnObject);
         }
-        refused(r#"{"references": ["a", null]}"#, BadBody::NoReference(1));
+        refused(r#"{"references": ["a", null]}"#, BadBody::ReferenceNotString(1));
         for record in ["7", "{}", r#"["m"]"#, r#"["m", "{}", {}, "q"]"#, r#"{"messageId": ""}"#] {
             let body = format!(r#"{{"Records": [{{"messageId": "m"}}, {record}]}}"#);
-            refused(&body, BadBody::NoRecord(1));
+            refused(&body, BadBody::InvalidRecord(1));
         }
         assert!(matches!(Body::recognise(b"{\"\xff\": 1}"), Err(BadBody::NotJson { .. })));
     }
@@ -463,7 +463,7 @@ mod tests {
         refused(&list(REFERENCES_MAX + 1), BadBody::TooManyReferences);
         let id = |bytes: usize| json!({"Records": [{"messageId": "m".repeat(bytes)}]}).to_string();
         assert!(recognised(&id(ID_BYTES_MAX)).is_ok());
-        refused(&id(ID_BYTES_MAX + 1), BadBody::NoRecord(0));
+        refused(&id(ID_BYTES_MAX + 1), BadBody::InvalidRecord(0));
         let event = |count| json!({"Records": vec![json!({"messageId": "m"}); count]}).to_string();
         assert!(recognised(&event(RECORDS_MAX)).is_ok());
         refused(&event(RECORDS_MAX + 1), BadBody::TooManyRecords);

@@ -9,7 +9,9 @@ use std::collections::HashSet;
 /// same group, it would have dealt with them in the wrong order.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
-pub fn held_up<'a>(messages: impl IntoIterator<Item = (Option<&'a str>, bool)>) -> Vec<bool> {
+pub fn blocked_messages<'a>(
+    messages: impl IntoIterator<Item = (Option<&'a str>, bool)>,
+) -> Vec<bool> {
     let mut failed: HashSet<&str> = HashSet::new();
     let judged = messages.into_iter().map(|(group, is_good)| match group {
         Some(group) if failed.contains(group) => true,
@@ -37,7 +39,7 @@ mod tests {
             (vec![(a, false), (b, true), (a, true), (b, true)], vec![false, false, true, false]),
             (vec![(None, false), (None, true), (a, true)], vec![false, false, false]),
         ] {
-            assert_eq!(held_up(messages.clone()), expected, "{messages:?}");
+            assert_eq!(blocked_messages(messages.clone()), expected, "{messages:?}");
         }
     }
 }

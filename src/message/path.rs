@@ -108,7 +108,7 @@ impl Path {
     }
 
     /// Returns whether it may lead to more than one place.
-    pub fn is_any(&self) -> bool {
+    pub fn has_wildcard(&self) -> bool {
         self.parts.contains(&Part::Any)
     }
 
@@ -182,7 +182,10 @@ mod tests {
     fn a_path_is_written_as_it_was_read() {
         for text in ["a", "channel_config.*.credentials_id", "list.0.*"] {
             let path = Path::parse(text).expect("a good path");
-            assert_eq!((path.to_string(), path.is_any()), (text.to_owned(), text.contains('*')));
+            assert_eq!(
+                (path.to_string(), path.has_wildcard()),
+                (text.to_owned(), text.contains('*'))
+            );
         }
     }
 }

@@ -28,14 +28,14 @@ pub struct Search<'p> {
 pub struct Found {
     /// What stands at the paths of references, each place once: in the order of the paths, and for one
     /// path in the order of the message.
-    pub references: Vec<Place>,
+    pub references: Vec<FoundReference>,
     /// The text at each single place, or `None` if the message has no string there.
     pub texts: Vec<Option<Box<str>>>,
 }
 
 /// A place at which a message has a reference.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct FoundReference {
     /// Where it stands, each `*` replaced by its key. A dot inside a key has a `\` before it.
     pub path: Box<str>,
     /// The reference as it is written, or `None` if the message has no string there.
@@ -46,16 +46,16 @@ pub struct Place {
 
 /// Why a message is not searched to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Overgrown {
+pub enum LimitExceeded {
     /// There are too many references.
     #[error("there are more than {max} references in one message")]
-    TooMany {
+    TooManyReferences {
         /// The most there may be.
         max: usize,
     },
     /// A reference stands at a place whose path is too long.
     #[error("a reference stands at a path of more than {FOUND_PATH_BYTES_MAX} bytes")]
-    TooLong,
+    PathTooLong,
 }
 
 /// Why the text of a message could not be searched. It shows none of the text.
@@ -71,14 +71,14 @@ pub enum BadText {
     /// It is JSON, and not an object.
     NotAnObject,
     /// It has more than a message may have.
-    Overgrown(Overgrown),
+    LimitExceeded(LimitExceeded),
 }
 
 /// Why a search failed: the message is over a bound, or cannot be read.
 #[derive(Debug)]
-pub enum Failed<E> {
+pub enum SearchError<E> {
     /// The message has more than a message may have.
-    Overgrown(Overgrown),
+    LimitExceeded(LimitExceeded),
     /// The message cannot be read, or is not an object.
     Unreadable(E),
 }
@@ -116,8 +116,10 @@ impl<'p> Search<'p> {
         let mut message = serde_json::Deserializer::from_slice(text);
         let searched = self.run(&mut message);
         let found = match searched {
-            Err(Failed::Overgrown(overgrown)) => return Err(BadText::Overgrown(overgrown)),
-            Err(Failed::Unreadable(error)) => Err(error),
+            Err(SearchError::LimitExceeded(overgrown)) => {
+                return Err(BadText::LimitExceeded(overgrown));
+            }
+            Err(SearchError::Unreadable(error)) => Err(error),
             Ok(found) => message.end().map(|()| found),
         };
         found.map_err(|error| match error.classify() {
@@ -134,7 +136,10 @@ impl<'p> Search<'p> {
     /// # Errors
     ///
     /// If the message is not an object, cannot be read, or has more than a message may have.
-    pub fn run<'de, D: Deserializer<'de>>(&self, message: D) -> Result<Found, Failed<D::Error>> {
+    pub fn run<'de, D: Deserializer<'de>>(
+        &self,
+        message: D,
+    ) -> Result<Found, SearchError<D::Error>> {
         let texts = self.targets.iter().filter(|target| target.text.is_some()).count();
         let found = Found { references: Vec::new(), texts: vec![None; texts] };
         let references_max = self.references_max;
@@ -146,8 +151,8 @@ impl<'p> Search<'p> {
                 Ok(walk.found)
             }
             Err(error) => Err(match walk.overgrown {
-                Some(overgrown) => Failed::Overgrown(overgrown),
-                None => Failed::Unreadable(error),
+                Some(overgrown) => SearchError::LimitExceeded(overgrown),
+                None => SearchError::Unreadable(error),
             }),
         }
     }
@@ -158,7 +163,7 @@ struct Walk {
     found: Found,
     references_max: usize,
     place: String,
-    overgrown: Option<Overgrown>,
+    overgrown: Option<LimitExceeded>,
 }
 
 impl Walk {
@@ -178,17 +183,17 @@ impl Walk {
         }
         let Some(order) = order else { return Ok(()) };
         if self.place.len() > FOUND_PATH_BYTES_MAX {
-            return Err(self.stop(Overgrown::TooLong));
+            return Err(self.stop(LimitExceeded::PathTooLong));
         }
         if self.found.references.len() == self.references_max {
-            return Err(self.stop(Overgrown::TooMany { max: self.references_max }));
+            return Err(self.stop(LimitExceeded::TooManyReferences { max: self.references_max }));
         }
         let (path, reference) = (self.place.as_str().into(), text.map(Into::into));
-        self.found.references.push(Place { path, reference, order });
+        self.found.references.push(FoundReference { path, reference, order });
         Ok(())
     }
 
-    fn stop<E: Error>(&mut self, overgrown: Overgrown) -> E {
+    fn stop<E: Error>(&mut self, overgrown: LimitExceeded) -> E {
         self.overgrown = Some(overgrown);
         E::custom("more than a message may have")
     }
@@ -200,7 +205,7 @@ impl Walk {
             self.found.texts[at] = None;
         }
         let place = &self.place;
-        let is_below = |own: &Place| {
+        let is_below = |own: &FoundReference| {
             let rest = own.path.strip_prefix(&**place);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -458,11 +463,12 @@ mod tests {
         let paths = paths(&["l.*.id"]);
         let many = |count: usize| json!({"l": vec![json!({"id": "x"}); count]}).to_string();
         assert_eq!(found(&paths, &many(FOUND_MAX)).map(|found| found.len()), Ok(FOUND_MAX));
-        let too_many = Err(BadText::Overgrown(Overgrown::TooMany { max: FOUND_MAX }));
+        let too_many =
+            Err(BadText::LimitExceeded(LimitExceeded::TooManyReferences { max: FOUND_MAX }));
         assert_eq!(found(&paths, &many(FOUND_MAX + 1)), too_many);
         let long = |bytes: usize| json!({"l": {"k".repeat(bytes): {"id": "x"}}}).to_string();
         assert!(found(&paths, &long(FOUND_PATH_BYTES_MAX - 5)).is_ok());
-        let too_long = Err(BadText::Overgrown(Overgrown::TooLong));
+        let too_long = Err(BadText::LimitExceeded(LimitExceeded::PathTooLong));
         assert_eq!(found(&paths, &long(FOUND_PATH_BYTES_MAX - 4)), too_long);
         let elsewhere = json!({"l": {"k".repeat(5000): {"other": "x"}, "a": {"id": "x"}}});
         assert!(found(&paths, &elsewhere.to_string()).is_ok(), "only references count");

@@ -11,14 +11,14 @@ use std::sync::Arc;
 ///
 /// Without a tied placeholder everything passes.
 #[derive(Clone, Debug, Default)]
-pub struct Tie {
+pub struct TenantCheck {
     conventions: Arc<Conventions>,
-    tied: Vec<Tied>,
+    tied: Vec<TenantBinding>,
 }
 
 /// One placeholder, and where a message says what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tied {
+pub struct TenantBinding {
     /// The placeholder, such as `company_name`.
     pub placeholder: Box<str>,
     /// The place, such as `company_data.company_name`.
@@ -30,12 +30,12 @@ pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
 /// Why a reference is not its message's to have. It shows nothing of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Foreign {
+pub enum TenantMismatch {
     /// The name says something else than the message.
     #[error(
         "Sidekey refused this read: the {placeholder} in the secret's name is not the one at {path} of its message"
     )]
-    Other {
+    Different {
         /// The placeholder.
         placeholder: Box<str>,
         /// Its place in the message.
@@ -45,7 +45,7 @@ pub enum Foreign {
     #[error(
         "Sidekey refused this read: the secret's name says a {placeholder}, and its message has no string at {path}"
     )]
-    Unsaid {
+    NotInMessage {
         /// The placeholder.
         placeholder: Box<str>,
         /// Its place in the message.
@@ -63,17 +63,17 @@ pub enum Foreign {
     },
     /// No convention says whose secret it is.
     #[error("Sidekey refused this read: no convention says whose secret this is")]
-    Unknown,
+    NoConvention,
 }
 
-impl Tie {
+impl TenantCheck {
     /// Ties placeholders of these conventions.
-    pub fn new(conventions: Arc<Conventions>, tied: Vec<Tied>) -> Self {
+    pub fn new(conventions: Arc<Conventions>, tied: Vec<TenantBinding>) -> Self {
         Self { conventions, tied }
     }
 
     /// Returns the places at which a message says whose it is, in the order that [`Tenant`] takes.
-    pub fn places(&self) -> impl Iterator<Item = &Path> {
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.tied.iter().map(|tied| &tied.path)
     }
 
@@ -86,18 +86,18 @@ impl Tie {
     /// # Errors
     ///
     /// Why it is not this tenant's.
-    pub fn judge(&self, id: &SecretId, tenant: &Tenant) -> Result<(), Foreign> {
+    pub fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.tied.is_empty() {
             return Ok(());
         }
         let (first, second) = match id {
             SecretId::Name(name) => (&**name, None),
-            SecretId::Arn(arn) => arn.readings(),
+            SecretId::Arn(arn) => arn.possible_names(),
         };
-        let as_first = self.judge_known(first, tenant)?;
-        let as_second = second.map(|name| self.judge_known(name, tenant)).transpose()?;
+        let as_first = self.check_name(first, tenant)?;
+        let as_second = second.map(|name| self.check_name(name, tenant)).transpose()?;
         let is_known = as_first || as_second == Some(true);
-        is_known.then_some(()).ok_or(Foreign::Unknown)
+        is_known.then_some(()).ok_or(TenantMismatch::NoConvention)
     }
 
     /// Judges the secret that an answer names.
@@ -105,11 +105,11 @@ impl Tie {
     /// # Errors
     ///
     /// Why it is not this tenant's.
-    pub fn judge_answer(&self, name: &str, tenant: &Tenant) -> Result<(), Foreign> {
-        if self.tied.is_empty() || self.judge_known(name, tenant)? {
+    pub fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
+        if self.tied.is_empty() || self.check_name(name, tenant)? {
             return Ok(());
         }
-        Err(Foreign::Unknown)
+        Err(TenantMismatch::NoConvention)
     }
 
     /// Returns whether `name` is of a convention. All of which it is are looked at, so that none hides
@@ -118,13 +118,13 @@ impl Tie {
     /// # Errors
     ///
     /// Where one of them says another tenant.
-    fn judge_known(&self, name: &str, tenant: &Tenant) -> Result<bool, Foreign> {
+    fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
         for bindings in self.conventions.iter().filter_map(|one| one.pattern().matches(name)) {
             is_known = true;
             for (at, tied) in self.tied.iter().enumerate() {
                 if let Some(named) = bindings.get(&tied.placeholder) {
-                    tenant.judge(at, named, tied)?;
+                    tenant.compare(at, named, tied)?;
                 }
             }
         }
@@ -133,25 +133,27 @@ impl Tie {
 }
 
 impl Tenant {
-    /// Takes the text at each of [`Tie::places`].
-    pub fn said(texts: Vec<Option<Box<str>>>) -> Self {
+    /// Takes the text at each of [`TenantCheck::paths`].
+    pub fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
     /// Knows of no message that could say it.
-    pub fn unknown() -> Self {
+    pub fn without_message() -> Self {
         Self(None)
     }
 
     /// Judges what a name says for the placeholder tied as number `at`.
-    fn judge(&self, at: usize, named: &str, tied: &Tied) -> Result<(), Foreign> {
+    fn compare(&self, at: usize, named: &str, tied: &TenantBinding) -> Result<(), TenantMismatch> {
         let placeholder = tied.placeholder.clone();
         let path = tied.path.to_string().into();
-        let Some(said) = &self.0 else { return Err(Foreign::NoMessage { placeholder, path }) };
+        let Some(said) = &self.0 else {
+            return Err(TenantMismatch::NoMessage { placeholder, path });
+        };
         match said.get(at).and_then(Option::as_deref) {
             Some(said) if said == named => Ok(()),
-            Some(_) => Err(Foreign::Other { placeholder, path }),
-            None => Err(Foreign::Unsaid { placeholder, path }),
+            Some(_) => Err(TenantMismatch::Different { placeholder, path }),
+            None => Err(TenantMismatch::NotInMessage { placeholder, path }),
         }
     }
 }
@@ -172,26 +174,26 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
-    fn tie(tied: &[(&str, &str)]) -> Tie {
-        let tied = tied.iter().map(|(placeholder, path)| Tied {
+    fn tie(tied: &[(&str, &str)]) -> TenantCheck {
+        let tied = tied.iter().map(|(placeholder, path)| TenantBinding {
             placeholder: (*placeholder).into(),
             path: Path::parse(path).expect("a good path"),
         });
-        Tie::new(Arc::new(Conventions::built_in()), tied.collect())
+        TenantCheck::new(Arc::new(Conventions::built_in()), tied.collect())
     }
 
     /// Reads what a message says of its tenant.
-    fn tenant(tie: &Tie, message: Option<&Value>) -> Tenant {
-        let Some(message) = message else { return Tenant::unknown() };
+    fn tenant(tie: &TenantCheck, message: Option<&Value>) -> Tenant {
+        let Some(message) = message else { return Tenant::without_message() };
         let paths = Paths::default();
-        let Ok(found) = Search::new(&paths, tie.places()).run(message) else { panic!("an object") };
-        Tenant::said(found.texts)
+        let Ok(found) = Search::new(&paths, tie.paths()).run(message) else { panic!("an object") };
+        Tenant::from_texts(found.texts)
     }
 
     /// Judges a reference of a message, and says why it is refused.
-    fn judged(tie: &Tie, reference: &str, message: Option<&Value>) -> Option<String> {
+    fn judged(tie: &TenantCheck, reference: &str, message: Option<&Value>) -> Option<String> {
         let id = SecretId::parse(reference).expect("a good id");
-        tie.judge(&id, &tenant(tie, message)).err().map(|foreign| foreign.to_string())
+        tie.check(&id, &tenant(tie, message)).err().map(|foreign| foreign.to_string())
     }
 
     #[track_caller]
@@ -255,30 +257,30 @@ mod tests {
     fn an_ambiguous_tenant_is_refused_and_the_answer_decides() {
         use crate::convention::Convention;
         use crate::convention::field::{Field, FieldType};
-        use crate::convention::mark::Mark;
+        use crate::convention::marker::Marker;
         use crate::convention::pattern::NamePattern;
         let convention = Convention::new(
             "shared",
             NamePattern::parse("shared/{company_name}").expect("a good pattern"),
             "Any",
             vec![Field::new("token", FieldType::String).expect("a good name")],
-            vec![Mark::parse("TODO*").expect("a good mark")],
+            vec![Marker::parse("TODO*").expect("a good mark")],
         );
         let conventions = Conventions::default().with(vec![convention.expect("a good one")]);
         let path = Path::parse("company").expect("a good path");
-        let tied = Tied { placeholder: "company_name".into(), path };
-        let tie = Tie::new(Arc::new(conventions), vec![tied]);
+        let tied = TenantBinding { placeholder: "company_name".into(), path };
+        let tie = TenantCheck::new(Arc::new(conventions), vec![tied]);
         let arn = format!("{ARN}shared/acme-secret");
         for (company, by_arn, by_answer) in
             [("acme", true, false), ("acme-secret", true, true), ("other", true, false)]
         {
             let message = json!({"company": company});
             assert_eq!(judged(&tie, &arn, Some(&message)).is_some(), by_arn, "{company}");
-            let is_good = tie.judge_answer("shared/acme-secret", &tenant(&tie, Some(&message)));
+            let is_good = tie.check_answer("shared/acme-secret", &tenant(&tie, Some(&message)));
             assert_eq!(is_good.is_ok(), by_answer, "{company}");
         }
-        let unknown = tie.judge_answer("elsewhere", &tenant(&tie, Some(&json!({"company": "a"}))));
-        assert_eq!(unknown, Err(Foreign::Unknown));
+        let unknown = tie.check_answer("elsewhere", &tenant(&tie, Some(&json!({"company": "a"}))));
+        assert_eq!(unknown, Err(TenantMismatch::NoConvention));
     }
 
     #[test]
@@ -290,7 +292,7 @@ mod tests {
         let other = judged(&both, "whatsapp-credentials/acme/sales/twilio", Some(&message));
         assert!(other.is_some_and(|problem| problem.contains("project_name")));
         assert_eq!(judged(&tie(&[]), "prod/database", None), None);
-        assert_eq!(tie(&[]).judge_answer("prod/database", &Tenant::unknown()), Ok(()));
+        assert_eq!(tie(&[]).check_answer("prod/database", &Tenant::without_message()), Ok(()));
     }
 
     #[test]

@@ -11,7 +11,7 @@ const SUFFIX_LEN: usize = 6;
 /// An ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
 /// Whether it is a full one cannot always be told from its text: a name may itself end in a hyphen
-/// and six characters. See [`readings`](Self::readings).
+/// and six characters. See [`possible_names`](Self::possible_names).
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
@@ -92,7 +92,7 @@ impl Arn {
 
     /// Returns the names that this ARN may mean: the text as a partial ARN, and, where it ends like
     /// a full one, the text without its suffix.
-    pub fn readings(&self) -> (&str, Option<&str>) {
+    pub fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
 
@@ -177,21 +177,21 @@ mod tests {
             (arn.partition(), arn.region(), arn.account(), arn.resource()),
             ("aws", "eu-north-1", "123456789012", "app/db-AbC123")
         );
-        assert_eq!(arn.readings(), ("app/db-AbC123", Some("app/db")));
+        assert_eq!(arn.possible_names(), ("app/db-AbC123", Some("app/db")));
     }
 
     #[test]
     fn secrets_that_a_service_manages_have_arns_too() {
         let text = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:rds!db-1a2b-AbC123";
         let arn = Arn::parse(text).expect("an ARN");
-        assert_eq!(arn.readings(), ("rds!db-1a2b-AbC123", Some("rds!db-1a2b")));
+        assert_eq!(arn.possible_names(), ("rds!db-1a2b-AbC123", Some("rds!db-1a2b")));
     }
 
     #[test]
     fn an_end_without_suffix_has_one_reading() {
         for resource in ["app/db", "app/db-AbC12", "app/db-AbC1_3", "-AbC123"] {
             let text = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{resource}");
-            assert_eq!(Arn::parse(&text).expect("an ARN").readings(), (resource, None));
+            assert_eq!(Arn::parse(&text).expect("an ARN").possible_names(), (resource, None));
         }
     }
 
@@ -255,7 +255,7 @@ mod tests {
                     let head = format!("arn:{partition}:secretsmanager:{region}:{account}:secret:");
                     prop_assert_eq!(text.strip_prefix(&head), Some(arn.resource()));
                     prop_assert!(is_region(region) && is_account(account));
-                    let (whole, stripped) = arn.readings();
+                    let (whole, stripped) = arn.possible_names();
                     prop_assert_eq!(whole, arn.resource());
                     if let Some(name) = stripped {
                         prop_assert!(whole.starts_with(name) && whole.len() == name.len() + 7);

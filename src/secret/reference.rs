@@ -84,7 +84,7 @@ pub struct Reference {
 /// What a client asks for: a reference parted without a copy, so that a hit makes none. Whether its
 /// id makes sense is not looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wanted<'a> {
+pub struct BorrowedReference<'a> {
     /// The secret's name or ARN, as it was written.
     pub id: &'a str,
     /// Which of its versions.
@@ -95,7 +95,7 @@ pub struct Wanted<'a> {
 
 /// What a client may name beside a reference, or inside it, but not both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Beside<'a> {
+pub struct SeparateParts<'a> {
     /// A staging label.
     pub stage: Option<&'a str>,
     /// A version's id.
@@ -163,7 +163,7 @@ impl Reference {
     ///
     /// Names what is wrong and at which character.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
-        let wanted = Wanted::parse(text, Beside::default())?;
+        let wanted = BorrowedReference::parse(text, SeparateParts::default())?;
         if !wanted.id.starts_with(ARN_START) {
             check_name(wanted.id)?;
         }
@@ -180,7 +180,7 @@ impl Reference {
     /// # Errors
     ///
     /// Names what is wrong and at which character.
-    pub fn of_message(text: &str) -> Result<Self, BadReference> {
+    pub fn from_message(text: &str) -> Result<Self, BadReference> {
         if text.len() > ID_CHARS_MAX {
             return Err(BadReference::TooLong { max: ID_CHARS_MAX });
         }
@@ -191,13 +191,13 @@ impl Reference {
     }
 }
 
-impl<'a> Wanted<'a> {
+impl<'a> BorrowedReference<'a> {
     /// Parts a reference as a client sends it, and adds what the client names `beside` it.
     ///
     /// # Errors
     ///
     /// Where a part of it is empty, too many or named twice, with the character.
-    pub fn parse(text: &'a str, beside: Beside<'a>) -> Result<Self, BadReference> {
+    pub fn parse(text: &'a str, beside: SeparateParts<'a>) -> Result<Self, BadReference> {
         let (whole, hash) = match text.split_once('#') {
             Some((whole, "")) => {
                 return Err(BadReference::NoField { at: place(text, whole.len()) });
@@ -314,8 +314,9 @@ mod tests {
             (1, 65, Some(BadReference::PartTooLong { part: "version id", max: 64 })),
         ] {
             let (stage, version) = ("\u{e4}".repeat(stage), "v".repeat(version));
-            let beside = Beside { stage: Some(&stage), version: Some(&version), field: None };
-            assert_eq!(Wanted::parse("app/db", beside).err(), expected);
+            let beside =
+                SeparateParts { stage: Some(&stage), version: Some(&version), field: None };
+            assert_eq!(BorrowedReference::parse("app/db", beside).err(), expected);
         }
     }
 
@@ -364,7 +365,7 @@ mod tests {
 
     #[test]
     fn what_a_message_carries_is_held_to_more() {
-        let good = Reference::of_message("app/db#a b").expect("a good reference");
+        let good = Reference::from_message("app/db#a b").expect("a good reference");
         assert_eq!((good.id.as_str(), good.field.as_deref()), ("app/db", Some("a b")));
         for (text, expected) in [
             ("app/db#a\nb".to_owned(), BadReference::Character { at: 9 }),
@@ -373,26 +374,30 @@ mod tests {
             (format!("app#{}", "x".repeat(2045)), BadReference::TooLong { max: 2048 }),
             ("x".repeat(513), BadReference::TooLong { max: 512 }),
         ] {
-            assert_eq!(Reference::of_message(&text), Err(expected), "{text}");
+            assert_eq!(Reference::from_message(&text), Err(expected), "{text}");
         }
     }
 
     #[track_caller]
-    fn wanted<'a>(text: &'a str, beside: Beside<'a>, expected: Result<Wanted<'a>, BadReference>) {
-        assert_eq!(Wanted::parse(text, beside), expected, "{text}");
+    fn wanted<'a>(
+        text: &'a str,
+        beside: SeparateParts<'a>,
+        expected: Result<BorrowedReference<'a>, BadReference>,
+    ) {
+        assert_eq!(BorrowedReference::parse(text, beside), expected, "{text}");
     }
 
     #[test]
     fn what_a_client_names_beside_a_reference_adds_to_it() {
-        let beside = Beside { stage: Some("S"), version: Some("V"), field: Some("f") };
+        let beside = SeparateParts { stage: Some("S"), version: Some("V"), field: Some("f") };
         let selector = Selector::new(Some("S"), Some("V"));
-        let whole = Wanted { id: "any name, even this", selector, field: Some("f") };
+        let whole = BorrowedReference { id: "any name, even this", selector, field: Some("f") };
         wanted("any name, even this", beside, Ok(whole.clone()));
-        wanted(ARN, beside, Ok(Wanted { id: ARN, ..whole.clone() }));
-        wanted(&format!("{ARN}:::"), beside, Ok(Wanted { id: ARN, ..whole.clone() }));
-        wanted("a:b:c:d:e:f:g", beside, Ok(Wanted { id: "a:b:c:d:e:f:g", ..whole }));
-        let plain = Wanted { id: "é", selector: Selector::current(), field: Some("x") };
-        wanted("é#x", Beside::default(), Ok(plain));
+        wanted(ARN, beside, Ok(BorrowedReference { id: ARN, ..whole.clone() }));
+        wanted(&format!("{ARN}:::"), beside, Ok(BorrowedReference { id: ARN, ..whole.clone() }));
+        wanted("a:b:c:d:e:f:g", beside, Ok(BorrowedReference { id: "a:b:c:d:e:f:g", ..whole }));
+        let plain = BorrowedReference { id: "é", selector: Selector::current(), field: Some("x") };
+        wanted("é#x", SeparateParts::default(), Ok(plain));
         for (text, part, at) in [
             ("é#x".to_owned(), "field", 3),
             (format!("{ARN}:x::"), "field", ARN.len() + 2),
@@ -427,7 +432,7 @@ mod tests {
     proptest! {
         #[test]
         fn for_any_text_a_reference_keeps_its_bounds(text in text_of(PIECES)) {
-            let (read, of_message) = (Reference::parse(&text), Reference::of_message(&text));
+            let (read, of_message) = (Reference::parse(&text), Reference::from_message(&text));
             if of_message.is_ok() {
                 prop_assert_eq!(&of_message, &read);
                 prop_assert!(!text.contains(char::is_control));

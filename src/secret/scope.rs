@@ -76,7 +76,7 @@ impl Scope {
 
     /// Returns whether `id` can mean a secret that is covered: an ARN does where either of its
     /// readings is. That is not enough for handing a value out.
-    pub fn may_mean(&self, id: &SecretId, home: &Home) -> bool {
+    pub fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.readings(id, home).any(|is_covered| is_covered)
     }
 
@@ -96,7 +96,7 @@ impl Scope {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
             SecretId::Arn(arn) => {
-                let (whole, stripped) = arn.readings();
+                let (whole, stripped) = arn.possible_names();
                 let as_full = stripped.map(|name| self.admits_arn(arn, name, home, ""));
                 (self.admits_arn(arn, whole, home, UNKNOWN_SUFFIX), as_full)
             }
@@ -226,7 +226,7 @@ mod tests {
             let scope = Scope::new([pattern]).expect("a good pattern");
             let read = SecretId::parse(&id).expect("a good id");
             let here = home(Some("123456789012"));
-            assert_eq!(scope.may_mean(&read, &here), expected, "{pattern} {id}");
+            assert_eq!(scope.may_admit(&read, &here), expected, "{pattern} {id}");
         }
     }
 
@@ -291,7 +291,7 @@ mod tests {
             let here = home(Some("123456789012"));
             let Ok(id) = SecretId::parse(&text) else { return Ok(()) };
             if scope.admits(&id, &here) {
-                prop_assert!(scope.may_mean(&id, &here));
+                prop_assert!(scope.may_admit(&id, &here));
                 let name = match &id {
                     SecretId::Name(name) => name,
                     SecretId::Arn(arn) => arn.resource(),

@@ -65,8 +65,6 @@ pub struct Config {
     /// Whether the process may be restored from a snapshot. Then credentials are got anew for each
     /// call, from the environment itself, and connections are used once.
     pub is_snapshot: bool,
-    /// The ports on loopback that Sidekey itself listens on, and so must never call.
-    pub own_ports: Vec<u16>,
 }
 
 impl fmt::Debug for Config {
@@ -79,7 +77,6 @@ impl fmt::Debug for Config {
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
             .field("is_snapshot", &self.is_snapshot)
-            .field("own_ports", &self.own_ports)
             .finish()
     }
 }
@@ -116,13 +113,15 @@ impl fmt::Debug for SecretsManager {
 
 impl SecretsManager {
     /// Prepares the clients. Nothing is called but, outside Lambda, what the SDK asks to find its
-    /// region. Session tokens of the credentials that are got later are noted in `tokens`.
+    /// region. Session tokens of the credentials that are got later are noted in `tokens`. `own_ports`
+    /// are the ports on loopback that the agent listens on, and so must never call.
     ///
     /// # Errors
     ///
     /// Where no region is known.
     pub async fn prepare(
         config: Config,
+        own_ports: Vec<u16>,
         tokens: Arc<Tokens>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoRegion> {
@@ -132,7 +131,7 @@ impl SecretsManager {
             .operation_attempt_timeout(attempt)
             .build();
         let idle = if config.is_snapshot { Idle::Closed } else { Idle::Kept };
-        let http = http::client(config.trust, config.own_ports, idle, clock.clone());
+        let http = http::client(config.trust, own_ports, idle, clock.clone());
         let (environment, region) = (config.environment, config.region);
         let mut chain = Chain { environment, region, http, timeouts };
         let loaded = chain.load().await;

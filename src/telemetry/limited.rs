@@ -1,13 +1,13 @@
-//! Limits how often something that a caller can trigger is logged.
+//! Limits log lines that a caller can trigger.
 
 use crate::clock::Moment;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The least time between two lines of one kind.
+/// The shortest time between two log lines of one kind.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Lets one line of its kind through a second, and counts the others.
+/// Allows one log line of one kind a second, and counts the lines that are left out.
 #[derive(Debug, Default)]
 pub struct Limited {
     state: Mutex<State>,
@@ -20,10 +20,10 @@ struct State {
 }
 
 impl Limited {
-    /// Returns how many lines were left out since the last one, or `None` where this one is to be
-    /// left out too.
+    /// Returns the number of lines that were left out since the last one, if a line may be logged now.
+    /// Returns `None` if this line must be left out as well.
     pub fn pass(&self, now: Moment) -> Option<u64> {
-        let mut state = self.state.lock().expect("no holder panics");
+        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =
             state.last.and_then(|last| now.since(last)).is_none_or(|since| since >= INTERVAL);
         if !is_due {
@@ -41,7 +41,7 @@ mod tests {
     use std::time::SystemTime;
 
     #[test]
-    fn one_line_a_second_passes_and_tells_of_the_others() {
+    fn one_line_a_second_is_allowed_and_reports_how_many_were_left_out() {
         let limited = Limited::default();
         let start = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::ZERO };
         let at = |millis| start.after(Duration::from_millis(millis));

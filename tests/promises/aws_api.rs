@@ -3,9 +3,9 @@
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::client::{Answer, request};
 use crate::support::clock::ManualClock;
-use crate::support::double;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use crate::support::fake;
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use std::time::{Duration, UNIX_EPOCH};
 
 const GET: (&str, &str) = ("X-Amz-Target", "secretsmanager.GetSecretValue");
@@ -14,13 +14,13 @@ const BATCH: (&str, &str) = ("X-Amz-Target", "secretsmanager.BatchGetSecretValue
 const SESSION: (&str, &str) = ("X-Amz-Security-Token", TOKEN);
 const BODY: &str = r#"{"SecretId":"app/db"}"#;
 
-/// A double with `app/db` at a time of day, and an agent in front of it.
-async fn started() -> (Double, Sidekey) {
+/// A fake with `app/db` at a time of day, and an agent in front of it.
+async fn started() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
-    let double = double(&clock).await;
-    double.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("a new name");
-    let sidekey = Setup::of(&double, &clock).start().await;
-    (double, sidekey)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    (fake, sidekey)
 }
 
 /// Sends a call with the token.
@@ -32,9 +32,9 @@ async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
 /// the case of the caller's headers and however it writes the path.
 #[tokio::test]
 async fn answers_are_those_of_secrets_manager_to_the_byte() {
-    let (double, sidekey) = started().await;
-    let arn = double.secrets().arn("app/db").expect("it is there");
-    let id = double.secrets().version_at("app/db", "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = started().await;
+    let arn = fake.secrets().arn("app/db").expect("it is there");
+    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
     let value = format!(
         r#"{{"ARN":"{arn}","CreatedDate":1569534789.046,"Name":"app/db","SecretString":"{{\"user\":\"<ann>\"}}","VersionId":"{id}","VersionStages":["AWSCURRENT"]}}"#
     );
@@ -60,27 +60,27 @@ async fn answers_are_those_of_secrets_manager_to_the_byte() {
     assert_eq!(field.json()["SecretString"], "<ann>");
     let batch = call(&sidekey, BATCH, r#"{"SecretIdList":["app/db"]}"#).await;
     assert_eq!(batch.text(), format!(r#"{{"SecretValues":[{value}],"Errors":[]}}"#));
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
 /// The deployment's dialect and the AWS API are asked side by side, each in its own form.
 #[tokio::test]
 async fn both_forms_are_spoken_side_by_side() {
-    let (double, sidekey) = started().await;
+    let (fake, sidekey) = started().await;
     for _ in 0..2 {
         let created = sidekey.read("app/db").await.json()["CreatedDate"].clone();
         assert_eq!(created, "1569534789.046");
         let created = call(&sidekey, GET, BODY).await.json()["CreatedDate"].clone();
         assert_eq!(created, 1_569_534_789.046);
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
 /// A body that comes in pieces is read, also after a head that is refused: whoever is still sending
 /// gets the answer. With a good token the connection serves on.
 #[tokio::test]
 async fn a_body_that_follows_its_head_later_is_waited_for() {
-    let (_double, sidekey) = started().await;
+    let (_fake, sidekey) = started().await;
     let (mut connection, mut refused) = (sidekey.connect().await, sidekey.connect().await);
     for (connection, session, status) in
         [(&mut connection, SESSION, 200), (&mut refused, (SESSION.0, "wrong"), 400)]
@@ -102,7 +102,7 @@ async fn a_body_that_follows_its_head_later_is_waited_for() {
 /// A body beyond its limit, one that never ends and one that is no call are told so in AWS's form.
 #[tokio::test]
 async fn bad_bodies_are_told_what_is_wrong() {
-    let (double, sidekey) = started().await;
+    let (fake, sidekey) = started().await;
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);
@@ -119,7 +119,7 @@ async fn bad_bodies_are_told_what_is_wrong() {
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(!answer.text().contains("ann"), "{}", answer.text());
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
     let mut slow = sidekey.connect().await;
     let whole = request("POST", "/", &[GET, SESSION], BODY);
     slow.send(&whole[..whole.len() - 1]).await;
@@ -142,13 +142,13 @@ async fn bad_bodies_are_told_what_is_wrong() {
 #[tokio::test]
 async fn at_the_address_of_probes_there_is_no_aws_api() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     let port = crate::port::Port::reserve();
-    let setup = Setup::of(&double, &clock);
+    let setup = Setup::of(&fake, &clock);
     let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{port}")).start().await;
     let address = format!("127.0.0.1:{port}").parse().expect("an address");
     let mut connection = crate::support::client::Connection::open(address).await;
     let answer = connection.exchange(request("POST", "/", &[GET, SESSION], BODY)).await;
     assert_eq!((answer.status, answer.text()), (405, "Not allowed"));
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
 }

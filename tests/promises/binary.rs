@@ -6,9 +6,9 @@ use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_path, read_request}
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::program::{PATH, Program, SIDEKEY};
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Fake;
 use rustix::process::Signal;
-use sidekey::source::double::Double;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
@@ -19,13 +19,13 @@ use std::process::{Command, Output};
 /// Somebody who is not root.
 const NOBODY: &str = "65534";
 
-/// A double that has `app/db`, and the variables of a program in front of it.
-async fn upstream() -> (Double, Setup) {
+/// A fake that has `app/db`, and the variables of a program in front of it.
+async fn upstream() -> (Fake, Setup) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let setup = Setup::of(&double, &clock);
-    (double, setup)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let setup = Setup::of(&fake, &clock);
+    (fake, setup)
 }
 
 fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -36,7 +36,7 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// unknown one with the name that was meant; the exit code is 2 and nothing was listened on.
 #[tokio::test]
 async fn all_mistakes_are_told_at_once() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let setup = setup
         .with("SIDEKEY_TTL", "five minutes")
         .with("SIDEKEY_SECRETS", "app/db#")
@@ -56,7 +56,7 @@ async fn all_mistakes_are_told_at_once() {
 /// Where no region is known, the program says which variables to set, with exit code 2.
 #[tokio::test]
 async fn without_a_region_it_says_what_to_set() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let setup = setup.without("SIDEKEY_REGION");
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(2), "{output}");
@@ -66,7 +66,7 @@ async fn without_a_region_it_says_what_to_set() {
 /// `serve` says where it serves, serves, and ends with exit code 0 at SIGTERM and at SIGINT.
 #[tokio::test]
 async fn it_serves_until_it_is_told_to_stop() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let setup = setup.with("SIDEKEY_SECRETS", "app/db");
     for signal in [Signal::TERM, Signal::INT] {
         let program = Program::start(&["serve"], setup.vars());
@@ -83,7 +83,7 @@ async fn it_serves_until_it_is_told_to_stop() {
 /// what to do.
 #[tokio::test]
 async fn a_taken_port_is_told_with_what_to_do() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("a bound socket has an address");
     let setup = setup.with("SIDEKEY_PORT", address.port());
@@ -97,7 +97,7 @@ async fn a_taken_port_is_told_with_what_to_do() {
 /// names: it lets a reader in, and another text does not. A second one at the same port changes nothing.
 #[tokio::test]
 async fn a_token_is_made_where_none_is_given() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let home = Folder::new();
     for (variable, below) in [("HOME", ".sidekey"), ("XDG_RUNTIME_DIR", "sidekey")] {
         let setup = setup.clone().without("SIDEKEY_TOKEN").with(variable, home.path().display());
@@ -141,7 +141,7 @@ async fn a_token_is_made_where_none_is_given() {
 /// is listed is held.
 #[tokio::test]
 async fn ping_tells_by_its_exit_code() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let port = Port::reserve();
     let own = vars(&[("SIDEKEY_PORT", &port.to_string())]);
     let ping = async |args: &[&str]| Program::start(args, &own).ended().await.0;
@@ -220,7 +220,7 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
 /// has the user, and is not root, can read neither environment nor memory. A process that took no such care is read all the same.
 #[tokio::test]
 async fn others_cannot_look_inside() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let own_id = fs::metadata("/proc/self").expect("Linux has /proc").uid();
     let as_nobody = own_id == 0;
     if let Err(missing) = check_nobody(as_nobody) {

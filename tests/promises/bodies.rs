@@ -4,25 +4,24 @@
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::get;
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Plaintext};
 use serde_json::json;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
-use sidekey::source::double::plaintext::Plaintext;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A double and an agent at a time of day.
-async fn at(millis: u64) -> (Double, Sidekey) {
+/// A fake and an agent at a time of day.
+async fn at(millis: u64) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(millis));
-    let double = double(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
-    (double, sidekey)
+    let fake = fake(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    (fake, sidekey)
 }
 
 /// Returns what stands before and after the value in a body.
-fn around(double: &Double, name: &str, created: &str) -> (String, String) {
-    let arn = double.secrets().arn(name).expect("it is there");
-    let id = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
+    let arn = fake.secrets().arn(name).expect("it is there");
+    let id = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
     let before = format!(r#"{{"ARN":"{arn}","Name":"{name}","VersionId":"{id}","#);
     (before, format!(r#","VersionStages":["AWSCURRENT"],"CreatedDate":"{created}"}}"#))
 }
@@ -32,7 +31,7 @@ fn around(double: &Double, name: &str, created: &str) -> (String, String) {
 /// longest that there can be.
 #[tokio::test]
 async fn bodies_are_those_of_awss_agent() {
-    let (double, sidekey) = at(1_569_534_789_046).await;
+    let (fake, sidekey) = at(1_569_534_789_046).await;
     let longest = "x".repeat(65_536);
     let cases: [(&str, Plaintext, String); 7] = [
         ("plain", "hunter2".into(), r#""SecretString":"hunter2""#.to_owned()),
@@ -52,8 +51,8 @@ async fn bodies_are_those_of_awss_agent() {
         ("longest", longest.clone().into(), format!(r#""SecretString":"{longest}""#)),
     ];
     for (name, plaintext, value) in cases {
-        double.secrets().create(name, plaintext).expect("a new name");
-        let (before, after) = around(&double, name, "1569534789.046");
+        fake.secrets().create(name, plaintext).expect("a new name");
+        let (before, after) = around(&fake, name, "1569534789.046");
         for path in [read_path(name), read_path(name), format!("/v1/{name}")] {
             let answer = sidekey.get(&path).await;
             assert_eq!((answer.status, answer.text()), (200, &*format!("{before}{value}{after}")));
@@ -73,8 +72,8 @@ async fn dates_are_seconds_in_a_text() {
         (1_569_534_789_120, "1569534789.12"),
         (1_569_534_789_999, "1569534789.999"),
     ] {
-        let (double, sidekey) = at(millis).await;
-        double.secrets().create("app/db", "hunter2").expect("a new name");
+        let (fake, sidekey) = at(millis).await;
+        fake.secrets().create("app/db", "hunter2").expect("a new name");
         assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], created);
     }
 }
@@ -83,13 +82,13 @@ async fn dates_are_seconds_in_a_text() {
 /// One that is not there is an error that names the others, and no value.
 #[tokio::test]
 async fn a_field_is_bare_text() {
-    let (double, sidekey) = at(1).await;
+    let (fake, sidekey) = at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
-    double.secrets().create("app/db", value.to_string()).expect("a new name");
-    double.secrets().create("text", "hunter2").expect("a new name");
-    double.secrets().create("binary", vec![0, 1]).expect("a new name");
-    let arn = double.secrets().arn("app/db").expect("it is there");
+    fake.secrets().create("app/db", value.to_string()).expect("a new name");
+    fake.secrets().create("text", "hunter2").expect("a new name");
+    fake.secrets().create("binary", vec![0, 1]).expect("a new name");
+    let arn = fake.secrets().arn("app/db").expect("it is there");
     for (field, expected) in [
         ("user", "ann \"ä\"\n"),
         ("port", "5432"),
@@ -130,13 +129,13 @@ async fn a_field_is_bare_text() {
 #[tokio::test]
 async fn ids_go_upstream_as_they_are_meant() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     // Nothing is held, so that each is asked for anew.
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_TTL", 0).start().await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_TTL", 0).start().await;
     for name in ["a/b", "a+b", "deep/er/name_1=.@-"] {
-        double.secrets().create(name, name).expect("a new name");
+        fake.secrets().create(name, name).expect("a new name");
     }
-    let arn = double.secrets().arn("deep/er/name_1=.@-").expect("it is there");
+    let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("it is there");
     for (path, asked, is_there) in [
         (read_path("a/b"), "a/b", true),
         (read_path("a%2Fb"), "a/b", true),
@@ -153,10 +152,10 @@ async fn ids_go_upstream_as_they_are_meant() {
         ("/v1/deep/er/name_1=.@-".to_owned(), "deep/er/name_1=.@-", true),
         (format!("/v1/{arn}"), &*arn, true),
     ] {
-        double.calls().clear();
+        fake.calls().clear();
         let answer = sidekey.get(&path).await;
         assert_eq!(answer.status, if is_there { 200 } else { 400 }, "{path}: {}", answer.text());
-        let calls = double.calls().list();
+        let calls = fake.calls().list();
         let ids: Vec<&str> =
             calls.iter().flat_map(|call| &call.secret_ids).map(|id| &**id).collect();
         assert_eq!(ids, [asked], "{path}");
@@ -167,9 +166,9 @@ async fn ids_go_upstream_as_they_are_meant() {
 /// body, and `Age` counts the seconds since the value was asked for.
 #[tokio::test]
 async fn whoever_has_the_version_gets_no_body() {
-    let (double, sidekey) = at(1).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let id = double.secrets().version_at("app/db", "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = at(1).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
     let tag = format!("\"{id}\"");
     let first = sidekey.read("app/db").await;
     assert_eq!((first.header("etag"), first.header("age")), (Some(&*tag), Some("0")));
@@ -190,7 +189,7 @@ async fn whoever_has_the_version_gets_no_body() {
         assert_eq!(answer.header("etag"), Some(&*tag), "{tags}");
         assert_eq!((answer.header("age"), answer.cache()), (Some("7"), "hit"), "{tags}");
     }
-    double.secrets().put("app/db", "hunter3").expect("it is there");
+    fake.secrets().put("app/db", "hunter3").expect("it is there");
     sidekey.pass(Duration::from_secs(300));
     let asked = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tag)]);
     assert_eq!(connection.exchange(asked).await.value(), "hunter3");
@@ -200,12 +199,12 @@ async fn whoever_has_the_version_gets_no_body() {
 /// answered from it without a call.
 #[tokio::test]
 async fn versions_are_had_by_id_and_stage() {
-    let (double, sidekey) = at(1).await;
-    let secrets = double.secrets();
+    let (fake, sidekey) = at(1).await;
+    let secrets = fake.secrets();
     secrets.create("app/db", "first").expect("a new name");
-    let first = secrets.version_at("app/db", "AWSCURRENT").expect("it is there");
+    let first = secrets.version_id("app/db", "AWSCURRENT").expect("it is there");
     let second = secrets.put("app/db", "second").expect("it is there");
-    secrets.move_stage("app/db", "BLUE", &second).expect("it is there");
+    secrets.move_label("app/db", "BLUE", &second).expect("it is there");
     let mut connection = sidekey.connect().await;
     for (id, value, calls) in [
         ("app/db".to_owned(), "second", 1),
@@ -219,7 +218,7 @@ async fn versions_are_had_by_id_and_stage() {
     ] {
         let answer = connection.exchange(read_request(&id)).await;
         assert_eq!(answer.value(), value, "{id}");
-        assert_eq!(double.calls().count(GetSecretValue), calls, "{id}");
+        assert_eq!(fake.calls().count(GetSecretValue), calls, "{id}");
     }
     let previous =
         connection.exchange(get(&format!("/v1/app/db?versionId={first}"), &[TOKEN_HEADER]));

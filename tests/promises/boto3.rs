@@ -5,11 +5,10 @@ use crate::clients::Clients;
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
 use crate::support::program::PATH;
-use crate::support::{double, soon};
+use crate::support::{fake, soon};
+use fake_aws::Operation::{DescribeSecret, GetSecretValue};
+use fake_aws::{Fake, Fault, Match};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::process::Command;
 
@@ -34,11 +33,11 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
     serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("no JSON: {complaint}"))
 }
 
-/// A double with secrets of every kind, and an agent in front of it.
-async fn started() -> (Double, Sidekey) {
+/// A fake with secrets of every kind, and an agent in front of it.
+async fn started() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     secrets.create("app/text", "the first").expect("a new name");
     secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("it is there");
     secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("a new name");
@@ -47,10 +46,10 @@ async fn started() -> (Double, Sidekey) {
         secrets.create(name, "hunter2").expect("a new name");
     }
     secrets.mark_for_deletion("deleted", Duration::from_secs(7 * 86_400)).expect("it is there");
-    double.faults().break_key("broken", true);
-    double.faults().deny_secret("denied");
-    let sidekey = Setup::of(&double, &clock).start().await;
-    (double, sidekey)
+    fake.faults().break_key("broken", true);
+    fake.faults().deny_secret("denied");
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    (fake, sidekey)
 }
 
 /// Text, bytes and the longest value, by name, ARN, version and stage, a batch with one missing, and
@@ -61,9 +60,9 @@ async fn calls_get_what_secrets_manager_answers() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (double, sidekey) = started().await;
-    let arn = double.secrets().arn("app/text").expect("it is there");
-    let first = double.secrets().version_at("app/text", "AWSPREVIOUS").expect("it is there");
+    let (fake, sidekey) = started().await;
+    let arn = fake.secrets().arn("app/text").expect("it is there");
+    let first = fake.secrets().version_id("app/text", "AWSPREVIOUS").expect("it is there");
     let get = |parameters: Value| json!(["get_secret_value", parameters]);
     let batch = |ids: Value| json!(["batch_get_secret_value", {"SecretIdList": ids}]);
     let calls = json!([
@@ -84,7 +83,7 @@ async fn calls_get_what_secrets_manager_answers() {
     ]);
     let endpoint = format!("http://{}", sidekey.address);
     let mut own = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    let mut upstream = boto3(&clients, &double.url(), Some("any"), &calls).await;
+    let mut upstream = boto3(&clients, &fake.url(), Some("any"), &calls).await;
     // AWS shows the ids that it refuses.
     for answers in [&mut own, &mut upstream] {
         let refused = answers.as_array_mut().expect("a list").last_mut().expect("the batch of 21");
@@ -104,11 +103,11 @@ async fn calls_get_what_secrets_manager_answers() {
     ];
     assert_eq!(exceptions, expected);
 
-    double.secrets().create("app/new", "hunter2").expect("a new name");
+    fake.secrets().create("app/new", "hunter2").expect("a new name");
     let hundred = vec![get(json!({"SecretId": "app/new"})); 100];
     let answers = boto3(&clients, &endpoint, Some(TOKEN), &json!(hundred)).await;
     assert!(answers.as_array().expect("a list").iter().all(|told| told["attempts"] == 1));
-    assert_eq!(double.calls().count_for(GetSecretValue, "app/new"), 1);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
 }
 
 /// What Sidekey itself refuses is an exception with AWS's code and Sidekey's words, after one attempt;
@@ -119,7 +118,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (double, sidekey) = started().await;
+    let (fake, sidekey) = started().await;
     let endpoint = format!("http://{}", sidekey.address);
     let get = json!([["get_secret_value", {"SecretId": "app/text"}]]);
     let others = json!([
@@ -129,7 +128,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     ]);
     for (session, calls, expected) in [
         (Some("wrong"), &get, vec![("UnrecognizedClientException", "sign with the credentials")]),
-        (None, &get, vec![("UnrecognizedClientException", "static keys have none")]),
+        (None, &get, vec![("UnrecognizedClientException", "static keys have no session token")]),
         (
             Some(TOKEN),
             &others,
@@ -146,12 +145,12 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
             assert!(told["message"].as_str().is_some_and(|own| own.contains(words)), "{told}");
         }
     }
-    assert_eq!(double.calls().total(), 0);
-    double.faults().always(Match::any(), Fault::Throttle);
+    assert_eq!(fake.calls().total(), 0);
+    fake.faults().always(Match::any(), Fault::Throttle);
     let told = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
     assert_eq!(told[0]["code"], "ThrottlingException");
     assert!(told[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{told}");
-    assert_eq!(double.calls().count(GetSecretValue), 1, "the failure is remembered");
+    assert_eq!(fake.calls().count(GetSecretValue), 1, "the failure is remembered");
 }
 
 /// AWS's caching library needs no permission beyond that for values: it describes a secret first, and
@@ -162,17 +161,17 @@ async fn awss_caching_library_is_answered_from_one_call() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (double, sidekey) = started().await;
-    double.faults().deny_operation(DescribeSecret);
+    let (fake, sidekey) = started().await;
+    fake.faults().deny_operation(DescribeSecret);
     let endpoint = format!("http://{}", sidekey.address);
     let cached = json!(["cached", {"SecretId": "app/text"}]);
     let calls = json!([cached, cached, ["get_secret_value", {"SecretId": "app/text"}]]);
     let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
     assert_eq!((&told[0], &told[1]), (&told[2]["answer"]["SecretString"], &told[0]));
-    assert_eq!(double.calls().total(), 1);
-    double.secrets().put("app/text", "the newest").expect("it is there");
+    assert_eq!(fake.calls().total(), 1);
+    fake.secrets().put("app/text", "the newest").expect("it is there");
     sidekey.pass(Duration::from_secs(301));
     let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
     assert_eq!((&told[0], &told[1]), (&json!("the newest"), &json!("the newest")));
-    assert_eq!(double.calls().count(DescribeSecret), 0);
+    assert_eq!(fake.calls().count(DescribeSecret), 0);
 }

@@ -5,12 +5,12 @@ use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::linters::Linters;
-use crate::support::{Folder, double};
+use crate::support::{Folder, fake};
+use fake_aws::Fake;
+use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use serde_json::{Value, json};
 use sidekey::convention::problem::Problem;
 use sidekey::source::FetchErrorKind;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
 use std::collections::BTreeMap;
 
 type Vars = BTreeMap<String, String>;
@@ -36,15 +36,15 @@ const TWILIO: &str =
 const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email":"a@b.c","sendgrid_from_name":"Ann","sendgrid_template_id":"d-1"}"#;
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
-/// A double, and the variables of whoever asks it.
-async fn scene(secrets: &[(&str, &str)]) -> (Double, Vars) {
+/// A fake, and the variables of whoever asks it.
+async fn scene(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for (name, value) in secrets {
-        double.secrets().create(name, *value).expect("a new name");
+        fake.secrets().create(name, *value).expect("a new name");
     }
-    let vars = Setup::of(&double, &clock).without("SIDEKEY_PORT").vars().clone();
-    (double, vars)
+    let vars = Setup::of(&fake, &clock).without("SIDEKEY_PORT").vars().clone();
+    (fake, vars)
 }
 
 async fn check(args: &[&str], vars: &Vars, stdin: &[u8]) -> Finished {
@@ -92,8 +92,8 @@ async fn twelve_references_of_which_four_are_not_right() {
         ("openai-api-key/email", r#"{"ai_api_key":"PLACEHOLDER_EMAIL_AI_API_KEY"}"#),
         ("app/db", "hunter5"),
     ]);
-    let (double, vars) = scene(&secrets).await;
-    double.faults().deny_secret(&names[4]);
+    let (fake, vars) = scene(&secrets).await;
+    fake.faults().deny_secret(&names[4]);
     let mut references: Vec<&str> = secrets.iter().map(|(name, _)| *name).collect();
     references.extend(["sms-credentials/acme/p1/twilio", "openai-api-key/what app"]);
     assert_eq!(references.len(), 12);
@@ -116,15 +116,15 @@ async fn twelve_references_of_which_four_are_not_right() {
     let finding = &denied["findings"][0];
     assert_eq!(finding["permission"], "secretsmanager:GetSecretValue");
     // The account is that of a secret that was read by its name.
-    let arn = double.secrets().arn("app/db").expect("it is there");
+    let arn = fake.secrets().arn("app/db").expect("it is there");
     let expected = arn.replace("app/db", &names[4]);
     let expected = format!("{}-??????", &expected[..expected.len() - 7]);
     assert_eq!(finding["grant"]["Statement"][0]["Resource"], json!([expected]));
     let good = &told["results"][0];
     assert_eq!((&good["rotation"], &good["kind"]), (&json!("off"), &json!("whatsapp-twilio")));
-    assert_eq!(good["arn"], json!(double.secrets().arn(&names[0]).expect("it is there")));
+    assert_eq!(good["arn"], json!(fake.secrets().arn(&names[0]).expect("it is there")));
     for name in &references[..11] {
-        assert_eq!(double.calls().count_for(GetSecretValue, name), 1, "{name}");
+        assert_eq!(fake.calls().count_for(GetSecretValue, name), 1, "{name}");
     }
 
     let done = check(&references, &vars, b"").await;
@@ -172,7 +172,7 @@ fn the_schema_knows_every_code() {
 /// found where it stands, in plain JSON too.
 #[tokio::test]
 async fn references_are_found_in_a_table_of_companies() {
-    let (_double, vars) = scene(&[
+    let (_fake, vars) = scene(&[
         ("whatsapp-credentials/acme/support/twilio", TWILIO),
         ("own/openai", OPENAI),
         ("openai-api-key/sms", "{}"),
@@ -231,7 +231,7 @@ async fn references_are_found_in_a_table_of_companies() {
 /// what was asked for. A list in the environment is checked where nothing is given.
 #[tokio::test]
 async fn a_file_of_settings_is_checked() {
-    let (_double, mut vars) = scene(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
+    let (_fake, mut vars) = scene(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
     vars.insert("SIDEKEY_SECRETS".to_owned(), "app/db,app/gone".to_owned());
     let folder = Folder::new();
     let file = folder.write("sidekey.toml", "secrets = [\"openai-api-key/sms\"]\n");
@@ -268,8 +268,8 @@ async fn a_file_of_settings_is_checked() {
 #[tokio::test]
 async fn what_does_not_belong_there_is_named() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();
-    let (double, vars) = scene(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
-    double.faults().deny_operation(DescribeSecret);
+    let (fake, vars) = scene(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
+    fake.faults().deny_operation(DescribeSecret);
     let done = check(&["--json", "a/alone", "a/field#user", "a/field#pass"], &vars, b"").await;
     let told = parsed(&done);
     let in_field = ("api-gateway-key", Some("x-api-key"));
@@ -284,5 +284,5 @@ async fn what_does_not_belong_there_is_named() {
     for result in told["results"].as_array().expect("a list") {
         assert_eq!((&result["rotation"], &result["readable"]), (&json!("unknown"), &json!(true)));
     }
-    assert_eq!(double.calls().count_for(GetSecretValue, "a/field"), 1, "two fields are one read");
+    assert_eq!(fake.calls().count_for(GetSecretValue, "a/field"), 1, "two fields are one read");
 }

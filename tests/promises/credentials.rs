@@ -7,11 +7,10 @@ use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::container::{AUTHORIZATION, Container};
 use crate::support::gateway::Gateway;
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
+use fake_aws::{Fake, Fault, Match};
 use sidekey::cache::freshness::FAILING_MAX;
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -19,17 +18,17 @@ use tokio::net::TcpListener;
 const TTL: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-/// A double with one secret that takes one session token.
-async fn upstream(clock: &Arc<ManualClock>, token: &str) -> Double {
-    let double = double(clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    double.tokens().accept_only([token]);
-    double
+/// A fake with one secret that takes one session token.
+async fn upstream(clock: &Arc<ManualClock>, token: &str) -> Fake {
+    let fake = fake(clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    fake.session_tokens().accept_only([token]);
+    fake
 }
 
 /// An agent that finds credentials nowhere but where a test says.
-fn without_credentials(double: &Double, clock: &Arc<ManualClock>) -> Setup {
-    Setup::of(double, clock)
+fn without_credentials(fake: &Fake, clock: &Arc<ManualClock>) -> Setup {
+    Setup::of(fake, clock)
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .without("AWS_ACCESS_KEY_ID")
         .without("AWS_SECRET_ACCESS_KEY")
@@ -50,8 +49,8 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &Folder) -> Setup {
 }
 
 /// Returns the session token that the last call to Secrets Manager was signed with.
-fn last_token(double: &Double) -> Option<String> {
-    let calls = double.calls().list();
+fn last_token(fake: &Fake) -> Option<String> {
+    let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
     of_secrets.expect("a call").security_token
 }
@@ -67,10 +66,10 @@ fn is_of_credentials(answer: &Answer, status: u16, kind: &str) {
 /// Has the credentials of an agent that holds `old` die while they claim to be good, and checks that
 /// readers are served on; then replaces them, and checks that the first attempt after one back-off
 /// gets the new value.
-async fn outlives(sidekey: &Sidekey, double: &Double, replace: impl FnOnce()) {
+async fn outlives(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
-    double.tokens().expire(&last_token(double).expect("a session"));
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.session_tokens().expire(&last_token(fake).expect("a session"));
+    fake.secrets().put("app/db", "new").expect("it is there");
 
     sidekey.pass(TTL);
     let answer = sidekey.read("app/db").await;
@@ -87,16 +86,16 @@ async fn outlives(sidekey: &Sidekey, double: &Double, replace: impl FnOnce()) {
 #[tokio::test]
 async fn a_containers_new_credentials_are_found() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "session-1").await;
+    let fake = upstream(&clock, "session-1").await;
     let container = Container::of("session-1").await;
-    let setup = without_credentials(&double, &clock);
+    let setup = without_credentials(&fake, &clock);
     let sidekey = in_container(setup, &container).start().await;
-    outlives(&sidekey, &double, || {
-        double.tokens().accept_only(["session-2"]);
+    outlives(&sidekey, &fake, || {
+        fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
     })
     .await;
-    assert_eq!(last_token(&double).as_deref(), Some("session-2"));
+    assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
     assert_eq!(container.calls(), 2, "once for each that was needed");
 }
 
@@ -104,12 +103,12 @@ async fn a_containers_new_credentials_are_found() {
 #[tokio::test]
 async fn a_web_identity_gets_its_next_session() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "none but those of STS").await;
+    let fake = upstream(&clock, "none but those of STS").await;
     let folder = Folder::new();
-    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
+    let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.start().await;
-    outlives(&sidekey, &double, || {}).await;
-    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2);
+    outlives(&sidekey, &fake, || {}).await;
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 2);
 }
 
 fn keys(token: &str) -> String {
@@ -123,13 +122,13 @@ fn keys(token: &str) -> String {
 #[tokio::test]
 async fn a_file_that_was_written_anew_is_read() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "session-1").await;
+    let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
     let path = folder.write("credentials", &keys("session-1"));
-    let setup = without_credentials(&double, &clock);
+    let setup = without_credentials(&fake, &clock);
     let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
-    outlives(&sidekey, &double, || {
-        double.tokens().accept_only(["session-2"]);
+    outlives(&sidekey, &fake, || {
+        fake.session_tokens().accept_only(["session-2"]);
         folder.write("credentials", &keys("session-2"));
     })
     .await;
@@ -139,7 +138,7 @@ async fn a_file_that_was_written_anew_is_read() {
 #[tokio::test]
 async fn a_program_is_asked_again() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "session-1").await;
+    let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
     let answer = |token: &str| {
         format!(
@@ -149,12 +148,12 @@ async fn a_program_is_asked_again() {
     };
     let path = folder.write("answer", &answer("session-1"));
     let profile = format!("[default]\ncredential_process = cat {}\n", path.display());
-    let sidekey = without_credentials(&double, &clock)
+    let sidekey = without_credentials(&fake, &clock)
         .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
         .start()
         .await;
-    outlives(&sidekey, &double, || {
-        double.tokens().accept_only(["session-2"]);
+    outlives(&sidekey, &fake, || {
+        fake.session_tokens().accept_only(["session-2"]);
         folder.write("answer", &answer("session-2"));
     })
     .await;
@@ -167,30 +166,30 @@ async fn a_session_outlasts_an_sts_that_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
-    let double = upstream(&clock, "none but those of STS").await;
-    double.secrets().create("app/mail", "old").expect("a new name");
+    let fake = upstream(&clock, "none but those of STS").await;
+    fake.secrets().create("app/mail", "old").expect("a new name");
     let folder = Folder::new();
-    let setup = with_web_identity(without_credentials(&double, &clock), &double.url(), &folder);
+    let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
-    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
     let sts = Match::operation(AssumeRoleWithWebIdentity);
-    double.faults().always(sts, Fault::InternalError);
+    fake.faults().always(sts, Fault::InternalError);
     sidekey.pass(LIFE - MINUTE + Duration::from_secs(1));
     assert_eq!(sidekey.read("app/db").await.cache(), "miss", "signed with what still lives");
-    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 2, "a minute ahead");
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 2, "a minute ahead");
 
     sidekey.pass(MINUTE);
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
     is_of_credentials(&missing, 500, "InternalFailure");
     assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
-    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.pass(Duration::from_millis(wait));
         is_of_credentials(&sidekey.read(&format!("app/{calls}")).await, 500, "InternalFailure");
-        assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
+        assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
     }
-    double.faults().clear();
+    fake.faults().clear();
     sidekey.pass(FAILING_MAX);
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
@@ -200,10 +199,10 @@ async fn a_session_outlasts_an_sts_that_fails() {
 #[tokio::test]
 async fn calls_that_wait_for_credentials_give_up_together() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "none but those of STS").await;
-    let sts = Gateway::before(&double).await;
+    let fake = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&fake).await;
     let folder = Folder::new();
-    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
+    let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
     let sidekey = setup.with("SIDEKEY_READER_WAIT", "1h").start().await;
     sts.hold();
     let waiting = async {
@@ -225,10 +224,10 @@ async fn calls_that_wait_for_credentials_give_up_together() {
 #[tokio::test]
 async fn a_freeze_while_credentials_are_got_fails_nobody() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "none but those of STS").await;
-    let sts = Gateway::before(&double).await;
+    let fake = upstream(&clock, "none but those of STS").await;
+    let sts = Gateway::before(&fake).await;
     let folder = Folder::new();
-    let setup = with_web_identity(without_credentials(&double, &clock), &sts.url(), &folder);
+    let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
     let sidekey = setup.start().await;
     sts.hold();
     let asked = async |times| {
@@ -256,19 +255,19 @@ async fn a_freeze_while_credentials_are_got_fails_nobody() {
 #[tokio::test]
 async fn without_credentials_readers_are_told_and_nothing_hangs() {
     let clock = ManualClock::new();
-    let double = upstream(&clock, "session-1").await;
+    let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
     let path = folder.path().join("credentials");
     let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = metadata.local_addr().expect("it is bound");
-    let nowhere = without_credentials(&double, &clock)
+    let nowhere = without_credentials(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
     let sidekey = nowhere.clone().start().await;
     let answer = sidekey.read("app/db").await;
     is_of_credentials(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("no credentials were found"), "{}", answer.text());
-    assert_eq!(double.calls().total(), 0, "nothing to sign with");
+    assert_eq!(fake.calls().total(), 0, "nothing to sign with");
 
     // Connections are taken by the system, and nobody reads from them.
     let silent = nowhere
@@ -306,13 +305,13 @@ async fn without_credentials_readers_are_told_and_nothing_hangs() {
 async fn after_a_restore_the_new_credentials_are_used() {
     for is_told in [true, false] {
         let clock = ManualClock::new();
-        let double = upstream(&clock, "session-1").await;
+        let fake = upstream(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
         for name in &names {
-            double.secrets().create(name, "old").expect("a new name");
+            fake.secrets().create(name, "old").expect("a new name");
         }
         let container = Container::of("session-1").await;
-        let setup = in_container(without_credentials(&double, &clock), &container)
+        let setup = in_container(without_credentials(&fake, &clock), &container)
             .without("SIDEKEY_TOKEN")
             .with("SIDEKEY_SECRETS", names.join(","))
             .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
@@ -325,9 +324,9 @@ async fn after_a_restore_the_new_credentials_are_used() {
         };
         assert_eq!(read().await.cache(), "hit");
 
-        double.tokens().accept_only(["session-2"]);
+        fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
-        double.secrets().put("app/0", "new").expect("it is there");
+        fake.secrets().put("app/0", "new").expect("it is there");
         if is_told {
             let hook = request("POST", "/restore", &shown, "");
             assert_eq!(sidekey.connect().await.exchange(hook).await.status, 204);
@@ -337,7 +336,7 @@ async fn after_a_restore_the_new_credentials_are_used() {
         let answer = read().await;
         assert_eq!(answer.value(), "new", "told: {is_told}");
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
-        assert_eq!(last_token(&double).as_deref(), Some("session-2"));
+        assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
         let failed = metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}");
         assert_eq!(failed, 0.0, "nothing was signed with the old ones");

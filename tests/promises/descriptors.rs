@@ -4,7 +4,7 @@ use crate::clients::tethered;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::program::Program;
 use std::fs;
 use tokio::net::TcpStream;
@@ -25,10 +25,10 @@ fn limited(setup: &Setup, limits: &str) -> Program {
 #[tokio::test]
 async fn calls_have_descriptors_left_when_connections_want_all() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    double.secrets().create("app/cold", "hunter3").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    fake.secrets().create("app/cold", "hunter3").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = limited(&setup, "ulimit -n 128");
     let address = program.address().await;
     let said = program.line("some are left to calls").await;
@@ -55,8 +55,8 @@ async fn calls_have_descriptors_left_when_connections_want_all() {
 #[tokio::test]
 async fn the_soft_limit_is_raised_to_the_hard_one() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let program = limited(&Setup::of(&double, &clock), "ulimit -Sn 100 && ulimit -Hn 700");
+    let fake = fake(&clock).await;
+    let program = limited(&Setup::of(&fake, &clock), "ulimit -Sn 100 && ulimit -Hn 700");
     program.address().await;
     let limits = fs::read_to_string(format!("/proc/{}/limits", program.id())).expect("it runs");
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));

@@ -7,7 +7,7 @@ use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::{Program, SIDEKEY};
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -52,9 +52,9 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
         return missing.skip_or_fail();
     }
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::at(&format!("http://localhost:{}", double.addr().port()), &clock)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::at(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", "1s");
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
@@ -63,7 +63,7 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
     assert_eq!(answer.value(), "old");
 
     fs::write(&hosts, "").expect("the folder can be written");
-    double.hang_up();
+    fake.close_connections();
     let failed = "sidekey_stale_reads_total{reason=\"failing\"}";
     for _ in 0..3 {
         eventually("a stale value", async || {
@@ -73,7 +73,7 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
         })
         .await;
         // Only now: a call that was under way when the name went is over.
-        double.secrets().put("app/db", "new").expect("it is there");
+        fake.secrets().put("app/db", "new").expect("it is there");
     }
     let metrics =
         Metrics::parse(connection.exchange(get("/metrics", &[TOKEN_HEADER])).await.text());
@@ -102,8 +102,8 @@ async fn a_hanging_lookup_delays_no_exit() {
         return missing.skip_or_fail();
     }
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let setup = Setup::at(&format!("http://localhost:{}", double.addr().port()), &clock)
+    let fake = fake(&clock).await;
+    let setup = Setup::at(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_PREFETCH_DEADLINE", "1ms");
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
@@ -120,7 +120,7 @@ async fn a_hanging_lookup_delays_no_exit() {
     .await;
     program.signal(Signal::TERM);
     assert_eq!(program.ended().await.0, Some(0));
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
 }
 
 /// Returns a command that resolves names by these files.

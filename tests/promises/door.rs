@@ -4,39 +4,39 @@
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::gateway::Parrot;
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use serde_json::json;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::time::Duration;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// An agent that holds `app/db`.
-async fn holding() -> (Double, Sidekey) {
+async fn holding() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
-    (double, sidekey)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
+    (fake, sidekey)
 }
 
 /// Sends a request, checks that upstream saw nothing of it, that it was counted as `refusal` and as
 /// nothing else, and that the next reader is served.
 async fn ask(
-    double: &Double,
+    fake: &Fake,
     sidekey: &Sidekey,
     request: impl AsRef<[u8]>,
     refusal: Option<&str>,
 ) -> Answer {
-    let (calls, before) = (double.calls().total(), sidekey.metrics().await);
+    let (calls, before) = (fake.calls().total(), sidekey.metrics().await);
     let answer = sidekey.connect().await.exchange(request).await;
     let counted = sidekey.metrics().await.since(&before, "sidekey_gate_refusals_total");
     let series = |reason| (format!("sidekey_gate_refusals_total{{reason=\"{reason}\"}}"), 1.0);
     assert_eq!(counted, refusal.map(series).into_iter().collect::<Vec<_>>());
-    assert_eq!(double.calls().total(), calls, "upstream was asked");
+    assert_eq!(fake.calls().total(), calls, "upstream was asked");
     let next = sidekey.read("app/db").await;
     assert_eq!((next.value().as_str(), next.cache()), ("hunter2", "hit"));
     answer
@@ -46,7 +46,7 @@ async fn ask(
 /// its own checks, and each of the gate's is counted.
 #[tokio::test]
 async fn refusals_of_awss_agent_are_its_own_to_the_byte() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
     let for_another = ("X-Forwarded-For", "10.0.0.1");
@@ -77,7 +77,7 @@ async fn refusals_of_awss_agent_are_its_own_to_the_byte() {
         (read_request("app/db&Field=a"), 400, "unknown parameter: Field", None),
         (get("/v1/app/db?secretId=x", &[TOKEN_HEADER]), 400, "unknown parameter: secretId", None),
     ] {
-        let answer = ask(&double, &sidekey, &asked, refusal).await;
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.text()), (status, body), "{asked}");
         assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
     }
@@ -86,13 +86,13 @@ async fn refusals_of_awss_agent_are_its_own_to_the_byte() {
 /// What only Sidekey refuses is JSON with a type, a message and a hint, the same to the byte.
 #[tokio::test]
 async fn refusals_of_sidekey_alone_are_typed_json() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
-    let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"ask Sidekey directly, not through a proxy"}"#;
-    let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"Sidekey does not serve browsers"}"#;
-    let host = r#"{"__type":"ForbiddenException","message":"the request is meant for another host","hint":"ask localhost, 127.0.0.1 or [::1]"}"#;
-    let body = r#"{"__type":"BadRequestException","message":"a GET with a body is not served","hint":"send the parameters in the query"}"#;
-    let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"let the function's role read the secret, by a resource policy where it is another account's"}"#;
+    let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
+    let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
+    let host = r#"{"__type":"ForbiddenException","message":"the request is meant for another host","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
+    let body = r#"{"__type":"BadRequestException","message":"a GET request must not have a body","hint":"send the parameters in the query"}"#;
+    let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"allow the function's own role to read the secret; in another account this takes a resource policy on the secret"}"#;
     let parameters = r#"{"__type":"UnsupportedOperationException","message":"Parameter Store is not supported yet","hint":"read the parameter with an AWS SDK"}"#;
     let with = |name, value| get(&path, &[TOKEN_HEADER, (name, value)]);
     let absolute = format!(
@@ -121,7 +121,7 @@ async fn refusals_of_sidekey_alone_are_typed_json() {
         (get(named, &[TOKEN_HEADER]), 501, parameters, None),
         (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
     ] {
-        let answer = ask(&double, &sidekey, &asked, refusal).await;
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.text()), (status, expected), "{asked}");
         assert_eq!(answer.header("content-type"), Some(JSON), "{asked}");
     }
@@ -131,23 +131,23 @@ async fn refusals_of_sidekey_alone_are_typed_json() {
 /// token: what is refused above is refused for what it is.
 #[tokio::test]
 async fn who_may_ask_is_let_in() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
         let asked = get(&path, &[TOKEN_HEADER, ("Host", host)]);
-        assert_eq!(ask(&double, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
+        assert_eq!(ask(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
     }
     let vault = get(&path, &[("x-vault-token", TOKEN)]);
-    assert_eq!(ask(&double, &sidekey, &vault, None).await.value(), "hunter2");
+    assert_eq!(ask(&fake, &sidekey, &vault, None).await.value(), "hunter2");
     let foreign = [("Host", "evil.example"), ("X-Forwarded-For", "x"), ("Origin", "x")];
     for headers in [&foreign[..], &[]] {
-        let ping = ask(&double, &sidekey, get("/ping", headers), None).await;
+        let ping = ask(&fake, &sidekey, get("/ping", headers), None).await;
         assert_eq!((ping.status, ping.text()), (200, "healthy"));
     }
     for path in ["/ready", "/metrics"] {
-        assert_eq!(ask(&double, &sidekey, get(path, &[]), None).await.status, 200);
+        assert_eq!(ask(&fake, &sidekey, get(path, &[]), None).await.status, 200);
         let asked = get(path, &[("Host", "evil.example")]);
-        assert_eq!(ask(&double, &sidekey, asked, Some("host")).await.status, 400, "{path}");
+        assert_eq!(ask(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
     }
 }
 
@@ -155,7 +155,7 @@ async fn who_may_ask_is_let_in() {
 /// that never ends with 408; then the connection is closed.
 #[tokio::test]
 async fn bad_heads_are_told_what_is_wrong() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let long = "x".repeat(64 * 1024);
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
     let path = read_path("app/db");
@@ -165,7 +165,7 @@ async fn bad_heads_are_told_what_is_wrong() {
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
         (get("/a b", &[]), 400, "BadRequestException"),
     ] {
-        let answer = ask(&double, &sidekey, &asked, None).await;
+        let answer = ask(&fake, &sidekey, &asked, None).await;
         let shown = &asked[..asked.len().min(60)];
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{shown}");
         assert_eq!(answer.header("content-type"), Some(JSON));
@@ -185,7 +185,7 @@ async fn bad_heads_are_told_what_is_wrong() {
 /// does not retry, and the caller's session token in place of ours.
 #[tokio::test]
 async fn the_aws_api_is_refused_in_its_own_form() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
     let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
@@ -199,7 +199,7 @@ async fn the_aws_api_is_refused_in_its_own_form() {
         ),
         (signed(TOKEN), "UnsupportedOperationException", None),
     ] {
-        let answer = ask(&double, &sidekey, &asked, refusal).await;
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{asked}");
         assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
         assert!(answer.json()["message"].as_str().is_some_and(|it| !it.is_empty()));
@@ -209,7 +209,7 @@ async fn the_aws_api_is_refused_in_its_own_form() {
 /// Every refused read is counted as one, so that a caller with a wrong token shows.
 #[tokio::test]
 async fn refused_reads_are_counted() {
-    let (_double, sidekey) = holding().await;
+    let (_fake, sidekey) = holding().await;
     let before = sidekey.metrics().await;
     for asked in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
         sidekey.connect().await.exchange(asked).await;
@@ -225,34 +225,34 @@ async fn refused_reads_are_counted() {
 #[tokio::test]
 async fn what_is_not_allowed_is_not_asked_for() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["app/db", "app/api/key", "other"] {
-        double.secrets().create(name, "hunter2").expect("a new name");
+        fake.secrets().create(name, "hunter2").expect("a new name");
     }
-    let arn = |name| double.secrets().arn(name).expect("the secret is there");
+    let arn = |name| fake.secrets().arn(name).expect("the secret is there");
     let foreign = arn("app/db").replace("123456789012", "210987654321");
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = Setup::of(&fake, &clock)
         .with("SIDEKEY_ALLOW", "app/*")
         .with("SIDEKEY_SECRETS", "app/db")
         .start()
         .await;
     let other = arn("other");
     for id in ["other", "app/api/key", "app", &foreign, &other, "other&refreshNow=true"] {
-        let answer = ask(&double, &sidekey, read_request(id), None).await;
+        let answer = ask(&fake, &sidekey, read_request(id), None).await;
         assert_eq!(
             (answer.status, answer.json()),
             (
                 400,
                 json!({
                     "__type": "AccessDeniedException",
-                    "message": "Sidekey refused this read: SIDEKEY_ALLOW does not cover it",
+                    "message": "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret",
                     "hint": "add the secret to SIDEKEY_ALLOW",
                 })
             ),
             "{id}"
         );
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1, "the prefetch");
+    assert_eq!(fake.calls().count(GetSecretValue), 1, "the prefetch");
     assert_eq!(sidekey.read(&arn("app/db")).await.value(), "hunter2");
 }
 

@@ -4,31 +4,30 @@
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path};
 use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
-use crate::support::double;
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use crate::support::fake;
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Match};
 use std::time::{Duration, UNIX_EPOCH};
 
 const FAILED: &str = "an unexpected error occurred while executing request: ";
 
-/// A double and an agent at a time of day, set up by variables of AWS's extension.
-async fn started(vars: &[(&str, &str)]) -> (Double, Sidekey) {
+/// A fake and an agent at a time of day, set up by variables of AWS's extension.
+async fn started(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("a new name");
     secrets.create("app/bytes", vec![0, 255, 16]).expect("a new name");
-    let setup = Setup::of(&double, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
+    let setup = Setup::of(&fake, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
     let setup = vars.iter().fold(setup, |setup, (name, value)| setup.with(name, value));
-    (double, setup.start().await)
+    (fake, setup.start().await)
 }
 
 /// Bodies are those of AWS's extension to the byte: its order of keys, its dates, its nulls and its
 /// escapes; by name, by ARN and with parameters that it would not know.
 #[tokio::test]
 async fn bodies_are_those_of_awss_extension() {
-    let (double, sidekey) = started(&[]).await;
+    let (fake, sidekey) = started(&[]).await;
     for (name, value) in [
         (
             "app/db",
@@ -36,8 +35,8 @@ async fn bodies_are_those_of_awss_extension() {
         ),
         ("app/bytes", r#""SecretBinary":"AP8Q","SecretString":null"#),
     ] {
-        let arn = double.secrets().arn(name).expect("it is there");
-        let id = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+        let arn = fake.secrets().arn(name).expect("it is there");
+        let id = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
         let expected = format!(
             r#"{{"ARN":"{arn}","CreatedDate":"2022-11-16T08:22:40.499Z","Name":"{name}",{value},"VersionId":"{id}","VersionStages":["AWSCURRENT"],"ResultMetadata":{{}}}}"#
         );
@@ -70,9 +69,9 @@ fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
 /// behind its own words. What is wrong with a reference is told with the character.
 #[tokio::test]
 async fn errors_are_those_of_awss_extension_with_the_cause() {
-    let (double, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
-    double.secrets().create("app/denied", "hunter2").expect("a new name");
-    double.faults().deny_secret("app/denied");
+    let (fake, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
+    fake.secrets().create("app/denied", "hunter2").expect("a new name");
+    fake.faults().deny_secret("app/denied");
     let ask = async |asked: String| sidekey.connect().await.exchange(asked).await;
     let path = read_path("app/db");
     for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
@@ -80,7 +79,7 @@ async fn errors_are_those_of_awss_extension_with_the_cause() {
         told(&answer, 401, "AccessDeniedException", "bad session token or header key");
         assert_eq!(answer.text().len(), "bad session token or header key".len());
     }
-    let arn = double.secrets().arn("app/db").expect("it is there");
+    let arn = fake.secrets().arn("app/db").expect("it is there");
     for (id, kind, cause) in [
         ("app/missing", "ResourceNotFoundException", "Secrets Manager can't find"),
         ("app/denied", "AccessDeniedException", ""),
@@ -133,13 +132,13 @@ async fn errors_are_those_of_awss_extension_with_the_cause() {
 /// A failure that passes is told as any other, and a held value is served in spite of it.
 #[tokio::test]
 async fn a_held_value_outlives_a_failure() {
-    let (double, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
-    double.faults().always(Match::any(), Fault::Throttle);
+    let (fake, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
+    fake.faults().always(Match::any(), Fault::Throttle);
     told(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
-    double.faults().clear();
+    fake.faults().clear();
     sidekey.pass(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.status, 200);
-    double.faults().always(Match::any(), Fault::Throttle);
+    fake.faults().always(Match::any(), Fault::Throttle);
     sidekey.pass(Duration::from_secs(11));
     let stale = sidekey.read("app/db").await;
     assert_eq!((stale.status, stale.cache()), (200, "stale"));
@@ -148,7 +147,7 @@ async fn a_held_value_outlives_a_failure() {
 /// Parameter Store is refused with what is missing, and never as if there were no such path.
 #[tokio::test]
 async fn parameters_are_refused_in_json() {
-    let (_double, sidekey) = started(&[]).await;
+    let (_fake, sidekey) = started(&[]).await;
     for path in
         ["/systemsmanager/parameters/get?name=x", "/systemsmanager/parameters/get/?name=x&label=y"]
     {
@@ -169,18 +168,18 @@ async fn its_variables_are_honoured() {
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "TRUE", 1),
         ("SECRETS_MANAGER_TTL", "300", 1),
     ] {
-        let (double, sidekey) = started(&[(name, value)]).await;
+        let (fake, sidekey) = started(&[(name, value)]).await;
         for _ in 0..3 {
             assert_eq!(sidekey.read("app/db").await.status, 200);
         }
-        assert_eq!(double.calls().count(GetSecretValue), calls, "{name}={value}");
+        assert_eq!(fake.calls().count(GetSecretValue), calls, "{name}={value}");
     }
 }
 
 /// The other dialect can be chosen in spite of those variables.
 #[tokio::test]
 async fn the_dialect_can_be_chosen() {
-    let (_double, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
+    let (_fake, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
     assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], "1668586960.499");
     let answer = sidekey.connect().await.exchange(get(&read_path("app/db"), &[])).await;
     assert_eq!((answer.status, answer.text()), (403, "Bad Token"));

@@ -4,10 +4,9 @@
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::client::get;
 use crate::support::clock::ManualClock;
-use crate::support::{double, eventually};
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use crate::support::{eventually, fake};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Match};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,15 +16,15 @@ const BACK_OFF_OVER: Duration = Duration::from_secs(31);
 /// The real time after which a stalled call is given up, where a test wants that to happen.
 const UPSTREAM_TIMEOUT: &str = "50ms";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    double
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    fake
 }
 
 /// An agent that has prefetched `app/db` for five minutes.
-async fn holding(double: &Double, clock: &Arc<ManualClock>) -> Sidekey {
-    let setup = Setup::of(double, clock).with("SIDEKEY_TTL", "5m");
+async fn holding(fake: &Fake, clock: &Arc<ManualClock>) -> Sidekey {
+    let setup = Setup::of(fake, clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
     sidekey
@@ -50,9 +49,9 @@ fn error(status: u16, kind: &str) -> Fault {
 #[tokio::test]
 async fn within_the_time_to_live_nobody_notices() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = holding(&double, &clock).await;
-    double.pause().await.expect("a listener that stops");
+    let fake = upstream(&clock).await;
+    let sidekey = holding(&fake, &clock).await;
+    fake.pause().await.expect("a listener that stops");
     let mut connection = sidekey.connect().await;
     for _ in 0..50 {
         let answer = connection.exchange(read_request("app/db")).await;
@@ -81,8 +80,8 @@ async fn a_held_value_outlives_every_failure() {
         Fault::Stall,
     ] {
         let clock = ManualClock::new();
-        let double = upstream(&clock).await;
-        let mut setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+        let fake = upstream(&clock).await;
+        let mut setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
         if fault == Fault::Stall {
             setup = setup.with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
         }
@@ -96,8 +95,8 @@ async fn a_held_value_outlives_every_failure() {
             is_held.then_some(())
         })
         .await;
-        double.secrets().put("app/db", "new").expect("the secret is there");
-        double.faults().always(Match::any(), fault.clone());
+        fake.secrets().put("app/db", "new").expect("the secret is there");
+        fake.faults().always(Match::any(), fault.clone());
 
         sidekey.pass(Duration::from_secs(61));
         let answer = sidekey.read("app/db").await;
@@ -106,7 +105,7 @@ async fn a_held_value_outlives_every_failure() {
         assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"failing\"}"), 1.0);
         assert_eq!(metrics.get("sidekey_reads_total{result=\"stale\"}"), 1.0);
 
-        double.faults().clear();
+        fake.faults().clear();
         eventually("the new value", async || {
             sidekey.pass(BACK_OFF_OVER);
             let answer = sidekey.read("app/db").await;
@@ -121,15 +120,15 @@ async fn a_held_value_outlives_every_failure() {
 #[tokio::test]
 async fn a_readers_wait_has_an_end() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = holding(&double, &clock).await;
+    let fake = upstream(&clock).await;
+    let sidekey = holding(&fake, &clock).await;
     sidekey.pass(Duration::from_secs(301));
-    double.faults().always(Match::any(), Fault::Stall);
+    fake.faults().always(Match::any(), Fault::Stall);
     for (id, status, cache) in [("app/db", 200, "stale"), ("app/other", 504, "no such header")] {
-        let before = double.calls().count(GetSecretValue);
+        let before = fake.calls().count(GetSecretValue);
         let mut reader = sidekey.connect().await;
         reader.send(read_request(id)).await;
-        double.calls().reached(GetSecretValue, before + 1).await;
+        fake.calls().wait_for(GetSecretValue, before + 1).await;
         // That may be a timer's call. Who asks after the reader is answered after it has begun to wait.
         sidekey.connect().await.exchange(get("/ping", &[])).await;
         sidekey.pass(Duration::from_secs(600));
@@ -146,11 +145,11 @@ async fn a_readers_wait_has_an_end() {
 #[tokio::test]
 async fn staleness_has_an_end() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let fake = upstream(&clock).await;
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_TTL", "5m").with("SIDEKEY_STALE_IF_ERROR", "10m");
     let sidekey = setup.start().await;
-    double.pause().await.expect("a listener that stops");
+    fake.pause().await.expect("a listener that stops");
     sidekey.pass(Duration::from_secs(15 * 60 - 1));
     assert_eq!(sidekey.read("app/db").await.cache(), "stale");
     sidekey.pass(Duration::from_secs(1));
@@ -163,8 +162,8 @@ async fn staleness_has_an_end() {
 #[tokio::test]
 async fn failures_are_told_apart() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = fake(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let cases = [
         (Fault::Throttle, 400, "ThrottlingException", "asks to slow down"),
         (Fault::InternalError, 500, "InternalServiceError", "Sidekey retries by itself"),
@@ -185,8 +184,8 @@ async fn failures_are_told_apart() {
     ];
     for (number, (fault, status, kind, hint)) in cases.into_iter().enumerate() {
         let name = format!("app/{number}");
-        double.secrets().create(&name, "hunter2").expect("a new name");
-        double.faults().always(Match::secret(&name), fault.clone());
+        fake.secrets().create(&name, "hunter2").expect("a new name");
+        fake.faults().always(Match::secret(&name), fault.clone());
         let answer = sidekey.read(&name).await;
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{fault:?}");
         let told = answer.json()["hint"].as_str().expect("a hint").to_owned();
@@ -201,9 +200,9 @@ async fn failures_are_told_apart() {
 #[tokio::test]
 async fn the_content_type_of_an_answer_does_not_matter() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    double.faults().always(Match::any(), Fault::ContentType("text/html".to_owned()));
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    fake.faults().always(Match::any(), Fault::ContentType("text/html".to_owned()));
+    let sidekey = Setup::of(&fake, &clock).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
 }
 
@@ -211,15 +210,15 @@ async fn the_content_type_of_an_answer_does_not_matter() {
 #[tokio::test]
 async fn refusals_keep_awss_words() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let (secrets, faults) = (double.secrets(), double.faults());
+    let fake = fake(&clock).await;
+    let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["denied", "deleted", "locked", "there"] {
         secrets.create(name, "hunter2").expect("a new name");
     }
     faults.deny_secret("denied");
     secrets.mark_for_deletion("deleted", Duration::from_secs(1)).expect("it is there");
     faults.break_key("locked", true);
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     for (id, kind, words) in [
         ("denied", "AccessDeniedException", "is not authorized to perform"),
         ("deleted", "InvalidRequestException", "was marked for deletion"),
@@ -239,9 +238,9 @@ async fn refusals_keep_awss_words() {
 #[tokio::test]
 async fn a_stalled_call_is_given_up() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    double.faults().always(Match::any(), Fault::Stall);
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
+    let fake = upstream(&clock).await;
+    fake.faults().always(Match::any(), Fault::Stall);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
     let sidekey = setup.start().await;
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (504, "TimeoutError"));
@@ -253,9 +252,9 @@ async fn a_stalled_call_is_given_up() {
 #[tokio::test]
 async fn revoked_access_shows_after_its_grace() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = holding(&double, &clock).await;
-    double.faults().deny_secret("app/db");
+    let fake = upstream(&clock).await;
+    let sidekey = holding(&fake, &clock).await;
+    fake.faults().deny_secret("app/db");
     sidekey.pass(Duration::from_secs(299));
     assert_eq!(failed_refresh(&sidekey).await, "AccessDeniedException");
     let answer = sidekey.read("app/db").await;
@@ -269,7 +268,7 @@ async fn revoked_access_shows_after_its_grace() {
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (400, "AccessDeniedException"));
 
-    double.faults().allow_secret("app/db");
+    fake.faults().allow_secret("app/db");
     eventually("access is back", async || {
         sidekey.pass(BACK_OFF_OVER);
         (sidekey.read("app/db").await.status == 200).then_some(())
@@ -283,9 +282,9 @@ async fn revoked_access_shows_after_its_grace() {
 #[tokio::test]
 async fn a_loop_of_readers_does_not_hammer_upstream() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
-    double.faults().always(Match::secret("app/db"), Fault::Throttle);
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    fake.faults().always(Match::secret("app/db"), Fault::Throttle);
     for (id, kind) in [("app/new", "ResourceNotFoundException"), ("app/db", "ThrottlingException")]
     {
         let mut connection = sidekey.connect().await;
@@ -293,16 +292,16 @@ async fn a_loop_of_readers_does_not_hammer_upstream() {
             let answer = connection.exchange(read_request(id)).await;
             assert_eq!(answer.kind(), kind);
         }
-        assert_eq!(double.calls().count_for(GetSecretValue, id), 1, "{id}");
+        assert_eq!(fake.calls().count_for(GetSecretValue, id), 1, "{id}");
     }
     // The least time for which a refusal is remembered is three seconds.
     sidekey.pass(Duration::from_millis(2900));
-    double.secrets().create("app/new", "new").expect("a new name");
+    fake.secrets().create("app/new", "new").expect("a new name");
     assert_eq!(sidekey.read("app/new").await.status, 400);
-    assert_eq!(double.calls().count_for(GetSecretValue, "app/new"), 1);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
     sidekey.pass(BACK_OFF_OVER);
     assert_eq!(sidekey.read("app/new").await.value(), "new");
-    assert_eq!(double.calls().count_for(GetSecretValue, "app/new"), 2);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 2);
 }
 
 /// Forged names push out nothing: with room for one entry, what was listed stays a hit through more
@@ -310,8 +309,8 @@ async fn a_loop_of_readers_does_not_hammer_upstream() {
 #[tokio::test]
 async fn forged_names_push_out_nothing() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_CACHE_SIZE", 1);
+    let fake = upstream(&clock).await;
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_CACHE_SIZE", 1);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     let mut connection = sidekey.connect().await;
     for number in 0..1100 {

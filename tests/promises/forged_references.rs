@@ -4,14 +4,12 @@
 use crate::support::agent::{REGION, Setup, TOKEN, TOKEN_HEADER, read_path};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::metrics::Metrics;
 use crate::support::program::Program;
+use fake_aws::{Fake, Location, Seed};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::address::Place;
-use sidekey::source::double::seed::Seed;
 use std::sync::Arc;
 
 /// What the processor of one channel may read.
@@ -55,22 +53,22 @@ impl Way {
     }
 }
 
-/// A double with the secrets of three channels, and one of another account.
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    double.secrets().apply(&Seed::built_in());
-    let neighbour = Place::new("210987654321", REGION);
+/// A fake with the secrets of three channels, and one of another account.
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    fake.secrets().apply(&Seed::built_in());
+    let neighbour = Location::new("210987654321", REGION);
     let name = "whatsapp-credentials/acme/support/twilio";
-    double.secrets().create_at(&neighbour, name, "{}").expect("a new name");
-    double
+    fake.secrets().create_in(&neighbour, name, "{}").expect("a new name");
+    fake
 }
 
 /// Asks for one forged reference in one way, and checks what becomes of it.
-async fn refused(double: &Double, setup: &Setup, way: Way, forged: &str) {
+async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let mut connection = Connection::open(address).await;
-    double.calls().clear();
+    fake.calls().clear();
     let answer = connection.exchange(way.request(forged)).await;
     let shown: String = forged.chars().take(60).collect();
     let context = format!("{way:?} {shown:?}");
@@ -81,7 +79,7 @@ async fn refused(double: &Double, setup: &Setup, way: Way, forged: &str) {
         "{context}: {kind}"
     );
     assert!(answer.body.len() < 400, "{context}: it is not sent back");
-    assert_eq!(double.calls().total(), 0, "{context}: nobody is called");
+    assert_eq!(fake.calls().total(), 0, "{context}: nobody is called");
     let page = connection.exchange(get("/metrics", &[])).await;
     let metrics = Metrics::parse(page.text());
     assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 1.0, "{context}");
@@ -110,9 +108,8 @@ async fn refused(double: &Double, setup: &Setup, way: Way, forged: &str) {
 #[tokio::test]
 async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let setup =
-        Setup::of(&double, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
+    let fake = upstream(&clock).await;
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
     let secret = |account: &str, region: &str, name: &str| {
         format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}")
     };
@@ -143,7 +140,7 @@ async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
     ];
     for forged in &forged {
         for way in [Way::Query, Way::Path, Way::AwsApi] {
-            refused(&double, &setup, way, forged).await;
+            refused(&fake, &setup, way, forged).await;
         }
     }
 }
@@ -153,8 +150,8 @@ async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
 #[tokio::test]
 async fn what_is_allowed_is_answered_in_each_way() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
     let twilio = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
     for reference in [twilio, "openai-api-key/whatsapp"] {
         for way in [Way::Query, Way::Path, Way::AwsApi] {

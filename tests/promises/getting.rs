@@ -5,12 +5,12 @@ use crate::clients::{run, tethered};
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::finished::Finished;
 use crate::support::program::SIDEKEY;
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -22,21 +22,21 @@ const BYTES: [u8; 5] = [0, 255, 10, 13, 251];
 const AT_A_TERMINAL: &str = "import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
-/// A double with secrets of every kind, an agent in front of it that may read most of them, and the
+/// A fake with secrets of every kind, an agent in front of it that may read most of them, and the
 /// variables of a program beside it.
-async fn scene() -> (Double, Sidekey, Vars) {
+async fn scene() -> (Fake, Sidekey, Vars) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     secrets.create("app/db", r#"{"user":"ann","pass":"hunter2"}"#).expect("a new name");
     secrets.create("app/text", "hunter3 \n").expect("a new name");
     secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
     secrets.create("other/text", "hunter4").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("AWS_ACCOUNT_ID", "123456789012");
+    let setup = Setup::of(&fake, &clock).with("AWS_ACCOUNT_ID", "123456789012");
     let sidekey = setup.clone().with("SIDEKEY_ALLOW", "app/*").start().await;
     let port = sidekey.address.port();
     let vars = setup.with("SIDEKEY_PORT", port).vars().clone();
-    (double, sidekey, vars)
+    (fake, sidekey, vars)
 }
 
 async fn get(args: &[&str], vars: &Vars) -> Finished {
@@ -47,9 +47,9 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
 /// older version; and the agent is asked for it.
 #[tokio::test]
 async fn a_pipe_gets_the_value_to_the_byte() {
-    let (double, sidekey, vars) = scene().await;
-    double.secrets().put("app/text", "hunter5").expect("it is there");
-    let arn = double.secrets().arn("app/text").expect("it is there");
+    let (fake, sidekey, vars) = scene().await;
+    fake.secrets().put("app/text", "hunter5").expect("it is there");
+    let arn = fake.secrets().arn("app/text").expect("it is there");
     for (reference, expected) in [
         (format!("{arn}::AWSPREVIOUS:"), &b"hunter3 \n"[..]),
         ("app/text".to_owned(), b"hunter5"),
@@ -66,7 +66,7 @@ async fn a_pipe_gets_the_value_to_the_byte() {
 /// the agent that is there hears nothing of it.
 #[tokio::test]
 async fn secrets_manager_is_asked_where_nobody_listens() {
-    let (double, sidekey, vars) = scene().await;
+    let (fake, sidekey, vars) = scene().await;
     let port = Port::reserve();
     let mut alone = vars.clone();
     alone.insert("SIDEKEY_PORT".to_owned(), port.to_string());
@@ -79,15 +79,15 @@ async fn secrets_manager_is_asked_where_nobody_listens() {
     let done = get(&["--direct", "other/text"], &vars).await;
     assert_eq!((done.code, &*done.out), (Some(0), &b"hunter4"[..]), "{}", done.err);
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 0.0);
-    assert_eq!(double.calls().count_for(GetSecretValue, "other/text"), 2);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "other/text"), 2);
 }
 
 /// JSON has what is known of the version, and who was asked.
 #[tokio::test]
 async fn json_tells_the_version() {
-    let (double, _sidekey, vars) = scene().await;
-    let version = double.secrets().version_at("app/bytes", "AWSCURRENT").expect("it is there");
-    let arn = double.secrets().arn("app/bytes").expect("it is there");
+    let (fake, _sidekey, vars) = scene().await;
+    let version = fake.secrets().version_id("app/bytes", "AWSCURRENT").expect("it is there");
+    let arn = fake.secrets().arn("app/bytes").expect("it is there");
     for (args, source) in [(&["--json"][..], "agent"), (&["--json", "--direct"], "aws")] {
         let done = get(&[args, &["app/bytes"]].concat(), &vars).await;
         let mut told: Value = serde_json::from_str(done.text()).expect("JSON");
@@ -105,9 +105,9 @@ async fn json_tells_the_version() {
 /// sense has exit code 2. Nothing is written to standard output, and no value or token anywhere.
 #[tokio::test]
 async fn what_cannot_be_read_is_told() {
-    let (double, _sidekey, vars) = scene().await;
-    double.secrets().create("app/denied", "hunter6").expect("a new name");
-    double.faults().deny_secret("app/denied");
+    let (fake, _sidekey, vars) = scene().await;
+    fake.secrets().create("app/denied", "hunter6").expect("a new name");
+    fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
         let mut vars = vars.clone();
         vars.insert(name.to_owned(), value.to_owned());
@@ -141,7 +141,7 @@ async fn a_terminal_shows_nothing_that_was_not_asked_for() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {
         return missing.skip_or_fail();
     }
-    let (double, _sidekey, vars) = scene().await;
+    let (fake, _sidekey, vars) = scene().await;
     let at_a_terminal = async |args: &[&str]| {
         let mut command = tethered("python3");
         command.args(["-c", AT_A_TERMINAL, SIDEKEY, "get"]).args(args);
@@ -151,7 +151,7 @@ async fn a_terminal_shows_nothing_that_was_not_asked_for() {
     let (code, told) = at_a_terminal(&["app/db"]).await;
     assert_eq!(code, Some(2), "{told}");
     assert!(told.contains("give --show to see it") && !told.contains("hunter"), "{told}");
-    assert_eq!(double.calls().count(GetSecretValue), 0);
+    assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert_eq!(at_a_terminal(&["--show", "app/db#pass"]).await, (Some(0), "hunter2\n".to_owned()));
     let (code, told) = at_a_terminal(&["--json", "app/db"]).await;
     assert!(code == Some(0) && told.contains("versionId") && !told.contains("hunter"), "{told}");

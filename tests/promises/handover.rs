@@ -7,10 +7,10 @@ use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Parrot;
 use crate::support::program::{Program, SIDEKEY};
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use rustix::process::Signal;
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -20,17 +20,17 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// A double with secrets of every kind, and an agent in front of it.
-async fn agent() -> (Double, Sidekey) {
+/// A fake with secrets of every kind, and an agent in front of it.
+async fn agent() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
-    (double, sidekey)
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    (fake, sidekey)
 }
 
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    let secrets = double.secrets();
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    let secrets = fake.secrets();
     for (name, value) in [
         ("app/db", "hunter2 = 'two'"),
         ("app/json", r#"{"user": "ann \"a\"", "port": 5432, "nul": "\u0000"}"#),
@@ -40,7 +40,7 @@ async fn upstream(clock: &Arc<ManualClock>) -> Double {
         secrets.create(name, value).expect("a new name");
     }
     secrets.create("app/binary", b"hunter3".to_vec()).expect("a new name");
-    double
+    fake
 }
 
 fn vars(pairs: &[(&str, &str)]) -> Vars {
@@ -69,9 +69,9 @@ async fn ran(script: &str, vars: &Vars) -> (Option<i32>, String) {
 /// filled, the others are as they were, and each secret is asked for once.
 #[tokio::test]
 async fn variables_are_filled_and_others_left_alone() {
-    let (double, sidekey) = agent().await;
-    double.secrets().put("app/other", "hunter6").expect("it is there");
-    let arn = double.secrets().arn("app/other").expect("it is there");
+    let (fake, sidekey) = agent().await;
+    fake.secrets().put("app/other", "hunter6").expect("it is there");
+    let arn = fake.secrets().arn("app/other").expect("it is there");
     let old = format!("sidekey:{arn}::AWSPREVIOUS:");
     let vars = beside(
         &sidekey,
@@ -99,7 +99,7 @@ async fn variables_are_filled_and_others_left_alone() {
     };
     assert_eq!(sorted(&filled), sorted(&expected));
     for asked in ["app/db", "app/json", &arn] {
-        assert_eq!(double.calls().count_for(GetSecretValue, asked), 1, "{asked}");
+        assert_eq!(fake.calls().count_for(GetSecretValue, asked), 1, "{asked}");
     }
 }
 
@@ -113,13 +113,13 @@ async fn nobody_is_asked_where_no_variable_asks() {
 /// All secrets are asked for at once: upstream hears of each before it has answered one.
 #[tokio::test]
 async fn all_are_asked_for_at_once() {
-    let (double, sidekey) = agent().await;
-    double.faults().set_latency(Duration::from_secs(3600));
+    let (fake, sidekey) = agent().await;
+    fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
     let _program = shell("true", &beside(&sidekey, &asking));
     eventually("three readers that wait, and whoever looks", async || {
         let connections = sidekey.metrics().await.get("sidekey_connections");
-        let calls = double.calls().count(GetSecretValue);
+        let calls = fake.calls().count(GetSecretValue);
         ((connections, calls) == (4.0, 3)).then_some(())
     })
     .await;
@@ -130,8 +130,8 @@ async fn all_are_asked_for_at_once() {
 #[tokio::test]
 async fn all_problems_are_told_at_once_and_nothing_is_started() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
     let vars = beside(
         &sidekey,
         &[
@@ -170,9 +170,9 @@ async fn all_problems_are_told_at_once_and_nothing_is_started() {
 #[tokio::test]
 async fn an_agent_that_comes_up_late_is_waited_for() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let port = Port::reserve();
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_PORT", &port);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_PORT", &port);
     let vars = vars(&[
         ("A", "sidekey:app/other"),
         ("SIDEKEY_PORT", &port.to_string()),
@@ -194,7 +194,7 @@ async fn an_agent_that_comes_up_late_is_waited_for() {
 /// listens: each is told for what it is, and no token is shown.
 #[tokio::test]
 async fn who_cannot_ask_is_told_why() {
-    let (_double, sidekey) = agent().await;
+    let (_fake, sidekey) = agent().await;
     let good = beside(&sidekey, &[("A", "sidekey:app/db")]);
     let parrot = Parrot::saying("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
     let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
@@ -224,10 +224,10 @@ async fn who_cannot_ask_is_told_why() {
 #[tokio::test]
 async fn the_agent_is_found_as_it_is_configured() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
     let socket = folder.path().join("socket").display().to_string();
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SOCKET", &socket);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SOCKET", &socket);
     let _sidekey = setup.start().await;
     let token = format!("file://{}", folder.write("token", TOKEN).display());
     let by_socket =
@@ -235,7 +235,7 @@ async fn the_agent_is_found_as_it_is_configured() {
     assert_eq!(ran("echo $A", &by_socket).await, (Some(0), "hunter4".to_owned()));
 
     let home = folder.path().display().to_string();
-    let setup = Setup::of(&double, &clock).without("SIDEKEY_TOKEN").with("HOME", &home);
+    let setup = Setup::of(&fake, &clock).without("SIDEKEY_TOKEN").with("HOME", &home);
     let serve = Program::start(&["serve"], setup.vars());
     let port = serve.address().await.port().to_string();
     serve.line("no token is configured").await;
@@ -246,7 +246,7 @@ async fn the_agent_is_found_as_it_is_configured() {
 /// Arguments arrive byte for byte, whatever is in them.
 #[tokio::test]
 async fn arguments_arrive_as_they_are() {
-    let (_double, sidekey) = agent().await;
+    let (_fake, sidekey) = agent().await;
     let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
     let mut command = tethered(SIDEKEY);
     command.args(["exec", "--", "sh", "-c", r#"printf '<%s>' "$0" "$@" | od -An -v -tx1 -w4096"#]);
@@ -262,7 +262,7 @@ async fn arguments_arrive_as_they_are() {
 /// The program has the process: its exit code is the exit code, and a signal reaches it itself.
 #[tokio::test]
 async fn the_program_is_the_process() {
-    let (_double, sidekey) = agent().await;
+    let (_fake, sidekey) = agent().await;
     let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
     assert_eq!(ran("exit 7", &vars).await.0, Some(7));
     assert_eq!(ran("kill -KILL $$", &vars).await.0, None, "ended by a signal");
@@ -282,7 +282,7 @@ async fn nothing_of_sidekey_is_inherited() {
     const SCRIPT: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp)' /proc/self/status; \
                           cat /proc/self/limits; ls /proc/self/fd; pwd; umask; \
                           stat -c '%u %a' /proc/self/environ";
-    let (_double, sidekey) = agent().await;
+    let (_fake, sidekey) = agent().await;
     let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
     let mut command = tethered("sh");
     command.args(["-c", SCRIPT]);
@@ -295,8 +295,8 @@ async fn nothing_of_sidekey_is_inherited() {
 /// together is told as that, with exit code 126.
 #[tokio::test]
 async fn too_much_is_told_as_such() {
-    let (double, sidekey) = agent().await;
-    double.secrets().create("app/large", "x".repeat(65_536)).expect("a new name");
+    let (fake, sidekey) = agent().await;
+    fake.secrets().create("app/large", "x".repeat(65_536)).expect("a new name");
     let large = |count: usize| {
         let mut vars = beside(&sidekey, &[]);
         vars.extend((0..count).map(|n| (format!("A{n}"), "sidekey:app/large".to_owned())));

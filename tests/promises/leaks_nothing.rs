@@ -6,12 +6,13 @@ use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Parrot;
 use crate::support::program::Program;
-use crate::support::{Folder, double};
+use crate::support::{Folder, fake};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fake_aws::{Fake, Fault, Match};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sidekey::cache::Cache;
+use sidekey::cache;
 use sidekey::client::{Address, Client};
 use sidekey::config::contact::contact;
 use sidekey::config::{self, Host};
@@ -20,8 +21,6 @@ use sidekey::secret::reference::SecretId;
 use sidekey::secret::scope::Home;
 use sidekey::secret::selector::Selector;
 use sidekey::source::Source;
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
 use sidekey::source::secrets_manager::SecretsManager;
 use sidekey::telemetry::metrics::Metrics;
 use sidekey::tokens::{Token, Tokens};
@@ -80,10 +79,10 @@ fn check_debug(what: &str, value: &impl Debug) {
 const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
-/// A double that has a text, an object, binary bytes and malformed values.
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    let secrets = double.secrets();
+/// A fake that has a text, an object, binary bytes and malformed values.
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    let secrets = fake.secrets();
     secrets.create("app/text", TEXT).expect("a new name");
     let object = json!({"user": "ann", "password": FIELD}).to_string();
     secrets.create("app/object", object).expect("a new name");
@@ -95,7 +94,7 @@ async fn upstream(clock: &Arc<ManualClock>) -> Double {
     for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
         secrets.create(name, value).expect("a new name");
     }
-    double
+    fake
 }
 
 fn setup(endpoint: &str, clock: &Arc<ManualClock>) -> Setup {
@@ -135,14 +134,14 @@ fn a_leak_would_be_found() {
 #[tokio::test]
 async fn no_type_prints_it() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let setup = setup(&double.url(), &clock);
+    let fake = upstream(&clock).await;
+    let setup = setup(&fake.url(), &clock);
     let loaded = setup.load();
     check_debug("what was loaded", &loaded);
     let sidekey = setup.clone().start().await;
     let mut connection = sidekey.connect().await;
     let mut problems = 0;
-    for path in reads(&double) {
+    for path in reads(&fake) {
         let answer = connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
         if let Some(told) = answer.header("x-sidekey-problem") {
             check("a header", told);
@@ -187,7 +186,7 @@ async fn no_type_prints_it() {
     check_debug("the source that was asked", &source);
     check_debug("a token", &Token::new(TOKEN.to_owned()));
 
-    let cache = Cache::new(
+    let (cache, _) = cache::open(
         loaded.config.cache,
         Home { region: REGION.into(), account: None },
         Arc::new(source),
@@ -213,14 +212,16 @@ async fn source(
     clock: &Arc<ManualClock>,
 ) -> SecretsManager {
     let tokens = Arc::new(Tokens::new(Vec::new()));
-    SecretsManager::prepare(config, tokens, clock.clone()).await.expect("a region is set")
+    SecretsManager::prepare(config, Vec::new(), tokens, clock.clone())
+        .await
+        .expect("a region is set")
 }
 
 /// Every way to read every secret, right or wrong.
-fn reads(double: &Double) -> Vec<String> {
+fn reads(fake: &Fake) -> Vec<String> {
     let mut paths = Vec::new();
     for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
-        let arn = double.secrets().arn(name).unwrap_or_else(|_| "arn:aws:nothing".to_owned());
+        let arn = fake.secrets().arn(name).unwrap_or_else(|_| "arn:aws:nothing".to_owned());
         for id in [name, &arn] {
             for rest in ["", "%23password", "%23none", "&refreshNow=true", "&versionStage=BLUE"] {
                 paths.push(read_path(id) + rest);
@@ -369,8 +370,8 @@ fn no_mistake_quotes_a_token() {
 #[tokio::test]
 async fn nothing_that_the_program_writes_shows_it() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let setup = setup(&double.url(), &clock)
+    let fake = upstream(&clock).await;
+    let setup = setup(&fake.url(), &clock)
         .with("SIDEKEY_LOG", "trace")
         .with("SIDEKEY_PREFETCH", "batch")
         .with("SIDEKEY_UPSTREAM_TIMEOUT", "100ms")
@@ -392,9 +393,9 @@ async fn nothing_that_the_program_writes_shows_it() {
         Fault::Pass,
     ];
     for fault in faults {
-        double.faults().clear();
-        double.faults().always(Match::any(), fault.clone());
-        for path in reads(&double) {
+        fake.faults().clear();
+        fake.faults().always(Match::any(), fault.clone());
+        for path in reads(&fake) {
             let answer = connection.exchange(get(&path, &[header])).await;
             assert_ne!(answer.status, 403, "{path}");
             if answer.status != 200 {
@@ -415,7 +416,7 @@ async fn nothing_that_the_program_writes_shows_it() {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
         }
-        double.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("it is there");
+        fake.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("it is there");
     }
     for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
         let ask = async |asked: String| Connection::open(address).await.exchange(asked).await;
@@ -456,7 +457,7 @@ fn check_log(log: &str) {
 #[tokio::test]
 async fn credentials_in_an_answer_that_cannot_be_read_are_not_quoted() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
     let identity = folder.write("identity", TEXT).display().to_string();
     let sts = format!(
@@ -475,7 +476,7 @@ async fn credentials_in_an_answer_that_cannot_be_read_are_not_quoted() {
         |setup, url| setup.without("AWS_ROLE_ARN").with("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
     for (answer, asked_at) in [(sts, by_sts), (container, by_container)] {
         let vendor = Parrot::saying_json("200 OK", &answer).await;
-        let setup = setup(&double.url(), &clock)
+        let setup = setup(&fake.url(), &clock)
             .without("AWS_ACCESS_KEY_ID")
             .without("AWS_SECRET_ACCESS_KEY")
             .with("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/app")

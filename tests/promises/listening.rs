@@ -6,9 +6,9 @@ use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_reques
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
-use crate::support::{Folder, double, eventually, soon};
+use crate::support::{Folder, eventually, fake, soon};
+use fake_aws::Fake;
 use sidekey::server::listener::{BindError, Listeners};
-use sidekey::source::double::Double;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -16,13 +16,13 @@ use std::path::Path;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// A double that has `app/db`, and an agent to be in front of it.
-async fn upstream() -> (Double, Setup) {
+/// A fake that has `app/db`, and an agent to be in front of it.
+async fn upstream() -> (Fake, Setup) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
-    (double, setup)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
+    (fake, setup)
 }
 
 /// Returns why an agent does not start.
@@ -34,7 +34,7 @@ async fn refusal(setup: Setup) -> BindError {
 /// and with any, and asks for the token as every other way in does. It goes with the agent.
 #[tokio::test]
 async fn the_socket_is_private() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let folder = Folder::new();
     let path = folder.path().join("new/s");
     let sidekey = setup.with("SIDEKEY_SOCKET", path.display()).start().await;
@@ -61,7 +61,7 @@ async fn the_socket_is_private() {
 /// is none, and a folder that others can enter are refused, each with its own error, and left alone.
 #[tokio::test]
 async fn a_socket_is_only_taken_where_it_may_be() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let folder = Folder::new();
     let path = folder.path().join("s");
     let setup = setup.with("SIDEKEY_SOCKET", path.display());
@@ -81,7 +81,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
-    assert!(matches!(no_socket, BindError::NoSocket(_)), "{no_socket}");
+    assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
     assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
     fs::remove_file(&path).expect("it is there");
 
@@ -97,7 +97,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 /// with one.
 #[tokio::test]
 async fn the_address_for_probes_serves_probes_only() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
@@ -126,7 +126,7 @@ async fn the_address_for_probes_serves_probes_only() {
 /// Connections that ask nothing take no place of a reader's.
 #[tokio::test]
 async fn idle_connections_take_no_place() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut idle = Vec::new();
     for _ in 0..8 {
@@ -140,7 +140,7 @@ async fn idle_connections_take_no_place() {
 /// once in their order.
 #[tokio::test]
 async fn a_connection_is_kept() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let mut connection = sidekey.connect().await;
     for _ in 0..200 {
@@ -171,7 +171,7 @@ async fn a_connection_is_kept() {
 /// with `Connection: close`.
 #[tokio::test]
 async fn older_clients_are_served() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let (name, value) = TOKEN_HEADER;
     let path = read_path("app/db");
@@ -196,7 +196,7 @@ async fn older_clients_are_served() {
 /// long as something is. Ticks count, not time: a freeze of a day is one tick.
 #[tokio::test]
 async fn an_idle_connection_is_closed_in_the_end() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let (mut idle, mut busy) = (sidekey.connect().await, sidekey.connect().await);
     for connection in [&mut idle, &mut busy] {
@@ -215,8 +215,8 @@ async fn an_idle_connection_is_closed_in_the_end() {
 /// upstream, and then closes: nobody sees a broken answer. The port is free afterwards.
 #[tokio::test]
 async fn a_drain_answers_what_is_in_hand() {
-    let (double, setup) = upstream().await;
-    let gateway = Gateway::before(&double).await;
+    let (fake, setup) = upstream().await;
+    let gateway = Gateway::before(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
     let sidekey = setup.clone().start().await;
     gateway.hold();
@@ -246,8 +246,8 @@ async fn a_drain_answers_what_is_in_hand() {
 /// A drain gives up on a reader when its time is over.
 #[tokio::test]
 async fn a_drain_has_an_end() {
-    let (double, setup) = upstream().await;
-    let gateway = Gateway::before(&double).await;
+    let (fake, setup) = upstream().await;
+    let gateway = Gateway::before(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
     let sidekey = setup.start().await;
     gateway.hold();
@@ -269,7 +269,7 @@ async fn a_drain_has_an_end() {
 /// to set, and leaves the first one as it was. So it is with the address for probes.
 #[tokio::test]
 async fn a_port_is_held_by_one() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let first = setup.clone().start().await;
     let second = refusal(setup.clone().with("SIDEKEY_PORT", first.address.port())).await;
     let BindError::Taken(address, "SIDEKEY_PORT") = &second else {
@@ -285,7 +285,7 @@ async fn a_port_is_held_by_one() {
 /// What can be held is, whatever else cannot: all that fails is told, and nothing is left out for it.
 #[tokio::test]
 async fn what_can_be_held_is_held_whatever_cannot() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let first = setup.clone().start().await;
     let folder = Folder::new();
     let free = Port::reserve();
@@ -309,9 +309,9 @@ async fn what_can_be_held_is_held_whatever_cannot() {
         for (failed, told) in failed.iter().zip(told) {
             assert!(failed.contains(told), "{failed}");
         }
-        assert_eq!(held.can_be_read_at(), is_readable, "{failed:?}");
+        assert_eq!(held.can_serve_secrets(), is_readable, "{failed:?}");
         assert_eq!(held.addresses().is_empty(), port != free, "neither half of localhost");
-        assert_eq!(held.probes_address().is_some(), probes != taken);
+        assert_eq!(held.metrics_address().is_some(), probes != taken);
     }
 }
 
@@ -319,7 +319,7 @@ async fn what_can_be_held_is_held_whatever_cannot() {
 /// means ::1 first to some clients.
 #[tokio::test]
 async fn both_loopback_addresses_are_served() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let addresses = sidekey.agent.addresses();
     let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();

@@ -1,6 +1,6 @@
 //! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
 //!
-//! A module is a promise. Secrets Manager is the double, or moto, or an upstream that answers what
+//! A module is a promise. Secrets Manager is the fake, or moto, or an upstream that answers what
 //! a test says; time passes when a test says so. See [`support`].
 
 #[path = "../support/cgroup.rs"]

@@ -7,13 +7,12 @@ use crate::support::agent::{Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path};
 use crate::support::client::{Answer, Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Plaintext};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sidekey::config::{self, Host};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
-use sidekey::source::double::plaintext::Plaintext;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,18 +28,18 @@ const MESSAGE: &str = "Sidekey refused this read: 'sms-credentials/acme/support/
                        a placeholder, the field 'twilio_template_sid' is missing";
 const HEADER: &str = "x-sidekey-problem";
 
-/// A double that has one secret, and an agent in front of it.
-async fn started(value: impl Into<Plaintext>, is_strict: bool) -> (Double, Sidekey) {
+/// A fake that has one secret, and an agent in front of it.
+async fn started(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let (double, setup) = prepared(value, &clock).await;
-    (double, setup.with("SIDEKEY_STRICT", is_strict).start().await)
+    let (fake, setup) = prepared(value, &clock).await;
+    (fake, setup.with("SIDEKEY_STRICT", is_strict).start().await)
 }
 
-async fn prepared(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Double, Setup) {
-    let double = double(clock).await;
-    double.secrets().create(NAME, value).expect("a new name");
-    let setup = Setup::of(&double, clock);
-    (double, setup)
+async fn prepared(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Fake, Setup) {
+    let fake = fake(clock).await;
+    fake.secrets().create(NAME, value).expect("a new name");
+    let setup = Setup::of(&fake, clock);
+    (fake, setup)
 }
 
 /// Sends a call of the AWS API.
@@ -79,7 +78,7 @@ async fn each_problem_is_told_with_its_code_and_field() {
         (field("1"), "wrong-type", named("wrong-type")),
         (field("\"PLACEHOLDER_TOKEN\""), "placeholder", named("placeholder")),
     ] {
-        let (_double, sidekey) = started(value, false).await;
+        let (_fake, sidekey) = started(value, false).await;
         for cache in ["miss", "hit"] {
             let answer = sidekey.read(NAME).await;
             assert_eq!((answer.status, answer.cache()), (200, cache), "{code}");
@@ -103,8 +102,8 @@ async fn each_problem_is_told_with_its_code_and_field() {
 /// A whole value, and one whose name has no convention, are answered as ever.
 #[tokio::test]
 async fn what_is_as_it_should_be_is_left_alone() {
-    let (double, sidekey) = started(WHOLE, true).await;
-    double.secrets().create("app/any", "PLACEHOLDER").expect("a new name");
+    let (fake, sidekey) = started(WHOLE, true).await;
+    fake.secrets().create("app/any", "PLACEHOLDER").expect("a new name");
     for (name, convention) in [(NAME, json!("sms-twilio")), ("app/any", Value::Null)] {
         let answer = sidekey.read(name).await;
         assert_eq!((answer.status, answer.header(HEADER)), (200, None), "{name}");
@@ -121,9 +120,9 @@ async fn what_is_as_it_should_be_is_left_alone() {
 /// one's, those of the extension's dialect and of the AWS API.
 #[tokio::test]
 async fn every_answer_names_the_problem() {
-    let (double, sidekey) = started(HALF, false).await;
-    let arn = double.secrets().arn(NAME).expect("it is there");
-    let version = double.secrets().version_at(NAME, "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = started(HALF, false).await;
+    let arn = fake.secrets().arn(NAME).expect("it is there");
+    let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there");
     for id in [
         NAME.to_owned(),
         arn.clone(),
@@ -142,7 +141,7 @@ async fn every_answer_names_the_problem() {
         assert_eq!((answer.status, answer.header(HEADER)), (200, Some(CODES)), "{operation}");
     }
     let clock = ManualClock::new();
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", "extension");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", "extension");
     let answer = setup.start().await.read(NAME).await;
     assert_eq!((answer.status, answer.header(HEADER)), (200, Some(CODES)));
 }
@@ -151,9 +150,9 @@ async fn every_answer_names_the_problem() {
 /// not; without its value, and without a call for each read.
 #[tokio::test]
 async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
-    let (double, sidekey) = started(HALF, true).await;
-    let arn = double.secrets().arn(NAME).expect("it is there");
-    let version = double.secrets().version_at(NAME, "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = started(HALF, true).await;
+    let arn = fake.secrets().arn(NAME).expect("it is there");
+    let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there");
     for id in [
         NAME.to_owned(),
         format!("{NAME}%23twilio_account_sid"),
@@ -168,7 +167,7 @@ async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
         assert!(answer.json()["hint"].as_str().expect("a text").contains("SIDEKEY_STRICT"));
         assert_eq!(answer.header("etag"), None);
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
     let condition = read_if_none(&sidekey, NAME, &format!("\"{version}\"")).await;
     assert_eq!(condition.kind(), "MalformedSecretException", "not an unchanged good one");
 
@@ -186,7 +185,7 @@ async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
     assert_eq!(status(&sidekey).await["withheld"], true);
 
     let clock = ManualClock::new();
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", "extension");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", "extension");
     let answer = setup.with("SIDEKEY_STRICT", true).start().await.read(NAME).await;
     assert_eq!(answer.status, 400);
     assert_eq!(answer.header("x-amzn-errortype"), Some("MalformedSecretException"));
@@ -197,9 +196,9 @@ async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
 /// asks then; and at once to who asks with `refreshNow`.
 #[tokio::test]
 async fn what_is_mended_is_handed_out_within_seconds() {
-    let (double, sidekey) = started(HALF, true).await;
+    let (fake, sidekey) = started(HALF, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
-    double.secrets().put(NAME, WHOLE).expect("it is there");
+    fake.secrets().put(NAME, WHOLE).expect("it is there");
     assert_eq!(sidekey.read(NAME).await.status, 400, "held");
     sidekey.pass(5 * SECOND);
     let mended = sidekey.read(NAME).await;
@@ -207,10 +206,10 @@ async fn what_is_mended_is_handed_out_within_seconds() {
     assert_eq!(sidekey.metrics().await.sum("sidekey_secret_problems"), 0.0);
 
     sidekey.pass(SECOND);
-    double.secrets().put(NAME, HALF).expect("it is there");
+    fake.secrets().put(NAME, HALF).expect("it is there");
     let spoilt = sidekey.read(&format!("{NAME}&refreshNow=true")).await;
     assert_eq!(spoilt.kind(), "MalformedSecretException");
-    double.secrets().put(NAME, WHOLE).expect("it is there");
+    fake.secrets().put(NAME, WHOLE).expect("it is there");
     sidekey.pass(SECOND);
     let mended = sidekey.read(&format!("{NAME}&refreshNow=true")).await;
     assert_eq!((mended.value(), mended.cache()), (WHOLE.to_owned(), "refreshed"));
@@ -219,9 +218,9 @@ async fn what_is_mended_is_handed_out_within_seconds() {
 /// Where it is not withheld it ages as any other, and the header goes with the version.
 #[tokio::test]
 async fn the_header_goes_with_the_version_that_had_the_problem() {
-    let (double, sidekey) = started(HALF, false).await;
+    let (fake, sidekey) = started(HALF, false).await;
     assert_eq!(sidekey.read(NAME).await.header(HEADER), Some(CODES));
-    double.secrets().put(NAME, WHOLE).expect("it is there");
+    fake.secrets().put(NAME, WHOLE).expect("it is there");
     sidekey.pass(200 * SECOND);
     assert_eq!(sidekey.read(NAME).await.header(HEADER), Some(CODES), "within the TTL");
     sidekey.pass(101 * SECOND);
@@ -236,23 +235,23 @@ async fn the_header_goes_with_the_version_that_had_the_problem() {
 /// is withheld; and the refusal where what comes is no better, or nothing does.
 #[tokio::test]
 async fn who_waits_for_another_version_gets_the_whole_one() {
-    let (double, sidekey) = started(HALF, true).await;
+    let (fake, sidekey) = started(HALF, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     let waiting = async |wait: u64| {
-        let version = double.secrets().version_at(NAME, "AWSCURRENT").expect("it is there");
+        let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there");
         let headers = [TOKEN_HEADER, ("If-None-Match", &*format!("\"{version}\""))];
         let mut connection = sidekey.connect().await;
         connection.send(get(&read_path(&format!("{NAME}&wait={wait}")), &headers)).await;
         connection
     };
     let mut waiter = waiting(20).await;
-    double.secrets().put(NAME, WHOLE).expect("it is there");
+    fake.secrets().put(NAME, WHOLE).expect("it is there");
     sidekey.pass(6 * SECOND);
     assert_eq!(sidekey.read(NAME).await.value(), WHOLE);
     assert_eq!(waiter.receive().await.value(), WHOLE);
 
     let mut waiter = waiting(20).await;
-    double.secrets().put(NAME, HALF).expect("it is there");
+    fake.secrets().put(NAME, HALF).expect("it is there");
     sidekey.pass(2 * SECOND);
     let spoilt = sidekey.read(&format!("{NAME}&refreshNow=true")).await;
     assert_eq!(spoilt.kind(), "MalformedSecretException");
@@ -278,7 +277,7 @@ async fn who_waits_for_another_version_gets_the_whole_one() {
 async fn a_malformed_secret_holds_up_no_start() {
     let clock = ManualClock::new();
     for (mode, is_strict) in [("get", true), ("batch", true), ("get", false)] {
-        let (_double, setup) = prepared(HALF, &clock).await;
+        let (_fake, setup) = prepared(HALF, &clock).await;
         let setup = setup.with("SIDEKEY_SECRETS", NAME).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_STRICT", is_strict).start().await;
         assert_eq!(sidekey.get("/ready").await.status, 200);
@@ -293,16 +292,16 @@ async fn a_malformed_secret_holds_up_no_start() {
 async fn the_log_tells_of_each_version_once() {
     for ttl in ["1ms", "0"] {
         let clock = ManualClock::new();
-        let (double, setup) = prepared(HALF, &clock).await;
+        let (fake, setup) = prepared(HALF, &clock).await;
         let program = Program::start(&["serve"], setup.with("SIDEKEY_TTL", ttl).vars());
         let mut connection = Connection::open(program.address().await).await;
         for value in [HALF, "t0k3n"] {
-            double.secrets().put(NAME, value).expect("it is there");
-            double.calls().clear();
+            fake.secrets().put(NAME, value).expect("it is there");
+            fake.calls().clear();
             eventually("it is fetched again and again", async || {
                 let answer = connection.exchange(get(&read_path(NAME), &[TOKEN_HEADER])).await;
                 assert_eq!(answer.status, 200);
-                (double.calls().count(GetSecretValue) >= 5).then_some(())
+                (fake.calls().count(GetSecretValue) >= 5).then_some(())
             })
             .await;
         }
@@ -342,13 +341,13 @@ async fn a_file_says_what_other_secrets_have() {
     for (file, of_twilio) in
         [(own.to_owned(), Some(CODES)), (format!("built_in = false\n{own}"), None)]
     {
-        let (double, setup) = prepared(HALF, &clock).await;
+        let (fake, setup) = prepared(HALF, &clock).await;
         for (name, value) in [
             ("app-dev/db", r#"{"password":"CHANGE_ME","port":"5432"}"#),
             ("app-prod/db", r#"{"password":"PLACEHOLDER"}"#),
             ("app-test/db", "{}"),
         ] {
-            double.secrets().create(name, value).expect("a new name");
+            fake.secrets().create(name, value).expect("a new name");
         }
         let path = folder.write("conventions.toml", &file);
         let sidekey = setup.with("SIDEKEY_CONVENTIONS", path.display()).start().await;

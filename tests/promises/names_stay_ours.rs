@@ -2,10 +2,10 @@
 
 use crate::support::agent::{REGION, Setup};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::gateway::Gateway;
-use sidekey::source::double::address::Place;
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use fake_aws::Location;
+use fake_aws::Operation::GetSecretValue;
 use std::time::Duration;
 
 const ACCOUNT: &str = "123456789012";
@@ -16,14 +16,14 @@ const ACCOUNT: &str = "123456789012";
 #[tokio::test]
 async fn others_of_the_same_name_change_nothing() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     let own = secrets.create("app/db", "own").expect("a new name");
-    let neighbour = Place::new("210987654321", REGION);
-    let neighbour = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
-    let abroad = Place::new(ACCOUNT, "us-east-1");
-    let abroad = secrets.create_at(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let neighbour = Location::new("210987654321", REGION);
+    let neighbour = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
+    let abroad = Location::new(ACCOUNT, "us-east-1");
+    let abroad = secrets.create_in(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
 
     let cases = [(&*abroad, "abroad"), (&neighbour, "neighbour"), ("app/db", "own"), (&own, "own")];
@@ -47,15 +47,15 @@ async fn others_of_the_same_name_change_nothing() {
 #[tokio::test]
 async fn a_batch_does_not_mix_up_secrets_of_the_same_name() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     secrets.create("app/db", "own").expect("a new name");
     // Its ARN is the first in any order of ARNs.
-    let neighbour = Place::new("000000000001", REGION);
-    let both = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
-    let only = secrets.create_at(&neighbour, "only/theirs", "neighbour").expect("a new name");
+    let neighbour = Location::new("000000000001", REGION);
+    let both = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
+    let only = secrets.create_in(&neighbour, "only/theirs", "neighbour").expect("a new name");
     let listed = format!("{both} app/db {only} only/theirs");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", listed);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", listed);
     let sidekey = setup.with("SIDEKEY_PREFETCH", "batch").start().await;
 
     for (id, value) in [("app/db", "own"), (&both, "neighbour"), (&only, "neighbour")] {
@@ -69,12 +69,12 @@ async fn a_batch_does_not_mix_up_secrets_of_the_same_name() {
 #[tokio::test]
 async fn a_name_follows_the_secret_that_bears_it() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let first = double.secrets().create("app/db", "first").expect("a new name");
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_TTL", "1m").start().await;
+    let fake = fake(&clock).await;
+    let first = fake.secrets().create("app/db", "first").expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "1m").start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "first");
-    double.secrets().remove("app/db").expect("the secret is there");
-    let second = double.secrets().create("app/db", "second").expect("the name is free");
+    fake.secrets().remove("app/db").expect("the secret is there");
+    let second = fake.secrets().create("app/db", "second").expect("the name is free");
     assert_ne!(first, second);
 
     assert_eq!(sidekey.read("app/db").await.value(), "first", "within the time to live");
@@ -90,16 +90,16 @@ async fn a_name_follows_the_secret_that_bears_it() {
 async fn the_own_account_is_the_operators_word_or_that_of_a_name() {
     const OTHER: &str = "210987654321";
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     let own = secrets.create("app/db", "own").expect("a new name");
-    let neighbour = Place::new(OTHER, REGION);
-    let theirs = secrets.create_at(&neighbour, "app/db", "neighbour").expect("a new name");
-    let shared = secrets.create_at(&neighbour, "shared/key", "neighbour").expect("a new name");
+    let neighbour = Location::new(OTHER, REGION);
+    let theirs = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
+    let shared = secrets.create_in(&neighbour, "shared/key", "neighbour").expect("a new name");
     let listed = format!("{shared} {own} {theirs}");
     let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
     let setup =
-        Setup::of(&double, &clock).with("SIDEKEY_SECRETS", listed).with("SIDEKEY_ALLOW", pattern);
+        Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", listed).with("SIDEKEY_ALLOW", pattern);
 
     let untold = setup.clone().start().await;
     let told = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
@@ -129,10 +129,10 @@ async fn the_own_account_is_the_operators_word_or_that_of_a_name() {
 #[tokio::test]
 async fn other_regions_can_be_refused() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let abroad = Place::new(ACCOUNT, "us-east-1");
-    let abroad = double.secrets().create_at(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let fake = fake(&clock).await;
+    let abroad = Location::new(ACCOUNT, "us-east-1");
+    let abroad = fake.secrets().create_in(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url_of_regions(), &clock)
         .with("SIDEKEY_REGION_ONLY", true)
         .start()
@@ -140,7 +140,7 @@ async fn other_regions_can_be_refused() {
     let refused = sidekey.read(&abroad).await;
     assert_eq!((refused.status, refused.kind().as_str()), (400, "InvalidParameterException"));
     assert!(refused.text().contains("SIDEKEY_REGION_ONLY"), "{}", refused.text());
-    assert_eq!(double.calls().count(GetSecretValue), 0);
+    assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert!(gateway.regions().is_empty());
 }
 
@@ -149,8 +149,8 @@ async fn other_regions_can_be_refused() {
 #[tokio::test]
 async fn a_region_that_is_none_calls_nobody() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let gateway = Gateway::before(&double).await;
+    let fake = fake(&clock).await;
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
     for region in ["cn-north-1", "evil.example.com%23", "evil", "us-east-1%2F..", ""] {
         let arn = format!("arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:app/db-AbC123");
@@ -158,17 +158,17 @@ async fn a_region_that_is_none_calls_nobody() {
         assert_eq!(refused.status, 400, "{region}: {}", refused.text());
     }
     assert!(gateway.regions().is_empty());
-    assert_eq!(double.connections(), 0);
+    assert_eq!(fake.connections(), 0);
 }
 
 /// Whoever invents regions, as a forged message may, keeps nobody from those there are.
 #[tokio::test]
 async fn invented_regions_keep_nobody_from_a_real_one() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let abroad = Place::new(ACCOUNT, "us-east-1");
-    let abroad = double.secrets().create_at(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let fake = fake(&clock).await;
+    let abroad = Location::new(ACCOUNT, "us-east-1");
+    let abroad = fake.secrets().create_in(&abroad, "app/db", "abroad").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
     for number in 0..20 {
         let arn = format!("arn:aws:secretsmanager:us-fake-{number}:{ACCOUNT}:secret:app/db-AbC123");

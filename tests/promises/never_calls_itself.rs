@@ -4,18 +4,18 @@
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, double, eventually};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Fake;
+use fake_aws::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
 use std::sync::Arc;
 use std::time::Duration;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    double
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    fake
 }
 
 /// Checks that nobody asked Sidekey anything but `reads` reads and this page: whatever Sidekey had
@@ -44,11 +44,11 @@ fn with_web_identity(setup: Setup, folder: &Folder) -> Setup {
 #[tokio::test]
 async fn the_functions_endpoint_is_not_followed() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let port = Port::reserve();
         let own = format!("http://{host}:{port}");
-        let sidekey = Setup::of(&double, &clock)
+        let sidekey = Setup::of(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &own)
             .with("AWS_ENDPOINT_URL", &own)
@@ -60,7 +60,7 @@ async fn the_functions_endpoint_is_not_followed() {
         assert_eq!(sidekey.read("app/db&refreshNow=1").await.value(), "hunter2", "{own}");
         check_unasked(&sidekey, 2.0).await;
     }
-    assert_eq!(double.calls().count(GetSecretValue), 6);
+    assert_eq!(fake.calls().count(GetSecretValue), 6);
 }
 
 /// Credentials for a web identity come from STS, whose endpoint the same variables would move to
@@ -68,20 +68,20 @@ async fn the_functions_endpoint_is_not_followed() {
 #[tokio::test]
 async fn credentials_are_not_asked_of_itself() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    double.tokens().accept_only(Vec::<String>::new());
+    let fake = upstream(&clock).await;
+    fake.session_tokens().accept_only(Vec::<String>::new());
     let folder = Folder::new();
     let port = Port::reserve();
     let own = format!("http://127.0.0.1:{port}");
-    let sidekey = with_web_identity(Setup::of(&double, &clock), &folder)
+    let sidekey = with_web_identity(Setup::of(&fake, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &own)
         .with("AWS_ENDPOINT_URL", &own)
-        .with("AWS_ENDPOINT_URL_STS", double.url())
+        .with("AWS_ENDPOINT_URL_STS", fake.url())
         .start()
         .await;
     assert_eq!(sidekey.read("app/db").await.value(), "hunter2");
-    assert_eq!(double.calls().count(AssumeRoleWithWebIdentity), 1);
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1);
     check_unasked(&sidekey, 1.0).await;
 }
 
@@ -91,7 +91,7 @@ async fn credentials_are_not_asked_of_itself() {
 #[tokio::test]
 async fn a_profiles_endpoint_is_not_followed() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
     let identity = folder.write("token", "an identity").display().to_string();
     let web_identity = format!("role_arn = {ROLE}\nweb_identity_token_file = {identity}\n");
@@ -106,7 +106,7 @@ async fn a_profiles_endpoint_is_not_followed() {
              [services moved]\nsecrets_manager =\n  endpoint_url = {own}\n\
              sts =\n  endpoint_url = {own}\n"
         );
-        let sidekey = Setup::of(&double, &clock)
+        let sidekey = Setup::of(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
             .without("AWS_ACCESS_KEY_ID")
@@ -118,7 +118,7 @@ async fn a_profiles_endpoint_is_not_followed() {
         assert_eq!(answer.json()["__type"].as_str(), kind);
         check_unasked(&sidekey, 1.0).await;
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
 /// A name may lead to Sidekey without looking like it: it is known once the connection is there,
@@ -126,10 +126,10 @@ async fn a_profiles_endpoint_is_not_followed() {
 #[tokio::test]
 async fn an_alias_of_its_own_address_is_not_followed() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
     let port = Port::reserve();
-    let sidekey = with_web_identity(Setup::of(&double, &clock), &folder)
+    let sidekey = with_web_identity(Setup::of(&fake, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
         // The C library reads this as 127.0.0.1.
         .with("AWS_ENDPOINT_URL_STS", format!("http://127.1:{port}"))
@@ -138,7 +138,7 @@ async fn an_alias_of_its_own_address_is_not_followed() {
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind()), (500, "InternalFailure".into()));
     check_unasked(&sidekey, 1.0).await;
-    assert_eq!(double.calls().count(GetSecretValue), 0);
+    assert_eq!(fake.calls().count(GetSecretValue), 0);
 }
 
 /// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake, or that of its probes: a read

@@ -3,8 +3,8 @@
 use crate::support::agent::{Setup, read_request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
-use crate::support::{double, eventually};
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use crate::support::{eventually, fake};
+use fake_aws::Operation::GetSecretValue;
 
 const READERS: usize = 64;
 
@@ -13,9 +13,9 @@ const READERS: usize = 64;
 #[tokio::test]
 async fn readers_of_a_cold_secret_share_one_call() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url(), &clock).start().await;
 
     gateway.hold();
@@ -39,7 +39,7 @@ async fn readers_of_a_cold_secret_share_one_call() {
     for reader in &mut readers[1..] {
         assert_eq!(reader.receive().await.body, first.body);
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), READERS as f64);
 }
@@ -49,26 +49,26 @@ async fn readers_of_a_cold_secret_share_one_call() {
 #[tokio::test]
 async fn name_and_arn_are_one_entry() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let arn = double.secrets().create("app/db", "hunter2").expect("a new name");
+    let fake = fake(&clock).await;
+    let arn = fake.secrets().create("app/db", "hunter2").expect("a new name");
     let partial = &arn[..arn.len() - "-AbC123".len()];
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
 
     let by_name = connection.exchange(read_request("app/db")).await;
     assert_eq!(by_name.cache(), "miss");
     let by_arn = connection.exchange(read_request(&arn)).await;
     assert_eq!((by_arn.cache(), &by_arn.body), ("hit", &by_name.body));
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
 
     let by_partial = connection.exchange(read_request(partial)).await;
     assert_eq!((by_partial.cache(), &by_partial.body), ("miss", &by_name.body));
-    assert_eq!(double.calls().count(GetSecretValue), 2);
+    assert_eq!(fake.calls().count(GetSecretValue), 2);
 
     for id in ["app/db", "app/db&versionStage=AWSCURRENT", &arn, partial] {
         assert_eq!(connection.exchange(read_request(id)).await.cache(), "hit", "{id}");
     }
-    assert_eq!(double.calls().count(GetSecretValue), 2);
+    assert_eq!(fake.calls().count(GetSecretValue), 2);
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 1.0);
 }
 
@@ -77,15 +77,15 @@ async fn name_and_arn_are_one_entry() {
 #[tokio::test]
 async fn without_a_cache_readers_still_share_a_call() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
 
     for calls in 1..=3 {
         let answer = sidekey.read("app/db").await;
         assert_eq!((answer.value().as_str(), answer.cache()), ("hunter2", "miss"));
-        assert_eq!(double.calls().count(GetSecretValue), calls);
+        assert_eq!(fake.calls().count(GetSecretValue), calls);
     }
     gateway.hold();
     let mut readers = Vec::new();
@@ -103,6 +103,6 @@ async fn without_a_cache_readers_still_share_a_call() {
     for reader in &mut readers {
         assert_eq!(reader.receive().await.value(), "hunter2");
     }
-    assert_eq!(double.calls().count(GetSecretValue), 4);
+    assert_eq!(fake.calls().count(GetSecretValue), 4);
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 0.0);
 }

@@ -3,11 +3,10 @@
 
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::clock::ManualClock;
-use crate::support::{double, eventually};
+use crate::support::{eventually, fake};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Match};
 use sidekey::cache::freshness::FAILING_MAX;
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -33,19 +32,19 @@ enum Outage {
 }
 
 impl Outage {
-    async fn begin(&self, double: &Double) {
+    async fn begin(&self, fake: &Fake) {
         match self {
-            Self::Fault(fault) => double.faults().always(Match::any(), fault.clone()),
-            Self::Throttled => double.faults().throttle_above(0),
-            Self::Late => double.faults().set_latency(Duration::from_secs(600)),
-            Self::Refused => double.pause().await.expect("a listener that stops"),
+            Self::Fault(fault) => fake.faults().always(Match::any(), fault.clone()),
+            Self::Throttled => fake.faults().throttle_above(0),
+            Self::Late => fake.faults().set_latency(Duration::from_secs(600)),
+            Self::Refused => fake.pause().await.expect("a listener that stops"),
         }
     }
 
-    async fn end(&self, double: &Double) {
+    async fn end(&self, fake: &Fake) {
         match self {
-            Self::Fault(_) | Self::Throttled | Self::Late => double.faults().clear(),
-            Self::Refused => double.resume().await.expect("the port stayed ours"),
+            Self::Fault(_) | Self::Throttled | Self::Late => fake.faults().clear(),
+            Self::Refused => fake.resume().await.expect("the port stayed ours"),
         }
     }
 
@@ -97,9 +96,9 @@ async fn is_served_anew(sidekey: &Sidekey, outage: &Outage) {
 /// count calls that fail as `outcome`; readers who are told of it get `status` and `kind`.
 async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&double, &clock)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_UPSTREAM_TIMEOUT", outage.upstream_timeout());
@@ -110,8 +109,8 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
     }
     let before = [patient.metrics().await, strict.metrics().await];
-    double.secrets().put("app/db", "new").expect("it is there");
-    outage.begin(&double).await;
+    fake.secrets().put("app/db", "new").expect("it is there");
+    outage.begin(&fake).await;
 
     let mut age = Duration::ZERO;
     for next in AGES {
@@ -159,7 +158,7 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         assert_eq!(calls, [(called.clone(), *count)], "{outage:?}");
     }
 
-    outage.end(&double).await;
+    outage.end(&fake).await;
     clock.pass(FAILING_MAX);
     tokio::join!(is_served_anew(&patient, &outage), is_served_anew(&strict, &outage));
 }
@@ -199,21 +198,21 @@ async fn whatever_is_said_of_credentials_readers_are_served_on_and_soon_anew() {
 #[tokio::test]
 async fn each_call_may_fail_in_its_own_way() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
     assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
     let before = sidekey.metrics().await;
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("it is there");
     let faults = [Fault::Throttle, Fault::InternalError, Fault::Reset, Fault::Truncated];
-    double.faults().script(Match::secret("app/db"), faults);
+    fake.faults().script(Match::secret("app/db"), faults);
     let outage = Outage::Refused;
     clock.pass(TTL);
     let mut age = TTL;
     for left in [3, 2, 1, 0] {
         is_served_stale(&sidekey, age, &outage).await;
-        assert_eq!(double.faults().scripted(), left);
+        assert_eq!(fake.faults().remaining_scripted(), left);
         clock.pass(FAILING_MAX);
         age += FAILING_MAX;
     }
@@ -238,14 +237,14 @@ async fn whatever_takes_too_long_readers_are_served_on_and_soon_anew() {
 #[tokio::test]
 async fn a_wrong_content_type_is_no_outage() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     let outage = Outage::Fault(Fault::ContentType("text/html".to_owned()));
-    double.secrets().put("app/db", "new").expect("it is there");
-    outage.begin(&double).await;
+    fake.secrets().put("app/db", "new").expect("it is there");
+    outage.begin(&fake).await;
     clock.pass(TTL);
     is_served_anew(&sidekey, &outage).await;
     let metrics = sidekey.metrics().await;
@@ -260,11 +259,11 @@ async fn a_wrong_content_type_is_no_outage() {
 async fn access_revoked_to_one_secret_leaves_the_others_alone() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["app/db", "app/mail"] {
-        double.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("a new name");
     }
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = Setup::of(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db,app/mail")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_DENIED_GRACE", format!("{}s", GRACE.as_secs()))
@@ -272,9 +271,9 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
         .await;
     for name in ["app/db", "app/mail"] {
         assert_eq!(sidekey.read(name).await.cache(), "hit", "{name}");
-        double.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("it is there");
     }
-    double.faults().deny_secret("app/db");
+    fake.faults().deny_secret("app/db");
 
     // The grace begins with the first refusal, which is the first call past the TTL.
     clock.pass(TTL);
@@ -296,7 +295,7 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 3.0);
     assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "of app/db, and of it alone");
 
-    double.faults().allow_secret("app/db");
+    fake.faults().allow_secret("app/db");
     clock.pass(FAILING_MAX);
     is_served_anew(&sidekey, &Outage::Refused).await;
 }
@@ -307,12 +306,12 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
 async fn a_role_that_loses_the_operation_loses_every_secret() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     let names = ["app/db", "app/mail"];
     for name in names {
-        double.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("a new name");
     }
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = Setup::of(&fake, &clock)
         .with("SIDEKEY_SECRETS", names.join(","))
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_DENIED_GRACE", format!("{}s", GRACE.as_secs()))
@@ -320,9 +319,9 @@ async fn a_role_that_loses_the_operation_loses_every_secret() {
         .await;
     for name in names {
         assert_eq!(sidekey.read(name).await.cache(), "hit", "{name}");
-        double.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("it is there");
     }
-    double.faults().deny_operation(GetSecretValue);
+    fake.faults().deny_operation(GetSecretValue);
     for wait in [TTL, GRACE - SECOND] {
         clock.pass(wait);
         for name in names {
@@ -337,7 +336,7 @@ async fn a_role_that_loses_the_operation_loses_every_secret() {
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 4.0);
     assert_eq!(metrics.get("sidekey_reads_total{result=\"error\"}"), 2.0);
-    double.faults().allow_operation(GetSecretValue);
+    fake.faults().allow_operation(GetSecretValue);
     clock.pass(FAILING_MAX);
     for name in names {
         assert_eq!(sidekey.read(name).await.value(), "new", "{name}");

@@ -1,4 +1,4 @@
-//! The double is not the only upstream that is understood: moto, a Secrets Manager that is not ours,
+//! The fake is not the only upstream that is understood: moto, a Secrets Manager that is not ours,
 //! is asked the same and leads to the same answers.
 
 use crate::clients::Clients;
@@ -6,12 +6,12 @@ use crate::moto::Moto;
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::client::Answer;
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fake_aws::Fake;
+use fake_aws::Operation::{BatchGetSecretValue, GetSecretValue};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::{BatchGetSecretValue, GetSecretValue};
 
 const BYTES: [u8; 5] = [0, 255, 16, 251, 10];
 const OBJECT: &str = r#"{"user":"ann \"ä\" <b>","port":5432}"#;
@@ -35,12 +35,12 @@ async fn fill_moto(moto: &Moto) -> Held {
     Held { object_arn: first.arn, first_version: first.version_id }
 }
 
-/// Fills a double with the same.
-fn fill_double(double: &Double) -> Held {
-    let secrets = double.secrets();
+/// Fills a fake with the same.
+fn fill_fake(fake: &Fake) -> Held {
+    let secrets = fake.secrets();
     secrets.create("app/text", "hunter2").expect("a new name");
     let object_arn = secrets.create("app/object", "{}").expect("a new name");
-    let first_version = secrets.version_at("app/object", "AWSCURRENT").expect("it is there");
+    let first_version = secrets.version_id("app/object", "AWSCURRENT").expect("it is there");
     secrets.put("app/object", OBJECT).expect("it is there");
     secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
     for name in names() {
@@ -88,27 +88,26 @@ fn shared(answer: &Answer) -> Value {
 }
 
 /// Text, bytes, fields, versions, labels, ARNs and what is missing are answered alike before moto
-/// and before the double, whether the listed secrets came one by one or in batches.
+/// and before the fake, whether the listed secrets came one by one or in batches.
 #[tokio::test]
-async fn motos_secrets_are_served_as_the_doubles() {
+async fn motos_secrets_are_served_as_the_fakes() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
     let moto = Moto::start(&clients).await;
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let (in_moto, in_double) = (fill_moto(&moto).await, fill_double(&double));
+    let fake = fake(&clock).await;
+    let (in_moto, in_fake) = (fill_moto(&moto).await, fill_fake(&fake));
     for mode in ["get", "batch"] {
         let start = async |endpoint: &str| {
             let setup = Setup::at(endpoint, &clock).with("SIDEKEY_PREFETCH", mode);
             setup.with("SIDEKEY_SECRETS", format!("{},app/text", names().join(","))).start().await
         };
-        let (before_moto, before_double) =
-            (start(&moto.endpoint()).await, start(&double.url()).await);
-        let expected = answers(&before_double, &in_double).await;
+        let (before_moto, before_fake) = (start(&moto.endpoint()).await, start(&fake.url()).await);
+        let expected = answers(&before_fake, &in_fake).await;
         assert_eq!(answers(&before_moto, &in_moto).await, expected, "{mode}");
-        for sidekey in [&before_moto, &before_double] {
+        for sidekey in [&before_moto, &before_fake] {
             assert_eq!(sidekey.get("/ready").await.status, 200, "{mode}");
             for name in names() {
                 let answer = sidekey.read(&name).await;
@@ -125,7 +124,7 @@ async fn motos_secrets_are_served_as_the_doubles() {
             })
         };
         let [batches, singles] = calls(&before_moto.metrics().await);
-        assert_eq!([batches, singles], calls(&before_double.metrics().await));
+        assert_eq!([batches, singles], calls(&before_fake.metrics().await));
         assert_eq!(batches, if mode == "batch" { 2.0 } else { 0.0 });
     }
 }

@@ -5,21 +5,21 @@ use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
-use crate::support::{double, eventually};
-use sidekey::source::double::Double;
+use crate::support::{eventually, fake};
+use fake_aws::Fake;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How many connections without a token are open: far more than any door has places.
 const CROWD: usize = 2_000;
 
-/// A double that has `app/db`, and an agent to be in front of it.
-async fn upstream() -> (Double, Setup) {
+/// A fake that has `app/db`, and an agent to be in front of it.
+async fn upstream() -> (Fake, Setup) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
-    (double, setup)
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
+    (fake, setup)
 }
 
 /// Opens a connection on which a tokenless peer does one of four things: nothing, half a head, `/ping`,
@@ -37,7 +37,7 @@ async fn tokenless(address: SocketAddr, number: usize) -> Connection {
 /// connections: the next probe is answered at once, and every answer says that it is the last.
 #[tokio::test]
 async fn probes_always_get_through() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
@@ -67,7 +67,7 @@ async fn probes_always_get_through() {
 /// outlives them, and a new reader is served between any two of them.
 #[tokio::test]
 async fn a_reader_with_a_token_is_served_among_thousands_without() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut kept = sidekey.connect().await;
     assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
@@ -88,7 +88,7 @@ async fn a_reader_with_a_token_is_served_among_thousands_without() {
 /// that end; also on a connection that was kept.
 #[tokio::test]
 async fn an_answer_without_a_token_is_the_last() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     for (path, status) in
         [("/ping", 200), ("/ready", 200), ("/metrics", 200), ("/status", 403), ("/v1/app/db", 403)]
@@ -109,7 +109,7 @@ async fn an_answer_without_a_token_is_the_last() {
 /// A peer without a token has ten seconds from its connection's beginning to its end, whatever it does.
 #[tokio::test]
 async fn a_connection_without_a_token_ends_in_seconds() {
-    let (_double, setup) = upstream().await;
+    let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let mut silent = sidekey.connect().await;
     let mut kept = sidekey.connect().await;
@@ -132,7 +132,7 @@ async fn long_poll(sidekey: &Sidekey, version: &str) -> Connection {
 /// Connections that are busy do not: then the newcomer is told 429, and `/ping` is answered still.
 #[tokio::test]
 async fn the_connection_idle_longest_makes_room_and_a_busy_one_does_not() {
-    let (double, setup) = upstream().await;
+    let (fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let [mut first, mut second, mut third] =
         [sidekey.connect().await, sidekey.connect().await, sidekey.connect().await];
@@ -168,7 +168,7 @@ async fn the_connection_idle_longest_makes_room_and_a_busy_one_does_not() {
     let refused = "sidekey_gate_refusals_total{reason=\"connections\"}";
     assert_eq!(sidekey.metrics().await.get(refused), 100.0);
 
-    double.secrets().put("app/db", "hunter3").expect("it is there");
+    fake.secrets().put("app/db", "hunter3").expect("it is there");
     sidekey.pass(Duration::from_secs(20));
     for reader in [&mut busy, &mut other] {
         assert!([200, 304].contains(&reader.receive().await.status));

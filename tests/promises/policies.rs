@@ -3,22 +3,22 @@
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, double, eventually};
+use crate::support::{Folder, eventually, fake};
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use serde_json::{Value, json};
 use sidekey::config::{self, Host};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent in front of `double` that is configured by a file.
-async fn start(double: &Double, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
+/// Starts an agent in front of `fake` that is configured by a file.
+async fn start(fake: &Fake, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
     let folder = Folder::new();
     let path = folder.write("sidekey.toml", file);
-    Setup::of(double, clock).with("SIDEKEY_CONFIG", path.display()).start().await
+    Setup::of(fake, clock).with("SIDEKEY_CONFIG", path.display()).start().await
 }
 
 /// Returns what `/status` says of the secret called `name`.
@@ -33,9 +33,9 @@ async fn status(sidekey: &Sidekey, name: &str) -> Value {
 #[tokio::test]
 async fn each_secret_ages_by_its_own_policy() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["app/short", "app/long"] {
-        double.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("a new name");
     }
     let file = r#"
         secrets = ["app/short", "app/long"]
@@ -48,11 +48,11 @@ async fn each_secret_ages_by_its_own_policy() {
         secrets = ["app/*"]
         ttl = "10m"
     "#;
-    let sidekey = start(&double, &clock, file).await;
-    let arn = double.secrets().arn("app/short").expect("it is there");
+    let sidekey = start(&fake, &clock, file).await;
+    let arn = fake.secrets().arn("app/short").expect("it is there");
     for name in ["app/short", "app/long"] {
         assert_eq!(sidekey.read(name).await.cache(), "hit");
-        double.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("it is there");
     }
     for (name, ttl) in [("app/short", 60.0), ("app/long", 600.0)] {
         assert_eq!(status(&sidekey, name).await["ttl_seconds"], json!(ttl));
@@ -64,7 +64,7 @@ async fn each_secret_ages_by_its_own_policy() {
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "hit"));
 
-    double.pause().await.expect("a listener that stops");
+    fake.pause().await.expect("a listener that stops");
     clock.pass(600 * SECOND);
     assert_eq!(sidekey.read("app/short").await.status, 502);
     let long = sidekey.read("app/long").await;
@@ -75,22 +75,22 @@ async fn each_secret_ages_by_its_own_policy() {
 #[tokio::test]
 async fn one_secret_can_be_without_a_cache() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["app/live", "app/held"] {
-        double.secrets().create(name, "value").expect("a new name");
+        fake.secrets().create(name, "value").expect("a new name");
     }
-    let arn = double.secrets().arn("app/live").expect("it is there");
+    let arn = fake.secrets().arn("app/live").expect("it is there");
     let file = format!(
         "secrets = [\"app/live\", \"app/held\"]\n[[policy]]\nsecrets = [\"{arn}\"]\nttl = 0\n"
     );
-    let sidekey = start(&double, &clock, &file).await;
+    let sidekey = start(&fake, &clock, &file).await;
     assert_eq!(sidekey.get("/ready").await.status, 200);
     clock.pass(100 * SECOND);
     for id in ["app/live", &arn, "app/live"] {
         assert_eq!(sidekey.read(id).await.cache(), "miss", "{id}");
     }
     assert_eq!(sidekey.read("app/held").await.cache(), "hit");
-    assert_eq!(double.calls().count(GetSecretValue), 5, "the prefetch, and one for each read");
+    assert_eq!(fake.calls().count(GetSecretValue), 5, "the prefetch, and one for each read");
     assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
 }
 
@@ -99,12 +99,12 @@ async fn one_secret_can_be_without_a_cache() {
 #[tokio::test]
 async fn what_is_not_required_may_be_missing() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/needed", "value").expect("a new name");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/needed", "value").expect("a new name");
     let listed = "secrets = [\"app/needed\", \"app/spare\"]\n";
     let optional = format!("{listed}[[policy]]\nsecrets = [\"app/s*\"]\nrequired = false\n");
-    let patient = start(&double, &clock, &optional).await;
-    let strict = start(&double, &clock, listed).await;
+    let patient = start(&fake, &clock, &optional).await;
+    let strict = start(&fake, &clock, listed).await;
     assert_eq!(strict.get("/ready").await.status, 503);
     assert_eq!(strict.metrics().await.get("sidekey_listed_missing"), 1.0);
 
@@ -122,7 +122,7 @@ async fn what_is_not_required_may_be_missing() {
     })
     .await;
 
-    double.secrets().create("app/spare", "value").expect("a new name");
+    fake.secrets().create("app/spare", "value").expect("a new name");
     eventually("it is held", async || {
         clock.pass(31 * SECOND);
         (patient.get("/status").await.json()["missing"] == json!([])).then_some(())
@@ -135,9 +135,9 @@ async fn what_is_not_required_may_be_missing() {
 #[tokio::test]
 async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["app/warm", "app/idle"] {
-        double.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("a new name");
     }
     let file = r#"
         secrets = ["app/warm", "app/idle"]
@@ -146,9 +146,9 @@ async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
         secrets = ["app/warm"]
         refresh = "always"
     "#;
-    let sidekey = start(&double, &clock, file).await;
+    let sidekey = start(&fake, &clock, file).await;
     for name in ["app/warm", "app/idle"] {
-        double.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("it is there");
     }
     clock.pass(59 * SECOND);
     eventually("it is refreshed", async || {
@@ -156,7 +156,7 @@ async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
     })
     .await;
     assert_eq!(status(&sidekey, "app/warm").await["refresh"], "always");
-    assert_eq!(double.calls().count(GetSecretValue), 3, "and nothing else is");
+    assert_eq!(fake.calls().count(GetSecretValue), 3, "and nothing else is");
     let warm = sidekey.read("app/warm").await;
     assert_eq!((warm.value().as_str(), warm.cache()), ("new", "hit"));
     let idle = sidekey.read("app/idle").await;
@@ -183,6 +183,6 @@ fn a_mistaken_policy_is_told_by_its_table() {
     let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
     for host in [Host::Standalone, Host::Lambda] {
         let found = load(wrong, host).mistakes.to_string();
-        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always takes"), "{found}");
+        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always needs"), "{found}");
     }
 }

@@ -5,28 +5,26 @@ use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::get;
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
-use crate::support::{double, eventually, soon};
+use crate::support::{eventually, fake, soon};
+use fake_aws::Operation::{BatchGetSecretValue, GetSecretValue};
+use fake_aws::{Fake, Fault, Location, Match};
 use serde_json::json;
-use sidekey::source::double::Double;
-use sidekey::source::double::address::Place;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::{BatchGetSecretValue, GetSecretValue};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A double that has this many secrets, and their names.
-async fn upstream(clock: &Arc<ManualClock>, count: usize) -> (Double, Vec<String>) {
-    let double = double(clock).await;
+/// A fake that has this many secrets, and their names.
+async fn upstream(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
+    let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
     for name in &names {
-        double.secrets().create(name, name.as_str()).expect("a new name");
+        fake.secrets().create(name, name.as_str()).expect("a new name");
     }
-    (double, names)
+    (fake, names)
 }
 
 /// Returns how many batches and single calls there were.
-fn calls(double: &Double) -> (u64, u64) {
-    (double.calls().count(BatchGetSecretValue), double.calls().count(GetSecretValue))
+fn calls(fake: &Fake) -> (u64, u64) {
+    (fake.calls().count(BatchGetSecretValue), fake.calls().count(GetSecretValue))
 }
 
 /// Checks that every name is a hit with its own value.
@@ -52,12 +50,12 @@ async fn everything_listed_is_held() {
         ("auto", 0, (0, 0)),
     ] {
         let clock = ManualClock::new();
-        let (double, names) = upstream(&clock, count).await;
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+        let (fake, names) = upstream(&clock, count).await;
+        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
-        assert_eq!(calls(&double), expected, "{mode} of {count}");
+        assert_eq!(calls(&fake), expected, "{mode} of {count}");
         check_held(&sidekey, &names).await;
-        assert_eq!(calls(&double), expected, "{mode} of {count}, read");
+        assert_eq!(calls(&fake), expected, "{mode} of {count}, read");
         assert_eq!(sidekey.get("/ready").await.status, 200);
     }
 }
@@ -66,35 +64,35 @@ async fn everything_listed_is_held() {
 /// secret that is denied, is made up for by single calls: in `auto` for good, in `batch` for itself.
 #[tokio::test]
 async fn a_failed_batch_is_made_up_for() {
-    type Break = fn(&Double);
+    type Break = fn(&Fake);
     let cases: [(&str, Break); 5] = [
-        ("denied", |double| double.faults().deny_operation(BatchGetSecretValue)),
-        ("throttled", |double| {
-            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Throttle);
+        ("denied", |fake| fake.faults().deny_operation(BatchGetSecretValue)),
+        ("throttled", |fake| {
+            fake.faults().always(Match::operation(BatchGetSecretValue), Fault::Throttle);
         }),
-        ("garbage", |double| {
-            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Garbage);
+        ("garbage", |fake| {
+            fake.faults().always(Match::operation(BatchGetSecretValue), Fault::Garbage);
         }),
-        ("reset", |double| {
-            double.faults().always(Match::operation(BatchGetSecretValue), Fault::Reset);
+        ("reset", |fake| {
+            fake.faults().always(Match::operation(BatchGetSecretValue), Fault::Reset);
         }),
-        ("unknown", |double| {
+        ("unknown", |fake| {
             let fault = Fault::Error {
                 status: 400,
                 kind: "UnknownOperationException".to_owned(),
                 message: String::new(),
             };
-            double.faults().always(Match::operation(BatchGetSecretValue), fault);
+            fake.faults().always(Match::operation(BatchGetSecretValue), fault);
         }),
     ];
     for (what, break_it) in cases {
         for (mode, expected) in [("batch", (2, 25)), ("auto", (1, 25))] {
             let clock = ManualClock::new();
-            let (double, names) = upstream(&clock, 25).await;
-            break_it(&double);
-            let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+            let (fake, names) = upstream(&clock, 25).await;
+            break_it(&fake);
+            let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
             let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
-            assert_eq!(calls(&double), expected, "{what}, {mode}");
+            assert_eq!(calls(&fake), expected, "{what}, {mode}");
             check_held(&sidekey, &names).await;
         }
     }
@@ -106,12 +104,12 @@ async fn a_failed_batch_is_made_up_for() {
 async fn one_denied_secret_does_not_take_the_others_along() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
         let clock = ManualClock::new();
-        let (double, mut names) = upstream(&clock, 8).await;
-        double.faults().deny_secret("app/3");
-        double.faults().batch_fails_on_denied(fails_whole);
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", "auto");
+        let (fake, mut names) = upstream(&clock, 8).await;
+        fake.faults().deny_secret("app/3");
+        fake.faults().batch_fails_on_denied(fails_whole);
+        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
-        assert_eq!(calls(&double), expected, "fails as a whole: {fails_whole}");
+        assert_eq!(calls(&fake), expected, "fails as a whole: {fails_whole}");
         names.remove(3);
         check_held(&sidekey, &names).await;
         let missing = sidekey.get("/status").await.json()["missing"].clone();
@@ -126,24 +124,24 @@ async fn one_denied_secret_does_not_take_the_others_along() {
 #[tokio::test]
 async fn what_no_batch_can_ask_for_is_asked_for_alone() {
     let clock = ManualClock::new();
-    let (double, names) = upstream(&clock, 6).await;
-    let secrets = double.secrets();
+    let (fake, names) = upstream(&clock, 6).await;
+    let secrets = fake.secrets();
     let arn = secrets.arn("app/0").expect("it is there");
-    let first = secrets.version_at("app/0", "AWSCURRENT").expect("it is there");
+    let first = secrets.version_id("app/0", "AWSCURRENT").expect("it is there");
     let stage = secrets.arn("app/1").expect("it is there");
     for name in ["app/0", "app/1"] {
         secrets.put(name, name).expect("it is there");
     }
-    let abroad = Place::new("123456789012", "us-east-1");
-    let abroad = secrets.create_at(&abroad, "abroad", "abroad").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let abroad = Location::new("123456789012", "us-east-1");
+    let abroad = secrets.create_in(&abroad, "abroad", "abroad").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let list = format!(
         "{}, {arn}:::{first} {stage}::AWSPREVIOUS: {abroad}#field missing",
         names.join(",")
     );
     let setup = Setup::at(&gateway.url_of_regions(), &clock).with("SIDEKEY_PREFETCH", "batch");
     let sidekey = setup.with("SIDEKEY_SECRETS", list).start().await;
-    assert_eq!(calls(&double), (1, 3));
+    assert_eq!(calls(&fake), (1, 3));
     assert_eq!(gateway.regions().iter().filter(|region| *region != REGION).count(), 1);
     check_held(&sidekey, &names).await;
     for id in [&*format!("{arn}&versionId={first}"), &format!("{stage}&versionStage=AWSPREVIOUS")] {
@@ -153,7 +151,7 @@ async fn what_no_batch_can_ask_for_is_asked_for_alone() {
     assert_eq!((answer.value().as_str(), answer.cache()), ("abroad", "hit"));
     let missing = sidekey.get("/status").await.json()["missing"][0]["problem"]["code"].clone();
     assert_eq!(missing, "ResourceNotFoundException");
-    assert_eq!(calls(&double), (1, 3));
+    assert_eq!(calls(&fake), (1, 3));
 }
 
 /// `/ready` says 503 with how many are missing until everything is held, then 200; which ones they
@@ -161,8 +159,8 @@ async fn what_no_batch_can_ask_for_is_asked_for_alone() {
 #[tokio::test]
 async fn readiness_counts_what_is_missing() {
     let clock = ManualClock::new();
-    let (double, names) = upstream(&clock, 3).await;
-    let gateway = Gateway::before(&double).await;
+    let (fake, names) = upstream(&clock, 3).await;
+    let gateway = Gateway::before(&fake).await;
     gateway.hold();
     let setup = Setup::at(&gateway.url(), &clock);
     let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
@@ -187,7 +185,7 @@ async fn readiness_counts_what_is_missing() {
     soon("the prefetch", sidekey.agent.prefetched()).await.expect("a report");
     let ready = ask(&[]).await;
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
-    assert_eq!(calls(&double), (0, 3));
+    assert_eq!(calls(&fake), (0, 3));
 }
 
 /// A start does not wait for ever: past `SIDEKEY_PREFETCH_DEADLINE` it goes on and says what is
@@ -195,8 +193,8 @@ async fn readiness_counts_what_is_missing() {
 #[tokio::test]
 async fn the_start_waits_no_longer_than_its_deadline() {
     let clock = ManualClock::new();
-    let (double, names) = upstream(&clock, 2).await;
-    let gateway = Gateway::before(&double).await;
+    let (fake, names) = upstream(&clock, 2).await;
+    let gateway = Gateway::before(&fake).await;
     gateway.hold();
     let setup = Setup::at(&gateway.url(), &clock).with("SIDEKEY_PREFETCH_DEADLINE", "3s");
     let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
@@ -217,16 +215,16 @@ async fn the_start_waits_no_longer_than_its_deadline() {
 async fn a_failed_prefetch_is_made_up_for() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
-        let (double, names) = upstream(&clock, 7).await;
-        double.pause().await.expect("a listener that stops");
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_PREFETCH", mode);
+        let (fake, names) = upstream(&clock, 7).await;
+        fake.pause().await.expect("a listener that stops");
+        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
         let ready = sidekey.get("/ready").await;
         assert_eq!((ready.status, &ready.json()["listed_missing"]), (503, &json!(7)), "{mode}");
         let answer = sidekey.read("app/1").await;
         assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"), "{mode}");
 
-        double.resume().await.expect("the port is kept");
+        fake.resume().await.expect("the port is kept");
         eventually("everything is held", async || {
             sidekey.pass(Duration::from_secs(31));
             (sidekey.get("/ready").await.status == 200).then_some(())

@@ -14,17 +14,16 @@ mod language;
 use crate::clients::Missing;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::metrics::Metrics;
 use crate::support::relay::Relay;
 use asker::Asker;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use fake_aws::Operation::{DescribeSecret, GetSecretValue};
+use fake_aws::{Fake, Fault, Match};
 use language::{GO, JAVA, Language, NODE, PYTHON, SHELL};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::{DescribeSecret, GetSecretValue};
 use std::time::{Duration, UNIX_EPOCH};
 
 const TEXT: &str = "a \"quoted\" <b>&ä🦀\n\u{1}";
@@ -32,10 +31,10 @@ const OBJECT: &str = r#"{"user":"<ann> & co"}"#;
 const BYTES: [u8; 4] = [0, 255, 16, 251];
 const REFUSED_AT_THE_GATE: &str = r#"sidekey_gate_refusals_total{reason="token"}"#;
 
-/// A double with secrets of every kind, an agent in front of it, and a program that asks it.
+/// A fake with secrets of every kind, an agent in front of it, and a program that asks it.
 struct Scene {
     language: &'static Language,
-    double: Double,
+    fake: Fake,
     sidekey: Sidekey,
     relay: Relay,
     asker: Asker,
@@ -49,8 +48,8 @@ impl Scene {
     ) -> Result<Self, Missing> {
         let command = language.install()?;
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
-        let double = double(&clock).await;
-        let secrets = double.secrets();
+        let fake = fake(&clock).await;
+        let secrets = fake.secrets();
         secrets.create("app/text", "the first").expect("a new name");
         secrets.put("app/text", TEXT).expect("it is there");
         secrets.create("app/db", OBJECT).expect("a new name");
@@ -59,13 +58,13 @@ impl Scene {
         for name in ["app/cold", "denied", "throttled"] {
             secrets.create(name, "hunter2").expect("a new name");
         }
-        double.faults().deny_secret("denied");
-        double.faults().deny_operation(DescribeSecret);
-        double.faults().always(Match::secret("throttled"), Fault::Throttle);
-        let sidekey = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        fake.faults().deny_secret("denied");
+        fake.faults().deny_operation(DescribeSecret);
+        fake.faults().always(Match::secret("throttled"), Fault::Throttle);
+        let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let relay = Relay::to(sidekey.address).await;
         let asker = Asker::start(command, relay.address, session)?;
-        Ok(Self { language, double, sidekey, relay, asker })
+        Ok(Self { language, fake, sidekey, relay, asker })
     }
 
     /// Takes a step, and returns what the program tells of it and what Sidekey counts of it.
@@ -96,11 +95,11 @@ impl Scene {
     }
 
     fn arn(&self, name: &str) -> String {
-        self.double.secrets().arn(name).expect("it is there")
+        self.fake.secrets().arn(name).expect("it is there")
     }
 
     fn version(&self, name: &str, stage: &str) -> String {
-        self.double.secrets().version_at(name, stage).expect("it is there")
+        self.fake.secrets().version_id(name, stage).expect("it is there")
     }
 }
 
@@ -171,14 +170,14 @@ async fn asks_the_aws_api(language: &'static Language) -> Result<(), Missing> {
         let message = scene.raises(&format!("sdk {step}"), class, code, attempts).await;
         assert!(message.contains(words), "{}: {step}: {message}", language.name);
     }
-    let called = |id| scene.double.calls().count_for(GetSecretValue, id);
+    let called = |id| scene.fake.calls().count_for(GetSecretValue, id);
     assert_eq!((called("denied"), called("throttled")), (1, 1), "{}", language.name);
 
     let many = format!("sdk many app/cold times={}", language.reads);
     let (told, counted) = scene.step(&many).await;
     assert_eq!(told, json!({"distinct": ["hunter2"]}), "{}", language.name);
     assert_eq!(counted.requests(), f64::from(language.reads), "{}", language.name);
-    assert_eq!(scene.double.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
+    assert_eq!(scene.fake.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
     Ok(())
 }
 
@@ -195,7 +194,7 @@ async fn asks_through_what_is_on_top(language: &'static Language) -> Result<(), 
         assert_eq!(told["error"], library.not_found, "{}: {name}: {told}", language.name);
         assert_eq!(counted.requests(), 1.0, "{}: {name}", language.name);
     }
-    assert_eq!(scene.double.calls().count(DescribeSecret), 0);
+    assert_eq!(scene.fake.calls().count(DescribeSecret), 0);
     Ok(())
 }
 
@@ -267,7 +266,7 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
             _ => assert!(opened <= 100, "{}: {opened}", language.name),
         }
     }
-    assert_eq!(scene.double.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
+    assert_eq!(scene.fake.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
     Ok(())
 }
 
@@ -300,7 +299,7 @@ async fn is_refused_with_another_token(
             assert!(message.contains("sign with the credentials that Sidekey runs"), "{message}");
         }
     }
-    assert_eq!(scene.double.calls().total(), 0, "{}", language.name);
+    assert_eq!(scene.fake.calls().total(), 0, "{}", language.name);
     Ok(())
 }
 

@@ -5,27 +5,25 @@ use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
-use crate::support::{double, eventually};
+use crate::support::{eventually, fake};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Location, Match};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::address::Place;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::sync::Arc;
 use std::time::Duration;
 
 const AI: &str = "ai_config.ai_api_key_reference";
 const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
 
-/// A double with the credentials of five companies, and a key that they share.
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
-    let secrets = double.secrets();
+/// A fake with the credentials of five companies, and a key that they share.
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
+    let secrets = fake.secrets();
     for company in 0..5 {
         secrets.create(&twilio(company), whole(company).to_string()).expect("a new name");
     }
     secrets.create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#).expect("a new name");
-    double
+    fake
 }
 
 /// A value that is as its convention says.
@@ -96,8 +94,8 @@ async fn one(sidekey: &Sidekey, reference: &str) -> Value {
 #[tokio::test]
 async fn a_batch_is_one_request_and_one_call_for_each_secret() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let records: Vec<Value> = (0..10)
         .map(|number| record(&format!("m-{number}"), &context(number % 5).to_string()))
         .collect();
@@ -108,7 +106,7 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
         for (number, result) in results.iter().enumerate() {
             let company = number % 5;
             let version =
-                |name: &str| double.secrets().version_at(name, "AWSCURRENT").expect("there");
+                |name: &str| fake.secrets().version_id(name, "AWSCURRENT").expect("there");
             assert_eq!(
                 *result,
                 json!({"messageId": format!("m-{number}"), "ok": true, "credentials": {
@@ -124,7 +122,7 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
                 }})
             );
         }
-        assert_eq!(double.calls().count(GetSecretValue), calls);
+        assert_eq!(fake.calls().count(GetSecretValue), calls);
     }
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), 20.0, "each reference counts");
@@ -137,8 +135,8 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
 #[tokio::test]
 async fn a_message_fails_alone() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let mut missing = context(1);
     missing["channel_config"]["whatsapp"]["credentials_id"] = json!("whatsapp-credentials/none");
     let mut no_string = context(2);
@@ -182,8 +180,8 @@ async fn a_message_fails_alone() {
 #[tokio::test]
 async fn the_order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let good = context(0).to_string();
     let event = json!({ "Records": [
         ordered("a-1", "a", &good), ordered("a-2", "a", "hello"), ordered("b-1", "b", &good),
@@ -213,8 +211,8 @@ async fn the_order_of_a_fifo_queue_is_kept() {
 #[tokio::test]
 async fn a_list_and_a_message_are_one_result() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let list =
         json!({"references": ["openai-api-key/whatsapp", "none", "openai-api-key/whatsapp"]});
     let (list, failures) = results(&sidekey, &list).await;
@@ -241,9 +239,9 @@ async fn a_list_and_a_message_are_one_result() {
 #[tokio::test]
 async fn the_paths_are_the_operators() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let paths = "jobs.*.secret, other.0";
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
     let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
     let (results, _) = results(&sidekey, &message).await;
     let credentials = results[0]["credentials"].as_object().expect("an object");
@@ -258,16 +256,16 @@ async fn the_paths_are_the_operators() {
 #[tokio::test]
 async fn values_come_as_what_they_are() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let secrets = double.secrets();
+    let fake = fake(&clock).await;
+    let secrets = fake.secrets();
     let object = "{\"user\": \"<ann>\\n\", \"port\": 5432, \"n\": 12345678901234567890123}\n";
     let arn = secrets.create("object", object).expect("a new name");
     secrets.create("text", "hunter2 \"&\" ünter").expect("a new name");
     secrets.create("digits", "0012e5").expect("a new name");
     secrets.create("number", "12345678901234567890123").expect("a new name");
     secrets.create("binary", vec![0, 255, 16]).expect("a new name");
-    let first = secrets.version_at("object", "AWSCURRENT").expect("it is there");
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let first = secrets.version_id("object", "AWSCURRENT").expect("it is there");
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
     assert!(
         exact.text().contains(
@@ -306,8 +304,8 @@ async fn values_come_as_what_they_are() {
 async fn requests_at_once_share_a_call() {
     const REQUESTS: usize = 64;
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let gateway = Gateway::before(&double).await;
+    let fake = upstream(&clock).await;
+    let gateway = Gateway::before(&fake).await;
     let sidekey = Setup::at(&gateway.url(), &clock).start().await;
     gateway.hold();
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
@@ -326,7 +324,7 @@ async fn requests_at_once_share_a_call() {
     for reader in &mut readers {
         assert_eq!(reader.receive().await.json()["results"][0]["ok"], true);
     }
-    assert_eq!(double.calls().count(GetSecretValue), 1);
+    assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
 /// All secrets that are missing are called for at the same time, and the whole is waited for as long as
@@ -334,17 +332,17 @@ async fn requests_at_once_share_a_call() {
 #[tokio::test]
 async fn the_wait_is_that_of_one_reader() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let stalled: Vec<String> = (0..4).map(twilio).collect();
     for name in &stalled {
-        double.faults().always(Match::secret(name), Fault::Stall);
+        fake.faults().always(Match::secret(name), Fault::Stall);
     }
     let references: Vec<&str> =
         stalled.iter().map(String::as_str).chain(["openai-api-key/whatsapp"]).collect();
     let mut reader = sidekey.connect().await;
     reader.send(posted(&json!({ "references": references }).to_string())).await;
-    double.calls().reached(GetSecretValue, 5).await;
+    fake.calls().wait_for(GetSecretValue, 5).await;
     eventually("the good one has landed", async || {
         (sidekey.agent.status().entries.len() == 1).then_some(())
     })
@@ -362,12 +360,12 @@ async fn the_wait_is_that_of_one_reader() {
 #[tokio::test]
 async fn what_is_held_outlives_an_outage() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name);
     let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
     assert_eq!(one(&sidekey, name).await["cache"], "hit", "it was prefetched");
-    double.pause().await.expect("a listener that stops");
+    fake.pause().await.expect("a listener that stops");
     sidekey.pass(Duration::from_secs(61));
     let stale = one(&sidekey, name).await;
     assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
@@ -384,10 +382,10 @@ async fn what_is_held_outlives_an_outage() {
 #[tokio::test]
 async fn another_region_is_called_where_it_may_be() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let abroad = Place::new("123456789012", "us-east-1");
-    let abroad = double.secrets().create_at(&abroad, "abroad", "far").expect("a new name");
-    let gateway = Gateway::before(&double).await;
+    let fake = upstream(&clock).await;
+    let abroad = Location::new("123456789012", "us-east-1");
+    let abroad = fake.secrets().create_in(&abroad, "abroad", "far").expect("a new name");
+    let gateway = Gateway::before(&fake).await;
     let setup = Setup::at(&gateway.url_of_regions(), &clock);
     let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
     let refused = one(&only, &abroad).await;
@@ -410,12 +408,12 @@ async fn another_region_is_called_where_it_may_be() {
 #[tokio::test]
 async fn the_gate_is_that_of_every_read() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
     for (dialect, token) in
         [("agent", (403, "Bad Token")), ("extension", (401, "bad session token or header key"))]
     {
-        let sidekey = Setup::of(&double, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
             let asked = request("POST", "/resolve", &headers, &body);
             let answer = sidekey.connect().await.exchange(asked).await;
@@ -438,18 +436,18 @@ async fn the_gate_is_that_of_every_read() {
         assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 8.0);
         assert_eq!(metrics.get("sidekey_gate_refusals_total{reason=\"token\"}"), 2.0);
     }
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
 }
 
 /// Answers and errors are the same JSON in either dialect.
 #[tokio::test]
 async fn it_speaks_no_dialect() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
     let mut answers = Vec::new();
     for dialect in ["agent", "extension"] {
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name);
+        let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name);
         let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
         let mut told = Vec::new();
         for body in ["hello", "[]", &"x".repeat(6 * 1024 * 1024 + 1), &context(0).to_string()] {
@@ -471,13 +469,13 @@ async fn it_speaks_no_dialect() {
 #[tokio::test]
 async fn bodies_have_bounds() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
     let many = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s/{n}")).collect() };
     let records = |count| json!({"Records": vec![record("m", r#"{"a": 1}"#); count]}).to_string();
     let context = context(0).to_string();
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", name).start().await;
-    let calls = double.calls().total();
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name).start().await;
+    let calls = fake.calls().total();
     for (body, kind, words) in [
         ("", "SerializationException", "line 1"),
         ("hello", "SerializationException", "line 1, column 1"),
@@ -505,7 +503,7 @@ async fn bodies_have_bounds() {
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
-    assert_eq!(double.calls().total(), calls, "nobody was called");
+    assert_eq!(fake.calls().total(), calls, "nobody was called");
     for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
         assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
     }
@@ -519,12 +517,12 @@ async fn bodies_have_bounds() {
 #[tokio::test]
 async fn forged_references_call_nobody() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let other = Place::new("210987654321", REGION);
-    let theirs = double.secrets().create_at(&other, &twilio(0), "theirs").expect("a new name");
-    double.secrets().create("prod/db", "hunter2").expect("a new name");
+    let fake = upstream(&clock).await;
+    let other = Location::new("210987654321", REGION);
+    let theirs = fake.secrets().create_in(&other, &twilio(0), "theirs").expect("a new name");
+    fake.secrets().create("prod/db", "hunter2").expect("a new name");
     let allowed = "whatsapp-credentials/company-0/*/twilio";
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", allowed);
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", allowed);
     let sidekey = setup.with("AWS_ACCOUNT_ID", "123456789012").start().await;
     let long = "x".repeat(10_000);
     let field = format!("{}#{}", twilio(0), "x".repeat(10_000));
@@ -558,7 +556,7 @@ async fn forged_references_call_nobody() {
         assert!(reference.starts_with(echo.trim_end_matches('…')));
         assert_eq!(found.get("value"), None);
     }
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 0.0);
     let refused = sidekey.metrics().await.get("sidekey_reads_total{result=\"refused\"}");
     assert_eq!(refused, forged.len() as f64);
@@ -571,10 +569,10 @@ async fn forged_references_call_nobody() {
 #[tokio::test]
 async fn a_value_that_is_withheld_fails_its_message_alone() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let half = r#"{"twilio_account_sid":"AC"}"#;
-    double.secrets().put(&twilio(0), half).expect("it is there");
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_STRICT", true).start().await;
+    fake.secrets().put(&twilio(0), half).expect("it is there");
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_STRICT", true).start().await;
     let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
     let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
     assert_eq!(failures, json!([{ "itemIdentifier": "m-0" }]));
@@ -588,14 +586,14 @@ async fn a_value_that_is_withheld_fails_its_message_alone() {
 #[tokio::test]
 async fn it_is_the_cache_of_everybody() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
     assert_eq!(connection.exchange(read_request(&twilio(0))).await.cache(), "miss");
     assert_eq!(one(&sidekey, &twilio(0)).await["cache"], "hit");
     assert_eq!(one(&sidekey, &twilio(1)).await["cache"], "miss");
     assert_eq!(connection.exchange(read_request(&twilio(1))).await.cache(), "hit");
-    assert_eq!(double.calls().count(GetSecretValue), 2);
+    assert_eq!(fake.calls().count(GetSecretValue), 2);
 }
 
 /// The example of the documentation is answered as it says there, but for the version's id.
@@ -609,13 +607,13 @@ async fn the_documentation_tells_what_is_answered() {
     let mut expected: Value = serde_json::from_str(expected).expect("JSON");
 
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     let name = "whatsapp-credentials/acme/support/twilio";
     let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
-    double.secrets().create(name, value).expect("a new name");
-    let sidekey = Setup::of(&double, &clock).start().await;
+    fake.secrets().create(name, value).expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let answer = sidekey.connect().await.exchange(posted(event)).await;
-    let version = double.secrets().version_at(name, "AWSCURRENT").expect("it is there");
+    let version = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
     expected["results"][0]["credentials"][WHATSAPP]["versionId"] = json!(version);
     assert_eq!((answer.status, answer.json()), (200, expected));
 }

@@ -3,7 +3,7 @@
 use crate::support::agent::{Setup, TOKEN_HEADER};
 use crate::support::client::request;
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, double};
+use crate::support::{Folder, fake};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
@@ -52,13 +52,13 @@ const TEXTS: [&str; 12] = [
 #[tokio::test]
 async fn anything_is_answered() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", r#"{"user":"ann"}"#).expect("a new name");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("a new name");
     let folder = Folder::new();
     let tied = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
     for file in ["", tied] {
         let path = folder.write("sidekey.toml", file);
-        let setup = Setup::of(&double, &clock).with("SIDEKEY_CONFIG", path.display());
+        let setup = Setup::of(&fake, &clock).with("SIDEKEY_CONFIG", path.display());
         let sidekey = setup.start().await;
         let mut connection = sidekey.connect().await;
         let mut statuses = BTreeSet::new();

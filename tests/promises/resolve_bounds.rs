@@ -6,11 +6,10 @@ use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, Connection, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{double, eventually};
+use crate::support::{eventually, fake};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Match};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
@@ -19,13 +18,13 @@ use std::sync::Arc;
 /// The most memory that a body takes beside its own size.
 const EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
     for number in 0..10 {
         let value = json!({ "token": number }).to_string();
-        double.secrets().create(&good(number), value).expect("a new name");
+        fake.secrets().create(&good(number), value).expect("a new name");
     }
-    double
+    fake
 }
 
 fn good(number: usize) -> String {
@@ -88,13 +87,13 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
 #[tokio::test]
 async fn a_message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(invented(1000))).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
     let told = result["error"]["message"].as_str().expect("a text");
     assert!(told.contains("more than 100 references"), "{told}");
-    assert_eq!(double.calls().count(GetSecretValue), 9, "no invented name is asked for");
+    assert_eq!(fake.calls().count(GetSecretValue), 9, "no invented name is asked for");
     let result = fails_alone(&sidekey, message(invented(100))).await;
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
 }
@@ -102,9 +101,9 @@ async fn a_message_with_a_thousand_invented_secrets_fails_alone() {
 #[tokio::test]
 async fn a_message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    double.secrets().create("app/large", "x".repeat(20_000)).expect("a new name");
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    fake.secrets().create("app/large", "x".repeat(20_000)).expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
     let result = fails_alone(&sidekey, message(vec!["app/large"; 90])).await;
@@ -123,12 +122,12 @@ async fn a_message_with_too_large_credentials_fails_alone() {
 #[tokio::test]
 async fn a_message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     for number in 0..100 {
         let large = format!("app/large-{number}");
-        double.secrets().create(&large, "x".repeat(60_000)).expect("a new name");
+        fake.secrets().create(&large, "x".repeat(60_000)).expect("a new name");
     }
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let fields = (0..100).map(|number| format!("app/large-0#none-{number}"));
     let sent = sidekey.connect().await.exchange(read_request("app/large-0")).await;
     assert_eq!(sent.status, 200);
@@ -142,15 +141,15 @@ async fn a_message_with_many_fields_of_a_large_secret_fails_alone() {
 #[tokio::test]
 async fn what_is_not_allowed_does_not_count() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
     let mut messages: Vec<Value> =
         (0..30).map(|of| message((0..100).map(|number| format!("other/{of}-{number}")))).collect();
     messages.push(message((0..10).map(good)));
     let json = resolve(&sidekey, &event(&messages)).await.json();
     assert_eq!(json["batchItemFailures"].as_array().map(Vec::len), Some(30));
     assert_eq!(json["results"][30]["ok"], true);
-    assert_eq!(double.calls().count(GetSecretValue), 10);
+    assert_eq!(fake.calls().count(GetSecretValue), 10);
 }
 
 /// If the messages of one request name too many secrets together, the largest ones give way, wherever
@@ -158,8 +157,8 @@ async fn what_is_not_allowed_does_not_count() {
 #[tokio::test]
 async fn the_largest_messages_give_way() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..12)
         .map(|of| message((0..100).map(|number| format!("app/invented-{of}-{number}"))))
         .collect();
@@ -169,16 +168,16 @@ async fn the_largest_messages_give_way() {
     assert!(results[12..].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(results.iter().filter(limited).count(), 3, "1,010 would be too many");
-    assert_eq!(double.calls().count(GetSecretValue), 910);
+    assert_eq!(fake.calls().count(GetSecretValue), 910);
 }
 
 /// So do those whose credentials are too large together.
 #[tokio::test]
 async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
-    double.secrets().create("app/large", "x".repeat(60_000)).expect("a new name");
-    let sidekey = Setup::of(&double, &clock).start().await;
+    let fake = upstream(&clock).await;
+    fake.secrets().create("app/large", "x".repeat(60_000)).expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
     messages.extend((0..100).map(|_| message(["app/large"])));
     let answer = resolve(&sidekey, &event(&messages)).await;
@@ -188,7 +187,7 @@ async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
     assert!(results[..10].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(results.iter().filter(limited).count(), 31);
-    assert_eq!(double.calls().count(GetSecretValue), 11);
+    assert_eq!(fake.calls().count(GetSecretValue), 11);
 }
 
 /// While one request waits for a hundred invented names, a good secret is read for the first time at
@@ -196,12 +195,12 @@ async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
 #[tokio::test]
 async fn invented_names_do_not_hold_up_others() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let names = invented(400);
     for name in &names {
-        double.faults().always(Match::secret(name), Fault::Stall);
+        fake.faults().always(Match::secret(name), Fault::Stall);
     }
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", good(0));
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", good(0));
     let sidekey = setup.start().await;
     let mut hostile: Vec<Connection> = Vec::new();
     for (at, names) in (0..).zip(names.chunks(100)) {
@@ -211,7 +210,7 @@ async fn invented_names_do_not_hold_up_others() {
         // One request waits for a quarter of all calls at most, all of them for three quarters.
         let calls = 1 + 8 * (at + 1).min(3);
         eventually("the invented names are asked for", async || {
-            (double.calls().count(GetSecretValue) >= calls + at.min(2)).then_some(())
+            (fake.calls().count(GetSecretValue) >= calls + at.min(2)).then_some(())
         })
         .await;
         if at < 2 {
@@ -219,7 +218,7 @@ async fn invented_names_do_not_hold_up_others() {
             assert_eq!((cold.status, cold.cache()), (200, "miss"));
         }
     }
-    let calls = double.calls().count(GetSecretValue);
+    let calls = fake.calls().count(GetSecretValue);
     assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for its turn");
     let refreshed = read_request(&format!("{}&refreshNow=true", good(0)));
     clock.pass(std::time::Duration::from_secs(2));
@@ -247,8 +246,8 @@ async fn send(address: SocketAddr, request: String) -> u16 {
 }
 
 /// Starts a program that has answered one small request.
-async fn warm_program(double: &Double, clock: &Arc<ManualClock>) -> (Program, SocketAddr) {
-    let program = Program::start(&["serve"], Setup::of(double, clock).vars());
+async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, SocketAddr) {
+    let program = Program::start(&["serve"], Setup::of(fake, clock).vars());
     let address = program.address().await;
     let small = event(&[message([good(0)])]).to_string();
     assert_eq!(send(address, posted(&small)).await, 200);
@@ -260,7 +259,7 @@ async fn warm_program(double: &Double, clock: &Arc<ManualClock>) -> (Program, So
 #[tokio::test]
 async fn a_body_costs_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let mib = 1024 * 1024;
     let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
@@ -291,7 +290,7 @@ async fn a_body_costs_its_size_and_four_mebibytes() {
     let chunked = ("large records in chunks", large.len(), posted_in_chunks(&large));
     for (what, bytes, request) in requests.chain([chunked]) {
         // Memory that an earlier body left free would hide what this one takes.
-        let (program, address) = warm_program(&double, &clock).await;
+        let (program, address) = warm_program(&fake, &clock).await;
         let before = match fresh_peak(program.id()) {
             Ok(before) => before,
             Err(error) => return Missing::new(error).of("another's memory").skip_or_fail(),
@@ -301,7 +300,7 @@ async fn a_body_costs_its_size_and_four_mebibytes() {
         let took = peak(program.id()) - before;
         assert!(took <= bytes + EXTRA_BYTES, "{what}: {took} bytes for a body of {bytes}");
     }
-    let (program, address) = warm_program(&double, &clock).await;
+    let (program, address) = warm_program(&fake, &clock).await;
     let before = fresh_peak(program.id()).expect("it was possible before");
     let mut connections = Vec::new();
     for _ in 0..20 {

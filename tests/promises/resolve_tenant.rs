@@ -5,31 +5,31 @@ use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER};
 use crate::support::client::{Connection, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{Folder, double};
+use crate::support::{Folder, fake};
+use fake_aws::Fake;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use sidekey::config::{self, Host};
-use sidekey::source::double::Double;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const TIED: &str = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
 const PATH: &str = "channel_config.sms.credentials_id";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Double {
-    let double = double(clock).await;
+async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+    let fake = fake(clock).await;
     for name in ["sms-credentials/acme/x/twilio", "sms-credentials/other/x/twilio"] {
-        double.secrets().create(name, json!({ "of": name }).to_string()).expect("a new name");
+        fake.secrets().create(name, json!({ "of": name }).to_string()).expect("a new name");
     }
     for name in ["openai-api-key/sms", "prod/db", "sms-credentials/acme/x/twilio-AbC123"] {
-        double.secrets().create(name, "hunter2").expect("a new name");
+        fake.secrets().create(name, "hunter2").expect("a new name");
     }
-    double
+    fake
 }
 
-fn setup(double: &Double, clock: &Arc<ManualClock>, folder: &Folder) -> Setup {
+fn setup(fake: &Fake, clock: &Arc<ManualClock>, folder: &Folder) -> Setup {
     let file = folder.write("sidekey.toml", TIED);
-    Setup::of(double, clock).with("SIDEKEY_CONFIG", file.display())
+    Setup::of(fake, clock).with("SIDEKEY_CONFIG", file.display())
 }
 
 fn message(company: &Value, reference: &str) -> Value {
@@ -52,12 +52,12 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
 #[tokio::test]
 async fn a_message_gets_its_own_tenants_secrets() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
-    let sidekey = setup(&double, &clock, &folder).start().await;
+    let sidekey = setup(&fake, &clock, &folder).start().await;
     let own = "sms-credentials/acme/x/twilio";
     let other = "sms-credentials/other/x/twilio";
-    let other_arn = double.secrets().arn(other).expect("it is there");
+    let other_arn = fake.secrets().arn(other).expect("it is there");
     let acme = json!("acme");
     let secretive = json!("hunter2-company");
     for (company, reference, words) in [
@@ -77,9 +77,9 @@ async fn a_message_gets_its_own_tenants_secrets() {
         assert!(text.contains(words), "{text}");
         assert!(!results.to_string().contains("hunter2"), "{results}");
     }
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
 
-    let own_arn = double.secrets().arn(own).expect("it is there");
+    let own_arn = fake.secrets().arn(own).expect("it is there");
     for reference in [own, &own_arn, "openai-api-key/sms"] {
         let results = resolve(&sidekey, &message(&acme, reference)).await;
         assert_eq!(results[0]["ok"], true, "{results}");
@@ -91,9 +91,9 @@ async fn a_message_gets_its_own_tenants_secrets() {
 #[tokio::test]
 async fn the_answer_is_judged_too() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
-    let sidekey = setup(&double, &clock, &folder).start().await;
+    let sidekey = setup(&fake, &clock, &folder).start().await;
     let partial = format!(
         "arn:aws:secretsmanager:{REGION}:123456789012:secret:sms-credentials/acme/x/twilio-AbC123"
     );
@@ -103,16 +103,16 @@ async fn the_answer_is_judged_too() {
         assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
         assert!(!results.to_string().contains("hunter2"));
     }
-    assert_eq!(double.calls().total(), 1, "only the answer tells");
+    assert_eq!(fake.calls().total(), 1, "only the answer tells");
 }
 
 /// In one event a secret is its own tenant's to have and refused to the others, also where it is held.
 #[tokio::test]
 async fn each_message_is_judged_for_itself() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
-    let sidekey = setup(&double, &clock, &folder).start().await;
+    let sidekey = setup(&fake, &clock, &folder).start().await;
     let reference = "sms-credentials/acme/x/twilio";
     let record = |id, company| {
         let body = message(&json!(company), reference).to_string();
@@ -125,7 +125,7 @@ async fn each_message_is_judged_for_itself() {
         assert_eq!(results[1]["credentials"][PATH]["value"]["of"], reference);
         assert_eq!(results[0]["credentials"][PATH].get("value"), None);
     }
-    assert_eq!(double.calls().total(), 1);
+    assert_eq!(fake.calls().total(), 1);
 }
 
 /// A list has no message to compare with: what is named after a tenant is refused, so that nobody gets
@@ -133,9 +133,9 @@ async fn each_message_is_judged_for_itself() {
 #[tokio::test]
 async fn a_list_is_no_way_round() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
-    let sidekey = setup(&double, &clock, &folder).start().await;
+    let sidekey = setup(&fake, &clock, &folder).start().await;
     let references = ["sms-credentials/acme/x/twilio", "prod/db", "openai-api-key/sms"];
     let results = resolve(&sidekey, &json!({ "references": references })).await;
     let credentials = &results[0]["credentials"];
@@ -143,7 +143,7 @@ async fn a_list_is_no_way_round() {
         assert_eq!(credentials[reference]["error"]["__type"], "AccessDeniedException");
     }
     assert_eq!(credentials["openai-api-key/sms"]["value"], "hunter2");
-    assert_eq!(double.calls().total(), 1);
+    assert_eq!(fake.calls().total(), 1);
 }
 
 /// A mistake in the tie is told with all others, and never ties nothing without a word: not on Lambda
@@ -174,9 +174,9 @@ fn a_mistaken_tie_is_no_tie_less() {
 #[tokio::test]
 async fn what_is_refused_is_logged_without_harm() {
     let clock = ManualClock::new();
-    let double = upstream(&clock).await;
+    let fake = upstream(&clock).await;
     let folder = Folder::new();
-    let setup = setup(&double, &clock, &folder).with("SIDEKEY_LOG", "trace");
+    let setup = setup(&fake, &clock, &folder).with("SIDEKEY_LOG", "trace");
     let program = Program::start(&["serve"], setup.vars());
     let mut connection = Connection::open(program.address().await).await;
     let long = "\u{1b}[31m\r\n{\"level\":\"ERROR\"}".to_owned() + &"x".repeat(10_000);

@@ -5,37 +5,37 @@ use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Answer, Connection, get};
 use crate::support::clock::ManualClock;
-use crate::support::{double, eventually};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
+use crate::support::{eventually, fake};
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// An agent that holds `app/db`, of value `old`, for five minutes.
-async fn holding() -> (Double, Sidekey) {
+async fn holding() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
-    (double, sidekey)
+    (fake, sidekey)
 }
 
 /// `refreshNow` goes upstream and is answered with the new value, at most once a second for one
 /// secret: who comes sooner gets the newest value and is told so. The others see it at once too.
 #[tokio::test]
 async fn a_refresh_now_is_now() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     sidekey.pass(SECOND);
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("it is there");
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     for (number, yes) in ["true", "TRUE", "1"].into_iter().enumerate() {
         let refreshed = sidekey.read(&format!("app/db&refreshNow={yes}")).await;
         assert_eq!((refreshed.value().as_str(), refreshed.cache()), ("new", "refreshed"));
         assert_eq!(refreshed.header("x-sidekey-refresh"), None);
         let calls = 2 + number as u64;
-        assert_eq!(double.calls().count(GetSecretValue), calls);
+        assert_eq!(fake.calls().count(GetSecretValue), calls);
         for no in ["false", "False", "0"] {
             let answer = sidekey.read(&format!("app/db&refreshNow={no}")).await;
             assert_eq!((answer.value().as_str(), answer.cache()), ("new", "hit"));
@@ -45,7 +45,7 @@ async fn a_refresh_now_is_now() {
         let limited = sidekey.read("app/db&refreshNow=true").await;
         assert_eq!((limited.value().as_str(), limited.cache()), ("new", "hit"));
         assert_eq!(limited.header("x-sidekey-refresh"), Some("limited"));
-        assert_eq!(double.calls().count(GetSecretValue), calls);
+        assert_eq!(fake.calls().count(GetSecretValue), calls);
         sidekey.pass(Duration::from_millis(1));
     }
 }
@@ -53,9 +53,9 @@ async fn a_refresh_now_is_now() {
 /// In an outage `refreshNow` is answered with the error, and what is held stays as it was.
 #[tokio::test]
 async fn a_refresh_now_that_fails_changes_nothing() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     sidekey.pass(SECOND);
-    double.pause().await.expect("a listener that stops");
+    fake.pause().await.expect("a listener that stops");
     let failed = sidekey.read("app/db&refreshNow=true").await;
     assert_eq!((failed.status, failed.kind().as_str()), (502, "ConnectionError"));
     let held = sidekey.read("app/db").await;
@@ -68,18 +68,18 @@ async fn a_refresh_now_that_fails_changes_nothing() {
 /// `SIDEKEY_STALE_WHILE_REVALIDATE` it does not wait and is told that the value is stale.
 #[tokio::test]
 async fn the_time_to_live_is_kept() {
-    let (double, sidekey) = holding().await;
-    double.secrets().put("app/db", "new").expect("it is there");
+    let (fake, sidekey) = holding().await;
+    fake.secrets().put("app/db", "new").expect("it is there");
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     sidekey.pass(Duration::from_secs(300));
     assert_eq!(sidekey.read("app/db").await.value(), "new");
-    assert_eq!(double.calls().count(GetSecretValue), 2);
+    assert_eq!(fake.calls().count(GetSecretValue), 2);
 
     let clock = sidekey.clock.clone();
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let setup = setup.with("SIDEKEY_STALE_WHILE_REVALIDATE", "1m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
-    double.secrets().put("app/db", "newer").expect("it is there");
+    fake.secrets().put("app/db", "newer").expect("it is there");
     sidekey.pass(Duration::from_secs(359));
     let stale = sidekey.read("app/db").await;
     assert_eq!((stale.value().as_str(), stale.cache()), ("new", "stale"));
@@ -96,14 +96,14 @@ async fn the_time_to_live_is_kept() {
 #[tokio::test]
 async fn what_is_read_is_refreshed_ahead() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     for name in ["read", "unread"] {
-        double.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("a new name");
     }
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_TTL", "5m");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "read,unread").start().await;
     assert_eq!(sidekey.read("read").await.cache(), "hit");
-    double.secrets().put("read", "new").expect("it is there");
+    fake.secrets().put("read", "new").expect("it is there");
     // Nine tenths of the time to live is the latest for it.
     sidekey.pass(Duration::from_secs(271));
     eventually("the refresh", async || {
@@ -114,20 +114,20 @@ async fn what_is_read_is_refreshed_ahead() {
     let mut connection = sidekey.connect().await;
     let answer = connection.exchange(read_request("read")).await;
     assert_eq!((answer.value().as_str(), answer.cache()), ("new", "hit"));
-    assert_eq!(double.calls().count_for(GetSecretValue, "read"), 2);
-    assert_eq!(double.calls().count_for(GetSecretValue, "unread"), 1);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "read"), 2);
+    assert_eq!(fake.calls().count_for(GetSecretValue, "unread"), 1);
 }
 
 /// A label that is moved back to the version before, a rollback, shows once the time to live is
 /// over.
 #[tokio::test]
 async fn a_rollback_shows() {
-    let (double, sidekey) = holding().await;
-    let old = double.secrets().version_at("app/db", "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = holding().await;
+    let old = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
     sidekey.pass(SECOND);
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("it is there");
     assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
-    double.secrets().move_stage("app/db", "AWSCURRENT", &old).expect("it is there");
+    fake.secrets().move_label("app/db", "AWSCURRENT", &old).expect("it is there");
     eventually("the rollback", async || {
         sidekey.pass(Duration::from_secs(300));
         (sidekey.read("app/db").await.value() == "old").then_some(())
@@ -154,14 +154,14 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
 /// of the time to live, as for every reader.
 #[tokio::test]
 async fn a_reader_can_wait_for_the_next_version() {
-    let (double, sidekey) = holding().await;
+    let (fake, sidekey) = holding().await;
     let etag = sidekey.read("app/db").await.header("etag").expect("a version").to_owned();
     let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
 
     let mut waiting = sidekey.connect().await;
     waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
     sidekey.pass(SECOND);
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("it is there");
     assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
     let answer = waiting.receive().await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
@@ -182,21 +182,21 @@ async fn a_reader_can_wait_for_the_next_version() {
 #[tokio::test]
 async fn who_waits_for_what_is_not_cached_does_not_hammer() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "old").expect("a new name");
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_TTL", "0").start().await;
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "old").expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "0").start().await;
     let etag = sidekey.read("app/db").await.header("etag").expect("a version").to_owned();
     let mut waiting = sidekey.connect().await;
     let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
     waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
-    let calls = || double.calls().count(GetSecretValue);
+    let calls = || fake.calls().count(GetSecretValue);
     // The first read, that of whoever waits, and the first look for a change.
     eventually("the first calls", async || (calls() >= 3).then_some(())).await;
     for _ in 0..100 {
         pause().await;
     }
     assert_eq!(calls(), 3, "no time has passed");
-    double.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("it is there");
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
 }

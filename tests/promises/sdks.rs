@@ -3,7 +3,7 @@
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
-use crate::support::double;
+use crate::support::fake;
 use crate::support::gateway::Parrot;
 use aws_sdk_secretsmanager::Client;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
@@ -12,12 +12,9 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::{
     GetSecretValueError, GetSecretValueOutput,
 };
+use fake_aws::Operation::{BatchGetSecretValue, DescribeSecret, GetSecretValue};
+use fake_aws::{Fake, Fault, Match};
 use serde_json::json;
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::{
-    BatchGetSecretValue, DescribeSecret, GetSecretValue,
-};
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -47,12 +44,12 @@ fn sdk_at(sidekey: &Sidekey) -> Client {
     sdk(&format!("http://{}", sidekey.address), Some(TOKEN))
 }
 
-/// A double at a time that AWS would tell to the millisecond, and an agent in front of it.
-async fn started() -> (Double, Sidekey) {
+/// A fake at a time that AWS would tell to the millisecond, and an agent in front of it.
+async fn started() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
-    let double = double(&clock).await;
-    let sidekey = Setup::of(&double, &clock).start().await;
-    (double, sidekey)
+    let fake = fake(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).start().await;
+    (fake, sidekey)
 }
 
 /// Returns all that an answer says.
@@ -72,14 +69,14 @@ fn said(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
 /// stage, are what Secrets Manager itself answers, on a kept connection and with a path of slashes.
 #[tokio::test]
 async fn answers_are_those_of_secrets_manager() {
-    let (double, sidekey) = started().await;
-    let secrets = double.secrets();
+    let (fake, sidekey) = started().await;
+    let secrets = fake.secrets();
     let arn = secrets.create("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("a new name");
-    let first = secrets.version_at("app/text", "AWSCURRENT").expect("it is there");
+    let first = secrets.version_id("app/text", "AWSCURRENT").expect("it is there");
     secrets.put("app/text", "the second").expect("it is there");
     secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("a new name");
     secrets.create("app/longest", "x\"".repeat(32_768)).expect("a new name");
-    let direct = sdk(&double.url(), Some("any"));
+    let direct = sdk(&fake.url(), Some("any"));
     let slashed = sdk(&format!("http://{}/", sidekey.address), Some(TOKEN));
     for own in [sdk_at(&sidekey), slashed] {
         for (id, version, stage) in [
@@ -106,8 +103,8 @@ async fn answers_are_those_of_secrets_manager() {
 /// A hundred reads, most of them at once, cause one upstream call.
 #[tokio::test]
 async fn a_hundred_reads_cause_one_call() {
-    let (double, sidekey) = started().await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let (fake, sidekey) = started().await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
     let client = sdk_at(&sidekey);
     let read = async |client: Client| {
         let answer = client.get_secret_value().secret_id("app/db").send().await;
@@ -123,7 +120,7 @@ async fn a_hundred_reads_cause_one_call() {
     for _ in 0..10 {
         read(client.clone()).await;
     }
-    assert_eq!(double.calls().total(), 1);
+    assert_eq!(fake.calls().total(), 1);
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 100.0);
 }
 
@@ -131,13 +128,13 @@ async fn a_hundred_reads_cause_one_call() {
 /// is asked for single secrets, and not again for what is held.
 #[tokio::test]
 async fn a_batch_stands_beside_its_errors() {
-    let (double, sidekey) = started().await;
-    let secrets = double.secrets();
+    let (fake, sidekey) = started().await;
+    let secrets = fake.secrets();
     let arn = secrets.create("app/a", "one").expect("a new name");
     secrets.create("app/b", json!({"user": "ann"}).to_string()).expect("a new name");
     secrets.create("app/c", vec![0, 255]).expect("a new name");
     secrets.create("app/denied", "no").expect("a new name");
-    double.faults().deny_secret("app/denied");
+    fake.faults().deny_secret("app/denied");
     let ask = async |ids: &[&str]| {
         let asked = sdk_at(&sidekey).batch_get_secret_value();
         asked.set_secret_id_list(Some(ids.iter().map(|id| (*id).to_owned()).collect())).send().await
@@ -170,11 +167,11 @@ async fn a_batch_stands_beside_its_errors() {
     assert!(answer.errors()[2].message().is_some_and(|message| message.contains("character 5")));
     // The full ARN is asked for on its own: nobody knows yet that the name leads there.
     assert_eq!(
-        (double.calls().count(GetSecretValue), double.calls().count(BatchGetSecretValue)),
+        (fake.calls().count(GetSecretValue), fake.calls().count(BatchGetSecretValue)),
         (6, 0)
     );
     ask(&["app/a", "app/b", "app/c"]).await.expect("an answer");
-    assert_eq!(double.calls().total(), 6);
+    assert_eq!(fake.calls().total(), 6);
 
     let many: Vec<String> = (0..21).map(|n| format!("s{n}")).collect();
     let many: Vec<&str> = many.iter().map(|id| &**id).collect();
@@ -191,10 +188,10 @@ async fn a_batch_stands_beside_its_errors() {
 /// answered from one call, and what a description says of labels is right through a rotation.
 #[tokio::test]
 async fn a_description_tells_the_labels_of_what_is_held() {
-    let (double, sidekey) = started().await;
-    let secrets = double.secrets();
+    let (fake, sidekey) = started().await;
+    let secrets = fake.secrets();
     let arn = secrets.create("app/db", "one").expect("a new name");
-    let first = secrets.version_at("app/db", "AWSCURRENT").expect("it is there");
+    let first = secrets.version_id("app/db", "AWSCURRENT").expect("it is there");
     let client = sdk_at(&sidekey);
     let describe = async |id: &str| {
         let answer = client.describe_secret().secret_id(id).send().await.expect("a description");
@@ -213,10 +210,7 @@ async fn a_description_tells_the_labels_of_what_is_held() {
     };
     assert_eq!(describe("app/db").await, labels(&[(&first, "AWSCURRENT")]));
     assert_eq!(get(&first).await, "one");
-    assert_eq!(
-        (double.calls().count(GetSecretValue), double.calls().count(DescribeSecret)),
-        (1, 0)
-    );
+    assert_eq!((fake.calls().count(GetSecretValue), fake.calls().count(DescribeSecret)), (1, 0));
 
     let second = secrets.put("app/db", "two").expect("it is there");
     sidekey.pass(Duration::from_secs(301));
@@ -224,7 +218,7 @@ async fn a_description_tells_the_labels_of_what_is_held() {
     assert_eq!((get(&first).await.as_str(), get(&second).await.as_str()), ("one", "two"));
     let both = labels(&[(&first, "AWSPREVIOUS"), (&second, "AWSCURRENT")]);
     assert_eq!(describe("app/db").await, both);
-    assert_eq!(double.calls().total(), 3);
+    assert_eq!(fake.calls().total(), 3);
 }
 
 /// Returns an error's code, and how many requests Sidekey got for it.
@@ -246,8 +240,8 @@ async fn tried(
 /// another attempt cannot help. Upstream sees one call at most.
 #[tokio::test]
 async fn errors_are_typed_and_tried_once_where_a_retry_is_pointless() {
-    let (double, sidekey) = started().await;
-    let (secrets, faults) = (double.secrets(), double.faults());
+    let (fake, sidekey) = started().await;
+    let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["deleted", "broken", "denied", "odd"] {
         secrets.create(name, "hunter2").expect("a new name");
     }
@@ -266,13 +260,13 @@ async fn errors_are_typed_and_tried_once_where_a_retry_is_pointless() {
         ("broken", "DecryptionFailure", GetSecretValueError::is_decryption_failure),
         ("odd", "InvalidParameterException", GetSecretValueError::is_invalid_parameter_exception),
     ];
-    let direct = sdk(&double.url(), Some("any"));
+    let direct = sdk(&fake.url(), Some("any"));
     for (id, code, is_typed) in modelled {
-        double.calls().clear();
+        fake.calls().clear();
         let (refused, own, attempts) = tried(&sidekey, &client, id).await;
         assert!(is_typed(&refused), "{id}: {refused:?}");
         assert_eq!((own.as_deref(), attempts), (Some(code), 1.0), "{id}");
-        assert_eq!(double.calls().count(GetSecretValue), 1, "{id}");
+        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}");
         let from_aws = direct.get_secret_value().secret_id(id).send().await;
         let from_aws =
             from_aws.map(|answer| answer.name).expect_err("an error").into_service_error();
@@ -294,19 +288,19 @@ async fn errors_are_typed_and_tried_once_where_a_retry_is_pointless() {
 /// that is nobody's answer is the service's failure. Sidekey asks upstream once meanwhile.
 #[tokio::test]
 async fn what_may_pass_is_tried_again() {
-    let (double, sidekey) = started().await;
+    let (fake, sidekey) = started().await;
     for name in ["throttled", "failing"] {
-        double.secrets().create(name, "hunter2").expect("a new name");
+        fake.secrets().create(name, "hunter2").expect("a new name");
     }
-    double.faults().always(Match::secret("throttled"), Fault::Throttle);
-    double.faults().always(Match::secret("failing"), Fault::Reset);
+    fake.faults().always(Match::secret("throttled"), Fault::Throttle);
+    fake.faults().always(Match::secret("failing"), Fault::Reset);
     let client = sdk_at(&sidekey);
     for (id, code) in [("throttled", "ThrottlingException"), ("failing", "InternalServiceError")] {
-        double.calls().clear();
+        fake.calls().clear();
         let (refused, own, attempts) = tried(&sidekey, &client, id).await;
         assert_eq!((own.as_deref(), attempts), (Some(code), f64::from(ATTEMPTS_MAX)), "{id}");
         assert_eq!(refused.is_internal_service_error(), id == "failing");
-        assert_eq!(double.calls().count(GetSecretValue), 1, "{id}: the failure is remembered");
+        assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the failure is remembered");
     }
 }
 
@@ -315,12 +309,12 @@ async fn what_may_pass_is_tried_again() {
 #[tokio::test]
 async fn who_may_not_ask_is_told_so_once() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    let sidekey = Setup::of(&double, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
+    let fake = fake(&clock).await;
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
     let endpoint = format!("http://{}", sidekey.address);
     for (session, words) in [
         (Some("wrong"), "sign with the credentials that Sidekey runs with"),
-        (None, "static keys have none"),
+        (None, "static keys have no session token"),
     ] {
         let (refused, code, attempts) = tried(&sidekey, &sdk(&endpoint, session), "app/db").await;
         assert_eq!((code.as_deref(), attempts), (Some("UnrecognizedClientException"), 1.0));
@@ -329,7 +323,7 @@ async fn who_may_not_ask_is_told_so_once() {
     let (refused, code, attempts) = tried(&sidekey, &sdk_at(&sidekey), "other").await;
     assert_eq!((code.as_deref(), attempts), (Some("AccessDeniedException"), 1.0));
     assert!(refused.message().is_some_and(|own| own.contains("Sidekey refused")), "{refused:?}");
-    assert_eq!(double.calls().total(), 0);
+    assert_eq!(fake.calls().total(), 0);
 }
 
 /// The session tokens of the agent's own credentials open the gate: the current one, the one before,
@@ -337,15 +331,15 @@ async fn who_may_not_ask_is_told_so_once() {
 #[tokio::test]
 async fn the_agents_own_sessions_open_the_gate() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
     let credentials = |session: &str| {
         json!({"AccessKeyId": "AKIATESTS", "SecretAccessKey": "key", "Token": session,
             "Expiration": "2100-01-01T00:00:00Z"})
         .to_string()
     };
     let vendor = Parrot::saying_json("200 OK", &credentials("first")).await;
-    let sidekey = Setup::of(&double, &clock)
+    let sidekey = Setup::of(&fake, &clock)
         .without("AWS_ACCESS_KEY_ID")
         .without("AWS_SECRET_ACCESS_KEY")
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", vendor.url())

@@ -11,9 +11,9 @@ use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_request};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, double, eventually, soon};
+use crate::support::{Folder, eventually, fake, soon};
+use fake_aws::Fake;
 use serde_json::{Map, Value, json};
-use sidekey::source::double::Double;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -108,7 +108,7 @@ const HOSTILE: &[Hostile] = &[
 struct Machine {
     program: Mutex<Child>,
     group: Cgroup,
-    double: Double,
+    fake: Fake,
     port: Port,
     probes: Port,
     folder: Folder,
@@ -119,10 +119,10 @@ impl Machine {
     /// Starts the agent, and waits until it serves the cached secret.
     async fn start(group: Cgroup, hostile: &Hostile) -> Self {
         let clock = ManualClock::new();
-        let double = double(&clock).await;
-        double.secrets().create(NAME, "hunter2").expect("a new name");
+        let fake = fake(&clock).await;
+        fake.secrets().create(NAME, "hunter2").expect("a new name");
         let (port, probes, folder) = (Port::reserve(), Port::reserve(), Folder::new());
-        let mut setup = Setup::of(&double, &clock)
+        let mut setup = Setup::of(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{probes}"))
             .with("SIDEKEY_SECRETS", NAME)
@@ -148,7 +148,7 @@ impl Machine {
         let mut command = tokio::process::Command::from(command);
         let program = command.kill_on_drop(true).spawn().expect("the program is built");
         let program = Mutex::new(program);
-        let machine = Self { program, group, double, port, probes, folder, _log: log };
+        let machine = Self { program, group, fake, port, probes, folder, _log: log };
         eventually("the agent listens", async || {
             machine.assert_runs();
             TcpStream::connect(machine.address()).await.ok()
@@ -280,7 +280,7 @@ async fn invented_secrets(machine: Arc<Machine>) {
 /// Messages that name a secret of 18 KB 900 times together, once and several times at once: in one
 /// message, which is too many, and in eighteen messages, whose answer has as many bytes as it may have.
 async fn large_secret_many_times(machine: Arc<Machine>) {
-    machine.double.secrets().create("app/large", "x".repeat(18_000)).expect("a new name");
+    machine.fake.secrets().create("app/large", "x".repeat(18_000)).expect("a new name");
     for body in [event(&[&["app/large"; 900]]), event(&[&["app/large"; 50][..]; 18])] {
         machine.clone().resolve(body.clone(), 1).await;
         machine.clone().resolve(body, 6).await;
@@ -325,7 +325,7 @@ async fn large_secrets(machine: Arc<Machine>) {
     let mut connection = None;
     for number in 0..1_000 {
         let name = format!("app/large-{number}");
-        machine.double.secrets().create(&name, "x".repeat(65_536)).expect("a new name");
+        machine.fake.secrets().create(&name, "x".repeat(65_536)).expect("a new name");
         let call = request(
             "POST",
             "/",

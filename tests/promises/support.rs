@@ -1,4 +1,4 @@
-//! What every promise is shown with: a double of Secrets Manager, an agent in front of it, a client
+//! What every promise is shown with: a fake of Secrets Manager, an agent in front of it, a client
 //! that counts every byte, and a clock that stands still.
 
 pub(crate) mod agent;
@@ -14,8 +14,8 @@ pub(crate) mod relay;
 
 use crate::clients::{pause, scratch};
 use clock::ManualClock;
+use fake_aws::Fake;
 use sidekey::clock::Clock;
-use sidekey::source::double::Double;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -27,10 +27,10 @@ use std::time::Duration;
 /// How long anything may take before a test gives up: a guard against hanging, no promise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Starts a double that has no secrets and goes by `clock`.
-pub(crate) async fn double(clock: &Arc<ManualClock>) -> Double {
+/// Starts a fake that has no secrets and goes by `clock`.
+pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
-    Double::start(Arc::new(move || clock.now().wall)).await.expect("a free port")
+    Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port")
 }
 
 /// Waits for `work`, and fails the test where it never ends.

@@ -6,7 +6,7 @@ use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, double, eventually, soon};
+use crate::support::{Folder, eventually, fake, soon};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use tokio::process::Command;
@@ -17,11 +17,11 @@ use tokio::process::Command;
 #[tokio::test]
 async fn an_undrained_log_stops_nothing() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
-    double.secrets().create("app/db", "hunter2").expect("a new name");
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
     let folder = Folder::new();
     let socket = folder.path().join("s");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_LOG", "trace").with("SIDEKEY_SOCKET", socket.display());
     let mut command = Command::from(tethered(SIDEKEY));
     command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());

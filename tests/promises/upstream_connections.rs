@@ -4,8 +4,8 @@
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
 use crate::support::relay::Relay;
-use crate::support::{double, eventually, soon};
-use sidekey::source::double::Double;
+use crate::support::{eventually, fake, soon};
+use fake_aws::Fake;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -14,10 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 /// Longer than a burst of refreshes lasts.
 const LATER: Duration = Duration::from_secs(2);
 
-/// An agent whose connections to a double are counted.
+/// An agent whose connections to a fake are counted.
 struct Counted {
     clock: Arc<ManualClock>,
-    _double: Double,
+    _fake: Fake,
     relay: Relay,
     sidekey: Sidekey,
 }
@@ -25,13 +25,13 @@ struct Counted {
 impl Counted {
     async fn start(names: &[&str]) -> Self {
         let clock = ManualClock::new();
-        let double = double(&clock).await;
+        let fake = fake(&clock).await;
         for name in names {
-            double.secrets().create(name, "value").expect("a new name");
+            fake.secrets().create(name, "value").expect("a new name");
         }
-        let relay = Relay::to(double.addr()).await;
+        let relay = Relay::to(fake.addr()).await;
         let sidekey = Setup::at(&format!("http://{}", relay.address), &clock).start().await;
-        Self { clock, _double: double, relay, sidekey }
+        Self { clock, _fake: fake, relay, sidekey }
     }
 
     async fn read(&self, name: &str) {

@@ -8,7 +8,7 @@ use crate::support::agent::REGION;
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, double};
+use crate::support::{Folder, fake};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -105,15 +105,15 @@ async fn walk(clients: &Clients, endpoint: &str) {
     assert!(log.contains("AccessDeniedException") || log.contains("refused"), "{log}");
 }
 
-/// Before the double that `sidekey dev` embeds.
+/// Before the fake that `sidekey dev` embeds.
 #[tokio::test]
 async fn every_command_of_the_page_does_what_it_says() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let double = double(&ManualClock::new()).await;
-    walk(&clients, &double.url()).await;
+    let fake = fake(&ManualClock::new()).await;
+    walk(&clients, &fake.url()).await;
 }
 
 /// Before a Secrets Manager that is not ours.

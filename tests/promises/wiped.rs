@@ -6,7 +6,7 @@ use crate::support::agent::{Setup, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{double, eventually};
+use crate::support::{eventually, fake};
 use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
@@ -61,10 +61,10 @@ fn writable(line: &str) -> Option<Range<u64>> {
 #[tokio::test]
 async fn a_value_that_was_rotated_away_is_nowhere_in_memory() {
     let clock = ManualClock::new();
-    let double = double(&clock).await;
+    let fake = fake(&clock).await;
     let text = |value| String::from_utf8(Vec::from(value)).expect("letters");
-    double.secrets().create("app/db", text(OLD)).expect("a new name");
-    let setup = Setup::of(&double, &clock).with("SIDEKEY_SECRETS", "app/db");
+    fake.secrets().create("app/db", text(OLD)).expect("a new name");
+    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = Program::start(&["serve"], setup.vars());
     let mut connection = Connection::open(program.address().await).await;
     let answer = connection.exchange(read_request("app/db")).await;
@@ -75,7 +75,7 @@ async fn a_value_that_was_rotated_away_is_nowhere_in_memory() {
     };
     assert_ne!(memory.count(OLD), 0, "what is held is found");
 
-    double.secrets().put("app/db", text(NEW)).expect("it is there");
+    fake.secrets().put("app/db", text(NEW)).expect("it is there");
     let now = format!("{}&refreshNow=true", read_path("app/db"));
     eventually("the new value", async || {
         let answer = connection.exchange(get(&now, &[TOKEN_HEADER])).await;

@@ -3,12 +3,11 @@
 
 use crate::clients::until;
 use crate::emulator::{Emulator, Mode, SESSION_TOKEN};
-use crate::lambda::{LISTED, Lambda, double, started};
+use crate::lambda::{LISTED, Lambda, fake, started};
+use fake_aws::Operation::GetSecretValue;
+use fake_aws::{Fake, Fault, Match};
 use serde_json::Value;
 use sidekey::clock::{Clock, SystemClock};
-use sidekey::source::double::Double;
-use sidekey::source::double::faults::{Fault, Match};
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::time::Duration;
 
 /// The time for one attempt, with room for a machine that is slow to stop the extension.
@@ -33,9 +32,9 @@ async fn stand_still(span: Duration) {
 }
 
 /// Waits until one secret was asked for so often.
-async fn called(double: &Double, name: &str, calls: u64) {
+async fn called(fake: &Fake, name: &str, calls: u64) {
     until("a call", PATIENCE, || {
-        (double.calls().count_for(GetSecretValue, name) >= calls).then_some(())
+        (fake.calls().count_for(GetSecretValue, name) >= calls).then_some(())
     })
     .await;
 }
@@ -74,18 +73,18 @@ async fn read_of(emulator: &Emulator, name: &str) -> (u16, Value) {
 /// waited all along and for the function, and nobody sees a failure.
 #[tokio::test]
 async fn a_call_that_was_cut_is_made_once_more() {
-    let double = double().await;
-    double.secrets().create(UNLISTED, "old").expect("new");
-    double.faults().script(Match::secret(UNLISTED), [Fault::Stall]);
-    let lambda = started!(Mode::OnDemand, double, |environment| {
+    let fake = fake().await;
+    fake.secrets().create(UNLISTED, "old").expect("new");
+    fake.faults().script(Match::secret(UNLISTED), [Fault::Stall]);
+    let lambda = started!(Mode::OnDemand, fake, |environment| {
         environment.env("SIDEKEY_UPSTREAM_TIMEOUT", format!("{}ms", UPSTREAM_TIMEOUT.as_millis()))
     });
     lambda.invoke(&[]).await;
 
     let frozen = async {
-        called(&lambda.double, UNLISTED, 1).await;
+        called(&lambda.fake, UNLISTED, 1).await;
         lambda.emulator.stop_extension().await;
-        let version = lambda.double.secrets().put(UNLISTED, "new").expect("it is there");
+        let version = lambda.fake.secrets().put(UNLISTED, "new").expect("it is there");
         stand_still(CUTS).await;
         lambda.emulator.continue_extension().await;
         (lambda.invoke(&[UNLISTED]).await, version)
@@ -104,20 +103,20 @@ async fn a_call_that_was_cut_is_made_once_more() {
 #[tokio::test]
 async fn an_answer_from_before_the_thaw_does_not_count() {
     let ttl = Duration::from_secs(2);
-    let double = double().await;
+    let fake = fake().await;
     // Later than the extension is stopped, sooner than it goes on.
     let late = Fault::Delay(2 * UPSTREAM_TIMEOUT);
-    double.faults().script(Match::secret(LISTED[0]), [Fault::Pass, late]);
-    let lambda = started!(Mode::OnDemand, double, |environment| {
+    fake.faults().script(Match::secret(LISTED[0]), [Fault::Pass, late]);
+    let lambda = started!(Mode::OnDemand, fake, |environment| {
         environment
             .env("SIDEKEY_UPSTREAM_TIMEOUT", format!("{}ms", UPSTREAM_TIMEOUT.as_millis()))
             .env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
     });
     // Its static initialisation reads the secret, which is why a refresh comes.
     lambda.invoke(&[]).await;
-    called(&lambda.double, LISTED[0], 2).await;
+    called(&lambda.fake, LISTED[0], 2).await;
     lambda.emulator.stop_extension().await;
-    let version = lambda.double.secrets().put(LISTED[0], "new").expect("it is there");
+    let version = lambda.fake.secrets().put(LISTED[0], "new").expect("it is there");
     stand_still(CUTS).await;
     let thaw = SystemClock::new();
     lambda.emulator.continue_extension().await;
@@ -136,13 +135,13 @@ async fn an_answer_from_before_the_thaw_does_not_count() {
 #[tokio::test]
 async fn what_went_out_of_date_in_a_freeze_is_not_served() {
     let ttl = Duration::from_secs(2);
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
     });
     let (read, unread) = (&LISTED[..2], LISTED[2]);
     lambda.invoke(read).await;
     lambda.emulator.stop_extension().await;
-    let put = |name: &&str| lambda.double.secrets().put(name, "new").expect("it is there");
+    let put = |name: &&str| lambda.fake.secrets().put(name, "new").expect("it is there");
     let versions: Vec<String> = read.iter().map(put).collect();
     stand_still(ttl).await;
     let before: Vec<u64> = read.iter().map(|name| lambda.calls_for(name)).collect();
@@ -170,18 +169,18 @@ async fn freezes_around_the_time_to_live_harm_nobody() {
     const NAME: &str = LISTED[0];
     let ttl = Duration::from_secs(1);
     let clock = SystemClock::new();
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
     });
     let current = |lambda: &Lambda| {
-        lambda.double.secrets().version_at(NAME, "AWSCURRENT").expect("it is there")
+        lambda.fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there")
     };
     lambda.invoke(&LISTED).await;
     let mut replaced: Vec<(String, Duration)> = Vec::new();
     for millis in [100, 600, 200, 1100, 300, 400] {
         lambda.emulator.stop_extension().await;
         let old = current(&lambda);
-        lambda.double.secrets().put(NAME, format!("after {millis} ms")).expect("it is there");
+        lambda.fake.secrets().put(NAME, format!("after {millis} ms")).expect("it is there");
         replaced.push((old, clock.now().steady));
         let thaw = async {
             stand_still(Duration::from_millis(millis)).await;
@@ -208,10 +207,10 @@ async fn freezes_around_the_time_to_live_harm_nobody() {
 /// An extension that stands still when Lambda ends the environment is killed, and nothing hangs.
 #[tokio::test]
 async fn an_environment_ends_whatever_stands_still_in_it() {
-    let mut lambda = started!(Mode::OnDemand, double().await, |environment| environment);
+    let mut lambda = started!(Mode::OnDemand, fake().await, |environment| environment);
     lambda.invoke(&LISTED).await;
     lambda.emulator.stop_extension().await;
     let shutdown = lambda.emulator.shutdown().await;
     assert_ne!(shutdown.exit_code, Some(0), "{}", lambda.emulator.log());
-    lambda.double.stop().await;
+    lambda.fake.stop().await;
 }

@@ -1,10 +1,9 @@
-//! A Lambda environment with Sidekey in it, in front of the double of Secrets Manager.
+//! A Lambda environment with Sidekey in it, in front of the fake of Secrets Manager.
 
 use crate::clients::{Clients, Missing};
 use crate::emulator::{Emulator, Environment, Mode, SESSION_TOKEN};
+use fake_aws::{Fake, Operation};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -18,40 +17,40 @@ pub(crate) const LISTED: [&str; 3] = [
 ];
 
 pub(crate) struct Lambda {
-    pub(crate) double: Double,
+    pub(crate) fake: Fake,
     pub(crate) emulator: Emulator,
 }
 
-/// The machine's clock, by which the double dates its versions.
+/// The machine's clock, by which the fake dates its versions.
 pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
     #[expect(clippy::disallowed_methods, reason = "other people's processes keep real time")]
     Arc::new(SystemTime::now)
 }
 
-/// Starts a double that holds the listed secrets.
-pub(crate) async fn double() -> Double {
-    let double = Double::start(time_of_day()).await.expect("a free port");
+/// Starts a fake that holds the listed secrets.
+pub(crate) async fn fake() -> Fake {
+    let fake = Fake::start(time_of_day()).await.expect("a free port");
     for name in LISTED {
-        double.secrets().create(name, format!("{{\"key\":\"value of {name}\"}}")).expect("new");
+        fake.secrets().create(name, format!("{{\"key\":\"value of {name}\"}}")).expect("new");
     }
-    double
+    fake
 }
 
 /// Starts an environment around the function, whose variables `set` completes.
 pub(crate) async fn start(
     mode: Mode,
-    double: Double,
+    fake: Fake,
     set: impl FnOnce(Environment) -> Environment,
 ) -> Result<Lambda, Missing> {
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
     let function = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/function"));
     let environment = Environment::new(mode, extension, function)
-        .env("SIDEKEY_ENDPOINT", double.url())
+        .env("SIDEKEY_ENDPOINT", fake.url())
         .env("SIDEKEY_SECRETS", LISTED.join(","))
         .env("FUNCTION_INIT_SECRET", LISTED[0]);
     let emulator = Emulator::start(&clients, &set(environment)).await?;
-    Ok(Lambda { double, emulator })
+    Ok(Lambda { fake, emulator })
 }
 
 impl Lambda {
@@ -65,7 +64,7 @@ impl Lambda {
 
     /// Returns how often upstream was asked for one secret.
     pub(crate) fn calls_for(&self, name: &str) -> u64 {
-        self.double.calls().count_for(Operation::GetSecretValue, name)
+        self.fake.calls().count_for(Operation::GetSecretValue, name)
     }
 
     /// Asks the agent for a page, as somebody who has the token.
@@ -82,7 +81,7 @@ impl Lambda {
             println!("shutdown took {:?}, the function's own end included", shutdown.took);
         }
         assert_eq!(shutdown.exit_code, Some(0), "{}", self.emulator.log());
-        self.double.stop().await;
+        self.fake.stop().await;
     }
 }
 

@@ -3,17 +3,17 @@
 //! ends the process with 0.
 
 use crate::emulator::Mode;
-use crate::lambda::{LISTED, double, started};
+use crate::lambda::{LISTED, fake, started};
 use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Runs the whole life of an environment. `calls_max` is how often upstream may be asked for one
 /// listed secret.
 async fn lives(mode: Mode, calls_max: u64) {
-    let double = double().await;
+    let fake = fake().await;
     // Longer than the function takes to come up: its static initialisation has to wait.
-    double.faults().set_latency(Duration::from_millis(300));
-    let lambda = started!(mode, double, |environment| environment);
+    fake.faults().set_latency(Duration::from_millis(300));
+    let lambda = started!(mode, fake, |environment| environment);
     let answer = lambda.invoke(&LISTED).await;
     assert_eq!(answer["init"]["status"], 200, "{answer}\n{}", lambda.emulator.log());
     assert_eq!(answer["init"]["name"], LISTED[0]);

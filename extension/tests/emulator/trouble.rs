@@ -1,15 +1,15 @@
 //! Whatever goes wrong at the start, the function runs; its reads are answered with what is wrong.
 
 use crate::emulator::Mode;
-use crate::lambda::{LISTED, double, started};
+use crate::lambda::{LISTED, fake, started};
+use fake_aws::{Fault, Match};
 use serde_json::json;
-use sidekey::source::double::faults::{Fault, Match};
 
 /// Three mistakes at once: the function runs, its reads get a typed error that names all three, and
 /// the log does too.
 #[tokio::test]
 async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("SIDEKEY_TTL", "soon")
             .env("SIDEKEY_CACHE_SIZE", "many")
@@ -28,7 +28,7 @@ async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
     let ready = lambda.page("/ready").await;
     assert!(ready.contains("\"ready\":false"), "{ready}");
     assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown name only warns: {page}");
-    assert_eq!(lambda.double.calls().total(), 0);
+    assert_eq!(lambda.fake.calls().total(), 0);
     lambda.shut_down().await;
 }
 
@@ -36,12 +36,12 @@ async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
 /// a restart.
 #[tokio::test]
 async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() {
-    let double = double().await;
-    double.faults().always(Match::any(), Fault::InternalError);
-    let lambda = started!(Mode::OnDemand, double, |environment| environment);
+    let fake = fake().await;
+    fake.faults().always(Match::any(), Fault::InternalError);
+    let lambda = started!(Mode::OnDemand, fake, |environment| environment);
     let answer = lambda.invoke(&LISTED).await;
     assert_eq!(answer["init"]["status"], 400, "{answer}");
-    lambda.double.faults().clear();
+    lambda.fake.faults().clear();
     let mut tries = 0;
     while lambda.invoke(&LISTED).await["reads"][0]["status"] != json!(200) {
         tries += 1;
@@ -53,9 +53,9 @@ async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() 
 /// `SIDEKEY_ON_INIT_FAILURE=fail` has Lambda fail the start instead.
 #[tokio::test]
 async fn the_start_fails_where_that_is_asked_for() {
-    let double = double().await;
-    double.faults().deny_secret(LISTED[1]);
-    let lambda = started!(Mode::OnDemand, double, |environment| {
+    let fake = fake().await;
+    fake.faults().deny_secret(LISTED[1]);
+    let lambda = started!(Mode::OnDemand, fake, |environment| {
         environment.env("SIDEKEY_ON_INIT_FAILURE", "fail")
     });
     let event = json!({"references": [LISTED[0]]});
@@ -70,7 +70,7 @@ async fn the_start_fails_where_that_is_asked_for() {
 async fn a_taken_port_leaves_the_function_running() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.forced("SIDEKEY_PORT", Some(&port.to_string())).env("FUNCTION_INIT_SECRET", "")
     });
     let event = json!({});
@@ -86,7 +86,7 @@ async fn a_taken_port_leaves_the_function_running() {
 async fn what_cannot_be_listened_on_leaves_the_rest_served() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("bound").to_string();
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_METRICS_LISTEN", &taken).env("SIDEKEY_SOCKET", "/proc/nowhere/s")
     });
     let answer = lambda.invoke(&LISTED).await;
@@ -102,7 +102,7 @@ async fn what_cannot_be_listened_on_leaves_the_rest_served() {
 /// upstream.
 #[tokio::test]
 async fn the_functions_endpoint_is_not_followed() {
-    let lambda = started!(Mode::OnDemand, double().await, |environment| {
+    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://localhost:2773")
             .env("AWS_ENDPOINT_URL", "http://localhost:2773")

@@ -3,10 +3,9 @@
 
 use crate::clients::{Clients, Missing};
 use crate::emulator::{Emulator, Environment, Mode};
-use crate::lambda::{LISTED, double};
+use crate::lambda::{LISTED, fake};
+use fake_aws::{Fake, Operation};
 use serde_json::{Value, json};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,7 +13,7 @@ use std::time::Duration;
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
 /// Starts an environment around the function, with variables that ask for secrets.
-async fn start(mode: Mode, double: &Double, asking: &[(&str, &str)]) -> Result<Emulator, Missing> {
+async fn start(mode: Mode, fake: &Fake, asking: &[(&str, &str)]) -> Result<Emulator, Missing> {
     const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
@@ -23,7 +22,7 @@ async fn start(mode: Mode, double: &Double, asking: &[(&str, &str)]) -> Result<E
     let environment = Environment::new(mode, extension, &function)
         .file(WRAPPER, &script)
         .env("AWS_LAMBDA_EXEC_WRAPPER", WRAPPER)
-        .env("SIDEKEY_ENDPOINT", double.url())
+        .env("SIDEKEY_ENDPOINT", fake.url())
         .env("SIDEKEY_SECRETS", LISTED.join(","))
         .env("PLAIN", "as it was");
     let set =
@@ -33,12 +32,12 @@ async fn start(mode: Mode, double: &Double, asking: &[(&str, &str)]) -> Result<E
 
 /// Runs a whole life: the handler finds the value, a field of it, and what asked for nothing.
 async fn fills_variables(mode: Mode) {
-    let double = double().await;
+    let fake = fake().await;
     // Longer than the runtime takes to come up: its start has to wait.
-    double.faults().set_latency(Duration::from_millis(300));
+    fake.faults().set_latency(Duration::from_millis(300));
     let whole = format!("sidekey:{}", LISTED[0]);
     let field = format!("sidekey:{}#key", LISTED[1]);
-    let started = start(mode, &double, &[("WHOLE", &whole), ("FIELD", &field)]).await;
+    let started = start(mode, &fake, &[("WHOLE", &whole), ("FIELD", &field)]).await;
     let mut emulator = match started {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
@@ -56,12 +55,12 @@ async fn fills_variables(mode: Mode) {
         "arguments": ["an argument"],
     });
     assert_eq!(answer, expected, "{}", emulator.log());
-    let calls = double.calls().count_for(Operation::GetSecretValue, LISTED[2]);
+    let calls = fake.calls().count_for(Operation::GetSecretValue, LISTED[2]);
     assert!(calls > 0, "the extension beside it prefetches as ever");
     let is_logged = |name: &&str| emulator.log().contains(&format!("value of {name}"));
     assert!(!LISTED.iter().any(is_logged), "{}", emulator.log());
     assert_eq!(emulator.shutdown().await.exit_code, Some(0), "{}", emulator.log());
-    double.stop().await;
+    fake.stop().await;
 }
 
 #[tokio::test]
@@ -78,9 +77,9 @@ async fn snap_start() {
 /// Where a variable cannot be filled, the runtime is not started, and the log says which and why.
 #[tokio::test]
 async fn what_cannot_be_filled_is_in_the_log() {
-    let double = double().await;
+    let fake = fake().await;
     let asking = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
-    let emulator = match start(Mode::OnDemand, &double, &asking).await {
+    let emulator = match start(Mode::OnDemand, &fake, &asking).await {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
     };
@@ -88,5 +87,5 @@ async fn what_cannot_be_filled_is_in_the_log() {
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
     emulator.log_line("MALFORMED: not a reference: character 4").await;
-    double.stop().await;
+    fake.stop().await;
 }

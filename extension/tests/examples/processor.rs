@@ -4,10 +4,10 @@
 use crate::clients::{Clients, Missing, until};
 use crate::emulator::{Emulator, Environment, Mode};
 use crate::language::Language;
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
 use serde_json::{Value, json};
 use sidekey::clock::{Clock, SystemClock};
-use sidekey::source::double::Double;
-use sidekey::source::double::operation::Operation::GetSecretValue;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -78,7 +78,7 @@ fn record(id: &str, body: &str) -> Value {
 /// A function of one language, at work.
 struct Processor {
     channel: Channel,
-    double: Double,
+    fake: Fake,
     emulator: Emulator,
 }
 
@@ -86,9 +86,9 @@ impl Processor {
     async fn start(language: Language, channel: Channel) -> Result<Self, Missing> {
         let clients = Clients::install()?;
         let function = language.build()?;
-        #[expect(clippy::disallowed_methods, reason = "the double dates its versions")]
-        let double = Double::start(Arc::new(SystemTime::now)).await.expect("a free port");
-        let secrets = double.secrets();
+        #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
+        let fake = Fake::start(Arc::new(SystemTime::now)).await.expect("a free port");
+        let secrets = fake.secrets();
         for tenant in TENANTS {
             let value = channel.value(tenant, &first_end(tenant));
             secrets.create(&channel.reference(tenant), value).expect("new");
@@ -99,10 +99,10 @@ impl Processor {
 
         let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
         let environment = Environment::new(Mode::OnDemand, extension, &function)
-            .env("SIDEKEY_ENDPOINT", double.url())
+            .env("SIDEKEY_ENDPOINT", fake.url())
             .env("SIDEKEY_SECRETS", channel.ai_reference());
         let emulator = Emulator::start(&clients, &environment).await?;
-        Ok(Self { channel, double, emulator })
+        Ok(Self { channel, fake, emulator })
     }
 
     /// Has the function process a batch, and returns what it sent and the ids of what failed.
@@ -133,7 +133,7 @@ impl Processor {
 
     /// Returns how often upstream was asked for the credentials of one tenant.
     fn calls_for(&self, tenant: &str) -> u64 {
-        self.double.calls().count_for(GetSecretValue, &self.channel.reference(tenant))
+        self.fake.calls().count_for(GetSecretValue, &self.channel.reference(tenant))
     }
 }
 
@@ -173,7 +173,7 @@ pub(crate) async fn processes(language: Language, channel: Channel) {
     let log = processor.emulator.log();
     assert!(!log.contains("hunter2"), "a secret in the log:\n{log}");
     assert_eq!(processor.emulator.shutdown().await.exit_code, Some(0), "{log}");
-    processor.double.stop().await;
+    processor.fake.stop().await;
 }
 
 /// Waits until `refreshNow` may go upstream for what was fetched before: it does once a second.
@@ -189,7 +189,7 @@ async fn rotates(processor: &Processor) {
     let old = first_end(tenant);
     refresh_now_is_unlimited().await;
     let value = processor.channel.value(tenant, "ac-2");
-    processor.double.secrets().put(&processor.channel.reference(tenant), value).expect("there");
+    processor.fake.secrets().put(&processor.channel.reference(tenant), value).expect("there");
     assert_eq!(processor.send(None).await, old, "held, and not refused yet");
     assert_eq!(processor.calls_for(tenant), 1);
     assert_eq!(processor.send(Some(&old)).await, "ac-2");

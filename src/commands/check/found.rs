@@ -4,7 +4,7 @@
 use super::dynamo::{is_type, plain};
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
-use crate::message::search::{Failed, Overgrown, Search};
+use crate::message::search::{LimitExceeded, Search, SearchError};
 use crate::secret::arn::Arn;
 use crate::secret::reference::{Reference, SecretId};
 use serde_json::Value;
@@ -50,7 +50,7 @@ pub(super) enum BadFile {
     #[error("there is nothing in it")]
     Empty,
     #[error(transparent)]
-    Overgrown(#[from] Overgrown),
+    LimitExceeded(#[from] LimitExceeded),
     #[error("more than {REFERENCES_MAX} references")]
     TooMany,
 }
@@ -163,8 +163,8 @@ impl Found {
             Value::Object(object) => {
                 let search = Search::new(paths, []).at_most(REFERENCES_MAX);
                 let found = search.run(value).map_err(|failed| match failed {
-                    Failed::Overgrown(overgrown) => BadFile::Overgrown(overgrown),
-                    Failed::Unreadable(_) => unreachable!("an object can be read"),
+                    SearchError::LimitExceeded(overgrown) => BadFile::LimitExceeded(overgrown),
+                    SearchError::Unreadable(_) => unreachable!("an object can be read"),
                 })?;
                 for one in found.references {
                     // What is not a string is reported as an empty reference.
@@ -242,7 +242,7 @@ fn is_named_so(text: &str, conventions: &Conventions) -> bool {
 
 /// Returns the names that an ARN may mean.
 pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
-    let (whole, stripped) = arn.readings();
+    let (whole, stripped) = arn.possible_names();
     stripped.into_iter().chain([whole])
 }
 

@@ -1,7 +1,7 @@
 //! The secrets of `sidekey dev`: a file's, or the examples.
 
-use crate::source::double::seed::{Format, Seed};
 use anyhow::Context;
+use fake_aws::{Format, Seed};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;

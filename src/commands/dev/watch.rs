@@ -4,7 +4,7 @@ use super::path_of;
 use super::secrets::Secrets;
 use crate::client::Client;
 use crate::clock::{Clock, Moment};
-use crate::source::double::Double;
+use fake_aws::Fake;
 use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_millis(250);
 /// Sidekey like a function would, and tells when a new version shows. It never ends by itself.
 pub(super) async fn run(
     clock: &dyn Clock,
-    double: &Double,
+    fake: &Fake,
     mut secrets: Secrets,
     client: &mut Client,
     print: fn(&str),
@@ -27,7 +27,7 @@ pub(super) async fn run(
         match secrets.reload() {
             Ok(true) => {
                 changed_at = Some(clock.now());
-                let changes = double.secrets().apply(secrets.seed());
+                let changes = fake.secrets().apply(secrets.seed());
                 print(&format!(
                     "The file has changed: {} created, {} updated, {} removed\n",
                     changes.created.len(),

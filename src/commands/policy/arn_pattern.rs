@@ -72,7 +72,7 @@ pub(super) fn arn_pattern(text: &str, place: &Place) -> Result<String, BadTarget
 /// letters, and the last word of a name mostly is.
 pub(super) fn doubt(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
-    let (whole, name) = arn.readings();
+    let (whole, name) = arn.possible_names();
     let suffix = &whole[name?.len() + 1..];
     suffix.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| {
         format!(
@@ -83,7 +83,7 @@ pub(super) fn doubt(text: &str) -> Option<String> {
 }
 
 fn is_full(arn: &Arn) -> bool {
-    arn.readings().1.is_some()
+    arn.possible_names().1.is_some()
 }
 
 fn at(place: &Place, name: &str) -> Result<String, BadTarget> {

@@ -3,6 +3,7 @@
 
 use super::shell::{Deed, words};
 use crate::clock::{Clock, within};
+use crate::printable::Printable;
 use crate::secret::value::SecretValue;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -130,7 +131,7 @@ fn told(status: ExitStatus, complaint: &str, value: &SecretValue) -> String {
     if shows(line, value) {
         return format!("{status}; what it said is kept back, since the value is in it");
     }
-    line.chars().map(|c| if c.is_control() { '?' } else { c }).take(COMPLAINT_CHARS_MAX).collect()
+    Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
 /// Returns whether a text shows the value, or one of the texts in it.

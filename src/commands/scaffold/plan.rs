@@ -1,6 +1,6 @@
 //! Which secrets there are to be: a name for each convention, filled in with what was given. Pure.
 
-use crate::convention::pattern::{Bindings, Unfillable};
+use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
 use std::collections::BTreeMap;
 
@@ -28,7 +28,7 @@ pub(super) struct Asked {
 pub(super) struct Planned<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
-    pub(super) bindings: Bindings,
+    pub(super) bindings: PlaceholderValues,
 }
 
 /// Why there is no plan.
@@ -43,7 +43,7 @@ pub(super) enum BadPlan {
     #[error("no convention that was asked for has a placeholder '{0}'")]
     Unused(String),
     #[error("{kind}: {problem}")]
-    Name { kind: String, problem: Unfillable },
+    Name { kind: String, problem: FillError },
     #[error("more than {SECRETS_MAX} secrets")]
     TooMany,
     #[error("no convention is of that kind and channel")]
@@ -100,7 +100,7 @@ pub(super) fn plan<'a>(
             match convention.pattern().fill(&bindings) {
                 Ok(name) => planned.push(Planned { name, convention, bindings }),
                 // Told once, by its placeholder.
-                Err(Unfillable::Missing(_)) => {}
+                Err(FillError::Missing(_)) => {}
                 Err(problem) => {
                     problems.push(BadPlan::Name { kind: convention.kind().to_owned(), problem });
                 }
@@ -163,11 +163,11 @@ fn options<'a>(convention: &'a Convention, placeholder: &str, asked: &'a Asked) 
 }
 
 /// Returns every combination of values, up to one more than there may be.
-fn all_bindings(convention: &Convention, asked: &Asked) -> Vec<Bindings> {
-    let mut all = vec![Bindings::default()];
+fn all_bindings(convention: &Convention, asked: &Asked) -> Vec<PlaceholderValues> {
+    let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
         let options = options(convention, placeholder, asked);
-        let with = |before: Bindings| {
+        let with = |before: PlaceholderValues| {
             options.iter().map(move |value| {
                 let mut bindings = before.clone();
                 bindings.set(placeholder, value);

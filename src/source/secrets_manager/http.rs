@@ -10,6 +10,7 @@ pub(super) use pool::Idle;
 pub use trust::{BadTrust, Trust};
 
 use crate::clock::{Clock, within};
+use crate::http1::{Connection, ExchangeError};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient,
     SharedHttpConnector,
@@ -19,9 +20,8 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use connection::{Broken, Connection};
+use connection::Broken;
 use dialer::{Dialer, Origin};
-use http_body_util::Full;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use pool::Pool;
@@ -98,21 +98,21 @@ impl Calls {
         if let Some(kept) = self.pool.take(&origin).await {
             match self.exchange(kept, &origin, request).await {
                 // It was closed in the moment in which it was taken, and nobody was asked.
-                Err(Broken::Unsent(unsent)) => request = *unsent,
-                answer => return answer.map_err(failed),
+                Err(ExchangeError::NotSent { request: unsent, .. }) => request = *unsent,
+                answer => return answer.map_err(|error| failed(error.into())),
             }
         }
         let fresh = pin!(self.dialer.dial(&origin, &uri));
         let fresh = self.within(connecting, fresh).await?.map_err(failed)?;
-        self.exchange(fresh, &origin, request).await.map_err(failed)
+        self.exchange(fresh, &origin, request).await.map_err(|error| failed(error.into()))
     }
 
     async fn exchange(
         &self,
         mut connection: Connection,
         origin: &Origin,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Bytes>, Broken> {
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, ExchangeError> {
         let answer = connection.exchange(request).await?;
         // Who fails may be one of several behind one name: the next call looks for another.
         if !answer.status().is_server_error() {
@@ -138,7 +138,7 @@ impl Calls {
 }
 
 /// Makes of a request what goes over a connection: to a path, with a host and a body at hand.
-fn sendable(request: Request<SdkBody>) -> Result<Request<Full<Bytes>>, ConnectorError> {
+fn sendable(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
     let (mut head, body) = request.into_parts();
     let body = body.bytes().ok_or_else(|| unfit("the body is a stream".into()))?;
     if !head.headers.contains_key(HOST) {
@@ -146,8 +146,7 @@ fn sendable(request: Request<SdkBody>) -> Result<Request<Full<Bytes>>, Connector
         head.headers.insert(HOST, host.map_err(|error| unfit(error.into()))?);
     }
     head.uri = head.uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from);
-    let body = Full::new(Bytes::copy_from_slice(body));
-    Ok(Request::from_parts(head, body))
+    Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
 /// Returns the host that a call is signed for: without a port where that is the scheme's own.
@@ -167,9 +166,11 @@ fn unfit(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
 fn failed(broken: Broken) -> ConnectorError {
     match broken {
         Broken::Itself => ConnectorError::user(broken.into()),
-        Broken::Answering(_) => ConnectorError::other(broken.into(), None),
-        // Without the request: credentials are in there.
-        Broken::Unsent(_) => ConnectorError::io("the connection was closed".into()),
+        Broken::Exchange(ExchangeError::Body(_)) => ConnectorError::other(broken.into(), None),
+        // The error drops the request, which contains credentials.
+        Broken::Exchange(ExchangeError::NotSent { .. }) => {
+            ConnectorError::io("the connection was closed".into())
+        }
         _ => ConnectorError::io(broken.into()),
     }
 }

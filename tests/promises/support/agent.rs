@@ -4,9 +4,9 @@ use super::client::{Answer, Connection, get};
 use super::clock::ManualClock;
 use super::metrics::Metrics;
 use super::soon;
+use fake_aws::Fake;
 use sidekey::agent::{Agent, BindError, Listeners};
 use sidekey::config::{self, Host, Loaded};
-use sidekey::source::double::Double;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ pub(crate) const TOKEN: &str = "token-of-these-tests";
 /// The header in which they show it.
 pub(crate) const TOKEN_HEADER: (&str, &str) = ("X-Aws-Parameters-Secrets-Token", TOKEN);
 
-/// The region of the double, and of every agent.
+/// The region of the fake, and of every agent.
 pub(crate) const REGION: &str = "eu-north-1";
 
 /// The variables of an agent to be, and its clock.
@@ -30,9 +30,9 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// An agent in front of `double`.
-    pub(crate) fn of(double: &Double, clock: &Arc<ManualClock>) -> Self {
-        Self::at(&double.url(), clock)
+    /// An agent in front of `fake`.
+    pub(crate) fn of(fake: &Fake, clock: &Arc<ManualClock>) -> Self {
+        Self::at(&fake.url(), clock)
     }
 
     /// An agent that calls `endpoint`.

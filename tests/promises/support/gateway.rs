@@ -1,7 +1,7 @@
 //! What stands between an agent and its upstream: a gateway that can hold calls back and sees which
 //! region they are for, and an upstream that answers with whatever bytes a test wants.
 
-use sidekey::source::double::Double;
+use fake_aws::Fake;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Passes calls on to a double, and answers back. It serves `{region}` as the path that it strips.
+/// Passes calls on to a fake, and answers back. It serves `{region}` as the path that it strips.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     address: SocketAddr,
@@ -21,14 +21,14 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts an open gateway before a double.
-    pub(crate) async fn before(double: &Double) -> Self {
+    /// Starts an open gateway before a fake.
+    pub(crate) async fn before(fake: &Fake) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (is_open, open) = watch::channel(true);
         let regions = Arc::new(Mutex::new(Vec::new()));
         let seen = regions.clone();
-        let upstream = double.addr();
+        let upstream = fake.addr();
         let serving = tokio::spawn(async move {
             let mut calls = JoinSet::new();
             while let Ok((socket, _)) = listener.accept().await {

@@ -1,8 +1,9 @@
 //! Makes connections, and none to Sidekey itself.
 
 use super::super::endpoint::is_this_machine;
-use super::connection::{Broken, Connection};
+use super::connection::{self, Broken};
 use super::trust::Trust;
+use crate::http1::Connection;
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
@@ -87,12 +88,12 @@ impl Dialer {
             return Err(Broken::Itself);
         }
         if !origin.is_secure {
-            return Connection::over(Box::new(socket)).await;
+            return connection::over(Box::new(socket)).await;
         }
         let tls = TlsConnector::from(self.tls.get_or_init(|| self.trust.tls()).clone());
         let secure = Box::pin(tls.connect(origin.server_name()?, socket)).await;
         let secure = secure.map_err(|error| Broken::Connecting(error.into()))?;
-        Connection::over(Box::new(secure)).await
+        connection::over(Box::new(secure)).await
     }
 }
 

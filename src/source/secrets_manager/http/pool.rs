@@ -1,8 +1,8 @@
 //! Connections that nobody uses, kept for the next call.
 
-use super::connection::Connection;
 use super::dialer::Origin;
 use crate::clock::{Clock, Moment};
+use crate::http1::Connection;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;

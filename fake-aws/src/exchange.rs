@@ -1,0 +1,158 @@
+//! One HTTP request and its response: parses the request, executes the operation, injects the fault,
+//! records the call, and sends the response.
+
+mod reply;
+mod request;
+mod response_body;
+
+pub(crate) use response_body::ResponseBody;
+
+use crate::calls::Calls;
+use crate::clock::{Now, wait_precisely};
+use crate::error::AwsError;
+use crate::faults::{CallTarget, Fault, Faults};
+use crate::location::Location;
+use crate::operation::{Operation, Service};
+use crate::secrets_manager;
+use crate::secrets_manager::context::Context;
+use crate::secrets_manager::secrets::Secrets;
+use crate::session_tokens::SessionTokens;
+use crate::sts;
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::{Request, Response};
+use reply::Reply;
+use request::{Parameters, ParsedRequest};
+use std::future::pending;
+use tokio_util::sync::CancellationToken;
+
+/// The maximum size of a request body in bytes. The largest value has 64 KiB, and JSON escapes can make
+/// the value several times as long.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// The connection that a request arrived on.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectionHandle {
+    /// The number of the connection. The first connection has number 1.
+    pub(crate) number: u64,
+    /// Resets the connection when it is cancelled.
+    pub(crate) reset: CancellationToken,
+}
+
+/// The state of a fake, which all connections share.
+pub(crate) struct State {
+    pub(crate) secrets: Secrets,
+    pub(crate) faults: Faults,
+    pub(crate) calls: Calls,
+    pub(crate) session_tokens: SessionTokens,
+    home: Location,
+    now: Now,
+}
+
+impl State {
+    /// Creates a state without secrets and without faults.
+    pub(crate) fn new(home: Location, now: Now) -> Self {
+        Self {
+            secrets: Secrets::new(home.clone(), Now::clone(&now)),
+            faults: Faults::new(Now::clone(&now)),
+            calls: Calls::default(),
+            session_tokens: SessionTokens::new(Now::clone(&now)),
+            home,
+            now,
+        }
+    }
+
+    /// Responds to one request.
+    ///
+    /// The response is computed when the request arrives, and sent after the latency. A change in
+    /// between does not affect the response. This is how a slow service behaves.
+    pub(crate) async fn respond(
+        &self,
+        connection: &ConnectionHandle,
+        request: Request<Incoming>,
+    ) -> Response<ResponseBody> {
+        let (head, incoming) = request.into_parts();
+        let Ok(body) = Limited::new(incoming, BODY_BYTES_MAX).collect().await else {
+            return Reply::error(Service::SecretsManager, &body_too_large())
+                .send(ResponseBody::complete);
+        };
+        let request = ParsedRequest::parse(&head, &body.to_bytes());
+        let call = request.to_call(connection.number);
+        let outcome = self.faults.next_outcome(&self.target(&request));
+        let reply = match (&outcome.fault, outcome.fault.error()) {
+            (Fault::Stall | Fault::Reset, _) => None,
+            (_, Some(error)) => Some(Reply::error(request.service, &error)),
+            (_, None) => Some(self.reply(request)),
+        };
+        // The call is recorded after the response was computed: a test that waits for the call may
+        // then change secrets without an effect on this response.
+        tracing::debug!(?call, "the fake received a call");
+        self.calls.add(call);
+        wait_precisely(outcome.latency).await;
+        match reply {
+            Some(reply) => reply.send_with(outcome.fault).await,
+            None => {
+                if outcome.fault == Fault::Reset {
+                    connection.reset.cancel();
+                }
+                pending().await
+            }
+        }
+    }
+
+    fn target(&self, request: &ParsedRequest) -> CallTarget {
+        let store = self.secrets.store();
+        let secret_aliases = request.secret_ids.iter().flat_map(|id| store.aliases(id)).collect();
+        CallTarget { operation: request.operation, secret_aliases }
+    }
+
+    fn reply(&self, request: ParsedRequest) -> Reply {
+        let service = request.service;
+        match self.execute(request) {
+            Ok((operation, result)) => Reply::success(operation, result),
+            Err(error) => Reply::error(service, &error),
+        }
+    }
+
+    /// Executes the operation. The order of the checks is the same as in AWS.
+    fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
+        let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
+        // AssumeRoleWithWebIdentity is not signed: the caller has no credentials yet.
+        if operation != Operation::AssumeRoleWithWebIdentity {
+            check_signed(request.authorization.as_deref())?;
+            self.session_tokens.check(request.security_token.as_deref())?;
+        }
+        let policy = self.faults.policy();
+        let now = (self.now)();
+        let result = match request.parameters {
+            Parameters::Json(body) => {
+                let mut store = self.secrets.store();
+                let mut context = Context { store: &mut store, policy: &policy, now };
+                secrets_manager::execute(&mut context, operation, body)?.to_string()
+            }
+            Parameters::Form(form) => {
+                policy.check_operation(operation, &self.home)?;
+                sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
+            }
+            Parameters::Unreadable => return Err(AwsError::serialization()),
+        };
+        Ok((operation, result))
+    }
+}
+
+fn body_too_large() -> AwsError {
+    let message = "The request's body is too large.";
+    AwsError { status: 413, ..AwsError::new("RequestEntityTooLargeException", message) }
+}
+
+/// Checks that a request has a signature. The fake does not know the secret key, so it does not verify
+/// the signature.
+fn check_signed(authorization: Option<&str>) -> Result<(), AwsError> {
+    match authorization {
+        Some(value) if value.starts_with("AWS4-HMAC-SHA256 ") => Ok(()),
+        _ => {
+            let message = "Missing Authentication Token";
+            Err(AwsError::new("MissingAuthenticationTokenException", message))
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Builds an HTTP response from a result or an error, and applies the faults that change a response.
+
+use super::response_body::ResponseBody;
+use crate::clock::wait;
+use crate::error::AwsError;
+use crate::faults::Fault;
+use crate::operation::{Operation, Service};
+use crate::random;
+use crate::sts::query;
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+
+const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
+const XML_TYPE: HeaderValue = HeaderValue::from_static("text/xml");
+
+/// The body of [`Fault::Garbage`]: neither JSON nor UTF-8.
+const GARBAGE: &[u8] = b"\xff\xfe<html>502 Bad Gateway</html>";
+
+/// A response before it is sent.
+pub(crate) struct Reply {
+    status: StatusCode,
+    content_type: HeaderValue,
+    request_id: String,
+    body: Bytes,
+}
+
+impl Reply {
+    /// Creates the response to a successful operation.
+    pub(crate) fn success(operation: Operation, result: String) -> Self {
+        let request_id = random::uuid();
+        let (content_type, text) = match operation.service() {
+            Service::SecretsManager => (JSON_TYPE, result),
+            Service::Sts => (XML_TYPE, query::envelope(operation, &result, &request_id)),
+        };
+        Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
+    }
+
+    /// Creates the response for an error, in the protocol of `service`.
+    pub(crate) fn error(service: Service, error: &AwsError) -> Self {
+        let request_id = random::uuid();
+        let (content_type, code, text) = match service {
+            Service::SecretsManager => (JSON_TYPE, error.status, error.to_json().to_string()),
+            Service::Sts => {
+                let (code, xml) = query::error_envelope(error, &request_id);
+                (XML_TYPE, code, xml)
+            }
+        };
+        // A test may inject an error with a number that is not a valid HTTP status.
+        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        Self { status, content_type, request_id, body: text.into() }
+    }
+
+    /// Returns the HTTP response, changed by `fault`.
+    pub(crate) async fn send_with(mut self, fault: Fault) -> Response<ResponseBody> {
+        match fault {
+            Fault::Truncated => self.send(ResponseBody::truncated),
+            Fault::Drip(interval) => self.send(|bytes| ResponseBody::drip(bytes, interval)),
+            Fault::Delay(span) => {
+                wait(span).await;
+                self.send(ResponseBody::complete)
+            }
+            Fault::Garbage => {
+                self.body = Bytes::from_static(GARBAGE);
+                self.send(ResponseBody::complete)
+            }
+            Fault::ContentType(name) => {
+                let plain = HeaderValue::from_static("text/plain");
+                self.content_type = HeaderValue::try_from(name).unwrap_or(plain);
+                self.send(ResponseBody::complete)
+            }
+            _ => self.send(ResponseBody::complete),
+        }
+    }
+
+    /// Returns the HTTP response. `to_body` decides how the body is sent.
+    pub(crate) fn send(
+        self,
+        to_body: impl FnOnce(Bytes) -> ResponseBody,
+    ) -> Response<ResponseBody> {
+        Response::builder()
+            .status(self.status)
+            .header(CONTENT_TYPE, self.content_type)
+            .header("x-amzn-requestid", self.request_id)
+            .body(to_body(self.body))
+            .expect("a valid status and valid headers always form a response")
+    }
+}

@@ -1,0 +1,108 @@
+//! Parses an HTTP request: which service, which operation, and which parameters.
+
+use crate::calls::Call;
+use crate::operation::{Operation, Service};
+use crate::secrets_manager;
+use crate::sts::query::{Form, parse_form};
+use hyper::Method;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, USER_AGENT};
+use hyper::http::request::Parts;
+use serde_json::{Map, Value};
+
+const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// A parsed request.
+pub(crate) struct ParsedRequest {
+    /// The service that the request is for.
+    pub(crate) service: Service,
+    /// The operation, or `None` if the fake does not support it.
+    pub(crate) operation: Option<Operation>,
+    /// The secret ids in the request, exactly as the caller sent them.
+    pub(crate) secret_ids: Vec<String>,
+    /// The parameters of the operation.
+    pub(crate) parameters: Parameters,
+    /// The header `Authorization`.
+    pub(crate) authorization: Option<String>,
+    /// The header `X-Amz-Security-Token`.
+    pub(crate) security_token: Option<String>,
+    host: Option<String>,
+    user_agent: Option<String>,
+}
+
+/// The parameters in the body of a request.
+pub(crate) enum Parameters {
+    /// A JSON object, for services with the protocol AWS JSON.
+    Json(Value),
+    /// A form, for services with the protocol AWS Query.
+    Form(Form),
+    /// A body that is not a JSON object.
+    Unreadable,
+}
+
+impl ParsedRequest {
+    /// Parses a request.
+    pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
+        let (service, operation, parameters) = match header(&head.headers, TARGET) {
+            None if is_form(&head.headers) => {
+                let form = parse_form(body);
+                let operation =
+                    form.get("Action").and_then(|name| Operation::named(Service::Sts, name));
+                (Service::Sts, operation, Parameters::Form(form))
+            }
+            target => {
+                let operation = target
+                    .as_deref()
+                    .and_then(|target| target.strip_prefix("secretsmanager."))
+                    .and_then(|name| Operation::named(Service::SecretsManager, name));
+                (Service::SecretsManager, operation, json_parameters(body))
+            }
+        };
+        // All operations of both services are POST requests to the path `/`.
+        let operation = operation.filter(|_| head.method == Method::POST && head.uri.path() == "/");
+        let secret_ids = match &parameters {
+            Parameters::Json(body) => secrets_manager::secret_ids(operation, body),
+            Parameters::Form(_) | Parameters::Unreadable => Vec::new(),
+        };
+        Self {
+            service,
+            operation,
+            secret_ids,
+            parameters,
+            authorization: header(&head.headers, AUTHORIZATION),
+            security_token: header(&head.headers, SECURITY_TOKEN),
+            host: header(&head.headers, HOST),
+            user_agent: header(&head.headers, USER_AGENT),
+        }
+    }
+
+    /// Returns the entry for this request in the record of calls.
+    pub(crate) fn to_call(&self, connection: u64) -> Call {
+        Call {
+            operation: self.operation,
+            secret_ids: self.secret_ids.clone(),
+            host: self.host.clone(),
+            user_agent: self.user_agent.clone(),
+            authorization: self.authorization.clone(),
+            security_token: self.security_token.clone(),
+            connection,
+        }
+    }
+}
+
+fn json_parameters(body: &[u8]) -> Parameters {
+    match serde_json::from_slice(body) {
+        Ok(object @ Value::Object(_)) => Parameters::Json(object),
+        Err(_) if body.is_empty() => Parameters::Json(Value::Object(Map::new())),
+        _ => Parameters::Unreadable,
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    header(headers, CONTENT_TYPE)
+        .is_some_and(|value| value.starts_with("application/x-www-form-urlencoded"))
+}
+
+fn header(headers: &HeaderMap, name: HeaderName) -> Option<String> {
+    headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}

@@ -1,0 +1,92 @@
+//! The body of an HTTP response: sent at once, truncated, or sent byte by byte.
+
+use crate::clock::wait;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::Sleep;
+
+/// A response body. The announced length is always the length of the complete body.
+#[derive(Debug)]
+pub(crate) struct ResponseBody {
+    remaining: Bytes,
+    announced: u64,
+    mode: Mode,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// Sends all bytes at once.
+    Complete,
+    /// Sends all remaining bytes, flushes, and then fails. The failure closes the connection.
+    Truncated { is_flushed: bool },
+    /// Sends one byte at a time, each after a wait.
+    Drip { interval: Duration, wait: Pin<Box<Sleep>> },
+}
+
+impl ResponseBody {
+    /// Creates a body that is sent at once.
+    pub(crate) fn complete(bytes: Bytes) -> Self {
+        Self { announced: length(&bytes), remaining: bytes, mode: Mode::Complete }
+    }
+
+    /// Creates a body that ends after half of `bytes`.
+    pub(crate) fn truncated(bytes: Bytes) -> Self {
+        let announced = length(&bytes);
+        let half = bytes.slice(..bytes.len() / 2);
+        Self { announced, remaining: half, mode: Mode::Truncated { is_flushed: false } }
+    }
+
+    /// Creates a body that is sent byte by byte, and waits for `interval` before each byte.
+    pub(crate) fn drip(bytes: Bytes, interval: Duration) -> Self {
+        let mode = Mode::Drip { interval, wait: Box::pin(wait(interval)) };
+        Self { announced: length(&bytes), remaining: bytes, mode }
+    }
+}
+
+fn length(bytes: &Bytes) -> u64 {
+    u64::try_from(bytes.len()).expect("the length of a body fits 64 bits")
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let Self { remaining, mode, .. } = &mut *self;
+        let frame = match mode {
+            Mode::Complete => remaining.split_off(0),
+            Mode::Truncated { .. } if !remaining.is_empty() => remaining.split_off(0),
+            Mode::Truncated { is_flushed: is_flushed @ false } => {
+                // hyper flushes the connection only while the body is pending.
+                *is_flushed = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Mode::Truncated { .. } => {
+                return Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())));
+            }
+            Mode::Drip { .. } if remaining.is_empty() => Bytes::new(),
+            Mode::Drip { interval, wait: waiting } => {
+                ready!(waiting.as_mut().poll(context));
+                waiting.set(wait(*interval));
+                remaining.split_to(1)
+            }
+        };
+        Poll::Ready((!frame.is_empty()).then(|| Ok(Frame::data(frame))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining.is_empty() && !matches!(self.mode, Mode::Truncated { .. })
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.announced)
+    }
+}

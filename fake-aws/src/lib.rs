@@ -1,0 +1,131 @@
+//! A fake of AWS Secrets Manager and STS for tests, with faults to inject.
+//!
+#![doc = include_str!("../README.md")]
+
+// In reading order: a file imports only from files below it.
+mod listener;
+mod exchange;
+mod secrets_manager;
+mod sts;
+mod faults;
+mod policy;
+mod calls;
+mod session_tokens;
+mod token_bucket;
+mod operation;
+mod error;
+mod location;
+mod random;
+mod clock;
+mod lock;
+
+#[cfg(test)]
+mod tests;
+
+pub use calls::{Call, Calls};
+pub use clock::Now;
+pub use error::AwsError;
+pub use faults::{Fault, Faults, Match};
+pub use location::Location;
+pub use operation::Operation;
+pub use secrets_manager::plaintext::Plaintext;
+pub use secrets_manager::secrets::Secrets;
+pub use secrets_manager::seed::{Changes, Format, Seed, SeedError};
+pub use session_tokens::SessionTokens;
+pub use token_bucket::TokenBucket;
+
+use exchange::State;
+use listener::Listener;
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+/// A running fake. Dropping the fake stops its tasks. [`stop`](Self::stop) also waits until the tasks
+/// have ended.
+pub struct Fake {
+    listener: Listener,
+    state: Arc<State>,
+    tasks: TaskTracker,
+    stop: DropGuard,
+}
+
+impl Fake {
+    /// Starts a fake on a free port of 127.0.0.1. Plain secret names refer to account 123456789012 in
+    /// eu-north-1.
+    pub async fn start(now: Now) -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let state = Arc::new(State::new(Location::default(), now));
+        let listener = Listener::start(listener, Arc::clone(&state), tasks.clone(), stop.clone())?;
+        Ok(Self { listener, state, tasks, stop: stop.drop_guard() })
+    }
+
+    /// Returns the address that the fake listens on.
+    pub fn addr(&self) -> SocketAddr {
+        self.listener.addr()
+    }
+
+    /// Returns the endpoint URL for clients, such as `http://127.0.0.1:40123`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.addr())
+    }
+
+    /// Returns the handle that reads and changes secrets.
+    pub fn secrets(&self) -> &Secrets {
+        &self.state.secrets
+    }
+
+    /// Returns the handle that injects faults and sets latencies.
+    pub fn faults(&self) -> &Faults {
+        &self.state.faults
+    }
+
+    /// Returns the handle to the record of calls.
+    pub fn calls(&self) -> &Calls {
+        &self.state.calls
+    }
+
+    /// Returns the handle that controls which session tokens are accepted.
+    pub fn session_tokens(&self) -> &SessionTokens {
+        &self.state.session_tokens
+    }
+
+    /// Returns the number of connections that were accepted since the start.
+    pub fn connections(&self) -> u64 {
+        self.listener.connections()
+    }
+
+    /// Closes all open connections, even in the middle of a response. The fake accepts new
+    /// connections afterwards.
+    pub fn close_connections(&self) {
+        self.listener.close_connections();
+    }
+
+    /// Refuses new connections and closes open connections. The fake keeps its port.
+    pub async fn pause(&self) -> io::Result<()> {
+        self.listener.pause().await
+    }
+
+    /// Accepts connections again after [`pause`](Self::pause), on the same port.
+    pub async fn resume(&self) -> io::Result<()> {
+        self.listener.resume().await
+    }
+
+    /// Stops the fake and waits until all of its tasks have ended.
+    pub async fn stop(self) {
+        drop(self.stop);
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+}
+
+impl fmt::Debug for Fake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fake").field("addr", &self.addr()).finish_non_exhaustive()
+    }
+}

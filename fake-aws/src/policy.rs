@@ -1,0 +1,152 @@
+//! The permissions of the caller's role, and the errors that IAM returns if a permission is missing.
+
+use crate::error::AwsError;
+use crate::location::Location;
+use crate::operation::Operation;
+use std::collections::BTreeSet;
+
+/// Denied operations, denied secrets and broken KMS keys. Everything else is allowed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Policy {
+    denied_operations: BTreeSet<Operation>,
+    denied_secrets: BTreeSet<String>,
+    broken_keys: BTreeSet<String>,
+    batch_fails_on_denied: bool,
+}
+
+impl Policy {
+    /// Denies or allows an operation on all secrets.
+    pub(crate) fn set_operation_denied(&mut self, operation: Operation, is_denied: bool) {
+        set(&mut self.denied_operations, operation, is_denied);
+    }
+
+    /// Denies or allows all operations on a secret.
+    pub(crate) fn set_secret_denied(&mut self, id: &str, is_denied: bool) {
+        set(&mut self.denied_secrets, id.to_owned(), is_denied);
+    }
+
+    /// Sets whether the KMS key of a secret fails to decrypt.
+    pub(crate) fn set_key_broken(&mut self, id: &str, is_broken: bool) {
+        set(&mut self.broken_keys, id.to_owned(), is_broken);
+    }
+
+    /// Sets whether one denied secret fails the whole batch.
+    pub(crate) fn set_batch_fails_on_denied(&mut self, fails: bool) {
+        self.batch_fails_on_denied = fails;
+    }
+
+    /// Returns whether one denied secret fails the whole batch.
+    pub(crate) fn batch_fails_on_denied(&self) -> bool {
+        self.batch_fails_on_denied
+    }
+
+    /// Checks that the role has permission for an operation that does not name one secret.
+    pub(crate) fn check_operation(
+        &self,
+        operation: Operation,
+        home: &Location,
+    ) -> Result<(), AwsError> {
+        if self.denied_operations.contains(&operation) {
+            return Err(denied(operation, None, home));
+        }
+        Ok(())
+    }
+
+    /// Checks that the role has permission for an operation on a secret. `aliases` are the name and
+    /// the ARNs of the secret. The first alias is what the caller sent, and the error quotes it.
+    pub(crate) fn check_secret(
+        &self,
+        operation: Operation,
+        aliases: &[String],
+        home: &Location,
+    ) -> Result<(), AwsError> {
+        let is_denied = self.denied_operations.contains(&operation)
+            || aliases.iter().any(|alias| self.denied_secrets.contains(alias));
+        if is_denied {
+            let resource = aliases.first().map(String::as_str);
+            return Err(denied(operation, resource, home));
+        }
+        Ok(())
+    }
+
+    /// Checks that the KMS key of a secret can decrypt the secret's value.
+    pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
+        if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
+            let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \
+                 key.";
+            return Err(AwsError::new("DecryptionFailure", message));
+        }
+        Ok(())
+    }
+}
+
+/// Adds `item` to `set` or removes `item` from `set`.
+fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
+    if is_present {
+        set.insert(item);
+    } else {
+        set.remove(&item);
+    }
+}
+
+/// Creates the error of a denied call in IAM's words.
+fn denied(operation: Operation, resource: Option<&str>, home: &Location) -> AwsError {
+    let action = format!("{}:{}", operation.service().iam_prefix(), operation.name());
+    let on_resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();
+    let account = &home.account;
+    AwsError::new(
+        "AccessDeniedException",
+        format!(
+            "User: arn:aws:sts::{account}:assumed-role/fake-aws/session is not authorized to \
+             perform: {action}{on_resource} because no identity-based policy allows the {action} \
+             action"
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn denial_messages_match_those_of_iam() {
+        let mut policy = Policy::default();
+        policy.set_operation_denied(Operation::BatchGetSecretValue, true);
+        policy.set_secret_denied("db", true);
+        let home = Location::default();
+
+        let batch =
+            policy.check_operation(Operation::BatchGetSecretValue, &home).expect_err("denied");
+        assert_eq!(
+            batch.message,
+            "User: arn:aws:sts::123456789012:assumed-role/fake-aws/session is not authorized to \
+             perform: secretsmanager:BatchGetSecretValue because no identity-based policy allows \
+             the secretsmanager:BatchGetSecretValue action"
+        );
+
+        let aliases = ["arn:of:db".to_owned(), "db".to_owned()];
+        let secret =
+            policy.check_secret(Operation::GetSecretValue, &aliases, &home).expect_err("denied");
+        assert_eq!(
+            secret.message,
+            "User: arn:aws:sts::123456789012:assumed-role/fake-aws/session is not authorized to \
+             perform: secretsmanager:GetSecretValue on resource: arn:of:db because no \
+             identity-based policy allows the secretsmanager:GetSecretValue action"
+        );
+    }
+
+    #[test]
+    fn denied_secrets_and_broken_keys_can_be_restored() {
+        let mut policy = Policy::default();
+        let (home, aliases) = (Location::default(), ["db".to_owned()]);
+        policy.set_secret_denied("db", true);
+        policy.set_key_broken("db", true);
+        assert!(policy.check_secret(Operation::GetSecretValue, &aliases, &home).is_err());
+        assert!(policy.check_key(&aliases).is_err());
+
+        policy.set_secret_denied("db", false);
+        policy.set_key_broken("db", false);
+        assert!(policy.check_secret(Operation::GetSecretValue, &aliases, &home).is_ok());
+        assert!(policy.check_key(&aliases).is_ok());
+    }
+}

@@ -1,0 +1,76 @@
+//! What every operation of Secrets Manager works with: the store, the permissions and the time.
+
+use super::error;
+use super::secret::Secret;
+use super::store::Store;
+use crate::error::AwsError;
+use crate::operation::Operation;
+use crate::policy::Policy;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use std::time::{Duration, SystemTime};
+
+/// The context of one request. Each operation is a method of this type, in the file of the operation.
+pub(crate) struct Context<'a> {
+    /// All secrets of the fake.
+    pub(crate) store: &'a mut Store,
+    /// The permissions of the caller's role.
+    pub(crate) policy: &'a Policy,
+    /// The current time, which becomes the date of created versions and changed secrets.
+    pub(crate) now: SystemTime,
+}
+
+/// The JSON body of a successful response, or an error.
+pub(crate) type Response = Result<Value, AwsError>;
+
+impl Context<'_> {
+    /// Checks that the role has permission for an operation on a secret. AWS checks permissions before
+    /// it looks for the secret, so the check also works for secrets that do not exist.
+    pub(crate) fn check_permission(&self, operation: Operation, id: &str) -> Result<(), AwsError> {
+        self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
+    }
+
+    /// Returns a secret for a change. Refuses a secret that is scheduled for deletion.
+    pub(crate) fn secret_mut(
+        &mut self,
+        operation: Operation,
+        id: &str,
+    ) -> Result<&mut Secret, AwsError> {
+        self.check_permission(operation, id)?;
+        let secret = self.store.find_mut(id)?;
+        if secret.deletion.is_some() {
+            return Err(error::marked_for_deletion());
+        }
+        Ok(secret)
+    }
+}
+
+/// Deserializes the body of a request. Unknown members are ignored.
+pub(crate) fn parse<T: DeserializeOwned>(body: Value) -> Result<T, AwsError> {
+    serde_json::from_value(body).map_err(|_| AwsError::serialization())
+}
+
+/// Returns the value of a required member, or AWS's error if the member is missing.
+pub(crate) fn required(member: &str, value: Option<String>) -> Result<String, AwsError> {
+    value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
+}
+
+/// Converts a time to the form of AWS JSON: seconds since 1970, with milliseconds as the fraction.
+pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
+    let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::new(since_epoch.as_secs(), since_epoch.subsec_millis() * 1_000_000).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn times_have_millisecond_precision() {
+        let epoch = SystemTime::UNIX_EPOCH;
+        let time = epoch + Duration::new(1_700_000_000, 123_999_999);
+        assert_eq!(json!(epoch_seconds(time)).to_string(), "1700000000.123");
+        assert_eq!(json!(epoch_seconds(epoch)).to_string(), "0.0");
+    }
+}

@@ -1,0 +1,43 @@
+//! Errors that only Secrets Manager returns, in AWS's words.
+
+use crate::error::AwsError;
+
+/// Creates the error for a secret that does not exist.
+pub(crate) fn secret_not_found() -> AwsError {
+    let message = "Secrets Manager can't find the specified secret.";
+    AwsError::new("ResourceNotFoundException", message)
+}
+
+/// Creates the error for a version id that the secret does not have.
+pub(crate) fn version_not_found(id: &str) -> AwsError {
+    let message =
+        format!("Secrets Manager can't find the specified secret value for VersionId: {id}");
+    AwsError::new("ResourceNotFoundException", message)
+}
+
+/// Creates the error for a staging label that no version of the secret has.
+pub(crate) fn label_not_found(label: &str) -> AwsError {
+    let message =
+        format!("Secrets Manager can't find the specified secret value for staging label: {label}");
+    AwsError::new("ResourceNotFoundException", message)
+}
+
+/// Creates the error for an operation on a secret that is scheduled for deletion.
+pub(crate) fn marked_for_deletion() -> AwsError {
+    AwsError::invalid_request(
+        "You can't perform this operation on the secret because it was marked for deletion.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_bodies_match_those_of_aws() {
+        assert_eq!(
+            secret_not_found().to_json().to_string(),
+            r#"{"Message":"Secrets Manager can't find the specified secret.","__type":"ResourceNotFoundException"}"#,
+        );
+    }
+}

@@ -1,0 +1,187 @@
+//! The operation `ListSecrets`, and the filters and pages that `BatchGetSecretValue` uses as well.
+
+use super::context::{Context, Response};
+use super::read::metadata;
+use super::secret::Secret;
+use crate::error::AwsError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// The maximum number of secrets on one page of `ListSecrets`.
+///
+/// Source: `MaxResultsType` in AWS's API reference.
+const LIST_MAX: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ListSecrets {
+    filters: Option<Vec<Filter>>,
+    include_planned_deletion: Option<bool>,
+    max_results: Option<usize>,
+    next_token: Option<String>,
+}
+
+/// One condition on secrets. A secret must meet all conditions of a request.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Filter {
+    key: String,
+    values: Vec<String>,
+}
+
+impl Filter {
+    /// Returns whether the secret's name starts with one of the values. A value that starts with `!`
+    /// matches the names that do not start with the rest of the value.
+    fn matches(&self, secret: &Secret) -> bool {
+        self.values.iter().any(|value| match value.strip_prefix('!') {
+            Some(prefix) => !secret.name.starts_with(prefix),
+            None => secret.name.starts_with(value.as_str()),
+        })
+    }
+}
+
+impl Context<'_> {
+    pub(crate) fn list_secrets(&self, request: ListSecrets) -> Response {
+        let filters = request.filters.unwrap_or_default();
+        let includes_deleted = request.include_planned_deletion.unwrap_or(false);
+        let all = self.matching_secrets(&filters, includes_deleted)?;
+        let page = Page::new(request.next_token.as_deref(), request.max_results, LIST_MAX)?;
+        let (secrets, next_token) = page.slice(&all);
+        let list: Vec<Value> = secrets
+            .iter()
+            .map(|secret| Value::Object(metadata(secret, "SecretVersionsToStages")))
+            .collect();
+        let mut response = json!({ "SecretList": list });
+        if let Some(token) = next_token {
+            response["NextToken"] = Value::from(token);
+        }
+        Ok(response)
+    }
+
+    /// Returns the secrets of the home location that meet all filters, sorted by name.
+    pub(crate) fn matching_secrets(
+        &self,
+        filters: &[Filter],
+        includes_deleted: bool,
+    ) -> Result<Vec<&Secret>, AwsError> {
+        if let Some(filter) = filters.iter().find(|filter| filter.key != "name") {
+            return Err(AwsError::invalid_parameter(format!(
+                "This fake supports only filters with the key name, not with the key {}.",
+                filter.key
+            )));
+        }
+        Ok(self
+            .store
+            .home_secrets()
+            .filter(|secret| includes_deleted || secret.deletion.is_none())
+            .filter(|secret| filters.iter().all(|filter| filter.matches(secret)))
+            .collect())
+    }
+}
+
+/// One page of a list.
+pub(crate) struct Page {
+    /// The index of the first item on the page.
+    start: usize,
+    /// The maximum number of items on the page.
+    size: usize,
+}
+
+impl Page {
+    /// Parses the page that a request asks for. The token of a page contains the index of its first
+    /// item. Without a size, the page has `size_max` items.
+    pub(crate) fn new(
+        token: Option<&str>,
+        size: Option<usize>,
+        size_max: usize,
+    ) -> Result<Self, AwsError> {
+        let size = size.unwrap_or(size_max);
+        if !(1..=size_max).contains(&size) {
+            let value = size.to_string();
+            let constraint = format!("have value between 1 and {size_max}");
+            return Err(AwsError::broken_constraint("maxResults", Some(&value), &constraint));
+        }
+        let start = match token {
+            None => 0,
+            Some(token) => parse_page_token(token).ok_or_else(|| {
+                AwsError::new("InvalidNextTokenException", "The NextToken value is invalid.")
+            })?,
+        };
+        Ok(Self { start, size })
+    }
+
+    /// Returns the items of this page, and the token of the next page if there is a next page.
+    pub(crate) fn slice<'i, T>(&self, items: &'i [T]) -> (&'i [T], Option<String>) {
+        let start = self.start.min(items.len());
+        let end = start.saturating_add(self.size).min(items.len());
+        let next_token = (end < items.len()).then(|| STANDARD.encode(format!("start:{end}")));
+        (&items[start..end], next_token)
+    }
+}
+
+fn parse_page_token(token: &str) -> Option<usize> {
+    let bytes = STANDARD.decode(token).ok()?;
+    std::str::from_utf8(&bytes).ok()?.strip_prefix("start:")?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::Operation;
+    use crate::secrets_manager::tests::Account;
+
+    #[track_caller]
+    fn names(account: &mut Account, body: Value) -> Vec<String> {
+        let answer = account.call(Operation::ListSecrets, body);
+        let list = answer["SecretList"].as_array().expect("a list");
+        list.iter().map(|it| it["Name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    #[test]
+    fn list_contains_no_values() {
+        let mut account = Account::with(&[("a", "hunter2")]);
+        let answer = account.call(Operation::ListSecrets, json!({}));
+        assert!(!answer.to_string().contains("hunter2"));
+        let stages = &answer["SecretList"][0]["SecretVersionsToStages"];
+        assert_eq!(stages.as_object().expect("an object").len(), 1);
+    }
+
+    #[test]
+    fn list_is_read_page_by_page() {
+        let mut account = Account::with(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let first = account.call(Operation::ListSecrets, json!({ "MaxResults": 2 }));
+        assert_eq!(first["SecretList"].as_array().map(Vec::len), Some(2));
+        let body = json!({ "MaxResults": 2, "NextToken": first["NextToken"] });
+        assert_eq!(names(&mut account, body), ["c"]);
+    }
+
+    #[test]
+    fn filters_match_by_name_prefix() {
+        let mut account = Account::with(&[("app/a", "1"), ("app/b", "2"), ("other", "3")]);
+        let filter = |values: Value| json!({ "Filters": [{ "Key": "name", "Values": values }] });
+        assert_eq!(names(&mut account, filter(json!(["app/"]))), ["app/a", "app/b"]);
+        assert_eq!(names(&mut account, filter(json!(["!app/"]))), ["other"]);
+        assert_eq!(names(&mut account, filter(json!(["app/b", "o"]))), ["app/b", "other"]);
+    }
+
+    #[test]
+    fn secrets_scheduled_for_deletion_are_listed_on_request() {
+        let mut account = Account::with(&[("a", "1"), ("b", "2")]);
+        account.call(Operation::DeleteSecret, json!({ "SecretId": "a" }));
+        assert_eq!(names(&mut account, json!({})), ["b"]);
+        assert_eq!(names(&mut account, json!({ "IncludePlannedDeletion": true })), ["a", "b"]);
+    }
+
+    #[test]
+    fn invalid_page_sizes_and_tokens_are_refused() {
+        let mut account = Account::with(&[]);
+        let mut check = |body: Value, kind: &str| {
+            assert_eq!(account.call_and_fail(Operation::ListSecrets, body).0, kind);
+        };
+        check(json!({ "MaxResults": 0 }), "ValidationException");
+        check(json!({ "MaxResults": 101 }), "ValidationException");
+        check(json!({ "NextToken": "AAAA" }), "InvalidNextTokenException");
+    }
+}

@@ -1,0 +1,96 @@
+//! The value of a secret.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::fmt;
+
+/// The value of one version of a secret.
+///
+/// `Debug` prints only the length, and there is no `Display`: developers often put real passwords
+/// into a fake.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Plaintext {
+    /// A text, which AWS sends as `SecretString`.
+    Text(String),
+    /// Bytes, which AWS sends as `SecretBinary` in base64.
+    Binary(Vec<u8>),
+}
+
+/// The maximum size of a value in bytes.
+///
+/// Source: `SecretString` in AWS's API reference.
+pub(crate) const PLAINTEXT_BYTES_MAX: usize = 65_536;
+
+impl Plaintext {
+    /// Decodes a binary value from base64, or returns `None` if `text` is not valid base64.
+    pub(crate) fn from_base64(text: &str) -> Option<Self> {
+        STANDARD.decode(text).ok().map(Self::Binary)
+    }
+
+    /// Returns the JSON key and the JSON string that carry the value in a response.
+    pub(crate) fn to_member(&self) -> (&'static str, String) {
+        match self {
+            Self::Text(text) => ("SecretString", text.clone()),
+            Self::Binary(bytes) => ("SecretBinary", STANDARD.encode(bytes)),
+        }
+    }
+
+    /// Returns the size of the value in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Returns whether the value is empty. AWS refuses empty values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl From<&str> for Plaintext {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
+}
+
+impl From<String> for Plaintext {
+    fn from(text: String) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl From<Vec<u8>> for Plaintext {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Binary(bytes)
+    }
+}
+
+impl fmt::Debug for Plaintext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Self::Binary(bytes) => write!(f, "Binary({} bytes)", bytes.len()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_prints_the_length_only() {
+        assert_eq!(format!("{:?}", Plaintext::from("hunter2")), "Text(7 bytes)");
+        assert_eq!(format!("{:?}", Plaintext::from(b"hunter2".to_vec())), "Binary(7 bytes)");
+    }
+
+    #[test]
+    fn binary_value_is_encoded_as_base64() {
+        let plaintext = Plaintext::from_base64("AP8=").expect("valid base64");
+        assert_eq!(plaintext, Plaintext::Binary(vec![0, 255]));
+        assert_eq!(plaintext.to_member(), ("SecretBinary", "AP8=".to_owned()));
+        assert_eq!(Plaintext::from_base64("not base64"), None);
+    }
+}

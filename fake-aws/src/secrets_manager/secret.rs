@@ -1,0 +1,341 @@
+//! One secret: its versions, and the staging labels that move between the versions.
+//!
+//! The caller passes times and ids in, so this file is pure.
+
+use super::error;
+use super::plaintext::Plaintext;
+use crate::error::AwsError;
+use std::time::SystemTime;
+
+/// The staging label of the current version. Reads without a label or a version id return this
+/// version.
+pub(crate) const CURRENT: &str = "AWSCURRENT";
+/// The staging label of the version that was current before.
+pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
+
+/// The maximum number of versions of a secret. Beyond it, the oldest version without a label is
+/// removed.
+///
+/// Source: quotas of Secrets Manager, "Versions per secret".
+const VERSIONS_MAX: usize = 100;
+
+/// A secret with all of its versions.
+#[derive(Debug)]
+pub(crate) struct Secret {
+    /// The full ARN of the secret.
+    pub(crate) arn: String,
+    /// The name of the secret.
+    pub(crate) name: String,
+    /// The description that an operation gave the secret.
+    pub(crate) description: Option<String>,
+    /// The time when the secret was created.
+    pub(crate) created: SystemTime,
+    /// The time when a version, a label or the description last changed.
+    pub(crate) changed: SystemTime,
+    /// The time when the secret will be deleted, or `None` if no deletion is scheduled.
+    pub(crate) deletion: Option<SystemTime>,
+    /// Whether a seed created this secret. A later seed without this name then removes the secret.
+    pub(crate) is_seeded: bool,
+    /// The versions, oldest first.
+    versions: Vec<Version>,
+}
+
+/// One version of a secret.
+#[derive(Debug)]
+pub(crate) struct Version {
+    /// The version id, usually a UUID.
+    pub(crate) id: String,
+    /// The value of this version.
+    pub(crate) plaintext: Plaintext,
+    /// The time when this version was created.
+    pub(crate) created: SystemTime,
+    /// The staging labels of this version.
+    pub(crate) labels: Vec<String>,
+}
+
+impl Version {
+    fn has_label(&self, label: &str) -> bool {
+        self.labels.iter().any(|it| it == label)
+    }
+}
+
+impl Secret {
+    /// Creates a secret without a version. AWS does the same if a request has no value.
+    pub(crate) fn new(name: &str, arn: String, now: SystemTime) -> Self {
+        Self {
+            arn,
+            name: name.to_owned(),
+            description: None,
+            created: now,
+            changed: now,
+            deletion: None,
+            is_seeded: false,
+            versions: Vec::new(),
+        }
+    }
+
+    /// Returns the versions that have a label, oldest first. AWS lists only such versions.
+    pub(crate) fn labelled_versions(&self) -> impl Iterator<Item = &Version> {
+        self.versions.iter().filter(|version| !version.labels.is_empty())
+    }
+
+    /// Returns the version with this id.
+    pub(crate) fn version(&self, id: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.id == id)
+    }
+
+    /// Returns the version with this staging label.
+    pub(crate) fn version_with_label(&self, label: &str) -> Option<&Version> {
+        self.versions.iter().find(|version| version.has_label(label))
+    }
+
+    /// Returns the version that a request selects by version id, by label or by both. A request with
+    /// neither selects the current version.
+    pub(crate) fn select(
+        &self,
+        id: Option<&str>,
+        label: Option<&str>,
+    ) -> Result<&Version, AwsError> {
+        let Some(id) = id else {
+            let label = label.unwrap_or(CURRENT);
+            return self.version_with_label(label).ok_or_else(|| error::label_not_found(label));
+        };
+        let version = self.version(id).ok_or_else(|| error::version_not_found(id))?;
+        if label.is_some_and(|label| !version.has_label(label)) {
+            return Err(AwsError::invalid_request(
+                "You provided a VersionStage that is not associated to the provided VersionId.",
+            ));
+        }
+        Ok(version)
+    }
+
+    /// Adds a version with `labels`. The first version of a secret also gets [`CURRENT`].
+    ///
+    /// If the version already exists with the same value, nothing changes. If the version exists with
+    /// another value, the result is an error.
+    pub(crate) fn put(
+        &mut self,
+        id: &str,
+        plaintext: Plaintext,
+        labels: &[String],
+        now: SystemTime,
+    ) -> Result<(), AwsError> {
+        if let Some(version) = self.version(id) {
+            if version.plaintext == plaintext {
+                return Ok(());
+            }
+            return Err(AwsError::new(
+                "ResourceExistsException",
+                format!(
+                    "You can't use ClientRequestToken {id} because that value is already in use \
+                     for a version of secret {}.",
+                    self.arn
+                ),
+            ));
+        }
+        let is_first = self.versions.is_empty();
+        self.versions.push(Version {
+            id: id.to_owned(),
+            plaintext,
+            created: now,
+            labels: Vec::new(),
+        });
+        if is_first {
+            self.attach(CURRENT, id);
+        }
+        for label in labels {
+            self.attach(label, id);
+        }
+        self.changed = now;
+        self.remove_oldest_versions();
+        Ok(())
+    }
+
+    /// Moves a label to the version `to`, or removes the label from the version `from`. The request
+    /// must follow the rules of `UpdateSecretVersionStage`.
+    pub(crate) fn move_label(
+        &mut self,
+        label: &str,
+        to: Option<&str>,
+        from: Option<&str>,
+        now: SystemTime,
+    ) -> Result<(), AwsError> {
+        for id in to.iter().chain(from.iter()) {
+            self.version(id).ok_or_else(|| error::version_not_found(id))?;
+        }
+        let current_id = self.version_with_label(label).map(|version| version.id.as_str());
+        if let Some(from) = from
+            && current_id != Some(from)
+        {
+            return Err(AwsError::invalid_parameter(format!(
+                "Staging label {label} is not attached to version {from}."
+            )));
+        }
+        match (to, current_id) {
+            (None, _) if label == CURRENT => {
+                return Err(AwsError::invalid_parameter(
+                    "You can only move staging label AWSCURRENT to a different secret version. \
+                     It can’t be completely removed.",
+                ));
+            }
+            (Some(to), Some(current_id)) if from.is_none() && to != current_id => {
+                return Err(AwsError::invalid_parameter(format!(
+                    "The parameter RemoveFromVersionId can't be empty. Staging label {label} is \
+                     currently attached to version {current_id}, so you must explicitly reference \
+                     that version in RemoveFromVersionId."
+                )));
+            }
+            (Some(to), _) => self.attach(label, to),
+            (None, _) => self.detach(label),
+        }
+        self.changed = now;
+        Ok(())
+    }
+
+    /// Moves a label to the version `id`. If the label is [`CURRENT`], the version that loses this
+    /// label gets [`PREVIOUS`].
+    pub(crate) fn attach(&mut self, label: &str, id: &str) {
+        let old_id = self.version_with_label(label).map(|version| version.id.clone());
+        if old_id.as_deref() == Some(id) {
+            return;
+        }
+        self.detach(label);
+        if let Some(version) = self.versions.iter_mut().find(|version| version.id == id) {
+            version.labels.push(label.to_owned());
+        }
+        if label == CURRENT
+            && let Some(old_id) = old_id
+        {
+            self.attach(PREVIOUS, &old_id);
+        }
+    }
+
+    fn detach(&mut self, label: &str) {
+        for version in &mut self.versions {
+            version.labels.retain(|it| it != label);
+        }
+    }
+
+    fn remove_oldest_versions(&mut self) {
+        while self.versions.len() > VERSIONS_MAX {
+            let Some(oldest) = self.versions.iter().position(|it| it.labels.is_empty()) else {
+                return;
+            };
+            self.versions.remove(oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    /// Creates a secret and puts one version per id, each as the current version.
+    fn secret(ids: &[&str]) -> Secret {
+        let mut secret = Secret::new("db", "arn".to_owned(), NOW);
+        for id in ids {
+            put(&mut secret, id, &[CURRENT]);
+        }
+        secret
+    }
+
+    #[track_caller]
+    fn put(secret: &mut Secret, id: &str, labels: &[&str]) {
+        let labels: Vec<_> = labels.iter().map(ToString::to_string).collect();
+        secret.put(id, Plaintext::from(id), &labels, NOW).expect("a new version");
+    }
+
+    #[track_caller]
+    fn check(secret: &Secret, expected: &[(&str, &[&str])]) {
+        let found: Vec<(&str, Vec<&str>)> = secret
+            .labelled_versions()
+            .map(|it| (it.id.as_str(), it.labels.iter().map(String::as_str).collect()))
+            .collect();
+        let expected: Vec<_> = expected.iter().map(|(id, labels)| (*id, labels.to_vec())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn previous_label_follows_the_current_label() {
+        check(&secret(&["a"]), &[("a", &[CURRENT])]);
+        check(&secret(&["a", "b"]), &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
+        check(&secret(&["a", "b", "c"]), &[("b", &[PREVIOUS]), ("c", &[CURRENT])]);
+    }
+
+    #[test]
+    fn custom_label_does_not_move_the_current_label() {
+        let mut secret = secret(&["a"]);
+        put(&mut secret, "b", &["AWSPENDING"]);
+        check(&secret, &[("a", &[CURRENT]), ("b", &["AWSPENDING"])]);
+    }
+
+    #[test]
+    fn first_version_is_current_with_any_labels() {
+        let mut secret = secret(&[]);
+        put(&mut secret, "a", &["AWSPENDING"]);
+        check(&secret, &[("a", &[CURRENT, "AWSPENDING"])]);
+    }
+
+    #[test]
+    fn repeated_put_is_a_no_op_and_another_value_is_refused() {
+        let mut secret = secret(&["a", "b"]);
+        secret.put("a", Plaintext::from("a"), &[], NOW).expect("the same value again");
+        check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
+        let error = secret.put("a", Plaintext::from("other"), &[], NOW).expect_err("a conflict");
+        assert_eq!(error.kind, "ResourceExistsException");
+    }
+
+    #[test]
+    fn id_and_label_must_select_the_same_version() {
+        let secret = secret(&["a", "b"]);
+        let select = |id, label| secret.select(id, label).map(|version| version.id.as_str());
+        assert_eq!(select(None, None), Ok("b"));
+        assert_eq!(select(None, Some(PREVIOUS)), Ok("a"));
+        assert_eq!(select(Some("a"), None), Ok("a"));
+        assert_eq!(select(Some("a"), Some(PREVIOUS)), Ok("a"));
+        let kind = |id, label| select(id, label).expect_err("no such version").kind;
+        assert_eq!(kind(Some("a"), Some(CURRENT)), "InvalidRequestException");
+        assert_eq!(kind(Some("c"), None), "ResourceNotFoundException");
+        assert_eq!(kind(None, Some("AWSPENDING")), "ResourceNotFoundException");
+    }
+
+    #[test]
+    fn rotation_finishes_by_moving_the_current_label() {
+        let mut secret = secret(&["a"]);
+        put(&mut secret, "b", &["AWSPENDING"]);
+        secret.move_label(CURRENT, Some("b"), Some("a"), NOW).expect("a valid move");
+        check(&secret, &[("a", &[PREVIOUS]), ("b", &["AWSPENDING", CURRENT])]);
+        secret.move_label("AWSPENDING", None, Some("b"), NOW).expect("a valid removal");
+        check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
+    }
+
+    #[test]
+    fn label_moves_that_aws_refuses_are_refused() {
+        let refusal = |to, from| {
+            let mut secret = secret(&["a", "b"]);
+            secret.move_label(CURRENT, to, from, NOW).expect_err("an invalid move").message
+        };
+        assert!(refusal(Some("a"), None).contains("RemoveFromVersionId can't be empty"));
+        assert!(refusal(None, Some("b")).contains("completely removed"));
+        assert!(refusal(None, None).contains("completely removed"));
+        assert!(refusal(Some("b"), Some("a")).contains("not attached to version a"));
+        assert!(refusal(Some("c"), Some("b")).contains("VersionId: c"));
+    }
+
+    #[test]
+    fn oldest_versions_without_a_label_are_removed_first() {
+        let ids: Vec<String> = (0..VERSIONS_MAX + 5).map(|id| id.to_string()).collect();
+        let secret = secret(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(secret.versions.len(), VERSIONS_MAX);
+        assert!(secret.version("4").is_none() && secret.version("5").is_some());
+    }
+
+    #[test]
+    fn debug_prints_no_plaintext() {
+        let mut secret = secret(&[]);
+        secret.put("a", Plaintext::from("hunter2"), &[], NOW).expect("a new version");
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+}

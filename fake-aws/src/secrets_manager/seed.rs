@@ -1,0 +1,411 @@
+//! A seed: secrets that fill a fake, read from a JSON or TOML file.
+//!
+//! The top-level keys are the names of the secrets. A string value becomes a `SecretString`. An object
+//! (in TOML, a table) becomes a `SecretString` of compact JSON. An object with the single key `$binary`
+//! becomes a `SecretBinary`, decoded from base64:
+//!
+//! ```toml
+//! "openai-api-key/sms" = "PLACEHOLDER_SMS_API_KEY"
+//! "tls/key" = { "$binary" = "AAEC" }
+//!
+//! ["db/main"]
+//! username = "app"
+//! password = "PLACEHOLDER_PASSWORD"
+//! ```
+
+use super::plaintext::{PLAINTEXT_BYTES_MAX, Plaintext};
+use super::secret_id::check_name;
+use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+/// The key of an object that contains a binary value in base64.
+const BINARY_KEY: &str = "$binary";
+
+/// Secrets that fill a fake: names and values. `Debug` prints the names and the lengths of the values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seed {
+    secrets: BTreeMap<String, Plaintext>,
+}
+
+/// The file format of a seed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// JSON, with the file name extension `.json`.
+    Json,
+    /// TOML, with the file name extension `.toml`.
+    Toml,
+}
+
+impl Format {
+    /// Returns the format that belongs to the file name extension of `path`.
+    pub fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
+            "json" => Some(Self::Json),
+            "toml" => Some(Self::Toml),
+            _ => None,
+        }
+    }
+}
+
+/// The reason why a seed cannot be parsed. The error contains names and line numbers, but no values.
+///
+/// The error does not include the messages of the JSON and TOML parsers, because these messages quote
+/// the text of the file, and that text contains values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SeedError {
+    /// The text is not valid JSON, or not valid TOML.
+    #[error("syntax error at line {line}, column {column}")]
+    Syntax {
+        /// The line of the error. The first line is 1.
+        line: usize,
+        /// The column of the error. The first column is 1.
+        column: usize,
+    },
+    /// The text is valid JSON, but not a JSON object.
+    #[error("the file must contain one object whose keys are the names of the secrets")]
+    NotAnObject,
+    /// Two secrets have the same name.
+    #[error("secret `{name}` appears twice: remove one of the two entries")]
+    DuplicateName {
+        /// The duplicate name.
+        name: String,
+    },
+    /// Secrets Manager does not accept the name of a secret.
+    #[error(
+        "secret name `{name}` is invalid: use 1 to 512 letters, digits and characters of /_+=.@!-"
+    )]
+    InvalidName {
+        /// The invalid name.
+        name: String,
+    },
+    /// The value of a secret is neither a string nor an object.
+    #[error("secret `{name}` is {found}: use a string or an object")]
+    InvalidType {
+        /// The name of the secret.
+        name: String,
+        /// The type of the value in words, such as `a number`.
+        found: &'static str,
+    },
+    /// The value of `$binary` is not valid base64.
+    #[error("the `$binary` value of secret `{name}` is not valid base64")]
+    InvalidBase64 {
+        /// The name of the secret.
+        name: String,
+    },
+    /// The value of a secret is empty, or exceeds the maximum size of Secrets Manager.
+    #[error("the value of secret `{name}` has {bytes} bytes: use 1 to {PLAINTEXT_BYTES_MAX} bytes")]
+    InvalidLength {
+        /// The name of the secret.
+        name: String,
+        /// The size of the value in bytes.
+        bytes: usize,
+    },
+}
+
+/// The effect of applying a seed. All lists contain names of secrets, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Secrets that did not exist before.
+    pub created: Vec<String>,
+    /// Secrets that got a new current version.
+    pub updated: Vec<String>,
+    /// Secrets that an earlier seed created and that this seed does not contain.
+    pub removed: Vec<String>,
+    /// Secrets that already had the value of the seed.
+    pub unchanged: Vec<String>,
+}
+
+impl Seed {
+    /// Parses a seed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that names the first secret or the line that is invalid.
+    pub fn parse(format: Format, text: &str) -> Result<Self, SeedError> {
+        let entries = match format {
+            Format::Json => parse_json(text)?,
+            Format::Toml => parse_toml(text)?,
+        };
+        let mut secrets = BTreeMap::new();
+        for (name, value) in entries {
+            check_name(&name).map_err(|_| SeedError::InvalidName { name: name.clone() })?;
+            let plaintext = plaintext(&name, value)?;
+            if secrets.insert(name.clone(), plaintext).is_some() {
+                return Err(SeedError::DuplicateName { name });
+            }
+        }
+        Ok(Self { secrets })
+    }
+
+    /// Returns the example secrets of `sidekey dev`: six secrets of a small messaging product, with
+    /// placeholders as values.
+    pub fn built_in() -> Self {
+        let project = "cucumber-recruitment/cv-analysis";
+        let sendgrid = serde_json::json!({
+            "sendgrid_auth_value": "PLACEHOLDER_SENDGRID_AUTH_VALUE",
+            "sendgrid_from_email": "PLACEHOLDER_SENDGRID_FROM_EMAIL",
+            "sendgrid_from_name": "PLACEHOLDER_SENDGRID_FROM_NAME",
+            "sendgrid_template_id": "PLACEHOLDER_SENDGRID_TEMPLATE_ID",
+        });
+        let secrets = [
+            (format!("whatsapp-credentials/{project}/twilio"), twilio_example("WHATSAPP")),
+            (format!("sms-credentials/{project}/twilio"), twilio_example("SMS")),
+            (format!("email-credentials/{project}/sendgrid"), sendgrid),
+            ("openai-api-key/whatsapp".to_owned(), openai_example("WHATSAPP")),
+            ("openai-api-key/sms".to_owned(), openai_example("SMS")),
+            ("openai-api-key/email".to_owned(), openai_example("EMAIL")),
+        ];
+        Self {
+            secrets: secrets
+                .into_iter()
+                .map(|(name, value)| (name, Plaintext::from(value.to_string())))
+                .collect(),
+        }
+    }
+
+    /// Returns the names and the values, sorted by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Plaintext)> {
+        self.secrets.iter().map(|(name, plaintext)| (name.as_str(), plaintext))
+    }
+
+    /// Returns whether the seed contains a secret called `name`.
+    pub fn contains(&self, name: &str) -> bool {
+        self.secrets.contains_key(name)
+    }
+
+    /// Returns the number of secrets.
+    pub fn len(&self) -> usize {
+        self.secrets.len()
+    }
+
+    /// Returns whether the seed contains no secret.
+    pub fn is_empty(&self) -> bool {
+        self.secrets.is_empty()
+    }
+}
+
+fn twilio_example(channel: &str) -> Value {
+    serde_json::json!({
+        "twilio_account_sid": format!("PLACEHOLDER_{channel}_TWILIO_ACCOUNT_SID"),
+        "twilio_auth_token": format!("PLACEHOLDER_{channel}_TWILIO_AUTH_TOKEN"),
+        "twilio_template_sid": format!("PLACEHOLDER_{channel}_TWILIO_TEMPLATE_SID"),
+    })
+}
+
+fn openai_example(channel: &str) -> Value {
+    serde_json::json!({ "ai_api_key": format!("PLACEHOLDER_{channel}_API_KEY") })
+}
+
+/// Converts one entry of a seed file to the value of the secret `name`.
+fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
+    let found = match value {
+        Value::String(text) => return checked(name, Plaintext::from(text)),
+        Value::Object(members) if members.len() == 1 && members.contains_key(BINARY_KEY) => {
+            return match members[BINARY_KEY].as_str().and_then(Plaintext::from_base64) {
+                Some(plaintext) => checked(name, plaintext),
+                None => Err(SeedError::InvalidBase64 { name: name.to_owned() }),
+            };
+        }
+        object @ Value::Object(_) => return checked(name, Plaintext::from(object.to_string())),
+        Value::Array(_) => "a list",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Null => "null",
+    };
+    Err(SeedError::InvalidType { name: name.to_owned(), found })
+}
+
+/// Checks the size of a value.
+fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
+    match plaintext.len() {
+        1..=PLAINTEXT_BYTES_MAX => Ok(plaintext),
+        bytes => Err(SeedError::InvalidLength { name: name.to_owned(), bytes }),
+    }
+}
+
+/// The members of a JSON object in the order of the file. A map would hide duplicate names.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Collect;
+
+        impl<'de> Visitor<'de> for Collect {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Collect)
+    }
+}
+
+fn parse_json(text: &str) -> Result<Vec<(String, Value)>, SeedError> {
+    serde_json::from_str(text).map(|Members(members)| members).map_err(|error| {
+        if error.is_data() {
+            SeedError::NotAnObject
+        } else {
+            SeedError::Syntax { line: error.line(), column: error.column() }
+        }
+    })
+}
+
+fn parse_toml(text: &str) -> Result<Vec<(String, Value)>, SeedError> {
+    let table: toml::Table = toml::from_str(text).map_err(|error| {
+        let before = &text[..error.span().map_or(0, |span| span.start.min(text.len()))];
+        let column = before.chars().rev().take_while(|it| *it != '\n').count() + 1;
+        SeedError::Syntax { line: before.matches('\n').count() + 1, column }
+    })?;
+    Ok(table.into_iter().map(|(name, value)| (name, json_from_toml(value))).collect())
+}
+
+/// Converts a TOML value to JSON. A date becomes a string. Infinity becomes null, because JSON has no
+/// infinity.
+fn json_from_toml(value: toml::Value) -> Value {
+    match value {
+        toml::Value::String(text) => Value::from(text),
+        toml::Value::Integer(number) => Value::from(number),
+        toml::Value::Float(number) => Value::from(number),
+        toml::Value::Boolean(truth) => Value::from(truth),
+        toml::Value::Datetime(date) => Value::from(date.to_string()),
+        toml::Value::Array(items) => items.into_iter().map(json_from_toml).collect(),
+        toml::Value::Table(table) => {
+            table.into_iter().map(|(key, value)| (key, json_from_toml(value))).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(format: Format, text: &str, expected: &[(&str, Plaintext)]) {
+        let seed = Seed::parse(format, text).expect("a valid seed");
+        let found: Vec<_> = seed.iter().map(|(name, it)| (name, it.clone())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[track_caller]
+    fn check_error(format: Format, text: &str, expected: &str) {
+        let error = Seed::parse(format, text).expect_err("an invalid seed");
+        assert_eq!(error.to_string(), expected);
+    }
+
+    #[test]
+    fn json_seed_has_strings_objects_and_binary_values() {
+        check(
+            Format::Json,
+            r#"{"a": "text", "b/c": {"user": "x", "port": 5432}, "d": {"$binary": "AAEC"}}"#,
+            &[
+                ("a", "text".into()),
+                ("b/c", r#"{"port":5432,"user":"x"}"#.into()),
+                ("d", vec![0, 1, 2].into()),
+            ],
+        );
+    }
+
+    #[test]
+    fn toml_seed_has_strings_tables_and_binary_values() {
+        check(
+            Format::Toml,
+            "a = \"text\"\nd = { \"$binary\" = \"AAEC\" }\n[\"b/c\"]\nuser = \"x\"\nport = 5432\n\
+             since = 2024-05-01\n",
+            &[
+                ("a", "text".into()),
+                ("b/c", r#"{"port":5432,"since":"2024-05-01","user":"x"}"#.into()),
+                ("d", vec![0, 1, 2].into()),
+            ],
+        );
+    }
+
+    #[test]
+    fn binary_key_with_another_key_is_an_ordinary_object() {
+        let text = r#"{"a": {"$binary": "AAEC", "b": 1}}"#;
+        check(Format::Json, text, &[("a", r#"{"$binary":"AAEC","b":1}"#.into())]);
+    }
+
+    #[test]
+    fn error_names_the_secret() {
+        let json = Format::Json;
+        check_error(json, r#"{"a": 5}"#, "secret `a` is a number: use a string or an object");
+        check_error(json, r#"{"a": ["x"]}"#, "secret `a` is a list: use a string or an object");
+        check_error(
+            json,
+            r#"{"a": "1", "a": "2"}"#,
+            "secret `a` appears twice: remove one of the two entries",
+        );
+        check_error(
+            json,
+            r#"{"a": {"$binary": "?"}}"#,
+            "the `$binary` value of secret `a` is not valid base64",
+        );
+        check_error(
+            json,
+            r#"{"a": ""}"#,
+            "the value of secret `a` has 0 bytes: use 1 to 65536 bytes",
+        );
+        check_error(
+            json,
+            r#"{"a b": "x"}"#,
+            "secret name `a b` is invalid: use 1 to 512 letters, digits and characters of /_+=.@!-",
+        );
+        let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(65_537));
+        check_error(json, &long, "the value of secret `a` has 65537 bytes: use 1 to 65536 bytes");
+    }
+
+    #[test]
+    fn syntax_error_has_line_and_column_and_no_value() {
+        let object = "the file must contain one object whose keys are the names of the secrets";
+        check_error(Format::Json, r#""hunter2""#, object);
+        check_error(Format::Json, "{\n  \"a\": hunter2\n}", "syntax error at line 2, column 8");
+        check_error(Format::Toml, "a = \"x\"\nb = hunter2\n", "syntax error at line 2, column 5");
+        check_error(
+            Format::Toml,
+            "a = \"x\"\na = \"hunter2\"\n",
+            "syntax error at line 2, column 1",
+        );
+    }
+
+    #[test]
+    fn debug_prints_no_value() {
+        let seed = Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("a valid seed");
+        assert_eq!(format!("{seed:?}"), r#"Seed { secrets: {"a": Text(7 bytes)} }"#);
+    }
+
+    #[test]
+    fn file_name_extension_selects_the_format() {
+        assert_eq!(Format::of(Path::new("secrets.json")), Some(Format::Json));
+        assert_eq!(Format::of(Path::new("x/secrets.TOML")), Some(Format::Toml));
+        assert_eq!(Format::of(Path::new("secrets.yaml")), None);
+        assert_eq!(Format::of(Path::new("json")), None);
+    }
+
+    #[test]
+    fn built_in_seed_contains_placeholders_only() {
+        let seed = Seed::built_in();
+        assert_eq!(seed.len(), 6);
+        for (name, plaintext) in seed.iter() {
+            let Plaintext::Text(text) = plaintext else { panic!("{name} is text") };
+            let members: BTreeMap<String, String> =
+                serde_json::from_str(text).expect("an object of strings");
+            assert!(members.values().all(|it| it.starts_with("PLACEHOLDER_")), "{name}");
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+        assert!(seed.contains("whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio"));
+    }
+}

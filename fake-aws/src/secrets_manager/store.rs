@@ -1,0 +1,276 @@
+//! All secrets of a fake, and the lookup of a secret by name, ARN or partial ARN.
+//!
+//! The caller passes the time in.
+
+use super::error;
+use super::plaintext::Plaintext;
+use super::secret::{CURRENT, Secret};
+use super::secret_id::{SUFFIX_LEN, SecretId, arn, check_name, without_suffix};
+use super::seed::{Changes, Seed};
+use crate::error::AwsError;
+use crate::location::Location;
+use crate::random;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// The secrets of the home account and region, and secrets of other accounts and regions. Secrets of
+/// other locations are found by ARN only.
+#[derive(Debug)]
+pub(crate) struct Store {
+    home: Location,
+    secrets: BTreeMap<(Location, String), Secret>,
+}
+
+impl Store {
+    /// Creates an empty store. Plain names refer to secrets in `home`.
+    pub(crate) fn new(home: Location) -> Self {
+        Self { home, secrets: BTreeMap::new() }
+    }
+
+    /// Returns the account and region that plain names refer to.
+    pub(crate) fn home(&self) -> &Location {
+        &self.home
+    }
+
+    /// Returns the secrets of the home account and region, sorted by name.
+    pub(crate) fn home_secrets(&self) -> impl Iterator<Item = &Secret> {
+        self.secrets
+            .iter()
+            .filter(|((location, _), _)| *location == self.home)
+            .map(|(_, secret)| secret)
+    }
+
+    /// Returns the secret that the `SecretId` `id` refers to.
+    pub(crate) fn find(&self, id: &str) -> Result<&Secret, AwsError> {
+        let key = self.key(id)?;
+        self.secrets.get(&key).ok_or_else(error::secret_not_found)
+    }
+
+    /// Returns the secret that the `SecretId` `id` refers to, for a change.
+    pub(crate) fn find_mut(&mut self, id: &str) -> Result<&mut Secret, AwsError> {
+        let key = self.key(id)?;
+        self.secrets.get_mut(&key).ok_or_else(error::secret_not_found)
+    }
+
+    /// Creates a secret without a version.
+    pub(crate) fn create(
+        &mut self,
+        location: &Location,
+        name: &str,
+        now: SystemTime,
+    ) -> Result<&mut Secret, AwsError> {
+        check_name(name)?;
+        let key = (location.clone(), name.to_owned());
+        if let Some(secret) = self.secrets.get(&key) {
+            return Err(match secret.deletion {
+                Some(_) => AwsError::invalid_request(
+                    "You can't create this secret because a secret with this name is already \
+                     scheduled for deletion.",
+                ),
+                None => AwsError::new(
+                    "ResourceExistsException",
+                    format!("The operation failed because the secret {name} already exists."),
+                ),
+            });
+        }
+        let arn = arn(location, name, &random::alphanumerics(SUFFIX_LEN));
+        Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
+    }
+
+    /// Removes a secret at once. A new secret with the same name gets another ARN.
+    pub(crate) fn remove(&mut self, id: &str) -> Result<Secret, AwsError> {
+        let key = self.key(id)?;
+        self.secrets.remove(&key).ok_or_else(error::secret_not_found)
+    }
+
+    /// Returns all identifiers of the secret that `id` refers to: `id` itself, the name and the full
+    /// ARN. If the secret does not exist, the result is `id` only.
+    pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
+        let mut aliases = vec![id.to_owned()];
+        if let Ok(secret) = self.find(id) {
+            aliases.extend([secret.name.clone(), secret.arn.clone()]);
+        }
+        aliases
+    }
+
+    /// Makes all seeded secrets equal to `seed`. Secrets that a request or a test created are not
+    /// changed, except if the seed contains their name.
+    pub(crate) fn apply(&mut self, seed: &Seed, now: SystemTime) -> Changes {
+        let mut changes = Changes::default();
+        let home = self.home.clone();
+        for (name, plaintext) in seed.iter() {
+            if self.find(name).is_err() {
+                let created =
+                    self.create(&home, name, now).expect("a seed contains valid names only");
+                fill(created, plaintext, now);
+                changes.created.push(name.to_owned());
+                continue;
+            }
+            let secret = self.find_mut(name).expect("the same lookup succeeded above");
+            let is_equal = secret.deletion.is_none()
+                && secret
+                    .version_with_label(CURRENT)
+                    .is_some_and(|version| version.plaintext == *plaintext);
+            if is_equal {
+                secret.is_seeded = true;
+                changes.unchanged.push(name.to_owned());
+            } else {
+                fill(secret, plaintext, now);
+                changes.updated.push(name.to_owned());
+            }
+        }
+        self.secrets.retain(|(location, name), secret| {
+            let is_obsolete = secret.is_seeded && *location == home && !seed.contains(name);
+            if is_obsolete {
+                changes.removed.push(name.clone());
+            }
+            !is_obsolete
+        });
+        changes
+    }
+
+    /// Returns the key under which the secret that `id` refers to is stored.
+    ///
+    /// A full ARN refers to a secret only if the suffix is the secret's own. The ARN of a deleted
+    /// secret therefore does not refer to a new secret with the same name.
+    fn key(&self, id: &str) -> Result<(Location, String), AwsError> {
+        let (location, resource) = match SecretId::parse(id)? {
+            SecretId::Name(name) => return Ok((self.home.clone(), name.to_owned())),
+            SecretId::Arn { location, resource } => (location, resource),
+        };
+        if let Some(name) = without_suffix(resource) {
+            let key = (location.clone(), name.to_owned());
+            if self.secrets.get(&key).is_some_and(|secret| secret.arn == id) {
+                return Ok(key);
+            }
+        }
+        Ok((location, resource.to_owned()))
+    }
+}
+
+/// Gives a secret a new current version with the value from a seed, and cancels its deletion.
+fn fill(secret: &mut Secret, plaintext: &Plaintext, now: SystemTime) {
+    secret.is_seeded = true;
+    secret.deletion = None;
+    secret
+        .put(&random::uuid(), plaintext.clone(), &[CURRENT.to_owned()], now)
+        .expect("a random version id is not in use");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets_manager::seed::Format;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    /// Creates a store with two secrets `db`: one in the home location, one in another location.
+    /// Returns the store and the ARNs of the two secrets.
+    fn store() -> (Store, String, String) {
+        let mut store = Store::new(Location::default());
+        let other = Location::new("999988887777", "us-east-1");
+        let home_arn =
+            store.create(&Location::default(), "db", NOW).expect("a new name").arn.clone();
+        let other_arn = store.create(&other, "db", NOW).expect("a new name").arn.clone();
+        (store, home_arn, other_arn)
+    }
+
+    fn seed(json: &str) -> Seed {
+        Seed::parse(Format::Json, json).expect("a valid seed")
+    }
+
+    #[test]
+    fn secret_is_found_by_name_full_arn_and_partial_arn() {
+        let (store, home_arn, other_arn) = store();
+        let partial = |arn: &str| arn[..arn.len() - SUFFIX_LEN - 1].to_owned();
+        for (id, arn) in [
+            ("db", &home_arn),
+            (home_arn.as_str(), &home_arn),
+            (partial(&home_arn).as_str(), &home_arn),
+            (other_arn.as_str(), &other_arn),
+            (partial(&other_arn).as_str(), &other_arn),
+        ] {
+            assert_eq!(&store.find(id).expect("a secret").arn, arn, "{id}");
+        }
+    }
+
+    #[test]
+    fn name_does_not_find_a_secret_of_another_account() {
+        let (mut store, home_arn, _) = store();
+        store.remove(&home_arn).expect("a secret");
+        assert_eq!(
+            store.find("db").expect_err("no secret in the home location"),
+            error::secret_not_found()
+        );
+    }
+
+    #[test]
+    fn arn_of_deleted_secret_does_not_find_a_new_secret() {
+        let (mut store, home_arn, _) = store();
+        store.remove("db").expect("a secret");
+        store.create(&Location::default(), "db", NOW).expect("a new name");
+        assert_eq!(
+            store.find(&home_arn).expect_err("a different suffix"),
+            error::secret_not_found()
+        );
+    }
+
+    #[test]
+    fn partial_arn_finds_a_name_that_ends_like_a_suffix() {
+        let mut store = Store::new(Location::default());
+        store.create(&Location::default(), "db-secret", NOW).expect("a new name");
+        let partial = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:db-secret";
+        assert_eq!(store.find(partial).expect("a secret").name, "db-secret");
+    }
+
+    #[test]
+    fn second_secret_with_the_same_name_is_refused() {
+        let (mut store, ..) = store();
+        let again = store.create(&Location::default(), "db", NOW).expect_err("a duplicate name");
+        assert_eq!(again.kind, "ResourceExistsException");
+    }
+
+    #[test]
+    fn applying_a_seed_reports_the_changes() {
+        let mut store = Store::new(Location::default());
+        let first = store.apply(&seed(r#"{"a": "1", "b": "1", "c": "1"}"#), NOW);
+        assert_eq!(first.created, ["a", "b", "c"]);
+
+        let second = store.apply(&seed(r#"{"a": "1", "b": "2", "d": "1"}"#), NOW);
+        assert_eq!(second.unchanged, ["a"]);
+        assert_eq!(second.updated, ["b"]);
+        assert_eq!(second.removed, ["c"]);
+        assert_eq!(second.created, ["d"]);
+        let labels: Vec<_> = store
+            .find("b")
+            .expect("b")
+            .labelled_versions()
+            .flat_map(|it| it.labels.clone())
+            .collect();
+        assert_eq!(labels, ["AWSPREVIOUS", "AWSCURRENT"]);
+    }
+
+    #[test]
+    fn applying_a_seed_keeps_secrets_that_were_not_seeded() {
+        let (mut store, ..) = store();
+        let changes = store.apply(&seed(r#"{"a": "1"}"#), NOW);
+        assert!(changes.removed.is_empty());
+        assert!(store.find("db").is_ok());
+    }
+
+    #[test]
+    fn applying_a_seed_cancels_a_scheduled_deletion() {
+        let mut store = Store::new(Location::default());
+        store.apply(&seed(r#"{"a": "1"}"#), NOW);
+        store.find_mut("a").expect("a").deletion = Some(NOW);
+        assert_eq!(store.apply(&seed(r#"{"a": "1"}"#), NOW).updated, ["a"]);
+        assert_eq!(store.find("a").expect("a").deletion, None);
+    }
+
+    #[test]
+    fn aliases_are_the_given_id_the_name_and_the_arn() {
+        let (store, home_arn, _) = store();
+        assert_eq!(store.aliases(&home_arn), [home_arn.clone(), "db".to_owned(), home_arn.clone()]);
+        assert_eq!(store.aliases("absent"), ["absent"]);
+    }
+}

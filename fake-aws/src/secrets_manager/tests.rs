@@ -1,0 +1,70 @@
+//! An account to call operations on in tests, and tests of the dispatch of operations.
+
+use super::context::{Context, Response};
+use super::execute;
+use super::store::Store;
+use crate::location::Location;
+use crate::operation::Operation;
+use crate::policy::Policy;
+use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
+
+/// The time of every call in these tests.
+const NOW: Duration = Duration::from_millis(1_500);
+
+/// The secrets and permissions of an account, without a server.
+pub(crate) struct Account {
+    pub(crate) store: Store,
+    pub(crate) policy: Policy,
+}
+
+impl Account {
+    /// Creates an account with these secrets, given as pairs of name and value.
+    pub(crate) fn with(secrets: &[(&str, &str)]) -> Self {
+        let store = Store::new(Location::default());
+        let mut account = Self { store, policy: Policy::default() };
+        for (name, text) in secrets {
+            account.call(Operation::CreateSecret, json!({ "Name": name, "SecretString": text }));
+        }
+        account
+    }
+
+    fn try_call(&mut self, operation: Operation, body: Value) -> Response {
+        let Self { store, policy } = self;
+        execute(&mut Context { store, policy, now: SystemTime::UNIX_EPOCH + NOW }, operation, body)
+    }
+
+    /// Calls an operation and returns the body of the response.
+    #[track_caller]
+    pub(crate) fn call(&mut self, operation: Operation, body: Value) -> Value {
+        self.try_call(operation, body).expect("a successful response")
+    }
+
+    /// Calls an operation that must fail. Returns the kind and the message of the error.
+    #[track_caller]
+    pub(crate) fn call_and_fail(&mut self, operation: Operation, body: Value) -> (String, String) {
+        let error = self.try_call(operation, body).expect_err("an error response");
+        (error.kind.into_owned(), error.message.into_owned())
+    }
+}
+
+#[test]
+fn denial_of_an_operation_on_one_secret_quotes_the_secret() {
+    let mut account = Account::with(&[("db", "x")]);
+    account.policy.set_operation_denied(Operation::GetSecretValue, true);
+    account.policy.set_operation_denied(Operation::ListSecrets, true);
+    let (kind, message) =
+        account.call_and_fail(Operation::GetSecretValue, json!({ "SecretId": "db" }));
+    assert_eq!(kind, "AccessDeniedException");
+    assert!(message.contains(" on resource: db because "), "{message}");
+    let (_, message) = account.call_and_fail(Operation::ListSecrets, json!({}));
+    assert!(!message.contains(" on resource"), "{message}");
+}
+
+#[test]
+fn body_with_a_wrong_type_is_refused_and_not_quoted() {
+    let mut account = Account::with(&[]);
+    let body = json!({ "Name": "db", "SecretString": { "password": "hunter2" } });
+    let error = account.call_and_fail(Operation::CreateSecret, body);
+    assert_eq!(error, ("SerializationException".to_owned(), String::new()));
+}

@@ -1,0 +1,145 @@
+//! The Security Token Service: issues temporary credentials, and returns the caller's identity.
+//!
+//! The caller passes the time in. The credentials themselves are random.
+
+pub(crate) mod query;
+
+use crate::error::AwsError;
+use crate::location::Location;
+use crate::operation::Operation;
+use crate::random;
+use crate::session_tokens::SessionTokens;
+use query::Content::{Text, Xml};
+use query::{Form, elements, required};
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The minimum, maximum and default lifetime of credentials in seconds.
+///
+/// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
+const LIFETIME_SECONDS_MIN: u64 = 900;
+const LIFETIME_SECONDS_MAX: u64 = 43_200;
+const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
+
+/// Executes an operation and returns the XML inside its result element.
+pub(crate) fn execute(
+    operation: Operation,
+    form: &Form,
+    tokens: &SessionTokens,
+    home: &Location,
+    now: SystemTime,
+) -> Result<String, AwsError> {
+    match operation {
+        Operation::AssumeRoleWithWebIdentity => assume_role(form, tokens, now),
+        _ => Ok(caller_identity(home)),
+    }
+}
+
+fn assume_role(form: &Form, tokens: &SessionTokens, now: SystemTime) -> Result<String, AwsError> {
+    let role_arn = required(form, "RoleArn", "roleArn")?;
+    let session = required(form, "RoleSessionName", "roleSessionName")?;
+    // The web identity token must be present, but the fake does not verify it.
+    required(form, "WebIdentityToken", "webIdentityToken")?;
+    let expiry = now + lifetime(form)?;
+
+    let parts: Vec<&str> = role_arn.splitn(6, ':').collect();
+    let ["arn", _, "iam", _, account, resource] = parts[..] else {
+        return Err(AwsError::validation(format!("{role_arn} is invalid")));
+    };
+    let role = resource.rsplit('/').next().unwrap_or(resource);
+    let id = format!("AROA{}:{session}", random::capitals(16));
+    let arn = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
+    let access_key_id = format!("ASIA{}", random::capitals(16));
+    let secret_access_key = random::alphanumerics(40);
+    let session_token = random::alphanumerics(356);
+    tokens.issue(session_token.clone(), expiry);
+    Ok(elements(&[
+        ("SubjectFromWebIdentityToken", Text("fake-aws")),
+        ("Audience", Text("sts.amazonaws.com")),
+        ("AssumedRoleUser", Xml(elements(&[("Arn", Text(&arn)), ("AssumedRoleId", Text(&id))]))),
+        (
+            "Credentials",
+            Xml(elements(&[
+                ("AccessKeyId", Text(&access_key_id)),
+                ("SecretAccessKey", Text(&secret_access_key)),
+                ("SessionToken", Text(&session_token)),
+                ("Expiration", Text(&rfc3339(expiry))),
+            ])),
+        ),
+    ]))
+}
+
+fn caller_identity(home: &Location) -> String {
+    let account = &home.account;
+    let arn = format!("arn:aws:sts::{account}:assumed-role/fake-aws/session");
+    elements(&[
+        ("Arn", Text(&arn)),
+        ("UserId", Text("AROAFAKEAWSXXXXXXXXX:session")),
+        ("Account", Text(account)),
+    ])
+}
+
+/// Returns the lifetime of the credentials that a request asks for.
+fn lifetime(form: &Form) -> Result<Duration, AwsError> {
+    let Some(text) = form.get("DurationSeconds") else {
+        return Ok(Duration::from_secs(LIFETIME_SECONDS_DEFAULT));
+    };
+    match text.parse() {
+        Ok(seconds @ LIFETIME_SECONDS_MIN..=LIFETIME_SECONDS_MAX) => {
+            Ok(Duration::from_secs(seconds))
+        }
+        _ => {
+            let constraint = "have value between 900 and 43200";
+            Err(AwsError::broken_constraint("durationSeconds", Some(text), constraint))
+        }
+    }
+}
+
+/// Formats a time like `2026-01-31T12:00:00Z`. STS writes no fractions of seconds.
+fn rfc3339(time: SystemTime) -> String {
+    OffsetDateTime::from(time)
+        .replace_nanosecond(0)
+        .expect("zero is a valid nanosecond")
+        .format(&Rfc3339)
+        .expect("RFC 3339 can express years of four digits")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::query::parse_form;
+    use super::*;
+    use std::sync::Arc;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn assume_role(body: &str) -> Result<String, AwsError> {
+        let tokens = SessionTokens::new(Arc::new(|| NOW));
+        let form = parse_form(body.as_bytes());
+        execute(Operation::AssumeRoleWithWebIdentity, &form, &tokens, &Location::default(), NOW)
+    }
+
+    const ROLE: &str = "RoleArn=arn%3Aaws%3Aiam%3A%3A111122223333%3Arole%2Fpath%2Fapp";
+
+    #[test]
+    fn role_is_assumed_for_one_hour_by_default() {
+        let xml = assume_role(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
+            .expect("a valid request");
+        assert!(xml.contains("<Expiration>1970-01-01T01:00:00Z</Expiration>"), "{xml}");
+        assert!(xml.contains("<Arn>arn:aws:sts::111122223333:assumed-role/app/me</Arn>"), "{xml}");
+        assert!(xml.contains("<AccessKeyId>ASIA"), "{xml}");
+    }
+
+    #[test]
+    fn invalid_requests_do_not_assume_a_role() {
+        let check = |body: &str| {
+            let error = assume_role(body).expect_err("an invalid request");
+            assert_eq!(error.kind, "ValidationException", "{body}");
+        };
+        check("RoleSessionName=me&WebIdentityToken=jwt");
+        check(&format!("{ROLE}&WebIdentityToken=jwt"));
+        check(&format!("{ROLE}&RoleSessionName=me"));
+        check("RoleArn=app&RoleSessionName=me&WebIdentityToken=jwt");
+        check(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt&DurationSeconds=60"));
+    }
+}

@@ -1,0 +1,155 @@
+//! Step 2 of reading a configuration: turns texts into typed values, and finds every mistake.
+
+use super::credentials;
+use super::file::File;
+use super::host::Host;
+use super::key::Key;
+use super::mistakes::{Mistake, Mistakes, Problems};
+use super::policy::{self, PolicyTable};
+use super::raw::{Raw, RawText};
+use super::variables::Settings;
+use super::{conventions, resolve};
+use crate::cache::freshness::Policy;
+use crate::cache::policies::Policies;
+use crate::convention::Conventions;
+use crate::message::tenant::{TenantBinding, TenantCheck};
+use crate::secret::reference::SecretId;
+use crate::secret::scope::Home;
+use crate::source::secrets_manager::Trust;
+use crate::tokens::Token;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The typed values of a configuration. A mistaken setting has its default value.
+pub(super) struct Resolved {
+    /// The values of the variables, and of the same settings in the file.
+    pub(super) settings: Settings,
+    /// The policy of each secret.
+    pub(super) policies: Policies,
+    /// The conventions of secrets.
+    pub(super) conventions: Arc<Conventions>,
+    /// The check that a message refers only to secrets of its own tenant.
+    pub(super) tenant_check: TenantCheck,
+    /// The tokens that callers may send.
+    pub(super) tokens: Vec<Token>,
+    /// The root certificates that TLS connections to AWS may rely on.
+    pub(super) trust: Trust,
+    /// The variables that do not start with the prefix of Sidekey.
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+/// Turns the texts of all settings into typed values, and records every problem.
+pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved {
+    problems.unknown.extend(raw.unknown);
+    let tables = Tables::read(raw.file, problems);
+    let settings = typed(raw.texts.iter(), &mut problems.mistakes);
+    check_relations(&settings, &mut problems.mistakes);
+    let default_policy = Policy {
+        ttl: settings.ttl,
+        stale_while_revalidate: settings.stale_while_revalidate,
+        stale_if_error: settings.stale_if_error,
+        denied_grace: settings.denied_grace,
+        ..Policy::default()
+    };
+    policy::check(&tables.policies, &default_policy, &mut problems.mistakes);
+    let conventions = load_conventions(&settings, &tables, problems);
+    let own_token = settings.token.as_deref();
+    Resolved {
+        policies: policy::resolved(default_policy, tables.policies),
+        tenant_check: TenantCheck::new(conventions.clone(), tables.tenant_bindings),
+        conventions,
+        tokens: credentials::tokens(own_token, &raw.environment, host, &mut problems.mistakes),
+        trust: trust(&raw.environment, &mut problems.mistakes),
+        environment: raw.environment,
+        settings,
+    }
+}
+
+/// Parses texts. A text with a mistake leaves the default value of its setting in place.
+pub(super) fn typed<'a>(
+    texts: impl Iterator<Item = &'a RawText>,
+    mistakes: &mut Mistakes,
+) -> Settings {
+    let mut settings = Settings::default();
+    for RawText { key: Key { name, parse, .. }, text } in texts {
+        let set = match text {
+            Ok(text) => parse(&mut settings, text.trim()),
+            Err(problem) => Err((*problem).to_owned()),
+        };
+        mistakes.noted(name, set);
+    }
+    settings
+}
+
+/// The typed content of the tables in the file.
+pub(super) struct Tables {
+    /// The tables `[[policy]]`.
+    policies: Vec<PolicyTable>,
+    /// The table `[resolve.tenant]`.
+    tenant_bindings: Vec<TenantBinding>,
+}
+
+impl Tables {
+    /// Reads the tables of `file`, and records all problems with the file.
+    pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
+        let file = file.unwrap_or_else(|mistake| {
+            problems.mistakes.0.push(mistake);
+            File::default()
+        });
+        problems.extend(file.problems);
+        let policies = file.policy.map(|value| policy::read(value, problems));
+        let tenant_bindings = file
+            .resolve
+            .map(|value| resolve::read(value, &mut problems.unknown, &mut problems.mistakes));
+        Self {
+            policies: policies.unwrap_or_default(),
+            tenant_bindings: tenant_bindings.unwrap_or_default(),
+        }
+    }
+}
+
+/// Loads the conventions, and checks that the conventions define every placeholder in `tables`.
+pub(super) fn load_conventions(
+    settings: &Settings,
+    tables: &Tables,
+    problems: &mut Problems,
+) -> Arc<Conventions> {
+    let path = settings.conventions.as_deref();
+    let loaded = conventions::load(path, &mut problems.unknown, &mut problems.mistakes);
+    resolve::check(&tables.tenant_bindings, &loaded, &mut problems.mistakes);
+    Arc::new(loaded)
+}
+
+/// Checks settings that depend on each other.
+fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
+    if settings.upstream_timeout > settings.reader_wait {
+        mistakes.add(
+            "SIDEKEY_READER_WAIT",
+            "shorter than SIDEKEY_UPSTREAM_TIMEOUT (or SECRETS_MANAGER_TIMEOUT_MILLIS): callers \
+             would give up before the call to Secrets Manager can time out",
+        );
+    }
+    let unknown_home = Home { region: "".into(), account: None };
+    for secret in &settings.secrets {
+        // Only names are checked: an ARN may depend on the account, which is not known yet.
+        let is_name = matches!(secret.id, SecretId::Name(_));
+        if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
+            let problem = format!("{} is not covered by SIDEKEY_ALLOW", secret.id.as_str());
+            mistakes.add("SIDEKEY_SECRETS", problem);
+        }
+    }
+}
+
+/// Reads the file of additional root certificates that the environment names.
+fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
+    let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(|name| {
+        environment.get(name).filter(|path| !path.is_empty()).map(|path| (name, path))
+    });
+    let Some((name, path)) = given else {
+        return Trust::default();
+    };
+    let trust = std::fs::read(path)
+        .map_err(|error| format!("{path} cannot be read: {error}"))
+        .and_then(|pem| Trust::with_bundle(&pem).map_err(|bad| format!("{path}: {bad}")));
+    mistakes.noted(name, trust)
+}

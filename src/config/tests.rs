@@ -1,0 +1,266 @@
+//! Tests of a configuration as a whole.
+
+use super::*;
+use crate::cache::freshness::Policy;
+use crate::secret::arn::Arn;
+use crate::secret::scope::Home;
+use crate::server::dialect::Dialect;
+use crate::telemetry::log;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn load_from(pairs: &[(&str, &str)], host: Host) -> Loaded {
+    let vars: BTreeMap<String, String> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    load(&vars, host)
+}
+
+#[track_caller]
+fn mistakes(pairs: &[(&str, &str)], expected: &[&str]) {
+    let found = load_from(pairs, Host::Standalone).mistakes;
+    let names: Vec<&str> = found.0.iter().map(|mistake| &*mistake.name).collect();
+    assert_eq!(names, expected, "{found}");
+}
+
+/// Returns the policy of a secret that no table applies to.
+fn of_any_secret(config: &Config) -> Policy {
+    let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:any/secret-AbC123";
+    let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
+    let arn = Arn::parse(arn).expect("an ARN");
+    config.cache.policies.of_answer(&arn, "any/secret", &home)
+}
+
+#[test]
+fn without_variables_all_defaults_apply() {
+    let loaded = load_from(&[], Host::Standalone);
+    assert!(loaded.mistakes.is_empty() && loaded.warnings.is_empty());
+    assert_eq!(loaded.config.listen.port, 2773);
+    let policy = of_any_secret(&loaded.config);
+    assert_eq!(policy, Policy::default());
+    assert!(loaded.config.tokens.is_empty());
+}
+
+#[test]
+fn all_mistakes_are_reported_at_once_by_name() {
+    mistakes(
+        &[
+            ("SIDEKEY_TTL", "five minutes"),
+            ("SIDEKEY_PORT", "99999"),
+            ("SIDEKEY_REGION_ONLY", "yes"),
+            ("SIDEKEY_SECRETS", "good, b\u{e4}d"),
+            ("SIDEKEY_TTTL", "1m"),
+        ],
+        &["SIDEKEY_SECRETS", "SIDEKEY_PORT", "SIDEKEY_TTL", "SIDEKEY_REGION_ONLY", "SIDEKEY_TTTL"],
+    );
+}
+
+/// On Lambda each attempt to fix the configuration is a deployment.
+#[test]
+fn every_malformed_item_of_a_list_is_reported() {
+    let bad = [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
+    let found = load_from(&bad, Host::Standalone).mistakes.to_string();
+    for part in ["'b\u{e4}'", "'d\u{f6}'", "'#'", "'a/**'", "'c/**'"] {
+        assert!(found.contains(part), "{part} is not in: {found}");
+    }
+    assert!(!found.contains("ok"), "{found}");
+}
+
+#[test]
+fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
+    struct NoText;
+    impl Vars for NoText {
+        fn get(&self, _name: &str) -> Option<String> {
+            None
+        }
+        fn names(&self) -> Vec<String> {
+            ["LANG", "SIDEKEY_ALLOW"].map(str::to_owned).into()
+        }
+    }
+    let found = load(&NoText, Host::Standalone).mistakes;
+    assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
+}
+
+#[test]
+fn unknown_variable_gets_a_hint_with_the_nearest_name() {
+    let loaded = load_from(&[("SIDEKEY_SECRET", "x")], Host::Standalone);
+    assert_eq!(
+        loaded.mistakes.to_string(),
+        "SIDEKEY_SECRET: no such variable; did you mean SIDEKEY_SECRETS?"
+    );
+    let loaded = load_from(&[("SIDEKEY_SECRET", "x"), ("AWS_SESSION_TOKEN", "t")], Host::Lambda);
+    assert!(loaded.mistakes.is_empty(), "on Lambda an unknown variable is only a warning");
+    assert_eq!(loaded.warnings.len(), 1);
+}
+
+#[test]
+fn misspelt_security_setting_is_a_mistake_on_lambda_too() {
+    let token = ("AWS_SESSION_TOKEN", "t");
+    for (name, meant) in [
+        ("SIDEKEY_ALOW", Some("SIDEKEY_ALLOW")),
+        ("SIDEKEY_ALLOWED", Some("SIDEKEY_ALLOW")),
+        ("SIDEKEY_TOEKN", Some("SIDEKEY_TOKEN")),
+        ("SIDEKEY_TOKENS", Some("SIDEKEY_TOKEN")),
+        ("SIDEKEY_TOKEN_CACHE", None),
+        ("SIDEKEY_TTTL", None),
+        ("SIDEKEY_SECRET", None),
+    ] {
+        let Loaded { mistakes, warnings, .. } = load_from(&[(name, "x"), token], Host::Lambda);
+        let expected =
+            meant.map(|meant| format!("{name}: no such variable; did you mean {meant}?"));
+        assert_eq!(mistakes.to_string(), expected.unwrap_or_default());
+        assert_eq!(warnings.len(), usize::from(meant.is_none()), "{name}");
+    }
+}
+
+#[test]
+fn variables_of_awss_extension_count_if_sidekeys_are_unset() {
+    let load = |own: &[(&str, &str)]| {
+        let foreign = [
+            ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "8080"),
+            ("PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS", "3"),
+            ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "Error"),
+            ("SECRETS_MANAGER_TTL", " 20 "),
+            ("SECRETS_MANAGER_TIMEOUT_MILLIS", ""),
+        ];
+        let loaded = load_from(&[&foreign[..], own].concat(), Host::Standalone);
+        assert!(loaded.mistakes.is_empty(), "{}", loaded.mistakes);
+        loaded.config
+    };
+    let foreign = load(&[]);
+    assert_eq!((foreign.listen.port, foreign.cache.calls_max), (8080, 3));
+    assert_eq!(of_any_secret(&foreign).ttl, Duration::from_secs(20));
+    assert_eq!(foreign.log.level, log::Level::ERROR);
+    assert_eq!(foreign.source.attempt_timeout, Duration::from_secs(2));
+    let own = load(&[
+        ("SIDEKEY_PORT", "1"),
+        ("SIDEKEY_TTL", "1m"),
+        ("SIDEKEY_LOG", "warn"),
+        ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0"),
+    ]);
+    assert_eq!((own.listen.port, own.log.level), (1, log::Level::WARN));
+    assert_eq!(of_any_secret(&own).ttl, Duration::from_secs(60));
+    let off = load(&[("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0")]);
+    assert_eq!(of_any_secret(&off).ttl, Duration::ZERO);
+}
+
+#[test]
+fn mistaken_variable_of_awss_extension_counts_only_if_sidekeys_is_unset() {
+    let bad = ("SECRETS_MANAGER_TTL", "soon");
+    mistakes(&[bad], &["SECRETS_MANAGER_TTL"]);
+    mistakes(&[bad, ("SIDEKEY_TTL", "1m")], &[]);
+    mistakes(
+        &[("SECRETS_MANAGER_TIMEOUT_MILLIS", "9000"), ("SIDEKEY_READER_WAIT", "3s")],
+        &["SIDEKEY_READER_WAIT"],
+    );
+}
+
+#[test]
+fn dialect_follows_from_host_and_variables() {
+    let check = |pairs: &[(&str, &str)], host, dialect, reason: &str| {
+        let chosen = load_from(pairs, host).config.dialect;
+        assert_eq!((chosen.dialect, &*chosen.reason), (dialect, reason), "{pairs:?}");
+    };
+    let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
+    check(&[], Host::Standalone, Dialect::Agent, "the default outside Lambda");
+    let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
+    check(&[foreign], Host::Standalone, Dialect::Extension, reason);
+    let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
+    check(&[empty], Host::Standalone, Dialect::Agent, "the default outside Lambda");
+    check(&[], Host::Lambda, Dialect::Extension, "the default in the Lambda layer");
+    for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
+        for host in [Host::Standalone, Host::Lambda] {
+            let pairs = [foreign, ("SIDEKEY_DIALECT", choice)];
+            check(&pairs, host, dialect, "SIDEKEY_DIALECT is set");
+        }
+    }
+}
+
+#[test]
+fn mistaken_variable_counts_as_unset() {
+    let config = load_from(&[("SIDEKEY_TTL", "x"), ("SIDEKEY_PORT", "1234")], Host::Lambda).config;
+    let ttl = of_any_secret(&config).ttl;
+    assert_eq!((ttl, config.listen.port), (Duration::from_secs(300), 1234));
+}
+
+#[test]
+fn settings_that_depend_on_each_other_are_checked() {
+    mistakes(&[("SIDEKEY_READER_WAIT", "1s")], &["SIDEKEY_READER_WAIT"]);
+    mistakes(&[("SIDEKEY_SECRETS", "a b"), ("SIDEKEY_ALLOW", "a")], &["SIDEKEY_SECRETS"]);
+    mistakes(&[("AWS_CA_BUNDLE", "/nonexistent")], &["AWS_CA_BUNDLE"]);
+}
+
+#[test]
+fn sdk_gets_the_environment_without_sidekeys_variables() {
+    let loaded =
+        load_from(&[("SIDEKEY_TTL", "1m"), ("AWS_REGION", "eu-north-1")], Host::Standalone);
+    let environment = loaded.config.source.environment;
+    assert_eq!(
+        environment.into_iter().collect::<Vec<_>>(),
+        [("AWS_REGION".into(), "eu-north-1".into())]
+    );
+}
+
+#[test]
+fn account_can_be_configured_outside_lambda() {
+    for (text, host, expected) in [
+        ("123456789012", Host::Standalone, Some("123456789012")),
+        ("123456789012", Host::Lambda, None),
+        ("12345678901", Host::Standalone, None),
+        ("12345678901x", Host::Standalone, None),
+        ("", Host::Standalone, None),
+    ] {
+        let config = load_from(&[("AWS_ACCOUNT_ID", text)], host).config;
+        assert_eq!(config.account.as_deref(), expected, "{text}");
+    }
+}
+
+#[test]
+fn log_follows_the_host() {
+    let log = |pairs: &[(&str, &str)], host| load_from(pairs, host).config.log;
+    let lambda = log(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], Host::Lambda);
+    assert_eq!((lambda.level, lambda.format), (log::Level::DEBUG, log::Format::Json));
+    let text = log(&[("AWS_LAMBDA_LOG_FORMAT", "Text"), ("SIDEKEY_LOG", "warn")], Host::Lambda);
+    assert_eq!((text.level, text.format), (log::Level::WARN, log::Format::Text));
+    let piped = log(&[("AWS_LAMBDA_LOG_LEVEL", "DEBUG")], Host::Standalone);
+    assert_eq!(
+        (piped.level, piped.format, piped.stream),
+        (log::Level::INFO, log::Format::TextOnTerminal, log::Stream::Err)
+    );
+}
+
+#[test]
+fn prefetch_deadline_is_reduced_on_lambda() {
+    let token = ("AWS_SESSION_TOKEN", "t");
+    let load = |host| load_from(&[("SIDEKEY_PREFETCH_DEADLINE", "1h"), token], host);
+    let lambda = load(Host::Lambda);
+    assert_eq!(lambda.config.prefetch.deadline, Duration::from_secs(8));
+    assert!(lambda.mistakes.is_empty() && lambda.warnings.len() == 1, "{:?}", lambda.warnings);
+    let elsewhere = load(Host::Standalone).config.prefetch.deadline;
+    assert_eq!(elsewhere, Duration::from_secs(3600));
+}
+
+#[test]
+fn missing_token_is_a_mistake_on_lambda() {
+    assert_eq!(load_from(&[], Host::Lambda).mistakes.0.len(), 1);
+    let loaded = load_from(&[("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t")], Host::Lambda);
+    assert!(loaded.mistakes.is_empty());
+}
+
+#[test]
+fn conventions_are_read_although_other_variables_have_mistakes() {
+    let read = |pairs: &[(&str, &str)]| {
+        let vars: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        conventions(&vars).map_err(|mistakes| mistakes.to_string())
+    };
+    let others =
+        [("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "1m"), ("AWS_CA_BUNDLE", "/nonexistent")];
+    assert_eq!(*read(&others).expect("the conventions have no mistake"), Conventions::built_in());
+    for name in ["SIDEKEY_CONVENTIONS", "SIDEKEY_CONFIG"] {
+        let mistakes = read(&[(name, "/nonexistent")]).expect_err("the file is missing");
+        assert!(
+            mistakes.starts_with(&format!("{name}: /nonexistent cannot be read")),
+            "{mistakes}"
+        );
+    }
+}

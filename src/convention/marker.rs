@@ -1,0 +1,145 @@
+//! Markers: patterns that recognise a placeholder in place of a real value.
+
+/// The maximum length of a marker, in characters.
+const MARKER_CHARS_MAX: usize = 64;
+
+/// A pattern that recognises a placeholder: a text such as `changeme`, or a glob with one `*` such as
+/// `PLACEHOLDER*`. Upper and lower case differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marker {
+    before: Box<str>,
+    /// The text after the `*`. `None` if the marker has no `*`.
+    after: Option<Box<str>>,
+}
+
+/// The reason why a text is not a valid marker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadMarker {
+    /// The text has no character except `*` and spaces, so it would match every value or the empty value.
+    #[error("a placeholder marker needs at least one character in addition to its '*'")]
+    Empty,
+    /// The text has more than one `*`.
+    #[error("a placeholder marker can have at most one '*'")]
+    Wildcards,
+    /// The text is too long, or has characters other than printable ASCII characters.
+    #[error("a placeholder marker can have at most {MARKER_CHARS_MAX} printable ASCII characters")]
+    Characters,
+}
+
+impl Marker {
+    /// Parses a marker.
+    ///
+    /// # Errors
+    ///
+    /// Returns the first rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, BadMarker> {
+        let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        if text.len() > MARKER_CHARS_MAX || !is_printable {
+            return Err(BadMarker::Characters);
+        }
+        let (before, after) = match text.split_once('*') {
+            Some((before, after)) => (before, Some(after)),
+            None => (text, None),
+        };
+        if after.is_some_and(|after| after.contains('*')) {
+            return Err(BadMarker::Wildcards);
+        }
+        if before.trim().is_empty() && after.unwrap_or_default().trim().is_empty() {
+            return Err(BadMarker::Empty);
+        }
+        Ok(Self { before: before.into(), after: after.map(Into::into) })
+    }
+
+    /// Returns whether `text` is a placeholder.
+    pub fn matches(&self, text: &str) -> bool {
+        match &self.after {
+            None => text == &*self.before,
+            Some(after) => {
+                text.strip_prefix(&*self.before).is_some_and(|rest| rest.ends_with(&**after))
+            }
+        }
+    }
+
+    /// Makes a placeholder that this marker matches. `words` become part of the placeholder if the marker
+    /// has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    pub fn placeholder(&self, words: &str) -> String {
+        let Some(after) = &self.after else { return self.before.clone().into() };
+        let mut placeholder = String::from(&*self.before);
+        if self.before.ends_with(is_alphanumeric) {
+            placeholder.push('_');
+        }
+        let words =
+            words.chars().map(|c| if is_alphanumeric(c) { c.to_ascii_uppercase() } else { '_' });
+        placeholder.extend(words);
+        if after.starts_with(is_alphanumeric) {
+            placeholder.push('_');
+        }
+        placeholder + after
+    }
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c.is_ascii_alphanumeric()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{text, text_of};
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn check(marker: &str, matched: &[&str], not_matched: &[&str], placeholder: &str) {
+        let marker = Marker::parse(marker).expect("the marker is valid");
+        matched.iter().for_each(|text| assert!(marker.matches(text), "{marker:?} {text}"));
+        not_matched.iter().for_each(|text| assert!(!marker.matches(text), "{marker:?} {text}"));
+        assert_eq!(marker.placeholder("auth-token"), placeholder);
+        assert!(marker.matches(placeholder), "{marker:?}");
+    }
+
+    #[test]
+    fn marker_matches_placeholders_and_makes_one() {
+        let matched = ["PLACEHOLDER", "PLACEHOLDER_SID", "PLACEHOLDER é/\n"];
+        check(
+            "PLACEHOLDER*",
+            &matched,
+            &["", "placeholder", "A PLACEHOLDER"],
+            "PLACEHOLDER_AUTH_TOKEN",
+        );
+        check("<*>", &["<>", "<sid>"], &["<sid", "sid>", "<"], "<AUTH_TOKEN>");
+        check("*_TODO", &["_TODO", "x_TODO"], &["TODO", "x_TODO "], "AUTH_TOKEN_TODO");
+        check("aa*aa", &["aaaa", "aaxaa"], &["aaa", "aa"], "aa_AUTH_TOKEN_aa");
+        check("changeme", &["changeme"], &["changeme2", "Changeme", ""], "changeme");
+    }
+
+    #[test]
+    fn marker_that_matches_everything_or_is_malformed_is_refused() {
+        for (text, expected) in [
+            ("", BadMarker::Empty),
+            ("*", BadMarker::Empty),
+            (" * ", BadMarker::Empty),
+            ("a*b*", BadMarker::Wildcards),
+            ("**", BadMarker::Wildcards),
+            ("é", BadMarker::Characters),
+            ("a\n", BadMarker::Characters),
+            (&"a".repeat(65), BadMarker::Characters),
+        ] {
+            assert_eq!(Marker::parse(text), Err(expected), "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_marker_the_placeholder_that_it_makes_matches(
+            marker in text_of(&["PLACEHOLDER", "*", "<", ">", "_", " ", "TODO"]),
+            words in text(),
+        ) {
+            if let Ok(marker) = Marker::parse(&marker) {
+                let made = marker.placeholder(&words);
+                prop_assert!(marker.matches(&made), "{marker:?} {made}");
+                prop_assert!(made.is_ascii() && !made.contains(char::is_control));
+                prop_assert!(!marker.matches(""));
+            }
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! One HTTP/1.1 connection of a client, with one exchange at a time.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{Connection as Driver, SendRequest, handshake};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Why an exchange gave no complete response. The messages quote nothing from the response.
+#[derive(Debug, thiserror::Error)]
+pub enum ExchangeError {
+    /// The connection was closed before the request was sent.
+    #[error("the connection was closed before the request was sent")]
+    NotSent {
+        /// The request, to be sent over another connection.
+        request: Box<Request<Bytes>>,
+        /// The reason of the HTTP library.
+        #[source]
+        error: hyper::Error,
+    },
+    /// The connection broke before the response began, or the response is not valid HTTP.
+    #[error("the connection broke before the response began")]
+    NoResponse(#[source] hyper::Error),
+    /// The response broke off, or its body exceeds the limit of the connection.
+    #[error("the response broke off or is too long")]
+    Body(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// A byte stream to the server: TCP, TLS or a Unix socket.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
+
+/// The future that reads from and writes to the socket. It is `None` after it has completed.
+///
+/// hyper returns an unsent request to the caller only after this future is dropped.
+type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
+
+/// An HTTP/1.1 connection to a server.
+///
+/// The task that awaits an exchange also drives the connection, so an exchange needs no second task
+/// and no wake-up between tasks.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: Driving,
+    body_bytes_max: usize,
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("body_bytes_max", &self.body_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    /// Starts HTTP over a fresh socket. Responses may have `body_bytes_max` bytes of body.
+    ///
+    /// # Errors
+    ///
+    /// If the HTTP library cannot set up the connection.
+    pub async fn new(socket: Box<dyn Socket>, body_bytes_max: usize) -> Result<Self, hyper::Error> {
+        let (sender, driver) = handshake(TokioIo::new(socket)).await?;
+        Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
+    }
+
+    /// Waits until the connection can take a request.
+    ///
+    /// # Errors
+    ///
+    /// If the connection has been closed.
+    pub async fn ready(&mut self) -> Result<(), hyper::Error> {
+        let Self { sender, driver, .. } = self;
+        poll_fn(|context| {
+            drive(driver, context);
+            sender.poll_ready(context)
+        })
+        .await
+    }
+
+    /// Returns whether the connection can take a request now, as far as the peer has signalled.
+    pub async fn is_open(&mut self) -> bool {
+        let Self { sender, driver, .. } = self;
+        poll_fn(|context| {
+            drive(driver, context);
+            Poll::Ready(driver.is_some() && sender.is_ready())
+        })
+        .await
+    }
+
+    /// Sends a request and reads the complete response.
+    ///
+    /// # Errors
+    ///
+    /// If the connection breaks, or the body of the response is too long.
+    pub async fn exchange(
+        &mut self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, ExchangeError> {
+        let Self { sender, driver, body_bytes_max } = self;
+        let mut response = pin!(async {
+            let (head, body) = sender
+                .try_send_request(request.map(Full::new))
+                .await
+                .map_err(|mut error| match error.take_message() {
+                    Some(request) => ExchangeError::NotSent {
+                        request: Box::new(
+                            request.map(|body| body.into_inner().unwrap_or_default()),
+                        ),
+                        error: error.into_error(),
+                    },
+                    None => ExchangeError::NoResponse(error.into_error()),
+                })?
+                .into_parts();
+            let body = Limited::new(body, *body_bytes_max).collect().await;
+            Ok(Response::from_parts(head, body.map_err(ExchangeError::Body)?.to_bytes()))
+        });
+        poll_fn(|context| {
+            let done = response.as_mut().poll(context);
+            if done.is_ready() {
+                return done;
+            }
+            // The result of the driver is not needed: the response reports why a connection ended.
+            drive(driver, context);
+            response.as_mut().poll(context)
+        })
+        .await
+    }
+}
+
+/// Polls the driver once, and drops a completed driver.
+fn drive(driver: &mut Driving, context: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
+        *driver = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const BODY_BYTES_MAX: usize = 8;
+
+    async fn connected() -> (Connection, DuplexStream) {
+        let (client, server) = duplex(1024);
+        let connection = Connection::new(Box::new(client), BODY_BYTES_MAX).await;
+        (connection.expect("a connection"), server)
+    }
+
+    /// Reads one request and sends `response`.
+    async fn respond(server: &mut DuplexStream, response: &str) {
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            server.read_buf(&mut request).await.expect("a request");
+        }
+        server.write_all(response.as_bytes()).await.expect("the client reads");
+    }
+
+    fn request() -> Request<Bytes> {
+        Request::get("/").body(Bytes::new()).expect("a valid request")
+    }
+
+    #[tokio::test]
+    async fn one_connection_serves_several_exchanges() {
+        let (mut connection, mut server) = connected().await;
+        for body in ["one", "two"] {
+            connection.ready().await.expect("the connection is open");
+            let response = format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{body}");
+            let (exchanged, ()) =
+                tokio::join!(connection.exchange(request()), respond(&mut server, &response));
+            assert_eq!(exchanged.expect("a response").body(), body.as_bytes());
+            assert!(connection.is_open().await);
+        }
+    }
+
+    #[tokio::test]
+    async fn body_over_the_limit_is_an_error() {
+        let (mut connection, mut server) = connected().await;
+        let response = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n123456789";
+        let (exchanged, ()) =
+            tokio::join!(connection.exchange(request()), respond(&mut server, response));
+        assert!(matches!(exchanged, Err(ExchangeError::Body(_))), "{exchanged:?}");
+    }
+
+    #[tokio::test]
+    async fn connection_that_ends_without_response_is_an_error() {
+        let (mut connection, mut server) = connected().await;
+        let (exchanged, ()) = tokio::join!(connection.exchange(request()), async {
+            respond(&mut server, "").await;
+            drop(server);
+        });
+        assert!(matches!(exchanged, Err(ExchangeError::NoResponse(_))), "{exchanged:?}");
+    }
+
+    #[tokio::test]
+    async fn closed_connection_returns_the_unsent_request() {
+        let (mut connection, server) = connected().await;
+        drop(server);
+        let mut sent = request();
+        *sent.body_mut() = Bytes::from_static(b"body");
+        match connection.exchange(sent).await {
+            Err(ExchangeError::NotSent { request, .. }) => assert_eq!(request.body(), "body"),
+            other => panic!("the request was not returned: {other:?}"),
+        }
+        assert!(!connection.is_open().await);
+        assert!(connection.ready().await.is_err());
+    }
+}
