@@ -27,8 +27,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once would
-/// keep a CPU busy.
+/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once
+/// would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum time that [`Agent::drain`] waits for the remaining tasks after the last caller was
@@ -87,8 +87,8 @@ impl Agent {
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration has mistakes. The agent answers every read with the mistakes,
-    /// and never calls AWS.
+    /// Starts an agent whose configuration has mistakes. The agent answers every read with the
+    /// mistakes, and never calls AWS.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -181,8 +181,8 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the deadline
-    /// of the prefetch has passed. Returns `None` if the prefetch was aborted.
+    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the
+    /// deadline of the prefetch has passed. Returns `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // An error means that the prefetch task ended without a report.
@@ -205,8 +205,8 @@ impl Agent {
         self.server.cache.learn_account(account);
     }
 
-    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`, aborts
-    /// the calls to AWS, and waits until every task has ended.
+    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`,
+    /// aborts the calls to AWS, and waits until every task has ended.
     pub async fn drain(self, wait: Duration) {
         self.stop.cancel();
         self.connections.close();

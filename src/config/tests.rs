@@ -245,3 +245,22 @@ fn missing_token_is_a_mistake_on_lambda() {
     let loaded = load_from(&[("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t")], Host::Lambda);
     assert!(loaded.mistakes.is_empty());
 }
+
+#[test]
+fn conventions_are_read_although_other_variables_have_mistakes() {
+    let read = |pairs: &[(&str, &str)]| {
+        let vars: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        conventions(&vars).map_err(|mistakes| mistakes.to_string())
+    };
+    let others =
+        [("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "1m"), ("AWS_CA_BUNDLE", "/nonexistent")];
+    assert_eq!(*read(&others).expect("the conventions have no mistake"), Conventions::built_in());
+    for name in ["SIDEKEY_CONVENTIONS", "SIDEKEY_CONFIG"] {
+        let mistakes = read(&[(name, "/nonexistent")]).expect_err("the file is missing");
+        assert!(
+            mistakes.starts_with(&format!("{name}: /nonexistent cannot be read")),
+            "{mistakes}"
+        );
+    }
+}

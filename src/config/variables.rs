@@ -31,9 +31,9 @@ pub const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares [`Settings`] and [`VARIABLES`] together, so that a variable is added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. The field of [`Settings`] keeps
-/// the typed value, and `parse` turns the text of the variable into this value. A field that no variable of
-/// Sidekey sets is listed under `without_variable`, with its initial value.
+/// Each row has the form `field: Type { name, default, help, parse }`. The field of [`Settings`]
+/// keeps the typed value, and `parse` turns the text of the variable into this value. A field that no
+/// variable of Sidekey sets is listed under `without_variable`, with its initial value.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -44,7 +44,7 @@ macro_rules! settings {
             parse: $parse:expr,
         })*
     ) => {
-        /// The typed values of all settings.
+        /// The typed values of all settings. Each variable in [`VARIABLES`] sets one field.
         #[derive(Debug)]
         pub struct Settings {
             $(pub(super) $extra: $extra_type,)*
@@ -76,14 +76,15 @@ macro_rules! settings {
 }
 
 impl Default for Settings {
-    /// Returns the defaults that the table lists.
+    /// Returns the settings with the defaults in [`VARIABLES`].
     fn default() -> Self {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             (variable.parse)(&mut settings, variable.default)
                 .expect("every default in the table is valid, as a unit test checks");
         }
-        // `None` means that SIDEKEY_LOG is unset: on Lambda, the variables of Lambda set the level then.
+        // `None` means that SIDEKEY_LOG is unset: on Lambda, the variables of Lambda set the level
+        // then.
         settings.log = None;
         settings
     }
