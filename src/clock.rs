@@ -52,7 +52,7 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Returns the current moment.
     fn now(&self) -> Moment;
-    /// Completes once `span` has passed.
+    /// Returns a future that completes after `span`.
     fn sleep(&self, span: Duration) -> Sleep;
 }
 

@@ -91,8 +91,8 @@ impl Entry {
         self.version.content.len() + self.rendered.bytes()
     }
 
-    /// Returns a sort key by which entries are ordered by the time when their calls were sent. It
-    /// has the epoch first, because the steady clock may start again from zero at a restore.
+    /// Returns a sort key for the order in which the calls for entries were sent. The epoch comes first,
+    /// because the steady clock may start again from zero at a restore.
     pub fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
@@ -102,7 +102,7 @@ impl Entry {
         now.since(self.sent)
     }
 
-    /// Returns what decides how fresh the entry is at `now`, in `epoch`.
+    /// Returns the facts that decide how fresh the entry is at `now`, in `epoch`.
     pub fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now),

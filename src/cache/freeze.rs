@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-/// The time after its deadline from which on a call counts as interrupted by a freeze. Both clocks run
-/// on during a freeze, and a timer of a running process is never so late.
+/// A call that ends this much later than its deadline counts as interrupted by a freeze. Both clocks run
+/// on during a freeze, and timers of a running process are never so late.
 pub const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
 /// The maximum number of times that one call is repeated because a freeze interrupted it. More

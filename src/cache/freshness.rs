@@ -132,7 +132,7 @@ pub struct Trouble {
 /// How fresh an entry is. This decides what a reader gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The reader gets the entry.
+    /// The reader gets the entry, and no refresh is needed yet.
     Fresh,
     /// The reader gets the entry, and a refresh starts in the background.
     Due,
@@ -154,7 +154,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason.
+    /// All reasons.
     pub const ALL: [Self; 3] = [Self::Revalidating, Self::Failing, Self::Refused];
 
     /// Returns the name of the reason as a metric label.
@@ -167,7 +167,7 @@ impl Reason {
     }
 }
 
-/// Returns how fresh an entry is.
+/// Decides how fresh an entry is under `policy`.
 pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     // A TTL of 0 means no cache, so that nothing can be stale: every reader waits for a call.
     if policy.ttl.is_zero() {
@@ -203,7 +203,7 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age from which on an entry is refreshed before its TTL ends.
+/// Returns the age at which an entry becomes due for a refresh, before its TTL ends.
 pub fn due(policy: &Policy, jitter: f64) -> Duration {
     debug_assert!(JITTER.contains(&jitter), "the jitter is a share from JITTER");
     policy.ttl.mul_f64(1.0 - jitter)

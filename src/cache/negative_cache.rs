@@ -101,7 +101,7 @@ mod tests {
         assert!(cache.last(&key("failed"), at(100)).is_none());
     }
 
-    /// Timers wait longer after refusals than readers do.
+    /// After refusals, timers wait longer for the next attempt than readers do.
     #[test]
     fn failure_after_refusals_is_remembered_for_its_own_back_off() {
         let cache = NegativeCache::new(HashSet::new());

@@ -10,7 +10,7 @@ use crate::secret::reference::SecretId;
 use crate::source::BATCH_MAX;
 use std::time::Duration;
 
-/// The number of listed secrets from which on [`Mode::Auto`] tries batches. For fewer secrets,
+/// The smallest number of listed secrets for which [`Mode::Auto`] tries batches. For fewer secrets,
 /// parallel calls are as fast and need no permission on `*`.
 pub const AUTO_BATCH_MIN: usize = 6;
 
@@ -73,8 +73,8 @@ pub struct Underway {
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every listed secret. The refresh loop retries failed calls. It must start after
-/// this function returns: before, it would start a flight for each secret itself.
+/// Starts a call for every listed secret. The refresh loop retries failed calls. Start the refresh loop
+/// after this function returns: an earlier refresh loop would call for each listed secret itself.
 pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();

@@ -51,9 +51,9 @@ impl Publisher {
         }
     }
 
-    /// Removes the cached entry for the same secret and selector as `entry`, which must not be
-    /// cached. There is such an entry if it was cached before the account was known, when another
-    /// policy seemed to apply.
+    /// Removes the cached entry that has the same secret and selector as `entry`. The policy says that
+    /// the secret must not be cached, but an older entry may be cached: another policy seemed to apply
+    /// before the account was known.
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -62,7 +62,7 @@ impl Publisher {
         }
     }
 
-    /// Stores the next snapshot. The caller holds the lock.
+    /// Stores the next snapshot. Call this function only while `replacing` is locked.
     fn replace(&self, next: Snapshot) {
         let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
         self.state.metrics.entries.set(entries);

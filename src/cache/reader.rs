@@ -24,8 +24,9 @@ use std::time::Duration;
 /// The shortest time between two calls to AWS for `refreshNow` reads of one secret.
 pub const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum number of flights that one read waits for. A flight may turn out not to answer the
-/// read, because it was the flight of another entry that carried the wanted label before.
+/// The maximum number of flights that one read waits for. A read joins the flight of an entry that
+/// carries the wanted label. If the answer carries the label no more, the read waits for a flight of
+/// its own.
 const ROUNDS_MAX: usize = 3;
 
 /// The reader's handle on a cache. A reader never changes entries and never calls AWS: it asks the
@@ -42,8 +43,8 @@ impl Cache {
         Self { state, writer }
     }
 
-    /// Returns the entry that answers `selector` of the secret called `id`, if a reader may get it
-    /// without waiting. This is the hot path: it takes no lock, allocates nothing, and does not copy
+    /// Returns the entry for `selector` (a label or version id) of the secret `id`, if a reader may get
+    /// the entry without waiting. This is the hot path: it takes no lock, allocates nothing, and does not copy
     /// the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
         let now = self.state.clock.now();
@@ -70,7 +71,7 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
     }
 
-    /// Returns all entries of the secret that `entry` belongs to, if readers may get them now. The
+    /// Returns the entries of the same secret as `entry` that readers may get now without waiting. The
     /// list always includes `entry`.
     pub fn beside(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
@@ -136,7 +137,7 @@ impl Cache {
     }
 
     /// Tells the cache that the process was restored from a SnapStart snapshot. No cached entry is
-    /// fresh any more, and what was read is fetched again at once.
+    /// fresh any more, and entries that were read are fetched again at once.
     pub fn restored(&self) {
         self.state.restore();
     }
@@ -208,6 +209,7 @@ impl Cache {
         .await
     }
 
+    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret.
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
         self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
@@ -245,8 +247,8 @@ impl Cache {
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 
-    /// Returns whether `entry`, which was fetched for another key, answers `key`. Since the flight
-    /// started, the name may have come to mean another secret, and the label another version.
+    /// Returns whether `entry`, which was fetched for another key, answers `key`. While the flight was
+    /// under way, the name may have moved to another secret, and the label to another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -308,7 +310,7 @@ impl Cache {
     }
 
     /// Runs `work` until the reader that began at `started` has waited long enough. If a freeze
-    /// interrupted the wait, it begins again once, because time spent frozen does not count.
+    /// interrupted the wait, the wait begins again once, because frozen time does not count.
     async fn within_wait<T>(
         &self,
         started: Moment,
@@ -390,8 +392,8 @@ fn is_recent(then: Moment, now: Moment) -> bool {
     now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
 }
 
-/// Returns whether AWS refused another selector than the one in `key`: the selector in `wanted`, by
-/// which the entry was fetched that carried the label or version id before.
+/// Returns whether `error` is a refusal that says nothing about `key`. The call was for `wanted`: the
+/// selector of a cached entry that carried the label or version id of `key`.
 fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
     wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -44,7 +44,7 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
             && !state.limits.is_listed(secret, &entry.selector);
         let was_read = entry.marks.was_read() && !is_given_up;
         let next = plan::next(&entry.policy, &standing, was_read, retry_in);
-        follow(writer, &secret.fetch_key(entry), next, &mut wake_in);
+        start_or_schedule(writer, &secret.fetch_key(entry), next, &mut wake_in);
     }
     for Missing { key, .. } in state.missing() {
         let next = match state.negative.last(&key, now) {
@@ -53,13 +53,14 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
             // flight, because the entry was evicted or too many flights were waiting.
             _ => Next::Now,
         };
-        follow(writer, &key, next, &mut wake_in);
+        start_or_schedule(writer, &key, next, &mut wake_in);
     }
     wake_in
 }
 
-/// Starts the flight for `key` if it is due now, else shortens `wake_in` to the time when it is.
-fn follow(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
+/// Starts the flight for `key` if the flight is due now. If it is due later, `wake_in` becomes at most
+/// the time until then.
+fn start_or_schedule(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
     match next {
         Next::Now => drop(writer.join_or_start(key)),
         Next::In(wait) => *wake_in = Some(wake_in.map_or(wait, |other| other.min(wait))),

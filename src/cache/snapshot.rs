@@ -80,8 +80,8 @@ pub struct CachedSecret {
 }
 
 impl CachedSecret {
-    /// Returns the entry that answers `selector`: the entry that was fetched for `selector`, else an
-    /// entry whose version carries the wanted label or id.
+    /// Returns the entry that answers `selector`, a label or version id: the entry that was fetched for
+    /// `selector`, else an entry whose version carries the label or has the id.
     pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector)
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
@@ -110,7 +110,8 @@ impl Snapshot {
         self.by_id.get(id)
     }
 
-    /// Returns the entry that answers `selector` of the secret that `id` leads to.
+    /// Returns the entry that answers `selector` (a label or version id) of the secret that `id` leads
+    /// to.
     pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.select(selector)
     }
@@ -237,7 +238,7 @@ impl Snapshot {
         before - count
     }
 
-    /// Removes one entry of the secret `arn`, and the secret itself with its last entry.
+    /// Removes one entry of the secret `arn`. Removes the secret as well if it has no other entry.
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
         let Some(old) = self.by_id.get(arn) else { return };
         let mut secret = CachedSecret::clone(old);

@@ -130,8 +130,8 @@ impl State {
         }
     }
 
-    /// Starts a new epoch: no cached entry is fresh any more, remembered failures are forgotten,
-    /// and the refresh loop fetches again what was read.
+    /// Starts a new epoch: no cached entry is fresh any more, the negative cache is emptied, and the
+    /// refresh loop fetches every entry again that was read.
     pub(super) fn restore(&self) {
         self.epoch.increment();
         self.negative.forget_all();
@@ -195,9 +195,9 @@ impl State {
         }
     }
 
-    /// Sets the policy of `key` if `key` is listed. A rule may match only the ARN in the answer, so
-    /// that the policy derived from the reference was wrong; a secret with a TTL of 0 would then
-    /// count as missing for ever.
+    /// Sets the policy of the listed secret `key`. Does nothing if `key` is not listed. The policy from
+    /// the answer may differ from the policy for the reference, because a rule may match only the ARN.
+    /// Without this step, a secret with a TTL of 0 could count as missing for ever.
     pub(super) fn learn_policy(&self, key: &Key, policy: Policy) {
         if let Some(known) = self.listed.lock().expect(POISONED).get_mut(key) {
             *known = policy;

@@ -46,7 +46,7 @@ pub struct EntryStatus {
     pub freshness: &'static str,
     /// The TTL of the secret, in seconds.
     pub ttl_seconds: f64,
-    /// Which entries timers refresh: `always` (this one in any case) or `when-read`.
+    /// When timers refresh the entry: `always`, or `when-read` if they do so only after a read.
     pub refresh: &'static str,
     /// Why the last attempt to refresh the entry failed, if it failed.
     pub problem: Option<Problem>,

@@ -13,8 +13,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 /// The most detailed level of log lines that are written.
 pub type Level = LevelFilter;
 
-/// The prefix of the crates whose log lines are written. Lines of other crates are never written: if
-/// the AWS SDK cannot parse an answer, it logs a warning with the full answer, and so with credentials.
+/// The name prefix of the crates whose log lines are written. Lines of other crates are never written:
+/// if the AWS SDK cannot parse an answer, the SDK logs the full answer, with credentials in it.
 const OWN: &str = "sidekey";
 
 /// The longest time that the end of the process waits for the last log lines to be written.
@@ -39,7 +39,7 @@ pub enum Format {
     Json,
     /// Each line is text for humans.
     Text,
-    /// [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    /// Lines are [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
     TextOnTerminal,
 }
 

@@ -305,7 +305,7 @@ impl Metrics {
     /// Renders all metrics in Prometheus' text format, with those of the process.
     pub fn render(&self) -> String {
         self.create_series();
-        let families = self.registry.gather().into_iter().chain(of_the_process());
+        let families = self.registry.gather().into_iter().chain(process_metrics());
         let families: Vec<MetricFamily> = families.collect();
         let mut text = String::new();
         match TextEncoder::new().encode_utf8(&families, &mut text) {
@@ -314,8 +314,8 @@ impl Metrics {
         }
     }
 
-    /// Creates all series, so that the first failure shows as a step from zero. Runs at the first
-    /// scrape and not at start, where it would take 2 % of all instructions.
+    /// Creates all series, so that the first failure shows as a step from zero. Runs at each scrape,
+    /// because at start it would take 2 % of all instructions.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -361,13 +361,13 @@ fn register<C: Collector + Clone + 'static>(
 
 /// Returns the metrics of the process, such as its memory and its CPU time.
 #[cfg(target_os = "linux")]
-fn of_the_process() -> Vec<MetricFamily> {
+fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
 /// Returns no metrics of the process: only Linux provides them.
 #[cfg(not(target_os = "linux"))]
-fn of_the_process() -> Vec<MetricFamily> {
+fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
 }
 
