@@ -1,5 +1,6 @@
 //! Parses the table `[resolve.tenant]`, which binds placeholders of secret names to fields of messages.
 
+use super::file::RESOLVE;
 use super::misspelt::nearest;
 use super::mistakes::{Mistakes, Unknown};
 use super::toml_setting::is_key;
@@ -8,9 +9,6 @@ use crate::convention::Conventions;
 use crate::message::path::Path;
 use crate::message::tenant::TenantBinding;
 use toml::{Table, Value};
-
-/// The key of the table that contains the table `tenant`.
-pub(super) const NAME: &str = "resolve";
 
 /// The only key of the table `resolve`.
 const TENANT: &str = "tenant";
@@ -49,7 +47,7 @@ pub(super) fn read(
 
 /// Returns the location of the table `resolve` in mistakes.
 fn location() -> String {
-    format!("{CONFIG_FILE}: {NAME}")
+    format!("{CONFIG_FILE}: {RESOLVE}")
 }
 
 fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantBinding> {
@@ -114,7 +112,7 @@ mod tests {
     /// Parses the table of a file. Returns the bindings, and all mistakes with unknown keys at the end.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text is TOML");
-        let value = file.remove(NAME).expect("the file has the table");
+        let value = file.remove(RESOLVE).expect("the file has the table");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
         check(&bindings, &Conventions::built_in(), &mut mistakes);
@@ -175,7 +173,7 @@ mod tests {
             text in mangled("[resolve.tenant]\ncompany_name = \"a.b\"\nproject_name = \"c.0\"\n"),
         ) {
             let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
-            let Some(value) = file.remove(NAME) else { return Ok(()) };
+            let Some(value) = file.remove(RESOLVE) else { return Ok(()) };
             let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
             for TenantBinding { placeholder, path } in read(value, &mut unknown, &mut mistakes) {
                 prop_assert!(!path.has_wildcard(), "{placeholder}");
