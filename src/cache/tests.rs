@@ -7,7 +7,7 @@ use crate::convention::Conventions;
 use crate::secret::reference::SecretId;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::source::{FetchErrorKind, Fetching};
+use crate::source::{FetchErrorKind, FetchFuture};
 use freshness::Refresh;
 use policies::Rule;
 use std::collections::HashMap;
@@ -93,7 +93,7 @@ impl Source for Scripted {
         4 * SECOND
     }
 
-    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+    fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async {
             self.calls.lock().unwrap().push(key.id.as_str().to_owned());
             {
@@ -117,7 +117,7 @@ impl Source for Scripted {
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
-    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async {
             self.batches.lock().unwrap().push(keys.len());
             self.clock.sleep(LATENCY).await;

@@ -254,7 +254,7 @@ impl Cache {
         sent: Sent,
         failed: Option<&FetchError>,
     ) -> bool {
-        if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
+        if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;
         }
         let now = self.0.clock.now();
