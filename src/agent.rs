@@ -7,13 +7,13 @@ use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
-use crate::server::Server;
 use crate::server::gate;
-use crate::server::in_hand::InHand;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
+use crate::server::{Context, Server};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::limited::Limited;
@@ -66,7 +66,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
-        let bound = listeners.addresses().into_iter().chain(listeners.probes_address());
+        let bound = listeners.addresses().into_iter().chain(listeners.metrics_address());
         let source = SecretsManager::prepare(
             config.source,
             bound.map(|address| address.port()).collect(),
@@ -130,17 +130,19 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect,
-            cache,
-            resolving: parts.resolving,
-            in_hand: InHand::default(),
+            context: Context {
+                dialect,
+                cache,
+                metrics: parts.metrics,
+                is_settled: AtomicBool::new(false),
+                is_misconfigured: parts.is_misconfigured,
+                refusals_logged: Limited::default(),
+                stop: stop.clone(),
+            },
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
-            metrics: parts.metrics,
-            is_settled: AtomicBool::new(false),
-            is_misconfigured: parts.is_misconfigured,
-            refusals_logged: Limited::default(),
-            stop: stop.clone(),
+            resolving: parts.resolving,
+            memory: MemoryBudget::default(),
         });
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
@@ -192,17 +194,17 @@ impl Agent {
 
     /// Returns the state of the cache and of every cached secret.
     pub fn status(&self) -> Status {
-        self.server.cache.status()
+        self.server.context.cache.status()
     }
 
     /// Notifies the agent that its process was restored from a snapshot.
     pub fn restored(&self) {
-        self.server.cache.restored();
+        self.server.context.cache.restored();
     }
 
     /// Sets the AWS account that the function runs in.
     pub fn learn_account(&self, account: &str) {
-        self.server.cache.learn_account(account);
+        self.server.context.cache.learn_account(account);
     }
 
     /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`,
@@ -246,8 +248,8 @@ async fn prefetch_once(
     // An error means that the agent was stopped in the meantime.
     let _ = begun.send(());
     let report = underway.settle(&writer, prefetch.deadline).await;
-    server.metrics.prefetch_duration.set(report.took.as_secs_f64());
-    server.is_settled.store(true, Ordering::Release);
+    server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
+    server.context.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));
 }
 
@@ -271,19 +273,19 @@ where
 /// Must be called before the agent binds its addresses, because the listeners keep the number.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
-    let room = listen.room.within(limit);
-    if raised_from.is_some() || room != listen.room {
+    let limits = listen.limits.within(limit);
+    if raised_from.is_some() || limits != listen.limits {
         tracing::info!(
             limit,
             raised_from,
-            connections = room.kept,
-            connections_without_token = room.waiting,
-            connections_of_probes = room.probes,
+            connections = limits.trusted,
+            connections_without_token = limits.untrusted,
+            connections_of_probes = limits.metrics,
             "the process may open a limited number of files and sockets; some are reserved for \
              calls to AWS"
         );
     }
-    listen.room = room;
+    listen.limits = limits;
 }
 
 /// Logs one line that reports the start of the agent and the result of the prefetch.
@@ -292,7 +294,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
-        dialect = agent.server.dialect.label(),
+        dialect = agent.server.context.dialect.label(),
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,

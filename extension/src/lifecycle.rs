@@ -119,7 +119,7 @@ async fn start(
         tracing::error!(error, "the agent cannot start; the function runs without it");
         error.to_string()
     };
-    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
+    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_serve_secrets();
     for error in &unheld {
         if let Some(rival) = rival(error, Path::new(AWS_EXTENSION).exists()) {
             tracing::error!("{rival}");
@@ -329,7 +329,7 @@ mod tests {
         for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
             assert!(told.contains(part), "{told}");
         }
-        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
+        assert_eq!(rival(&BindError::NotASocket("/x".into()), true), None);
     }
 
     #[tokio::test]

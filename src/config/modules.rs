@@ -92,8 +92,8 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         listen: listener::Config {
             port: settings.port,
             socket: settings.socket,
-            probes: settings.metrics_listen,
-            room: listener::Room::of(settings.max_connections),
+            metrics: settings.metrics_listen,
+            limits: listener::ConnectionLimits::new(settings.max_connections),
         },
         dialect: dialect(settings.dialect, &environment, host),
         tokens,

@@ -320,7 +320,7 @@ impl Metrics {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
         }
-        let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_of_a_call());
+        let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
         for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);

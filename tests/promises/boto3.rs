@@ -128,7 +128,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     ]);
     for (session, calls, expected) in [
         (Some("wrong"), &get, vec![("UnrecognizedClientException", "sign with the credentials")]),
-        (None, &get, vec![("UnrecognizedClientException", "static keys have none")]),
+        (None, &get, vec![("UnrecognizedClientException", "static keys have no session token")]),
         (
             Some(TOKEN),
             &others,

@@ -81,7 +81,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
-    assert!(matches!(no_socket, BindError::NoSocket(_)), "{no_socket}");
+    assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
     assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
     fs::remove_file(&path).expect("it is there");
 
@@ -309,9 +309,9 @@ async fn what_can_be_held_is_held_whatever_cannot() {
         for (failed, told) in failed.iter().zip(told) {
             assert!(failed.contains(told), "{failed}");
         }
-        assert_eq!(held.can_be_read_at(), is_readable, "{failed:?}");
+        assert_eq!(held.can_serve_secrets(), is_readable, "{failed:?}");
         assert_eq!(held.addresses().is_empty(), port != free, "neither half of localhost");
-        assert_eq!(held.probes_address().is_some(), probes != taken);
+        assert_eq!(held.metrics_address().is_some(), probes != taken);
     }
 }
 

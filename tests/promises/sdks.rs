@@ -314,7 +314,7 @@ async fn who_may_not_ask_is_told_so_once() {
     let endpoint = format!("http://{}", sidekey.address);
     for (session, words) in [
         (Some("wrong"), "sign with the credentials that Sidekey runs with"),
-        (None, "static keys have none"),
+        (None, "static keys have no session token"),
     ] {
         let (refused, code, attempts) = tried(&sidekey, &sdk(&endpoint, session), "app/db").await;
         assert_eq!((code.as_deref(), attempts), (Some("UnrecognizedClientException"), 1.0));

@@ -1,6 +1,6 @@
-//! What an SDK asks: an operation in a header, and its members in a body of JSON.
+//! Parses a call of the AWS API: the operation from a header, and its members from a JSON body.
 //!
-//! Pure: header and bytes in, what is asked out.
+//! Pure: takes headers and bytes, and returns an [`Operation`] or a [`Call`].
 
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
@@ -12,95 +12,100 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
+/// The header in which a call of the AWS API names its operation.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The operations that are served.
+/// The operations of the AWS API that Sidekey serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// One version of one secret.
+    /// Reads one version of one secret.
     GetSecretValue,
-    /// The current versions of up to [`BATCH_MAX`] secrets.
+    /// Reads the current versions of up to [`BATCH_MAX`] secrets.
     BatchGetSecretValue,
-    /// What is known of a secret beside its value.
+    /// Describes a secret without its value.
     DescribeSecret,
 }
 
-/// One call.
+/// A call of the AWS API with its parsed body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Asks for one version of one secret.
-    Get(Named),
-    /// Asks for the current versions of these secrets.
+    /// Reads one version of one secret.
+    Get(RequestedSecret),
+    /// Reads the current versions of the secrets with these ids.
     Batch(Vec<String>),
-    /// Asks what is known of a secret beside its value.
-    Describe(Named),
+    /// Describes a secret without its value.
+    Describe(RequestedSecret),
 }
 
-/// A secret as a call names it.
+/// The secret and version that a call asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Named {
-    /// A reference: a name or ARN, also with a field, stage or version in it.
+pub struct RequestedSecret {
+    /// A name or ARN of a secret, which may also contain a field, a staging label and a version id.
     reference: String,
     stage: Option<String>,
     version: Option<String>,
 }
 
-/// What is wrong with a call. The words are AWS's own where AWS has some, and none is the caller's:
-/// a body may hold a value.
+/// Why a call of the AWS API is not valid.
+///
+/// Where AWS has a message for an error, Sidekey sends that message. No message quotes the caller's
+/// body, because a body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCall {
-    /// An operation that is not served, or none.
+    /// The call names no operation, or an operation that Sidekey does not serve.
     #[error("Sidekey only reads: it serves GetSecretValue, BatchGetSecretValue and DescribeSecret")]
     Unsupported,
     /// The body is not JSON.
     #[error("the body is not JSON, at line {line}, column {column}")]
     NotJson {
-        /// The line, counted from 1.
+        /// The line of the error, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the error, counted from 1.
         column: usize,
     },
-    /// The body is JSON of another shape.
-    #[error("the body is not what the operation takes, at line {line}, column {column}")]
+    /// The body is JSON, but not the JSON that the operation expects.
+    #[error("the JSON body does not fit the operation, at line {line}, column {column}")]
     Shape {
-        /// The line, counted from 1.
+        /// The line of the error, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the error, counted from 1.
         column: usize,
     },
-    /// A member is missing.
+    /// The member of this name is missing.
     #[error(
         "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
          must not be null"
     )]
     Missing(&'static str),
-    /// A member is empty.
+    /// The member of this name is empty.
     #[error(
         "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
          have length greater than or equal to 1"
     )]
     Empty(&'static str),
-    /// A member is too long.
+    /// A member is longer than AWS allows.
     #[error(
         "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member \
          must have length less than or equal to {max}"
     )]
     TooLong {
-        /// The member.
+        /// The name of the member.
         member: &'static str,
-        /// How long it may be.
+        /// The maximum length: characters of a text, or items of a list.
         max: usize,
     },
-    /// A batch says twice, or not at all, what it is of.
+    /// A batch has both `SecretIdList` and `Filters`, or neither of them.
     #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
     ListOrFilters,
-    /// A batch by filters.
-    #[error("Sidekey holds what is read and cannot search: 'Filters' is not served")]
+    /// A batch has `Filters`. Sidekey cannot search, because it only knows the secrets that were read.
+    #[error(
+        "Sidekey caches only secrets that were read and cannot search: 'Filters' is not served"
+    )]
     Filters,
 }
 
 impl BadCall {
-    /// Returns AWS's name of the error.
+    /// Returns the error type, as AWS names it.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
@@ -110,16 +115,18 @@ impl BadCall {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns what the caller should do about the error.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Unsupported => {
-                "for anything else reach AWS directly: a client of its own without \
-                 AWS_ENDPOINT_URL_SECRETS_MANAGER, or with AWS's own endpoint"
+                "for other operations reach AWS directly: use a separate client without \
+                 AWS_ENDPOINT_URL_SECRETS_MANAGER, or a client with AWS's own endpoint"
             }
-            Self::NotJson { .. } | Self::Shape { .. } => "send what AWS's SDKs send",
+            Self::NotJson { .. } | Self::Shape { .. } => {
+                "send the JSON object that AWS's SDKs send for this operation"
+            }
             Self::Missing(_) | Self::Empty(_) | Self::TooLong { .. } | Self::ListOrFilters => {
-                "see AWS's API reference"
+                "correct the call as AWS's API reference describes"
             }
             Self::Filters => "name the secrets in SecretIdList, or reach AWS directly",
         }
@@ -127,11 +134,11 @@ impl BadCall {
 }
 
 impl Operation {
-    /// Recognises the operation that a request is for.
+    /// Recognises the operation of a call by its header `X-Amz-Target`.
     ///
     /// # Errors
     ///
-    /// Where it is none that is served.
+    /// Fails if the header is missing, or names an operation that Sidekey does not serve.
     pub fn of(headers: &HeaderMap) -> Result<Self, BadCall> {
         let target = headers.get(TARGET).map(|target| target.as_bytes());
         match target.and_then(|target| target.strip_prefix(b"secretsmanager.")) {
@@ -142,68 +149,70 @@ impl Operation {
         }
     }
 
-    /// Reads the body of a call.
+    /// Parses the body of a call of this operation.
     ///
     /// # Errors
     ///
-    /// What is wrong with it.
+    /// Fails if the body is not valid for the operation.
     pub fn parse(self, body: &[u8]) -> Result<Call, BadCall> {
         match self {
-            Self::GetSecretValue => Named::read(members(body)?).map(Call::Get),
+            Self::GetSecretValue => RequestedSecret::of(members(body)?).map(Call::Get),
             Self::DescribeSecret => {
-                let read = Named::read(members(body)?)?;
-                Ok(Call::Describe(Named { stage: None, version: None, ..read }))
+                let secret = RequestedSecret::of(members(body)?)?;
+                Ok(Call::Describe(RequestedSecret { stage: None, version: None, ..secret }))
             }
             Self::BatchGetSecretValue => batch(members(body)?).map(Call::Batch),
         }
     }
 }
 
+/// The members of a call for one secret.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct One {
+struct OneSecret {
     secret_id: Option<String>,
     version_stage: Option<String>,
     version_id: Option<String>,
 }
 
+/// The members of a call for a batch of secrets.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
-struct Many {
+struct ManySecrets {
     secret_id_list: Option<Vec<String>>,
     filters: Option<IgnoredAny>,
 }
 
-impl Named {
-    fn read(one: One) -> Result<Self, BadCall> {
-        let reference = one.secret_id.ok_or(BadCall::Missing("secretId"))?;
+impl RequestedSecret {
+    fn of(members: OneSecret) -> Result<Self, BadCall> {
+        let reference = members.secret_id.ok_or(BadCall::Missing("secretId"))?;
         check_length("secretId", &reference, ID_CHARS_MAX)?;
         for (member, value, max) in [
-            ("versionStage", &one.version_stage, STAGE_CHARS_MAX),
-            ("versionId", &one.version_id, VERSION_CHARS_MAX),
+            ("versionStage", &members.version_stage, STAGE_CHARS_MAX),
+            ("versionId", &members.version_id, VERSION_CHARS_MAX),
         ] {
             value.as_ref().map_or(Ok(()), |value| check_length(member, value, max))?;
         }
-        Ok(Self { reference, stage: one.version_stage, version: one.version_id })
+        Ok(Self { reference, stage: members.version_stage, version: members.version_id })
     }
 
-    /// Returns which secret is wanted, and what of it.
+    /// Returns the secret, version and field that the call asks for.
     ///
     /// # Errors
     ///
-    /// Where the reference makes no sense, or names again what a member names.
-    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
-        let beside = SeparateParts {
+    /// Fails if the reference is not valid, or if both the reference and a member name a version.
+    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: None,
         };
-        BorrowedReference::parse(&self.reference, beside)
+        BorrowedReference::parse(&self.reference, separate)
     }
 }
 
-fn batch(many: Many) -> Result<Vec<String>, BadCall> {
-    let ids = match (many.secret_id_list, many.filters) {
+fn batch(members: ManySecrets) -> Result<Vec<String>, BadCall> {
+    let ids = match (members.secret_id_list, members.filters) {
         (Some(ids), None) => ids,
         (None, Some(_)) => return Err(BadCall::Filters),
         _ => return Err(BadCall::ListOrFilters),
@@ -223,16 +232,16 @@ fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), Bad
     }
 }
 
-/// Reads the members of a body. One that is empty has none.
+/// Parses the members of a body. An empty body has no members.
 fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    // A list of the members' values would be read as well.
+    // `serde` would accept a JSON list of the members' values as well as an object.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(BadCall::Shape { line: 1, column: 1 });
     }
-    // The error's own text may quote the body.
+    // Only the position is reported: the text of the parser's error may quote the body.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
@@ -251,12 +260,13 @@ mod tests {
 
     #[track_caller]
     fn of(target: Option<&str>, expected: Result<Operation, BadCall>) {
-        let header = target.map(|target| (TARGET, target.parse().expect("a value")));
+        let header = target
+            .map(|target| (TARGET, target.parse().expect("the target is a valid header value")));
         assert_eq!(Operation::of(&header.into_iter().collect()), expected, "{target:?}");
     }
 
     #[test]
-    fn operations_are_told_by_the_header() {
+    fn operations_are_recognised_by_header() {
         of(Some("secretsmanager.GetSecretValue"), Ok(Operation::GetSecretValue));
         of(Some("secretsmanager.BatchGetSecretValue"), Ok(Operation::BatchGetSecretValue));
         of(Some("secretsmanager.DescribeSecret"), Ok(Operation::DescribeSecret));
@@ -274,15 +284,19 @@ mod tests {
 
     #[track_caller]
     fn get(body: &str, id: &str, stage: Option<&str>, version: Option<&str>, field: Option<&str>) {
-        let Ok(Call::Get(named)) = Operation::GetSecretValue.parse(body.as_bytes()) else {
-            panic!("{body} is no call");
+        let Ok(Call::Get(secret)) = Operation::GetSecretValue.parse(body.as_bytes()) else {
+            panic!("{body} is not a valid call");
         };
         let selector = Selector::new(stage, version);
-        assert_eq!(named.wanted(), Ok(BorrowedReference { id, selector, field }), "{body}");
+        assert_eq!(
+            secret.parse_reference(),
+            Ok(BorrowedReference { id, selector, field }),
+            "{body}"
+        );
     }
 
     #[test]
-    fn members_are_read_whatever_else_there_is() {
+    fn unknown_members_are_ignored() {
         get(r#"{"SecretId":"app/db"}"#, "app/db", None, None, None);
         get(r#" {"New":[1,{}],"SecretId":"\u0061"} "#, "a", None, None, None);
         get(r#"{"SecretId":"a","VersionStage":null,"VersionId":"v"}"#, "a", None, Some("v"), None);
@@ -295,20 +309,20 @@ mod tests {
         let batch = Operation::BatchGetSecretValue.parse(body);
         assert_eq!(batch, Ok(Call::Batch(ids.to_vec())));
         let described = Operation::DescribeSecret.parse(br#"{"SecretId":"a","VersionId":"v"}"#);
-        let named = Named { reference: "a".to_owned(), ..Named::default() };
-        assert_eq!(described, Ok(Call::Describe(named)));
+        let secret = RequestedSecret { reference: "a".to_owned(), ..RequestedSecret::default() };
+        assert_eq!(described, Ok(Call::Describe(secret)));
     }
 
     #[track_caller]
     fn refused(operation: Operation, body: &str, kind: &str, words: &str) {
-        let bad = operation.parse(body.as_bytes()).expect_err("a bad call");
+        let bad = operation.parse(body.as_bytes()).expect_err("the call is not valid");
         assert_eq!(bad.kind(), kind, "{body}");
         assert!(bad.to_string().contains(words), "{bad}");
         assert!(!bad.to_string().contains("hunter2"), "{bad}");
     }
 
     #[test]
-    fn what_is_wrong_is_told_as_aws_tells_it_and_quotes_nothing() {
+    fn bad_calls_get_error_messages_of_aws_and_no_quotes() {
         let get = |body: &str, kind, words| refused(Operation::GetSecretValue, body, kind, words);
         get("", "ValidationException", "Value null at 'secretId'");
         get("{}", "ValidationException", "Value null at 'secretId'");
@@ -324,7 +338,7 @@ mod tests {
         get(&id, "ValidationException", "less than or equal to 2048");
         get(r#"{"SecretId":"hunter2""#, "SerializationException", "not JSON, at line 1, column 21");
         get("hunter2", "SerializationException", "line 1, column 1");
-        get(r#""hunter2""#, "SerializationException", "not what the operation takes");
+        get(r#""hunter2""#, "SerializationException", "does not fit the operation");
         get("{\n\"SecretId\":7}", "SerializationException", "line 2, column 12");
         get(r#"["hunter2"]"#, "SerializationException", "line 1, column 1");
         get("\u{feff}{}", "SerializationException", "line 1, column 1");
@@ -349,18 +363,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_body_a_call_keeps_its_bounds_and_no_error_shows_it(
+        fn for_any_body_a_call_keeps_its_bounds_and_no_error_quotes_it(
             body in prop_oneof![mangled(GET), mangled(BATCH), json().prop_map(|json| json.to_string())],
         ) {
             for operation in
                 [Operation::GetSecretValue, Operation::DescribeSecret, Operation::BatchGetSecretValue]
             {
                 match operation.parse(body.as_bytes()) {
-                    Ok(Call::Get(named) | Call::Describe(named)) => {
+                    Ok(Call::Get(secret) | Call::Describe(secret)) => {
                         let chars = |text: &str| text.chars().count();
-                        prop_assert!((1..=ID_CHARS_MAX).contains(&chars(&named.reference)));
+                        prop_assert!((1..=ID_CHARS_MAX).contains(&chars(&secret.reference)));
                         for (given, max) in
-                            [(&named.stage, STAGE_CHARS_MAX), (&named.version, VERSION_CHARS_MAX)]
+                            [(&secret.stage, STAGE_CHARS_MAX), (&secret.version, VERSION_CHARS_MAX)]
                         {
                             let is_good = |given: &str| (1..=max).contains(&chars(given));
                             prop_assert!(given.as_deref().is_none_or(is_good));
@@ -375,17 +389,17 @@ mod tests {
         }
 
         #[test]
-        fn for_any_bytes_a_body_is_read_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn for_any_bytes_a_body_is_parsed_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
             let _ = Operation::GetSecretValue.parse(&body);
             let _ = Operation::BatchGetSecretValue.parse(&body);
         }
 
         #[test]
-        fn for_any_members_a_call_is_read_back(id in text(), stage in text()) {
+        fn for_any_members_a_call_is_parsed_back(id in text(), stage in text()) {
             let body = serde_json::json!({"SecretId": id, "VersionStage": stage}).to_string();
             match Operation::GetSecretValue.parse(body.as_bytes()) {
-                Ok(Call::Get(named)) => {
-                    prop_assert_eq!(named, Named { reference: id, stage: Some(stage), version: None });
+                Ok(Call::Get(secret)) => {
+                    prop_assert_eq!(secret, RequestedSecret { reference: id, stage: Some(stage), version: None });
                 }
                 other => prop_assert!(id.is_empty() || stage.is_empty(), "{other:?}"),
             }
