@@ -1,4 +1,4 @@
-//! `sidekey exec`: becomes a program that finds secrets in its variables.
+//! `sidekey exec`: runs a program with secrets in its variables.
 
 use super::token_file;
 use crate::config::Host;
@@ -10,12 +10,12 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The program and its arguments; where the program's name begins with '-', after '--'
+    /// The program and its arguments; write '--' before a name with '-'
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
     let contact = contact(&Environment, Host::Standalone);
-    handover::run(&Environment, Host::Standalone, contact, token_file::made, &args.command).await
+    handover::run(&Environment, Host::Standalone, contact, token_file::find, &args.command).await
 }

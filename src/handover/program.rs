@@ -1,53 +1,70 @@
-//! The program that this process becomes.
+//! Replaces this process by another program.
 
-use super::variable::Filled;
+use super::variable::FilledVariable;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The exit codes of whatever runs another program and cannot, as `env`, `timeout` and `docker run`
-/// have them: a program that was started hardly ever ends with one of its own.
+/// The exit code if something failed before the program could be started.
+///
+/// `env`, `timeout` and `docker run` have the same three codes, because programs hardly ever exit
+/// with one of them.
 pub(super) const NOT_STARTED: u8 = 125;
+
+/// The exit code if the program exists but cannot be run.
 const NOT_RUNNABLE: u8 = 126;
+
+/// The exit code if the program does not exist.
 const NOT_FOUND: u8 = 127;
 
-/// Why this process could not become the program: for a person, and as an exit code.
+/// Why this process could not become the program.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct NotRun {
-    pub(super) why: String,
+pub(super) struct ExecError {
+    /// The reason, as a text for the user.
+    pub(super) reason: String,
+    /// The exit code for this process.
     pub(super) code: u8,
 }
 
-/// Replaces this process by the program, which keeps its id, its streams, its folder and, but for
-/// what is filled, its variables. It returns only where that fails.
-pub(super) fn become_program(name: &OsStr, args: &[OsString], filled: Vec<Filled>) -> NotRun {
+/// Replaces this process by the program `name`, and sets the filled variables.
+///
+/// The program keeps the process id, the open streams, the working directory and all other
+/// variables. The function returns only if the program could not be run.
+pub(super) fn become_program(
+    name: &OsStr,
+    args: &[OsString],
+    variables: Vec<FilledVariable>,
+) -> ExecError {
     let mut program = Command::new(name);
     program.args(args);
-    for Filled { name, value } in filled {
+    for FilledVariable { name, value } in variables {
         program.env(name, OsStr::from_bytes(value.expose()));
     }
-    not_run(name, &program.exec())
+    exec_error(name, &program.exec())
 }
 
-fn not_run(name: &OsStr, error: &io::Error) -> NotRun {
+fn exec_error(name: &OsStr, error: &io::Error) -> ExecError {
     let name = name.display();
-    let (why, code) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            (format!("{name} is not there, or what it names as its interpreter"), NOT_FOUND)
-        }
-        io::ErrorKind::ArgumentListTooLong => (
-            format!(
-                "{name} cannot be run: its arguments and variables are together more than the \
-                 system takes (getconf ARG_MAX); hand over fields instead of whole secrets, or \
-                 have the program ask the agent"
+    match error.kind() {
+        io::ErrorKind::NotFound => ExecError {
+            reason: format!(
+                "{name} was not found; check the path, and the interpreter that a script names in \
+                 its first line"
             ),
-            NOT_RUNNABLE,
-        ),
-        _ => (format!("{name} cannot be run: {error}"), NOT_RUNNABLE),
-    };
-    NotRun { why, code }
+            code: NOT_FOUND,
+        },
+        io::ErrorKind::ArgumentListTooLong => ExecError {
+            reason: format!(
+                "{name} cannot be run: its arguments and variables together are longer than the \
+                 system allows (see getconf ARG_MAX); use fields instead of complete secrets, or \
+                 let the program ask the agent over HTTP"
+            ),
+            code: NOT_RUNNABLE,
+        },
+        _ => ExecError { reason: format!("{name} cannot be run: {error}"), code: NOT_RUNNABLE },
+    }
 }
 
 #[cfg(test)]
@@ -56,17 +73,17 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, part: &str, code: u8) {
-        let told = become_program(name.as_ref(), &[], Vec::new());
-        assert_eq!(told.code, code);
-        assert!(told.why.contains(part), "{}", told.why);
+        let error = become_program(name.as_ref(), &[], Vec::new());
+        assert_eq!(error.code, code);
+        assert!(error.reason.contains(part), "{}", error.reason);
     }
 
     #[test]
-    fn a_program_that_cannot_be_run_is_told_as_shells_do() {
-        check("/nonexistent/program", "/nonexistent/program is not there", 127);
+    fn failures_have_the_exit_codes_of_shells() {
+        check("/nonexistent/program", "/nonexistent/program was not found", 127);
         check("/", "/ cannot be run: Permission denied", 126);
-        let told = not_run("p".as_ref(), &io::ErrorKind::ArgumentListTooLong.into());
-        assert_eq!(told.code, 126);
-        assert!(told.why.contains("ARG_MAX"), "{}", told.why);
+        let error = exec_error("p".as_ref(), &io::ErrorKind::ArgumentListTooLong.into());
+        assert_eq!(error.code, 126);
+        assert!(error.reason.contains("ARG_MAX"), "{}", error.reason);
     }
 }

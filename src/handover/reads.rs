@@ -1,7 +1,7 @@
-//! The reads of all secrets that are asked for, at once.
+//! Waits for the agent, and reads the secrets of all variables concurrently.
 
-use crate::client::secret::Unread;
-use crate::client::{Address, AskError, Client};
+use crate::client::secret::ReadError;
+use crate::client::{Address, Client, ClientError};
 use crate::clock::{Clock, within};
 use crate::config::contact::Contact;
 use crate::secret::key::Key;
@@ -13,25 +13,27 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How many reads are under way at once: as many as an agent makes calls.
+/// The maximum number of concurrent reads. An agent makes as many concurrent calls to AWS.
 const READS_MAX: usize = 32;
 
-/// How long one read may take. The agent gives up first, and says why: after 5 s by default.
+/// The timeout of one read.
+///
+/// The agent gives up earlier and reports the reason: after 5 s by default.
 const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// How long to rest before looking again for an agent that does not listen yet.
+/// The pause between two attempts to connect to an agent that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until somebody listens at `address`, for `wait` at most.
+/// Waits until an agent listens at `address`, but not longer than `wait`.
 ///
 /// # Errors
 ///
-/// What connecting failed with at last; at once where waiting would not help.
-pub(super) async fn reach(
+/// The error of the last attempt to connect. An error that waiting cannot cure is returned at once.
+pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
     clock: &dyn Clock,
-) -> Result<(), AskError> {
+) -> Result<(), ClientError> {
     let started = clock.now();
     loop {
         let error = match Client::connect(address, None).await {
@@ -39,47 +41,52 @@ pub(super) async fn reach(
             Err(error) => error,
         };
         let is_over = clock.now().since(started).is_none_or(|waited| waited >= wait);
-        if is_over || !may_come_up(&error) {
+        if is_over || !may_start_later(&error) {
             return Err(error);
         }
         clock.sleep(PAUSE).await;
     }
 }
 
-/// Returns whether an agent that starts now would end the error.
-fn may_come_up(error: &AskError) -> bool {
-    let AskError::NoAgent(_, error) = error else { return false };
+/// Returns whether the error means that the agent may only not have started yet.
+fn may_start_later(error: &ClientError) -> bool {
+    let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads every secret, up to [`READS_MAX`] at once.
+/// Reads every secret, up to [`READS_MAX`] secrets at once.
+///
+/// The result lacks a secret whose read panicked.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,
     clock: Arc<dyn Clock>,
-) -> HashMap<Key, Result<Content, Unread>> {
-    let (contact, turns) = (Arc::new(contact), Arc::new(Semaphore::new(READS_MAX)));
+) -> HashMap<Key, Result<Content, ReadError>> {
+    let (contact, permits) = (Arc::new(contact), Arc::new(Semaphore::new(READS_MAX)));
     let mut reads = JoinSet::new();
     for key in keys {
-        let (contact, turns, clock) = (contact.clone(), turns.clone(), clock.clone());
+        let (contact, permits, clock) = (contact.clone(), permits.clone(), clock.clone());
         reads.spawn(async move {
-            let _turn = turns.acquire().await;
-            let read = within(&*clock, READ_WAIT_MAX, read(&contact, &key)).await;
-            let late = || Unread::Unasked(format!("no answer within {READ_WAIT_MAX:?}"));
-            (key, read.unwrap_or_else(|| Err(late())))
+            let _permit = permits.acquire().await;
+            let content = within(&*clock, READ_WAIT_MAX, read(&contact, &key)).await;
+            (key, content.unwrap_or_else(|| Err(late())))
         });
     }
-    // A read that panicked is not among them, and is told as one without an answer.
-    let mut answers = HashMap::new();
+    let mut contents = HashMap::new();
     while let Some(read) = reads.join_next().await {
-        answers.extend(read);
+        contents.extend(read);
     }
-    answers
+    contents
 }
 
-async fn read(contact: &Contact, key: &Key) -> Result<Content, Unread> {
-    let client = Client::connect(&contact.address, contact.token.as_ref()).await;
-    let mut client = client.map_err(|error| Unread::Unasked(error.to_string()))?;
+fn late() -> ReadError {
+    ReadError::NoAnswer(format!("the agent did not answer within {READ_WAIT_MAX:?}"))
+}
+
+async fn read(contact: &Contact, key: &Key) -> Result<Content, ReadError> {
+    let mut client = Client::connect(&contact.address, contact.token.as_ref())
+        .await
+        .map_err(|error| ReadError::NoAnswer(error.to_string()))?;
     client.secret(key).await.map(|version| version.content)
 }
 
@@ -90,38 +97,41 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    /// A clock that stands still but for sleeps, which take no time.
+    /// A clock that advances only when a task sleeps. A sleep returns at once.
     #[derive(Debug, Default)]
-    struct Hurried(Mutex<Duration>);
+    struct SleepClock(Mutex<Duration>);
 
-    impl Clock for Hurried {
+    impl Clock for SleepClock {
         fn now(&self) -> Moment {
-            let steady = *self.0.lock().expect("no panic");
+            let steady = *self.0.lock().expect("no holder of the lock panicked");
             Moment { wall: std::time::UNIX_EPOCH + steady, steady }
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            *self.0.lock().expect("no panic") += span;
+            *self.0.lock().expect("no holder of the lock panicked") += span;
             Box::pin(async {})
         }
     }
 
     #[tokio::test]
-    async fn an_agent_that_does_not_listen_is_waited_for_and_not_for_ever() {
-        let held = TcpListener::bind("127.0.0.1:0").expect("a free port");
-        let free = held.local_addr().expect("bound");
-        let clock = Hurried::default();
+    async fn absent_agent_is_awaited_up_to_the_timeout() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("the listener is bound");
+        let clock = SleepClock::default();
         let wait = Duration::from_secs(1);
-        assert!(reach(&Address::Loopback(free), wait, &clock).await.is_ok());
+        assert!(wait_for_listener(&Address::Loopback(address), wait, &clock).await.is_ok());
         assert_eq!(clock.now().steady, Duration::ZERO);
 
         let absent = Address::Socket("/nonexistent/socket".into());
-        let error = reach(&absent, wait, &clock).await.expect_err("nobody is there");
-        assert_eq!(error.to_string(), "no agent answers at /nonexistent/socket");
+        let error = wait_for_listener(&absent, wait, &clock).await.expect_err("no agent listens");
+        assert_eq!(error.to_string(), "no agent listens at /nonexistent/socket");
         assert_eq!(clock.now().steady, wait);
 
-        let nowhere = Address::Socket("x".repeat(1000).into());
-        assert!(reach(&nowhere, wait, &clock).await.is_err(), "no path of a socket");
-        assert_eq!(clock.now().steady, wait, "an agent that starts would change nothing");
+        let invalid = Address::Socket("x".repeat(1000).into());
+        assert!(
+            wait_for_listener(&invalid, wait, &clock).await.is_err(),
+            "the path is too long for a socket"
+        );
+        assert_eq!(clock.now().steady, wait, "waiting cannot cure this error");
     }
 }
