@@ -26,7 +26,8 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 
 /// The maximum number of bytes in the body of an answer.
 ///
-/// A secret has up to 64 KiB, and JSON may need six bytes for each of them. The rest is for metadata.
+/// A secret has up to 64 KiB, and JSON may need six bytes for each byte of the secret.
+/// The rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
@@ -83,7 +84,7 @@ pub struct Client {
     connection: Connection,
 }
 
-/// An answer of an agent.
+/// An HTTP answer of an agent.
 #[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.

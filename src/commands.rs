@@ -18,7 +18,7 @@ use crate::config::variables::VARIABLES;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// A local agent that caches and serves AWS Secrets Manager secrets.
+/// Cache and serve AWS Secrets Manager secrets on localhost.
 #[derive(Debug, Parser)]
 #[command(name = "sidekey", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -47,7 +47,7 @@ enum Command {
     Scaffold(scaffold::Args),
 }
 
-/// Runs the command of the command line.
+/// Runs the command that the user named on the command line.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
@@ -61,7 +61,7 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Prints the error of a failed command to standard error.
+/// Returns the exit code of a command. Prints the error of a failed command to standard error.
 #[expect(clippy::print_stderr, reason = "the user of the command reads standard error")]
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {

@@ -19,7 +19,7 @@
 //! - [`client`]: sends requests to a running agent.
 //! - [`config`]: reads the settings of all modules from variables and files.
 //! - [`agent`]: starts and stops all parts of a running agent.
-//! - [`handover`]: puts secrets into the variables of a program and starts the program.
+//! - [`exec`]: puts secrets into the variables of a program and starts the program.
 //! - `commands`: the command line.
 //!
 //! `ARCHITECTURE.md` has a map of all files and the rules that must hold.
@@ -40,7 +40,7 @@ pub mod server;
 pub mod client;
 pub mod config;
 pub mod agent;
-pub mod handover;
+pub mod exec;
 #[cfg(feature = "host")]
 pub mod commands;
 #[cfg(test)]

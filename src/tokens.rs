@@ -55,7 +55,7 @@ pub struct Tokens {
     configured: Vec<Token>,
     /// The session tokens, newest first. Reading them takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
-    /// Held while a session token is added, so that no addition is lost.
+    /// The lock that is held while a session token is added, so that no addition is lost.
     writer: Mutex<()>,
 }
 

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time for open requests to complete at shutdown. The function itself has already ended.
+/// The time for open requests to complete at shutdown. The Lambda function itself has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
 /// Lambda gives all extensions together 2 s to shut down. Sidekey may use a quarter of that time.

@@ -4,7 +4,7 @@
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
 use sidekey::config::vars::Environment;
-use sidekey::handover;
+use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -26,7 +26,7 @@ pub(crate) async fn run(command: &[OsString]) -> ExitCode {
     let contact = contact(&Environment, Host::Lambda);
     // No token file exists on Lambda. A contact without a token is a mistake in the configuration.
     let read_token_file = |_| None;
-    handover::run(&Environment, Host::Lambda, contact, read_token_file, command).await
+    exec::run(&Environment, Host::Lambda, contact, read_token_file, command).await
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ const USAGE: u8 = 2;
 /// The maximum number of bytes of a JSON file.
 const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The number of secrets from which on a progress bar is drawn.
+/// The minimum number of secrets for which a progress bar is drawn.
 const MANY: usize = 20;
 
 const EXAMPLES: &str = "\

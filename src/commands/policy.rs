@@ -79,7 +79,7 @@ pub(super) struct Args {
     /// Write the Policies of a function in SAM
     #[arg(long)]
     sam: bool,
-    /// Prefix of statement ids; lower-cased, name of the Terraform data source
+    /// Prefix of statement ids, and Terraform name (in lower case)
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
     /// Verify the policy in this file; - for standard input
@@ -307,8 +307,10 @@ pub(super) fn region(text: &str) -> Result<String, &'static str> {
     if is_region(text) { Ok(text.to_owned()) } else { Err("write a region such as eu-north-1") }
 }
 
-/// Parses the argument of `--name`. It must be valid in the `Sid` of a statement and, in lower case,
-/// as a name in Terraform, which begins with a letter.
+/// Parses the argument of `--name`.
+///
+/// The argument must be valid in the `Sid` of a statement and, in lower case, as a name in Terraform.
+/// Such a name begins with a letter.
 ///
 /// Source: `Sid` in AWS's IAM user guide (letters and digits).
 fn sid(text: &str) -> Result<String, &'static str> {

@@ -27,7 +27,7 @@ const LOCATION_BYTES_MAX: usize = 1024;
 /// A text that may be a reference, and its locations in the JSON file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The text as it is written. It may turn out not to be a reference.
+    /// The text as it is written. The text may turn out not to be a reference.
     pub(super) text: String,
     /// The locations in the JSON file. Empty for a text from the command line.
     pub(super) locations: Vec<String>,
@@ -58,7 +58,7 @@ pub(super) enum FileError {
     /// The file contains nothing but white space.
     #[error("the file is empty")]
     Empty,
-    /// The search found too many references, or the file is nested too deeply.
+    /// The file exceeds a limit of the search.
     #[error(transparent)]
     Overgrown(#[from] Overgrown),
     /// The candidates exceed [`REFERENCES_MAX`].

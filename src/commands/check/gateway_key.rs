@@ -15,7 +15,7 @@ const GIVEN_CHARS_MIN: usize = 20;
 /// The maximum length of a key that a user chose.
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// Parts of the names of fields that hold such keys, in lower case and without separators.
+/// Parts of the names of fields that hold a key of API Gateway, in lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
 /// The location of a key of API Gateway in a secret.

@@ -22,7 +22,7 @@ pub(super) enum ReadFrom {
     Aws,
 }
 
-/// How to format a secret.
+/// Settings for formatting a secret.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
     /// The reference, as the user wrote it.
@@ -47,7 +47,7 @@ pub(super) enum OutputError {
     Binary,
 }
 
-/// The JSON output.
+/// The JSON output of `sidekey get --json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
@@ -109,7 +109,7 @@ impl Output<'_> {
         Ok(SecretValue::new(json))
     }
 
-    /// Returns the full content, or the requested field.
+    /// Returns the full content of a secret, or the requested field.
     fn content(&self, version: &Version) -> Result<Content, FieldError> {
         match self.field {
             Some(field) => Fields::of(&version.content).field(field).cloned().map(Content::Text),

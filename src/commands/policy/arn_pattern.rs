@@ -9,8 +9,8 @@ use crate::secret::reference::{BadReference, Reference, SecretId};
 /// The pattern `-*` would also match longer names that continue after a hyphen.
 pub(super) const SUFFIX: &str = "-??????";
 
-/// The location of secrets that are given by name. Each part is a text, or an expression of a
-/// template.
+/// The AWS partition, region and account of secrets that are given by name. Each part is a text, or
+/// an expression of a template.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
     pub(super) partition: Option<String>,

@@ -56,7 +56,7 @@ pub(super) enum BadPolicy {
     Statement {
         /// The label of the statement.
         statement: String,
-        /// The part of the statement.
+        /// The part of the statement that is missing or malformed.
         expected: &'static str,
     },
 }

@@ -28,7 +28,7 @@ pub(super) struct PlanRequest {
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A secret of the plan.
+/// A secret that is to be created or updated.
 #[derive(Debug)]
 pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
@@ -45,7 +45,7 @@ pub(super) enum PlanError {
     Kind {
         /// The kind that the user named.
         unknown: String,
-        /// All kinds.
+        /// The kinds of all conventions.
         known: Vec<String>,
     },
     /// No selected convention belongs to the channel.
@@ -54,7 +54,7 @@ pub(super) enum PlanError {
     /// A placeholder has no value.
     #[error("'{placeholder}' has no value, for {}: use {}", kinds.join(", "), option(placeholder))]
     Missing {
-        /// The placeholder.
+        /// The placeholder without a value.
         placeholder: String,
         /// The kinds that need a value.
         kinds: Vec<String>,
@@ -67,7 +67,7 @@ pub(super) enum PlanError {
     Name {
         /// The kind of the convention.
         kind: String,
-        /// What is wrong with a value.
+        /// The problem with the value of a placeholder.
         problem: Unfillable,
     },
     /// The plan exceeds [`SECRETS_MAX`].

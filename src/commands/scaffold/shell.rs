@@ -1,6 +1,6 @@
 //! Formats AWS CLI commands for a shell. Pure.
 
-/// The operation of a command.
+/// What an AWS CLI command does to a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
     /// Creates a secret. The command fails if the secret exists.

@@ -18,7 +18,7 @@ const VALUE_BYTES_MAX: u64 = 65_536;
 /// The maximum number of bytes of a file with the values of several secrets.
 const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The values of secrets.
+/// The values for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
     /// A JSON object that maps names of secrets to values.

@@ -21,22 +21,22 @@ use std::sync::Arc;
 use std::time::Duration;
 use variable::FilledVariable;
 
-/// The longest wait for an agent that does not listen yet.
+/// The longest wait for an agent to start listening.
 ///
 /// The agent may run in another container, whose image has to be unpacked first.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The longest wait for the agent on Lambda.
+/// The longest wait on Lambda for the agent to start listening.
 ///
-/// Lambda starts the agent before the runtime, so an agent that does not listen by now will not come.
-/// Lambda itself ends a start after 10 s.
+/// Lambda starts the agent before the runtime, so waiting longer would not help. Lambda itself
+/// ends a start after 10 s.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Fills the variables that refer to a secret, and becomes the program.
 ///
 /// Without such variables, no agent is needed. `read_token_file` gets the port of the agent and
-/// returns the token that the agent wrote to a file. It is called only if no token is configured, and
-/// only once the agent listens.
+/// returns the token that the agent wrote to a file. This function is called only if no token is
+/// configured, and only once the agent listens.
 ///
 /// The function returns only if the program was not started. Then it prints all reasons to standard
 /// error and returns one of these exit codes: 125 if a variable cannot be filled, 126 if the program

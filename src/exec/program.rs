@@ -9,8 +9,7 @@ use std::process::Command;
 
 /// The exit code if something failed before the program could be started.
 ///
-/// `env`, `timeout` and `docker run` have the same three codes, because programs hardly ever exit
-/// with one of them.
+/// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with it.
 pub(super) const NOT_STARTED: u8 = 125;
 
 /// The exit code if the program exists but cannot be run.

@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The maximum number of concurrent reads. An agent makes as many concurrent calls to AWS.
+/// The maximum number of concurrent reads. It equals the maximum number of calls that an agent makes
+/// to AWS at the same time.
 const READS_MAX: usize = 32;
 
 /// The timeout of one read.
