@@ -41,12 +41,12 @@ Examples:
   sidekey get --json app/db | jq -r .versionId
   sidekey get --direct arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123
 
-The command asks the agent that SIDEKEY_PORT or SIDEKEY_SOCKET, and SIDEKEY_TOKEN, name. If no agent
-listens, it asks Secrets Manager, with the same settings as an agent. If the agent refuses the
-request, the command fails and does not ask Secrets Manager.
+The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no
+agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the
+agent refuses the request, the command fails and does not ask Secrets Manager.
 
-A pipe or a file gets only the value, without a newline; a binary value is written byte for byte. On
-a terminal the value is printed only with --show, and a newline follows it.
+A pipe or a file gets only the value, with nothing added; a binary value is written byte for byte. On
+a terminal the value is printed only with --show, and a newline follows the value.
 
 --json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or
 valueBase64. On a terminal the value is left out without --show.
