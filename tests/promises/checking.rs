@@ -132,7 +132,7 @@ async fn twelve_references_of_which_four_are_not_right() {
     assert!(!done.text().contains('\u{1b}'), "no colours where nobody looks");
     for line in [
         "12 checked, 4 with findings",
-        "This policy would allow what was denied:",
+        "This policy allows the secrets that were denied:",
         &format!("        \"{expected}\""),
     ] {
         assert!(done.text().lines().any(|own| own == line), "{line}:\n{}", done.text());
@@ -224,7 +224,7 @@ async fn references_are_found_in_a_table_of_companies() {
     let broken = folder.write("broken.json", "{\"hunter2\": hunter2}").display().to_string();
     let done = check(&["--from-json", &broken], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
-    assert!(done.err.contains("broken.json: not JSON, at line 1"), "{}", done.err);
+    assert!(done.err.contains("broken.json: not JSON: error at line 1"), "{}", done.err);
 }
 
 /// A file of settings says what is checked and by which settings; the environment's own list is not

@@ -74,7 +74,7 @@ async fn secrets_manager_is_asked_where_nobody_listens() {
     assert_eq!((done.code, &*done.out), (Some(0), &b"hunter4"[..]), "{}", done.err);
     let done = get(&["--agent", "other/text"], &alone).await;
     assert_eq!((done.code, &*done.out), (Some(1), &b""[..]));
-    assert!(done.err.starts_with("sidekey: no agent answers at 127.0.0.1:"), "{}", done.err);
+    assert!(done.err.starts_with("sidekey: no agent listens at 127.0.0.1:"), "{}", done.err);
 
     let done = get(&["--direct", "other/text"], &vars).await;
     assert_eq!((done.code, &*done.out), (Some(0), &b"hunter4"[..]), "{}", done.err);
@@ -150,7 +150,7 @@ async fn a_terminal_shows_nothing_that_was_not_asked_for() {
     };
     let (code, told) = at_a_terminal(&["app/db"]).await;
     assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("give --show to see it") && !told.contains("hunter"), "{told}");
+    assert!(told.contains("use --show to print the value") && !told.contains("hunter"), "{told}");
     assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert_eq!(at_a_terminal(&["--show", "app/db#pass"]).await, (Some(0), "hunter2\n".to_owned()));
     let (code, told) = at_a_terminal(&["--json", "app/db"]).await;

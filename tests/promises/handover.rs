@@ -150,8 +150,8 @@ async fn all_problems_are_told_at_once_and_nothing_is_started() {
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
-        "  NONE: not a reference: a name or an ARN expected",
-        "  MALFORMED: not a reference: character 8",
+        "  NONE: the text after 'sidekey:' is not a reference: a name or an ARN expected",
+        "  MALFORMED: the text after 'sidekey:' is not a reference: character 8",
         "  MISSING: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
         "  OUTSIDE: AccessDeniedException: ",
         "  BINARY: the secret is binary",
@@ -200,10 +200,10 @@ async fn who_cannot_ask_is_told_why() {
     let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
     for (name, value, told) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
-        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has characters"),
+        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 is any free port"),
-        ("SIDEKEY_PORT", &*parrot, "A: the answer, with status 200, is none of Sidekey's"),
+        ("SIDEKEY_PORT", &*parrot, "A: another program than Sidekey answered, with status 200"),
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());
@@ -216,7 +216,7 @@ async fn who_cannot_ask_is_told_why() {
     vars.remove("SIDEKEY_TOKEN");
     let (code, output) = ran("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
-    assert!(output.contains("SIDEKEY_TOKEN: no token is known"), "{output}");
+    assert!(output.contains("SIDEKEY_TOKEN: no token is configured"), "{output}");
 }
 
 /// The agent is found by its Unix socket too, and its token in a file: one that is named, or the one

@@ -223,10 +223,10 @@ async fn no_value_is_on_a_command_line() {
             "echo 'Unable to locate credentials' >&2; exit 253",
             "failed   openai-api-key  openai-api-key/sms  Unable to locate credentials",
         ),
-        ("echo 'bad hunter4' >&2; exit 1", "what it said is kept back"),
+        ("echo 'bad hunter4' >&2; exit 1", "the error message is hidden"),
         (
             "echo 'An error occurred (ResourceNotFoundException) when' >&2; exit 254",
-            "make it first",
+            "create it first",
         ),
     ] {
         witness(&folder, end);
@@ -254,8 +254,8 @@ async fn wrong_values_are_refused_before_anything_is_written() {
     assert_eq!((done.code, done.text()), (Some(1), ""));
     for line in [
         "sidekey: openai-api-key/email: the field 'ai_api_key' is still a placeholder; \
-         --allow-placeholders writes it all the same",
-        "sidekey: openai-api-key/fax: no convention has such names",
+         use --allow-placeholders to write it anyway",
+        "sidekey: openai-api-key/fax: the name matches no convention",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_account_sid' is a number and not a \
          string",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_template_sid' is missing",
@@ -275,7 +275,7 @@ async fn wrong_values_are_refused_before_anything_is_written() {
         (&["scaffold"][..], "'company_name' has no value"),
         (&["scaffold", "--company", "a/b", "--project", "c"], "the value of 'company_name' must"),
         (&["scaffold", "--update"], "--values"),
-        (&["scaffold", "--update", "--values", "-"], "give --run, or a folder"),
+        (&["scaffold", "--update", "--values", "-"], "use --run, or a folder"),
         (&["scaffold", "--update", "--values", "/nonexistent", "--run"], "/nonexistent: No such"),
     ] {
         let done = sidekey(args, &vars, &good).await;

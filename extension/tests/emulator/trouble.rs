@@ -60,7 +60,7 @@ async fn the_start_fails_where_that_is_asked_for() {
     });
     let event = json!({"references": [LISTED[0]]});
     let _ = lambda.emulator.try_invoke(&event).await;
-    let line = lambda.emulator.log_line("failing the function's start").await;
+    let line = lambda.emulator.log_line("failing the start of the function").await;
     assert!(line.contains(LISTED[1]) && line.contains("AccessDeniedException"), "{line}");
     assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
 }
@@ -93,7 +93,7 @@ async fn what_cannot_be_listened_on_leaves_the_rest_served() {
     assert_eq!(answer["init"]["status"], 200, "{answer}");
     for name in [&*taken, "/proc/nowhere"] {
         let line = lambda.emulator.log_line(name).await;
-        assert!(line.contains("not served there"), "{line}");
+        assert!(line.contains("does not listen at this address"), "{line}");
     }
     lambda.shut_down().await;
 }

@@ -86,6 +86,6 @@ async fn what_cannot_be_filled_is_in_the_log() {
     let (_, answer) = emulator.invoke(&json!({"variables": ["PLAIN"]})).await;
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
-    emulator.log_line("MALFORMED: not a reference: character 4").await;
+    emulator.log_line("MALFORMED: the text after 'sidekey:' is not a reference: character 4").await;
     fake.stop().await;
 }
