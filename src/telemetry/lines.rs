@@ -51,14 +51,10 @@ impl Lines {
 
     /// Waits for at most `wait` until all queued lines are written. Returns whether they are.
     pub fn flush(&self, wait: Duration) -> bool {
-        let (_, waited) = self
-            .0
-            .changed
-            .wait_timeout_while(self.0.state(), wait, |state| {
-                state.is_writing || !state.queued.is_empty()
-            })
-            .expect("no thread panics while it holds the lock");
-        !waited.timed_out()
+        let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
+            state.is_writing || !state.queued.is_empty()
+        });
+        !waited.expect("no thread panics while it holds the lock").1.timed_out()
     }
 }
 

@@ -50,7 +50,7 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      &["src/cache/flight.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
        "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
-       "src/clock.rs", "src/telemetry/limited.rs", "src/telemetry/lines.rs", "fake-aws/"],
+       "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
      "a cached read takes no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
     (&["tokio::spawn"], &["src/agent.rs"],
      "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
