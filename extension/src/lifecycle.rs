@@ -353,8 +353,7 @@ mod tests {
     #[tokio::test]
     async fn account_is_known_before_the_prefetch_begins() {
         #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
-        let fake =
-            Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port is free");
+        let fake = Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port is free");
         let arn = fake.secrets().create("app/db", "value").expect("the name is new");
         let vars: BTreeMap<String, String> = [
             ("SIDEKEY_SECRETS", arn.as_str()),

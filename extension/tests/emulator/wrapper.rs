@@ -76,7 +76,7 @@ async fn snap_start() {
 
 /// Where a variable cannot be filled, the runtime is not started, and the log says which and why.
 #[tokio::test]
-async fn what_cannot_be_filled_is_in_the_log() {
+async fn unresolved_variables_are_logged() {
     let fake = fake().await;
     let asking = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
     let emulator = match start(Mode::OnDemand, &fake, &asking).await {
