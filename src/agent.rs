@@ -16,7 +16,7 @@ use crate::server::resolving;
 use crate::server::{Context, Server};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Renew, Tokens};
 use std::net::SocketAddr;
@@ -136,7 +136,7 @@ impl Agent {
                 metrics: parts.metrics,
                 is_settled: AtomicBool::new(false),
                 is_misconfigured: parts.is_misconfigured,
-                refusals_logged: Limited::default(),
+                refusals_logged: LogLimiter::default(),
                 stop: stop.clone(),
             },
             tokens: parts.tokens,

@@ -1,4 +1,4 @@
-//! Where do values come from?
+//! Where secrets come from: the trait [`Source`], its errors, and the implementation for AWS.
 
 pub mod secrets_manager;
 
@@ -9,79 +9,83 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// A fetch under way. Boxed: one allocation beside a call over a network is nothing.
-pub type Fetching<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
+/// The future of a fetch. The future is boxed: one allocation is cheap compared with a network call.
+pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
-/// A service that values come from.
+/// A service that provides secrets.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns how long a call may take at most: its own deadline.
+    /// Returns the maximum time that a fetch can take. The source enforces this limit itself.
     fn deadline(&self) -> Duration;
 
-    /// Asks for one version of one secret, once: what to do about a failure is decided elsewhere.
-    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version>;
+    /// Fetches one version of one secret. The source does not retry: the cache decides about retries.
+    fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
-    /// Asks for the current versions of up to [`BATCH_MAX`] secrets at once. The answers come in
-    /// the order of `keys`, which are all names or all ARNs.
-    fn fetch_batch<'a>(&'a self, keys: &'a [Key])
-    -> Fetching<'a, Vec<Result<Version, FetchError>>>;
+    /// Fetches the current versions of up to [`BATCH_MAX`] secrets with one call. The results are in
+    /// the order of `keys`. The keys must be either all names or all ARNs.
+    fn fetch_batch<'a>(
+        &'a self,
+        keys: &'a [Key],
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>>;
 }
 
-/// How many secrets one batch may ask for.
+/// The maximum number of secrets in one batch.
 ///
 /// Source: `SecretIdList` of `BatchGetSecretValue` in AWS's API reference.
 pub const BATCH_MAX: usize = 20;
 
-/// Why a fetch failed: a kind, a code and a request id, never an SDK's error, whose `Debug` prints
-/// the raw answer and so, where it could not be read, the value.
+/// Why a fetch failed. The error contains no error of the SDK, because the `Debug` output of an SDK
+/// error contains the raw response, which may contain a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct FetchError {
-    /// What can be done about it.
+    /// The kind of failure, which decides whether to retry and which hint to give.
     pub kind: FetchErrorKind,
-    /// The service's own name of the error, or one in its style.
+    /// AWS's error code, or a code in the same style if AWS sent no code.
     pub code: Box<str>,
-    /// The service's own message where it sent one, else ours. Never a part of an unread answer.
+    /// AWS's error message, or our own message if AWS sent no message. The message never quotes an
+    /// unreadable response.
     pub message: Box<str>,
-    /// The id that AWS's support asks for.
+    /// The request id that AWS support asks for.
     pub request_id: Option<Box<str>>,
 }
 
-/// What can be done about a failed fetch.
+/// The kind of a failed fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchErrorKind {
-    /// There is no such secret or version.
+    /// The secret or the version does not exist.
     NotFound,
-    /// The role may not read it.
+    /// IAM denies the call.
     Denied,
-    /// The service does not hand it out: marked for deletion, or no value yet.
+    /// The secret has no readable value: a deletion is scheduled, or the secret has no value yet.
     Unavailable,
-    /// The key that encrypts it cannot be used.
+    /// The KMS key of the secret cannot decrypt the value.
     Decryption,
-    /// The service does not understand what was asked.
+    /// AWS rejects the request as invalid.
     Invalid,
-    /// The answer is about a secret outside what may be read.
+    /// The response is about a secret that the configuration does not allow to read.
     OutOfScope,
-    /// The secret is in a region that is not called.
+    /// The secret is in a region that the agent does not call.
     Abroad,
-    /// Too many calls of this agent's own are waiting.
+    /// Too many calls of this agent are waiting.
     Overloaded,
-    /// Too many calls.
+    /// AWS throttles the agent.
     Throttled,
     /// The service failed.
     Service,
-    /// No answer within the time for one attempt.
+    /// No response arrived within the timeout for one attempt.
     Timeout,
     /// The service could not be reached, or the connection broke.
     Connection,
-    /// There was an answer that makes no sense.
+    /// A response arrived, but the agent cannot interpret it.
     Unreadable,
-    /// There was an answer older than what is held, which no second one has confirmed yet.
+    /// The response is older than the cached version, and no second response has confirmed the older
+    /// version yet.
     Lagging,
-    /// The agent has no credentials, or the service refuses them: expired, unknown, unsigned.
+    /// The agent has no credentials, or AWS refuses the credentials.
     Credentials,
-    /// The agent's own configuration is mistaken.
+    /// The agent's configuration is invalid.
     Misconfigured,
-    /// A fault of this program.
+    /// A bug in this program.
     Internal,
 }
 
@@ -107,9 +111,9 @@ impl FetchErrorKind {
         Self::Internal,
     ];
 
-    /// Returns whether this is how a call to upstream ends: what is refused here never was one, and
-    /// what lags is judged afterwards.
-    pub fn is_of_a_call(self) -> bool {
+    /// Returns whether a call to AWS can end with this kind of error. The other kinds are errors that
+    /// the agent finds before a call, or after a successful call.
+    pub fn is_call_result(self) -> bool {
         !matches!(
             self,
             Self::OutOfScope
@@ -120,8 +124,8 @@ impl FetchErrorKind {
         )
     }
 
-    /// Returns whether the same call may succeed later without anybody changing anything. What is
-    /// not transient is a refusal: the service was there and said no.
+    /// Returns whether the same call may succeed later without a change of the configuration, the
+    /// permissions or the secret.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -144,7 +148,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns the kind's name as a metric label and in logs.
+    /// Returns the name of this kind in metric labels and in logs.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -167,59 +171,64 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns what the reader, or whoever operates the function, can do about it.
+    /// Returns a hint: what the caller or the operator can do about this kind of error.
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
-                "check the name, the region and the account; a name means the function's own"
+                "check the name, the region and the account; a plain name refers to the function's own \
+                 account and region"
             }
             Self::Denied => {
                 "grant secretsmanager:GetSecretValue on this secret to the function's role, and \
-                 kms:Decrypt where it has a key of its own"
+                 kms:Decrypt if the secret has its own KMS key"
             }
             Self::Unavailable => "restore the secret, or give it a value",
-            Self::Decryption => "enable the KMS key of this secret and grant kms:Decrypt on it",
+            Self::Decryption => {
+                "enable the KMS key of this secret and grant kms:Decrypt on the key"
+            }
             Self::Invalid => "check the name or ARN, the version id and the stage",
             Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
             Self::Abroad => {
-                "use the ARN as Secrets Manager shows it; where SIDEKEY_REGION_ONLY is set, only \
-                 secrets of the function's own region are read"
+                "use the ARN as Secrets Manager shows it; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
+                 only secrets of the function's own region"
             }
-            Self::Overloaded => "ask again; if it lasts, look for a caller that invents names",
-            Self::Throttled => "Secrets Manager asks to slow down; Sidekey retries by itself",
-            Self::Service => "Secrets Manager failed; Sidekey retries by itself",
+            Self::Overloaded => "retry; if this continues, look for a caller that invents names",
+            Self::Throttled => "Secrets Manager throttles Sidekey; Sidekey retries automatically",
+            Self::Service => "Secrets Manager failed; Sidekey retries automatically",
             Self::Timeout => {
-                "no answer within SIDEKEY_UPSTREAM_TIMEOUT; check the network, VPC endpoint and DNS"
+                "no response within SIDEKEY_UPSTREAM_TIMEOUT; check the network, the VPC endpoint and \
+                 DNS"
             }
             Self::Connection => "check the network: VPC endpoint, security group, DNS, proxy",
-            Self::Unreadable => "something other than Secrets Manager answered; check the endpoint",
+            Self::Unreadable => "the response is not from Secrets Manager; check the endpoint",
             Self::Lagging => {
-                "a replica lags behind a rotation, or a label was moved back; Sidekey asks again"
+                "a replica lags behind a rotation, or a label was moved back; Sidekey retries \
+                 automatically"
             }
             Self::Credentials => {
                 "check the role, the profile or the variables that Sidekey's credentials come from; \
-                 new ones are found without a restart, except in variables"
+                 Sidekey finds new credentials without a restart, except in variables"
             }
             Self::Misconfigured => "correct Sidekey's configuration and deploy again",
-            Self::Internal => "this is a fault of Sidekey; please report it",
+            Self::Internal => "this is a bug in Sidekey; please report it",
         }
     }
 }
 
 impl FetchError {
-    /// Makes an error of this program's own words.
+    /// Creates an error without a request id.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None }
     }
 }
 
-/// What stands in for a source where the configuration is mistaken: every read is answered with the
-/// mistakes, so that the function's own log says what is wrong.
+/// A source for an agent with an invalid configuration. Every fetch fails with the list of mistakes, so
+/// the mistakes appear in the function's own log.
 #[derive(Debug)]
 pub struct Misconfigured(FetchError);
 
 impl Misconfigured {
-    /// Answers every fetch with `mistakes`.
+    /// Creates a source whose fetches all fail with the message `mistakes`.
     pub fn new(mistakes: &str) -> Self {
         let kind = FetchErrorKind::Misconfigured;
         Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))
@@ -231,14 +240,14 @@ impl Source for Misconfigured {
         Duration::ZERO
     }
 
-    fn fetch<'a>(&'a self, _key: &'a Key) -> Fetching<'a, Version> {
+    fn fetch<'a>(&'a self, _key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async { Err(self.0.clone()) })
     }
 
     fn fetch_batch<'a>(
         &'a self,
         _keys: &'a [Key],
-    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async { Err(self.0.clone()) })
     }
 }

@@ -10,7 +10,7 @@ use sidekey::secret::scope::{Home, Scope};
 use sidekey::secret::selector::Selector;
 use sidekey::secret::value::SecretValue;
 use sidekey::secret::version::{AWSCURRENT, Content, Version};
-use sidekey::source::{FetchError, Fetching, Source};
+use sidekey::source::{FetchError, FetchFuture, Source};
 use sidekey::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,14 +29,14 @@ impl Source for Fixed {
         Duration::from_secs(2)
     }
 
-    fn fetch<'a>(&'a self, _key: &'a Key) -> Fetching<'a, Version> {
+    fn fetch<'a>(&'a self, _key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async { Ok(version()) })
     }
 
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
-    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async { Ok(keys.iter().map(|_| Ok(version())).collect()) })
     }
 }

@@ -42,19 +42,17 @@ impl Page {
         ));
     }
 
-    /// Writes the table and the chart of cold starts. If `is_slow`, the programs had a fourteenth of a processor.
+    /// Writes the table and the chart of cold starts. If `is_slow`, the programs had a fourteenth of a
+    /// processor.
     pub(crate) fn starts(&mut self, started: &[Started], is_slow: bool) {
-        let command = "cargo bench --bench versus_peer --";
         if is_slow {
-            self.line(&format!(
-                "### Cold start with a fourteenth of a processor\n\n`{command} slow`\n"
-            ));
+            self.line("### Cold start with a fourteenth of a processor\n");
         } else {
-            self.line(&format!("### Cold start\n\n`{command} starts`\n"));
+            self.line("### Cold start\n");
+            self.line(
+                "Each cell: time from start until the secrets are read, CPU time, peak memory.\n",
+            );
         }
-        self.line(
-            "Each cell: time from start until the secrets are read, CPU time, peak memory.\n",
-        );
         let programs = labels(started.iter().map(|one| one.label));
         self.head("reads", &programs);
         let mut cases: Vec<Case> = Vec::new();
@@ -98,7 +96,7 @@ impl Page {
 
     /// Writes the tables and the chart of cached reads, and the table of memory.
     pub(crate) fn cached(&mut self, cached: &Cached) {
-        self.line("### Cached reads\n\n`cargo bench --bench versus_peer -- cached`\n");
+        self.line("### Cached reads\n");
         self.line(
             "Each cell: reads per second, CPU time per read, 99th percentile of the time; in \
              parentheses the ratio to the bare C loop.\n",
@@ -132,7 +130,7 @@ impl Page {
             .collect();
         let svg = chart::bars("CPU time of a cached read", "µs", &programs, &groups);
         self.charts.push(("cached", svg));
-        self.line("### Memory\n\n`cargo bench --bench versus_peer -- cached`\n");
+        self.line("### Memory\n");
         self.line("| program | resident with 20 secrets | after these reads |");
         self.line("|---|---|---|");
         for (label, before, after) in &cached.resident {
@@ -147,9 +145,7 @@ impl Page {
 
     /// Writes the table of the waits and errors of readers.
     pub(crate) fn readers(&mut self, got: &[Got]) {
-        self.line(
-            "### Waits and errors of readers\n\n`cargo bench --bench versus_peer -- readers`\n",
-        );
+        self.line("### Waits and errors of readers\n");
         self.line(
             "| program | longest wait at the end of the TTL | reads that waited \
              | calls for 64 readers | status after the TTL, throttled |",
@@ -171,7 +167,7 @@ impl Page {
 
     /// Writes the table of the sizes of the binaries.
     pub(crate) fn sizes(&mut self, sizes: &[(&str, u64)]) {
-        self.line("### Binary size\n\n`cargo bench --bench versus_peer -- sizes`\n");
+        self.line("### Binary size\n");
         self.line("| program | size without symbols |");
         self.line("|---|---|");
         for (label, bytes) in sizes {

@@ -13,7 +13,7 @@ use crate::secret::scope::{Home, Scope};
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{Content, Version};
-use crate::source::{FetchError, FetchErrorKind, Fetching, Source};
+use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use crate::telemetry::metrics::Metrics;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -101,7 +101,7 @@ impl Source for ScriptedSource {
         4 * SECOND
     }
 
-    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+    fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async {
             self.calls.lock().unwrap().push(key.id.as_str().to_owned());
             {
@@ -125,7 +125,7 @@ impl Source for ScriptedSource {
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
-    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async {
             self.batches.lock().unwrap().push(keys.len());
             self.clock.sleep(LATENCY).await;

@@ -73,7 +73,7 @@ impl Cache {
 
     /// Returns the entries of the same secret as `entry` that readers may get now without waiting. The
     /// list always includes `entry`.
-    pub fn beside(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+    pub fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         let epoch = self.state.epoch();

@@ -68,7 +68,7 @@ impl Upstream {
     /// Counts a call that was sent at `sent` and has just ended. Returns whether a freeze or a
     /// restore interrupted the call. A fetch that failed without a call is not counted.
     fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
-        if failed.is_some_and(|error| !error.kind.is_of_a_call()) {
+        if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;
         }
         let now = self.state.clock.now();

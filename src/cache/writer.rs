@@ -17,7 +17,7 @@ use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use std::future::Future;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -42,7 +42,7 @@ struct Inner {
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
     /// Limits log lines about names that callers invent.
-    failures_logged: Limited,
+    failures_logged: LogLimiter,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -62,7 +62,7 @@ impl Writer {
             state,
             grown: Arc::default(),
             logged_versions: LoggedVersions::default(),
-            failures_logged: Limited::default(),
+            failures_logged: LogLimiter::default(),
             tasks,
             stop,
         }))

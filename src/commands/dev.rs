@@ -1,5 +1,5 @@
-//! `sidekey dev`: the agent in front of an embedded Secrets Manager, for a first look and for work
-//! without an AWS account.
+//! The command `sidekey dev`: runs the agent in front of a fake Secrets Manager, so that you can try
+//! Sidekey without an AWS account.
 
 mod secrets;
 mod watch;
@@ -10,7 +10,7 @@ use super::token_file;
 use crate::agent::{Agent, Listeners, reserve_descriptors};
 use crate::cache::prefetch::Report;
 use crate::client::{Address, Client};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, Moment, SystemClock};
 use crate::config::vars::{Environment, Vars};
 use crate::config::{self, Config, Host, Loaded, span};
 use crate::hardening;
@@ -33,24 +33,25 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many reads are timed on either side.
+/// The number of reads that are timed, from Secrets Manager and from Sidekey.
 const TIMED_READS: usize = 20;
 
-/// How long readers in hand are answered after Ctrl-C.
+/// The maximum time after Ctrl-C to finish requests that are in progress.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
-/// What a name keeps as it is in a query.
-const AS_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+/// The characters that are percent-encoded in a query. Those of secret names stay readable.
+const QUERY_ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON or TOML file of secrets, NAME: VALUE, watched for changes [default: six examples]
+    /// JSON or TOML file of names and values, reloaded when changed [default: six examples]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// How long each call to the embedded Secrets Manager takes
+    /// Latency of each call to the fake Secrets Manager
     #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
     latency: Duration,
-    /// Port on localhost; 0 takes a free one [default: SIDEKEY_PORT, else 2773]
+    /// Port on localhost; 0 means any free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
 }
@@ -64,16 +65,17 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     fake.secrets().apply(secrets.seed());
     fake.faults().set_latency(args.latency);
 
-    let (vars, shown_token) = variables(&args, &secrets, &fake.url())?;
+    let (vars, displayed_token) = variables(&args, &secrets, &fake.url())?;
     let Loaded { mut config, mistakes, .. } = config::load(&vars, Host::Standalone);
     if !mistakes.is_empty() {
         anyhow::bail!(mistakes);
     }
     config.log.format = log::Format::Text;
-    let is_told =
+    let checks_conventions =
         ["SIDEKEY_CONVENTIONS", "SIDEKEY_STRICT"].iter().any(|name| vars.contains_key(*name));
-    if args.secrets.is_none() && !is_told {
-        // The examples are placeholders on purpose: a warning about each would tell nobody anything.
+    if args.secrets.is_none() && !checks_conventions {
+        // The example values are placeholders, which break their conventions on purpose. Warnings about
+        // them would only confuse the user.
         config.cache.conventions = Arc::default();
     }
     let direct = direct(&vars, clock.clone()).await?;
@@ -81,20 +83,28 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     let agent = start(config, metrics, clock.clone()).await?;
-    let report = agent.prefetched().await.context("the prefetch was given up")?;
-    let address = *agent.addresses().first().context("no address is held")?;
+    let report = agent
+        .prefetched()
+        .await
+        .context("the prefetch stopped before it finished; run the command again")?;
+    let address = *agent.addresses().first().context("the agent has no listening address")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
-    out(&started(&fake.url(), &args, &report, &secrets));
-    out(&how_to_ask(address, &shown_token, &secrets));
-    out(&side_by_side(&*clock, &direct, &mut client, &secrets).await?);
+    out(&summary(&fake.url(), &args, &report, &secrets));
+    out(&read_example(address, &displayed_token, &secrets));
+    out(&comparison(&*clock, &direct, &mut client, &secrets).await?);
     out(&match &args.secrets {
-        Some(path) => format!("Change {}, and see it picked up. Ctrl-C ends it.\n", path.display()),
-        None => "Give your own with --secrets FILE. Ctrl-C ends it.\n".to_owned(),
+        Some(path) => {
+            format!(
+                "Edit {} to see Sidekey pick up the change. Press Ctrl-C to stop.\n",
+                path.display()
+            )
+        }
+        None => "Use --secrets FILE for your own secrets. Press Ctrl-C to stop.\n".to_owned(),
     });
     tokio::select! {
         () = stopped => {}
-        ended = watch::run(&*clock, &fake, secrets, &mut client, out) => ended?,
+        result = watch::run(&*clock, &fake, secrets, &mut client, out) => result?,
     }
     drop(client);
     agent.drain(DRAIN_MAX).await;
@@ -102,8 +112,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the variables of this run, and the token as the printed command shows it. `AWS_*`
-/// variables of whoever runs it are left out: nothing here may reach their account.
+/// Returns the agent's variables, and the token as the printed curl command contains it. The user's
+/// `AWS_*` variables are not included, so that the agent cannot call the user's AWS account.
 fn variables(
     args: &Args,
     secrets: &Secrets,
@@ -118,11 +128,11 @@ fn variables(
     default("SIDEKEY_SECRETS", secrets.names().collect::<Vec<_>>().join(","));
     default("SIDEKEY_TTL", "10s".to_owned());
     default("SIDEKEY_LOG", "warn".to_owned());
-    let shown_token = match Environment.get("SIDEKEY_TOKEN") {
+    let displayed_token = match Environment.get("SIDEKEY_TOKEN") {
         Some(_) => "'\"$SIDEKEY_TOKEN\"'".to_owned(),
         None => token_file::random()?,
     };
-    default("SIDEKEY_TOKEN", shown_token.clone());
+    default("SIDEKEY_TOKEN", displayed_token.clone());
     for (name, value) in [
         ("SIDEKEY_ENDPOINT", endpoint),
         ("SIDEKEY_REGION", "eu-north-1"),
@@ -135,7 +145,7 @@ fn variables(
     if let Some(port) = args.port {
         vars.insert("SIDEKEY_PORT".to_owned(), port.to_string());
     }
-    Ok((vars, shown_token))
+    Ok((vars, displayed_token))
 }
 
 async fn start(
@@ -144,14 +154,15 @@ async fn start(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
-    hardening::harden().context("the process could not be made undumpable")?;
+    hardening::harden()
+        .context("could not forbid core dumps of this process, which would contain secrets")?;
     reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
-    let listeners = bound.context("cannot listen; for another port: --port 0")?;
+    let listeners = bound.context("could not listen; to use any free port, add `--port 0`")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
-/// Prepares a client of the embedded Secrets Manager as a function without Sidekey would have it.
+/// Creates a client that reads from the fake Secrets Manager directly, like a function without Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -162,11 +173,11 @@ async fn direct(
     Ok(SecretsManager::prepare(config.source, own_ports, tokens, clock).await?)
 }
 
-fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {
-    let held = report.listed - report.missing.len();
+fn summary(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> String {
+    let prefetched = report.listed - report.missing.len();
     let mut text = format!(
-        "Secrets Manager, embedded: {endpoint}, {} secrets, {:?} a call\n\
-         Prefetched {held} of {} in {:.1} ms\n",
+        "Fake Secrets Manager: {endpoint}, {} secrets, {:?} per call\n\
+         Prefetched {prefetched} of {} secrets in {:.1} ms\n",
         secrets.len(),
         args.latency,
         report.listed,
@@ -178,22 +189,22 @@ fn started(endpoint: &str, args: &Args, report: &Report, secrets: &Secrets) -> S
     text
 }
 
-fn how_to_ask(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
+fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
     let name = secrets.names().next().unwrap_or("NAME");
     format!(
-        "\nAsk for one:\n\n  curl -H 'X-Aws-Parameters-Secrets-Token: {token}' \
+        "\nRead a secret:\n\n  curl -H 'X-Aws-Parameters-Secrets-Token: {token}' \
          'http://{address}{}'\n\n",
         path_of(name)
     )
 }
 
-/// Returns the path at which the secret called `name` is read.
+/// Returns the path that reads the secret `name`, in the dialect of the Lambda extension.
 fn path_of(name: &str) -> String {
-    format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, AS_IS))
+    format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }
 
-/// Times the same read on both sides.
-async fn side_by_side(
+/// Times reads of one secret from Secrets Manager and from Sidekey. Returns the text to print.
+async fn comparison(
     clock: &dyn Clock,
     direct: &SecretsManager,
     client: &mut Client,
@@ -208,18 +219,18 @@ async fn side_by_side(
     for _ in 0..TIMED_READS {
         let started = clock.now();
         direct.fetch(&key).await?;
-        from_aws.push(since(clock, started));
+        from_aws.push(elapsed(clock, started));
         let started = clock.now();
-        let answered = client.get(&path).await?;
-        from_sidekey.push(since(clock, started));
-        if !answered.status.is_success() {
-            // It may be meant: SIDEKEY_ALLOW, SIDEKEY_STRICT.
-            return Ok(format!("That one is refused, with {}.\n\n", answered.status));
+        let response = client.get(&path).await?;
+        from_sidekey.push(elapsed(clock, started));
+        if !response.status.is_success() {
+            // The user may have set SIDEKEY_ALLOW or SIDEKEY_STRICT on purpose, so this is no error.
+            return Ok(format!("Sidekey refused this secret with status {}.\n\n", response.status));
         }
     }
     let (from_aws, from_sidekey) = (median(from_aws), median(from_sidekey));
     Ok(format!(
-        "The same read, median of {TIMED_READS}:\n\
+        "Median time of {TIMED_READS} reads:\n\
          \x20 from Secrets Manager, with the AWS SDK  {:>9.3} ms\n\
          \x20 from Sidekey, over HTTP                 {:>9.3} ms\n\n",
         from_aws.as_secs_f64() * 1000.0,
@@ -227,7 +238,7 @@ async fn side_by_side(
     ))
 }
 
-fn since(clock: &dyn Clock, started: crate::clock::Moment) -> Duration {
+fn elapsed(clock: &dyn Clock, started: Moment) -> Duration {
     clock.now().since(started).unwrap_or_default()
 }
 

@@ -88,7 +88,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {
-                return Err("a number from 1 on expected".to_owned());
+                return Err("a number of at least 1 expected".to_owned());
             }
             settings.calls_max = usize::try_from(max).unwrap_or(FLIGHTS_MAX).min(FLIGHTS_MAX);
             Ok(())

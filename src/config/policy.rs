@@ -90,7 +90,7 @@ pub(super) struct PolicyTable {
 /// mistakes.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
-        problems.mistakes.add(tables_name(), "tables expected, each headed [[policy]]");
+        problems.mistakes.add(tables_name(), "tables expected, each with the heading [[policy]]");
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
@@ -141,7 +141,7 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
         let problem = "secrets is missing: list patterns of the secrets that the table applies to";
         problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
-        problems.mistakes.add(&*name, "nothing is set for the secrets of this table");
+        problems.mistakes.add(&*name, "the table sets nothing except secrets");
     }
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
@@ -259,7 +259,7 @@ mod tests {
                 "policy[3].stale_if_error: a string, a number",
                 "policy[4].secrets: must not be empty",
                 "policy[4].stale_while_revalidate: a span like",
-                "policy[5]: nothing is set",
+                "policy[5]: the table sets nothing",
             ],
         );
     }

@@ -67,8 +67,8 @@ fn every_malformed_item_of_a_list_is_reported() {
 
 #[test]
 fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
-    struct NoText;
-    impl Vars for NoText {
+    struct NotUtf8;
+    impl Vars for NotUtf8 {
         fn get(&self, _name: &str) -> Option<String> {
             None
         }
@@ -76,7 +76,7 @@ fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
             ["LANG", "SIDEKEY_ALLOW"].map(str::to_owned).into()
         }
     }
-    let found = load(&NoText, Host::Standalone).mistakes;
+    let found = load(&NotUtf8, Host::Standalone).mistakes;
     assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
 }
 

@@ -57,7 +57,7 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
         return Err(problems.join("; "));
     }
     if references.len() > SECRETS_MAX {
-        return Err(format!("more than {SECRETS_MAX} secrets"));
+        return Err(format!("at most {SECRETS_MAX} secrets can be listed"));
     }
     Ok(references)
 }

@@ -259,7 +259,7 @@ settings! {
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,
         default: "",
-        help: "Path of a TOML file of conventions, which define by a secret's name what its value must contain. Unset: the built-in conventions.",
+        help: "Path of a TOML file of conventions, which define what the value of a secret must contain. Unset: the built-in conventions.",
         parse: |text| path(text).map(Some),
     }
     is_strict: bool {

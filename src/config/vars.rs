@@ -17,12 +17,12 @@ pub trait Vars {
 pub struct Environment;
 
 impl Vars for Environment {
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
     fn names(&self) -> Vec<String> {
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
     }

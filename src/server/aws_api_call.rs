@@ -53,7 +53,7 @@ impl AwsApiCall<'_> {
         let current =
             BorrowedReference { selector: Selector::current(), ..secret.parse_reference()? };
         let served = find(cache, &current, false).await?;
-        let cached = cache.beside(&served.entry);
+        let cached = cache.servable_entries(&served.entry);
         let body = description(&served.entry.version, &cached);
         let mut response = response::with_body(StatusCode::OK, AWS_JSON, body);
         response::set_no_store(response.headers_mut());

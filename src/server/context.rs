@@ -2,7 +2,7 @@
 
 use super::dialect::Dialect;
 use crate::cache::Cache;
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -25,7 +25,7 @@ pub struct Context {
     pub is_misconfigured: bool,
     /// Limits the rate of log lines about refused requests, so that a caller in a loop cannot fill the
     /// log.
-    pub refusals_logged: Limited,
+    pub refusals_logged: LogLimiter,
     /// Cancelled when the agent stops. Long polls are then answered at once.
     pub stop: CancellationToken,
 }

@@ -5,7 +5,7 @@ use super::connection_slots::ConnectionSlots;
 use super::gate::ListenerKind;
 use super::handler::Server;
 use crate::cache::flight::FLIGHTS_MAX;
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
@@ -222,7 +222,7 @@ struct Acceptor {
     slots: Arc<ConnectionSlots>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    failures_logged: Arc<Limited>,
+    failures_logged: Arc<LogLimiter>,
 }
 
 impl Acceptor {

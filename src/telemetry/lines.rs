@@ -51,8 +51,9 @@ impl Lines {
 
     /// Waits for at most `wait` until all queued lines are written. Returns whether they are.
     pub fn flush(&self, wait: Duration) -> bool {
-        let is_busy = |state: &mut State| state.is_writing || !state.queued.is_empty();
-        let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, is_busy);
+        let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
+            state.is_writing || !state.queued.is_empty()
+        });
         !waited.expect("no thread panics while it holds the lock").1.timed_out()
     }
 }
@@ -79,9 +80,10 @@ impl Queue {
         let mut taken = Vec::new();
         loop {
             {
-                let is_empty = |state: &mut State| state.queued.is_empty();
-                let state = self.changed.wait_while(self.state(), is_empty);
-                let mut state = state.expect("no thread panics while it holds the lock");
+                let mut state = self
+                    .changed
+                    .wait_while(self.state(), |state| state.queued.is_empty())
+                    .expect("no thread panics while it holds the lock");
                 std::mem::swap(&mut state.queued, &mut taken);
                 state.is_writing = true;
             }

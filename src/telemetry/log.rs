@@ -66,8 +66,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log. Later calls have no effect. Lines that are dropped because nobody reads the log are
-/// counted in `dropped`.
+/// Starts the log. Later calls have no effect. Lines that are dropped because the log is read too
+/// slowly are counted in `dropped`.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),

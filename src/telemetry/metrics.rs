@@ -120,7 +120,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// The number of panics that were caught.
     pub panics: IntCounter,
-    /// The number of log lines that were dropped: too many of one kind, or nobody reads the log.
+    /// The number of log lines that were dropped: too many of one kind, or the log is read too slowly.
     pub log_lines_dropped: IntCounter,
 }
 
@@ -238,7 +238,7 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped: too many of one kind, or nobody reads the log.",
+                "Log lines dropped: too many of one kind, or the log is read too slowly.",
             ),
             registry,
         }
@@ -320,7 +320,7 @@ impl Metrics {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
         }
-        let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_of_a_call());
+        let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
         for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
@@ -354,9 +354,9 @@ fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
 ) -> C {
-    let metric = metric.expect("the names, labels and buckets in this file are valid");
-    registry.register(Box::new(metric.clone())).expect("each metric is registered once");
-    metric
+    let valid = metric.expect("the names, labels and buckets in this file are valid");
+    registry.register(Box::new(valid.clone())).expect("each metric is registered once");
+    valid
 }
 
 /// Returns the metrics of the process, such as its memory and its CPU time.

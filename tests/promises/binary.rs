@@ -176,9 +176,9 @@ async fn dev_can_be_tried_as_it_says() {
         let line = program.line("curl -H").await;
         assert!(paste(&line, &vars).await.contains("first-value"), "{}", program.output());
 
-        program.line("Ctrl-C ends it").await;
+        program.line("Press Ctrl-C to stop").await;
         folder.write("secrets.json", "{");
-        program.line("The file is left aside").await;
+        program.line("Could not reload the file").await;
         assert!(paste(&line, &vars).await.contains("first-value"));
 
         folder.write("secrets.json", r#"{"app/db": {"user": "the-second-value"}}"#);
@@ -200,8 +200,8 @@ async fn dev_can_be_tried_as_it_says() {
 async fn dev_serves_on_where_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
     let program = Program::start(&["dev", "--port", "0", "--latency", "0ms"], &vars);
-    program.line("That one is refused, with 400").await;
-    program.line("Ctrl-C ends it").await;
+    program.line("Sidekey refused this secret with status 400").await;
+    program.line("Press Ctrl-C to stop").await;
     program.signal(Signal::INT);
     let (code, output) = program.ended().await;
     assert_eq!(code, Some(0), "{output}");

@@ -266,7 +266,7 @@ async fn without_credentials_readers_are_told_and_nothing_hangs() {
     let sidekey = nowhere.clone().start().await;
     let answer = sidekey.read("app/db").await;
     is_of_credentials(&answer, 500, "InternalFailure");
-    assert!(answer.text().contains("no credentials were found"), "{}", answer.text());
+    assert!(answer.text().contains("no AWS credentials were found"), "{}", answer.text());
     assert_eq!(fake.calls().total(), 0, "nothing to sign with");
 
     // Connections are taken by the system, and nobody reads from them.

@@ -165,9 +165,9 @@ async fn failures_are_told_apart() {
     let fake = fake(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
     let cases = [
-        (Fault::Throttle, 400, "ThrottlingException", "asks to slow down"),
-        (Fault::InternalError, 500, "InternalServiceError", "Sidekey retries by itself"),
-        (error(503, "ServiceUnavailable"), 500, "ServiceUnavailable", "retries by itself"),
+        (Fault::Throttle, 400, "ThrottlingException", "Secrets Manager throttles Sidekey"),
+        (Fault::InternalError, 500, "InternalServiceError", "Sidekey retries automatically"),
+        (error(503, "ServiceUnavailable"), 500, "ServiceUnavailable", "retries automatically"),
         (error(400, "AccessDeniedException"), 400, "AccessDeniedException", "GetSecretValue on"),
         (error(400, "DecryptionFailure"), 400, "DecryptionFailure", "kms:Decrypt"),
         (error(400, "InvalidRequestException"), 400, "InvalidRequestException", "restore"),

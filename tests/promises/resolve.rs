@@ -479,8 +479,8 @@ async fn bodies_have_bounds() {
     for (body, kind, words) in [
         ("", "SerializationException", "line 1"),
         ("hello", "SerializationException", "line 1, column 1"),
-        ("[]", "ValidationException", "no JSON object"),
-        ("null", "ValidationException", "no JSON object"),
+        ("[]", "ValidationException", "not a JSON object"),
+        ("null", "ValidationException", "not a JSON object"),
         (r#"{"references": [7]}"#, "ValidationException", "references[0]"),
         (r#"{"Records": [{"eventName": "x"}]}"#, "ValidationException", "Records[0]"),
         (&records(10_001), "ValidationException", "10000 records"),

@@ -61,14 +61,14 @@ async fn a_message_gets_its_own_tenants_secrets() {
     let acme = json!("acme");
     let secretive = json!("hunter2-company");
     for (company, reference, words) in [
-        (&acme, other, "the company_name in the secret's name is not the one at company_data"),
-        (&acme, &*other_arn, "is not the one at company_data.company_name"),
-        (&acme, "sms-credentials/other/x/twilio#of", "is not the one at"),
-        (&secretive, own, "is not the one at"),
+        (&acme, other, "the company_name in the secret's name differs from company_data"),
+        (&acme, &*other_arn, "differs from company_data.company_name"),
+        (&acme, "sms-credentials/other/x/twilio#of", "differs from"),
+        (&secretive, own, "differs from"),
         (&json!(null), own, "no string at company_data.company_name"),
         (&json!(["acme"]), own, "no string at company_data.company_name"),
-        (&acme, "prod/db", "no convention says"),
-        (&acme, "sms-credentials/acme/twilio", "no convention says"),
+        (&acme, "prod/db", "no convention matches"),
+        (&acme, "sms-credentials/acme/twilio", "no convention matches"),
     ] {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];

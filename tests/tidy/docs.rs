@@ -62,6 +62,7 @@ fn wrong_settings(files: &[File]) -> Vec<String> {
     problems
 }
 
+/// Finds names of variables in the documentation that `config` does not know.
 fn unknown_variables(files: &[File]) -> Vec<String> {
     let mut known = vec![variables::CONFIG_FILE];
     known.extend(variables::VARIABLES.iter().map(|variable| variable.name));
@@ -105,8 +106,8 @@ fn wrong_metrics(files: &[File], exposition: &str) -> Vec<String> {
 
 // === Clients ===
 
-/// Finds clients of docs/clients.md with another version than the tests install. `pins` is the text of the
-/// files with these versions.
+/// Finds clients in docs/clients.md whose version differs from the version that the tests install. `pins`
+/// is the text of the files with the installed versions.
 fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
     let pins = pins.replace("</artifactId>", " ").replace("<version>", " ");
     let is_of_name = |c: char| c.is_ascii_alphanumeric() || "/.-_@".contains(c);
@@ -122,10 +123,10 @@ fn wrong_clients(files: &[File], pins: &str) -> Vec<String> {
 
 // === Paths, tests and benches ===
 
-/// Finds paths, tests and benches that the documentation names in backticks and that do not exist. A test
-/// is named by its path, with its crate before it unless that is the library: `cache::tests::NAME`,
+/// Finds paths, tests and benches that the documentation names in backticks but that do not exist. The path
+/// of a test begins with its crate, unless that is the library: `cache::plan::tests::NAME`,
 /// `promises::outage::NAME`, `sidekey_extension::api::tests::NAME`. `promises::outage` means all tests of
-/// the file.
+/// that file.
 fn missing(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for page in pages(files) {
@@ -146,7 +147,7 @@ fn missing(files: &[File]) -> Vec<String> {
     problems
 }
 
-/// The beginnings of the paths of tests that are in no module `tests`.
+/// The beginnings of the paths of those tests that are outside of a module `tests`.
 const TEST_PATHS: &[&str] = &["promises::", "emulator::", "examples::", "cache::simulation::"];
 
 const TEST_FOLDERS: &[&str] = &["src", "extension/src", "fake-aws/src", "tests", "extension/tests"];
@@ -177,7 +178,7 @@ fn has_test(files: &[File], path: &str) -> bool {
     has(module, &function) || has(path, "#[tokio::test") || has(path, "#[test")
 }
 
-/// Returns whether the test or bench exists that a command runs, if the command runs one.
+/// Returns whether the test or the bench of a command exists. Returns `true` for other commands.
 fn has_target(command: &str) -> bool {
     let package = if command.contains("sidekey-extension") { "extension/" } else { "" };
     [("--test ", "tests"), ("--bench ", "benches")].iter().all(|(option, folder)| {

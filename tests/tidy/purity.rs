@@ -24,8 +24,8 @@ const AWS_SDK: &[&str] = &[
     "aws_config", "aws_credential", "aws_runtime", "aws_sdk", "aws_sig", "aws_smithy", "aws_types",
 ];
 
-/// Words, the only files in which they may stand, and what to do in other files. Calls that no file may
-/// make are in `clippy.toml` instead.
+/// Each row has some words, the only files that may contain them, and advice for other files.
+/// `clippy.toml` lists the calls that no file may make.
 #[rustfmt::skip]
 const PLACES: &[(&[&str], &[&str], &str)] = &[
     (AWS_SDK, &["src/source/secrets_manager.rs", "src/source/secrets_manager/"],
@@ -50,12 +50,13 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      &["src/cache/flight.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
        "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
        "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
-       "src/clock.rs", "src/telemetry/limited.rs", "src/telemetry/lines.rs", "fake-aws/"],
+       "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
      "a cached read takes no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
     (&["tokio::spawn"], &["src/agent.rs"],
      "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
 ];
 
+/// Finds words in pure files that are not pure.
 fn impure(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for file in sources(files).filter(|file| file.is_in(PURE)) {
@@ -68,6 +69,7 @@ fn impure(files: &[File]) -> Vec<String> {
     problems
 }
 
+/// Finds words in files that may not contain them.
 fn misplaced(files: &[File]) -> Vec<String> {
     let mut problems = Vec::new();
     for (words, places, remedy) in PLACES {

@@ -224,14 +224,14 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         let read = fixture.cache.read(key("app")).await.unwrap();
         fixture.script("other", Answer::Version(3));
         fixture.read("other").await.unwrap();
-        let beside = |entry| {
-            let beside = fixture.cache.beside(entry);
-            beside.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
+        let servable_ids = |entry| {
+            let entries = fixture.cache.servable_entries(entry);
+            entries.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(beside(&read.entry), expected);
+        assert_eq!(servable_ids(&read.entry), expected);
         fixture.pass(101 * SECOND).await;
         let read = fixture.cache.read(key("app")).await.unwrap();
-        assert_eq!(beside(&read.entry), ["v1"], "the other entry is too old");
+        assert_eq!(servable_ids(&read.entry), ["v1"], "the other entry is too old");
     }
 }
 

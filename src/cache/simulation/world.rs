@@ -11,7 +11,7 @@ use crate::secret::reference::SecretId;
 use crate::secret::selector::Selector;
 use crate::secret::value::SecretValue;
 use crate::secret::version::{AWSCURRENT, Content, Version};
-use crate::source::{FetchError, FetchErrorKind, Fetching, Source};
+use crate::source::{FetchError, FetchErrorKind, FetchFuture, Source};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
@@ -207,7 +207,7 @@ impl Source for World {
         DEADLINE
     }
 
-    fn fetch<'a>(&'a self, key: &'a Key) -> Fetching<'a, Version> {
+    fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version> {
         Box::pin(async move {
             let id = key.id.as_str();
             let mut rng = self.draws(id);
@@ -228,7 +228,7 @@ impl Source for World {
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
-    ) -> Fetching<'a, Vec<Result<Version, FetchError>>> {
+    ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(async move {
             let mut rng = self.draws(keys[0].id.as_str());
             let calls: Vec<usize> =

@@ -163,7 +163,7 @@ impl Found {
             Value::Object(object) => {
                 let search = Search::new(paths, []).at_most(REFERENCES_MAX);
                 let found = search.run(value).map_err(|failed| match failed {
-                    SearchError::LimitExceeded(overgrown) => BadFile::LimitExceeded(overgrown),
+                    SearchError::LimitExceeded(limit) => BadFile::LimitExceeded(limit),
                     SearchError::Unreadable(_) => unreachable!("an object can be read"),
                 })?;
                 for one in found.references {

@@ -119,7 +119,7 @@ pub(super) fn report(
         (Ok(reference), Some(Read { version: Ok(version), rotation })) => {
             report.readable = true;
             report.rotation = match rotation {
-                Some(rotation) if rotation.is_on => Rotation::On,
+                Some(rotation) if rotation.is_enabled => Rotation::On,
                 Some(_) => Rotation::Off,
                 None => Rotation::Unknown,
             };
@@ -270,7 +270,7 @@ mod tests {
             created: Some(UNIX_EPOCH + Duration::from_secs(100)),
             content: Content::Text(value.to_owned().into()),
         };
-        let rotation = secrets_manager::Rotation { is_on: true, last: None };
+        let rotation = secrets_manager::Rotation { is_enabled: true, last: None };
         Read { version: Ok(version), rotation: Some(rotation) }
     }
 

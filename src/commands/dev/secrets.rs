@@ -1,4 +1,4 @@
-//! The secrets of `sidekey dev`: a file's, or the examples.
+//! The secrets of `sidekey dev`: from a file, or the built-in examples.
 
 use anyhow::Context;
 use fake_aws::{Format, Seed};
@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// What a file of secrets looks like, for whoever gets it wrong.
+/// An example of a secrets file, for error messages.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The secrets, and where they come from.
+/// The current secrets, and the file that they come from.
 #[derive(Debug)]
 pub(super) struct Secrets {
     seed: Seed,
@@ -20,22 +20,23 @@ pub(super) struct Secrets {
 struct File {
     path: PathBuf,
     format: Format,
-    /// Time of its last change and size, when it was read.
-    seen: Option<(SystemTime, u64)>,
+    /// The modification time and the size of the file when it was last read.
+    stamp: Option<(SystemTime, u64)>,
 }
 
 impl Secrets {
-    /// Reads the file, or takes the examples where there is none.
+    /// Reads the file at `path`. Without a path, returns the built-in examples.
     pub(super) fn load(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             return Ok(Self { seed: Seed::built_in(), file: None });
         };
         let format = Format::of(&path).with_context(|| {
-            format!("{}: a name ending in .json or .toml expected", path.display())
+            format!("{}: use a file name that ends in .json or .toml", path.display())
         })?;
-        let seen = stamp(&path);
+        // The stamp is taken before the file is read, so a change during the read is found later.
+        let stamp = stamp_of(&path);
         let seed = read(&path, format)?;
-        Ok(Self { seed, file: Some(File { path, format, seen }) })
+        Ok(Self { seed, file: Some(File { path, format, stamp }) })
     }
 
     pub(super) fn seed(&self) -> &Seed {
@@ -50,28 +51,29 @@ impl Secrets {
         self.seed.len()
     }
 
-    /// Reads the file again where it has changed, and returns whether it has. One that cannot be
-    /// read leaves the secrets as they were.
+    /// Reads the file again if it has changed, and returns whether it has changed. If the file cannot be
+    /// read, the secrets stay as they are.
     pub(super) fn reload(&mut self) -> anyhow::Result<bool> {
         let Some(file) = &mut self.file else { return Ok(false) };
-        let seen = stamp(&file.path);
-        if seen.is_none() || seen == file.seen {
+        let stamp = stamp_of(&file.path);
+        if stamp.is_none() || stamp == file.stamp {
             return Ok(false);
         }
-        file.seen = seen;
+        file.stamp = stamp;
         self.seed = read(&file.path, file.format)?;
         Ok(true)
     }
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+/// Returns the modification time and the size of a file, or `None` if the file is missing.
+fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
 }
 
 fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
     let text = fs::read_to_string(path).with_context(|| {
-        format!("{} cannot be read; it may look like {EXAMPLE}", path.display())
+        format!("could not read {}; an example of such a file: {EXAMPLE}", path.display())
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }

@@ -1,4 +1,4 @@
-//! Watches the file of secrets, and Sidekey picking up what changes.
+//! Watches the secrets file, and reports when Sidekey serves a changed secret.
 
 use super::path_of;
 use super::secrets::Secrets;
@@ -9,11 +9,12 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How often file and agent are looked at.
-const EVERY: Duration = Duration::from_millis(250);
+/// The interval between two checks of the file and of the agent.
+const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Applies each change of the file to the embedded Secrets Manager, reads every secret through
-/// Sidekey like a function would, and tells when a new version shows. It never ends by itself.
+/// Applies each change of the file to the fake Secrets Manager, reads every secret from Sidekey like a
+/// function does, and prints a line when Sidekey serves a new version. Runs until it is dropped, or
+/// until a read fails.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,
@@ -29,21 +30,23 @@ pub(super) async fn run(
                 changed_at = Some(clock.now());
                 let changes = fake.secrets().apply(secrets.seed());
                 print(&format!(
-                    "The file has changed: {} created, {} updated, {} removed\n",
+                    "The file changed: {} created, {} updated, {} removed\n",
                     changes.created.len(),
                     changes.updated.len(),
                     changes.removed.len()
                 ));
             }
             Ok(false) => {}
-            Err(error) => print(&format!("The file is left aside: {error:#}\n")),
+            Err(error) => print(&format!(
+                "Could not reload the file, so Sidekey keeps the old secrets: {error:#}\n"
+            )),
         }
         let names: Vec<String> = secrets.names().map(str::to_owned).collect();
         for name in names {
             if let Some(version) = client.get(&path_of(&name)).await?.headers.remove(ETAG) {
                 let before = versions.insert(name.clone(), version.clone());
                 if before.is_some_and(|before| before != version) {
-                    print(&picked_up(
+                    print(&new_version_line(
                         &name,
                         &version,
                         changed_at.and_then(|at| clock.now().since(at)),
@@ -51,11 +54,11 @@ pub(super) async fn run(
                 }
             }
         }
-        clock.sleep(EVERY).await;
+        clock.sleep(INTERVAL).await;
     }
 }
 
-fn picked_up(name: &str, version: &HeaderValue, after: Option<Duration>) -> String {
+fn new_version_line(name: &str, version: &HeaderValue, after: Option<Duration>) -> String {
     let version = version.to_str().unwrap_or_default().trim_matches('"').to_owned();
     let after = after.map(|after| format!(", {:.1} s after the change", after.as_secs_f64()));
     format!("Sidekey now serves {name} version {version}{}\n", after.unwrap_or_default())

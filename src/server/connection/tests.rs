@@ -14,7 +14,7 @@ use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
 use crate::source::Misconfigured;
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
 use proptest::prelude::*;
@@ -95,7 +95,7 @@ impl TestServer {
                 metrics,
                 is_settled: AtomicBool::new(true),
                 is_misconfigured: false,
-                refusals_logged: Limited::default(),
+                refusals_logged: LogLimiter::default(),
                 stop: stop.clone(),
             },
             tokens: Arc::new(Tokens::new(vec![

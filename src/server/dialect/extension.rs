@@ -196,8 +196,8 @@ mod tests {
         assert_eq!(
             body,
             "an unexpected error occurred while executing request: ResourceNotFoundException: \
-             can't find it. (check the name, the region and the account; a name means the \
-             function's own)"
+             can't find it. (check the name, the region and the account; a plain name refers to \
+             the function's own account and region)"
         );
         for (problem, expected, kind) in [
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),

@@ -1,70 +1,76 @@
-//! Where Secrets Manager is called instead of AWS's own endpoints: `SIDEKEY_ENDPOINT`.
+//! The endpoint of `SIDEKEY_ENDPOINT`, which replaces AWS's own endpoints.
 
-/// Stands for the region in an endpoint that serves more than one.
+use std::net::IpAddr;
+
+/// The placeholder for the region in an endpoint that serves several regions.
 const REGION: &str = "{region}";
 
-/// An endpoint: https, or http on loopback.
+/// A custom endpoint of Secrets Manager. The URL uses https, or http to a loopback address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Box<str>);
 
-/// Why a text is no endpoint.
+/// Why a text is not a valid endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// It is not a URL with a host.
-    #[error("a URL like https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com expected")]
-    NoUrl,
-    /// Secrets would cross a network in the clear.
-    #[error("https expected; http is for loopback addresses only")]
-    InTheClear,
+    /// The text is not an http or https URL with a host.
+    #[error("use a URL such as https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com")]
+    NotAUrl,
+    /// The URL uses http and its host is not a loopback address. Secrets would cross the network
+    /// without encryption.
+    #[error("use https: http is allowed for loopback addresses only")]
+    Unencrypted,
 }
 
 impl Endpoint {
-    /// Parses an endpoint. A `{region}` in it stands for the region that is called; without one it
-    /// serves the function's own region only.
+    /// Parses an endpoint. The placeholder `{region}` stands for the region of the secret. An endpoint
+    /// without the placeholder serves only the function's own region.
     ///
     /// # Errors
     ///
-    /// Where it is no URL, or neither https nor on loopback.
+    /// Returns an error if the text is not a URL, or if the URL uses http to another machine.
     pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
         let uri: hyper::Uri =
-            text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NoUrl)?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint::NoUrl)?;
+            text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NotAUrl)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint::NotAUrl)?;
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if is_loopback(host) => {}
-            Some("http") => return Err(BadEndpoint::InTheClear),
-            _ => return Err(BadEndpoint::NoUrl),
+            Some("http") => return Err(BadEndpoint::Unencrypted),
+            _ => return Err(BadEndpoint::NotAUrl),
         }
         Ok(Self(text.into()))
     }
 
-    /// Returns the endpoint for the function's own region.
-    pub fn of(&self, region: &str) -> String {
+    /// Returns the URL for the function's own region.
+    pub fn for_home_region(&self, region: &str) -> String {
         self.0.replace(REGION, region)
     }
 
-    /// Returns the endpoint for another region, if this one serves it.
-    pub fn abroad(&self, region: &str) -> Option<String> {
-        self.0.contains(REGION).then(|| self.of(region))
+    /// Returns the URL for another region, or `None` if the endpoint serves only the function's region.
+    pub fn for_other_region(&self, region: &str) -> Option<String> {
+        self.0.contains(REGION).then(|| self.for_home_region(region))
     }
 }
 
-/// Returns whether a connection to a URL's host ends at this machine. The unspecified address means
-/// loopback to whoever connects to it.
+/// Returns whether the host of a URL is this machine: a loopback address, or the unspecified address,
+/// to which a connection reaches this machine as well.
 pub(super) fn is_this_machine(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
     is_loopback(host.trim_end_matches('.'))
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| {
-            let address = address.to_canonical();
-            address.is_unspecified() || address.is_loopback()
+        || parse_ip(host).is_some_and(|address| {
+            let canonical = address.to_canonical();
+            canonical.is_unspecified() || canonical.is_loopback()
         })
 }
 
-/// Returns whether a URL's host is this machine, by name or address.
+/// Returns whether the host of a URL is `localhost` or a loopback address.
 fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost")
-        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || parse_ip(host).is_some_and(|address| address.is_loopback())
+}
+
+/// Parses the host of a URL as an IP address. IPv6 addresses in URLs are in brackets.
+fn parse_ip(host: &str) -> Option<IpAddr> {
+    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
 
 #[cfg(test)]
@@ -72,32 +78,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn https_or_loopback() {
+    fn endpoint_is_https_or_on_loopback() {
         for good in
             ["https://x.amazonaws.com", "http://127.0.0.1:1", "http://localhost", "http://[::1]:9"]
         {
             assert!(Endpoint::parse(good).is_ok(), "{good}");
         }
         for (bad, expected) in [
-            ("http://10.0.0.1", BadEndpoint::InTheClear),
-            ("http://127.0.0.1.evil.example", BadEndpoint::InTheClear),
-            ("ftp://127.0.0.1", BadEndpoint::NoUrl),
-            ("secretsmanager", BadEndpoint::NoUrl),
-            ("", BadEndpoint::NoUrl),
+            ("http://10.0.0.1", BadEndpoint::Unencrypted),
+            ("http://127.0.0.1.evil.example", BadEndpoint::Unencrypted),
+            ("ftp://127.0.0.1", BadEndpoint::NotAUrl),
+            ("secretsmanager", BadEndpoint::NotAUrl),
+            ("", BadEndpoint::NotAUrl),
         ] {
             assert_eq!(Endpoint::parse(bad), Err(expected), "{bad}");
         }
     }
 
     #[test]
-    fn only_an_endpoint_with_a_region_serves_others() {
-        let own = Endpoint::parse("https://vpce.example").expect("good");
-        assert_eq!(
-            (own.of("eu-north-1").as_str(), own.abroad("us-east-1")),
-            ("https://vpce.example", None)
-        );
-        let any = Endpoint::parse("https://vpce.{region}.example").expect("good");
-        assert_eq!(any.of("eu-north-1"), "https://vpce.eu-north-1.example");
-        assert_eq!(any.abroad("us-east-1").as_deref(), Some("https://vpce.us-east-1.example"));
+    fn endpoint_serves_other_regions_only_with_the_placeholder() {
+        let fixed = Endpoint::parse("https://vpce.example").expect("a valid endpoint");
+        assert_eq!(fixed.for_home_region("eu-north-1"), "https://vpce.example");
+        assert_eq!(fixed.for_other_region("us-east-1"), None);
+        let any = Endpoint::parse("https://vpce.{region}.example").expect("a valid endpoint");
+        assert_eq!(any.for_home_region("eu-north-1"), "https://vpce.eu-north-1.example");
+        let other = any.for_other_region("us-east-1");
+        assert_eq!(other.as_deref(), Some("https://vpce.us-east-1.example"));
     }
 }

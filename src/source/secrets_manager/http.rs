@@ -1,12 +1,13 @@
-//! The HTTP client of every AWS client here: HTTP/1.1, over connections kept for a burst of calls,
-//! and never to Sidekey itself.
+//! The HTTP client of all SDK clients: HTTP/1.1, with connection reuse during a burst of calls. The
+//! client refuses to call the agent itself.
 
-mod connection;
-mod dialer;
 mod pool;
+mod dialer;
+mod origin;
 mod trust;
+mod call_error;
 
-pub(super) use pool::Idle;
+pub(super) use pool::IdlePolicy;
 pub use trust::{BadTrust, Trust};
 
 use crate::clock::{Clock, within};
@@ -20,30 +21,32 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use connection::Broken;
-use dialer::{Dialer, Origin};
+use call_error::CallError;
+use dialer::Dialer;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
+use origin::Origin;
 use pool::Pool;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Builds the client of every AWS client here.
+/// Creates the HTTP client. `own_ports` are the loopback ports of the agent.
 pub(super) fn client(
     trust: Trust,
     own_ports: Vec<u16>,
-    idle: Idle,
+    idle_policy: IdlePolicy,
     clock: Arc<dyn Clock>,
 ) -> SharedHttpClient {
-    let (dialer, pool) = (Dialer::new(own_ports, trust), Arc::new(Pool::new(idle, clock.clone())));
-    SharedHttpClient::new(Client(Arc::new(Calls { dialer, pool, clock })))
+    let dialer = Dialer::new(own_ports, trust);
+    let pool = Arc::new(Pool::new(idle_policy, clock.clone()));
+    SharedHttpClient::new(Client(Arc::new(Transport { dialer, pool, clock })))
 }
 
-/// The client, as the SDK takes it.
+/// The HTTP client in the form that the SDK expects.
 #[derive(Clone, Debug)]
-struct Client(Arc<Calls>);
+struct Client(Arc<Transport>);
 
 impl HttpClient for Client {
     fn http_connector(
@@ -51,60 +54,67 @@ impl HttpClient for Client {
         settings: &HttpConnectorSettings,
         _: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        let calls = self.0.clone();
-        let (connecting, reading) = (settings.connect_timeout(), settings.read_timeout());
-        SharedHttpConnector::new(Connector { calls, connecting, reading })
+        SharedHttpConnector::new(Connector {
+            transport: self.0.clone(),
+            connect_timeout: settings.connect_timeout(),
+            read_timeout: settings.read_timeout(),
+        })
     }
 }
 
-/// The client, with the times that one call may take.
+/// The HTTP client with the timeouts of one call.
 #[derive(Debug)]
 struct Connector {
-    calls: Arc<Calls>,
-    connecting: Option<Duration>,
-    reading: Option<Duration>,
+    transport: Arc<Transport>,
+    connect_timeout: Option<Duration>,
+    read_timeout: Option<Duration>,
 }
 
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let (calls, connecting, reading) = (self.calls.clone(), self.connecting, self.reading);
+        let transport = self.transport.clone();
+        let (connect_timeout, read_timeout) = (self.connect_timeout, self.read_timeout);
         HttpConnectorFuture::new(async move {
-            let call = pin!(calls.call(request, connecting));
-            let answer = calls.within(reading, call).await??;
-            HttpResponse::try_from(answer.map(SdkBody::from))
+            let call = pin!(transport.call(request, connect_timeout));
+            let response = transport.within(read_timeout, call).await??;
+            HttpResponse::try_from(response.map(SdkBody::from))
                 .map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }
 
-/// Makes calls.
+/// Sends requests over new or reused connections.
 #[derive(Debug)]
-struct Calls {
+struct Transport {
     dialer: Dialer,
     pool: Arc<Pool>,
     clock: Arc<dyn Clock>,
 }
 
-impl Calls {
+impl Transport {
     async fn call(
         &self,
         request: HttpRequest,
-        connecting: Option<Duration>,
+        connect_timeout: Option<Duration>,
     ) -> Result<Response<Bytes>, ConnectorError> {
-        let request = request.try_into_http1x().map_err(|error| unfit(error.into()))?;
-        let uri = request.uri().clone();
-        let origin = Origin::of(&uri).ok_or_else(|| unfit("no URL of HTTP's".into()))?;
-        let mut request = sendable(request)?;
-        if let Some(kept) = self.pool.take(&origin).await {
-            match self.exchange(kept, &origin, request).await {
-                // It was closed in the moment in which it was taken, and nobody was asked.
+        let sdk_request = request.try_into_http1x().map_err(|error| unsendable(error.into()))?;
+        let uri = sdk_request.uri().clone();
+        let origin = Origin::of(&uri)
+            .ok_or_else(|| unsendable("the URL is not an http or https URL with a host".into()))?;
+        let mut request = to_wire(sdk_request)?;
+        if let Some(reused) = self.pool.take(&origin).await {
+            match self.exchange(reused, &origin, request).await {
+                // The peer closed the connection at the same moment, so AWS has not seen the
+                // request. The request is sent again over a new connection.
                 Err(ExchangeError::NotSent { request: unsent, .. }) => request = *unsent,
-                answer => return answer.map_err(|error| failed(error.into())),
+                result => return result.map_err(|error| to_connector_error(error.into())),
             }
         }
-        let fresh = pin!(self.dialer.dial(&origin, &uri));
-        let fresh = self.within(connecting, fresh).await?.map_err(failed)?;
-        self.exchange(fresh, &origin, request).await.map_err(|error| failed(error.into()))
+        let dial = pin!(self.dialer.dial(&origin, &uri));
+        let dialed = self.within(connect_timeout, dial).await?.map_err(to_connector_error)?;
+        self.exchange(dialed, &origin, request)
+            .await
+            .map_err(|error| to_connector_error(error.into()))
     }
 
     async fn exchange(
@@ -113,43 +123,46 @@ impl Calls {
         origin: &Origin,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, ExchangeError> {
-        let answer = connection.exchange(request).await?;
-        // Who fails may be one of several behind one name: the next call looks for another.
-        if !answer.status().is_server_error() {
-            self.pool.keep(origin.clone(), connection).await;
+        let response = connection.exchange(request).await?;
+        // A server that fails may be one of several servers behind one name. Without reuse, the next
+        // call may reach another server.
+        if !response.status().is_server_error() {
+            self.pool.put(origin.clone(), connection).await;
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Awaits `work` for no longer than `span`. It stays where it is: a future is large, and each
-    /// hand that it goes through would keep room for it.
+    /// Awaits `work` for at most `timeout`. `work` is passed as a pinned reference, because each
+    /// function that takes a future by value reserves space for another copy of the future.
     async fn within<T>(
         &self,
-        span: Option<Duration>,
+        timeout: Option<Duration>,
         work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, ConnectorError> {
-        match span {
+        match timeout {
             None => Ok(work.await),
-            Some(span) => within(&*self.clock, span, work)
+            Some(timeout) => within(&*self.clock, timeout, work)
                 .await
-                .ok_or_else(|| ConnectorError::timeout("no answer in time".into())),
+                .ok_or_else(|| ConnectorError::timeout("no response within the timeout".into())),
         }
     }
 }
 
-/// Makes of a request what goes over a connection: to a path, with a host and a body at hand.
-fn sendable(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
-    let (mut head, body) = request.into_parts();
-    let body = body.bytes().ok_or_else(|| unfit("the body is a stream".into()))?;
+/// Converts a request of the SDK to the form that is sent: with a path instead of a URL, a `Host`
+/// header, and the body in memory.
+fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
+    let (mut head, sdk_body) = request.into_parts();
+    let body = sdk_body.bytes().ok_or_else(|| unsendable("the request body is a stream".into()))?;
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(signed_host(&head.uri));
-        head.headers.insert(HOST, host.map_err(|error| unfit(error.into()))?);
+        head.headers.insert(HOST, host.map_err(|error| unsendable(error.into()))?);
     }
     head.uri = head.uri.into_parts().path_and_query.map_or_else(Uri::default, Uri::from);
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Returns the host that a call is signed for: without a port where that is the scheme's own.
+/// Returns the host that the signature of a request covers. The host has no port if the port is the
+/// default port of the scheme.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),
@@ -158,20 +171,20 @@ fn signed_host(uri: &Uri) -> &str {
     host.unwrap_or_default()
 }
 
-/// Makes the error of a request that cannot be sent to anybody.
-fn unfit(why: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
-    ConnectorError::io(why)
+/// Creates the error for a request that cannot be sent over HTTP.
+fn unsendable(reason: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
+    ConnectorError::io(reason)
 }
 
-fn failed(broken: Broken) -> ConnectorError {
-    match broken {
-        Broken::Itself => ConnectorError::user(broken.into()),
-        Broken::Exchange(ExchangeError::Body(_)) => ConnectorError::other(broken.into(), None),
+fn to_connector_error(error: CallError) -> ConnectorError {
+    match error {
+        CallError::OwnAddress => ConnectorError::user(error.into()),
+        CallError::Exchange(ExchangeError::Body(_)) => ConnectorError::other(error.into(), None),
         // The error drops the request, which contains credentials.
-        Broken::Exchange(ExchangeError::NotSent { .. }) => {
-            ConnectorError::io("the connection was closed".into())
+        CallError::Exchange(ExchangeError::NotSent { .. }) => {
+            ConnectorError::io("the connection was closed before the request was sent".into())
         }
-        _ => ConnectorError::io(broken.into()),
+        _ => ConnectorError::io(error.into()),
     }
 }
 
@@ -180,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_the_one_that_a_call_is_signed_for() {
+    fn signed_host_has_no_default_port() {
         for (url, expected) in [
             ("https://vpce.amazonaws.com/", "vpce.amazonaws.com"),
             ("https://vpce.amazonaws.com:443", "vpce.amazonaws.com"),

@@ -1,11 +1,12 @@
-//! The agent's own credentials: got from the SDK's chain, kept while they are good, got anew once
-//! the service refuses them, and noted for the gate.
+//! The agent's own AWS credentials: obtained from the SDK's provider chain, cached, and replaced before
+//! their expiry or after AWS has refused a call. Session tokens are added to the tokens that the gate
+//! accepts.
 //!
-//! The SDK has a cache of its own, which keeps credentials until the end that they claim, also where
-//! the service has said that they are dead, and reads a profile's files once. It is not used.
+//! The SDK's own cache is not used. It keeps credentials until their expiry even if AWS refuses them,
+//! and it reads the files of a profile only once.
 
-use super::chain::Chain;
-use super::failure;
+use super::sdk_config::{Settings, credentials_provider};
+use super::sdk_error;
 use crate::clock::{Clock, Moment, within};
 use crate::source::FetchError;
 use crate::tokens::Tokens;
@@ -19,53 +20,53 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The least time from one attempt to get credentials to the next, whatever became of the first:
-/// calls that fail one after the other must not hammer STS.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The minimum time between two attempts to get credentials, successful or not. Calls that fail one
+/// after the other must not overload STS.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their end credentials are got anew. A call that is under way meanwhile, or an
-/// attempt that has to be made again, fits in.
-const AHEAD: Duration = Duration::from_secs(60);
+/// How long before their expiry credentials are replaced. The time is enough for a call that is in
+/// progress and for a second attempt to get credentials.
+const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
-/// How long credentials that name no end are kept: as long as by the SDK.
-const UNDATED_KEPT: Duration = Duration::from_secs(15 * 60);
+/// How long credentials without an expiry are cached. The SDK's cache uses the same time.
+const NO_EXPIRY_CACHED: Duration = Duration::from_secs(15 * 60);
 
-/// Where the agent's credentials are got, and those that it has.
-///
-/// `Debug` leaves the credentials out.
+/// The source of the agent's credentials, and the cached credentials. `Debug` omits the credentials.
 pub(super) struct Session {
-    chain: Chain,
-    wait: Duration,
+    settings: Settings,
+    timeout: Duration,
     is_snapshot: bool,
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
-    held: ArcSwapOption<Held>,
-    /// How many attempts have begun.
+    cached: ArcSwapOption<CachedCredentials>,
+    /// The number of attempts to get credentials that have begun.
     attempts: AtomicU64,
-    /// How many attempts have failed.
+    /// The number of attempts to get credentials that have failed.
     failures: AtomicU64,
-    getting: Mutex<Getting>,
+    /// Locked during an attempt, so that only one attempt runs at a time.
+    attempt_state: Mutex<AttemptState>,
 }
 
-/// Credentials that calls are signed with.
-pub(super) struct Held {
+/// Credentials that sign calls.
+pub(super) struct CachedCredentials {
     credentials: Credentials,
-    got: Moment,
-    /// Which attempt got them.
+    obtained: Moment,
+    /// The number of the attempt that obtained the credentials.
     attempt: u64,
     is_refused: AtomicBool,
 }
 
-/// What the one who gets credentials has in hand.
-struct Getting {
-    /// The chain, where it is good for one more time.
+/// What an attempt to get credentials leaves for the next attempt.
+struct AttemptState {
+    /// A provider chain that the next attempt may use. `None` means that the next attempt creates a
+    /// new chain.
     provider: Option<SharedCredentialsProvider>,
     /// The last attempt, if it failed.
-    failed: Option<Failed>,
+    failed: Option<FailedAttempt>,
 }
 
-/// An attempt that failed.
-struct Failed {
+/// A failed attempt to get credentials.
+struct FailedAttempt {
     began: Moment,
     error: FetchError,
 }
@@ -77,173 +78,196 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Begins without credentials. `first` is what the chain was loaded with, which is asked first;
-    /// where the process may be restored from a snapshot, each call is signed with credentials that
-    /// were got for it.
+    /// Creates a session without credentials. The first attempt uses the provider `first`. If the
+    /// process may be restored from a snapshot, each call gets its own credentials.
     pub(super) fn new(
-        chain: Chain,
+        settings: Settings,
         first: Option<SharedCredentialsProvider>,
-        wait: Duration,
+        timeout: Duration,
         is_snapshot: bool,
         clock: Arc<dyn Clock>,
         tokens: Arc<Tokens>,
     ) -> Self {
-        let getting = Mutex::new(Getting { provider: first, failed: None });
-        let held = ArcSwapOption::empty();
-        let (attempts, failures) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { chain, wait, is_snapshot, clock, tokens, held, attempts, failures, getting }
+        Self {
+            settings,
+            timeout,
+            is_snapshot,
+            clock,
+            tokens,
+            cached: ArcSwapOption::empty(),
+            attempts: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            attempt_state: Mutex::new(AttemptState { provider: first, failed: None }),
+        }
     }
 
-    /// Returns good credentials, which may have to be got first. Calls that come at once wait for
-    /// one attempt together.
+    /// Returns credentials for a call, and gets new credentials first if necessary. Concurrent calls
+    /// share one attempt.
     ///
     /// # Errors
     ///
-    /// Where they cannot be got within the wait, and none that still live are held.
-    pub(super) async fn ready(&self) -> Result<Arc<Held>, FetchError> {
-        let begun = self.attempts.load(Ordering::Relaxed);
-        let failures = self.failures.load(Ordering::Relaxed);
-        if let Some(held) = self.good(begun) {
-            return Ok(held);
+    /// Returns an error if no credentials arrive within the timeout and no unexpired credentials are
+    /// cached.
+    pub(super) async fn ready(&self) -> Result<Arc<CachedCredentials>, FetchError> {
+        let attempts_before = self.attempts.load(Ordering::Relaxed);
+        let failures_before = self.failures.load(Ordering::Relaxed);
+        if let Some(cached) = self.usable(attempts_before) {
+            return Ok(cached);
         }
-        let mut getting = self.getting.lock().await;
-        // Whoever held the lock may have got them, or failed to.
-        if let Some(held) = self.good(begun) {
-            return Ok(held);
+        let mut state = self.attempt_state.lock().await;
+        // Another call may have made an attempt while this call waited for the lock.
+        if let Some(cached) = self.usable(attempts_before) {
+            return Ok(cached);
         }
-        let got = match &getting.failed {
-            Some(failed) if self.stands(failed, failures) => Err(failed.error.clone()),
-            _ => self.get(&mut getting).await,
+        let result = match &state.failed {
+            Some(failed) if self.is_shared_failure(failed, failures_before) => {
+                Err(failed.error.clone())
+            }
+            _ => self.attempt(&mut state).await,
         };
-        got.or_else(|error| self.living().ok_or(error))
+        result.or_else(|error| self.unexpired().ok_or(error))
     }
 
-    /// Gets credentials anew, however good those are that are held: a caller has shown a session
-    /// token that is not theirs.
+    /// Gets new credentials even if the cached credentials are valid. The gate asks for this when a
+    /// request has an unknown session token.
     pub(super) async fn renew(&self) {
-        if let Err(error) = self.get(&mut *self.getting.lock().await).await {
-            tracing::warn!(code = &*error.code, "the agent's credentials could not be got anew");
+        if let Err(error) = self.attempt(&mut *self.attempt_state.lock().await).await {
+            tracing::warn!(code = &*error.code, "could not refresh the agent's AWS credentials");
         }
     }
 
-    async fn get(&self, getting: &mut Getting) -> Result<Arc<Held>, FetchError> {
+    async fn attempt(
+        &self,
+        state: &mut AttemptState,
+    ) -> Result<Arc<CachedCredentials>, FetchError> {
         let attempt = self.attempts.fetch_add(1, Ordering::Relaxed) + 1;
         let began = self.clock.now();
-        let provider = match getting.provider.take() {
+        let provider = match state.provider.take() {
             Some(provider) => provider,
-            None => self.chain.provider().await,
+            None => credentials_provider(&self.settings).await,
         };
-        let got = within(&*self.clock, self.wait, provider.provide_credentials()).await;
-        let error = match got {
+        let provided = within(&*self.clock, self.timeout, provider.provide_credentials()).await;
+        let error = match provided {
             Some(Ok(credentials)) => {
-                getting.failed = None;
-                // A chain remembers files as it has read them, and is made in less than a
-                // millisecond. Under SnapStart there are no files, and each call asks.
-                getting.provider = self.is_snapshot.then_some(provider);
-                return Ok(self.hold(credentials, attempt));
+                state.failed = None;
+                // A chain never reads a file twice, so the next attempt uses a new chain, which takes
+                // less than a millisecond to create. Under SnapStart there are no files, and each call
+                // makes an attempt, so the chain is used again.
+                state.provider = self.is_snapshot.then_some(provider);
+                return Ok(self.cache(credentials, attempt));
             }
-            Some(Err(error)) => failure::of_credentials(&error),
-            None => failure::late_credentials(),
+            Some(Err(error)) => sdk_error::from_credentials_error(&error),
+            None => sdk_error::credentials_timeout(),
         };
         self.failures.fetch_add(1, Ordering::Relaxed);
-        getting.failed = Some(Failed { began, error: error.clone() });
+        state.failed = Some(FailedAttempt { began, error: error.clone() });
         Err(error)
     }
 
-    fn hold(&self, credentials: Credentials, attempt: u64) -> Arc<Held> {
+    fn cache(&self, credentials: Credentials, attempt: u64) -> Arc<CachedCredentials> {
         if let Some(token) = credentials.session_token() {
             self.tokens.note_session(token);
         }
-        let is_refused = AtomicBool::new(false);
-        let held = Arc::new(Held { credentials, got: self.clock.now(), attempt, is_refused });
-        self.held.store(Some(held.clone()));
-        held
+        let cached = Arc::new(CachedCredentials {
+            credentials,
+            obtained: self.clock.now(),
+            attempt,
+            is_refused: AtomicBool::new(false),
+        });
+        self.cached.store(Some(cached.clone()));
+        cached
     }
 
-    /// Returns whether a failure is the caller's too: it ended while the caller waited, or the next
-    /// attempt would follow too soon. `failures` is how many there were when the caller came.
-    fn stands(&self, failed: &Failed, failures: u64) -> bool {
-        // From its beginning: one that a freeze cut is made up for at once.
-        let ago = self.clock.now().since(failed.began);
-        self.failures.load(Ordering::Relaxed) > failures || ago.is_some_and(|ago| ago < PAUSE)
+    /// Returns whether a failed attempt also fails the current call: the attempt failed while the call
+    /// waited for the lock, or the attempt began less than [`RETRY_DELAY`] ago. `failures_before` is
+    /// the number of failed attempts when the call began.
+    fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
+        // The time counts from the beginning of the attempt. After a freeze in the middle of an
+        // attempt, the next attempt then follows at once.
+        let age = self.clock.now().since(failed.began);
+        self.failures.load(Ordering::Relaxed) > failures_before
+            || age.is_some_and(|age| age < RETRY_DELAY)
     }
 
-    /// Returns what is held, if a call may be signed with it without another thought. `begun` is how
-    /// many attempts had begun when the caller came.
-    fn good(&self, begun: u64) -> Option<Arc<Held>> {
-        let held = self.held.load_full()?;
-        let is_good = match self.is_snapshot {
-            true => held.attempt > begun,
-            false => held.standing(self.clock.now()).is_good(),
+    /// Returns the cached credentials if no attempt to get new credentials is necessary.
+    /// `attempts_before` is the number of attempts when the call began.
+    fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
+        let cached = self.cached.load_full()?;
+        let is_usable = match self.is_snapshot {
+            // The credentials must be newer than the call.
+            true => cached.attempt > attempts_before,
+            false => cached.validity(self.clock.now()).is_usable(),
         };
-        is_good.then_some(held)
+        is_usable.then_some(cached)
     }
 
-    /// Returns what is held, if there is still a chance that the service takes it.
-    fn living(&self) -> Option<Arc<Held>> {
-        let held = self.held.load_full().filter(|_| !self.is_snapshot)?;
-        held.standing(self.clock.now()).is_living().then_some(held)
+    /// Returns the cached credentials if AWS may still accept them.
+    fn unexpired(&self) -> Option<Arc<CachedCredentials>> {
+        let cached = self.cached.load_full().filter(|_| !self.is_snapshot)?;
+        cached.validity(self.clock.now()).is_unexpired().then_some(cached)
     }
 }
 
-impl Held {
-    /// Notes that the service has refused a call that was signed with these.
-    pub(super) fn refuse(&self) {
+impl CachedCredentials {
+    /// Records that AWS refused a call that was signed with these credentials.
+    pub(super) fn mark_refused(&self) {
         self.is_refused.store(true, Ordering::Relaxed);
     }
 
-    fn standing(&self, now: Moment) -> Standing {
-        let end = self.credentials.expiry();
-        Standing {
-            age: now.since(self.got),
-            left: end.map(|end| end.duration_since(now.wall).unwrap_or_default()),
+    fn validity(&self, now: Moment) -> Validity {
+        let expiry = self.credentials.expiry();
+        Validity {
+            age: now.since(self.obtained),
+            remaining: expiry.map(|expiry| expiry.duration_since(now.wall).unwrap_or_default()),
             is_refused: self.is_refused.load(Ordering::Relaxed),
         }
     }
 }
 
-/// Signs calls with what is held. Whoever calls has had it made [`ready`](Session::ready).
+/// Provides the cached credentials to the SDK. The caller must await [`ready`](Session::ready) before
+/// each call.
 #[derive(Debug)]
-pub(super) struct Signing(pub(super) Arc<Session>);
+pub(super) struct CachedProvider(pub(super) Arc<Session>);
 
-impl ProvideCredentials for Signing {
+impl ProvideCredentials for CachedProvider {
     fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
     where
         Self: 'a,
     {
-        let held = self.0.held.load();
-        let held = held.as_ref().map(|held| held.credentials.clone());
+        let cached = self.0.cached.load();
+        let credentials = cached.as_ref().map(|cached| cached.credentials.clone());
         future::ProvideCredentials::ready(
-            held.ok_or_else(|| CredentialsError::not_loaded("none have been got yet")),
+            credentials.ok_or_else(|| CredentialsError::not_loaded("no credentials are cached")),
         )
     }
 }
 
-/// How held credentials stand at one moment.
+/// The validity of cached credentials at one moment.
 #[derive(Clone, Copy, Debug)]
-struct Standing {
-    /// Time since they were got; `None` where the clocks cannot say.
+struct Validity {
+    /// The time since the credentials were obtained, or `None` if the clocks cannot tell.
     age: Option<Duration>,
-    /// Time until the end that they name, if they name one.
-    left: Option<Duration>,
-    /// Whether the service has refused them.
+    /// The time until the expiry, or `None` if the credentials have no expiry.
+    remaining: Option<Duration>,
+    /// Whether AWS has refused a call that was signed with the credentials.
     is_refused: bool,
 }
 
-impl Standing {
-    /// Returns whether a call is signed with them, and no others are looked for.
-    fn is_good(self) -> bool {
+impl Validity {
+    /// Returns whether the credentials can sign a call without an attempt to get new credentials.
+    fn is_usable(self) -> bool {
         let Some(age) = self.age else { return false };
-        let is_kept = match self.left {
-            Some(left) => left > AHEAD,
-            None => age < UNDATED_KEPT,
+        let is_fresh = match self.remaining {
+            Some(remaining) => remaining > REFRESH_AHEAD,
+            None => age < NO_EXPIRY_CACHED,
         };
-        age < PAUSE || (is_kept && !self.is_refused)
+        // Credentials younger than the retry delay are used even if they were refused.
+        age < RETRY_DELAY || (is_fresh && !self.is_refused)
     }
 
-    /// Returns whether they are worth a try where no others can be got.
-    fn is_living(self) -> bool {
-        !self.is_refused && self.left != Some(Duration::ZERO)
+    /// Returns whether the credentials can sign a call if no new credentials are available.
+    fn is_unexpired(self) -> bool {
+        !self.is_refused && self.remaining != Some(Duration::ZERO)
     }
 }
 
@@ -251,15 +275,16 @@ impl Standing {
 mod tests {
     use super::*;
 
+    /// Checks whether credentials are usable and whether they are unexpired. Times are in seconds.
     #[track_caller]
-    fn check(age: Option<u64>, left: Option<u64>, is_refused: bool, expected: (bool, bool)) {
+    fn check(age: Option<u64>, remaining: Option<u64>, is_refused: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);
-        let standing = Standing { age: seconds(age), left: seconds(left), is_refused };
-        assert_eq!((standing.is_good(), standing.is_living()), expected, "{standing:?}");
+        let validity = Validity { age: seconds(age), remaining: seconds(remaining), is_refused };
+        assert_eq!((validity.is_usable(), validity.is_unexpired()), expected, "{validity:?}");
     }
 
     #[test]
-    fn credentials_are_kept_until_shortly_before_their_end() {
+    fn credentials_are_usable_until_one_minute_before_expiry() {
         check(Some(10), Some(61), false, (true, true));
         check(Some(10), Some(60), false, (false, true));
         check(Some(10), Some(0), false, (false, false));
@@ -269,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_ones_are_replaced_once_a_second_at_most() {
+    fn refused_credentials_are_replaced_at_most_once_per_second() {
         check(Some(1), Some(3600), true, (false, false));
         check(Some(1), None, true, (false, false));
         check(Some(0), Some(3600), true, (true, false));

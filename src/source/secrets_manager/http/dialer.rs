@@ -1,13 +1,14 @@
-//! Makes connections, and none to Sidekey itself.
+//! Opens connections, but refuses connections to the agent itself.
 
-use super::super::endpoint::is_this_machine;
-use super::connection::{self, Broken};
+use super::call_error::CallError;
+use super::origin::Origin;
 use super::trust::Trust;
-use crate::http1::Connection;
+use crate::http1::{Connection, Socket};
 use hyper::Uri;
 use hyper_util::client::legacy::connect::HttpConnector;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,39 +17,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// Whom a connection is to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Origin {
-    is_secure: bool,
-    host: Box<str>,
-    port: u16,
-}
+/// The maximum size of a response body in bytes. The longest response contains twenty secrets of
+/// 64 KiB, of which each byte is escaped in JSON: 8 MiB.
+const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-impl Origin {
-    /// Reads whom a URL names; `None` where it names nobody.
-    pub(super) fn of(uri: &Uri) -> Option<Self> {
-        let is_secure = match uri.scheme_str()? {
-            "https" => true,
-            "http" => false,
-            _ => return None,
-        };
-        let host = uri.host().filter(|host| !host.is_empty())?.into();
-        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
-        Some(Self { is_secure, host, port })
-    }
-
-    fn server_name(&self) -> Result<ServerName<'static>, Broken> {
-        let bare = self.host.trim_start_matches('[').trim_end_matches(']');
-        ServerName::try_from(bare.to_owned()).map_err(|error| Broken::Connecting(error.into()))
-    }
-}
-
-/// Makes connections.
+/// Opens TCP and TLS connections.
 pub(super) struct Dialer {
-    /// Where Sidekey itself listens.
+    /// The loopback ports of the agent.
     own_ports: Vec<u16>,
     trust: Trust,
-    /// Made at the first https call: a loopback endpoint needs none.
+    /// The TLS configuration, which is created at the first https call. An agent with an endpoint on
+    /// loopback does not need the configuration.
     tls: OnceLock<Arc<ClientConfig>>,
     tcp: HttpConnector,
 }
@@ -65,50 +44,61 @@ impl fmt::Debug for Dialer {
 impl Dialer {
     pub(super) fn new(own_ports: Vec<u16>, trust: Trust) -> Self {
         let mut tcp = HttpConnector::new();
+        // By default the connector refuses https URLs. TLS is added below.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self { own_ports, trust, tls: OnceLock::new(), tcp }
     }
 
-    /// Connects to whom `uri` names, who is `origin`.
+    /// Opens a connection to `origin`, which is the origin of `uri`.
     ///
     /// # Errors
     ///
-    /// Where nobody is there, who is there is not trusted, or it is Sidekey itself, whatever sent the
-    /// call there: a profile's `endpoint_url`, a redirected STS.
-    pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, Broken> {
-        if names_itself(origin, &self.own_ports) {
-            return Err(Broken::Itself);
+    /// Returns an error if the server is unreachable, if its certificate is not trusted, or if the
+    /// server is the agent itself. A call can reach the agent through the `endpoint_url` of a profile
+    /// or through a redirected STS endpoint.
+    pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, CallError> {
+        if origin.is_own(&self.own_ports) {
+            return Err(CallError::OwnAddress);
         }
-        let socket = self.tcp.clone().call(uri.clone()).await;
-        let socket = socket.map_err(|error| Broken::Connecting(error.into()))?.into_inner();
-        // A name may lead anywhere: only who has answered is known.
-        let (local, peer) = ends(&socket).map_err(|error| Broken::Connecting(error.into()))?;
-        if leads_to_itself(local, peer, &self.own_ports) {
-            return Err(Broken::Itself);
+        let socket = self.tcp.clone().call(uri.clone()).await.map_err(connect_error)?.into_inner();
+        // Any host name can resolve to this machine, so the address of the peer is checked as well.
+        let (local, peer) = addresses(&socket).map_err(connect_error)?;
+        if is_own_address(local, peer, &self.own_ports) {
+            return Err(CallError::OwnAddress);
         }
         if !origin.is_secure {
-            return connection::over(Box::new(socket)).await;
+            return start_http(Box::new(socket)).await;
         }
         let tls = TlsConnector::from(self.tls.get_or_init(|| self.trust.tls()).clone());
-        let secure = Box::pin(tls.connect(origin.server_name()?, socket)).await;
-        let secure = secure.map_err(|error| Broken::Connecting(error.into()))?;
-        connection::over(Box::new(secure)).await
+        // The future of a TLS handshake is large. The box keeps the future of a call small.
+        let handshake = Box::pin(tls.connect(server_name(origin)?, socket));
+        start_http(Box::new(handshake.await.map_err(connect_error)?)).await
     }
 }
 
-fn ends(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
+async fn start_http(socket: Box<dyn Socket>) -> Result<Connection, CallError> {
+    Connection::new(socket, RESPONSE_BYTES_MAX).await.map_err(connect_error)
+}
+
+fn connect_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> CallError {
+    CallError::Connect(error.into())
+}
+
+/// Returns the name that the server's certificate must contain.
+fn server_name(origin: &Origin) -> Result<ServerName<'static>, CallError> {
+    let host = origin.host.trim_start_matches('[').trim_end_matches(']');
+    ServerName::try_from(host.to_owned()).map_err(connect_error)
+}
+
+/// Returns the local address and the peer address of a socket.
+fn addresses(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     Ok((socket.local_addr()?, socket.peer_addr()?))
 }
 
-/// Returns whether an origin is Sidekey itself by its name, which needs no connection.
-fn names_itself(origin: &Origin, own_ports: &[u16]) -> bool {
-    is_this_machine(&origin.host) && own_ports.contains(&origin.port)
-}
-
-/// Returns whether a connection between these two ends at Sidekey itself: whoever calls one of his
-/// own addresses calls from that same one.
-fn leads_to_itself(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bool {
+/// Returns whether the peer of a connection is the agent itself. If the peer is this machine, the two
+/// IP addresses are equal, or the peer address is a loopback address.
+fn is_own_address(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bool {
     let is_this_machine = peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback();
     is_this_machine && own_ports.contains(&peer.port())
 }
@@ -117,34 +107,8 @@ fn leads_to_itself(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bo
 mod tests {
     use super::*;
 
-    fn origin(url: &str) -> Origin {
-        Origin::of(&url.parse().expect("a URL")).expect("one of HTTP's")
-    }
-
     #[test]
-    fn only_loopback_at_an_own_port_is_oneself() {
-        for own in [
-            "http://localhost:2773/",
-            "http://localhost.:2773/",
-            "http://127.0.0.1:2773",
-            "http://[::1]:2773/x",
-            "http://0.0.0.0:2773",
-            "http://[::ffff:127.0.0.1]:2773",
-            "http://localhost/",
-        ] {
-            assert!(names_itself(&origin(own), &[2773, 80]), "{own}");
-        }
-        for other in [
-            "http://127.0.0.1:9001/",
-            "https://secretsmanager.eu-north-1.amazonaws.com/",
-            "http://10.0.0.1:2773",
-        ] {
-            assert!(!names_itself(&origin(other), &[2773]), "{other}");
-        }
-    }
-
-    #[test]
-    fn whatever_it_was_called_a_connection_to_oneself_is_known() {
+    fn connection_to_the_agent_itself_is_detected_by_its_addresses() {
         for (local, peer, expected) in [
             ("127.0.0.1:50000", "127.0.0.1:2773", true),
             ("127.0.0.1:50000", "127.1.2.3:2773", true),
@@ -155,8 +119,8 @@ mod tests {
             ("127.0.0.1:50000", "127.0.0.1:9001", false),
             ("10.0.0.7:50000", "10.0.0.7:443", false),
         ] {
-            let [local_end, peer_end] = [local, peer].map(|end| end.parse().expect("an address"));
-            assert_eq!(leads_to_itself(local_end, peer_end, &[2773]), expected, "{local} {peer}");
+            let [from, to] = [local, peer].map(|text| text.parse().expect("an address"));
+            assert_eq!(is_own_address(from, to, &[2773]), expected, "{local} {peer}");
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Connections that nobody uses, kept for the next call.
+//! A pool of idle connections, which the next calls reuse.
 
-use super::dialer::Origin;
+use super::origin::Origin;
 use crate::clock::{Clock, Moment};
 use crate::http1::Connection;
 use std::fmt;
@@ -8,99 +8,99 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long a connection to AWS may lie idle and still be used again: as long as a burst of
-/// refreshes lasts. Lambda and NAT gateways drop idle connections without a word, and a freeze
-/// leaves them broken.
+/// How long an idle connection to AWS is reused. Two seconds are enough for a burst of refreshes.
+/// Lambda and NAT gateways drop idle connections silently, and a freeze leaves connections broken, so
+/// a longer time would cause failed calls.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// What becomes of a connection that nobody uses.
+/// What happens to a connection after a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in super::super) enum Idle {
-    /// It is kept for [`IDLE_MAX`].
-    Kept,
-    /// It is closed: none is carried through a snapshot.
-    Closed,
+pub(in super::super) enum IdlePolicy {
+    /// The connection is kept for [`IDLE_MAX`], and the next call to the same origin reuses it.
+    Reuse,
+    /// The connection is closed, because no connection survives a snapshot.
+    Close,
 }
 
-/// The connections that nobody uses.
+/// A pool of idle connections.
 pub(super) struct Pool {
-    idle: Idle,
+    policy: IdlePolicy,
     clock: Arc<dyn Clock>,
-    kept: Mutex<Kept>,
+    idle: Mutex<Idle>,
 }
 
 #[derive(Default)]
-struct Kept {
-    /// In the order in which they were put here.
+struct Idle {
+    /// The idle connections, each with the start of its idle time. The longest idle one is first.
     connections: Vec<(Moment, Origin, Connection)>,
-    /// Whether somebody closes them.
+    /// Whether a task is running that closes old connections.
     is_swept: bool,
-    /// Who does, and ends with the pool.
+    /// The task that closes old connections. The task is aborted when the pool is dropped.
     sweeper: JoinSet<()>,
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("idle", &self.idle).finish_non_exhaustive()
+        f.debug_struct("Pool").field("policy", &self.policy).finish_non_exhaustive()
     }
 }
 
 impl Pool {
-    pub(super) fn new(idle: Idle, clock: Arc<dyn Clock>) -> Self {
-        Self { idle, clock, kept: Mutex::default() }
+    pub(super) fn new(policy: IdlePolicy, clock: Arc<dyn Clock>) -> Self {
+        Self { policy, clock, idle: Mutex::default() }
     }
 
-    /// Returns a connection to `origin` that can be used, if there is one: the one used last.
+    /// Takes the most recently used open connection to `origin` out of the pool.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
-            let mut connection = self.take_any(origin)?;
+            let mut connection = self.take_newest(origin)?;
             if connection.is_open().await {
                 return Some(connection);
             }
         }
     }
 
-    fn take_any(&self, origin: &Origin) -> Option<Connection> {
+    fn take_newest(&self, origin: &Origin) -> Option<Connection> {
         let now = self.clock.now();
-        let connections = &mut self.kept().connections;
-        let at = connections
+        let connections = &mut self.idle().connections;
+        let index = connections
             .iter()
-            .rposition(|(since, to, _)| to == origin && left(now.since(*since)).is_some())?;
-        Some(connections.remove(at).2)
+            .rposition(|(since, to, _)| to == origin && remaining(now.since(*since)).is_some())?;
+        Some(connections.remove(index).2)
     }
 
-    /// Keeps a connection, if it can be used again.
-    pub(super) async fn keep(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
-        if self.idle == Idle::Closed || !connection.is_open().await {
+    /// Puts a connection into the pool. A connection that cannot be reused is closed instead.
+    pub(super) async fn put(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
+        if self.policy == IdlePolicy::Close || !connection.is_open().await {
             return;
         }
         let now = self.clock.now();
-        let mut kept = self.kept();
-        kept.connections.push((now, origin, connection));
-        if !kept.is_swept {
-            kept.is_swept = true;
-            kept.sweeper = JoinSet::new();
-            kept.sweeper.spawn(sweep(Arc::downgrade(self), self.clock.clone()));
+        let mut idle = self.idle();
+        idle.connections.push((now, origin, connection));
+        if !idle.is_swept {
+            idle.is_swept = true;
+            idle.sweeper = JoinSet::new();
+            idle.sweeper.spawn(sweep(Arc::downgrade(self), self.clock.clone()));
         }
     }
 
-    /// Closes those that have been idle for too long. Returns when the next one will have been; if
-    /// none is left, it is not to be swept any more.
+    /// Closes connections that were idle for too long. Returns the time until the next connection is
+    /// too old, or `None` if the pool is empty.
     fn close_old(&self) -> Option<Duration> {
         let now = self.clock.now();
-        let mut kept = self.kept();
-        kept.connections.retain(|(since, ..)| left(now.since(*since)).is_some());
-        let next = kept.connections.first().and_then(|(since, ..)| left(now.since(*since)));
-        kept.is_swept = next.is_some();
+        let mut idle = self.idle();
+        idle.connections.retain(|(since, ..)| remaining(now.since(*since)).is_some());
+        let next = idle.connections.first().and_then(|(since, ..)| remaining(now.since(*since)));
+        idle.is_swept = next.is_some();
         next
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().expect("no holder panics")
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().expect("no code panics while it holds this lock")
     }
 }
 
-/// Closes connections as they grow old, until there are none, or no pool.
+/// Closes old connections until the pool is empty or dropped.
 async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     let mut next = Some(IDLE_MAX);
     while let Some(span) = next {
@@ -109,10 +109,10 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Returns how long a connection is still good that has been idle for `age`; `None` where it is not,
-/// or the clocks cannot say.
-fn left(age: Option<Duration>) -> Option<Duration> {
-    IDLE_MAX.checked_sub(age?).filter(|left| !left.is_zero())
+/// Returns the remaining time for which a connection with this idle time may be reused. Returns `None`
+/// if the connection is too old, or if the clocks cannot tell its age.
+fn remaining(age: Option<Duration>) -> Option<Duration> {
+    IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }
 
 #[cfg(test)]
@@ -121,12 +121,12 @@ mod tests {
 
     #[track_caller]
     fn check(age_ms: Option<u64>, expected_ms: Option<u64>) {
-        let left = left(age_ms.map(Duration::from_millis));
-        assert_eq!(left, expected_ms.map(Duration::from_millis), "idle for {age_ms:?}");
+        let found = remaining(age_ms.map(Duration::from_millis));
+        assert_eq!(found, expected_ms.map(Duration::from_millis), "idle for {age_ms:?}");
     }
 
     #[test]
-    fn a_connection_is_good_while_a_burst_of_refreshes_lasts() {
+    fn idle_connection_is_reusable_for_two_seconds() {
         check(Some(0), Some(2000));
         check(Some(1999), Some(1));
         check(Some(2000), None);

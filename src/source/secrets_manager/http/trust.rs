@@ -1,4 +1,4 @@
-//! Whom a TLS connection to AWS trusts, and how it is encrypted.
+//! The root certificates and the TLS configuration of connections to AWS.
 
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -7,54 +7,55 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
 
-/// The roots of trust: Mozilla's, compiled in, and a company's own.
+/// The trusted root certificates: Mozilla's roots, which are compiled in, and configured roots.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
-    own: Vec<CertificateDer<'static>>,
+    configured: Vec<CertificateDer<'static>>,
 }
 
-/// Why a bundle of certificates cannot be used.
+/// Why a certificate bundle is not usable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTrust {
-    /// It has no certificate in PEM.
-    #[error("no certificate in PEM found")]
+    /// The file contains no certificate in PEM format.
+    #[error("the file contains no certificate in PEM format")]
     Empty,
-    /// One of its certificates cannot be read.
-    #[error("certificate {0} cannot be read")]
+    /// A certificate in the file is invalid. The number counts from 1.
+    #[error("certificate {0} of the file is invalid")]
     Certificate(usize),
 }
 
 impl Trust {
-    /// Trusts the certificates of a PEM bundle beside the compiled-in ones.
+    /// Trusts the certificates of a PEM bundle in addition to the compiled-in roots.
     ///
     /// # Errors
     ///
-    /// Where there is none, or one cannot be read.
+    /// Returns an error if the bundle contains no certificate or an invalid certificate.
     pub fn with_bundle(pem: &[u8]) -> Result<Self, BadTrust> {
         let mut store = RootCertStore::empty();
-        let mut own = Vec::new();
-        for (at, certificate) in CertificateDer::pem_slice_iter(pem).enumerate() {
-            let bad = BadTrust::Certificate(at + 1);
-            let certificate = certificate.map_err(|_| bad)?;
-            store.add(certificate.clone()).map_err(|_| bad)?;
-            own.push(certificate);
+        let mut configured = Vec::new();
+        for (index, parsed) in CertificateDer::pem_slice_iter(pem).enumerate() {
+            let invalid = BadTrust::Certificate(index + 1);
+            let certificate = parsed.map_err(|_| invalid)?;
+            store.add(certificate.clone()).map_err(|_| invalid)?;
+            configured.push(certificate);
         }
-        if own.is_empty() { Err(BadTrust::Empty) } else { Ok(Self { own }) }
+        if configured.is_empty() { Err(BadTrust::Empty) } else { Ok(Self { configured }) }
     }
 
     fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        roots.add_parsable_certificates(self.own.iter().cloned());
+        roots.add_parsable_certificates(self.configured.iter().cloned());
         roots
     }
 
-    /// Returns how TLS is spoken: by aws-lc, whose key exchange is post-quantum by preference, with
-    /// HTTP/1.1 in it.
+    /// Returns the TLS configuration: aws-lc with a post-quantum key exchange as the first choice, and
+    /// HTTP/1.1 as the only protocol.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
-        let provider = CryptoProvider { key_provider: &NoKeys, ..aws_lc_rs::default_provider() };
+        let provider =
+            CryptoProvider { key_provider: &NoPrivateKeys, ..aws_lc_rs::default_provider() };
         let mut tls = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
-            .expect("the provider has ciphers of both versions")
+            .expect("the provider has cipher suites for TLS 1.2 and TLS 1.3")
             .with_root_certificates(self.roots())
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -62,13 +63,14 @@ impl Trust {
     }
 }
 
-/// Reads no private key: none is ever shown to a peer. A layer without the code for it is smaller.
+/// A key provider that loads no private keys. The agent uses no client certificates, and without the
+/// code for private keys the Lambda layer is smaller.
 #[derive(Debug)]
-struct NoKeys;
+struct NoPrivateKeys;
 
-impl KeyProvider for NoKeys {
+impl KeyProvider for NoPrivateKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        Err(Error::General("no private key is ever used".to_owned()))
+        Err(Error::General("client certificates are not supported".to_owned()))
     }
 }
 
@@ -79,20 +81,21 @@ mod tests {
     use base64::engine::general_purpose::STANDARD;
 
     #[test]
-    fn the_compiled_in_roots_are_trusted_beside_ones_own() {
+    fn custom_roots_are_trusted_in_addition_to_compiled_in_roots() {
         let compiled_in = Trust::default().roots().len();
         assert!(compiled_in > 100, "{compiled_in} roots");
-        let own = rcgen::generate_simple_self_signed(["sidekey".to_owned()]).expect("a key");
+        let own = rcgen::generate_simple_self_signed(["sidekey".to_owned()])
+            .expect("a self-signed certificate");
         let pem = format!(
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
             STANDARD.encode(own.cert.der())
         );
-        let trust = Trust::with_bundle(pem.as_bytes()).expect("a bundle of one");
+        let trust = Trust::with_bundle(pem.as_bytes()).expect("a bundle with one certificate");
         assert_eq!(trust.roots().len(), compiled_in + 1);
     }
 
     #[test]
-    fn a_bundle_that_cannot_be_read_is_refused_here_and_not_at_the_first_call() {
+    fn invalid_bundle_is_refused_when_it_is_loaded() {
         assert_eq!(Trust::with_bundle(b"").map(|_| ()), Err(BadTrust::Empty));
         let bad = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(Trust::with_bundle(bad).map(|_| ()), Err(BadTrust::Certificate(1)));

@@ -9,7 +9,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Allows one log line of one kind a second, and counts the lines that are left out.
 #[derive(Debug, Default)]
-pub struct Limited {
+pub struct LogLimiter {
     state: Mutex<State>,
 }
 
@@ -19,7 +19,7 @@ struct State {
     dropped: u64,
 }
 
-impl Limited {
+impl LogLimiter {
     /// Returns the number of lines that were left out since the last one, if a line may be logged now.
     /// Returns `None` if this line must be left out as well.
     pub fn pass(&self, now: Moment) -> Option<u64> {
@@ -42,10 +42,10 @@ mod tests {
 
     #[test]
     fn one_line_a_second_is_allowed_and_reports_how_many_were_left_out() {
-        let limited = Limited::default();
+        let limiter = LogLimiter::default();
         let start = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::ZERO };
         let at = |millis| start.after(Duration::from_millis(millis));
-        let passed = [0, 10, 999, 1000, 1001, 2500].map(|millis| limited.pass(at(millis)));
+        let passed = [0, 10, 999, 1000, 1001, 2500].map(|millis| limiter.pass(at(millis)));
         assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
     }
 }

@@ -1,4 +1,5 @@
-//! Turns the SDK's errors into ours, and drops them: their `Debug` prints raw answers.
+//! Converts errors of the AWS SDK to [`FetchError`]. SDK errors are dropped afterwards, because their
+//! `Debug` output contains raw responses.
 
 use crate::source::{FetchError, FetchErrorKind};
 use aws_credential_types::provider::error::CredentialsError;
@@ -7,11 +8,11 @@ use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error;
 
-/// The longest message of AWS's that is passed on.
+/// The maximum number of characters of an AWS error message that the agent passes on.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// Reads what can be done about a failed call.
-pub(super) fn read<E>(error: &SdkError<E, HttpResponse>) -> FetchError
+/// Converts the error of a failed call.
+pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
 {
@@ -25,32 +26,33 @@ where
                     ..FetchError::new(
                         FetchErrorKind::Service,
                         "InternalServiceError",
-                        format!(
-                            "Secrets Manager answered {status} without an error it is known for"
-                        ),
+                        format!("Secrets Manager returned status {status} without an error code"),
                     )
                 },
-                (None, _) => unreadable(&format!("an answer {status} that is no error of AWS's")),
+                (None, _) => unreadable(&format!(
+                    "the response has status {status} and is not an error of AWS"
+                )),
                 (Some(_), _) => {
-                    let known = of_code(code, message, service.err().request_id());
-                    let is_fault = status >= 500 && !known.kind.is_transient();
-                    let kind = if is_fault { FetchErrorKind::Service } else { known.kind };
-                    FetchError { kind, ..known }
+                    let error = from_code(code, message, service.err().request_id());
+                    // A 5xx status is a failure of the service, even if the code says otherwise.
+                    let is_failure = status >= 500 && !error.kind.is_transient();
+                    let kind = if is_failure { FetchErrorKind::Service } else { error.kind };
+                    FetchError { kind, ..error }
                 }
             }
         }
-        SdkError::ResponseError(_) => unreadable("the answer could not be read"),
+        SdkError::ResponseError(_) => unreadable("the response could not be read"),
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
-        // Our HTTP client's word for an endpoint that leads back here.
+        // Our HTTP client uses `user` for an endpoint that is an address of the agent itself.
         SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
             FetchErrorKind::Misconfigured,
             "InvalidConfigurationException",
-            "the endpoint to be called is Sidekey itself",
+            "the endpoint is an address of Sidekey itself",
         ),
-        // Our HTTP client's word for an answer that broke off.
+        // Our HTTP client uses `other` for a response that is incomplete.
         SdkError::DispatchFailure(failure) if failure.is_other() => {
-            unreadable("the answer could not be read")
+            unreadable("the response is incomplete")
         }
         SdkError::DispatchFailure(_) => FetchError::new(
             FetchErrorKind::Connection,
@@ -60,70 +62,75 @@ where
         _ => FetchError::new(
             FetchErrorKind::Internal,
             "InternalFailure",
-            "the call could not be made",
+            "the request could not be built",
         ),
     }
 }
 
-/// Makes the error of a service's code and message.
-pub(super) fn of_code(
+/// Creates the error for an error code and message of the service.
+pub(super) fn from_code(
     code: Option<&str>,
     message: Option<&str>,
     request_id: Option<&str>,
 ) -> FetchError {
     let code = code.unwrap_or("UnknownError");
-    let message: String = message.unwrap_or("no message").chars().take(MESSAGE_CHARS_MAX).collect();
+    let bounded: String = message.unwrap_or("no message").chars().take(MESSAGE_CHARS_MAX).collect();
     FetchError {
         request_id: request_id.map(Into::into),
-        ..FetchError::new(kind_of(code), code, message)
+        ..FetchError::new(kind_of(code), code, bounded)
     }
 }
 
-/// Makes the error of an answer that makes no sense, in our own words: never a part of it.
+/// Creates the error for a response that the agent cannot interpret. The message must not quote the
+/// response, because the response may contain a value.
 pub(super) fn unreadable(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
 }
 
-/// Makes the error of a secret that a batch's answer says nothing about.
-pub(super) fn left_out() -> FetchError {
-    unreadable("the batch says nothing about this secret")
+/// Creates the error for a requested secret that a batch response does not contain.
+pub(super) fn missing_in_batch() -> FetchError {
+    unreadable("the batch response does not contain this secret")
 }
 
 fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-/// Makes the error of credentials that could not be got, in our own words: what the SDK says of them
-/// may quote a file, or what a program wrote.
-pub(super) fn of_credentials(error: &CredentialsError) -> FetchError {
+/// Converts the error of a credentials provider. The message does not quote the SDK's error, because
+/// the SDK's error may quote a file or the output of a credential process.
+pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     no_credentials(match error {
         CredentialsError::CredentialsNotLoaded(_) => {
-            "no credentials were found: none in variables, a profile, a web identity, a container or \
+            "no AWS credentials were found in variables, a profile, a web identity, a container or \
              an instance"
         }
         CredentialsError::InvalidConfiguration(_) => {
-            "no credentials could be got: what is configured for them makes no sense"
+            "could not get AWS credentials: their configuration is invalid; run `aws sts \
+             get-caller-identity`"
         }
-        CredentialsError::ProviderTimedOut(_) => LATE,
-        _ => "no credentials could be got: the place that they come from failed",
+        CredentialsError::ProviderTimedOut(_) => CREDENTIALS_TIMEOUT,
+        _ => {
+            "could not get AWS credentials: their source failed; run `aws sts get-caller-identity`"
+        }
     })
 }
 
-/// Makes the error of credentials that were not got in time.
-pub(super) fn late_credentials() -> FetchError {
-    no_credentials(LATE)
+/// Creates the error for a credentials provider that did not respond in time.
+pub(super) fn credentials_timeout() -> FetchError {
+    no_credentials(CREDENTIALS_TIMEOUT)
 }
 
-const LATE: &str = "no credentials could be got in time";
+const CREDENTIALS_TIMEOUT: &str =
+    "could not get AWS credentials: their source did not respond in time";
 
 fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
 
-/// Returns what kind of error a service's code names.
+/// Returns the kind of error that an error code of AWS belongs to.
 ///
-/// Sources: errors of `GetSecretValue` and common errors in AWS's API reference; throttling codes
-/// as AWS's SDKs class them.
+/// Sources: the errors of `GetSecretValue` and the common errors in AWS's API reference, and the
+/// throttling codes of the AWS SDKs.
 fn kind_of(code: &str) -> FetchErrorKind {
     match code {
         "ResourceNotFoundException" => FetchErrorKind::NotFound,
@@ -172,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_tell_refusals_from_passing_trouble() {
+    fn error_codes_map_to_kinds() {
         for (code, expected) in [
             ("ResourceNotFoundException", FetchErrorKind::NotFound),
             ("AccessDeniedException", FetchErrorKind::Denied),
@@ -188,8 +195,8 @@ mod tests {
     }
 
     #[test]
-    fn a_service_message_is_bounded() {
-        let error = of_code(Some("X"), Some(&"m".repeat(5000)), Some("id-1"));
+    fn message_of_the_service_is_truncated() {
+        let error = from_code(Some("X"), Some(&"m".repeat(5000)), Some("id-1"));
         assert_eq!(error.message.len(), MESSAGE_CHARS_MAX);
         assert_eq!(error.request_id.as_deref(), Some("id-1"));
     }

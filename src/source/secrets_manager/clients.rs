@@ -1,0 +1,116 @@
+//! One SDK client per region.
+
+use super::endpoint::Endpoint;
+use crate::secret::arn::{Arn, is_region, partition_of};
+use crate::secret::reference::SecretId;
+use crate::source::{FetchError, FetchErrorKind};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::Builder;
+use aws_types::sdk_ua_metadata::FrameworkMetadata;
+use std::sync::Mutex;
+
+/// The maximum number of cached clients for other regions. A caller can send an ARN of any region, so
+/// the number must have a limit.
+pub const REGIONS_MAX: usize = 8;
+
+/// The SDK clients: one for the function's own region, and a bounded number for other regions.
+pub(super) struct Clients {
+    region: Box<str>,
+    is_home_region_only: bool,
+    endpoint: Option<Endpoint>,
+    sdk_config: SdkConfig,
+    home: Client,
+    /// The clients of other regions, least recently used first.
+    other_regions: Mutex<Vec<(Box<str>, Client)>>,
+}
+
+impl Clients {
+    /// Creates the client of the home region. Clients of other regions are created when needed.
+    pub(super) fn new(
+        region: Box<str>,
+        is_home_region_only: bool,
+        endpoint: Option<Endpoint>,
+        sdk_config: SdkConfig,
+    ) -> Self {
+        let url = endpoint.as_ref().map(|endpoint| endpoint.for_home_region(&region));
+        let home = client(&sdk_config, &region, url);
+        let other_regions = Mutex::default();
+        Self { region, is_home_region_only, endpoint, sdk_config, home, other_regions }
+    }
+
+    /// Returns the function's own region.
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// Returns the client of the function's own region.
+    pub(super) fn home(&self) -> &Client {
+        &self.home
+    }
+
+    /// Returns the client of the region of a secret.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the agent does not call the region of the secret.
+    pub(super) fn for_secret(&self, id: &SecretId) -> Result<Client, FetchError> {
+        let arn = match id {
+            SecretId::Arn(arn) if arn.region() != &*self.region => arn,
+            _ => return Ok(self.home.clone()),
+        };
+        self.check_other_region(arn)?;
+        let mut clients =
+            self.other_regions.lock().expect("no code panics while it holds this lock");
+        let known = clients.iter().position(|(region, _)| **region == *arn.region());
+        let client = match known {
+            Some(index) => clients.remove(index).1,
+            None => {
+                let endpoint = self.endpoint.as_ref();
+                let url = endpoint.and_then(|endpoint| endpoint.for_other_region(arn.region()));
+                client(&self.sdk_config, arn.region(), url)
+            }
+        };
+        if clients.len() >= REGIONS_MAX {
+            // Removing a client is cheap, because a new client makes no connection. Callers that
+            // send ARNs of many regions therefore do not block other callers.
+            clients.remove(0);
+        }
+        clients.push((arn.region().into(), client.clone()));
+        Ok(client)
+    }
+
+    fn check_other_region(&self, arn: &Arn) -> Result<(), FetchError> {
+        if self.is_home_region_only {
+            return Err(wrong_region(format!(
+                "the secret is in region {}, but SIDEKEY_REGION_ONLY allows only region {}",
+                arn.region(),
+                self.region
+            )));
+        }
+        if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
+            return Err(wrong_region(format!(
+                "region {} does not belong to partition {}",
+                arn.region(),
+                arn.partition()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn wrong_region(message: String) -> FetchError {
+    FetchError::new(FetchErrorKind::Abroad, "InvalidParameterException", message)
+}
+
+fn client(sdk_config: &SdkConfig, region: &str, endpoint: Option<String>) -> Client {
+    let metadata = FrameworkMetadata::new("sidekey", Some(env!("CARGO_PKG_VERSION")))
+        .expect("the name and the version contain only allowed characters");
+    let mut config = Builder::from(sdk_config)
+        .region(Region::new(region.to_owned()))
+        .framework_metadata(metadata);
+    // The endpoint is set even if it is `None`: an endpoint in the profile is meant for the function's
+    // SDK and must not apply to the agent.
+    config.set_endpoint_url(endpoint);
+    Client::from_conf(config.build())
+}

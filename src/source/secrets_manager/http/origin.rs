@@ -1,0 +1,65 @@
+//! The origin of a URL: scheme, host and port.
+
+use crate::source::secrets_manager::endpoint::is_this_machine;
+use hyper::Uri;
+
+/// The origin of a URL: scheme, host and port. Calls to the same origin may share a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    /// Whether the scheme is https.
+    pub(super) is_secure: bool,
+    /// The host. An IPv6 address is in brackets.
+    pub(super) host: Box<str>,
+    port: u16,
+}
+
+impl Origin {
+    /// Returns the origin of a URL, or `None` if the URL is not an http or https URL with a host.
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
+        let is_secure = match uri.scheme_str()? {
+            "https" => true,
+            "http" => false,
+            _ => return None,
+        };
+        let host = uri.host().filter(|host| !host.is_empty())?.into();
+        let port = uri.port_u16().unwrap_or(if is_secure { 443 } else { 80 });
+        Some(Self { is_secure, host, port })
+    }
+
+    /// Returns whether the origin is the agent itself. The check uses only the text of the URL, so it
+    /// does not detect other host names of this machine.
+    pub(super) fn is_own(&self, own_ports: &[u16]) -> bool {
+        is_this_machine(&self.host) && own_ports.contains(&self.port)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(url: &str) -> Origin {
+        Origin::of(&url.parse().expect("a URL")).expect("an http or https URL")
+    }
+
+    #[test]
+    fn loopback_host_with_an_own_port_is_the_agent_itself() {
+        for own in [
+            "http://localhost:2773/",
+            "http://localhost.:2773/",
+            "http://127.0.0.1:2773",
+            "http://[::1]:2773/x",
+            "http://0.0.0.0:2773",
+            "http://[::ffff:127.0.0.1]:2773",
+            "http://localhost/",
+        ] {
+            assert!(origin(own).is_own(&[2773, 80]), "{own}");
+        }
+        for other in [
+            "http://127.0.0.1:9001/",
+            "https://secretsmanager.eu-north-1.amazonaws.com/",
+            "http://10.0.0.1:2773",
+        ] {
+            assert!(!origin(other).is_own(&[2773]), "{other}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! Converts responses of the SDK to the types of this crate.
+
+use super::sdk_error;
+use crate::secret::arn::Arn;
+use crate::secret::reference::SecretId;
+use crate::secret::value::SecretValue;
+use crate::secret::version::{Content, Version};
+use crate::source::FetchError;
+use aws_sdk_secretsmanager::operation::batch_get_secret_value::BatchGetSecretValueOutput;
+use aws_sdk_secretsmanager::operation::describe_secret::DescribeSecretOutput;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
+use aws_smithy_types::{Blob, DateTime};
+use std::time::{Duration, SystemTime};
+
+/// The rotation settings of a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Whether automatic rotation is enabled.
+    pub is_enabled: bool,
+    /// The time of the last rotation.
+    pub last: Option<SystemTime>,
+}
+
+impl From<DescribeSecretOutput> for Rotation {
+    fn from(response: DescribeSecretOutput) -> Self {
+        Self {
+            is_enabled: response.rotation_enabled.unwrap_or(false),
+            last: response.last_rotated_date.and_then(to_system_time),
+        }
+    }
+}
+
+/// The parts of one version in a response. `GetSecretValue` and each entry of `BatchGetSecretValue`
+/// contain the same parts in different types.
+struct VersionParts {
+    arn: Option<String>,
+    name: Option<String>,
+    id: Option<String>,
+    labels: Option<Vec<String>>,
+    created: Option<DateTime>,
+    text: Option<String>,
+    binary: Option<Blob>,
+}
+
+/// Converts the response of `GetSecretValue`.
+pub(super) fn single_version(response: GetSecretValueOutput) -> Result<Version, FetchError> {
+    to_version(VersionParts {
+        arn: response.arn,
+        name: response.name,
+        id: response.version_id,
+        labels: response.version_stages,
+        created: response.created_date,
+        text: response.secret_string,
+        binary: response.secret_binary,
+    })
+}
+
+fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
+    to_version(VersionParts {
+        arn: entry.arn,
+        name: entry.name,
+        id: entry.version_id,
+        labels: entry.version_stages,
+        created: entry.created_date,
+        text: entry.secret_string,
+        binary: entry.secret_binary,
+    })
+}
+
+/// The response of `BatchGetSecretValue`. AWS does not return the entries in the order of the request.
+pub(super) struct Batch {
+    versions: Vec<Version>,
+    errors: Vec<ApiErrorType>,
+}
+
+impl From<BatchGetSecretValueOutput> for Batch {
+    fn from(response: BatchGetSecretValueOutput) -> Self {
+        let entries = response.secret_values.unwrap_or_default().into_iter();
+        Self {
+            versions: entries.filter_map(|entry| batch_version(entry).ok()).collect(),
+            errors: response.errors.unwrap_or_default(),
+        }
+    }
+}
+
+impl Batch {
+    /// Returns the version of a requested secret, or the error that AWS reported for the secret.
+    pub(super) fn result_for(&self, id: &SecretId) -> Result<Version, FetchError> {
+        if let Some(version) = self.versions.iter().find(|version| is_version_of(version, id)) {
+            return Ok(version.clone());
+        }
+        let error = self.errors.iter().find(|error| error.secret_id() == Some(id.as_str()));
+        Err(error.map_or_else(sdk_error::missing_in_batch, |error| {
+            sdk_error::from_code(error.error_code(), error.message(), None)
+        }))
+    }
+}
+
+fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
+    let content = match (parts.text, parts.binary) {
+        (Some(text), _) => Content::Text(SecretValue::from(text)),
+        (None, Some(binary)) => Content::Binary(SecretValue::new(binary.into_inner())),
+        (None, None) => return Err(sdk_error::unreadable("the response has no value")),
+    };
+    Ok(Version {
+        arn: required(parts.arn, "ARN")?,
+        name: required(parts.name, "name")?,
+        id: required(parts.id, "version id")?,
+        labels: parts.labels.unwrap_or_default().into_iter().map(String::into_boxed_str).collect(),
+        created: parts.created.and_then(to_system_time),
+        content,
+    })
+}
+
+fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
+    part.map(String::into_boxed_str)
+        .ok_or_else(|| sdk_error::unreadable(&format!("the response has no {name}")))
+}
+
+/// Converts a time and rounds it to the millisecond. AWS sends milliseconds, but as a floating-point
+/// number, so the SDK's time has a rounding error.
+fn to_system_time(time: DateTime) -> Option<SystemTime> {
+    let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
+}
+
+/// Returns whether `version` belongs to the secret that `id` refers to. A partial ARN is the full ARN
+/// without the hyphen and the six random characters at the end.
+fn is_version_of(version: &Version, id: &SecretId) -> bool {
+    match id {
+        SecretId::Name(name) => version.name == *name,
+        SecretId::Arn(arn) => {
+            *version.arn == *arn.as_str()
+                || Arn::parse(&version.arn).is_ok_and(|full| {
+                    full.as_str().starts_with(arn.as_str()) && *version.name == *arn.resource()
+                })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FetchErrorKind;
+
+    #[test]
+    fn creation_date_is_rounded_to_milliseconds() {
+        let date = DateTime::from_secs_f64(1_569_534_789.046);
+        let expected = SystemTime::UNIX_EPOCH + Duration::from_millis(1_569_534_789_046);
+        assert_eq!(to_system_time(date), Some(expected));
+        assert_eq!(to_system_time(DateTime::from_secs(-5)), None);
+    }
+
+    #[test]
+    fn incomplete_response_is_unreadable_and_the_message_names_the_missing_part() {
+        let parts = |text: Option<&str>, arn: Option<&str>| VersionParts {
+            arn: arn.map(str::to_owned),
+            name: Some("n".to_owned()),
+            id: Some("v".to_owned()),
+            labels: None,
+            created: None,
+            text: text.map(str::to_owned),
+            binary: None,
+        };
+        for (parts, expected) in
+            [(parts(None, Some("a")), "no value"), (parts(Some("x"), None), "no ARN")]
+        {
+            let error = to_version(parts).expect_err("an incomplete response");
+            assert_eq!(error.kind, FetchErrorKind::Unreadable);
+            assert!(error.message.contains(expected), "{error}");
+        }
+    }
+}

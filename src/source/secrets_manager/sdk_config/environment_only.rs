@@ -1,0 +1,56 @@
+//! Loads the SDK's configuration from the environment and the container credentials endpoint only.
+//!
+//! The Lambda layer uses this loader. A function has no profiles, no instance metadata and no need for
+//! STS, and without their code the layer is smaller and starts faster.
+
+use super::settings::{Settings, app_name, behavior, environment_credentials};
+use aws_config::ecs::EcsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::{Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
+
+/// Loads the configuration.
+#[expect(clippy::unused_async, reason = "the other loader reads files")]
+pub(super) async fn load(settings: &Settings) -> SdkConfig {
+    let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
+    let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let region = settings
+        .region
+        .as_ref()
+        .or_else(|| value("AWS_REGION"))
+        .or_else(|| value("AWS_DEFAULT_REGION"))
+        .cloned();
+    let credentials = match environment_credentials(&settings.environment) {
+        Some(credentials) => SharedCredentialsProvider::new(credentials),
+        None => SharedCredentialsProvider::new(container_provider(settings)),
+    };
+    SdkConfig::builder()
+        .behavior_version(behavior())
+        .region(region.map(Region::new))
+        .credentials_provider(credentials)
+        .http_client(settings.http.clone())
+        .app_name(app_name())
+        // The cache decides about retries, so the SDK must not retry as well.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(settings.timeouts.clone())
+        // This protection is for long downloads. After a freeze it would report a stall that never
+        // happened.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // `Session` caches the credentials.
+        .identity_cache(IdentityCache::no_cache())
+        .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
+        .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
+        .build()
+}
+
+/// Returns the provider of container credentials. The provider reads its variables `AWS_CONTAINER_...`
+/// from the environment of the process.
+fn container_provider(settings: &Settings) -> EcsCredentialsProvider {
+    let config = ProviderConfig::without_region()
+        .with_http_client(settings.http.clone())
+        .with_retry_config(RetryConfig::disabled())
+        .with_timeout_config(settings.timeouts.clone());
+    EcsCredentialsProvider::builder().configure(&config).build()
+}

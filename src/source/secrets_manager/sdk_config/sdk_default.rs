@@ -1,0 +1,41 @@
+//! Loads the SDK's configuration with the SDK's default chain: environment, profile files, web
+//! identity, container endpoint, instance metadata and credential processes.
+
+use super::settings::{Settings, app_name, behavior, environment_credentials};
+use aws_config::{Region, SdkConfig};
+use aws_sdk_secretsmanager::config::retry::RetryConfig;
+use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
+use aws_types::os_shim_internal::Env;
+
+/// Variables that point the function's own SDK at Sidekey. If the agent's SDK used them, the agent would
+/// call itself.
+const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
+
+/// Loads the configuration.
+pub(super) async fn load(settings: &Settings) -> SdkConfig {
+    let variables: Vec<(&str, &str)> = settings
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .filter(|(name, _)| !IGNORED_VARIABLES.contains(name))
+        .collect();
+    let mut loader = aws_config::defaults(behavior())
+        .env(Env::from_slice(&variables))
+        .http_client(settings.http.clone())
+        .app_name(app_name())
+        // The cache decides about retries, so the SDK must not retry as well.
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(settings.timeouts.clone())
+        // This protection is for long downloads. After a freeze it would report a stall that never
+        // happened.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        // `Session` caches the credentials.
+        .identity_cache(IdentityCache::no_cache());
+    if let Some(credentials) = environment_credentials(&settings.environment) {
+        loader = loader.credentials_provider(credentials);
+    }
+    if let Some(region) = settings.region.clone() {
+        loader = loader.region(Region::new(region));
+    }
+    loader.load().await
+}
