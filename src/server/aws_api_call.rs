@@ -106,8 +106,8 @@ impl AwsApiCall<'_> {
     }
 }
 
-/// The outcome of one id of a batch: the field that the id names, the secret, and the secret rendered
-/// for the AWS API.
+/// The outcome of reading one id of a batch: the field that the id names, the secret, and the secret
+/// rendered for the AWS API.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
 /// Returns whether two ids led to the same version of the same secret, as a name and an ARN can do.

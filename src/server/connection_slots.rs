@@ -153,7 +153,8 @@ struct Candidate {
     id: u64,
     /// Whether a request of the connection is being answered.
     is_busy: bool,
-    /// The sequence number of the connection's last event: its last answer, or its acceptance.
+    /// The sequence number of the event since which the connection is idle. This event is its last
+    /// answer or its acceptance. A smaller number means that the connection has been idle for longer.
     idle_since: u64,
 }
 

@@ -35,7 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// AWS, and 32 for listeners, polling, log output, and files with credentials.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// The maximum numbers of open connections.
+/// How many connections of each kind may be open at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
     /// The maximum number of connections with a good token. These connections stay open.
@@ -75,7 +75,7 @@ pub struct Config {
     pub socket: Option<PathBuf>,
     /// The address of the metrics port for other hosts, if there is one.
     pub metrics: Option<SocketAddr>,
-    /// The maximum numbers of open connections.
+    /// How many connections of each kind may be open at the same time.
     pub limits: ConnectionLimits,
 }
 

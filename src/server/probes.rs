@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 /// The content type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The body of `/ready`.
+/// The JSON body of the answer to `/ready`.
 #[derive(Serialize)]
 struct ReadyPage {
     ready: bool,
@@ -20,7 +20,7 @@ struct ReadyPage {
     missing: Option<Vec<String>>,
 }
 
-/// The body of `/status`.
+/// The JSON body of the answer to `/status`.
 #[derive(Serialize)]
 struct StatusPage {
     version: &'static str,

@@ -24,7 +24,7 @@ pub enum Problem {
     /// The endpoint serves only `POST`, and the request has another method.
     #[error("this path serves only POST requests")]
     MethodNotPost,
-    /// The path is unknown.
+    /// Sidekey serves nothing at the path of the request.
     #[error("Sidekey serves nothing at this path")]
     UnknownPath,
     /// The query is not valid.

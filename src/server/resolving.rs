@@ -295,7 +295,7 @@ fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     }
 }
 
-/// Skips each message of which an earlier message of the same FIFO group failed.
+/// Skips each message whose FIFO group has an earlier message that failed.
 fn skip_after_failure(results: &mut [MessageResult<'_>]) {
     let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
     for (result, is_skipped) in results.iter_mut().zip(skipped) {

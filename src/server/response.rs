@@ -20,10 +20,10 @@ pub(super) const JSON: &str = "application/json";
 /// The content type of JSON in the AWS API. The AWS SDKs accept no other content type.
 pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
 
-/// The header that says where the answer came from: see [`cache_label`].
+/// The header that says whether the secret came from the cache: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
-/// The header with the codes of the problems of a malformed value.
+/// The header that lists the problems of a malformed value as codes.
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
 /// The header that says that `refreshNow` had no effect, because the last refresh was too recent.

@@ -30,7 +30,8 @@ pub struct Exchange {
     is_head_arriving: AtomicBool,
     /// Whether a request is being answered.
     is_answering: AtomicBool,
-    /// The sequence number of the connection's last event: its last answer, or its acceptance.
+    /// The sequence number of the connection's last event, which is its last answer or its acceptance.
+    /// The connection has been idle since this event.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, and the socket has not accepted the rest.
     is_writing: AtomicBool,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// The outcome of looking up one reference: the field that the reference names, and the secret.
 pub type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
-/// The findings for all references of a request.
+/// The findings for all references of a request. A finding is the outcome of looking up one reference.
 ///
 /// If all values together exceed the limit, the largest values are dropped. Values are usually small,
 /// so a forged message that names large secrets does not make ordinary messages fail.
@@ -45,7 +45,7 @@ impl<'r> Findings<'r> {
         }
     }
 
-    /// Returns the findings in the order of the references.
+    /// Returns all findings, in the order of their references.
     pub fn into_vec(self) -> Vec<Finding<'r>> {
         self.found.into_iter().flatten().collect()
     }

@@ -140,7 +140,7 @@ pub(in crate::server) fn render_answer(results: &[MessageResult<'_>]) -> SecretV
     render(&AnswerBody { results, batch_item_failures: BatchItemFailures(results) })
 }
 
-/// The JSON of the answer.
+/// The JSON body of the answer to a `/resolve` request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AnswerBody<'a> {
@@ -163,7 +163,7 @@ impl Serialize for BatchItemFailures<'_> {
     }
 }
 
-/// One failed message.
+/// The entry for one failed message in the list of failed messages.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BatchItemFailure<'a> {
@@ -268,7 +268,7 @@ impl CredentialValue<'_> {
     }
 }
 
-/// The JSON of an error.
+/// The JSON of an error of a message or a reference.
 struct ErrorJson<'a>(&'a Unresolved);
 
 impl Serialize for ErrorJson<'_> {
