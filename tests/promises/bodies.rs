@@ -121,7 +121,7 @@ async fn a_field_is_bare_text() {
     }
     let twice = sidekey.read("app/db%23user&field=user").await;
     assert_eq!(twice.status, 400);
-    assert!(twice.text().contains("named twice"), "{}", twice.text());
+    assert!(twice.text().contains("given twice"), "{}", twice.text());
 }
 
 /// What is written as an id is what upstream is asked for: decoded as a form in the query, untouched

@@ -98,7 +98,7 @@ async fn errors_are_those_of_awss_extension_with_the_cause() {
         (
             &*format!("{arn}:a:b:c:d"),
             "ValidationException",
-            "secretId: nothing expected after FIELD:STAGE:VERSION_ID",
+            "secretId: nothing more expected after FIELD:STAGE:VERSION_ID",
         ),
         (
             &*format!("{arn}:user::&field=user"),
