@@ -85,7 +85,7 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
 }
 
 #[tokio::test]
-async fn a_message_with_a_thousand_invented_secrets_fails_alone() {
+async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -99,7 +99,7 @@ async fn a_message_with_a_thousand_invented_secrets_fails_alone() {
 }
 
 #[tokio::test]
-async fn a_message_with_too_large_credentials_fails_alone() {
+async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     fake.secrets().create("app/large", "x".repeat(20_000)).expect("a new name");
@@ -120,7 +120,7 @@ async fn a_message_with_too_large_credentials_fails_alone() {
 /// The fields of one secret count its value once, and of several secrets the largest give way: a forged
 /// message takes no memory from good ones, although its secret is cached and theirs are not.
 #[tokio::test]
-async fn a_message_with_many_fields_of_a_large_secret_fails_alone() {
+async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     for number in 0..100 {
@@ -139,7 +139,7 @@ async fn a_message_with_many_fields_of_a_large_secret_fails_alone() {
 /// Secrets that `SIDEKEY_ALLOW` does not cover fail their own messages, and take nothing of the bound
 /// that the messages of a request share.
 #[tokio::test]
-async fn what_is_not_allowed_does_not_count() {
+async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
@@ -155,7 +155,7 @@ async fn what_is_not_allowed_does_not_count() {
 /// If the messages of one request name too many secrets together, the largest ones give way, wherever
 /// they stand in it.
 #[tokio::test]
-async fn the_largest_messages_give_way() {
+async fn largest_messages_fail_if_too_many_secrets_are_named() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -173,7 +173,7 @@ async fn the_largest_messages_give_way() {
 
 /// So do those whose credentials are too large together.
 #[tokio::test]
-async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
+async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     fake.secrets().create("app/large", "x".repeat(60_000)).expect("a new name");
@@ -193,7 +193,7 @@ async fn an_answer_has_a_bound_and_the_largest_messages_give_way() {
 /// While one request waits for a hundred invented names, a good secret is read for the first time at
 /// once; and while several such requests do, a known secret is refreshed at once.
 #[tokio::test]
-async fn invented_names_do_not_hold_up_others() {
+async fn invented_names_do_not_delay_other_reads() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let names = invented(400);
@@ -257,7 +257,7 @@ async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, Socket
 /// Whatever is in a body, it takes its own size and 4 MiB of memory at most; many at once take twice
 /// that. As a tree of values, the first of these would take 126 times its size.
 #[tokio::test]
-async fn a_body_costs_its_size_and_four_mebibytes() {
+async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let mib = 1024 * 1024;

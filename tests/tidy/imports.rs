@@ -27,8 +27,8 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("client", "http1 printable secret tokens"),
     ("config", "server client convention message cache source/secrets_manager secret clock tokens telemetry"),
     ("agent", "config descriptors server cache source source/secrets_manager secret clock tokens telemetry"),
-    ("handover", "client config secret clock tokens hardening"),
-    ("commands", "commands/policy commands/check commands/scaffold commands/dev agent client config handover \
+    ("exec", "client config secret clock tokens hardening"),
+    ("commands", "commands/policy commands/check commands/scaffold commands/dev agent client config exec \
                   secret source source/secrets_manager clock hardening tokens telemetry"),
     ("commands/policy", "commands config secret"),
     ("commands/check", "commands commands/policy config convention message secret source \
@@ -37,7 +37,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("commands/dev", "commands agent client config cache/prefetch source source/secrets_manager fake-aws \
                       secret clock hardening tokens telemetry"),
     ("main", "commands"),
-    ("extension", "agent config handover clock hardening telemetry http1 cache/prefetch"),
+    ("extension", "agent config exec clock hardening telemetry http1 cache/prefetch"),
     ("fake-aws", ""),
 ];
 

@@ -68,7 +68,7 @@ async fn ran(script: &str, vars: &Vars) -> (Option<i32>, String) {
 /// A whole value, one field of a secret and two of it, an old version by its ARN: each variable is
 /// filled, the others are as they were, and each secret is asked for once.
 #[tokio::test]
-async fn variables_are_filled_and_others_left_alone() {
+async fn referenced_variables_are_filled_and_others_unchanged() {
     let (fake, sidekey) = agent().await;
     fake.secrets().put("app/other", "hunter6").expect("it is there");
     let arn = fake.secrets().arn("app/other").expect("it is there");
@@ -105,14 +105,14 @@ async fn variables_are_filled_and_others_left_alone() {
 
 /// Without a variable that asks, nobody is asked and no agent need be there.
 #[tokio::test]
-async fn nobody_is_asked_where_no_variable_asks() {
+async fn agent_is_not_called_without_references() {
     let vars = vars(&[("A", "b"), ("SIDEKEY_PORT", "1")]);
     assert_eq!(ran("echo $A", &vars).await, (Some(0), "b".to_owned()));
 }
 
 /// All secrets are asked for at once: upstream hears of each before it has answered one.
 #[tokio::test]
-async fn all_are_asked_for_at_once() {
+async fn all_secrets_are_requested_at_once() {
     let (fake, sidekey) = agent().await;
     fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
@@ -128,7 +128,7 @@ async fn all_are_asked_for_at_once() {
 /// Everything that is wrong is told at once, by the variable's name and without any value; the
 /// program is not started, and the exit code is 125.
 #[tokio::test]
-async fn all_problems_are_told_at_once_and_nothing_is_started() {
+async fn all_problems_are_reported_and_nothing_is_started() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
@@ -150,8 +150,8 @@ async fn all_problems_are_told_at_once_and_nothing_is_started() {
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
-        "  NONE: not a reference: a name or an ARN expected",
-        "  MALFORMED: not a reference: character 8",
+        "  NONE: the text after 'sidekey:' is not a reference: a name or an ARN expected",
+        "  MALFORMED: the text after 'sidekey:' is not a reference: character 8",
         "  MISSING: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
         "  OUTSIDE: AccessDeniedException: ",
         "  BINARY: the secret is binary",
@@ -168,7 +168,7 @@ async fn all_problems_are_told_at_once_and_nothing_is_started() {
 
 /// An agent that comes up after the program is waited for.
 #[tokio::test]
-async fn an_agent_that_comes_up_late_is_waited_for() {
+async fn exec_waits_for_a_late_agent() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let port = Port::reserve();
@@ -193,17 +193,17 @@ async fn an_agent_that_comes_up_late_is_waited_for() {
 /// A wrong token, none at all, one that HTTP cannot carry, and a port at which something else
 /// listens: each is told for what it is, and no token is shown.
 #[tokio::test]
-async fn who_cannot_ask_is_told_why() {
+async fn unusable_tokens_and_agents_are_explained() {
     let (_fake, sidekey) = agent().await;
     let good = beside(&sidekey, &[("A", "sidekey:app/db")]);
     let parrot = Parrot::saying("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
     let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
     for (name, value, told) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
-        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has characters"),
+        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 is any free port"),
-        ("SIDEKEY_PORT", &*parrot, "A: the answer, with status 200, is none of Sidekey's"),
+        ("SIDEKEY_PORT", &*parrot, "A: another program than Sidekey answered, with status 200"),
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());
@@ -216,13 +216,13 @@ async fn who_cannot_ask_is_told_why() {
     vars.remove("SIDEKEY_TOKEN");
     let (code, output) = ran("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
-    assert!(output.contains("SIDEKEY_TOKEN: no token is known"), "{output}");
+    assert!(output.contains("SIDEKEY_TOKEN: no token is configured"), "{output}");
 }
 
 /// The agent is found by its Unix socket too, and its token in a file: one that is named, or the one
 /// that `serve` has made.
 #[tokio::test]
-async fn the_agent_is_found_as_it_is_configured() {
+async fn agent_is_found_by_socket_and_token_file() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -245,7 +245,7 @@ async fn the_agent_is_found_as_it_is_configured() {
 
 /// Arguments arrive byte for byte, whatever is in them.
 #[tokio::test]
-async fn arguments_arrive_as_they_are() {
+async fn arguments_are_passed_byte_for_byte() {
     let (_fake, sidekey) = agent().await;
     let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
     let mut command = tethered(SIDEKEY);
@@ -261,7 +261,7 @@ async fn arguments_arrive_as_they_are() {
 
 /// The program has the process: its exit code is the exit code, and a signal reaches it itself.
 #[tokio::test]
-async fn the_program_is_the_process() {
+async fn program_replaces_the_process() {
     let (_fake, sidekey) = agent().await;
     let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
     assert_eq!(ran("exit 7", &vars).await.0, Some(7));
@@ -277,7 +277,7 @@ async fn the_program_is_the_process() {
 /// Signals, limits, open files, folder and the right to look inside are those of a program that was
 /// started without Sidekey.
 #[tokio::test]
-async fn nothing_of_sidekey_is_inherited() {
+async fn program_inherits_no_state_of_sidekey() {
     // What the shell's children inherit: its own mask changes while it waits for them.
     const SCRIPT: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp)' /proc/self/status; \
                           cat /proc/self/limits; ls /proc/self/fd; pwd; umask; \
@@ -294,7 +294,7 @@ async fn nothing_of_sidekey_is_inherited() {
 /// The largest secret there is fits into a variable. More than the system takes of all variables
 /// together is told as that, with exit code 126.
 #[tokio::test]
-async fn too_much_is_told_as_such() {
+async fn too_large_environment_is_reported() {
     let (fake, sidekey) = agent().await;
     fake.secrets().create("app/large", "x".repeat(65_536)).expect("a new name");
     let large = |count: usize| {
@@ -311,7 +311,7 @@ async fn too_much_is_told_as_such() {
 
 /// A program that is not there, and one that cannot be run, are told apart as shells do.
 #[tokio::test]
-async fn a_program_that_cannot_be_run_is_told() {
+async fn missing_and_unrunnable_programs_are_told_apart() {
     for (command, expected) in [("/nonexistent/program", 127), ("/etc", 126)] {
         let (code, output) = Program::start(&["exec", "--", command], &vars(&[])).ended().await;
         assert_eq!(code, Some(expected), "{output}");

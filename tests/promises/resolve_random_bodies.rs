@@ -50,7 +50,7 @@ const TEXTS: [&str; 12] = [
 /// Bodies of random JSON, of keys and texts that mean something, some with a random byte changed, are
 /// each answered with 200 or 400 and with JSON that agrees with itself. What fails names its seed.
 #[tokio::test]
-async fn anything_is_answered() {
+async fn random_bodies_are_answered() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("a new name");

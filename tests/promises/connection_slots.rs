@@ -66,7 +66,7 @@ async fn probes_always_get_through() {
 /// Thousands of connections without a token take no place of a reader with one: a kept connection
 /// outlives them, and a new reader is served between any two of them.
 #[tokio::test]
-async fn a_reader_with_a_token_is_served_among_thousands_without() {
+async fn reader_with_a_token_is_served_among_thousands_without() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut kept = sidekey.connect().await;
@@ -87,7 +87,7 @@ async fn a_reader_with_a_token_is_served_among_thousands_without() {
 /// Every answer to a request without a good token is the last of its connection, and the peer sees
 /// that end; also on a connection that was kept.
 #[tokio::test]
-async fn an_answer_without_a_token_is_the_last() {
+async fn connection_without_a_token_is_closed_after_one_answer() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     for (path, status) in
@@ -108,7 +108,7 @@ async fn an_answer_without_a_token_is_the_last() {
 
 /// A peer without a token has ten seconds from its connection's beginning to its end, whatever it does.
 #[tokio::test]
-async fn a_connection_without_a_token_ends_in_seconds() {
+async fn connection_without_a_token_ends_in_ten_seconds() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let mut silent = sidekey.connect().await;
@@ -131,7 +131,7 @@ async fn long_poll(sidekey: &Sidekey, version: &str) -> Connection {
 /// With all kept places taken, the connection that has been idle longest makes room for a new reader.
 /// Connections that are busy do not: then the newcomer is told 429, and `/ping` is answered still.
 #[tokio::test]
-async fn the_connection_idle_longest_makes_room_and_a_busy_one_does_not() {
+async fn longest_idle_connection_gives_up_its_slot() {
     let (fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let [mut first, mut second, mut third] =

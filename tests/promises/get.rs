@@ -46,7 +46,7 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
 /// A pipe gets the value and not a byte more: text with its own end of line, bytes, a field, and an
 /// older version; and the agent is asked for it.
 #[tokio::test]
-async fn a_pipe_gets_the_value_to_the_byte() {
+async fn pipe_receives_exactly_the_value() {
     let (fake, sidekey, vars) = scene().await;
     fake.secrets().put("app/text", "hunter5").expect("it is there");
     let arn = fake.secrets().arn("app/text").expect("it is there");
@@ -65,7 +65,7 @@ async fn a_pipe_gets_the_value_to_the_byte() {
 /// Where no agent listens, Secrets Manager is asked; with `--agent` that is an error; with `--direct`
 /// the agent that is there hears nothing of it.
 #[tokio::test]
-async fn secrets_manager_is_asked_where_nobody_listens() {
+async fn secrets_manager_is_called_if_no_agent_listens() {
     let (fake, sidekey, vars) = scene().await;
     let port = Port::reserve();
     let mut alone = vars.clone();
@@ -74,7 +74,7 @@ async fn secrets_manager_is_asked_where_nobody_listens() {
     assert_eq!((done.code, &*done.out), (Some(0), &b"hunter4"[..]), "{}", done.err);
     let done = get(&["--agent", "other/text"], &alone).await;
     assert_eq!((done.code, &*done.out), (Some(1), &b""[..]));
-    assert!(done.err.starts_with("sidekey: no agent answers at 127.0.0.1:"), "{}", done.err);
+    assert!(done.err.starts_with("sidekey: no agent listens at 127.0.0.1:"), "{}", done.err);
 
     let done = get(&["--direct", "other/text"], &vars).await;
     assert_eq!((done.code, &*done.out), (Some(0), &b"hunter4"[..]), "{}", done.err);
@@ -84,7 +84,7 @@ async fn secrets_manager_is_asked_where_nobody_listens() {
 
 /// JSON has what is known of the version, and who was asked.
 #[tokio::test]
-async fn json_tells_the_version() {
+async fn json_output_describes_the_version() {
     let (fake, _sidekey, vars) = scene().await;
     let version = fake.secrets().version_id("app/bytes", "AWSCURRENT").expect("it is there");
     let arn = fake.secrets().arn("app/bytes").expect("it is there");
@@ -104,7 +104,7 @@ async fn json_tells_the_version() {
 /// What cannot be read is told by type, with exit code 1; the agent's refusal is final. What makes no
 /// sense has exit code 2. Nothing is written to standard output, and no value or token anywhere.
 #[tokio::test]
-async fn what_cannot_be_read_is_told() {
+async fn read_failures_are_reported_by_type_and_exit_code() {
     let (fake, _sidekey, vars) = scene().await;
     fake.secrets().create("app/denied", "hunter6").expect("a new name");
     fake.faults().deny_secret("app/denied");
@@ -137,7 +137,7 @@ async fn what_cannot_be_read_is_told() {
 /// A terminal gets nothing without `--show`, not even a read; with it, the value and a newline. JSON
 /// at a terminal leaves the value out.
 #[tokio::test]
-async fn a_terminal_shows_nothing_that_was_not_asked_for() {
+async fn terminal_shows_a_value_only_on_request() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {
         return missing.skip_or_fail();
     }
@@ -150,7 +150,7 @@ async fn a_terminal_shows_nothing_that_was_not_asked_for() {
     };
     let (code, told) = at_a_terminal(&["app/db"]).await;
     assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("give --show to see it") && !told.contains("hunter"), "{told}");
+    assert!(told.contains("use --show to print the value") && !told.contains("hunter"), "{told}");
     assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert_eq!(at_a_terminal(&["--show", "app/db#pass"]).await, (Some(0), "hunter2\n".to_owned()));
     let (code, told) = at_a_terminal(&["--json", "app/db"]).await;

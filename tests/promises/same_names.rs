@@ -14,7 +14,7 @@ const ACCOUNT: &str = "123456789012";
 /// and after the own one, fresh and refreshed: each answers its own value and the name stays ours.
 /// The region called is the ARN's.
 #[tokio::test]
-async fn others_of_the_same_name_change_nothing() {
+async fn same_names_in_other_accounts_and_regions_stay_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -45,7 +45,7 @@ async fn others_of_the_same_name_change_nothing() {
 /// A batch answers in no order, and by ARN. A neighbour's secret that is listed by its ARN does not
 /// answer for the own one of the same name in it, not even where that does not exist.
 #[tokio::test]
-async fn a_batch_does_not_mix_up_secrets_of_the_same_name() {
+async fn batch_keeps_secrets_of_the_same_name_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -67,7 +67,7 @@ async fn a_batch_does_not_mix_up_secrets_of_the_same_name() {
 /// A secret that is deleted and made anew under its name has another ARN: once the time to live is
 /// over the name answers the new one, although the old ARN is still held.
 #[tokio::test]
-async fn a_name_follows_the_secret_that_bears_it() {
+async fn name_follows_a_recreated_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let first = fake.secrets().create("app/db", "first").expect("a new name");
@@ -87,7 +87,7 @@ async fn a_name_follows_the_secret_that_bears_it() {
 /// is listed or asked for by ARN does not say it: a neighbour's secret would open the neighbour's
 /// others. An answer by name knows better than the variable.
 #[tokio::test]
-async fn the_own_account_is_the_operators_word_or_that_of_a_name() {
+async fn own_account_comes_from_configuration_or_from_a_name() {
     const OTHER: &str = "210987654321";
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -147,7 +147,7 @@ async fn other_regions_can_be_refused() {
 /// An ARN whose region is of another partition, or none, is refused before anybody is called: a
 /// region becomes part of a host name.
 #[tokio::test]
-async fn a_region_that_is_none_calls_nobody() {
+async fn unknown_region_is_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let gateway = Gateway::before(&fake).await;
@@ -163,7 +163,7 @@ async fn a_region_that_is_none_calls_nobody() {
 
 /// Whoever invents regions, as a forged message may, keeps nobody from those there are.
 #[tokio::test]
-async fn invented_regions_keep_nobody_from_a_real_one() {
+async fn invented_regions_do_not_block_real_ones() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");

@@ -81,7 +81,7 @@ fn findings(told: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
 /// Twelve references, one of them denied, one missing, one a placeholder and one malformed: it says
 /// exactly that, names the permission and the policy, exits with 1, and its JSON is as documented.
 #[tokio::test]
-async fn twelve_references_of_which_four_are_not_right() {
+async fn four_bad_references_of_twelve_are_reported() {
     let names: Vec<String> =
         (1..=5).map(|n| format!("whatsapp-credentials/acme/p{n}/twilio")).collect();
     let mut secrets: Vec<(&str, &str)> = names.iter().map(|name| (&**name, TWILIO)).collect();
@@ -132,7 +132,7 @@ async fn twelve_references_of_which_four_are_not_right() {
     assert!(!done.text().contains('\u{1b}'), "no colours where nobody looks");
     for line in [
         "12 checked, 4 with findings",
-        "This policy would allow what was denied:",
+        "This policy allows the secrets that were denied:",
         &format!("        \"{expected}\""),
     ] {
         assert!(done.text().lines().any(|own| own == line), "{line}:\n{}", done.text());
@@ -155,7 +155,7 @@ async fn twelve_references_of_which_four_are_not_right() {
 
 /// Every code that a finding can have is in the schema.
 #[test]
-fn the_schema_knows_every_code() {
+fn schema_lists_every_code() {
     let schema: Value = serde_json::from_str(SCHEMA).expect("JSON");
     let known =
         schema["$defs"]["finding"]["properties"]["code"]["enum"].as_array().expect("a list");
@@ -171,7 +171,7 @@ fn the_schema_knows_every_code() {
 /// A table of companies, as a scan prints it and as an export has it in lines: each reference in it is
 /// found where it stands, in plain JSON too.
 #[tokio::test]
-async fn references_are_found_in_a_table_of_companies() {
+async fn references_are_found_in_a_dynamodb_table() {
     let (_fake, vars) = scene(&[
         ("whatsapp-credentials/acme/support/twilio", TWILIO),
         ("own/openai", OPENAI),
@@ -224,13 +224,13 @@ async fn references_are_found_in_a_table_of_companies() {
     let broken = folder.write("broken.json", "{\"hunter2\": hunter2}").display().to_string();
     let done = check(&["--from-json", &broken], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
-    assert!(done.err.contains("broken.json: not JSON, at line 1"), "{}", done.err);
+    assert!(done.err.contains("broken.json: not JSON: error at line 1"), "{}", done.err);
 }
 
 /// A file of settings says what is checked and by which settings; the environment's own list is not
 /// what was asked for. A list in the environment is checked where nothing is given.
 #[tokio::test]
-async fn a_file_of_settings_is_checked() {
+async fn secrets_of_a_settings_file_are_checked() {
     let (_fake, mut vars) = scene(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
     vars.insert("SIDEKEY_SECRETS".to_owned(), "app/db,app/gone".to_owned());
     let folder = Folder::new();
@@ -266,7 +266,7 @@ async fn a_file_of_settings_is_checked() {
 /// A key of API Gateway's is named wherever it is; fields are looked for; and where a secret may not
 /// be described, its rotation is unknown and nothing else is.
 #[tokio::test]
-async fn what_does_not_belong_there_is_named() {
+async fn misplaced_gateway_keys_are_reported() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();
     let (fake, vars) = scene(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
     fake.faults().deny_operation(DescribeSecret);

@@ -30,7 +30,7 @@ fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
 /// quotes, control characters and what is beyond ASCII, markup as it is, bytes in base64, and the
 /// longest that there can be.
 #[tokio::test]
-async fn bodies_are_those_of_awss_agent() {
+async fn bodies_equal_those_of_awss_agent() {
     let (fake, sidekey) = at(1_569_534_789_046).await;
     let longest = "x".repeat(65_536);
     let cases: [(&str, Plaintext, String); 7] = [
@@ -64,7 +64,7 @@ async fn bodies_are_those_of_awss_agent() {
 
 /// The time of creation is a text of seconds, with as many digits of a fraction as it needs.
 #[tokio::test]
-async fn dates_are_seconds_in_a_text() {
+async fn dates_are_seconds_as_text() {
     for (millis, created) in [
         (1_569_534_789_046, "1569534789.046"),
         (1_569_534_789_000, "1569534789"),
@@ -81,7 +81,7 @@ async fn dates_are_seconds_in_a_text() {
 /// A field of a JSON value is its bare text, by parameter on both paths and behind a `#` in the id.
 /// One that is not there is an error that names the others, and no value.
 #[tokio::test]
-async fn a_field_is_bare_text() {
+async fn field_is_returned_as_bare_text() {
     let (fake, sidekey) = at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
@@ -127,7 +127,7 @@ async fn a_field_is_bare_text() {
 /// What is written as an id is what upstream is asked for: decoded as a form in the query, untouched
 /// in the path.
 #[tokio::test]
-async fn ids_go_upstream_as_they_are_meant() {
+async fn ids_are_decoded_by_the_rules_of_their_path() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     // Nothing is held, so that each is asked for anew.
@@ -165,7 +165,7 @@ async fn ids_go_upstream_as_they_are_meant() {
 /// An answer carries its version as an entity tag: whoever has that version gets a 304 without a
 /// body, and `Age` counts the seconds since the value was asked for.
 #[tokio::test]
-async fn whoever_has_the_version_gets_no_body() {
+async fn unchanged_version_is_answered_304_without_a_body() {
     let (fake, sidekey) = at(1).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
@@ -198,7 +198,7 @@ async fn whoever_has_the_version_gets_no_body() {
 /// A version is had by its id, by its stage, or by both where they agree; what a held entry has is
 /// answered from it without a call.
 #[tokio::test]
-async fn versions_are_had_by_id_and_stage() {
+async fn versions_are_read_by_id_and_stage() {
     let (fake, sidekey) = at(1).await;
     let secrets = fake.secrets();
     secrets.create("app/db", "first").expect("a new name");

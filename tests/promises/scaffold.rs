@@ -131,7 +131,7 @@ async fn resolved(sidekey: &Sidekey) -> BTreeMap<String, Value> {
 /// shell, replace them; and then nothing is left to be looked at. An agent that has run since there were
 /// placeholders has the values within its TTL, for every kind.
 #[tokio::test]
-async fn a_project_is_made_found_and_filled() {
+async fn project_is_created_checked_and_filled() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
@@ -205,7 +205,7 @@ fn noted(folder: &Path) -> Vec<String> {
 /// What the CLI is run with has no value in it; that goes through the pipe alone. A failure is told
 /// in its words, unless the value is in them, and has exit code 1.
 #[tokio::test]
-async fn no_value_is_on_a_command_line() {
+async fn command_lines_show_no_value() {
     let folder = Folder::new();
     let aws = witness(&folder, "exit 0");
     let vars = Vars::new();
@@ -223,10 +223,10 @@ async fn no_value_is_on_a_command_line() {
             "echo 'Unable to locate credentials' >&2; exit 253",
             "failed   openai-api-key  openai-api-key/sms  Unable to locate credentials",
         ),
-        ("echo 'bad hunter4' >&2; exit 1", "what it said is kept back"),
+        ("echo 'bad hunter4' >&2; exit 1", "the error message is hidden"),
         (
             "echo 'An error occurred (ResourceNotFoundException) when' >&2; exit 254",
-            "make it first",
+            "create it first",
         ),
     ] {
         witness(&folder, end);
@@ -239,7 +239,7 @@ async fn no_value_is_on_a_command_line() {
 /// Values that their conventions refuse are told all at once, and none is written; placeholders only
 /// where that is asked for. What makes no sense has exit code 2.
 #[tokio::test]
-async fn wrong_values_are_refused_before_anything_is_written() {
+async fn wrong_values_are_refused_before_any_write() {
     let folder = Folder::new();
     let aws = witness(&folder, "exit 0");
     let vars = Vars::new();
@@ -254,8 +254,8 @@ async fn wrong_values_are_refused_before_anything_is_written() {
     assert_eq!((done.code, done.text()), (Some(1), ""));
     for line in [
         "sidekey: openai-api-key/email: the field 'ai_api_key' is still a placeholder; \
-         --allow-placeholders writes it all the same",
-        "sidekey: openai-api-key/fax: no convention has such names",
+         use --allow-placeholders to write it anyway",
+        "sidekey: openai-api-key/fax: the name matches no convention",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_account_sid' is a number and not a \
          string",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_template_sid' is missing",
@@ -275,7 +275,7 @@ async fn wrong_values_are_refused_before_anything_is_written() {
         (&["scaffold"][..], "'company_name' has no value"),
         (&["scaffold", "--company", "a/b", "--project", "c"], "the value of 'company_name' must"),
         (&["scaffold", "--update"], "--values"),
-        (&["scaffold", "--update", "--values", "-"], "give --run, or a folder"),
+        (&["scaffold", "--update", "--values", "-"], "use --run, or a folder"),
         (&["scaffold", "--update", "--values", "/nonexistent", "--run"], "/nonexistent: No such"),
     ] {
         let done = sidekey(args, &vars, &good).await;
@@ -287,7 +287,7 @@ async fn wrong_values_are_refused_before_anything_is_written() {
 /// Conventions of one's own are followed, from the file that is named by an option or by a variable; a
 /// mistake in it is told.
 #[tokio::test]
-async fn conventions_of_ones_own_are_followed() {
+async fn own_conventions_are_followed() {
     let folder = Folder::new();
     let file = folder.write("conventions.toml", OWN).display().to_string();
     let by_variable = Vars::from([("SIDEKEY_CONVENTIONS".to_owned(), file.clone())]);

@@ -90,7 +90,7 @@ fn shared(answer: &Answer) -> Value {
 /// Text, bytes, fields, versions, labels, ARNs and what is missing are answered alike before moto
 /// and before the fake, whether the listed secrets came one by one or in batches.
 #[tokio::test]
-async fn motos_secrets_are_served_as_the_fakes() {
+async fn answers_before_moto_and_before_the_fake_are_equal() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),

@@ -1,36 +1,34 @@
-//! A policy as somebody has written it: its statements, out of any form in which AWS's tools print
-//! one.
+//! Parses the statements of an existing IAM policy, in every format in which AWS's tools print it.
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// How deep a document may be wrapped: the answer of a command, a version in it, a text, its
-/// encoding.
+/// The maximum number of layers around a policy document. The layers are the answer of an API call, a
+/// policy version inside it, a JSON text inside that, and its percent-encoding.
 const WRAPPINGS_MAX: usize = 6;
 
-/// One statement.
+/// A statement of an existing policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Granted {
-    /// Its `Sid`, else which one it is.
+pub(super) struct ParsedStatement {
+    /// The `Sid` of the statement, or its number if it has no `Sid`.
     pub(super) label: String,
     pub(super) is_allow: bool,
-    /// In small letters: actions do not differ by case.
-    pub(super) actions: Which,
-    pub(super) resources: Which,
-    /// Operator, key and values of each condition.
+    /// The actions in lower case, because IAM ignores the case of actions.
+    pub(super) actions: Selection,
+    pub(super) resources: Selection,
     pub(super) conditions: Vec<Condition>,
 }
 
-/// What a statement is about.
+/// The actions or resources that a statement applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Which {
-    /// What one of these patterns matches.
+pub(super) enum Selection {
+    /// Everything that one of these patterns matches.
     Only(Vec<String>),
-    /// What none of them does.
+    /// Everything that none of these patterns matches.
     AllBut(Vec<String>),
 }
 
-/// One condition.
+/// A condition of a statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) operator: String,
@@ -38,40 +36,40 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// Why a file is no policy.
+/// Why a file is not a policy of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPolicy {
-    /// It is not JSON.
+    /// The file, or a JSON text inside the file, is not JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// There are no statements in it.
+    /// The file contains no statements.
     #[error(
-        "no policy is in it: an object with Statement expected, or what `aws iam get-role-policy` \
-         or `aws iam get-policy-version` print"
+        "no policy found; write an object with Statement, or the output of `aws iam \
+         get-role-policy` or `aws iam get-policy-version`"
     )]
     NoStatement,
-    /// It is the policy of a resource.
-    #[error("{0} has a Principal: it is the policy of a resource, and not of a role")]
+    /// A statement has a principal, so the policy belongs to a resource.
+    #[error("{0} has a Principal: this is a policy of a resource, not of a role")]
     Principal(String),
-    /// A part of a statement is missing or makes no sense.
-    #[error("{statement}: {expected} expected")]
+    /// A part of a statement is missing or malformed.
+    #[error("{statement}: {expected} is missing or malformed")]
     Statement {
-        /// Which statement.
+        /// The label of the statement.
         statement: String,
-        /// What should be there.
+        /// The part of the statement that is missing or malformed.
         expected: &'static str,
     },
 }
 
-/// Reads a policy.
-pub(super) fn parse(text: &str) -> Result<Vec<Granted>, BadPolicy> {
-    let mut value = read(text)?;
+/// Parses a policy.
+pub(super) fn parse(text: &str) -> Result<Vec<ParsedStatement>, BadPolicy> {
+    let mut value = parse_json(text)?;
     for _ in 0..WRAPPINGS_MAX {
         value = match value {
-            Value::String(text) => read(&text)?,
+            Value::String(text) => parse_json(&text)?,
             Value::Object(mut object) => {
-                let wrapping = ["PolicyDocument", "PolicyVersion", "Document"];
-                match wrapping.iter().find_map(|name| object.remove(*name)) {
+                let wrappings = ["PolicyDocument", "PolicyVersion", "Document"];
+                match wrappings.iter().find_map(|name| object.remove(*name)) {
                     Some(inner) => inner,
                     None => return statements(object.remove("Statement")),
                 }
@@ -82,17 +80,17 @@ pub(super) fn parse(text: &str) -> Result<Vec<Granted>, BadPolicy> {
     Err(BadPolicy::NoStatement)
 }
 
-fn read(text: &str) -> Result<Value, BadPolicy> {
+fn parse_json(text: &str) -> Result<Value, BadPolicy> {
     let text = text.trim();
-    // JSON never begins so, and IAM's own API encodes whole documents.
-    let text = match text.starts_with('%') {
+    // IAM's API percent-encodes documents, so that they begin with `%7B`. JSON never begins with `%`.
+    let decoded = match text.starts_with('%') {
         true => percent_decode_str(text).decode_utf8_lossy(),
         false => text.into(),
     };
-    serde_json::from_str(&text).map_err(|error| BadPolicy::NotJson(error.to_string()))
+    serde_json::from_str(&decoded).map_err(|error| BadPolicy::NotJson(error.to_string()))
 }
 
-fn statements(value: Option<Value>) -> Result<Vec<Granted>, BadPolicy> {
+fn statements(value: Option<Value>) -> Result<Vec<ParsedStatement>, BadPolicy> {
     let all = match value {
         Some(Value::Array(all)) => all,
         Some(one @ Value::Object(_)) => vec![one],
@@ -101,54 +99,65 @@ fn statements(value: Option<Value>) -> Result<Vec<Granted>, BadPolicy> {
     all.iter().enumerate().map(|(at, one)| statement(at + 1, one)).collect()
 }
 
-fn statement(number: usize, value: &Value) -> Result<Granted, BadPolicy> {
-    let sid = value["Sid"].as_str().filter(|sid| !sid.is_empty());
-    let label = sid.map_or_else(|| format!("statement {number}"), str::to_owned);
-    let bad = |expected| BadPolicy::Statement { statement: label.clone(), expected };
+fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy> {
+    let label = match value["Sid"].as_str().filter(|sid| !sid.is_empty()) {
+        Some(sid) => sid.to_owned(),
+        None => format!("statement {number}"),
+    };
     if value.get("Principal").or_else(|| value.get("NotPrincipal")).is_some() {
         return Err(BadPolicy::Principal(label));
     }
+    let bad = |expected| BadPolicy::Statement { statement: label.clone(), expected };
     let is_allow = match value["Effect"].as_str() {
         Some("Allow") => true,
         Some("Deny") => false,
-        _ => return Err(bad("an Effect of Allow or Deny")),
+        _ => return Err(bad("Effect (Allow or Deny)")),
     };
-    let which = |name: &str, but: &str, expected| match (value.get(name), value.get(but)) {
-        (Some(only), None) => texts(only).map(Which::Only).ok_or_else(|| bad(expected)),
-        (None, Some(but)) => texts(but).map(Which::AllBut).ok_or_else(|| bad(expected)),
-        _ => Err(bad(expected)),
-    };
-    let actions = which("Action", "NotAction", "either Action or NotAction, a text or a list")?;
-    let resources =
-        which("Resource", "NotResource", "either Resource or NotResource, a text or a list")?;
+    let actions = selection(value, "Action", "NotAction")
+        .ok_or_else(|| bad("Action or NotAction (one of both, a text or a list)"))?;
+    let resources = selection(value, "Resource", "NotResource")
+        .ok_or_else(|| bad("Resource or NotResource (one of both, a text or a list)"))?;
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => {
-            read_conditions(conditions).ok_or_else(|| bad("a Condition of operators and keys"))?
+            parse_conditions(conditions).ok_or_else(|| bad("Condition (operators with keys)"))?
         }
     };
-    Ok(Granted { label, is_allow, actions: lowered(actions), resources, conditions })
+    Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
 }
 
-fn lowered(which: Which) -> Which {
-    let lower = |all: Vec<String>| all.iter().map(|one| one.to_ascii_lowercase()).collect();
-    match which {
-        Which::Only(all) => Which::Only(lower(all)),
-        Which::AllBut(all) => Which::AllBut(lower(all)),
+/// Parses one of two elements that exclude each other, such as `Action` and `NotAction`.
+fn selection(statement: &Value, only: &str, all_but: &str) -> Option<Selection> {
+    match (statement.get(only), statement.get(all_but)) {
+        (Some(only), None) => texts(only).map(Selection::Only),
+        (None, Some(but)) => texts(but).map(Selection::AllBut),
+        _ => None,
     }
 }
 
+fn lower_case(selection: Selection) -> Selection {
+    match selection {
+        Selection::Only(all) => {
+            Selection::Only(all.iter().map(|one| one.to_ascii_lowercase()).collect())
+        }
+        Selection::AllBut(all) => {
+            Selection::AllBut(all.iter().map(|one| one.to_ascii_lowercase()).collect())
+        }
+    }
+}
+
+/// Parses a text or a list of texts.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),
         Value::Array(all) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
-        // Conditions may have them bare.
+        // The value of a condition may be a bare boolean or number.
         Value::Bool(_) | Value::Number(_) => Some(vec![value.to_string()]),
         _ => None,
     }
 }
 
-fn read_conditions(value: &Value) -> Option<Vec<Condition>> {
+fn parse_conditions(value: &Value) -> Option<Vec<Condition>> {
     let mut all = Vec::new();
     for (operator, keys) in value.as_object()? {
         for (key, values) in keys.as_object()? {
@@ -169,21 +178,21 @@ mod tests {
     const POLICY: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow",
         "Action":"SecretsManager:GetSecretValue","Resource":["a","b"]}}"#;
 
-    fn expected() -> Vec<Granted> {
-        vec![Granted {
+    fn expected() -> Vec<ParsedStatement> {
+        vec![ParsedStatement {
             label: "statement 1".to_owned(),
             is_allow: true,
-            actions: Which::Only(vec!["secretsmanager:getsecretvalue".to_owned()]),
-            resources: Which::Only(vec!["a".to_owned(), "b".to_owned()]),
+            actions: Selection::Only(vec!["secretsmanager:getsecretvalue".to_owned()]),
+            resources: Selection::Only(vec!["a".to_owned(), "b".to_owned()]),
             conditions: Vec::new(),
         }]
     }
 
     #[test]
-    fn every_form_that_tools_print_is_read() {
+    fn every_format_of_awss_tools_is_parsed() {
         let encoded = utf8_percent_encode(POLICY, NON_ALPHANUMERIC).to_string();
-        let quoted = serde_json::to_string(POLICY).expect("a text");
-        let encoded_quoted = serde_json::to_string(&encoded).expect("a text");
+        let quoted = serde_json::to_string(POLICY).expect("a text can be serialized");
+        let encoded_quoted = serde_json::to_string(&encoded).expect("a text can be serialized");
         for text in [
             POLICY.to_owned(),
             format!("\n {POLICY}\n"),
@@ -199,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_statement_is_read() {
+    fn every_part_of_a_statement_is_parsed() {
         let text = r#"{"Statement":[{"Sid":"Not","Effect":"Deny","NotAction":["A:B"],
             "NotResource":"r","Condition":{"Bool":{"aws:SecureTransport":false},
             "StringEquals":{"kms:ViaService":["x","y"]}}}]}"#;
@@ -208,11 +217,11 @@ mod tests {
             key: key.to_owned(),
             values: values.iter().map(|value| (*value).to_owned()).collect(),
         };
-        let granted = Granted {
+        let granted = ParsedStatement {
             label: "Not".to_owned(),
             is_allow: false,
-            actions: Which::AllBut(vec!["a:b".to_owned()]),
-            resources: Which::AllBut(vec!["r".to_owned()]),
+            actions: Selection::AllBut(vec!["a:b".to_owned()]),
+            resources: Selection::AllBut(vec!["r".to_owned()]),
             conditions: vec![
                 condition("Bool", "aws:SecureTransport", &["false"]),
                 condition("StringEquals", "kms:ViaService", &["x", "y"]),
@@ -223,29 +232,26 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: &str) {
-        let told = parse(text).expect_err("no policy").to_string();
-        assert!(told.contains(expected), "{text}: {told}");
+        let error = parse(text).expect_err("the text is not a policy").to_string();
+        assert!(error.contains(expected), "{text}: {error}");
     }
 
     #[test]
-    fn what_is_no_policy_is_told() {
+    fn malformed_policy_is_refused() {
         refused("", "not JSON");
         refused("%7B", "not JSON");
-        refused("[]", "no policy is in it");
-        refused("{}", "no policy is in it");
-        refused(r#"{"Policies":[]}"#, "no policy is in it");
-        refused(
-            &format!("{}1{}", r#"{"Document":"#.repeat(9), "}".repeat(9)),
-            "no policy is in it",
-        );
+        refused("[]", "no policy found");
+        refused("{}", "no policy found");
+        refused(r#"{"Policies":[]}"#, "no policy found");
+        refused(&format!("{}1{}", r#"{"Document":"#.repeat(9), "}".repeat(9)), "no policy found");
         let with = |part: &str| format!(r#"{{"Statement":[{{"Sid":"S",{part}}}]}}"#);
-        refused(&with(r#""Effect":"allow""#), "S: an Effect of Allow or Deny expected");
-        refused(&with(r#""Effect":"Allow","Resource":"*""#), "S: either Action or NotAction");
-        refused(&with(r#""Effect":"Allow","Action":"*""#), "S: either Resource or NotResource");
-        refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "either Action");
+        refused(&with(r#""Effect":"allow""#), "S: Effect (Allow or Deny) is missing or malformed");
+        refused(&with(r#""Effect":"Allow","Resource":"*""#), "S: Action or NotAction");
+        refused(&with(r#""Effect":"Allow","Action":"*""#), "S: Resource or NotResource");
+        refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "Action or NotAction");
         refused(&with(r#""Effect":"Allow","Principal":"*""#), "S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
-        refused(&with(condition), "S: a Condition of operators and keys");
+        refused(&with(condition), "S: Condition (operators with keys)");
     }
 
     const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",

@@ -45,7 +45,7 @@ async fn ask(
 /// The refusals that AWS's agent has too are answered in its own words to the byte, in the order of
 /// its own checks, and each of the gate's is counted.
 #[tokio::test]
-async fn refusals_of_awss_agent_are_its_own_to_the_byte() {
+async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
     let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
@@ -85,7 +85,7 @@ async fn refusals_of_awss_agent_are_its_own_to_the_byte() {
 
 /// What only Sidekey refuses is JSON with a type, a message and a hint, the same to the byte.
 #[tokio::test]
-async fn refusals_of_sidekey_alone_are_typed_json() {
+async fn refusals_known_to_sidekey_only_are_typed_json() {
     let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
@@ -130,7 +130,7 @@ async fn refusals_of_sidekey_alone_are_typed_json() {
 /// Every way to name this machine is let in, `/ping` is answered to anybody, and probes need no
 /// token: what is refused above is refused for what it is.
 #[tokio::test]
-async fn who_may_ask_is_let_in() {
+async fn permitted_requests_are_admitted() {
     let (fake, sidekey) = holding().await;
     let path = read_path("app/db");
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
@@ -154,7 +154,7 @@ async fn who_may_ask_is_let_in() {
 /// A head beyond the limit is answered 431 with a JSON body, one that is not HTTP with 400, and one
 /// that never ends with 408; then the connection is closed.
 #[tokio::test]
-async fn bad_heads_are_told_what_is_wrong() {
+async fn bad_heads_get_typed_errors() {
     let (fake, sidekey) = holding().await;
     let long = "x".repeat(64 * 1024);
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
@@ -184,7 +184,7 @@ async fn bad_heads_are_told_what_is_wrong() {
 /// What the AWS API does not serve is refused in its own form: with a status and a type that an SDK
 /// does not retry, and the caller's session token in place of ours.
 #[tokio::test]
-async fn the_aws_api_is_refused_in_its_own_form() {
+async fn aws_api_refusals_use_its_own_format() {
     let (fake, sidekey) = holding().await;
     let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
@@ -223,7 +223,7 @@ async fn refused_reads_are_counted() {
 /// With `SIDEKEY_ALLOW`, what it does not cover is refused with words that say it was Sidekey, not
 /// AWS, and upstream sees no call: by name, by ARN, in another account and with `refreshNow`.
 #[tokio::test]
-async fn what_is_not_allowed_is_not_asked_for() {
+async fn disallowed_secrets_are_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/api/key", "other"] {
@@ -259,7 +259,7 @@ async fn what_is_not_allowed_is_not_asked_for() {
 /// An answer that is about a secret which `SIDEKEY_ALLOW` does not cover is not published, whatever
 /// was asked for: the reader is refused, and nothing is held.
 #[tokio::test]
-async fn an_answer_about_something_else_is_not_published() {
+async fn answer_about_a_disallowed_secret_is_not_cached() {
     let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:other-AbC123");
     let answer = json!({"ARN": arn, "Name": "other", "VersionId": "v-1", "SecretString": "hunter2",
         "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_700_000_000.0});
