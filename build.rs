@@ -1,7 +1,7 @@
 //! Translates the preset of the channel processors into Rust constants.
 //!
-//! The files in `presets/channel-processors` are data: users read them, copy them and change the copies.
-//! Parsing the TOML of the conventions at every start would cost the Lambda layer about 220,000
+//! The files in `presets/channel-processors` are data: users read them, copy them and change the
+//! copies. Parsing the TOML of the conventions at every start would cost the Lambda layer about 220,000
 //! instructions, or 7 % of a cold start, so Sidekey parses it here, when it is built. Unit tests check
 //! that the constants equal what Sidekey's own parsers read from the same files.
 

@@ -1,6 +1,6 @@
 //! Conventions: how the secrets of one kind are named, and which fields their JSON values have.
 //!
-//! This module decides and does nothing else. It does not use sockets, files or clocks.
+//! This module is pure: it uses no sockets, files or clocks.
 
 pub mod pattern;
 pub mod field;

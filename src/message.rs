@@ -1,6 +1,6 @@
 //! Messages: which secrets a message refers to, and whether the message may have them.
 //!
-//! This module decides and does nothing else. It neither stores nor logs messages.
+//! This module is pure: it uses no sockets, files or clocks. It neither stores nor logs messages.
 
 pub mod path;
 pub mod paths;

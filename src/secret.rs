@@ -1,6 +1,6 @@
 //! Secrets: their values, their names and ARNs, and how callers refer to them.
 //!
-//! This module decides and does nothing else. It does not use sockets, AWS's SDK or clocks.
+//! This module is pure: it uses no sockets, no clocks and nothing of AWS's SDK.
 
 pub mod value;
 pub mod version;

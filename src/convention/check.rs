@@ -226,7 +226,8 @@ mod tests {
         field
     }
 
-    /// Checks a value against a convention with the required text `a` and one optional field of each type.
+    /// Checks a value against a convention with the required text `a` and one optional field of each
+    /// type.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));

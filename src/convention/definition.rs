@@ -30,10 +30,10 @@ pub struct Convention {
     markers: Vec<Marker>,
 }
 
-/// The reason why valid parts do not make a valid convention.
+/// The reason why a convention cannot be made from its parts, which are valid one by one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConvention {
-    /// The kind cannot be used as the label of a metric.
+    /// The kind is empty, too long, or has characters that are not allowed in the label of a metric.
     #[error(
         "a kind must begin with a lower-case letter and have at most {KIND_CHARS_MAX} characters: lower-case letters, digits and single hyphens between them"
     )]
@@ -112,7 +112,7 @@ impl Convention {
         &self.service
     }
 
-    /// Returns the fields that the JSON value of such a secret has.
+    /// Returns the fields that the JSON value of a secret of this kind must have.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
@@ -146,8 +146,8 @@ impl Convention {
         value
     }
 
-    /// Returns the problems of a value, in the order of the convention's fields. A value without problems
-    /// follows the convention. Fields that the convention does not name are not checked.
+    /// Returns the problems of a value, in the order of the convention's fields. A value without
+    /// problems follows the convention. Fields that the convention does not name are not checked.
     pub fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }

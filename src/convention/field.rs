@@ -19,7 +19,7 @@ pub struct Field {
     /// The type that the field's value must have.
     pub field_type: FieldType,
     /// Whether the field's value is secret, and not only an identifier such as an account id. Sidekey
-    /// never shows the value of any field. The flag is for tools that ask people for new values.
+    /// treats every value as secret. The flag is information for the readers of a file of conventions.
     pub is_secret: bool,
     /// Whether the field may be missing, null or empty.
     pub is_optional: bool,

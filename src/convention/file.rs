@@ -24,7 +24,8 @@ const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 /// A parsed file of conventions, and everything that is wrong with the file.
 #[derive(Debug)]
 pub struct ParsedFile {
-    /// The valid conventions of the file, and the built-in conventions unless the file switches them off.
+    /// The valid conventions of the file, and the built-in conventions unless the file switches them
+    /// off.
     pub conventions: Conventions,
     /// The mistakes in the file, in the order in which they were found.
     pub mistakes: Vec<Mistake>,
@@ -38,7 +39,8 @@ pub struct Mistake {
     /// The location of the mistake, such as `convention[2].pattern`. Empty if the mistake concerns the
     /// whole file.
     pub location: String,
-    /// The description of the mistake. It does not quote the file, which may contain a secret by accident.
+    /// The description of the mistake. It quotes no text of the file except a placeholder marker,
+    /// because the file may contain a secret by accident.
     pub problem: String,
 }
 
@@ -49,13 +51,15 @@ pub struct UnknownKey {
     pub location: String,
     /// The key as it is written in the file.
     pub key: String,
-    /// The kind of table that the key is in, such as `a convention`. `None` at the top level of the file.
+    /// The kind of table that the key is in, such as `a convention`. `None` at the top level of the
+    /// file.
     pub table: Option<&'static str>,
     /// The keys that this kind of table can have.
     pub known: Vec<&'static str>,
 }
 
-/// One key of a kind of table. `T` is the value that the table is parsed into.
+/// The description and the parser of one key in a table of the file. `T` is the type into which the
+/// table is parsed.
 #[derive(Debug)]
 pub struct Key<T> {
     /// The name of the key.
@@ -141,7 +145,7 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     },
 ];
 
-/// The parts of a convention that have been parsed so far.
+/// A convention while its table is parsed: the parts that have been found so far.
 #[derive(Debug)]
 pub struct Draft {
     kind: String,
@@ -259,7 +263,7 @@ fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     fields
 }
 
-/// Parses the keys of one table into `target`. `kind_of_table` names the table in hints about unknown keys.
+/// Parses the keys of one table into `target`. Hints about unknown keys contain `kind_of_table`.
 fn parse_keys<T>(
     target: &mut T,
     keys: &[Key<T>],

@@ -15,8 +15,8 @@ impl Conventions {
         Self(built_in::conventions())
     }
 
-    /// Puts `own` before the conventions of this list. A convention of this list is dropped if its kind is
-    /// in `own`.
+    /// Puts the conventions `own` before the conventions of this list. A convention of this list is
+    /// dropped if `own` has a convention of the same kind.
     #[must_use]
     pub fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;

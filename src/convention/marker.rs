@@ -15,7 +15,8 @@ pub struct Marker {
 /// The reason why a text is not a valid marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMarker {
-    /// The text has no character except `*` and spaces, so it would match every value or the empty value.
+    /// The text has no character except `*` and spaces, so it would match every value or the empty
+    /// value.
     #[error("a placeholder marker needs at least one character in addition to its '*'")]
     Empty,
     /// The text has more than one `*`.
@@ -60,8 +61,8 @@ impl Marker {
         }
     }
 
-    /// Makes a placeholder that this marker matches. `words` become part of the placeholder if the marker
-    /// has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    /// Makes a placeholder that this marker matches. `words` become part of the placeholder if the
+    /// marker has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
     pub fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);

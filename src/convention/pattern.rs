@@ -4,8 +4,8 @@ use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum length of a pattern in bytes. A pattern can be longer than a name, because it contains the
-/// allowed values of its placeholders.
+/// The maximum length of a pattern in bytes. A pattern can be longer than a name, because it contains
+/// the allowed values of its placeholders.
 const PATTERN_CHARS_MAX: usize = 2048;
 
 /// The maximum length of a placeholder's name, in characters.
@@ -14,9 +14,10 @@ const PLACEHOLDER_CHARS_MAX: usize = 64;
 /// A pattern for the names of one kind of secret, such as
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
-/// A placeholder matches a complete segment between two slashes, or the rest of a segment beside fixed text
-/// (`app-{stage}/db`). It never matches an empty text. A segment has at most one placeholder, so that
-/// every name can be read in only one way. `{channel:whatsapp|sms|email}` matches only the listed values.
+/// A placeholder matches a complete segment between two slashes, or a part of a segment with fixed text
+/// around it, as in `app-{stage}/db`. A placeholder never matches an empty text. A segment has at most
+/// one placeholder, so that every name can be read in only one way. The placeholder
+/// `{channel:whatsapp|sms|email}` matches only the three listed values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamePattern {
     text: Box<str>,
@@ -31,10 +32,12 @@ struct Segment {
     after: Box<str>,
 }
 
+/// A placeholder of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// The values that the placeholder matches. If the list is empty, the placeholder matches any value.
+    /// The values that the placeholder matches. If the list is empty, the placeholder matches any
+    /// value.
     allowed: Vec<Box<str>>,
 }
 
@@ -151,7 +154,8 @@ impl NamePattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// Returns the values of the placeholders in `name`, or `None` if the name does not match the pattern.
+    /// Returns the values of the placeholders in `name`, or `None` if the name does not match the
+    /// pattern.
     pub fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
         let mut values = PlaceholderValues::default();
@@ -175,8 +179,8 @@ impl NamePattern {
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder has no value or a value that it cannot have, if a value is for an
-    /// unknown placeholder, or if the name would be too long.
+    /// Returns an error if a placeholder has no value or a value that it cannot have, if a value is for
+    /// an unknown placeholder, or if the name would be too long.
     pub fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
         {
@@ -210,14 +214,15 @@ impl NamePattern {
         self.all().map(|placeholder| &*placeholder.name)
     }
 
-    /// Returns the allowed values of a placeholder, or `None` if the placeholder can have any value or does
-    /// not exist.
+    /// Returns the allowed values of a placeholder, or `None` if the placeholder can have any value or
+    /// does not exist.
     pub fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
         let allowed = &self.placeholder(placeholder)?.allowed;
         (!allowed.is_empty()).then_some(allowed)
     }
 
-    /// Returns a glob with a `*` in place of each placeholder, such as `whatsapp-credentials/*/*/twilio`.
+    /// Returns a glob with a `*` in place of each placeholder, such as
+    /// `whatsapp-credentials/*/*/twilio`.
     ///
     /// The glob matches every name of this pattern. It matches more names than the pattern if a
     /// placeholder has allowed values.
@@ -331,8 +336,8 @@ impl Placeholder {
     }
 }
 
-/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are refused, because
-/// HTTP clients remove such segments from a path.
+/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are refused,
+/// because HTTP clients remove such segments from a path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
 }

@@ -2,8 +2,8 @@
 
 use super::field::FieldType;
 
-/// A way in which a secret's value breaks the convention of the secret's name. A problem contains no part
-/// of the value: even the names of fields come from the convention.
+/// A way in which a secret's value breaks the convention of the secret's name. A problem contains no
+/// part of the value: even the names of fields come from the convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// The value is stored as binary data instead of text.

@@ -1,4 +1,5 @@
-//! The three kinds of body that `POST /resolve` accepts: a list of references, a message, or an SQS event.
+//! The three kinds of body that `POST /resolve` accepts: a list of references, a message, or an SQS
+//! event.
 
 use super::search::{BadText, Found, LimitExceeded, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -17,7 +18,8 @@ pub const RECORDS_MAX: usize = 10_000;
 /// The maximum number of references in a list.
 pub const REFERENCES_MAX: usize = 20_000;
 
-/// The maximum length of a message's id and of a message group's id, in bytes. SQS uses up to 128 bytes.
+/// The maximum length of a message's id and of a message group's id, in bytes. SQS uses up to 128
+/// bytes.
 const ID_BYTES_MAX: usize = 256;
 
 /// The maximum size of a message in bytes, which is the limit of SQS.
@@ -38,8 +40,8 @@ pub enum Body<'a> {
 /// A message (a Context Object) that is the complete body of a request.
 pub struct Message<'a>(&'a [u8]);
 
-/// A record of an event that is not parsed yet. An event can have 10,000 records, so the caller parses them
-/// one by one and lets other tasks run in between.
+/// A record of an event that is not parsed yet. An event can have 10,000 records, so the caller parses
+/// them one by one and lets other tasks run in between.
 #[derive(Clone, Copy)]
 pub struct RawRecord<'a>(&'a RawValue);
 
@@ -89,7 +91,8 @@ pub enum BadBody {
     TooManyReferences,
 }
 
-/// The reason why the message in a record cannot be searched. The reason contains no part of the message.
+/// The reason why the message in a record cannot be searched. The reason contains no part of the
+/// message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
     /// The record has no body, or its body is not a string.
@@ -159,7 +162,8 @@ impl<'a> RawRecord<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no valid id, because nobody could report that it failed then.
+    /// Returns an error if the record has no valid id. Without an id, the function could not report to
+    /// SQS that the record failed.
     pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
@@ -207,7 +211,8 @@ impl Record<'_> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no body, or if the message is not a JSON object or exceeds a limit.
+    /// Returns an error if the record has no body, or if the message is not a JSON object or exceeds a
+    /// limit.
     pub fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let raw = self.body.ok_or(BadMessage::NoText)?;
         if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
@@ -225,8 +230,8 @@ impl Record<'_> {
     }
 }
 
-/// Returns the minimum length of the text of a JSON string, in bytes, without decoding the string. With the
-/// length, a text that is too large can be refused before it is copied.
+/// Returns the minimum length of the text of a JSON string, in bytes, without decoding the string. With
+/// the length, a text that is too large can be refused before it is copied.
 fn text_len_min(json: &str) -> usize {
     let mut rest = json.trim_matches('"');
     let mut len = 0;
@@ -278,8 +283,8 @@ fn record(item: &RawValue) -> Option<Record<'_>> {
     Some(Record { message_id: message_id.into(), group, body: read.body })
 }
 
-/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied only if the
-/// string has escapes.
+/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied only
+/// if the string has escapes.
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -288,8 +293,8 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(text.0)
 }
 
-/// Parses a JSON object. The first character is checked, because serde would also accept an array of the
-/// members' values.
+/// Parses a JSON object. The first character is checked, because serde would also accept an array of
+/// the members' values.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -364,8 +369,8 @@ struct Attributes<'a> {
     group: Option<&'a RawValue>,
 }
 
-/// The items of an array with at most `MAX` items. The parser stops at the first item that is too many, so
-/// that a longer array does not take more memory.
+/// The items of an array with at most `MAX` items. The parser stops at the first item that is too many,
+/// so that a longer array does not take more memory.
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {

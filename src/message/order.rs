@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 /// Returns for each message whether it must fail because an earlier message of its FIFO group failed.
 ///
-/// A message is given as its group and whether the message succeeded. The group is `None` if the queue of
-/// the message is not a FIFO queue. SQS delivers failed messages again. If a function handled a later
-/// message of the same group meanwhile, the group would be handled in the wrong order.
+/// A message is given as its group and whether the message succeeded. The group is `None` if the queue
+/// of the message is not a FIFO queue. SQS delivers a failed message again. If the function handled a
+/// later message of the same group before that, the messages would be handled in the wrong order.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
 pub fn blocked_messages<'a>(

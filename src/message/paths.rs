@@ -4,8 +4,8 @@ use super::path::{BadPath, Path};
 
 /// The default of `SIDEKEY_RESOLVE_PATHS`, separated by commas.
 ///
-/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey is built,
-/// because parsing TOML would slow down every start.
+/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey is
+/// built, because parsing TOML would slow down every start.
 pub const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
 /// The maximum number of paths that can be configured.

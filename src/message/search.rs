@@ -1,7 +1,7 @@
 //! Finds references in a JSON message. The search takes one pass, and keeps only the references.
 //!
-//! The message is not parsed into a tree of values, because a hostile message could then exhaust the memory:
-//! 1 MiB of small JSON objects becomes a tree of more than 100 MiB.
+//! The message is not parsed into a tree of values, because a hostile message could then exhaust the
+//! memory: 1 MiB of small JSON objects becomes a tree of more than 100 MiB.
 
 use super::path::{Path, Step};
 use super::paths::Paths;
@@ -13,11 +13,11 @@ use std::fmt::{self, Write};
 /// The maximum number of references in one message. Messages of channel processors have fewer than ten.
 pub const FOUND_MAX: usize = 100;
 
-/// The maximum length of the path of a found reference, in bytes. The length has a limit because keys come
-/// from the message and are part of the answer.
+/// The maximum length of the path of a found reference, in bytes. The length has a limit because keys
+/// come from the message and are part of the answer.
 pub const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// A search for references at some paths, and for the texts at other paths, which have no `*`.
+/// A search of messages for references at some paths, and for single texts at other paths.
 #[derive(Clone, Debug)]
 pub struct Search<'p> {
     targets: Vec<Target<'p>>,
@@ -27,19 +27,19 @@ pub struct Search<'p> {
 /// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The values at the paths of references, in the order of the paths, and for one path in the order of
-    /// the message. A value that several paths lead to is in the list once.
+    /// The values at the paths of references, in the order of the paths, and for one path in the order
+    /// of the message. A value that several paths lead to is in the list once.
     pub references: Vec<FoundReference>,
-    /// The text at each path without `*`, in the order of these paths. `None` if the message has no string
-    /// at the path.
+    /// The text at each path that was searched for a text, in the order of these paths. A text is
+    /// `None` if the message has no string at the path.
     pub texts: Vec<Option<Box<str>>>,
 }
 
 /// A reference that was found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundReference {
-    /// The path of the reference, with the actual key in place of each `*`. A dot inside a key is written
-    /// as `\.`.
+    /// The path of the reference, with the actual key in place of each `*`. A dot inside a key is
+    /// written as `\.`.
     pub path: Box<str>,
     /// The text of the reference. `None` if the value at the path is not a string.
     pub reference: Option<Box<str>>,
@@ -96,8 +96,8 @@ struct Target<'p> {
 }
 
 impl<'p> Search<'p> {
-    /// Makes a search for at most [`FOUND_MAX`] references at the paths `references`, and for the text at
-    /// each of the paths `texts`.
+    /// Makes a search for at most [`FOUND_MAX`] references at the paths `references`, and for the text
+    /// at each of the paths `texts`.
     pub fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut targets = Vec::new();
         for (order, path) in references.iter().enumerate() {
@@ -137,8 +137,8 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Searches a message. If an object has a key twice, the last member counts: most JSON parsers do the
-    /// same, and Sidekey must find the reference that the function finds.
+    /// Searches a message. If an object has a key twice, the last member counts: most JSON parsers do
+    /// the same, and Sidekey must find the reference that the function finds.
     ///
     /// # Errors
     ///
@@ -165,7 +165,7 @@ impl<'p> Search<'p> {
     }
 }
 
-/// The state of a search: the results so far, and the path of the value that is visited now.
+/// The state of a search: the results so far, and the path of the value that is being visited.
 struct Walk {
     found: Found,
     references_max: usize,
@@ -174,7 +174,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Records the visited value for the targets whose path ends at it.
+    /// Records the visited value for the targets whose paths end at this value.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -205,8 +205,8 @@ impl Walk {
         E::custom("the message exceeds a limit")
     }
 
-    /// Removes the results at and below the visited path, because its key occurs a second time and the last
-    /// member counts. The first `before` references were found before this object, and are kept.
+    /// Removes the results at and below the visited path, because its key occurs a second time and the
+    /// last member counts. The first `before` references were found before this object, and are kept.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
@@ -357,8 +357,8 @@ impl<'p> Visitor<'_> for Key<'_, '_, 'p> {
     }
 }
 
-/// A key as part of a displayed path. Each dot and backslash in the key gets a backslash before it, so that
-/// every value of a message has a different path.
+/// A key as part of a displayed path. Each dot and backslash in the key gets a backslash before it, so
+/// that every value of a message has a different path.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -507,8 +507,8 @@ mod tests {
         }
     }
 
-    /// Searches a tree of values. This search is simple but needs memory. It returns in sorted order what
-    /// [`Search`] must find.
+    /// Searches a tree of values. This search is simple but needs memory. It returns in sorted order
+    /// what [`Search`] must find.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 /// Refuses references to secrets of another tenant than the message's own.
 ///
-/// Each binding names a placeholder of secret names and a field of the message. If the two differ, the
-/// reference is refused. Without bindings every reference passes.
+/// Each binding names a placeholder of secret names and a field of the message. The reference is
+/// refused if the secret's name and the message have different values there. Without bindings every
+/// reference passes.
 #[derive(Clone, Debug, Default)]
 pub struct TenantCheck {
     conventions: Arc<Conventions>,
@@ -25,8 +26,9 @@ pub struct TenantBinding {
     pub path: Path,
 }
 
-/// The text of the message at the path of each binding, in the order of the bindings. `None` as a whole if
-/// the references came in a list, without a message; `None` for a path at which the message has no string.
+/// The tenant that a message names: the texts at [`TenantCheck::paths`]. A text is `None` if the
+/// message has no string at the path. The list of texts is `None` if the references came without a
+/// message.
 pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
 /// The reason why a message must not have a secret. The reason contains no text of the message.
@@ -84,9 +86,9 @@ impl TenantCheck {
     /// Checks a reference before the secret is fetched.
     ///
     /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret
-    /// whose own name ends like that. The reference is refused if either name belongs to another tenant,
-    /// or if no convention matches either name. [`check_answer`](Self::check_answer) then checks the
-    /// name that AWS returned.
+    /// whose own name ends like that. The reference is refused if either name belongs to another
+    /// tenant, or if no convention matches either name. [`check_answer`](Self::check_answer) then
+    /// checks the name that AWS returned.
     ///
     /// # Errors
     ///
@@ -150,8 +152,8 @@ impl Tenant {
         Self(None)
     }
 
-    /// Compares the value of a placeholder in a secret's name with the message's text for binding number
-    /// `index`.
+    /// Compares the value of a placeholder in a secret's name with the message's text for binding
+    /// number `index`.
     fn compare(
         &self,
         index: usize,

@@ -8,13 +8,13 @@ use std::fmt;
 /// Source: "What's in a secret" in AWS's Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
-/// The maximum length of a region, in bytes. AWS's longest regions have about half of it.
+/// The maximum length of a region, in bytes. The longest regions of AWS are about half as long.
 const REGION_BYTES_MAX: usize = 32;
 
 /// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
-/// A full ARN ends in the suffix, a hyphen and six random characters. The text alone does not show whether
-/// an ARN is full, because the name itself can end in a hyphen and six characters.
+/// A full ARN ends in the suffix, a hyphen and six random characters. The text alone does not show
+/// whether an ARN is full, because the name itself can end in a hyphen and six characters.
 /// [`possible_names`](Self::possible_names) returns both interpretations.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
@@ -85,8 +85,8 @@ impl Arn {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that the secret can have. The first is the name if the ARN is partial. The second
-    /// is the name if the ARN is full, or `None` if the ARN does not end in a suffix.
+    /// Returns the names that the secret can have. The first is the name if the ARN is partial. The
+    /// second is the name if the ARN is full, or `None` if the ARN does not end in a suffix.
     pub fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
@@ -148,9 +148,9 @@ fn without_suffix(resource: &str) -> Option<&str> {
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` has the form of a region, such as `eu-north-1`: groups of lower-case letters and
-/// digits, with a number as the last group. The check is strict because the region becomes part of the host
-/// name that Sidekey connects to.
+/// Returns whether `text` has the form of a region, such as `eu-north-1`: groups of lower-case letters
+/// and digits, with a number as the last group. The check is strict because the region becomes part of
+/// the host name that Sidekey connects to.
 pub fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();

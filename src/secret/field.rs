@@ -15,26 +15,26 @@ const NAMES_SHOWN_MAX: usize = 20;
 /// The maximum number of characters of a field's name that an error contains.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
-/// The fields of a secret's value, each as text. A JSON string is stored without its quotes, and any other
-/// JSON value as compact JSON.
+/// The fields of a secret's value, each as text. A JSON string is stored without its quotes, and any
+/// other JSON value as compact JSON.
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
-/// The approximate memory of a field in addition to its name and its text, in bytes: the node of the map, and
-/// the owner of the shared bytes.
+/// The approximate memory of a field in addition to its name and its text, in bytes: the node of the
+/// map, and the owner of the shared bytes.
 const FIELD_BYTES: usize = 128;
 
-/// The reason why a value does not have a field. The message names the existing fields, but never contains
-/// their values.
+/// The reason why a value does not have a field. The message names the existing fields, but never
+/// contains their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The value is stored as binary data.
+    /// The value is stored as binary data, which has no fields.
     #[error("the secret is binary and has no fields")]
     Binary,
-    /// The value is not a JSON object.
+    /// The value is text, but not a JSON object.
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
-    /// The object lacks the field.
+    /// The value is a JSON object that does not have the requested field.
     #[error("the secret has no field '{}'; it has {}", displayed(requested), list(existing, *more))]
     Absent {
         /// The name of the requested field.
@@ -53,7 +53,8 @@ impl Fields {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // The fields are parsed as raw JSON. Parsed numbers would be rounded if they are longer than a float.
+        // The fields are parsed as raw JSON. Parsed numbers would be rounded if they are longer than a
+        // float.
         let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose())
             .and_then(|raw| {
                 raw.into_iter().map(|(name, raw)| Ok((name, field_text(raw.get())?))).collect()
@@ -85,16 +86,16 @@ impl Fields {
     }
 }
 
-/// Returns a value as JSON if the value is a JSON object or array. Other JSON is not returned: a number such
-/// as `1.10` may be a password, and JSON parsers would not preserve its text.
+/// Returns a value as JSON if the value is a JSON object or array. Other JSON is not returned: a number
+/// such as `1.10` may be a password, and JSON parsers would not preserve its text.
 pub fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the last one
-/// counts, as in [`Fields`].
+/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the last
+/// one counts, as in [`Fields`].
 pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     struct Reading<'n>(&'n str);
     impl<'de> Visitor<'de> for Reading<'_> {
@@ -124,7 +125,8 @@ pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> 
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Returns the text of a JSON value: a string without its quotes, and any other JSON without white space.
+/// Returns the text of a JSON value: a string without its quotes, and any other JSON without white
+/// space.
 ///
 /// # Errors
 ///
@@ -136,8 +138,8 @@ fn field_text(json: &str) -> serde_json::Result<SecretValue> {
     }
 }
 
-/// Removes the white space outside strings. The text is allocated at the length of `json`, so that it does not
-/// grow and leaves no copy of the secret in freed memory.
+/// Removes the white space outside strings. The text is allocated at the length of `json`, so that it
+/// does not grow and leaves no copy of the secret in freed memory.
 fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);
@@ -151,7 +153,8 @@ fn compact(json: &str) -> String {
     compact
 }
 
-/// Returns the beginning of a name, with control characters escaped, so that a name cannot forge log lines.
+/// Returns the beginning of a name, with control characters escaped, so that a name cannot forge log
+/// lines.
 fn displayed(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
@@ -191,7 +194,8 @@ mod tests {
         }
     }
 
-    /// A number can be a PIN, and a program can sign the text of an object, so digits must be preserved.
+    /// A number can be a PIN, and a program can sign the text of an object, so digits must be
+    /// preserved.
     #[test]
     fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(

@@ -1,4 +1,4 @@
-//! Glob patterns of secret names and ARNs, matched in linear time.
+//! Glob patterns for names and ARNs of secrets. No pattern can make matching slow.
 
 use std::str::Chars;
 
@@ -18,8 +18,8 @@ const SEPARATOR: char = '/';
 /// | `[!abc]` | any one character except these and `/` |
 /// | any other character | itself; upper and lower case differ |
 ///
-/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and `[[]` match
-/// the characters `*`, `?` and `[`.
+/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and `[[]`
+/// match the characters `*`, `?` and `[`.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: Box<str>,
@@ -101,12 +101,13 @@ impl Glob {
     ///
     /// The time is at most proportional to the length of `text` times the number of tokens, which is at
     /// most [`GLOB_CHARS_MAX`]. Nothing is allocated. If a token does not match, only the last star is
-    /// tried again with one more character. An earlier star of the same segment need not be tried, because
-    /// the last star can match the characters between the two. A star of an earlier segment need not be
-    /// tried, because no star matches the slash between the segments.
+    /// tried again with one more character. An earlier star of the same segment need not be tried,
+    /// because the last star can match the characters between the two. A star of an earlier segment
+    /// need not be tried, because no star matches the slash between the segments.
     pub fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
-        // The tokens after the last star, and the text after the characters that the star matches so far.
+        // The tokens after the last star, and the text after the characters that the star matches so
+        // far.
         let mut star: Option<(&[Token], Chars<'_>)> = None;
         loop {
             match tokens.split_first() {
@@ -157,8 +158,8 @@ impl Token {
     }
 }
 
-/// Parses a character class. `text` begins after the opening bracket. Returns the class and the text after the
-/// closing bracket, or `None` if there is no closing bracket.
+/// Parses a character class. `text` begins after the opening bracket. Returns the class and the text
+/// after the closing bracket, or `None` if there is no closing bracket.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
@@ -258,8 +259,8 @@ mod tests {
         );
     }
 
-    /// A matcher that tries each length for each star would never finish. The text after the slash matters,
-    /// because some matchers have a shortcut for a star at the end of the pattern.
+    /// A matcher that tries each length for each star would never finish. The text after the slash
+    /// matters, because some matchers have a shortcut for a star at the end of the pattern.
     #[test]
     fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);

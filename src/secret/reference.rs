@@ -33,13 +33,13 @@ impl SecretId {
     /// Parses a `SecretId` that a caller sent.
     ///
     /// The characters of a name are not checked, except that control characters are refused. For a name
-    /// that no secret can have, Secrets Manager answers that the secret does not exist, and callers rely on
-    /// this answer.
+    /// that no secret can have, Secrets Manager answers that the secret does not exist, and callers
+    /// rely on this answer.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is empty, too long, has control characters, or begins with `arn:` and is
-    /// not the ARN of a secret.
+    /// Returns an error if the text is empty, too long, has control characters, or begins with `arn:`
+    /// and is not the ARN of a secret.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
         if text.is_empty() {
             return Err(BadReference::Empty);
@@ -82,8 +82,8 @@ pub struct Reference {
     pub field: Option<Box<str>>,
 }
 
-/// A reference that borrows the text of a request, so that a cache hit copies nothing. The id is not checked:
-/// it is checked only if the secret is not cached.
+/// A reference that borrows the text of a request, so that a cache hit copies nothing. The id can be
+/// invalid, because Sidekey checks the id only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BorrowedReference<'a> {
     /// The name or ARN of the secret, as the caller wrote it.
@@ -94,8 +94,8 @@ pub struct BorrowedReference<'a> {
     pub field: Option<&'a str>,
 }
 
-/// The parts of a reference that a caller can send as separate parameters, such as `versionStage`. A part can
-/// be in the reference or in a separate parameter, but not in both.
+/// The parts of a reference that a caller can send as separate parameters, such as `versionStage`. A
+/// part can be in the reference or in a separate parameter, but not in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeparateParts<'a> {
     /// The staging label.
@@ -106,8 +106,8 @@ pub struct SeparateParts<'a> {
     pub field: Option<&'a str>,
 }
 
-/// The reason why a reference is refused. Positions are counted in characters, from 1. The messages contain no
-/// part of the reference.
+/// The reason why a reference is refused. Positions are counted in characters, from 1. The messages
+/// contain no part of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
     /// The reference has no name and no ARN.
@@ -159,11 +159,12 @@ pub enum BadReference {
 }
 
 impl Reference {
-    /// Parses a reference in one of these forms. Each part after the ARN can be empty.
+    /// Parses a reference, which has one of these forms:
     ///
     /// - `NAME` or `NAME#FIELD`
     /// - `ARN` or `ARN#FIELD`, with a full or partial ARN
-    /// - `ARN:FIELD:STAGE:VERSION_ID`, the `valueFrom` of an ECS task definition
+    /// - `ARN:FIELD:STAGE:VERSION_ID`, the `valueFrom` of an ECS task definition. Each part after the
+    ///   ARN can be empty.
     ///
     /// # Errors
     ///
@@ -177,9 +178,9 @@ impl Reference {
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
 
-    /// Parses a reference from a message. The author of a message may be hostile, so the rules are stricter
-    /// than for other references: the complete text, with its field, is at most [`ID_CHARS_MAX`] bytes
-    /// long and has no control characters.
+    /// Parses a reference from a message. The author of a message may be hostile, so the rules are
+    /// stricter than for other references: the complete text, with its field, is at most
+    /// [`ID_CHARS_MAX`] bytes long and has no control characters.
     ///
     /// # Errors
     ///
@@ -201,8 +202,8 @@ impl<'a> BorrowedReference<'a> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the field is empty, if a part is given twice or too long, or if the reference has
-    /// too many parts.
+    /// Returns an error if the field is empty, if a part is given twice or too long, or if the
+    /// reference has too many parts.
     pub fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
         let (before_hash, hash_field) = match text.split_once('#') {
             Some((before, "")) => {
@@ -265,7 +266,8 @@ fn position(text: &str, byte: usize) -> usize {
     text[..byte].chars().count() + 1
 }
 
-/// Splits an ECS `valueFrom` into its ARN, and its field, stage and version id. An empty part becomes `None`.
+/// Splits an ECS `valueFrom` into its ARN, and its field, stage and version id. An empty part becomes
+/// `None`.
 ///
 /// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
 /// developer guide.

@@ -6,8 +6,8 @@ use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
 
-/// The maximum number of patterns in one scope. Every request for a secret that is not cached is matched
-/// against the patterns.
+/// The maximum number of patterns in one scope. Every request for a secret that is not cached is
+/// matched against the patterns.
 pub const PATTERNS_MAX: usize = 1000;
 
 /// A stand-in for the random suffix of a full ARN, which is unknown until AWS answers.
@@ -37,13 +37,14 @@ pub struct BadPatterns {
 }
 
 impl Scope {
-    /// Compiles patterns. A pattern that begins with `arn:` matches ARNs. Any other pattern matches names in
-    /// the agent's own account and region. A `*` does not match a slash, so
+    /// Compiles patterns. A pattern that begins with `arn:` matches ARNs. Any other pattern matches
+    /// names in the agent's own account and region. A `*` does not match a slash, so
     /// `whatsapp-credentials/*/*/twilio` matches only names with four segments.
     ///
     /// # Errors
     ///
-    /// Returns an error that lists every invalid pattern, or if there are more than [`PATTERNS_MAX`].
+    /// Returns an error if a pattern is invalid, or if there are more than [`PATTERNS_MAX`] patterns.
+    /// The error lists every invalid pattern.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
         let mut problems = Vec::new();
@@ -66,19 +67,18 @@ impl Scope {
         self.names.is_empty() && self.arns.is_empty()
     }
 
-    /// Returns whether the scope certainly contains the secret with this id. The secret need not have been
-    /// fetched.
+    /// Returns whether the scope contains the secret with this id, before the secret is fetched.
     ///
-    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret whose
-    /// own name ends like that. Only AWS knows which of the two it is, so the scope must contain both
-    /// secrets.
+    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret
+    /// whose own name ends like that. Only AWS knows which of the two it is, so the scope must contain
+    /// both secrets.
     pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the scope may contain the secret with this id: for an ambiguous ARN, it is enough that
-    /// the scope contains one of the two possible secrets. Do not use this to decide whether a value is
-    /// served.
+    /// Returns whether the scope may contain the secret with this id: for an ambiguous ARN, it is
+    /// enough that the scope contains one of the two possible secrets. Do not use this to decide
+    /// whether a value is served.
     pub fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
@@ -107,8 +107,8 @@ impl Scope {
         iter::once(first).chain(second)
     }
 
-    /// Returns whether the scope contains the secret called `name`, if its full ARN is `arn` followed by
-    /// `suffix`.
+    /// Returns whether the scope contains the secret called `name`, if its full ARN is `arn` followed
+    /// by `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
         let at_home =
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
@@ -129,15 +129,15 @@ impl Scope {
     }
 }
 
-/// Returns whether a pattern equals `text` and has no wildcards. Text with wildcards is never a valid name, so
-/// a request for such a name must not match the equal pattern.
+/// Returns whether a pattern equals `text` and has no wildcards. Text with wildcards is never a valid
+/// name, so a request for such a name must not match the equal pattern.
 fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether wildcards may match parts of this name. Wildcards must not match names that no secret can
-/// have, because such names are forged. They must not match the segments `.` and `..` either, because a
-/// program that uses the name as a path would leave its folder.
+/// Returns whether wildcards may match parts of this name. Wildcards must not match names that no
+/// secret can have, because such names are forged. They must not match the segments `.` and `..`
+/// either, because a program that uses the name as a path would leave its folder.
 fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }

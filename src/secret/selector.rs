@@ -3,8 +3,8 @@
 use super::version::{AWSCURRENT, Version};
 use std::borrow::Cow;
 
-/// Selects a version of a secret by its staging label, by its version id, or by both. If both are given, the
-/// version must have both.
+/// Selects a version of a secret by its staging label, by its version id, or by both. If both are
+/// given, the version must have both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
     /// The staging label. `AWSCURRENT` is borrowed, so that the usual read allocates nothing.
@@ -13,8 +13,9 @@ pub struct Selector {
 }
 
 impl Selector {
-    /// Makes a selector from what the caller gave. If the caller gave neither a stage nor a version id, the
-    /// selector is equal to one with the stage [`AWSCURRENT`], so that both reads share one entry.
+    /// Makes a selector from the optional stage and the optional version id of a request. If both are
+    /// missing, the selector equals a selector with the stage [`AWSCURRENT`], so that both requests
+    /// share one cache entry.
     pub fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
@@ -28,7 +29,7 @@ impl Selector {
         Self::new(None, None)
     }
 
-    /// Returns the requested staging label. `None` if only a version id was requested.
+    /// Returns the requested staging label, or `None` if only a version id was requested.
     pub fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
@@ -38,7 +39,8 @@ impl Selector {
         self.version.as_deref()
     }
 
-    /// Returns whether this selects the current version, by the label [`AWSCURRENT`] and without a version id.
+    /// Returns whether this selects the current version, by the label [`AWSCURRENT`] and without a
+    /// version id.
     pub fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }

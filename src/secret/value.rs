@@ -6,9 +6,10 @@ use zeroize::Zeroizing;
 
 /// The bytes of a secret, or of an HTTP answer that contains a secret.
 ///
-/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field: the bytes
-/// are accessible only through [`expose`](Self::expose) and [`share`](Self::share), so a reviewer can search
-/// for every access. Clones share the bytes. The bytes are wiped when the last clone is dropped.
+/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field: the
+/// bytes are accessible only through [`expose`](Self::expose) and [`share`](Self::share), so a reviewer
+/// can search for every access. Clones share the bytes. The bytes are wiped when the last clone is
+/// dropped.
 #[derive(Clone)]
 pub struct SecretValue(Bytes);
 
@@ -26,8 +27,9 @@ impl SecretValue {
         &self.0
     }
 
-    /// Returns a handle to the same bytes for a socket, without copying them. The bytes are still wiped when
-    /// the last handle is dropped. Unlike this type, the handle can be printed, so do not pass it to a log.
+    /// Returns a handle to the same bytes for a socket, without copying them. The bytes are still wiped
+    /// when the last handle is dropped. Unlike this type, the handle can be printed, so do not pass it
+    /// to a log.
     pub fn share(&self) -> Bytes {
         self.0.clone()
     }

@@ -3,24 +3,25 @@
 use super::value::SecretValue;
 use std::time::SystemTime;
 
-/// The staging label of the current version. Reads without a stage and without a version id select it.
+/// The staging label of the current version. A read without a stage and without a version id selects
+/// the current version.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
 
-/// A version of a secret: its value, and what Secrets Manager says about the value.
+/// A version of a secret: its value and its metadata.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The full ARN of the secret.
     pub arn: Box<str>,
     /// The name of the secret.
     pub name: Box<str>,
-    /// The version id. Its format is not defined.
+    /// The version id, an opaque text.
     pub id: Box<str>,
     /// The staging labels that the version had when it was fetched.
     pub labels: Vec<Box<str>>,
-    /// The creation date of the version, with a resolution of milliseconds. `None` if Secrets Manager did
-    /// not return a date.
+    /// The creation date of the version, with a resolution of milliseconds. `None` if Secrets Manager
+    /// did not return a date.
     pub created: Option<SystemTime>,
     /// The value of the version.
     pub content: Content,
