@@ -39,7 +39,7 @@ const TIMED_READS: usize = 20;
 /// The maximum time after Ctrl-C to finish requests that are in progress.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
-/// The characters that are percent-encoded in a query. Those of secret names stay readable.
+/// The characters that are percent-encoded in a query. Frequent characters of secret names stay readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 

@@ -72,8 +72,8 @@ fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
-    let text = fs::read_to_string(path).with_context(|| {
-        format!("could not read {}; an example of such a file: {EXAMPLE}", path.display())
+    let text = fs::read_to_string(path).map_err(|error| {
+        anyhow::anyhow!("could not read {}: {error}; an example: {EXAMPLE}", path.display())
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }

@@ -63,7 +63,7 @@ fn is_of_aws(error: &FetchError) -> bool {
         // There were none, and so nobody to answer.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
         FetchErrorKind::OutOfScope
-        | FetchErrorKind::Abroad
+        | FetchErrorKind::OtherRegion
         | FetchErrorKind::Overloaded
         | FetchErrorKind::Timeout
         | FetchErrorKind::Connection
@@ -125,7 +125,7 @@ mod tests {
             ),
             (upstream(FetchErrorKind::Credentials, "InternalFailure"), 500, INTERNAL),
             (
-                upstream(FetchErrorKind::Abroad, "InvalidParameterException"),
+                upstream(FetchErrorKind::OtherRegion, "InvalidParameterException"),
                 400,
                 "InvalidParameterException",
             ),
