@@ -1,50 +1,44 @@
-# `just` lists the recipes. CI runs `just ci` and `just layer-check`.
+# `just` lists the recipes. CI runs `.ci/run`, which installs the tools and runs `just ci`'s script.
 
 default:
     @just --list
 
-# Everything that a change has to pass.
-ci: fmt-check clippy test doc deny
+# Run what every change has to pass, the Lambda layer included (half an hour).
+ci:
+    .ci/checks
 
-fmt-check:
-    cargo fmt --all -- --check
+# Run the same without the Lambda layer.
+quick:
+    .ci/checks format lints documentation dependencies links tests
 
-# The layer is built without the host's features, so it is looked at without them too.
-clippy:
-    cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo clippy --package sidekey --lib --no-default-features --locked -- -D warnings
+# Run single steps of `just ci`, such as `just check lints links`.
+check +steps:
+    .ci/checks {{ steps }}
 
-# Unit tests, scenarios, and the house rules of tests/tidy.rs. `just test --test tidy` runs those alone.
+# Run the tests, or some: `just test --test tidy`.
 test *args:
     cargo test --workspace --locked {{ args }}
 
-# Tries that many random inputs on each parser, until a property fails. `timeout 1h just fuzz 1000000000`
-# goes on for an hour.
+# Try random inputs on every parser. For one hour: `timeout 1h just fuzz 1000000000`.
 fuzz cases="20000" *args:
     PROPTEST_CASES={{ cases }} cargo test --workspace --lib --bins --locked for_any {{ args }}
 
-doc:
-    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked
-
-# Advisories are a daily job of their own: `cargo deny check advisories`.
-deny:
-    cargo deny --all-features check bans licenses sources
-
-# The Lambda layer's zips, in target/lambda. `just layer arm64` builds one of them.
+# Build the Lambda layer's zips in target/lambda, or one: `just layer arm64`.
 layer *architectures:
     extension/layer/build {{ architectures }}
 
-# Builds the layers, looks into them, and runs them under AWS's emulator. `--twice` compares two builds.
+# Build the Lambda layers, check them, and run them under AWS's emulator.
 layer-check *args:
     extension/layer/check {{ args }}
 
-# Changes the files that decide, one operator at a time: a unit test has to fail. A weekly job; an hour.
+# Change the files that decide, one operator at a time, and expect a unit test to fail (one hour).
 mutants *args:
     CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_PROFILE_DEV_DEBUG=false cargo mutants --package sidekey --jobs 1 --output target {{ args }}
 
+# Run the benches, or some: `just bench --bench hot_path`.
 bench *args:
     cargo bench --workspace --locked {{ args }}
 
-# The agent in front of an embedded Secrets Manager, on http://127.0.0.1:2773.
+# Run the agent with a fake Secrets Manager on http://127.0.0.1:2773.
 dev *args:
     cargo run --locked -- dev {{ args }}

@@ -2,21 +2,21 @@
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
-use crate::cache::{Cache, refresh};
+use crate::cache::{Writer, refresh};
 use crate::clock::{Clock, within};
 use crate::config::{ChosenDialect, Config, Mistakes, Prefetch};
 use crate::descriptors::{self, Descriptors};
 use crate::secret::scope::Home;
-use crate::server::Server;
 use crate::server::gate;
-use crate::server::in_hand::InHand;
 use crate::server::listener;
 pub use crate::server::listener::{BindError, Listeners};
+use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
+use crate::server::{Context, Server};
 use crate::source::secrets_manager::{NoRegion, SecretsManager};
 use crate::source::{Misconfigured, Source};
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Renew, Tokens};
 use std::net::SocketAddr;
@@ -27,8 +27,8 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once would
-/// keep a CPU busy.
+/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once
+/// would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
 /// The maximum time that [`Agent::drain`] waits for the remaining tasks after the last caller was
@@ -66,7 +66,7 @@ impl Agent {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, NoRegion> {
         let tokens = Arc::new(Tokens::new(config.tokens));
-        let bound = listeners.addresses().into_iter().chain(listeners.probes_address());
+        let bound = listeners.addresses().into_iter().chain(listeners.metrics_address());
         let source = SecretsManager::prepare(
             config.source,
             bound.map(|address| address.port()).collect(),
@@ -87,8 +87,8 @@ impl Agent {
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration has mistakes. The agent answers every read with the mistakes,
-    /// and never calls AWS.
+    /// Starts an agent whose configuration has mistakes. The agent answers every read with the
+    /// mistakes, and never calls AWS.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -120,7 +120,7 @@ impl Agent {
         let (connections, stop) = (TaskTracker::new(), CancellationToken::new());
         let (upstream, abort) = (TaskTracker::new(), CancellationToken::new());
         parts.metrics.announce_gate_refusals(&gate::REASONS);
-        let cache = Cache::new(
+        let (cache, writer) = crate::cache::open(
             cache_config,
             parts.home,
             parts.source,
@@ -130,17 +130,19 @@ impl Agent {
             abort.clone(),
         );
         let server = Arc::new(Server {
-            dialect,
-            cache: cache.clone(),
-            resolving: parts.resolving,
-            in_hand: InHand::default(),
+            context: Context {
+                dialect,
+                cache,
+                metrics: parts.metrics,
+                is_settled: AtomicBool::new(false),
+                is_misconfigured: parts.is_misconfigured,
+                refusals_logged: LogLimiter::default(),
+                stop: stop.clone(),
+            },
             tokens: parts.tokens,
             renewal: Renewal::new(parts.renew),
-            metrics: parts.metrics,
-            is_settled: AtomicBool::new(false),
-            is_misconfigured: parts.is_misconfigured,
-            refusals_logged: Limited::default(),
-            stop: stop.clone(),
+            resolving: parts.resolving,
+            memory: MemoryBudget::default(),
         });
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
@@ -153,9 +155,9 @@ impl Agent {
         listeners.serve(&server, &connections, &stop);
         let (report, prefetched) = watch::channel(None);
         let (begun, has_begun) = oneshot::channel();
-        upstream.spawn(prefetch_once(server.clone(), prefetch, begun, report));
+        upstream.spawn(prefetch_once(server.clone(), writer.clone(), prefetch, begun, report));
         let refreshing =
-            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(cache.clone()));
+            restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
             // The refresh loop waits until the prefetch has started its calls: otherwise the loop would
             // fetch the same secrets by calls of its own. An error means that the prefetch panicked:
@@ -181,8 +183,8 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the deadline
-    /// of the prefetch has passed. Returns `None` if the prefetch was aborted.
+    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the
+    /// deadline of the prefetch has passed. Returns `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // An error means that the prefetch task ended without a report.
@@ -192,21 +194,21 @@ impl Agent {
 
     /// Returns the state of the cache and of every cached secret.
     pub fn status(&self) -> Status {
-        self.server.cache.status()
+        self.server.context.cache.status()
     }
 
     /// Notifies the agent that its process was restored from a snapshot.
     pub fn restored(&self) {
-        self.server.cache.restored();
+        self.server.context.cache.restored();
     }
 
     /// Sets the AWS account that the function runs in.
     pub fn learn_account(&self, account: &str) {
-        self.server.cache.learn_account(account);
+        self.server.context.cache.learn_account(account);
     }
 
-    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`, aborts
-    /// the calls to AWS, and waits until every task has ended.
+    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`,
+    /// aborts the calls to AWS, and waits until every task has ended.
     pub async fn drain(self, wait: Duration) {
         self.stop.cancel();
         self.connections.close();
@@ -237,16 +239,17 @@ struct Parts {
 
 async fn prefetch_once(
     server: Arc<Server>,
+    writer: Writer,
     prefetch: Prefetch,
     begun: oneshot::Sender<()>,
     done: watch::Sender<Option<Report>>,
 ) {
-    let underway = prefetch::begin(&server.cache, prefetch.mode).await;
+    let underway = prefetch::begin(&writer, prefetch.mode).await;
     // An error means that the agent was stopped in the meantime.
     let _ = begun.send(());
-    let report = underway.settle(&server.cache, prefetch.deadline).await;
-    server.metrics.prefetch_duration.set(report.took.as_secs_f64());
-    server.is_settled.store(true, Ordering::Release);
+    let report = underway.settle(&writer, prefetch.deadline).await;
+    server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
+    server.context.is_settled.store(true, Ordering::Release);
     done.send_replace(Some(report));
 }
 
@@ -270,19 +273,19 @@ where
 /// Must be called before the agent binds its addresses, because the listeners keep the number.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
-    let room = listen.room.within(limit);
-    if raised_from.is_some() || room != listen.room {
+    let limits = listen.limits.within(limit);
+    if raised_from.is_some() || limits != listen.limits {
         tracing::info!(
             limit,
             raised_from,
-            connections = room.kept,
-            connections_without_token = room.waiting,
-            connections_of_probes = room.probes,
+            connections = limits.trusted,
+            connections_without_token = limits.untrusted,
+            connections_of_probes = limits.metrics,
             "the process may open a limited number of files and sockets; some are reserved for \
              calls to AWS"
         );
     }
-    listen.room = room;
+    listen.limits = limits;
 }
 
 /// Logs one line that reports the start of the agent and the result of the prefetch.
@@ -291,7 +294,7 @@ pub fn log_start(agent: &Agent, report: &Report) {
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         addresses = addresses.join(" "),
-        dialect = agent.server.dialect.label(),
+        dialect = agent.server.context.dialect.label(),
         dialect_because = agent.dialect_reason,
         prefetched = report.listed - report.missing.len(),
         listed = report.listed,

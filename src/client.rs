@@ -26,7 +26,8 @@ const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token
 
 /// The maximum number of bytes in the body of an answer.
 ///
-/// A secret has up to 64 KiB, and JSON may need six bytes for each of them. The rest is for metadata.
+/// A secret has up to 64 KiB, and JSON may need six bytes for each byte of the secret.
+/// The rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
@@ -49,28 +50,28 @@ impl fmt::Display for Address {
 
 /// Why an agent gave no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum AskError {
+pub enum ClientError {
     /// No process accepts connections at the address.
-    #[error("no agent answers at {0}")]
+    #[error("no agent listens at {0}")]
     NoAgent(Address, #[source] io::Error),
     /// The connection broke before the answer began.
-    #[error("the connection to the agent broke")]
+    #[error("the connection to the agent broke before it answered")]
     Broken(#[from] hyper::Error),
     /// The answer is too large, or it broke off.
-    #[error("the agent's answer could not be read")]
-    Answer,
+    #[error("the agent's answer is too long or incomplete")]
+    BadAnswer,
     /// The path or the token contains characters that HTTP does not allow.
-    #[error("the path or the token has characters that cannot be sent")]
+    #[error("the path or the token has a character that HTTP does not allow; check SIDEKEY_TOKEN")]
     Unsendable,
 }
 
-impl From<ExchangeError> for AskError {
+impl From<ExchangeError> for ClientError {
     fn from(error: ExchangeError) -> Self {
         match error {
             ExchangeError::NotSent { error, .. } | ExchangeError::NoResponse(error) => {
                 Self::Broken(error)
             }
-            ExchangeError::Body(_) => Self::Answer,
+            ExchangeError::Body(_) => Self::BadAnswer,
         }
     }
 }
@@ -83,9 +84,9 @@ pub struct Client {
     connection: Connection,
 }
 
-/// An answer of an agent.
+/// An HTTP answer of an agent.
 #[derive(Debug)]
-pub struct Answered {
+pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
     /// The HTTP headers.
@@ -100,12 +101,12 @@ impl Client {
     /// # Errors
     ///
     /// If no agent listens at the address, or the token cannot be sent in a header.
-    pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, AskError> {
+    pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, ClientError> {
         let (socket, host) = match address {
             Address::Loopback(at) => (tcp(*at).await, at.to_string()),
             Address::Socket(path) => (unix(path).await, "localhost".to_owned()),
         };
-        let socket = socket.map_err(|error| AskError::NoAgent(address.clone(), error))?;
+        let socket = socket.map_err(|error| ClientError::NoAgent(address.clone(), error))?;
         let token = token.map(header).transpose()?;
         let connection = Connection::new(socket, ANSWER_BYTES_MAX).await?;
         Ok(Self { host, token, connection })
@@ -116,7 +117,7 @@ impl Client {
     /// # Errors
     ///
     /// If the connection breaks, or the answer cannot be read.
-    pub async fn get(&mut self, path: &str) -> Result<Answered, AskError> {
+    pub async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
         let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
     }
@@ -130,7 +131,7 @@ impl Client {
         &mut self,
         operation: &str,
         parameters: String,
-    ) -> Result<Answered, AskError> {
+    ) -> Result<Answer, ClientError> {
         let request = Request::post("/")
             .header(TARGET, format!("secretsmanager.{operation}"))
             .header(CONTENT_TYPE, "application/x-amz-json-1.1");
@@ -149,12 +150,12 @@ impl Client {
         &mut self,
         request: request::Builder,
         body: Bytes,
-    ) -> Result<Answered, AskError> {
+    ) -> Result<Answer, ClientError> {
         let request = request.header(HOST, &self.host).body(body);
-        let request = request.map_err(|_| AskError::Unsendable)?;
+        let request = request.map_err(|_| ClientError::Unsendable)?;
         self.connection.ready().await?;
         let (head, body) = self.connection.exchange(request).await?.into_parts();
-        Ok(Answered {
+        Ok(Answer {
             status: head.status,
             headers: head.headers,
             body: SecretValue::new(body.to_vec()),
@@ -173,8 +174,8 @@ async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
 }
 
 /// Converts a token to a header value that debug output does not show.
-fn header(token: &Token) -> Result<HeaderValue, AskError> {
-    let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| AskError::Unsendable)?;
+fn header(token: &Token) -> Result<HeaderValue, ClientError> {
+    let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| ClientError::Unsendable)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -1,34 +1,34 @@
-//! Tells the time and sleeps. Nothing else does either.
+//! Reads the clocks and sleeps. All other code takes the time from here.
 //!
-//! Lambda freezes the process between invocations, and SnapStart restores it on another machine
-//! days later. No one clock is right through both, so a [`Moment`] is read off two: the wall clock,
-//! which can be set, and a steady one, which can lose the time spent in a snapshot.
+//! Lambda freezes the process between invocations, and SnapStart restores it on another machine days
+//! later. No single clock is right in both cases. So a [`Moment`] has the readings of two clocks: the
+//! wall clock, which an operator or time synchronisation can set, and a steady clock, which may not
+//! count the time in a snapshot.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may step back before an age counts as unknown.
-///
-/// Time synchronisation moves a clock by milliseconds; more than this is somebody setting it.
+/// How far the wall clock may step back before ages count as unknown. Time synchronisation moves the
+/// clock only by milliseconds; a larger step means that an operator set the clock.
 pub const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
-/// One reading of both clocks.
+/// The readings of both clocks at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The time of day.
+    /// The reading of the wall clock, which can be set.
     pub wall: SystemTime,
-    /// Time since the clock was made, which nobody sets.
+    /// The reading of the steady clock: the time since the process started. It cannot be set.
     pub steady: Duration,
 }
 
 impl Moment {
-    /// Returns how much time has passed since `earlier`, or `None` where that cannot be known.
+    /// Returns the time since `earlier`, or `None` if the clocks cannot tell.
     ///
-    /// The larger of the two elapsed times counts, since a clock that stood still must not make a
-    /// value look younger. A wall clock that ran backwards by more than [`WALL_STEP_BACK_MAX`], or
-    /// a steady one that ran backwards at all, says nothing about the age.
+    /// The larger elapsed time of the two clocks counts, because a clock that stood still must not make
+    /// a value look younger. The time is unknown if the wall clock went back by more than
+    /// [`WALL_STEP_BACK_MAX`], or if the steady clock went back at all.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
         match self.wall.duration_since(earlier.wall) {
@@ -38,27 +38,27 @@ impl Moment {
         }
     }
 
-    /// Returns the moment `span` later.
+    /// Returns the moment that is `span` later on both clocks.
     #[must_use]
     pub fn after(self, span: Duration) -> Self {
         Self { wall: self.wall + span, steady: self.steady + span }
     }
 }
 
-/// A sleep under way.
+/// A future that completes when a sleep is over.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Tells the time and sleeps.
+/// A source of the current time that can also sleep. Tests replace it by a clock that they control.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the present moment.
+    /// Returns the current moment.
     fn now(&self) -> Moment;
-    /// Completes once `span` has passed.
+    /// Returns a future that completes after `span`.
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
-/// Returns what `work` returns, or `None` where it takes longer than `span`.
+/// Runs `work` with the timeout `span`. Returns the result of `work`, or `None` after a timeout.
 ///
-/// Work that is ready when the span ends counts as done: after a freeze both are ready at once.
+/// If `work` and the timeout are ready at the same time, as after a freeze, `work` wins.
 pub async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
@@ -71,15 +71,15 @@ pub async fn within<T>(
     }
 }
 
-/// The machine's clocks.
+/// The clocks of the machine.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
-    /// Starts the steady clock at zero.
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clocks")]
+    /// Makes a clock whose steady reading starts at zero.
+    #[expect(clippy::disallowed_methods, reason = "only this function reads the clocks")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -92,18 +92,18 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the clocks")]
+    #[expect(clippy::disallowed_methods, reason = "only this function reads the clocks")]
     fn now(&self) -> Moment {
         Moment { wall: SystemTime::now(), steady: self.started.elapsed() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
+    #[expect(clippy::disallowed_methods, reason = "only this function sleeps")]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
 }
 
-/// A clock that runs on tokio's paused time and whose wall clock a test can move.
+/// A clock for tests: it follows tokio's paused time, and a test can set its wall clock.
 #[cfg(any(test, feature = "dev"))]
 #[derive(Debug)]
 pub struct VirtualClock {
@@ -114,7 +114,7 @@ pub struct VirtualClock {
 
 #[cfg(any(test, feature = "dev"))]
 impl VirtualClock {
-    /// Starts a clock that says `wall` now. Needs a tokio runtime whose time is paused.
+    /// Makes a clock whose wall clock shows `wall` now. Needs a tokio runtime with paused time.
     #[expect(clippy::disallowed_methods, reason = "tokio's paused time is what drives this clock")]
     pub fn starting_at(wall: SystemTime) -> Self {
         Self {
@@ -124,19 +124,20 @@ impl VirtualClock {
         }
     }
 
-    /// Sets the wall clock forward by `span` while the steady clock stands still.
+    /// Sets the wall clock forward by `span`. The steady clock does not change.
     pub fn step_forward(&self, span: Duration) {
-        *self.wall.lock().expect("no holder panics") += span;
+        *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Has the steady clock begin anew, as on another machine after a restore.
+    /// Restarts the steady clock at zero, as on another machine after a restore.
     pub fn restart_steady(&self) {
-        *self.steady_began.lock().expect("no holder panics") = self.started.elapsed();
+        *self.steady_began.lock().expect("no thread panics while it holds the lock") =
+            self.started.elapsed();
     }
 
-    /// Sets the wall clock back by `span`.
+    /// Sets the wall clock back by `span`. The steady clock does not change.
     pub fn step_back(&self, span: Duration) {
-        *self.wall.lock().expect("no holder panics") -= span;
+        *self.wall.lock().expect("no thread panics while it holds the lock") -= span;
     }
 }
 
@@ -145,12 +146,13 @@ impl Clock for VirtualClock {
     fn now(&self) -> Moment {
         let elapsed = self.started.elapsed();
         Moment {
-            wall: *self.wall.lock().expect("no holder panics") + elapsed,
-            steady: elapsed - *self.steady_began.lock().expect("no holder panics"),
+            wall: *self.wall.lock().expect("no thread panics while it holds the lock") + elapsed,
+            steady: elapsed
+                - *self.steady_began.lock().expect("no thread panics while it holds the lock"),
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one place that sleeps")]
+    #[expect(clippy::disallowed_methods, reason = "only this function sleeps")]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
@@ -160,30 +162,33 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
-    /// Checks the age at clocks that stand `wall` and `steady` seconds after an earlier reading.
+    /// Checks the age if the wall clock has advanced by `wall` seconds, and the steady clock by `steady`
+    /// seconds.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>) {
         let hour = Duration::from_secs(3600);
         let earlier = Moment { wall: SystemTime::UNIX_EPOCH + hour, steady: hour };
-        let shift = |seconds: f64| Duration::from_secs_f64(3600.0 + seconds);
-        let now = Moment { wall: SystemTime::UNIX_EPOCH + shift(wall), steady: shift(steady) };
+        let now = Moment {
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs_f64(3600.0 + wall),
+            steady: Duration::from_secs_f64(3600.0 + steady),
+        };
         assert_eq!(now.since(earlier), expected.map(Duration::from_secs_f64));
     }
 
     #[test]
-    fn the_larger_elapsed_time_counts() {
+    fn larger_elapsed_time_counts() {
         check(5.0, 5.0, Some(5.0));
         check(60.0, 5.0, Some(60.0));
         check(5.0, 60.0, Some(60.0));
     }
 
     #[test]
-    fn a_small_step_back_is_time_synchronisation() {
+    fn small_step_back_of_the_wall_clock_is_ignored() {
         check(-1.0, 5.0, Some(5.0));
     }
 
     #[test]
-    fn a_clock_that_ran_backwards_makes_the_age_unknown() {
+    fn clock_that_went_back_makes_the_age_unknown() {
         check(-1.5, 5.0, None);
         check(5.0, -0.5, None);
     }

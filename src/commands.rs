@@ -1,4 +1,4 @@
-//! The commands of the host binary, one file each.
+//! The commands of the `sidekey` program. Each command has a file of its own.
 
 mod advice;
 mod check;
@@ -18,7 +18,7 @@ use crate::config::variables::VARIABLES;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Keeps the Secrets Manager secrets of a program at hand, and serves them over localhost HTTP.
+/// Cache and serve AWS Secrets Manager secrets on localhost.
 #[derive(Debug, Parser)]
 #[command(name = "sidekey", version, arg_required_else_help = true)]
 pub struct Cli {
@@ -28,33 +28,32 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent against AWS, until SIGTERM or Ctrl-C. It is configured by SIDEKEY_* variables.
+    /// Run the agent until Ctrl-C, configured by SIDEKEY_* variables.
     #[command(after_long_help = settings_help())]
     Serve,
-    /// Run the agent against an embedded Secrets Manager, without an AWS account.
+    /// Run the agent against a fake AWS service.
     Dev(dev::Args),
-    /// Become a program, with each variable of the form sidekey:REFERENCE filled with its secret.
+    /// Run a program with sidekey:REFERENCE variables replaced by secrets.
     Exec(exec::Args),
-    /// Ask a running agent whether it lives; exit code 0 means yes. For probes that run a command.
+    /// Check that the agent runs; exit code 0 means yes.
     Ping(ping::Args),
-    /// Say of secrets whether they can be read, and whether they are what they should be.
+    /// Check that secrets are readable and complete.
     Check(check::Args),
-    /// Read one secret, or one field of it, for a script.
+    /// Print one secret or one of its fields.
     Get(get::Args),
-    /// Write the least IAM policy for reading some secrets, or say what a policy lacks and what it
-    /// grants beyond that.
+    /// Write or verify the least IAM policy for reading secrets.
     Policy(policy::Args),
-    /// Make the secrets that conventions ask for, and give them their values, through the AWS CLI.
+    /// Create and fill the secrets of your conventions.
     Scaffold(scaffold::Args),
 }
 
-/// Runs what the command line says.
+/// Runs the command that the user named on the command line.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
-        Command::Dev(args) => report(dev::run(args).await),
+        Command::Dev(args) => exit_code(dev::run(args).await),
         Command::Exec(args) => exec::run(args).await,
-        Command::Ping(args) => report(ping::run(args).await),
+        Command::Ping(args) => exit_code(ping::run(args).await),
         Command::Check(args) => check::run(args).await,
         Command::Get(args) => get::run(args).await,
         Command::Policy(args) => policy::run(args),
@@ -62,26 +61,28 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Says on standard error why a command failed.
-#[expect(clippy::print_stderr, reason = "a command's error is for the person who ran it")]
-fn report(result: anyhow::Result<ExitCode>) -> ExitCode {
+/// Returns the exit code of a command. Prints the error of a failed command to standard error.
+#[expect(clippy::print_stderr, reason = "the user of the command reads standard error")]
+fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("sidekey: {error:#}");
         ExitCode::FAILURE
     })
 }
 
-/// Lists every variable, and every key of a policy, for `serve --help`.
+/// Lists every variable, and every key of a policy, for `sidekey serve --help`.
 fn settings_help() -> String {
-    let variables = VARIABLES.iter().map(|one| help(one.name, one.default, one.help));
-    let keys = KEYS.iter().map(|one| help(one.name, one.default, one.help));
+    let variables: Vec<String> =
+        VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
+    let keys: Vec<String> = KEYS.iter().map(|one| help(one.name, one.default, one.help)).collect();
     format!(
-        "Variables, which the TOML file that SIDEKEY_CONFIG names may hold too:\n{}\n\nKeys of a [[policy]] table in the file that SIDEKEY_CONFIG names:\n{}",
-        variables.collect::<Vec<_>>().join("\n"),
-        keys.collect::<Vec<_>>().join("\n")
+        "Variables, which you can also set in the TOML file named by SIDEKEY_CONFIG:\n{}\n\nKeys of a [[policy]] table in that file:\n{}",
+        variables.join("\n"),
+        keys.join("\n")
     )
 }
 
+/// Formats one setting in the way in which clap formats an option.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

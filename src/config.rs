@@ -23,7 +23,7 @@ mod file;
 mod raw;
 mod credentials;
 pub mod policy;
-pub mod conventions;
+mod conventions;
 mod resolve;
 mod settings;
 mod modules;
@@ -62,12 +62,13 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     Loaded { config, mistakes, warnings }
 }
 
-/// Reads only the conventions, for commands that need no agent. Mistakes in variables that have nothing
-/// to do with conventions are ignored.
+/// Reads only the conventions, for commands that need no agent. Mistakes in variables that have
+/// nothing to do with conventions are ignored.
 ///
 /// # Errors
 ///
-/// All mistakes in the file of conventions, and in the TOML file, which may name the file of conventions.
+/// All mistakes in the file of conventions, and in the TOML file, which may name the file of
+/// conventions.
 pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();

@@ -1,19 +1,20 @@
-//! The limit of open files and sockets of this process.
+//! The limit on open files and sockets of this process.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// How many descriptors the process may have.
+/// The limit on open file descriptors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The limit that holds now.
+    /// The current limit. `usize::MAX` means no limit.
     pub limit: usize,
-    /// The limit before it was raised, if it was.
+    /// The limit before the agent raised it, or `None` if the agent did not raise the limit.
     pub raised_from: Option<usize>,
 }
 
-/// Raises the soft limit to the hard one. Programs that are started from here inherit it.
+/// Raises the soft limit on descriptors to the hard limit, and returns the result.
 ///
-/// If the system refuses, the limit stays as it is.
+/// Programs that this process starts inherit the raised limit. If the system refuses, the limit
+/// stays as it is.
 pub fn raise() -> Descriptors {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = current != maximum
@@ -24,7 +25,7 @@ pub fn raise() -> Descriptors {
     }
 }
 
-/// Without a limit there are as many as can be counted.
+/// Converts a limit to a count. A missing limit becomes the largest count.
 fn count(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

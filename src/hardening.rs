@@ -1,27 +1,31 @@
-//! Keeps secrets out of core dumps and out of other processes' reach.
+//! Protects the memory of this process from core dumps and from other processes.
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// Makes the process not dumpable: no other process of the same user may trace it or read its memory,
-/// and it leaves no core. A program that it becomes is dumpable again.
+/// Makes the process not dumpable.
 ///
-/// Only Linux knows of this. Elsewhere it does nothing.
+/// Other processes of the same user then cannot trace this process or read its memory, and a crash
+/// writes no core file. A program that this process becomes by `exec` is dumpable again.
+///
+/// Only Linux supports this. On other systems the function does nothing.
 ///
 /// # Errors
 ///
-/// Where the system refuses: then the process is as open as any other.
+/// If the system refuses. The process then stays dumpable.
 pub fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Hides the process, and sets its core limit to zero, which whatever it starts inherits.
+/// Makes the process not dumpable, and sets its limit for core files to zero.
+///
+/// Programs that this process starts inherit the limit.
 ///
 /// # Errors
 ///
-/// Where the system refuses: then the process is as open as any other.
+/// If the system refuses. The process may then stay dumpable.
 pub fn harden() -> io::Result<()> {
     hide()?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

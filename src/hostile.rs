@@ -1,14 +1,14 @@
-//! Generators of hostile input, for property tests. Tests only.
+//! Generators of hostile input for property tests. Compiled for tests only.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
-/// Stands for a value that no error may show.
+/// The value of a secret in tests. No error or log line may show this text.
 pub(crate) const VALUE: &str = "hunter2";
 
-/// Generates text that is made of `pieces` mostly, and of other characters.
+/// Generates text that consists mostly of `pieces`, and of some random characters.
 pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => select(pieces).prop_map(str::to_owned),
@@ -18,12 +18,12 @@ pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = 
     vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// Generates any text, control characters included.
+/// Generates arbitrary text, including control characters.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..100).prop_map(String::from_iter)
 }
 
-/// Generates text that differs from `good` in a few places.
+/// Generates copies of `good` with up to three random edits.
 pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     let good: Vec<char> = good.chars().collect();
     let other = prop_oneof![
@@ -46,7 +46,7 @@ pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     })
 }
 
-/// Generates any JSON.
+/// Generates arbitrary JSON.
 pub(crate) fn json() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -69,7 +69,7 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates keys of JSON, few enough that some occur twice.
+/// Generates keys of JSON objects. Some keys are from so small a set that they recur.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[abSNML]{1,2}", "[\u{0}-\u{7f}]{0,3}", "\\PC{0,3}"]
 }

@@ -1,32 +1,46 @@
 //! Sidekey: a sidecar credential agent.
 //!
-//! Beside a Lambda function, a container or a program on a laptop it prefetches the Secrets Manager
-//! secrets that the program refers to, keeps them fresh, and hands them out over localhost HTTP in
-//! microseconds. It only ever reads secrets.
+//! Sidekey runs beside a Lambda function, a container or a program on a laptop. It prefetches the
+//! AWS Secrets Manager secrets that the program refers to, keeps them fresh, and serves them over
+//! localhost HTTP within microseconds. Sidekey only ever reads secrets.
 //!
-//! The rooms, in reading order: [`secret`] has the words, [`convention`] says what secrets of some
-//! kind look like, [`message`] finds references in what a function is handed, [`source`] is where
-//! values come from, [`cache`] holds them and decides how fresh they are, [`server`] is how one asks,
-//! [`telemetry`] is what it tells, [`config`] fills each part's configuration, and [`agent`] wires
-//! them. `ARCHITECTURE.md` has the map and what must hold.
+//! The modules, in reading order. A module imports only from modules above it in this list:
+//!
+//! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools without
+//!   knowledge of secrets.
+//! - [`tokens`]: the tokens that callers must send.
+//! - [`secret`]: names, references, values and versions of secrets.
+//! - [`convention`]: rules for the names and contents of one kind of secret.
+//! - [`message`]: finds references to secrets in the messages that a function receives.
+//! - [`source`]: fetches secrets from AWS; the fake AWS service of tests and `sidekey dev` is here too.
+//! - [`telemetry`]: the log and the metrics.
+//! - [`cache`]: keeps secrets, and decides when to refresh them.
+//! - [`server`]: answers HTTP requests from the cache.
+//! - [`client`]: sends requests to a running agent.
+//! - [`config`]: reads the settings of all modules from variables and files.
+//! - [`agent`]: starts and stops all parts of a running agent.
+//! - [`exec`]: puts secrets into the variables of a program and starts the program.
+//! - `commands`: the command line.
+//!
+//! `ARCHITECTURE.md` has a map of all files and the rules that must hold.
 
 pub mod printable;
 pub mod http1;
+pub mod clock;
+pub mod hardening;
+pub mod descriptors;
+pub mod tokens;
 pub mod secret;
 pub mod convention;
 pub mod message;
-pub mod clock;
 pub mod source;
+pub mod telemetry;
 pub mod cache;
-pub mod tokens;
 pub mod server;
 pub mod client;
-pub mod handover;
-pub mod telemetry;
 pub mod config;
 pub mod agent;
-pub mod descriptors;
-pub mod hardening;
+pub mod exec;
 #[cfg(feature = "host")]
 pub mod commands;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The host binary: `sidekey serve`, and the commands beside it.
+//! The `sidekey` program: the agent (`sidekey serve`) and the other commands.
 
 use clap::Parser;
 use sidekey::commands::{self, Cli};
@@ -6,18 +6,23 @@ use std::alloc::System;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Wipes memory when it is freed: values pass through buffers of hyper and of the SDK, which know
-/// nothing of secrets.
+/// The allocator of the program. It overwrites freed memory with zeros.
+///
+/// Secrets pass through buffers of hyper and of the AWS SDK, and these libraries do not wipe their
+/// buffers.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// One thread: an answer takes microseconds, and what takes longer is waiting.
+/// Runs the command on one thread. An answer takes microseconds of processor time, and everything
+/// slower is waiting.
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().build().expect("the system has descriptors for a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has file descriptors for the runtime");
     let code = runtime.block_on(commands::run(cli));
-    // A DNS lookup blocks a thread of the runtime until it is answered. The exit does not wait for it.
+    // A DNS lookup blocks a thread of the runtime. The exit must not wait for its answer.
     runtime.shutdown_background();
     code
 }

@@ -1,6 +1,6 @@
-//! What a message says of secrets: the references in it, and where they stand.
+//! Messages: which secrets a message refers to, and whether the message may have them.
 //!
-//! Pure words and decisions: text in, references out. Nothing here keeps a message or prints one.
+//! This module decides and does nothing else. It neither stores nor logs messages.
 
 pub mod path;
 pub mod paths;

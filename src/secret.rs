@@ -1,13 +1,13 @@
-//! What is a secret, and how is it named?
+//! Secrets: their values, their names and ARNs, and how callers refer to them.
 //!
-//! Pure words: nothing here knows of sockets, of AWS's SDK or of time passing.
+//! This module decides and does nothing else. It does not use sockets, AWS's SDK or clocks.
 
 pub mod value;
 pub mod version;
 pub mod name;
 pub mod arn;
-pub mod reference;
 pub mod selector;
+pub mod reference;
 pub mod key;
 pub mod field;
 pub mod glob;

@@ -1,6 +1,6 @@
-//! What does it tell?
+//! Metrics, the log and panics: what the agent reports about itself.
 
-pub mod limited;
+pub mod log_limiter;
 pub mod lines;
 pub mod log;
 pub mod metrics;

@@ -1,4 +1,7 @@
-//! The tokens that the gate accepts now: written where credentials are got, read by the gate.
+//! The tokens that the agent accepts from callers.
+//!
+//! The code that obtains AWS credentials adds session tokens. The server's gate checks requests
+//! against all tokens.
 
 use arc_swap::ArcSwap;
 use std::fmt;
@@ -8,29 +11,29 @@ use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// How many session tokens of the agent's own credentials are accepted: the current one, and the
-/// previous one for requests signed just before it changed.
+/// The number of session tokens that are accepted at the same time: the current token, and the
+/// previous token for requests that were signed just before the credentials changed.
 const SESSIONS_MAX: usize = 2;
 
-/// One token. It cannot be printed, is compared in constant time and wiped when dropped.
+/// A token. It cannot be printed, is compared in constant time, and is wiped when it is dropped.
 pub struct Token(Zeroizing<Vec<u8>>);
 
-/// A token was empty, which would let anybody in.
+/// The token is empty. An empty token would let every caller in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token must not be empty")]
 pub struct EmptyToken;
 
 impl Token {
-    /// Takes over a token's text.
+    /// Makes a token from its text.
     ///
     /// # Errors
     ///
-    /// Where it is empty.
+    /// If the text is empty.
     pub fn new(text: String) -> Result<Self, EmptyToken> {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
-    /// Returns the token's bytes, for a client to show.
+    /// Returns the token's bytes, which a client sends in a header.
     pub fn reveal(&self) -> &[u8] {
         &self.0
     }
@@ -46,16 +49,18 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The tokens that are accepted.
+/// All tokens that the agent accepts.
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
+    /// The session tokens, newest first. Reading them takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
+    /// The lock that is held while a session token is added, so that no addition is lost.
     writer: Mutex<()>,
 }
 
 impl Tokens {
-    /// Accepts `configured` tokens.
+    /// Makes a set that accepts the `configured` tokens, and no session token yet.
     pub fn new(configured: Vec<Token>) -> Self {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
@@ -65,38 +70,40 @@ impl Tokens {
         any(self.configured.iter(), given).into()
     }
 
-    /// Returns whether `given` is one of the configured tokens, or a session token of the agent's
-    /// own credentials: whoever has that may ask AWS itself.
+    /// Returns whether `given` is a configured token, or a session token of the agent's own AWS
+    /// credentials. A caller with that session token could call AWS directly.
     pub fn accepts_session(&self, given: &[u8]) -> bool {
         let sessions = self.sessions.load();
         let is_session = any(sessions.iter().map(|token| &**token), given);
         (any(self.configured.iter(), given) | is_session).into()
     }
 
-    /// Notes the session token of the credentials that the agent has got.
+    /// Adds the session token of the agent's newest credentials. The oldest session token is dropped.
     pub fn note_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
-        let _writer = self.writer.lock().expect("no holder panics");
+        let _writer = self.writer.lock().expect("no holder of the lock panicked");
         let known = self.sessions.load();
         if any(known.first().map(|token| &**token), &token.0).into() {
             return;
         }
-        let kept = known.iter().take(SESSIONS_MAX - 1).cloned();
-        let sessions = std::iter::once(Arc::new(token)).chain(kept).collect();
+        let previous = known.iter().take(SESSIONS_MAX - 1).cloned();
+        let sessions = std::iter::once(Arc::new(token)).chain(previous).collect();
         self.sessions.store(Arc::new(sessions));
     }
 }
 
-/// Gets the agent's credentials anew. Their session token is noted on the way.
+/// Refreshes the agent's AWS credentials. The implementation adds their session token to [`Tokens`].
 ///
-/// The gate asks for it where it is shown a session token that it does not know: the caller may have
-/// newer credentials than the agent has needed so far.
+/// The gate refreshes the credentials when a request has an unknown session token, because the caller
+/// may have newer credentials than the agent.
 pub trait Renew: fmt::Debug + Send + Sync {
-    /// Gets them, or not: whether the token is known then is for [`Tokens`] to say.
+    /// Refreshes the credentials. The future returns nothing, not even an error: afterwards the gate
+    /// asks [`Tokens`] again whether the token is known.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// Compares with every token, so that the time taken does not tell which one was near.
+/// Returns whether `given` is one of the tokens. It compares with every token, so that the time taken
+/// does not reveal which token matched.
 fn any<'a>(tokens: impl IntoIterator<Item = &'a Token>, given: &[u8]) -> Choice {
     tokens.into_iter().fold(Choice::from(0), |found, token| found | token.is(given))
 }
@@ -108,12 +115,12 @@ mod tests {
     use std::thread;
 
     fn tokens(configured: &[&str]) -> Tokens {
-        let token = |text: &&str| Token::new((*text).to_owned()).expect("not empty");
+        let token = |text: &&str| Token::new((*text).to_owned()).expect("the token is not empty");
         Tokens::new(configured.iter().map(token).collect())
     }
 
     #[test]
-    fn only_configured_tokens_open_the_door() {
+    fn only_configured_tokens_are_accepted() {
         let tokens = tokens(&["one", "two"]);
         assert!(tokens.accepts(b"one") && tokens.accepts(b"two"));
         for wrong in ["", "o", "onee", "three"] {
@@ -122,28 +129,28 @@ mod tests {
     }
 
     #[test]
-    fn the_current_and_the_previous_session_are_accepted_where_sessions_count() {
+    fn current_and_previous_session_token_are_accepted() {
         let tokens = tokens(&["own"]);
         for session in ["a", "a", "b", "c"] {
             tokens.note_session(session);
         }
         assert!(tokens.accepts_session(b"c") && tokens.accepts_session(b"b"));
-        assert!(!tokens.accepts_session(b"a"), "two sessions ago");
+        assert!(!tokens.accepts_session(b"a"), "the token is two sessions old");
         assert!(tokens.accepts_session(b"own"));
-        assert!(!tokens.accepts(b"c"), "a session token is for the AWS API only");
+        assert!(!tokens.accepts(b"c"), "a session token is valid for the AWS API only");
     }
 
     #[test]
-    fn an_empty_token_is_none_and_no_token_prints() {
+    fn empty_token_is_refused_and_no_token_is_printed() {
         assert_eq!(Token::new(String::new()).map(|_| ()), Err(EmptyToken));
         let tokens = tokens(&["hunter2"]);
         tokens.note_session("hunter3");
         assert!(!format!("{tokens:?}").contains("hunter"));
     }
 
-    /// Two threads note a session each while a third one reads. Neither session may get lost.
+    /// Two threads add a session token each while a third thread reads. No token may get lost.
     #[test]
-    fn sessions_that_are_noted_at_the_same_time_are_both_accepted() {
+    fn concurrently_added_session_tokens_are_both_accepted() {
         const ROUNDS: usize = 5_000;
         for round in 0..ROUNDS {
             let tokens = tokens(&["own"]);

@@ -3,8 +3,8 @@
 use crate::held::Held;
 use crate::queue::{Micros, Queue};
 use crate::upstream::{Call, Upstream};
-use sidekey::cache::cut::was_cut;
 use sidekey::cache::flight::FLIGHTS_MAX;
+use sidekey::cache::freeze::was_interrupted;
 use sidekey::cache::freshness::{Freshness, Policy};
 use sidekey::cache::plan::Next;
 use sidekey::cache::prefetch::Mode;
@@ -327,7 +327,7 @@ impl<'a> Fleet<'a> {
         if sent < self.environments[env as usize].started {
             return;
         }
-        if was_cut(Some(now.since(sent)), CALL_MAX) {
+        if was_interrupted(Some(now.since(sent)), CALL_MAX) {
             return self.get(env, secret, now);
         }
         let policy = self.setup.policy;

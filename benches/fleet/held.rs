@@ -3,7 +3,7 @@
 //! Nothing is decided here: ages, plans and back-offs are those of `sidekey::cache`.
 
 use crate::queue::Micros;
-use sidekey::cache::entry::Failure;
+use sidekey::cache::failure::Failure;
 use sidekey::cache::freshness::{self, Freshness, Policy, Standing, Trouble};
 use sidekey::cache::plan::{self, Next};
 use sidekey::source::{FetchError, FetchErrorKind};

@@ -1,7 +1,7 @@
 //! How a fleet of environments fares with Secrets Manager's quotas: a simulation in virtual time.
 //!
 //! Guards the lines "a fleet" of `SPECIFICATION.md`. What each environment does is decided by the
-//! agent's own planning: `cache::plan`, `cache::freshness`, `cache::entry::Failure` and the modes of
+//! agent's own planning: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
 //! `cache::prefetch`. Only time, calls and invocations are simulated. Everything is drawn from one
 //! seed, so that every run says the same.
 //!

@@ -1,4 +1,4 @@
-//! The tables and charts that tell what was found.
+//! Writes the tables and charts of `docs/fleet.md` from the results of the simulation.
 
 use crate::chart;
 use crate::lines::{self, Line};
@@ -8,20 +8,20 @@ use sidekey::cache::prefetch::Mode;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// What goes into `docs/fleet.md`.
+/// The generated part of `docs/fleet.md`.
 pub(crate) struct Page {
     /// The tables.
     pub(crate) text: String,
-    /// Charts by their names.
+    /// The charts as SVG, each with its file name.
     pub(crate) charts: Vec<(&'static str, String)>,
-    /// What is promised, and whether it was found to hold.
+    /// Each promise of `SPECIFICATION.md` that the simulation checks, and whether the promise holds.
     pub(crate) promises: Vec<(&'static str, bool)>,
 }
 
-/// Asks every question, and writes down the answers.
+/// Runs all simulations and writes their results.
 pub(crate) fn write() -> Page {
     let mut page = Page { text: String::new(), charts: Vec::new(), promises: Vec::new() };
-    page.line("`cargo bench --bench fleet` wrote this; its seed is fixed.\n");
+    page.line("Written by `cargo bench --bench fleet` with a fixed seed.\n");
     page.starts();
     page.scale_out();
     page.storms();
@@ -30,7 +30,7 @@ pub(crate) fn write() -> Page {
 }
 
 impl Page {
-    #[expect(clippy::print_stdout, reason = "a bench tells")]
+    #[expect(clippy::print_stdout, reason = "a bench prints its results")]
     fn line(&mut self, line: &str) {
         println!("{line}");
         self.text.push_str(line);
@@ -38,8 +38,8 @@ impl Page {
     }
 
     fn starts(&mut self) {
-        self.line("### How many environments may start a second\n");
-        self.line("| secrets | mode | before the first throttled call | before they wait |");
+        self.line("### Environments that can start per second\n");
+        self.line("| secrets | mode | without a throttled call | without waiting |");
         self.line("|---|---|---|---|");
         let cases = cases(&[()], |_, _, _| true);
         let rates = workers::all(&cases, |(_, secrets, (_, mode))| {
@@ -50,7 +50,8 @@ impl Page {
             self.line(&format!("| {secrets} | `{name}` | {quiet} | {soon} |"));
             if *mode == Mode::Get && *secrets == 20 {
                 let lambda_rate = 100;
-                let text = "4 functions of 20 secrets scale out evenly by `get`, none throttled";
+                let text =
+                    "4 functions with 20 secrets scale out evenly with `get` and are not throttled";
                 self.promises.push((text, *quiet >= 4 * lambda_rate));
             }
         }
@@ -65,7 +66,7 @@ impl Page {
             .collect();
         self.line("");
         let svg = chart::bars(
-            "Environments a second that start without a throttled call",
+            "Environments that can start per second without a throttled call",
             "/s",
             &["get", "batch", "auto"],
             &groups,
@@ -74,16 +75,18 @@ impl Page {
     }
 
     fn scale_out(&mut self) {
-        self.line("### Functions that scale out as fast as Lambda lets them\n");
+        self.line("### Functions that scale out at Lambda's maximum rate\n");
         self.line(
             "| functions | environments | secrets | mode | ready p50 | p99 | max | over 3 s \
              | calls | throttled |",
         );
         self.line("|---|---|---|---|---|---|---|---|---|---|");
-        // Where a burst takes a minute to settle, one mode says as much as three.
+        // A burst that takes a minute to settle behaves the same in all modes, so only `get` is simulated.
         let is_shown = |functions: &usize, secrets: usize, mode: Mode| {
             let load = functions * secrets;
-            load <= 60 || (mode == Mode::Get && load <= 80)
+            // `auto` behaves as `get` or `batch`: the rows of one function show it.
+            let is_known = mode == Mode::Auto && *functions > 1;
+            !is_known && (load <= 60 || (mode == Mode::Get && load <= 80))
         };
         let cases = cases(&[1, 4, 10], is_shown);
         let rows = workers::all(&cases, |(functions, secrets, (name, mode))| {
@@ -92,7 +95,7 @@ impl Page {
         for ((functions, secrets, (_, mode)), (row, throttled)) in cases.iter().zip(rows) {
             self.line(&row);
             if (*functions, *secrets, *mode) == (1, 6, Mode::Get) {
-                let text = "a function of 6 secrets that scales out by `get` is not throttled";
+                let text = "a function with 6 secrets that scales out with `get` is not throttled";
                 self.promises.push((text, throttled == 0));
             }
         }
@@ -100,24 +103,24 @@ impl Page {
     }
 
     fn storms(&mut self) {
-        self.line("### Whether refreshes stay together\n");
+        self.line("### Spread of refreshes\n");
         self.line(
-            "| environments | secrets | jitter | calls a second, mean | the busiest second \
-             | ratio | throttled in an hour | reads past the TTL |",
+            "| environments | secrets | jitter | calls per second, mean | in the busiest second \
+             | ratio | throttled in an hour | reads after the TTL |",
         );
         self.line("|---|---|---|---|---|---|---|---|");
         let cases: Vec<(usize, usize, bool)> = [(10_000, 1), (100_000, 1), (20_000, 6)]
             .into_iter()
-            .flat_map(|(count, secrets)| [false, true].map(|drawn| (count, secrets, drawn)))
+            .flat_map(|(count, secrets)| [false, true].map(|is_random| (count, secrets, is_random)))
             .collect();
-        let rows = workers::all(&cases, |(environments, secrets, is_drawn)| {
-            storm_row(*environments, *secrets, *is_drawn)
+        let rows = workers::all(&cases, |(environments, secrets, is_random)| {
+            storm_row(*environments, *secrets, *is_random)
         });
-        let mut drawn = Vec::new();
-        for ((environments, secrets, is_drawn), (row, storm)) in cases.into_iter().zip(rows) {
+        let mut curves = Vec::new();
+        for ((environments, secrets, is_random), (row, storm)) in cases.into_iter().zip(rows) {
             self.line(&row);
-            if (environments, secrets, is_drawn) == (100_000, 1, true) {
-                let text = "refreshes of 100,000 environments that started at once drift apart";
+            if (environments, secrets, is_random) == (100_000, 1, true) {
+                let text = "the refreshes of 100,000 environments that started at once spread out";
                 self.promises.push((text, f64::from(storm.peak) <= 3.0 * storm.mean));
             }
             if environments == 10_000 {
@@ -125,45 +128,53 @@ impl Page {
                 let points = points
                     .map(|(at, calls)| (float(at as u64) / 60.0, f64::from(*calls)))
                     .collect();
-                drawn.push(Line { label: format!("jitter {}", jitter(is_drawn)), points });
+                curves.push(Line { label: format!("{} jitter", jitter(is_random)), points });
             }
         }
         let svg = lines::draw(
             "10,000 busy environments, started within one second",
             "minutes",
-            "calls a second",
-            &drawn,
+            "calls per second",
+            &curves,
         );
         self.charts.push(("storm", svg));
         self.line("");
     }
 
     fn days(&mut self) {
-        self.line("### What a thousand environments cost a day\n");
+        self.line("### Daily cost of 1,000 environments\n");
         self.line(
-            "| invoked every | secrets | mode | calls a day | dollars a day | without a cache \
-             | reads that wait |",
+            "| invoked every | secrets | calls per day, `get` | cost | `batch` | cost \
+             | cost without a cache | reads that wait |",
         );
-        self.line("|---|---|---|---|---|---|---|");
+        self.line("|---|---|---|---|---|---|---|---|");
         let periods = [("10 s", 10), ("1 min", 60), ("10 min", 600), ("1 h", 3600)];
-        // One secret needs no batch.
-        let cases = cases(&periods, |_, secrets, mode| secrets > 1 || mode == Mode::Get);
-        let days = workers::all(&cases, |((_, seconds), secrets, (_, mode))| {
-            study::day(Duration::from_secs(*seconds), *mode, *secrets)
+        let cases: Vec<((&str, u64), usize)> = periods
+            .into_iter()
+            .flat_map(|period| SECRETS.map(|secrets| (period, secrets)))
+            .collect();
+        let days = workers::all(&cases, |((_, seconds), secrets)| {
+            let day = |mode| study::day(Duration::from_secs(*seconds), mode, *secrets);
+            // A batch of one secret has no advantage. `auto` uses batches for 6 and 20 secrets.
+            (day(Mode::Get), (*secrets > 1).then(|| day(Mode::Batch)))
         });
-        for (((label, _), secrets, (name, _)), day) in cases.iter().zip(days) {
+        for (((label, _), secrets), (get, batch)) in cases.iter().zip(days) {
+            let batch = batch.map_or_else(
+                || " | ".to_owned(),
+                |day| format!("{} | {}", thousands(rounded(day.calls)), dollars(day.calls)),
+            );
             self.line(&format!(
-                "| {label} | {secrets} | `{name}` | {} | {} | {} | {} |",
-                thousands(rounded(day.calls)),
-                dollars(day.calls),
-                dollars(day.calls_without),
-                percent(day.waited),
+                "| {label} | {secrets} | {} | {} | {batch} | {} | {} |",
+                thousands(rounded(get.calls)),
+                dollars(get.calls),
+                dollars(get.calls_without),
+                percent(get.waited),
             ));
         }
     }
 }
 
-/// One row to be: what it is about, secrets, and the mode with its name.
+/// The input of one table row: its subject, the number of secrets, and the mode with its name.
 type Case<T> = (T, usize, (&'static str, Mode));
 
 fn cases<T: Copy>(of: &[T], is_shown: impl Fn(&T, usize, Mode) -> bool) -> Vec<Case<T>> {
@@ -177,7 +188,7 @@ fn cases<T: Copy>(of: &[T], is_shown: impl Fn(&T, usize, Mode) -> bool) -> Vec<C
     cases
 }
 
-/// Returns what becomes of functions that scale out, and how many calls were throttled.
+/// Returns the table row of functions that scale out, and the number of throttled calls.
 pub(crate) fn scale_out_row(
     functions: usize,
     secrets: usize,
@@ -188,7 +199,7 @@ pub(crate) fn scale_out_row(
     let ready = |share| seconds(percentile(&outcome.ready, share));
     let (get, batch) = (outcome.upstream.get, outcome.upstream.batch);
     let throttled = get.throttled + batch.throttled;
-    assert_eq!(outcome.ready.len(), outcome.started, "all are ready in the end");
+    assert_eq!(outcome.ready.len(), outcome.started, "every environment becomes ready");
     let row = format!(
         "| {functions} | {} | {secrets} | `{name}` | {} | {} | {} | {} | {} | {} |",
         thousands(outcome.started as u64),
@@ -202,14 +213,14 @@ pub(crate) fn scale_out_row(
     (row, throttled)
 }
 
-/// Returns how the refreshes of environments went that started at once.
-pub(crate) fn storm_row(environments: usize, secrets: usize, is_drawn: bool) -> (String, Storm) {
-    let storm = study::storm(environments, secrets, is_drawn);
+/// Returns the table row and the results for the refreshes of environments that started at once.
+pub(crate) fn storm_row(environments: usize, secrets: usize, is_random: bool) -> (String, Storm) {
+    let storm = study::storm(environments, secrets, is_random);
     let late = storm.reads.stale + storm.reads.waited;
     let row = format!(
         "| {} | {secrets} | {} | {:.0} | {} | {:.1} | {} | {} |",
         thousands(environments as u64),
-        jitter(is_drawn),
+        jitter(is_random),
         storm.mean,
         thousands(u64::from(storm.peak)),
         f64::from(storm.peak) / storm.mean,
@@ -219,8 +230,8 @@ pub(crate) fn storm_row(environments: usize, secrets: usize, is_drawn: bool) -> 
     (row, storm)
 }
 
-fn jitter(is_drawn: bool) -> &'static str {
-    if is_drawn { "drawn" } else { "the same for all" }
+fn jitter(is_random: bool) -> &'static str {
+    if is_random { "random" } else { "equal" }
 }
 
 fn plural(n: usize, word: &str) -> String {

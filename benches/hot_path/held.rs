@@ -2,7 +2,7 @@
 
 use sidekey::cache::freshness::Policy;
 use sidekey::cache::policies::Policies;
-use sidekey::cache::{Cache, Config};
+use sidekey::cache::{self, Cache, Config};
 use sidekey::clock::SystemClock;
 use sidekey::secret::key::Key;
 use sidekey::secret::reference::SecretId;
@@ -71,7 +71,7 @@ pub(crate) fn cache() -> Cache {
         seed: Some(1),
     };
     let home = Home { region: "eu-north-1".into(), account: None };
-    let cache = Cache::new(
+    let (cache, _) = cache::open(
         config,
         home,
         Arc::new(Fixed),

@@ -1,4 +1,4 @@
-//! The tables and charts that tell what was found.
+//! Writes the tables and charts of `docs/versus_peer.md` from the measurements.
 
 use crate::cached::{Cached, Measured, USES, Use};
 use crate::chart;
@@ -7,12 +7,12 @@ use crate::starts::{Case, Started};
 use std::fmt::Write;
 use std::time::Duration;
 
-/// What goes into `docs/versus_peer.md`.
+/// The generated part of `docs/versus_peer.md`.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     /// The tables.
     pub(crate) text: String,
-    /// Charts by their names.
+    /// The charts as SVG, each with its file name.
     pub(crate) charts: Vec<(&'static str, String)>,
 }
 
@@ -22,7 +22,13 @@ impl Page {
         self.text.push('\n');
     }
 
-    /// Writes down on what all was measured.
+    /// Writes the head of a table with one column for each program.
+    fn head(&mut self, first: &str, programs: &[&str]) {
+        self.line(&format!("| {first} | {} |", programs.join(" | ")));
+        self.line(&format!("|---|{}", "---|".repeat(programs.len())));
+    }
+
+    /// Writes the processor, and the load of the machine.
     pub(crate) fn machine(&mut self) {
         let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
@@ -31,47 +37,48 @@ impl Page {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or("unknown");
         self.line(&format!(
-            "`cargo bench --bench versus_peer` wrote this, on {processors} processors ({model}); \
-             the machine's load when it began was {load}.\n"
+            "Measured by `cargo bench --bench versus_peer` on {processors} processors ({model}). The load \
+             of the machine at the beginning was {load}.\n"
         ));
     }
 
-    /// Writes down cold starts, or those with a part of a processor.
+    /// Writes the table and the chart of cold starts. If `is_slow`, the programs had a fourteenth of a
+    /// processor.
     pub(crate) fn starts(&mut self, started: &[Started], is_slow: bool) {
-        let command = "cargo bench --bench versus_peer --";
         if is_slow {
-            self.line(&format!(
-                "### Cold start with a fourteenth of a processor\n\n`{command} slow`\n"
-            ));
+            self.line("### Cold start with a fourteenth of a processor\n");
         } else {
-            self.line(&format!("### Cold start\n\n`{command} starts`\n"));
+            self.line("### Cold start\n");
+            self.line(
+                "Each cell: time from start until the secrets are read, CPU time, peak memory.\n",
+            );
         }
-        self.line("| from exec until read | program | time | processor time | peak memory |");
-        self.line("|---|---|---|---|---|");
-        for one in started {
-            self.line(&format!(
-                "| {} | {} | {} | {} | {:.1} MB |",
-                one.case.words(),
-                one.label,
-                millis(one.wall),
-                millis(one.cpu),
-                megabytes(one.peak_kilobytes * 1024),
-            ));
-        }
-        self.line("");
-        let (name, title) = match is_slow {
-            true => ("slow", "Exec to secrets read, a fourteenth of a processor"),
-            false => ("starts", "Exec to secrets read"),
-        };
+        let programs = labels(started.iter().map(|one| one.label));
+        self.head("reads", &programs);
         let mut cases: Vec<Case> = Vec::new();
-        for one in started.iter().filter(|one| one.case.is_tls && !one.case.is_batching) {
+        for one in started {
             if !cases.contains(&one.case) {
                 cases.push(one.case);
             }
         }
-        let labels = labels(started.iter().map(|one| one.label));
+        for case in &cases {
+            let own = started.iter().filter(|one| one.case == *case);
+            let cells: Vec<String> = own
+                .map(|one| {
+                    let peak = megabytes(one.peak_kilobytes * 1024);
+                    format!("{}, {}, {peak:.1} MB", millis(one.wall), millis(one.cpu))
+                })
+                .collect();
+            self.line(&format!("| {} | {} |", case.words(), cells.join(" | ")));
+        }
+        self.line("");
+        let (name, title) = match is_slow {
+            true => ("slow", "Start until secrets are read, a fourteenth of a processor"),
+            false => ("starts", "Start until secrets are read"),
+        };
         let groups: Vec<(String, Vec<f64>)> = cases
             .iter()
+            .filter(|case| case.is_tls && !case.is_batching)
             .map(|case| {
                 let own = started.iter().filter(|one| one.case == *case);
                 let label =
@@ -79,39 +86,41 @@ impl Page {
                 (label, own.map(|one| one.wall.as_secs_f64() * 1000.0).collect())
             })
             .collect();
-        self.charts.push((name, chart::bars(title, "ms", &labels, &groups)));
+        self.charts.push((name, chart::bars(title, "ms", &programs, &groups)));
     }
 
-    /// Writes down why there are no slow starts.
+    /// Writes why cold starts with a fourteenth of a processor were not measured.
     pub(crate) fn skipped(&mut self, why: &str) {
         self.line(&format!("### Cold start with a fourteenth of a processor\n\n{why}\n"));
     }
 
-    /// Writes down cached reads and memory.
+    /// Writes the tables and the chart of cached reads, and the table of memory.
     pub(crate) fn cached(&mut self, cached: &Cached) {
-        self.line("### Cached reads\n\n`cargo bench --bench versus_peer -- cached`\n");
+        self.line("### Cached reads\n");
         self.line(
-            "| connections | server | reads a second | ratio | processor time a read | ratio \
-             | p99 | ratio |",
+            "Each cell: reads per second, CPU time per read, 99th percentile of the time; in \
+             parentheses the ratio to the bare C loop.\n",
         );
-        self.line("|---|---|---|---|---|---|---|---|");
+        let programs = labels(cached.measured.iter().map(|one| one.label));
+        self.head("connections", &programs);
         for usage in USES {
-            for one in cached.measured.iter().filter(|one| one.usage == usage) {
-                let Measured { label, figures, ratios, .. } = one;
-                self.line(&format!(
-                    "| {} | {label} | {:.0} | {:.2} | {:.1} µs | {:.2} | {:.0} µs | {:.2} |",
-                    connections(usage),
-                    figures.per_second,
-                    ratios.per_second,
-                    figures.cpu,
-                    ratios.cpu,
-                    figures.p99,
-                    ratios.p99,
-                ));
-            }
+            let own = cached.measured.iter().filter(|one| one.usage == usage);
+            let cells: Vec<String> = own
+                .map(|Measured { figures, ratios, .. }| {
+                    format!(
+                        "{:.0}/s ({:.2}), {:.1} µs ({:.2}), {:.0} µs ({:.2})",
+                        figures.per_second,
+                        ratios.per_second,
+                        figures.cpu,
+                        ratios.cpu,
+                        figures.p99,
+                        ratios.p99,
+                    )
+                })
+                .collect();
+            self.line(&format!("| {} | {} |", connections(usage), cells.join(" | ")));
         }
-        self.line("\nRatios are to the bare C loop, which writes the same bytes.\n");
-        let labels = labels(cached.measured.iter().map(|one| one.label));
+        self.line("");
         let groups: Vec<(String, Vec<f64>)> = USES
             .iter()
             .map(|usage| {
@@ -119,10 +128,10 @@ impl Page {
                 (connections(*usage), own.map(|one| one.figures.cpu).collect())
             })
             .collect();
-        let svg = chart::bars("Processor time of a cached read", "µs", &labels, &groups);
+        let svg = chart::bars("CPU time of a cached read", "µs", &programs, &groups);
         self.charts.push(("cached", svg));
-        self.line("### Memory\n\n`cargo bench --bench versus_peer -- cached`\n");
-        self.line("| program | resident with 20 secrets | after the reads above |");
+        self.line("### Memory\n");
+        self.line("| program | resident with 20 secrets | after these reads |");
         self.line("|---|---|---|");
         for (label, before, after) in &cached.resident {
             self.line(&format!(
@@ -134,12 +143,12 @@ impl Page {
         self.line("");
     }
 
-    /// Writes down what readers got.
+    /// Writes the table of the waits and errors of readers.
     pub(crate) fn readers(&mut self, got: &[Got]) {
-        self.line("### What readers get\n\n`cargo bench --bench versus_peer -- readers`\n");
+        self.line("### Waits and errors of readers\n");
         self.line(
-            "| program | longest wait as a busy secret reaches its TTL | reads that waited \
-             | calls for 64 readers of a cold secret | past the TTL while AWS throttles |",
+            "| program | longest wait at the end of the TTL | reads that waited \
+             | calls for 64 readers | status after the TTL, throttled |",
         );
         self.line("|---|---|---|---|---|");
         for one in got {
@@ -156,10 +165,10 @@ impl Page {
         self.line("");
     }
 
-    /// Writes down how large the binaries are.
+    /// Writes the table of the sizes of the binaries.
     pub(crate) fn sizes(&mut self, sizes: &[(&str, u64)]) {
-        self.line("### Binary\n\n`cargo bench --bench versus_peer -- sizes`\n");
-        self.line("| program | without symbols |");
+        self.line("### Binary size\n");
+        self.line("| program | size without symbols |");
         self.line("|---|---|");
         for (label, bytes) in sizes {
             self.line(&format!("| {label} | {:.1} MB |", megabytes(*bytes)));
@@ -181,13 +190,13 @@ fn labels(all: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
 fn connections(usage: Use) -> String {
     let mut words = String::new();
     let _ = match usage {
-        Use::Kept(count) => write!(words, "{count} kept"),
-        Use::Anew => write!(words, "one for each read"),
+        Use::Kept(count) => write!(words, "{count} reused"),
+        Use::Anew => write!(words, "new for each read"),
     };
     words
 }
 
-/// Returns a span as people read it.
+/// Formats a duration in milliseconds.
 fn millis(span: Duration) -> String {
     match span.as_secs_f64() * 1000.0 {
         short if short < 10.0 => format!("{short:.1} ms"),
@@ -195,7 +204,7 @@ fn millis(span: Duration) -> String {
     }
 }
 
-/// Returns bytes as millions of them.
+/// Converts bytes to megabytes.
 fn megabytes(bytes: u64) -> f64 {
     f64::from(u32::try_from(bytes).unwrap_or(u32::MAX)) / 1e6
 }

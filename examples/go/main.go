@@ -1,4 +1,4 @@
-// A channel processor for e-mail: reads the credentials of each message from Sidekey.
+// A channel processor for e-mail that reads the credentials of each message from Sidekey.
 package main
 
 import (
@@ -12,10 +12,10 @@ import (
 	"github.com/aws/aws-lambda-go/lambda"
 )
 
-// errRefused says that the provider does not take the credential.
+// errRefused means that the provider rejected the credential.
 var errRefused = errors.New("the provider answers 401")
 
-// message is the part of a Context Object that matters here.
+// message contains the fields of a Context Object that this function uses.
 type message struct {
 	ChannelConfig struct {
 		Email struct {
@@ -28,7 +28,7 @@ type message struct {
 	RevokedSuffix string `json:"revoked_suffix"`
 }
 
-// sent is what would be sent, without a secret in it.
+// sent describes the message that would be sent. It contains no secret.
 type sent struct {
 	MessageID string `json:"messageId"`
 	Account   string `json:"account"`
@@ -41,7 +41,7 @@ type answer struct {
 	Sent []sent `json:"sent"`
 }
 
-// send stands for the provider's API: it returns what would be sent.
+// send replaces the provider's API in this example. It returns what would be sent.
 func send(m message, id string, sendgrid, ai map[string]string) (sent, error) {
 	key := sendgrid["sendgrid_auth_value"]
 	if m.RevokedSuffix != "" && strings.HasSuffix(key, m.RevokedSuffix) {
@@ -52,7 +52,7 @@ func send(m message, id string, sendgrid, ai map[string]string) (sent, error) {
 
 func end(secret string) string { return secret[max(0, len(secret)-4):] }
 
-// process sends one message. A credential that is refused may be of before a rotation: once more.
+// process sends one message. If the provider rejects the credential, it refreshes the credential and tries again.
 func process(ctx context.Context, record events.SQSMessage) (sent, error) {
 	var m message
 	if err := json.Unmarshal([]byte(record.Body), &m); err != nil {
@@ -75,7 +75,7 @@ func process(ctx context.Context, record events.SQSMessage) (sent, error) {
 	return sent{}, errRefused
 }
 
-// handle answers which messages of the batch SQS is to deliver again.
+// handle sends a batch, and returns the messages that SQS must deliver again.
 func handle(ctx context.Context, event events.SQSEvent) (answer, error) {
 	batch := answer{Sent: []sent{}}
 	batch.BatchItemFailures = []events.SQSBatchItemFailure{}

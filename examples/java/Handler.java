@@ -13,14 +13,14 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 
-/** A channel processor for WhatsApp: reads the credentials of each message from Sidekey. */
+/** A channel processor for WhatsApp that reads the credentials of each message from Sidekey. */
 public class Handler {
     private static final String AGENT = "http://127.0.0.1:" + env("SIDEKEY_PORT").orElse("2773");
     private static final String TOKEN = env("AWS_SESSION_TOKEN")
         .or(() -> env("AWS_CONTAINER_AUTHORIZATION_TOKEN")).orElseThrow();
     private static final HttpClient CLIENT = HttpClient.newHttpClient();
 
-    /** The provider does not take the credential. */
+    /** The provider rejected the credential. */
     static class Refused extends Exception {
         Refused() {
             super("the provider answers 401");
@@ -46,7 +46,7 @@ public class Handler {
         return answer.body();
     }
 
-    /** Stands for the provider's API: returns what would be sent, without a secret in it. */
+    /** Replaces the provider's API in this example. Returns what would be sent, without secrets. */
     static Map<String, Object> send(JsonObject context, String id, String account, String token,
             String aiKey) throws Refused {
         if (context.has("revoked_suffix")
@@ -61,7 +61,7 @@ public class Handler {
         return secret.substring(Math.max(0, secret.length() - 4));
     }
 
-    /** Sends one message. A credential that is refused may be of before a rotation: once more. */
+    /** Sends one message. If the provider rejects the credential, refreshes it and tries again. */
     static Map<String, Object> process(String id, JsonObject context) throws Exception {
         String reference = context.getAsJsonObject("channel_config").getAsJsonObject("whatsapp")
             .get("credentials_id").getAsString();
@@ -78,7 +78,7 @@ public class Handler {
         }
     }
 
-    /** Answers which messages of the batch SQS is to deliver again. */
+    /** Sends a batch, and returns the messages that SQS must deliver again. */
     public Map<String, Object> handle(Map<String, List<Map<String, Object>>> event) {
         var sent = new ArrayList<Map<String, Object>>();
         var failures = new ArrayList<Map<String, String>>();

@@ -1,24 +1,24 @@
-// A channel processor for SMS: reads the credentials of each message with AWS's SDK, which
-// AWS_ENDPOINT_URL_SECRETS_MANAGER points at Sidekey.
+// A channel processor for SMS that reads the credentials of each message with AWS's SDK. The variable
+// AWS_ENDPOINT_URL_SECRETS_MANAGER points the SDK at Sidekey.
 
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";
 
 const secretsManager = new SecretsManagerClient();
 
-/** The provider does not take the credential. */
+/** The provider rejected the credential. */
 class Refused extends Error {}
 
-/** Returns a secret's fields. */
+/** Returns the fields of a secret. */
 async function credentials(reference) {
   const answer = await secretsManager.send(new GetSecretValueCommand({ SecretId: reference }));
   try {
     return JSON.parse(answer.SecretString);
   } catch {
-    throw new Error(`${reference}: not JSON`); // The parser's own words would show the secret.
+    throw new Error(`${reference}: the secret is not JSON`); // The parser's error would contain the secret.
   }
 }
 
-/** Has Sidekey ask Secrets Manager now, which the AWS API has no word for. */
+/** Makes Sidekey call Secrets Manager now. The AWS API has no such operation. */
 async function refresh(reference) {
   const { AWS_ENDPOINT_URL_SECRETS_MANAGER: agent, ...env } = process.env;
   const query = new URLSearchParams({ secretId: reference, refreshNow: "true" });
@@ -31,14 +31,14 @@ async function refresh(reference) {
   if (!answer.ok) throw new Error(`${reference}: ${answer.status} ${text}`);
 }
 
-/** Stands for the provider's API: returns what would be sent, without a secret in it. */
+/** Replaces the provider's API in this example. Returns what would be sent, without secrets. */
 function send(context, { twilio_account_sid: account, twilio_auth_token: token }, aiKey) {
   const { revoked_suffix: revoked } = context;
   if (revoked && token.endsWith(revoked)) throw new Refused("the provider answers 401");
   return { account, token_ends: token.slice(-4), ai_key_ends: aiKey.slice(-4) };
 }
 
-/** Sends one message. A credential that is refused may be of before a rotation: once more. */
+/** Sends one message. If the provider rejects the credential, refreshes it and tries again. */
 async function processMessage(context) {
   const reference = context.channel_config.sms.credentials_id;
   const { ai_api_key: aiKey } = await credentials(context.ai_config.ai_api_key_reference);
@@ -51,7 +51,7 @@ async function processMessage(context) {
   }
 }
 
-/** Answers which messages of the batch SQS is to deliver again. */
+/** Sends a batch, and returns the messages that SQS must deliver again. */
 export async function handle(event) {
   const sent = [];
   const batchItemFailures = [];

@@ -1,4 +1,4 @@
-"""A channel processor that has Sidekey find and read the credentials of a whole batch, in one request."""
+"""A channel processor that reads the credentials of a complete batch from Sidekey in one request."""
 
 import json
 import os
@@ -6,12 +6,12 @@ import urllib.request
 
 PORT = os.environ.get("SIDEKEY_PORT") or "2773"
 TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
-# Straight to the agent: the environment's proxies are for the world outside.
+# Connect to the agent directly, and not through a proxy that the environment configures.
 AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 def resolve(event):
-    """Returns a result for each record of an event of SQS, in their order."""
+    """Returns one result for each record of an SQS event, in the order of the records."""
     request = urllib.request.Request(
         f"http://127.0.0.1:{PORT}/resolve",
         data=json.dumps(event).encode(),
@@ -22,13 +22,13 @@ def resolve(event):
 
 
 def send(provider, ai):
-    """Stands for the provider's API: returns what would be sent, without a secret in it."""
+    """Replaces the provider's API in this example. Returns what would be sent, without secrets."""
     ends = {name: value[-4:] for name, value in sorted({**provider, **ai}.items())}
     return {"ends": ends}
 
 
 def handle(event, _lambda_context):
-    """Answers which messages of the batch SQS is to deliver again."""
+    """Sends a batch, and returns the messages that SQS must deliver again."""
     resolved = resolve(event)
     sent, failures = [], list(resolved["batchItemFailures"])
     for record, result in zip(event["Records"], resolved["results"]):

@@ -1,4 +1,4 @@
-"""A channel processor for WhatsApp: reads the credentials of each message from Sidekey."""
+"""A channel processor for WhatsApp that reads the credentials of each message from Sidekey."""
 
 import json
 import os
@@ -8,12 +8,12 @@ import urllib.request
 
 PORT = os.environ.get("SIDEKEY_PORT") or "2773"
 TOKEN = os.environ.get("AWS_SESSION_TOKEN") or os.environ["AWS_CONTAINER_AUTHORIZATION_TOKEN"]
-# Straight to the agent: the environment's proxies are for the world outside.
+# Connect to the agent directly, and not through a proxy that the environment configures.
 AGENT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 class Refused(Exception):
-    """The provider does not take the credential."""
+    """The provider rejected the credential."""
 
 
 def credential(reference, field, refresh=False):
@@ -31,7 +31,7 @@ def credential(reference, field, refresh=False):
 
 
 def send(context, account, token, ai_key):
-    """Stands for the provider's API: returns what would be sent, without a secret in it."""
+    """Replaces the provider's API in this example. Returns what would be sent, without secrets."""
     revoked = context.get("revoked_suffix")
     if revoked and token.endswith(revoked):
         raise Refused("the provider answers 401")
@@ -39,7 +39,7 @@ def send(context, account, token, ai_key):
 
 
 def process(context):
-    """Sends one message. A credential that is refused may be of before a rotation: once more."""
+    """Sends one message. If the provider rejects the credential, refreshes it and tries again."""
     reference = context["channel_config"]["whatsapp"]["credentials_id"]
     ai_key = credential(context["ai_config"]["ai_api_key_reference"], "ai_api_key")
     account = credential(reference, "twilio_account_sid")
@@ -51,7 +51,7 @@ def process(context):
 
 
 def handle(event, _lambda_context):
-    """Answers which messages of the batch SQS is to deliver again."""
+    """Sends a batch, and returns the messages that SQS must deliver again."""
     sent, failures = [], []
     for record in event["Records"]:
         try:

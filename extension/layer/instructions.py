@@ -1,15 +1,15 @@
-"""Counts instructions of the built layer for x86-64: instructions.py [BINARY] [--update].
+"""Counts the instructions of the built x86-64 layer: instructions.py [BINARY] [--update].
 
     extension/layer/build x86_64
     python3 extension/layer/instructions.py             compares with instructions.toml
     python3 extension/layer/instructions.py --update    writes instructions.toml
 
-Runs the extension under valgrind, and serves it a Runtime API and a Secrets Manager with fixed answers.
-The figures do not depend on the machine: the layer has the same bytes everywhere, musl has no functions
-that are selected by the processor, and valgrind emulates a fixed processor. The seeds of hash maps and
-the timers vary: three runs differ by about 0.1 %, and each figure is their median.
+Runs the extension under valgrind, with a Runtime API and a Secrets Manager that give fixed answers. The
+figures do not depend on the machine: the layer has the same bytes everywhere, musl selects no function
+by the CPU, and valgrind emulates a fixed CPU. The seeds of hash maps and the timers vary, so that three
+runs differ by about 0.1 %. Each figure is their median.
 
-Needs Python 3.11 and valgrind. If valgrind is missing, nothing is counted; with CI=true that fails.
+Needs Python 3.11 and valgrind. If valgrind is missing, the count is skipped; with CI=true it fails.
 """
 
 import os
@@ -29,11 +29,11 @@ BINARY = "target/x86_64-unknown-linux-musl/layer/sidekey-extension"
 
 RUNS = 3
 PERCENT_MAX = 3
-# The first reads are not counted: buffers grow to their final size in them.
+# The first reads are not counted, because buffers grow to their final size in them.
 WARMING, COUNTED = 100, 500
-# Longer than the extension takes, under valgrind, until it waits for the next request.
+# Under valgrind, the extension waits for the next request after less than this time.
 PAUSE_SECONDS = 0.002
-# A guard against hanging. A run takes a second or two.
+# The timeout of a run. A run takes one or two seconds.
 SECONDS_MAX = 120
 
 NAME, TOKEN = "app/db", "session-token-of-the-count"
@@ -62,7 +62,7 @@ READS = {
 
 def main(arguments: list[str]) -> None:
     binary, *_ = [path for path in arguments if path != "--update"] + [BINARY]
-    missing = what_is_missing()
+    missing = missing_tool()
     if missing:
         print(f"skipped: instructions are not counted: {missing}")
         sys.exit(os.environ.get("CI") == "true")
@@ -89,19 +89,19 @@ def main(arguments: list[str]) -> None:
         )
 
 
-def what_is_missing() -> str | None:
-    """Says why nothing can be counted here."""
+def missing_tool() -> str | None:
+    """Returns why this machine cannot count the instructions, or None if it can."""
     if os.uname().machine != "x86_64":
-        return "the figures are of x86-64"
+        return "the figures are for x86-64 machines"
     if shutil.which("valgrind") is None:
-        return "there is no valgrind (Debian: valgrind)"
+        return "valgrind is missing (Debian: valgrind)"
     if " avx2 " not in Path("/proc/cpuinfo").read_text().replace("\n", " "):
-        return "without AVX2, valgrind emulates another processor than the figures are of"
+        return "the CPU lacks AVX2, so valgrind emulates another CPU than that of the figures"
     return None
 
 
 def median(sample) -> int:
-    """Returns the median of some samples, and prints how much they vary."""
+    """Returns the median of some samples, and prints their spread."""
     samples = sorted(sample() for _ in range(RUNS))
     middle = statistics.median(samples)
     print(f"{RUNS} runs: {samples}, spread {100 * (samples[-1] - samples[0]) / middle:.3f} %")
@@ -109,7 +109,7 @@ def median(sample) -> int:
 
 
 def count(binary: str, request: bytes, reads: int) -> int:
-    """Returns the instructions of one life: the start, the reads, and the shutdown."""
+    """Returns the instructions of one run: the start, the reads and the shutdown."""
     lambda_api = socket.create_server(("127.0.0.1", 0))
     upstream = socket.create_server(("127.0.0.1", 0))
     with lambda_api, upstream, tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def count(binary: str, request: bytes, reads: int) -> int:
         totals = Path(folder, "callgrind")
         running = subprocess.Popen(
             [shutil.which("valgrind"), "--tool=callgrind", "-q", f"--callgrind-out-file={totals}", binary],
-            # The whole environment: a variable of the caller would be counted.
+            # The complete environment. Variables of the caller would change the count.
             env={
                 "AWS_ACCESS_KEY_ID": "ASIACOUNT00000000000",
                 "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{lambda_api.getsockname()[1]}",
@@ -131,14 +131,14 @@ def count(binary: str, request: bytes, reads: int) -> int:
                 "SIDEKEY_LOG": "error",
                 "SIDEKEY_PORT": str(port),
                 "SIDEKEY_SECRETS": NAME,
-                # No refresh comes between reads.
+                # Long enough that no refresh runs between reads.
                 "SIDEKEY_TTL": "24h",
             },
             stdin=subprocess.DEVNULL,
         )
         try:
             if not is_ready.wait(SECONDS_MAX):
-                sys.exit("the extension did not get ready")
+                sys.exit(f"the extension was not ready after {SECONDS_MAX} seconds")
             read(port, request, reads)
             is_read.set()
             status = running.wait(SECONDS_MAX)
@@ -146,7 +146,7 @@ def count(binary: str, request: bytes, reads: int) -> int:
             running.kill()
             running.wait()
         if status != 0:
-            sys.exit(f"the extension ended with {status}")
+            sys.exit(f"the extension ended with exit code {status}")
         return next(
             int(line.split()[1])
             for line in totals.read_text().splitlines()
@@ -161,14 +161,14 @@ def read(port: int, request: bytes, reads: int) -> None:
             stream.sendall(request)
             head, body = message(stream)
             if not head.startswith(b"HTTP/1.1 200 ") or b"of the count" not in body:
-                sys.exit(f"a read was answered with {head} {body}")
-            # Without a pause, the speed of the machine decides whether the next request arrives before
-            # or after the extension looks for it.
+                sys.exit(f"a read got an unexpected answer: {head} {body}")
+            # The pause lets the extension wait for the next request before it arrives. Otherwise the
+            # speed of the machine changes the count.
             time.sleep(PAUSE_SECONDS)
 
 
 def lifecycle(head: bytes, is_ready: threading.Event, is_read: threading.Event) -> bytes:
-    """Answers as the Runtime API does. Sends the shutdown when all reads are done."""
+    """Answers like the Runtime API, with the shutdown event after the last read."""
     if b"/register " in head:
         return answer(REGISTERED, "lambda-extension-identifier: i\r\n")
     is_ready.set()
@@ -182,7 +182,7 @@ def answer(body: bytes, header: str = "") -> bytes:
 
 
 def serve(listener: socket.socket, answer_to) -> None:
-    """Serves each connection in a thread. Sends each answer in one piece."""
+    """Serves each connection in a thread, and sends each answer in one write."""
 
     def converse(stream: socket.socket) -> None:
         with stream:
@@ -194,7 +194,7 @@ def serve(listener: socket.socket, answer_to) -> None:
         while True:
             try:
                 stream, _ = listener.accept()
-            except OSError:  # It was closed.
+            except OSError:  # The listener was closed.
                 return
             threading.Thread(target=converse, args=(stream,), daemon=True).start()
 
@@ -202,7 +202,7 @@ def serve(listener: socket.socket, answer_to) -> None:
 
 
 def message(stream: socket.socket) -> tuple[bytes, bytes] | None:
-    """Returns head and body of the next message, or None at the end of the connection."""
+    """Returns the head and the body of the next message, or None at the end of the connection."""
     received = b""
     while b"\r\n\r\n" not in received:
         try:

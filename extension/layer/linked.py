@@ -1,4 +1,4 @@
-"""What is linked into the binary: crates, and libraries that are none."""
+"""Lists the crates and the C libraries that are linked into the binary."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-# By these names authors put their terms beside their code.
+# The names of files with licence texts.
 TERMS = re.compile(r"LICEN[CS]E|COPYING|COPYRIGHT|NOTICE|UNLICENSE", re.IGNORECASE)
 
 Key = tuple[str, str]
@@ -18,7 +18,7 @@ class Crate:
     name: str
     version: str
     licence: str
-    checksum: str | None  # None for Sidekey's own.
+    checksum: str | None  # None for Sidekey's own crates.
     folder: Path
     needs: set[Key] = field(default_factory=set)
 
@@ -45,10 +45,10 @@ class Library:
 
 
 def crates(target: str) -> list[Crate]:
-    """Returns the crates in order of name, with what each needs itself.
+    """Returns the crates, sorted by name, each with its direct dependencies.
 
-    `cargo tree` resolves the features of this one package, as its build does; the metadata of the
-    workspace has those of the host binary in it too.
+    `cargo tree` resolves the features of this package alone, as its build does. `cargo metadata` would
+    add the features of the `sidekey` binary.
     """
     tree = run("cargo", "tree", "--locked", "--package", "sidekey-extension", "--target", target,
                "--edges", "normal,no-proc-macro", "--prefix", "depth", "--format", " {p}")
@@ -64,8 +64,8 @@ def crates(target: str) -> list[Crate]:
 
 
 def libraries(crates: list[Crate], target: str, zig: Path) -> list[Library]:
-    """Returns the libraries of C, which advisories name instead of the crates around them, and Rust's
-    own. Zig has the text of musl's licence, which Rust's toolchain leaves out."""
+    """Returns the C libraries and Rust's standard library. Advisories name a C library, and not the
+    crate that contains it. Zig has the text of musl's licence, which Rust's toolchain lacks."""
     aws_lc = next(crate for crate in crates if crate.name == "aws-lc-sys").folder / "aws-lc"
     base = (aws_lc / "include/openssl/base.h").read_text("utf-8")
     aws_lc_version = re.search(r'AWSLC_VERSION_NUMBER_STRING "(.+)"', base)[1]

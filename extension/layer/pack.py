@@ -1,8 +1,8 @@
-"""Packs the layer of an architecture: pack.py ARCHITECTURE. Called by `build`, from the root
-of the repository.
+"""Packs the layer of an architecture as a zip: pack.py ARCHITECTURE. `build` calls it from the root of
+the repository.
 
-The same contents give the same bytes: no times but the first that a zip can tell, and modes and order
-from this file.
+The same contents give the same bytes: each file has the earliest time of the zip format, and this
+script sets the order and the modes.
 """
 
 import sys
@@ -25,7 +25,7 @@ def main(architecture: str) -> None:
     crates = linked.crates(target)
     libraries = linked.libraries(crates, target, Path(ziglang.__file__).parent)
     files = [
-        # Lambda launches whatever is in this folder: nothing else may be there.
+        # Lambda starts every file in this folder as an extension, so it has only one file.
         ("extensions/sidekey", 0o755, binary),
         ("sidekey/LICENSE", 0o644, Path("LICENSE").read_bytes()),
         ("sidekey/NOTICES", 0o644, notices.of([*crates, *libraries]).encode()),

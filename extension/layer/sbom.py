@@ -1,5 +1,5 @@
-"""The layer's bill of materials: CycloneDX 1.6, without date and serial number, so that the same binary
-has the same one."""
+"""Writes the layer's bill of materials as CycloneDX 1.6, without a date and a serial number, so that the
+same binary has the same document."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from linked import Crate, Library
 
 
 def of(binary: bytes, crates: list[Crate], libraries: list[Library]) -> str:
-    """The document for a binary that these are linked into."""
+    """Returns the document for a binary and the crates and libraries that are linked into it."""
     root = next(crate for crate in crates if crate.name == "sidekey-extension")
     sha256 = {"alg": "SHA-256", "content": hashlib.sha256(binary).hexdigest()}
     needs = {crate.key: crate.needs for crate in crates}
@@ -41,7 +41,7 @@ def library(library: Library) -> dict:
 
 
 def component(name: str, version: str, licence: str) -> dict:
-    # Crates from before SPDX had expressions say "or" by a stroke.
+    # Older crates separate licences with a slash, which SPDX expressions do not allow.
     licence = " OR ".join(part.strip() for part in licence.split("/"))
     return {"type": "library", "bom-ref": ref(name, version), "name": name, "version": version,
             "licenses": [{"expression": licence}]}

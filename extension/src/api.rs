@@ -14,7 +14,7 @@ use sidekey::http1::{Connection, ExchangeError};
 use std::io;
 use tokio::net::TcpStream;
 
-/// The path of every call. A prefix from `AWS_LAMBDA_RUNTIME_API` precedes the path.
+/// The beginning of the path of every Extensions API call. A prefix from `AWS_LAMBDA_RUNTIME_API` precedes the path.
 const VERSION: &str = "/2020-01-01/extension";
 
 /// The request header with the name of the extension.
@@ -138,8 +138,8 @@ impl Api {
 
     /// Makes one call over a connection of its own.
     ///
-    /// A call for the next event waits through freezes of the environment. No other call should find
-    /// that connection broken.
+    /// No connection is shared: a call for the next event waits through freezes of the environment, and
+    /// a freeze may break its connection.
     async fn call(
         &self,
         method: Method,

@@ -1,8 +1,8 @@
-//! The life of an environment: bind, register, prefetch, serve, drain.
+//! The life of the extension: listen, register, prefetch, serve, drain.
 //!
-//! Lambda takes the whole environment down when an extension exits before it is told to, even with
-//! code 0. So nothing here ends the process but the shutdown event, and `SIDEKEY_ON_INIT_FAILURE`
-//! where it says so.
+//! An extension must not exit before Lambda tells it to: Lambda would end the whole environment, even
+//! with exit code 0. So the extension exits only on the shutdown event, or if
+//! `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
 
 use crate::api::{Api, ApiError, Event, Registered};
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
@@ -20,38 +20,38 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long what is in hand may take at shutdown. Lambda leaves 2 s to everybody, and the function
-/// has ended by then.
+/// The time for open requests to complete at shutdown. The Lambda function itself has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// Lambda's 2 s are for everybody: a quarter of them is enough for Sidekey.
+/// Lambda gives all extensions together 2 s to shut down. Sidekey may use a quarter of that time.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
-/// How long to rest after a call of the API failed, before it is made again.
+/// The first pause after a failed call of the Extensions API.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest rest, which grows from [`RETRY_PAUSE`]: each failure is a line of a log that costs.
+/// The longest pause between retries. The pause doubles from [`RETRY_PAUSE`] up to this limit, because
+/// each failure writes a log line, and log lines cost money.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often registering is tried. Lambda waits for it with the function's start.
+/// The maximum number of attempts to register. Lambda delays the start of the function until the
+/// extension has registered.
 const REGISTER_TRIES_MAX: u32 = 5;
 
-/// Where AWS's Parameters and Secrets Lambda Extension is, which wants the same port. Lambda knows an
-/// extension by the name of its file.
+/// The file of AWS's Parameters and Secrets Lambda Extension, which uses the same port by default.
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
-/// Explains itself to whoever runs the extension outside Lambda.
-#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+/// Reports that the extension was run outside Lambda.
+#[expect(clippy::print_stderr, reason = "no log is set up yet, and a user reads standard error")]
 pub(crate) fn not_on_lambda() -> ExitCode {
     eprintln!(
-        "sidekey: this is the Lambda extension, and AWS_LAMBDA_RUNTIME_API is not set; \
-         run `sidekey serve` outside Lambda"
+        "sidekey: this program is a Lambda extension, and AWS_LAMBDA_RUNTIME_API is not set; \
+         outside Lambda, run `sidekey serve`"
     );
     ExitCode::from(2)
 }
 
-/// Lives until Lambda says shutdown.
+/// Runs the extension until Lambda shuts the environment down.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
@@ -63,15 +63,16 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;
     reserve_descriptors(&mut loaded.config.listen);
-    // The addresses are held before Lambda hears of us: it starts the function only afterwards, so
-    // the function can never meet a refused connection.
+    // The agent listens before it registers. Lambda starts the function only after the registration,
+    // so the function never meets a refused connection.
     let listeners = Listeners::bind_possible(&loaded.config.listen).await;
     let registered = register(authority, name, &*clock).await;
-    // The prefetch begins only now: what SIDEKEY_ALLOW says of an ARN may depend on the account.
+    // The prefetch begins after the registration, which reports the account: whether SIDEKEY_ALLOW
+    // covers an ARN may depend on the account.
     let account = registered.as_ref().and_then(|registered| registered.account.as_deref());
     let started = start(listeners, loaded, account, metrics, clock.clone()).await;
     let Some(registered) = registered else {
-        // There is no identifier to ask for events with. Serving on is all that can be done.
+        // Without an identifier the extension cannot ask for events. It can only keep serving.
         return pending().await;
     };
     let agent = match started {
@@ -80,11 +81,12 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
             return without_agent(&registered, &problem, on_init_failure, &*clock).await;
         }
     };
-    // The first `next` says that the extension is ready. Until then handlers do not start.
+    // The first call of `next` tells Lambda that the extension is ready. Until then Lambda does not
+    // invoke the function, so the prefetch ends first.
     if let Some(report) = agent.prefetched().await {
         log_start(&agent, &report);
         if on_init_failure == OnInitFailure::Fail
-            && let Some(problem) = missed(&report)
+            && let Some(problem) = missing_secrets(&report)
         {
             return fail_init(&registered, "Extension.PrefetchFailed", &problem).await;
         }
@@ -95,11 +97,17 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     ExitCode::SUCCESS
 }
 
-/// Starts the agent; where its configuration is mistaken, one that answers every read with what is
-/// wrong. Addresses that cannot be held are logged, and the others are served. Where nobody could
-/// read anything, or the start is to fail, says why.
+/// Starts the agent.
+///
+/// If the configuration has mistakes, the agent answers every read with these mistakes. If some
+/// addresses cannot be bound, the failure is logged and the agent listens on the other addresses.
+///
+/// # Errors
+///
+/// The reason why no agent was started: no caller could reach the agent, or
+/// `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
 async fn start(
-    (listeners, unheld): (Listeners, Vec<BindError>),
+    (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,
     account: Option<&str>,
     metrics: Arc<Metrics>,
@@ -115,34 +123,37 @@ async fn start(
     if config.on_init_failure == OnInitFailure::Fail && !mistakes.is_empty() {
         return Err(mistakes.to_string());
     }
-    let cannot = |error: &(dyn Error + 'static)| {
-        tracing::error!(error, "the agent cannot start; the function runs without it");
-        error.to_string()
-    };
-    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_be_read_at();
-    for error in &unheld {
-        if let Some(rival) = rival(error, Path::new(AWS_EXTENSION).exists()) {
-            tracing::error!("{rival}");
+    let must_fail = config.on_init_failure == OnInitFailure::Fail || !listeners.can_serve_secrets();
+    for error in &failed {
+        if let Some(message) = port_conflict(error, Path::new(AWS_EXTENSION).exists()) {
+            tracing::error!("{message}");
         }
         if must_fail {
-            return Err(cannot(error));
+            return Err(log_failed_start(error));
         }
         let error: &(dyn Error + 'static) = error;
-        tracing::error!(error, "not served there; the other addresses are");
+        tracing::error!(error, "the agent does not listen at this address, but at the others");
     }
     if !mistakes.is_empty() {
         return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
     }
     let started = Agent::start(listeners, config, metrics, clock).await;
-    let agent = started.map_err(|error| cannot(&error))?;
-    // Before this task waits again, and so before any other begins.
+    let agent = started.map_err(|error| log_failed_start(&error))?;
+    // The prefetch runs in another task of this thread. That task begins only when this task waits
+    // again, so the account is known in time.
     if let Some(account) = account {
         agent.learn_account(account);
     }
     Ok(agent)
 }
 
-/// Registers, again where a call fails on its way.
+/// Logs why the agent cannot start, and returns the reason.
+fn log_failed_start(error: &(dyn Error + 'static)) -> String {
+    tracing::error!(error, "the agent cannot start; the function runs without it");
+    error.to_string()
+}
+
+/// Registers the extension. A call that fails on the network is repeated.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -163,8 +174,8 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Stays alive without an agent, so that the function does too; or fails the start where that was
-/// asked for.
+/// Keeps the extension alive without an agent, so that the function stays alive too. If
+/// `SIDEKEY_ON_INIT_FAILURE` asks for it, fails the start of the function instead.
 async fn without_agent(
     registered: &Registered,
     problem: &str,
@@ -178,14 +189,15 @@ async fn without_agent(
     ExitCode::SUCCESS
 }
 
+/// Reports a failed start to Lambda, and returns the exit code for the process.
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(
         kind,
         problem = message,
-        "failing the function's start, as SIDEKEY_ON_INIT_FAILURE says"
+        "failing the start of the function, because SIDEKEY_ON_INIT_FAILURE is set to fail"
     );
     if let Err(error) = registered.fail_init(kind, message).await {
-        tracing::error!(error = as_error(&error), "the failure could not be reported");
+        tracing::error!(error = as_error(&error), "Lambda could not be told of the failed start");
     }
     ExitCode::FAILURE
 }
@@ -197,8 +209,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
         match registered.next().await {
             Ok(Event::Shutdown(reason)) => return reason,
             Ok(Event::Other(kind)) => {
-                tracing::debug!(kind, "an event that was not asked for");
-                // An emulator that sends these waits for the next call.
+                tracing::debug!(kind, "ignoring an event that the extension did not register for");
+                // Some emulators send INVOKE all the same, and wait for the next call.
                 if kind == "INVOKE" {
                     continue;
                 }
@@ -212,29 +224,33 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Says which secrets the function cannot start without, if any is missing.
-fn missed(report: &Report) -> Option<String> {
-    let required = report.missing.iter().filter(|missing| missing.is_required);
-    let why = required.map(|missing| match &missing.failure {
-        Some(failure) => format!("{}: {failure}", missing.key.id.as_str()),
-        None => format!("{}: no answer", missing.key.id.as_str()),
-    });
-    let why: Vec<String> = why.collect();
-    (!why.is_empty()).then(|| why.join("; "))
+/// Returns the required secrets that the prefetch could not read, each with the reason.
+fn missing_secrets(report: &Report) -> Option<String> {
+    let reasons: Vec<String> = report
+        .missing
+        .iter()
+        .filter(|missing| missing.is_required)
+        .map(|missing| match &missing.failure {
+            Some(failure) => format!("{}: {failure}", missing.key.id.as_str()),
+            None => format!("{}: no answer", missing.key.id.as_str()),
+        })
+        .collect();
+    (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Returns who has most likely taken the port, where AWS's own extension is there too.
-fn rival(error: &BindError, is_there: bool) -> Option<String> {
-    (matches!(error, BindError::Taken(..)) && is_there).then(|| {
+/// Returns advice if the port is taken and AWS's own extension, which most likely took the port, is
+/// present.
+fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<String> {
+    (matches!(error, BindError::Taken(..)) && is_aws_extension_present).then(|| {
         format!(
             "{error}. AWS's Parameters and Secrets Lambda Extension ({AWS_EXTENSION}) is in this \
-             function too and wants the same port: take its layer out, or give Sidekey another \
-             port; the function runs without Sidekey"
+             function too and uses the same port: remove its layer, or give Sidekey another port; \
+             until then the function runs without Sidekey"
         )
     })
 }
 
-/// Has the log write an error with its causes.
+/// Converts an error to a type that the log writes with all causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }
@@ -254,33 +270,34 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A clock that never waits, and remembers for how long it should have.
+    /// A clock whose sleeps return at once. It records their lengths in milliseconds.
     #[derive(Debug, Default)]
-    struct Hurried(Mutex<Vec<u128>>);
+    struct RecordingClock(Mutex<Vec<u128>>);
 
-    impl Clock for Hurried {
+    impl Clock for RecordingClock {
         fn now(&self) -> Moment {
             Moment { wall: std::time::UNIX_EPOCH, steady: Duration::ZERO }
         }
 
         fn sleep(&self, span: Duration) -> Sleep {
-            self.0.lock().expect("no panic").push(span.as_millis());
+            self.0.lock().expect("no holder of the lock panicked").push(span.as_millis());
             Box::pin(async {})
         }
     }
 
-    /// Answers registering, then `answers`, one connection each.
+    /// Starts a server that answers a registration and then sends each of `answers`. Each connection
+    /// gets one answer.
     async fn api(answers: Vec<&'static str>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let authority = listener.local_addr().expect("bound").to_string();
+        let authority = listener.local_addr().expect("the listener is bound").to_string();
         let registered =
             "HTTP/1.1 200 OK\r\nlambda-extension-identifier: i\r\ncontent-length: 2\r\n\r\n{}";
         tokio::spawn(async move {
             for answer in [registered].into_iter().chain(answers) {
                 let (mut socket, _) = listener.accept().await.expect("a connection");
-                let mut asked = Vec::new();
-                while !asked.windows(4).any(|end| end == b"\r\n\r\n") {
-                    socket.read_buf(&mut asked).await.expect("a request");
+                let mut received = Vec::new();
+                while !received.windows(4).any(|end| end == b"\r\n\r\n") {
+                    socket.read_buf(&mut received).await.expect("a request");
                 }
                 socket.write_all(answer.as_bytes()).await.expect("an answer");
             }
@@ -289,7 +306,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_api_that_keeps_failing_is_asked_ever_more_rarely() {
+    async fn pause_between_failed_calls_grows() {
         const REFUSED: &str = "HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\n{}";
         const NONSENSE: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
         const INVOKE: &str =
@@ -298,45 +315,46 @@ mod tests {
             "HTTP/1.1 200 OK\r\ncontent-length: 24\r\n\r\n{\"eventType\":\"SHUTDOWN\"}";
         let mut answers = vec![REFUSED; 7];
         answers.extend([INVOKE, NONSENSE, SHUTDOWN]);
-        let clock = Hurried::default();
-        let registered = register(&api(answers).await, "sidekey", &clock).await.expect("an API");
+        let clock = RecordingClock::default();
+        let registered =
+            register(&api(answers).await, "sidekey", &clock).await.expect("the API answers");
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
-        let rests = clock.0.lock().expect("no panic").clone();
-        assert_eq!(rests, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
+        let pauses = clock.0.lock().expect("no holder of the lock panicked").clone();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 
     #[test]
-    fn only_what_is_required_fails_a_start() {
+    fn only_missing_required_secrets_fail_a_start() {
         let error = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none");
         let missing = |id: &str, is_required, failure| {
-            let id = SecretId::parse(id).expect("a good id");
+            let id = SecretId::parse(id).expect("the id is valid");
             Missing { key: Key { id, selector: Selector::current() }, is_required, failure }
         };
         let report =
             |missing| Report { listed: 9, missing, took: Duration::ZERO, is_settled: true };
-        assert_eq!(missed(&report(vec![])), None);
+        assert_eq!(missing_secrets(&report(vec![])), None);
         let spare = missing("spare", false, Some(error.clone()));
-        assert_eq!(missed(&report(vec![spare.clone()])), None);
+        assert_eq!(missing_secrets(&report(vec![spare.clone()])), None);
         let needed = vec![missing("a", true, None), spare, missing("b", true, Some(error.clone()))];
-        assert_eq!(missed(&report(needed)), Some(format!("a: no answer; b: {error}")));
+        assert_eq!(missing_secrets(&report(needed)), Some(format!("a: no answer; b: {error}")));
     }
 
     #[test]
-    fn a_port_that_awss_extension_has_is_told_as_such() {
+    fn port_taken_by_awss_extension_is_reported() {
         let taken = BindError::Taken("127.0.0.1:2773".to_owned(), "SIDEKEY_PORT");
-        assert_eq!(rival(&taken, false), None);
-        let told = rival(&taken, true).expect("it is there");
+        assert_eq!(port_conflict(&taken, false), None);
+        let message = port_conflict(&taken, true).expect("the extension is present");
         for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
-            assert!(told.contains(part), "{told}");
+            assert!(message.contains(part), "{message}");
         }
-        assert_eq!(rival(&BindError::NoSocket("/x".into()), true), None);
+        assert_eq!(port_conflict(&BindError::NotASocket("/x".into()), true), None);
     }
 
     #[tokio::test]
-    async fn the_account_is_known_before_the_prefetch_begins() {
+    async fn account_is_known_before_the_prefetch_begins() {
         #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
-        let fake = Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port");
-        let arn = fake.secrets().create("app/db", "value").expect("a new name");
+        let fake = Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port is free");
+        let arn = fake.secrets().create("app/db", "value").expect("the name is new");
         let vars: BTreeMap<String, String> = [
             ("SIDEKEY_SECRETS", arn.as_str()),
             ("SIDEKEY_ALLOW", "app/*"),
@@ -354,9 +372,10 @@ mod tests {
         let listeners = Listeners::bind_possible(&loaded.config.listen).await;
         let account = Some("123456789012");
         let (metrics, clock) = (Arc::new(Metrics::new()), Arc::new(SystemClock::new()));
-        let agent = start(listeners, loaded, account, metrics, clock).await.expect("it starts");
-        let report = agent.prefetched().await.expect("a report");
-        assert_eq!(report.missing, [], "a pattern of names covers the ARNs of the own account");
+        let agent =
+            start(listeners, loaded, account, metrics, clock).await.expect("the agent starts");
+        let report = agent.prefetched().await.expect("the prefetch has a report");
+        assert_eq!(report.missing, [], "a pattern of names covers ARNs of the agent's account");
         agent.drain(DRAIN_MAX).await;
         fake.stop().await;
     }

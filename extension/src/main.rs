@@ -1,4 +1,7 @@
-//! Sidekey as a Lambda extension; called as `exec -- COMMAND`, what starts the function's runtime.
+//! Sidekey as a Lambda extension.
+//!
+//! Called as `exec -- COMMAND`, the program fills environment variables with secrets and then becomes
+//! the command. Lambda uses this to start the runtime of a function.
 
 mod api;
 mod lifecycle;
@@ -13,32 +16,35 @@ use dlmalloc::GlobalDlmalloc as Allocator;
 #[cfg(not(target_env = "musl"))]
 use std::alloc::System as Allocator;
 
-/// Wipes memory when it is freed: values pass through buffers of hyper and of the SDK, which know
-/// nothing of secrets.
+/// The allocator of the program. It overwrites freed memory with zeros.
+///
+/// Secrets pass through buffers of hyper and of the AWS SDK, and these libraries do not wipe their
+/// buffers.
 #[global_allocator]
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
-/// One thread: a small function has a fraction of one processor.
+/// Runs the extension on one thread. A small function has only a fraction of one processor.
 fn main() -> ExitCode {
-    let mut runtime = tokio::runtime::Builder::new_current_thread();
-    let runtime = runtime.enable_all().build().expect("the system has descriptors for a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("the system has file descriptors for the runtime");
     let code = runtime.block_on(run());
-    // A DNS lookup blocks a thread of the runtime until it is answered. The exit does not wait for it.
+    // A DNS lookup blocks a thread of the runtime. The exit must not wait for its answer.
     runtime.shutdown_background();
     code
 }
 
 async fn run() -> ExitCode {
     let mut args = std::env::args_os();
-    let name = args.next().unwrap_or_default();
+    let program = args.next().unwrap_or_default();
     if let Some(command) = wrapper::command(args) {
         return wrapper::run(&command).await;
     }
     let Some(authority) = Environment.get("AWS_LAMBDA_RUNTIME_API") else {
         return lifecycle::not_on_lambda();
     };
-    // Lambda knows an extension by the name of its file.
-    let name = name.to_string_lossy();
-    let name = name.rsplit('/').next().unwrap_or("sidekey");
-    lifecycle::run(&Environment, &authority, name).await
+    // An extension must register under the name of its file.
+    let path = program.to_string_lossy();
+    lifecycle::run(&Environment, &authority, path.rsplit('/').next().unwrap_or("sidekey")).await
 }

@@ -1,14 +1,16 @@
-//! The start of a runtime whose variables ask for secrets: `AWS_LAMBDA_EXEC_WRAPPER`.
+//! Starts the runtime of a function with secrets in its variables, as the program that
+//! `AWS_LAMBDA_EXEC_WRAPPER` names.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
 use sidekey::config::vars::Environment;
-use sidekey::handover;
+use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Returns the command of `exec [--] COMMAND [ARGUMENT]…`; `None` where this is no such call, and so
-/// the extension. Lambda starts extensions without arguments.
+/// Returns the command of a call `exec [--] COMMAND [ARGUMENT]…`.
+///
+/// Returns `None` for any other call: Lambda starts an extension without arguments.
 pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut args = args.into_iter();
     args.next().filter(|first| first == "exec")?;
@@ -19,12 +21,12 @@ pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<Os
     Some(command)
 }
 
-/// Becomes the command, with its variables filled.
+/// Fills the variables, and becomes the command.
 pub(crate) async fn run(command: &[OsString]) -> ExitCode {
-    // Where the function has no token, the contact is mistaken.
-    let made_token = |_| None;
     let contact = contact(&Environment, Host::Lambda);
-    handover::run(&Environment, Host::Lambda, contact, made_token, command).await
+    // No token file exists on Lambda. A contact without a token is a mistake in the configuration.
+    let read_token_file = |_| None;
+    exec::run(&Environment, Host::Lambda, contact, read_token_file, command).await
 }
 
 #[cfg(test)]
@@ -39,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn only_exec_is_no_extension() {
+    fn only_exec_calls_have_a_command() {
         check(&[], None);
         check(&["serve", "exec"], None);
         check(&["exec"], Some(&[]));

@@ -1,56 +1,62 @@
 //! Counts the restores of a SnapStart snapshot.
 //!
-//! Lambda takes a snapshot of the environment once it is up, and starts others from it, days later
-//! and many at once. Nothing tells an extension: the function's after-restore code may, and the
-//! clocks do, since only the wall clock knows of the time in between.
+//! Lambda takes a snapshot of an environment after its initialisation, and starts other environments
+//! from the snapshot, days later and many at once. Lambda does not notify extensions of a restore.
+//! The function's after-restore hook may call the agent, and the clocks show a restore: the wall
+//! clock counts the time between snapshot and restore, the steady clock does not.
 
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// By how much the two clocks must have come apart for the process to have been restored. Through a
-/// freeze both run on; time synchronisation moves the wall clock by milliseconds.
-pub const DRIFT: Duration = Duration::from_secs(1);
+/// The difference between the elapsed times of both clocks that counts as a restore. During a freeze
+/// both clocks run on, and time synchronisation moves the wall clock only by milliseconds.
+pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
-/// How often the process has been restored, as far as it knows.
+/// The number of known restores of this process.
 #[derive(Debug)]
-pub struct Epoch {
+pub(super) struct Epoch {
     count: AtomicU64,
-    /// How far the wall clock was ahead of the steady one, in milliseconds, where that is watched.
+    /// The time of the wall clock minus the time of the steady clock, in milliseconds, at the last
+    /// restore. `None` if restores are not detected by the clocks.
     offset_ms: Option<AtomicI64>,
 }
 
 impl Epoch {
-    /// Begins with none. With `watches`, clocks that come apart count as a restore.
-    pub fn new(watches: bool, now: Moment) -> Self {
-        let offset_ms = watches.then(|| AtomicI64::new(offset_ms(now)));
+    /// Starts at zero. If `watches_clocks`, a jump of one clock against the other counts as a restore.
+    pub(super) fn new(watches_clocks: bool, now: Moment) -> Self {
+        let offset_ms = watches_clocks.then(|| AtomicI64::new(offset_ms(now)));
         Self { count: AtomicU64::new(0), offset_ms }
     }
 
-    /// Returns the number of restores that are known. It takes no lock.
-    pub fn count(&self) -> u64 {
+    /// Returns the number of known restores. Takes no lock.
+    pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the clocks tell of a restore at `now` that is not known: to the first who asks,
-    /// and to nobody else. It takes no lock.
-    pub fn is_news(&self, now: Moment) -> bool {
+    /// Returns whether the clocks show at `now` a restore that was not reported before. Only one
+    /// caller gets `true` for each restore. Takes no lock.
+    pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
         u128::from(offset.abs_diff(before)) >= DRIFT.as_millis()
             && known.compare_exchange(before, offset, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Counts a restore.
-    pub fn restored(&self) {
+    /// Counts one more restore.
+    pub(super) fn increment(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
+/// Returns the time of the wall clock since 1970 minus the time of the steady clock, in milliseconds.
 fn offset_ms(now: Moment) -> i64 {
     let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let millis = |span: Duration| i64::try_from(span.as_millis()).unwrap_or(i64::MAX);
     millis(wall).saturating_sub(millis(now.steady))
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -63,20 +69,23 @@ mod tests {
     }
 
     #[test]
-    fn clocks_that_come_apart_are_news_once() {
+    fn restore_is_detected_once_when_the_clocks_drift_apart() {
         let epoch = Epoch::new(true, moment(10_000, 0));
-        assert!(!epoch.is_news(moment(13_600_000, 13_590_000)), "a freeze: both ran on");
-        assert!(!epoch.is_news(moment(13_600_999, 13_590_000)), "time synchronisation");
-        assert!(epoch.is_news(moment(99_000_000, 13_590_100)), "a restore a day later");
-        assert!(!epoch.is_news(moment(99_000_500, 13_590_600)));
-        assert!(epoch.is_news(moment(99_000_600, 0)), "a steady clock that began anew");
+        assert!(
+            !epoch.detects_restore(moment(13_600_000, 13_590_000)),
+            "both clocks ran on in a freeze"
+        );
+        assert!(!epoch.detects_restore(moment(13_600_999, 13_590_000)), "time synchronisation");
+        assert!(epoch.detects_restore(moment(99_000_000, 13_590_100)), "a restore a day later");
+        assert!(!epoch.detects_restore(moment(99_000_500, 13_590_600)));
+        assert!(epoch.detects_restore(moment(99_000_600, 0)), "the steady clock restarted");
     }
 
     #[test]
-    fn unwatched_clocks_are_no_news_and_a_word_counts_always() {
+    fn reported_restore_counts_even_if_the_clocks_are_not_watched() {
         let epoch = Epoch::new(false, moment(0, 0));
-        assert!(!epoch.is_news(moment(99_000_000, 0)));
-        epoch.restored();
+        assert!(!epoch.detects_restore(moment(99_000_000, 0)));
+        epoch.increment();
         assert_eq!(epoch.count(), 1);
     }
 }

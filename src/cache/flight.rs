@@ -1,4 +1,4 @@
-//! One upstream call that many readers wait for.
+//! Flights: calls to AWS that several readers share.
 
 use super::entry::Entry;
 use super::slots::{Rank, Slot, Slots};
@@ -8,21 +8,21 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
-/// How many flights may be under way at once. The others wait their turn.
+/// The maximum number of flights that call AWS at the same time. Further flights wait for a slot.
 pub const FLIGHTS_MAX: usize = 32;
 
-/// How many flights may be known at a time, those that wait their turn included: as many as secrets
-/// can be listed, and as many again for readers.
+/// The maximum number of flights, with those that wait for a slot. It is twice the maximum number of
+/// listed secrets, so that readers still get flights during a large prefetch.
 pub const FLIGHTS_KNOWN_MAX: usize = 2000;
 
-/// How many of them may be for names that were never read before: the others are left to cached and
-/// listed secrets.
+/// The maximum number of flights for names that were never read before. The remaining flights are
+/// reserved for cached and listed secrets.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
-/// How a flight ended.
+/// The result of a flight: the cached entry, or why the call failed.
 pub type Outcome = Result<Arc<Entry>, FetchError>;
 
-/// The flights that are under way, one for each secret.
+/// All flights under way, at most one for each key.
 #[derive(Debug)]
 pub struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -35,19 +35,20 @@ struct UnderWay {
     first_time: usize,
 }
 
-/// A flight under way, as those who wait for it see it.
+/// A handle on which a reader waits for a flight.
 #[derive(Clone, Debug, Default)]
 pub struct Flight(Arc<Course>);
 
-/// How a flight goes. Those who wait are woken in the order in which they came.
+/// The outcome of a flight, and the readers that wait for it. Readers are woken in the order in which
+/// they began to wait.
 #[derive(Debug, Default)]
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
 }
 
-/// The duty to end a flight. Dropped without [`land`](Self::land), as by a panic, it ends the flight
-/// with an error, so that nobody waits for ever.
+/// The obligation to end a flight. If the landing is dropped without [`land`](Self::land), as in a
+/// panic, the flight ends with an error, so that no reader waits for ever.
 #[derive(Debug)]
 pub struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
@@ -57,18 +58,25 @@ pub struct Landing {
 }
 
 impl Flights {
-    /// Starts with none under way, of which `calls_max` may be at once.
+    /// Makes an empty set of flights, of which at most `calls_max` call AWS at the same time.
     pub fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
-    /// Joins the flight for `key`, or starts it: then the caller holds the duty to end it.
+    /// Joins the flight for `key`, or starts one. The function that starts a flight also gets its
+    /// [`Landing`], and must end the flight.
     ///
     /// # Errors
     ///
-    /// If too many others are known: [`FLIGHTS_KNOWN_MAX`], or half as many of this rank.
-    pub fn board(&self, key: &Key, rank: Rank) -> Result<(Flight, Option<Landing>), FetchError> {
-        let mut under_way = self.under_way.lock().expect("no holder panics");
+    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] flights are under way, or half as many if `rank` is
+    /// [`Rank::FirstTime`].
+    pub fn join_or_start(
+        &self,
+        key: &Key,
+        rank: Rank,
+    ) -> Result<(Flight, Option<Landing>), FetchError> {
+        let mut under_way =
+            self.under_way.lock().expect("no thread panics while it holds the lock");
         if let Some(flight) = under_way.flights.get(key) {
             return Ok((flight.clone(), None));
         }
@@ -91,14 +99,14 @@ impl Flights {
         Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
     }
 
-    /// Waits until one more call may be made.
+    /// Waits for a slot. The caller may call AWS until it drops the slot.
     pub async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }
 
-    /// Returns how many flights are under way.
+    /// Returns the number of flights under way, with those that wait for a slot.
     pub fn len(&self) -> usize {
-        self.under_way.lock().expect("no holder panics").flights.len()
+        self.under_way.lock().expect("no thread panics while it holds the lock").flights.len()
     }
 
     /// Returns whether no flight is under way.
@@ -108,14 +116,15 @@ impl Flights {
 }
 
 impl Flight {
-    /// Waits until the flight has ended.
+    /// Waits until the flight has ended, and returns its outcome.
     ///
     /// # Errors
     ///
-    /// Why it failed.
+    /// Returns why the call failed.
     pub async fn outcome(self) -> Outcome {
         loop {
-            // Made before the look: whoever lands in between wakes it.
+            // Created before the outcome is checked: a landing between the check and the wait then
+            // wakes this reader.
             let landed = self.0.landed.notified();
             if let Some(outcome) = self.0.outcome.get() {
                 return outcome.clone();
@@ -126,18 +135,18 @@ impl Flight {
 }
 
 impl Landing {
-    /// Ends the flight.
+    /// Ends the flight with `outcome`, and wakes its readers.
     pub fn land(self, outcome: Outcome) {
-        // The first outcome is the one; dropping this comes too late with another.
+        // `drop` follows and wakes the readers. It keeps this outcome, because the first one counts.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
-    /// Returns what is being fetched.
+    /// Returns the key that the flight fetches.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Returns what the call is for.
+    /// Returns the rank by which the flight waits for a slot.
     pub fn rank(&self) -> Rank {
         self.rank
     }
@@ -145,17 +154,18 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        // Before the waiters wake: whoever finds an outcome unfit may start the next flight.
+        // Removed before the readers wake: a reader that needs another outcome may start the next
+        // flight at once.
         {
-            let mut under_way = self.under_way.lock().expect("no holder panics");
+            let mut under_way =
+                self.under_way.lock().expect("no thread panics while it holds the lock");
             under_way.flights.remove(&self.key);
             under_way.first_time -= usize::from(self.rank == Rank::FirstTime);
         }
-        let given_up = || {
-            let message = "the call was given up";
+        self.flight.0.outcome.get_or_init(|| {
+            let message = "Sidekey gave up the call to AWS";
             Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
-        };
-        self.flight.0.outcome.get_or_init(given_up);
+        });
         self.flight.0.landed.notify_waiters();
     }
 }
@@ -171,7 +181,7 @@ mod tests {
     use tokio::task::JoinSet;
 
     fn key(id: &str) -> Key {
-        Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+        Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
     }
 
     fn error() -> FetchError {
@@ -179,75 +189,78 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_starts_and_the_others_join() {
+    async fn first_caller_starts_a_flight_and_others_join() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (first, landing) = flights.board(&key("a"), Rank::Known).unwrap();
-        let (second, none) = flights.board(&key("a"), Rank::Known).unwrap();
-        let (_, other) = flights.board(&key("b"), Rank::Known).unwrap();
+        let (first, landing) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        let (second, none) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
+        let (_, other) = flights.join_or_start(&key("b"), Rank::Known).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
-        landing.expect("the first starts").land(Err(error()));
+        landing.expect("the first caller starts the flight").land(Err(error()));
         assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
         assert!(
-            flights.board(&key("a"), Rank::Known).unwrap().1.is_some(),
-            "the next one starts again"
+            flights.join_or_start(&key("a"), Rank::Known).unwrap().1.is_some(),
+            "the next caller starts a new flight"
         );
     }
 
     #[test]
-    fn invented_names_are_bounded() {
+    fn flights_are_bounded() {
         let flights = Flights::new(FLIGHTS_MAX);
         let boarded: Vec<_> = (0..FLIGHTS_KNOWN_MAX)
-            .map(|n| flights.board(&key(&format!("s{n}")), Rank::Known).unwrap())
+            .map(|n| flights.join_or_start(&key(&format!("s{n}")), Rank::Known).unwrap())
             .collect();
-        let refused =
-            flights.board(&key("one more"), Rank::Known).map(|_| ()).map_err(|error| error.kind);
+        let refused = flights
+            .join_or_start(&key("one more"), Rank::Known)
+            .map(|_| ())
+            .map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
         assert!(
-            flights.board(&key("s7"), Rank::Known).is_ok(),
-            "a flight that is known can be joined"
+            flights.join_or_start(&key("s7"), Rank::Known).is_ok(),
+            "a flight under way can be joined"
         );
         drop(boarded);
-        assert!(flights.board(&key("one more"), Rank::Known).is_ok());
+        assert!(flights.join_or_start(&key("one more"), Rank::Known).is_ok());
     }
 
     #[test]
-    fn invented_names_leave_room_for_known_secrets() {
+    fn invented_names_leave_flights_for_known_secrets() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let invented = |n: usize| flights.board(&key(&format!("x{n}")), Rank::FirstTime);
-        let mut landings: Vec<_> =
-            (0..FIRST_TIME_MAX).map(|n| invented(n).expect("a place").1).collect();
+        let invented = |n: usize| flights.join_or_start(&key(&format!("x{n}")), Rank::FirstTime);
+        let mut landings: Vec<_> = (0..FIRST_TIME_MAX)
+            .map(|n| invented(n).expect("a first-time flight is allowed").1)
+            .collect();
         let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
-        assert!(flights.board(&key("known"), Rank::Known).is_ok());
+        assert!(flights.join_or_start(&key("known"), Rank::Known).is_ok());
         landings.pop();
         assert!(invented(FIRST_TIME_MAX).is_ok());
     }
 
     #[tokio::test]
-    async fn a_flight_given_up_ends_with_an_error() {
+    async fn dropped_flight_ends_with_an_error() {
         let flights = Flights::new(FLIGHTS_MAX);
-        let (flight, landing) = flights.board(&key("a"), Rank::Known).unwrap();
+        let (flight, landing) = flights.join_or_start(&key("a"), Rank::Known).unwrap();
         drop(landing);
         let kind = flight.outcome().await.map(|_| ()).map_err(|error| error.kind);
         assert_eq!(kind, Err(FetchErrorKind::Internal));
         assert!(flights.is_empty());
     }
 
-    /// One thread ends flights one after the other, and readers on other threads wait for them in the
-    /// same order. So they meet at the same flight again and again. A lost wake-up would leave a reader
-    /// waiting for ever.
+    /// One thread ends flights one by one, and readers on other threads wait for them in the same order.
+    /// So they meet at the same flight again and again. A lost wake-up would leave a reader waiting for
+    /// ever.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn readers_on_many_threads_all_see_the_landing() {
+    async fn readers_on_many_threads_all_get_the_outcome() {
         const ROUNDS: u64 = 100;
         const READERS: usize = 3;
         let keys: Vec<Key> = (0..FLIGHTS_KNOWN_MAX).map(|n| key(&format!("s{n}"))).collect();
         for seed in 0..ROUNDS {
             let flights = Flights::new(FLIGHTS_MAX);
             let boarded: Vec<_> =
-                keys.iter().map(|key| flights.board(key, Rank::Known).unwrap()).collect();
+                keys.iter().map(|key| flights.join_or_start(key, Rank::Known).unwrap()).collect();
             let mut readers = JoinSet::new();
             for _ in 0..READERS {
                 let joined: Vec<_> = boarded.iter().map(|(flight, _)| flight.clone()).collect();
@@ -260,7 +273,7 @@ mod tests {
             let lander = thread::spawn(move || {
                 let mut draws = fastrand::Rng::with_seed(seed);
                 for landing in boarded.into_iter().filter_map(|(_, landing)| landing) {
-                    // The distance to the readers varies.
+                    // A random delay varies how far the readers are behind.
                     (0..draws.u32(..200)).for_each(|_| hint::spin_loop());
                     if draws.bool() { landing.land(Err(error())) } else { drop(landing) }
                 }
@@ -268,7 +281,7 @@ mod tests {
             let clock = SystemClock::new();
             let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
             assert!(seen.is_some(), "seed {seed}: a reader was not woken");
-            lander.join().expect("it does not panic");
+            lander.join().expect("the landing thread does not panic");
             assert!(flights.is_empty(), "seed {seed}");
         }
     }

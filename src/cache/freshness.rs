@@ -1,73 +1,76 @@
 //! Decides how fresh an entry is.
 //!
-//! Pure: the ages and the random draw come in as arguments. The words are RFC 5861's.
+//! Pure: ages and random draws are arguments. The terms `stale-while-revalidate` and `stale-if-error`
+//! come from RFC 5861.
 
 use std::time::Duration;
 
-/// The least and the most that [`Policy::ttl`] is brought forward by, so that environments which
-/// started together drift apart.
+/// The share of [`Policy::ttl`] by which refreshes start before the TTL ends. Each entry gets a random
+/// share from this range, so that environments that started together refresh at different times.
 pub const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
-/// The longest wait between two attempts after failures.
+/// The longest wait between two attempts to refresh a cached entry after failures.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// The same where nothing is held that could be served meanwhile.
+/// The longest wait between two attempts after transient failures if no value is cached that could be
+/// served meanwhile.
 ///
-/// Source: the simulation of a fleet. Of ten functions that scale out at once, past the quota, the last
-/// environment is ready after 8 s so, and after 47 s with the longer wait (`docs/fleet.md`).
+/// Source: the fleet simulation in `docs/fleet.md`. When ten functions scale out at once and exceed the
+/// quota of AWS, the last environment is ready after 8 s with this wait, but after 47 s with
+/// [`BACK_OFF_MAX`].
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// How long after a failed attempt upstream counts as failing: the longest wait, and what the attempt
-/// after it may take.
+/// The time after a failed attempt during which AWS counts as failing. It is the longest back-off plus
+/// the time that the next attempt may take.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The first wait after a failure, before jitter.
+/// The wait after the first failure, before jitter. Each further failure doubles the wait.
 pub const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
-/// The least wait after a failure, whatever the draw: a loop of readers must not hammer AWS.
+/// The shortest wait after a failure, for every random draw. It protects AWS from readers that retry in
+/// a loop.
 pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// How long a refusal is remembered before the service is asked again.
+/// The time during which readers get a refusal of AWS without a new call.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The longest that readers get the refusal of a value that is withheld before the service is asked
-/// again: whoever has mended the secret must not wait for long, and one that nobody mends costs a call
-/// in this time at most.
+/// The TTL of a value that Sidekey withholds because it breaks its convention. It is short, so that a
+/// fixed value is served soon. It also limits the cost of a value that stays broken to one call in
+/// this time.
 pub const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
-/// What holds for one secret: how old its value may get, what is served when upstream fails, and
-/// whether it is refreshed and waited for without a reader.
+/// The refresh policy of one secret: how old its value may get, and what readers get if AWS fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// How long a value is served without a second thought.
+    /// The age up to which readers get the value as fresh.
     pub ttl: Duration,
-    /// How much longer it is served while it is being refreshed.
+    /// The time after the TTL during which readers get the old value while a refresh runs.
     pub stale_while_revalidate: Duration,
-    /// How much longer it is served while upstream fails transiently.
+    /// The time after the TTL during which readers get the old value while AWS fails transiently.
     pub stale_if_error: Duration,
-    /// How long it is served after upstream first refused.
+    /// The time after the first refusal of AWS during which readers still get the old value.
     pub denied_grace: Duration,
-    /// Whether it is refreshed ahead of its TTL though nobody reads it.
+    /// Whether timers refresh the secret even if no reader reads it.
     pub refresh: Refresh,
-    /// Whether the agent is ready only once it is held, if it is listed.
+    /// Whether the agent is not ready until the secret is cached. Applies to listed secrets only.
     pub is_required: bool,
 }
 
-/// Which entries timers refresh ahead of their TTL.
+/// Which entries timers refresh before their TTL ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Refresh {
-    /// Those that somebody read since they were fetched: cost follows use.
+    /// Timers refresh an entry if a reader read it since it was fetched. The cost follows the use.
     #[default]
     WhenRead,
-    /// All: a secret that is read rarely is warm when it is.
+    /// Timers refresh every entry. A secret that is rarely read is fresh when it is read.
     Always,
 }
 
 impl Refresh {
-    /// Both.
+    /// Both variants.
     pub const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
 
-    /// Returns how it is written.
+    /// Returns the name of the variant in configuration and status.
     pub fn label(self) -> &'static str {
         match self {
             Self::WhenRead => "when-read",
@@ -90,8 +93,8 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns the policy of a value that is withheld: it is asked for again in seconds, by a reader
-    /// who waits for the answer, and only where somebody reads it.
+    /// Returns this policy as it applies to a withheld value: after [`WITHHELD_TTL`] the next reader
+    /// waits for a new call, and timers fetch the value only if it is read.
     #[must_use]
     pub fn of_withheld(self) -> Self {
         Self {
@@ -103,58 +106,58 @@ impl Policy {
     }
 }
 
-/// How an entry stands at one moment.
+/// The facts about an entry that decide how fresh it is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// Time since the call that fetched it was sent; `None` where the clocks cannot say.
+    /// The time since the call that fetched the entry was sent. `None` if the clocks cannot tell.
     pub age: Option<Duration>,
-    /// This entry's share of [`JITTER`].
+    /// The share of the TTL by which this entry is refreshed early, from [`JITTER`].
     pub jitter: f64,
-    /// Whether it was fetched before the process was restored from a snapshot: then it is not fresh,
-    /// whatever its age.
+    /// Whether the entry was fetched before the process was restored from a snapshot. If so, the entry
+    /// is not fresh, whatever its age.
     pub is_restored: bool,
-    /// What has gone wrong since, if anything.
+    /// The failed attempts since the entry was fetched, if any failed.
     pub trouble: Option<Trouble>,
 }
 
-/// What has gone wrong since an entry was fetched.
+/// The failed attempts to refresh an entry since it was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// Time since upstream first refused, if it has since the last success.
+    /// The time since the first refusal of AWS. `None` if AWS refused no attempt.
     pub refused: Option<Duration>,
-    /// Time since the last failed attempt ended; `None` where the clocks cannot say.
+    /// The time since the last failed attempt ended. `None` if the clocks cannot tell.
     pub attempted: Option<Duration>,
 }
 
-/// How fresh an entry is, and so what a reader gets.
+/// How fresh an entry is. This decides what a reader gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The entry.
+    /// The reader gets the entry, and no refresh is needed yet.
     Fresh,
-    /// The entry, and a refresh in the background.
+    /// The reader gets the entry, and a refresh starts in the background.
     Due,
-    /// The entry, marked stale, and a refresh in the background.
+    /// The reader gets the entry, marked as stale, and a refresh starts in the background.
     Stale(Reason),
-    /// What upstream answers, or an error.
+    /// The reader waits for AWS, and gets the answer or an error.
     Expired,
 }
 
-/// Why an entry is served past its time.
+/// Why a stale entry is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// It is being refreshed.
+    /// The TTL is over, and a refresh is under way.
     Revalidating,
-    /// Upstream fails transiently.
+    /// The TTL is over, and AWS fails transiently.
     Failing,
-    /// Upstream refuses, and the grace lasts.
+    /// AWS refuses the secret, and the grace period is not over.
     Refused,
 }
 
 impl Reason {
-    /// Every reason.
+    /// All reasons.
     pub const ALL: [Self; 3] = [Self::Revalidating, Self::Failing, Self::Refused];
 
-    /// Returns the reason's name as a metric label.
+    /// Returns the name of the reason as a metric label.
     pub fn label(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -164,9 +167,9 @@ impl Reason {
     }
 }
 
-/// Returns how fresh an entry is.
+/// Decides how fresh an entry is under `policy`.
 pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
-    // Nothing is cached, and so nothing can be stale: every reader waits for a call.
+    // A TTL of 0 means no cache, so that nothing can be stale: every reader waits for a call.
     if policy.ttl.is_zero() {
         return Freshness::Expired;
     }
@@ -188,8 +191,8 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
             return Freshness::Stale(Reason::Revalidating);
         }
     }
-    // Where no attempt has ended for longer than timers ever take, the process stood still: the reader
-    // finds out for itself whether upstream still fails.
+    // If the last attempt ended longer ago than timers ever wait, the process was frozen. The reader
+    // then makes a call to see whether AWS still fails.
     let is_failing = standing
         .trouble
         .and_then(|trouble| trouble.attempted)
@@ -200,24 +203,24 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age from which an entry is refreshed ahead of its TTL.
+/// Returns the age at which an entry becomes due for a refresh, before its TTL ends.
 pub fn due(policy: &Policy, jitter: f64) -> Duration {
-    debug_assert!(JITTER.contains(&jitter), "jitter comes from its range");
+    debug_assert!(JITTER.contains(&jitter), "the jitter is a share from JITTER");
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Returns this entry's share of [`JITTER`] for a `draw` from `[0, 1)`.
+/// Returns a share from [`JITTER`] for `draw`, a random number from `[0, 1)`.
 pub fn jitter(draw: f64) -> f64 {
-    debug_assert!((0.0..1.0).contains(&draw), "draw comes from [0, 1)");
+    debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns how long to wait after `failures` failures in a row: full jitter below a bound that doubles
-/// up to `most`.
+/// Returns the wait after `failures` consecutive failures: a random part (full jitter) of a bound that
+/// doubles with each failure, up to `most`. The random number `draw` is from `[0, 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
 pub fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
-    debug_assert!((0.0..1.0).contains(&draw), "draw comes from [0, 1)");
+    debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
     let doublings = failures.saturating_sub(1).min(16);
     let bound = BACK_OFF_BASE.saturating_mul(2_u32.pow(doublings)).min(most);
     bound.mul_f64(draw).max(BACK_OFF_MIN)
@@ -228,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_withheld_is_old_in_seconds_and_refreshed_for_readers_only() {
+    fn withheld_value_has_a_short_ttl_and_is_refreshed_only_for_readers() {
         let policy = Policy {
             ttl: Duration::from_secs(300),
             stale_while_revalidate: Duration::from_secs(10),
@@ -259,7 +262,8 @@ mod tests {
         }
     }
 
-    /// Checks an entry of `age` seconds (none: unknown) with 20 % jitter under [`policy`].
+    /// Checks the freshness of an entry of `age` seconds with 20 % jitter under [`policy`]. Without
+    /// `age`, the age is unknown.
     #[track_caller]
     fn check(age: Option<f64>, trouble: Option<Trouble>, expected: Freshness) {
         let age = age.map(Duration::from_secs_f64);
@@ -268,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_from_before_a_restore_is_fresh() {
+    fn no_entry_from_before_a_restore_is_fresh() {
         for (age, trouble, expected) in [
             (0, None, Freshness::Expired),
             (105, None, Freshness::Expired),
@@ -290,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn age_alone() {
+    fn age_decides_if_no_attempt_failed() {
         check(Some(0.0), None, Freshness::Fresh);
         check(Some(79.999), None, Freshness::Fresh);
         check(Some(80.0), None, Freshness::Due);
@@ -302,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transient_failure_stretches_the_life() {
+    fn transient_failure_extends_the_time_of_serving() {
         check(Some(79.0), failed(Some(0)), Freshness::Fresh);
         check(Some(99.0), failed(Some(0)), Freshness::Due);
         check(Some(110.0), failed(Some(0)), Freshness::Stale(Reason::Failing));
@@ -312,21 +316,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_of_long_ago_says_nothing() {
+    fn failure_of_long_ago_does_not_count() {
         check(Some(200.0), failed(Some(34)), Freshness::Stale(Reason::Failing));
         check(Some(200.0), failed(Some(35)), Freshness::Expired);
         check(Some(200.0), failed(None), Freshness::Expired);
     }
 
     #[test]
-    fn a_refusal_counts_also_within_the_ttl() {
+    fn refusal_counts_even_within_the_ttl() {
         check(Some(1.0), refused(0.0), Freshness::Stale(Reason::Refused));
         check(Some(1.0), refused(59.999), Freshness::Stale(Reason::Refused));
         check(Some(1.0), refused(60.0), Freshness::Expired);
     }
 
     #[test]
-    fn a_ttl_of_zero_is_no_cache() {
+    fn ttl_of_zero_means_no_cache() {
         let none = Policy { ttl: Duration::ZERO, ..policy() };
         for trouble in [None, failed(Some(0)), refused(0.0)] {
             let age = Some(Duration::ZERO);
@@ -336,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn back_off_doubles_up_to_its_bound_and_never_vanishes() {
+    fn back_off_doubles_up_to_its_limit_and_is_never_zero() {
         let almost = 0.999_999;
         for most in [EMPTY_BACK_OFF_MAX, BACK_OFF_MAX] {
             assert!(back_off(1, most, almost) > BACK_OFF_BASE.mul_f64(0.99));
@@ -356,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_has_the_label_that_metrics_document() {
+    fn each_reason_has_its_documented_label() {
         let labels = Reason::ALL.map(Reason::label);
         assert_eq!(labels, ["revalidating", "failing", "refused"]);
     }

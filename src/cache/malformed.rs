@@ -1,5 +1,5 @@
-//! What is wrong with a value, by the convention of its secret's name: found when it came, and told
-//! with each answer.
+//! How a value breaks the convention of its secret's name. The check runs once for each version, and
+//! its result is reported with each answer.
 //!
 //! Pure.
 
@@ -9,13 +9,14 @@ use crate::secret::version::Version;
 use bytes::Bytes;
 use std::fmt;
 
-/// How many problems of one value a header and a message show.
+/// The maximum number of problems of one value that a header or a message lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// What is wrong with a value. Nothing in it is of the value.
+/// The problems of a malformed value. They contain no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// The secret's name. It has the convention's pattern, and so no character that could do harm.
+    /// The name of the secret. It matches the pattern of the convention, and so it has no characters
+    /// that could forge a log line.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
@@ -25,8 +26,9 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    /// Looks a version over; nothing, where it is as it should be, or where no convention is for its
-    /// name. With `is_strict` whatever is wrong withholds it.
+    /// Checks a version against the convention of its name. Returns `None` if the value follows the
+    /// convention, or if there is no convention for the name. With `is_strict`, a malformed value is
+    /// withheld from readers.
     pub fn find(conventions: &Conventions, version: &Version, is_strict: bool) -> Option<Self> {
         let (convention, _) = conventions.of_name(&version.name)?;
         let problems = convention.problems(&version.content);
@@ -47,18 +49,18 @@ impl Malformed {
         &self.kind
     }
 
-    /// Returns what is wrong: at least one thing.
+    /// Returns all problems of the value. There is at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Returns the first problems as headers and the log have them: each by its code and, where it is
-    /// about one, the field. `missing auth_token, empty account_sid`.
+    /// Returns the first problems in the form for headers and the log: the code of each problem, and
+    /// its field if there is one. For example: `missing auth_token, empty account_sid`.
     pub fn codes(&self) -> &str {
-        std::str::from_utf8(&self.codes).expect("it was made of a text")
+        std::str::from_utf8(&self.codes).expect("the bytes come from a string")
     }
 
-    /// Returns the same for a header, without a copy.
+    /// Returns the bytes of [`codes`](Self::codes) for a header, without a copy.
     pub fn header(&self) -> Bytes {
         self.codes.clone()
     }
@@ -66,7 +68,7 @@ impl Malformed {
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is not as a secret of the kind {} must be: ", self.name, self.kind)?;
+        write!(f, "'{}' breaks the convention for secrets of kind {}: ", self.name, self.kind)?;
         for (at, problem) in self.problems.iter().take(PROBLEMS_SHOWN_MAX).enumerate() {
             write!(f, "{}{problem}", if at > 0 { ", " } else { "" })?;
         }
@@ -78,11 +80,15 @@ impl fmt::Display for Malformed {
 }
 
 fn codes(problems: &[Problem]) -> String {
-    let item = |problem: &Problem| match problem.field() {
+    problems.iter().take(PROBLEMS_SHOWN_MAX).map(code).collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the code of a problem, and its field if there is one.
+fn code(problem: &Problem) -> String {
+    match problem.field() {
         Some(field) => format!("{} {field}", problem.code()),
         None => problem.code().to_owned(),
-    };
-    problems.iter().take(PROBLEMS_SHOWN_MAX).map(item).collect::<Vec<_>>().join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -108,16 +114,17 @@ mod tests {
     const TWILIO: &str = "sms-credentials/acme/support/twilio";
 
     #[test]
-    fn what_is_wrong_is_told_in_a_header_and_in_words() {
+    fn problems_are_listed_as_codes_and_as_a_sentence() {
         let value = r#"{"twilio_account_sid":"hunter2","twilio_auth_token":"PLACEHOLDER_hunter2"}"#;
         let version = version(TWILIO, value);
-        let found = Malformed::find(&Conventions::built_in(), &version, true).expect("it is wrong");
+        let found = Malformed::find(&Conventions::built_in(), &version, true)
+            .expect("the value is malformed");
         assert_eq!((found.kind(), found.problems().len()), ("sms-twilio", 2));
         assert_eq!(found.codes(), "placeholder twilio_auth_token, missing twilio_template_sid");
         assert_eq!(
             found.to_string(),
-            "'sms-credentials/acme/support/twilio' is not as a secret of the kind sms-twilio must \
-             be: the field 'twilio_auth_token' is still a placeholder, the field \
+            "'sms-credentials/acme/support/twilio' breaks the convention for secrets of kind \
+             sms-twilio: the field 'twilio_auth_token' is still a placeholder, the field \
              'twilio_template_sid' is missing"
         );
         assert!(found.is_withheld);
@@ -125,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_good_value_and_one_without_a_convention_are_left_alone() {
+    fn value_that_follows_its_convention_or_has_none_is_not_malformed() {
         let good = r#"{"ai_api_key":"sk-1"}"#;
         for (name, value, is_good) in [
             ("openai-api-key/sms", good, true),
@@ -142,15 +149,16 @@ mod tests {
     }
 
     #[test]
-    fn only_the_first_problems_are_shown() {
+    fn only_the_first_problems_are_listed() {
         let fields = (10..22).map(|number| {
-            Field::new(&format!("field_{number}"), FieldType::String).expect("a good name")
+            Field::new(&format!("field_{number}"), FieldType::String).expect("the name is valid")
         });
-        let marks = vec![Marker::parse("TODO").expect("a good mark")];
-        let pattern = NamePattern::parse("app").expect("a good pattern");
+        let marks = vec![Marker::parse("TODO").expect("the mark is valid")];
+        let pattern = NamePattern::parse("app").expect("the pattern is valid");
         let convention = Convention::new("app", pattern, "App", fields.collect(), marks);
-        let all = Conventions::default().with(vec![convention.expect("a good convention")]);
-        let found = Malformed::find(&all, &version("app", "{}"), false).expect("it is wrong");
+        let all = Conventions::default().with(vec![convention.expect("the convention is valid")]);
+        let found =
+            Malformed::find(&all, &version("app", "{}"), false).expect("the value is malformed");
         assert_eq!(found.problems().len(), 12);
         assert_eq!(found.codes().matches(',').count(), 7);
         let words = found.to_string();

@@ -1,23 +1,23 @@
-//! Decides when an entry is fetched next without a reader asking.
+//! Decides when timers refresh an entry.
 //!
-//! Pure: the ages come in as arguments.
+//! Pure: ages are arguments.
 
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
-/// When the timers fetch an entry.
+/// When timers fetch an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Now.
+    /// Timers fetch the entry now.
     Now,
-    /// After this long, when it is to be decided again.
+    /// Timers do nothing for this time, and then decide again.
     In(Duration),
-    /// Not before somebody reads it. Its reader starts the refresh.
+    /// Timers do not fetch the entry. Its next reader starts the refresh.
     WhenRead,
 }
 
-/// Returns when to fetch an entry that stands so. `was_read` is whether somebody read it since it
-/// was fetched; `retry_in` is what is left of the wait after a failure.
+/// Returns when timers fetch an entry. `was_read` is whether a reader read the entry since it was
+/// fetched. `retry_in` is the rest of the wait after a failed attempt, if the last attempt failed.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
@@ -41,8 +41,8 @@ pub fn next(
     }
 }
 
-/// Returns whether an entry was refused for too long to be served: whoever still wants it has to ask
-/// for himself.
+/// Returns whether AWS has refused an entry for longer than its grace period. Timers then stop
+/// retrying, and only readers cause calls.
 pub fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
@@ -54,7 +54,7 @@ mod tests {
     use crate::cache::freshness::Trouble;
 
     #[test]
-    fn what_was_refused_for_longer_than_its_grace_is_given_up() {
+    fn entry_refused_for_longer_than_its_grace_period_is_given_up() {
         let policy = Policy { denied_grace: Duration::from_secs(60), ..Policy::default() };
         for (refused, expected) in [(None, false), (Some(59), false), (Some(60), true)] {
             let refused = refused.map(Duration::from_secs);
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// Checks an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
+    /// Checks the plan for an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
     #[track_caller]
     fn check(age: Option<u64>, was_read: bool, retry_in: Option<u64>, expected: Next) {
         check_under(Refresh::WhenRead, age, was_read, retry_in, expected);
@@ -91,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn a_fresh_entry_is_looked_at_again_when_it_is_due() {
+    fn fresh_entry_is_checked_again_when_it_is_due() {
         check(Some(0), false, None, Next::In(Duration::from_secs(80)));
         check(Some(30), true, None, Next::In(Duration::from_secs(50)));
     }
 
     #[test]
-    fn a_due_entry_is_fetched_only_if_somebody_read_it() {
+    fn due_entry_is_fetched_only_if_it_was_read() {
         check(Some(80), true, None, Next::Now);
         check(Some(500), true, None, Next::Now);
         check(None, true, None, Next::Now);
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failure_the_back_off_decides() {
+    fn back_off_decides_after_a_failure() {
         check(Some(80), true, Some(3), Next::In(Duration::from_secs(3)));
         check(Some(80), true, Some(0), Next::Now);
         check(Some(80), false, Some(0), Next::WhenRead);
     }
 
     #[test]
-    fn what_is_always_refreshed_needs_no_reader() {
+    fn entry_that_is_always_refreshed_needs_no_reader() {
         let check = |age, retry_in, expected| {
             for was_read in [false, true] {
                 check_under(Refresh::Always, age, was_read, retry_in, expected);
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_read_before_a_restore_is_fetched_at_once() {
+    fn entry_read_before_a_restore_is_fetched_at_once() {
         let policy = Policy { ttl: Duration::from_secs(100), ..Policy::default() };
         let age = Some(Duration::ZERO);
         let standing = Standing { age, jitter: 0.2, is_restored: true, trouble: None };
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_cache_nothing_is_fetched_ahead() {
+    fn timers_fetch_nothing_with_a_ttl_of_zero() {
         let standing = Standing { age: None, jitter: 0.2, is_restored: false, trouble: None };
         for refresh in Refresh::ALL {
             let policy = Policy { ttl: Duration::ZERO, refresh, ..Policy::default() };

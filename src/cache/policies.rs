@@ -1,6 +1,6 @@
-//! Which policy holds for a secret: the default, and rules for some.
+//! Finds the refresh policy of a secret: the first matching rule, else the default.
 //!
-//! Pure: what is known of the secret, and of where the function lives, comes in as arguments.
+//! Pure: the ids of the secret, and the region and account of the function, are arguments.
 
 use super::freshness::{Policy, Refresh};
 use crate::secret::arn::Arn;
@@ -10,28 +10,27 @@ use crate::secret::scope::{Home, Scope};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// What holds for some secrets. What it leaves out is as for all others.
+/// A rule that changes the default policy for some secrets. Fields that are `None` keep the default.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// The secrets that it is for.
+    /// The secrets that the rule applies to.
     pub secrets: Scope,
-    /// See [`Policy::ttl`].
+    /// The age up to which readers get the value as fresh, as in [`Policy::ttl`].
     pub ttl: Option<Duration>,
-    /// See [`Policy::stale_while_revalidate`].
+    /// The time after the TTL during which readers get the old value while a refresh runs.
     pub stale_while_revalidate: Option<Duration>,
-    /// See [`Policy::stale_if_error`].
+    /// The time after the TTL during which readers get the old value while AWS fails transiently.
     pub stale_if_error: Option<Duration>,
-    /// See [`Policy::denied_grace`].
+    /// The time after the first refusal of AWS during which readers still get the old value.
     pub denied_grace: Option<Duration>,
-    /// See [`Policy::refresh`].
+    /// Whether timers refresh the secrets even if no reader reads them.
     pub refresh: Option<Refresh>,
-    /// See [`Policy::is_required`].
+    /// Whether the agent is not ready until the listed secrets of this rule are cached.
     pub is_required: Option<bool>,
 }
 
 impl Rule {
-    /// Returns the policy of the secrets that the rule is for, where `default` is that of all
-    /// others.
+    /// Returns the policy of the secrets that the rule applies to: `default`, changed by this rule.
     pub fn policy(&self, default: &Policy) -> Policy {
         Policy {
             ttl: self.ttl.unwrap_or(default.ttl),
@@ -46,7 +45,7 @@ impl Rule {
     }
 }
 
-/// The policy of every secret. The first rule that is for it decides.
+/// All rules, and the default policy of secrets that no rule matches. The first matching rule wins.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     default: Policy,
@@ -54,34 +53,35 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Takes the policy of all secrets but those of `rules`.
+    /// Combines the default policy with the rules that change it.
     pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
-        let resolved = |rule: Rule| {
+        let resolved = rules.into_iter().map(|rule| {
             let policy = rule.policy(&default);
             (rule.secrets, policy)
-        };
-        Self { default, rules: rules.into_iter().map(resolved).collect() }
+        });
+        Self { default, rules: resolved.collect() }
     }
 
-    /// Returns the policy of the secret that an answer names. By whichever of its ids it was asked
-    /// for, it is the same.
+    /// Returns the policy of the secret with the ARN and the name from an answer of AWS. It does not
+    /// depend on the id that the call asked for.
     pub fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
-    /// Returns the policy of each listed secret, as far as its reference tells.
+    /// Returns the policy of each listed secret, as far as its reference alone determines the policy.
     pub fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
-        let policy = |key: &Key| self.of_reference(&key.id, home);
-        listed.iter().map(|key| (key.clone(), policy(key))).collect()
+        listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
-    /// Returns the policy of a secret of which nothing is known yet but its reference.
+    /// Returns the policy of a secret of which only the reference is known. The policy may turn out to
+    /// be another one once AWS answers.
     pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_admit(id, home))
     }
 
-    fn first(&self, is_for: impl Fn(&Scope) -> bool) -> Policy {
-        let rule = self.rules.iter().find(|(secrets, _)| is_for(secrets));
+    /// Returns the policy of the first rule for whose secrets `matches` returns `true`.
+    fn first(&self, matches: impl Fn(&Scope) -> bool) -> Policy {
+        let rule = self.rules.iter().find(|(secrets, _)| matches(secrets));
         rule.map_or(self.default, |(_, policy)| *policy)
     }
 }
@@ -98,11 +98,11 @@ mod tests {
         Home { region: "eu-north-1".into(), account: account.map(Into::into) }
     }
 
-    /// Makes rules of patterns, the first with a TTL of 1 s, the next of 2 s, and so on. The default
-    /// has one of 100 s.
+    /// Makes one rule of each list of patterns. The first rule has a TTL of 1 s, the second of 2 s, and
+    /// so on. The default TTL is 100 s.
     fn policies(rules: &[&[&str]]) -> Policies {
         let rule = |(patterns, seconds): (&&[&str], u32)| Rule {
-            secrets: Scope::new(patterns.iter().copied()).expect("good patterns"),
+            secrets: Scope::new(patterns.iter().copied()).expect("the patterns are valid"),
             ttl: Some(seconds * SECOND),
             ..Rule::default()
         };
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_rule_leaves_out_is_as_for_all_others() {
+    fn fields_that_a_rule_leaves_out_keep_the_default() {
         let default = Policy {
             ttl: SECOND,
             stale_while_revalidate: 2 * SECOND,
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_rule_that_is_for_a_secret_decides() {
+    fn first_matching_rule_decides() {
         let arns = format!("{OTHERS}shared-??????");
         let policies = policies(&[&["app/db", "app/key"], &["app/*"], &[&arns]]);
         for (arn, name, seconds) in [
@@ -161,14 +161,14 @@ mod tests {
             (format!("{OTHERS}shared-AbC123"), "shared", 3),
             (format!("{OTHERS}app/db-AbC123"), "app/db", 100),
         ] {
-            let arn = Arn::parse(&arn).expect("an ARN");
+            let arn = Arn::parse(&arn).expect("the ARN is valid");
             let policy = policies.of_answer(&arn, name, &home(Some("123456789012")));
             assert_eq!(policy.ttl, seconds * SECOND, "{arn}");
         }
     }
 
     #[test]
-    fn a_reference_alone_is_matched_as_far_as_it_tells() {
+    fn reference_is_matched_without_an_answer_as_far_as_possible() {
         let policies = policies(&[&["app/db"], &[&format!("{HERE}app/other-*")]]);
         for (id, account, seconds) in [
             ("app/db".to_owned(), None, 1),
@@ -179,7 +179,7 @@ mod tests {
             (format!("{HERE}app/other"), None, 2),
             ("app/other".to_owned(), Some("123456789012"), 100),
         ] {
-            let id = SecretId::parse(&id).expect("a good id");
+            let id = SecretId::parse(&id).expect("the id is valid");
             let policy = policies.of_reference(&id, &home(account));
             assert_eq!(policy.ttl, seconds * SECOND, "{id:?}");
         }

@@ -2,32 +2,35 @@
 
 use super::flight::{Flight, Landing};
 use super::slots::Rank;
-use super::{Cache, Missing};
+use super::state::Missing;
+use super::writer::Writer;
 use crate::clock::{Moment, within};
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::source::BATCH_MAX;
-use crate::telemetry::metrics::Operation;
 use std::time::Duration;
 
-/// From how many secrets on `auto` tries a batch: below it, parallel calls are as quick and need no
-/// permission on `*`.
+/// The smallest number of listed secrets for which [`Mode::Auto`] tries batches. For fewer secrets,
+/// parallel calls are as fast and need no permission on `*`.
 pub const AUTO_BATCH_MIN: usize = 6;
 
 /// How the listed secrets are fetched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// One `GetSecretValue` each, in parallel: quota 10,000 a second, least privilege.
+    /// One `GetSecretValue` call for each secret, in parallel. AWS allows 10,000 such calls a second,
+    /// and a role needs permission only on its own secrets.
     #[default]
     Get,
-    /// `BatchGetSecretValue` for 20 at a time: quota 100 a second, a permission on `*`.
+    /// One `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such calls a second, and a
+    /// role needs a permission on `*`.
     Batch,
-    /// A batch where it pays, and `Get` for good once one failed.
+    /// Batches if at least [`AUTO_BATCH_MIN`] secrets are listed, but only [`Get`](Self::Get) after a
+    /// batch has failed.
     Auto,
 }
 
 impl Mode {
-    /// Returns whether batches are tried where so many secrets are listed.
+    /// Returns whether this mode tries batches for a list of `listed` secrets.
     pub fn tries_batches(self, listed: usize) -> bool {
         match self {
             Self::Get => false,
@@ -36,30 +39,31 @@ impl Mode {
         }
     }
 
-    /// Returns whether another batch is tried after one that was answered, or failed as a whole.
+    /// Returns whether this mode tries another batch after a batch that AWS answered
+    /// (`was_answered`), or that failed as a whole.
     pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
         was_answered || self == Self::Batch
     }
 }
 
-/// What came of the prefetch.
+/// The result of the prefetch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// How many secrets are listed.
+    /// The number of listed secrets.
     pub listed: usize,
-    /// The ones that are not held.
+    /// The listed secrets that are not cached.
     pub missing: Vec<Missing>,
-    /// How long it took.
+    /// The time that the prefetch took.
     pub took: Duration,
-    /// Whether every required one had been answered for by the deadline.
+    /// Whether the first call for every required secret had ended by the deadline.
     pub is_settled: bool,
 }
 
-/// How many calls are started before the runtime looks at its sockets. The first are then on their
-/// way, and their answers read, while others are still being signed; else all answers would come,
-/// and be read, in one heap at the end. One by one, each change from signing to sending would cost
-/// more than it gains.
-const ABREAST: usize = 4;
+/// The number of calls that start before the prefetch yields to the runtime. The runtime then sends
+/// these calls and reads their answers while later calls are still being signed. Without the yield,
+/// all answers would arrive in one burst at the end. A smaller number costs more in task switches
+/// than it gains.
+const CALLS_PER_YIELD: usize = 4;
 
 /// A prefetch whose calls are under way.
 #[derive(Debug)]
@@ -69,35 +73,35 @@ pub struct Underway {
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every listed secret. Failed ones are made again by the refresh loop, which
-/// begins once this is done: until then it would take each secret for one that was given up.
-pub async fn begin(cache: &Cache, mode: Mode) -> Underway {
-    let started = cache.clock().now();
-    let listed = &cache.0.config.listed;
-    let home = cache.0.home.load_full();
-    // The places among the calls under way are for required ones first.
+/// Starts a call for every listed secret. The refresh loop retries failed calls. Start the refresh loop
+/// after this function returns: an earlier refresh loop would call for each listed secret itself.
+pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
+    let state = writer.state();
+    let started = state.clock.now();
+    let listed = &state.config.listed;
+    let home = state.home.load_full();
+    // Calls for required secrets get slots first.
     let mut ordered: Vec<&Key> = listed.iter().collect();
-    ordered.sort_by_key(|key| !cache.is_required(key));
+    ordered.sort_by_key(|key| !state.is_required(key));
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
-        is_batchable(mode, listed.len(), key, &home.region) && cache.check_scope(key).is_ok()
+        is_batchable(mode, listed.len(), key, &home.region) && state.is_allowed(&key.id)
     });
     let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
-    // What cannot be boarded now, the refresh loop makes up for.
+    // An error means that too many flights are waiting. The refresh loop then fetches the secret.
     for key in in_batches {
-        if let Ok((flight, landing)) = cache.0.flights.board(key, Rank::Known) {
-            awaited.extend(cache.is_required(key).then_some(flight));
+        if let Ok((flight, landing)) = state.flights.join_or_start(key, Rank::Known) {
+            awaited.extend(state.is_required(key).then_some(flight));
             landings.extend(landing);
         }
     }
     if !landings.is_empty() {
-        let cache = cache.clone();
-        cache.0.tasks.clone().spawn(async move { run_batches(&cache, mode, landings).await });
+        writer.spawn(run_batches(writer.clone(), mode, landings));
     }
-    for some in alone.chunks(ABREAST) {
+    for some in alone.chunks(CALLS_PER_YIELD) {
         for key in some {
-            let boarded = cache.board(key).ok().filter(|_| cache.is_required(key));
-            awaited.extend(boarded.map(|(flight, _)| flight));
+            let joined = writer.join_or_start(key).ok().filter(|_| state.is_required(key));
+            awaited.extend(joined.map(|(flight, _)| flight));
         }
         tokio::task::yield_now().await;
     }
@@ -105,28 +109,33 @@ pub async fn begin(cache: &Cache, mode: Mode) -> Underway {
 }
 
 impl Underway {
-    /// Waits until every required secret has been answered for, or `deadline` has passed since the
-    /// beginning. Calls that are under way then go on.
-    pub async fn settle(self, cache: &Cache, deadline: Duration) -> Report {
-        let took = |now: Moment| now.since(self.started).unwrap_or_default();
-        let left = deadline.saturating_sub(took(cache.clock().now()));
+    /// Waits until the first call for every required secret has ended, or `deadline` has passed since
+    /// the prefetch began. Calls that are still under way then go on.
+    pub async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
+        let state = writer.state();
+        let left = deadline.saturating_sub(self.took(state.clock.now()));
+        let Self { started, awaited } = self;
         let answers = async {
-            for flight in self.awaited {
+            for flight in awaited {
                 drop(flight.outcome().await);
             }
         };
-        let settled = within(cache.clock(), left, answers).await;
+        let settled = within(&*state.clock, left, answers).await;
         Report {
-            listed: cache.0.config.listed.len(),
-            missing: cache.missing(),
-            took: took(cache.clock().now()),
+            listed: state.config.listed.len(),
+            missing: state.missing(),
+            took: state.clock.now().since(started).unwrap_or_default(),
             is_settled: settled.is_some(),
         }
     }
+
+    fn took(&self, now: Moment) -> Duration {
+        now.since(self.started).unwrap_or_default()
+    }
 }
 
-/// Returns whether `key` goes into a batch: that always answers the current version, and goes to
-/// the function's own region.
+/// Returns whether a batch may fetch `key`. A batch always answers the current version, and goes to
+/// the function's own region, `home`.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     let is_at_home = match &key.id {
         SecretId::Name(_) => true,
@@ -135,60 +144,65 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     mode.tries_batches(listed) && is_at_home && key.selector.is_current()
 }
 
-async fn run_batches(cache: &Cache, mode: Mode, landings: Vec<Landing>) {
+/// Fetches the secrets of `landings` by batches, or one by one once the mode gives up on batches.
+async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
-    // A batch names its answers by the secrets' own names, and by ARN it may reach a neighbour's
-    // secret: beside that, a name would not be sure to be answered by the own one.
-    let is_name = |landing: &Landing| matches!(landing.key().id, SecretId::Name(_));
-    let (names, arns): (Vec<_>, Vec<_>) = landings.into_iter().partition(is_name);
-    for mut landings in [names, arns] {
-        while !landings.is_empty() {
-            let chunk: Vec<Landing> = landings.drain(..landings.len().min(BATCH_MAX)).collect();
+    // A batch identifies its answers by the names of the secrets. An ARN may lead to a secret of
+    // another account that has the same name as one of ours, so names and ARNs go separately.
+    let (names, arns): (Vec<_>, Vec<_>) =
+        landings.into_iter().partition(|landing| matches!(landing.key().id, SecretId::Name(_)));
+    for mut remaining in [names, arns] {
+        while !remaining.is_empty() {
+            let chunk: Vec<Landing> = remaining.drain(..remaining.len().min(BATCH_MAX)).collect();
             if is_batching {
-                is_batching = mode.goes_on_with_batches(run_batch(cache, chunk).await);
+                is_batching = mode.goes_on_with_batches(run_batch(&writer, chunk).await);
             } else {
-                run_alone(cache, chunk);
+                run_alone(&writer, chunk);
             }
         }
     }
 }
 
-/// Makes one batch call and ends its flights. A batch that fails as a whole, as where the role lacks
-/// the permission or one denied secret spoils it, is made up for by single calls.
-async fn run_batch(cache: &Cache, chunk: Vec<Landing>) -> bool {
+/// Makes one batch call and ends its flights. If the batch fails as a whole, each of its secrets is
+/// fetched by a call of its own: the role may lack the permission on `*`, or one denied secret may
+/// have failed the batch. Returns whether AWS answered the batch.
+async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
-    let slot = cache.0.flights.slot(Rank::Known).await;
-    let sent = cache.sending();
-    let answer = cache.0.source.fetch_batch(&keys).await;
+    let slot = writer.state().flights.slot(Rank::Known).await;
+    let fetched = writer.upstream().fetch_batch(&keys).await;
     drop(slot);
-    let is_cut = cache.count(Operation::BatchGetSecretValue, sent, answer.as_ref().err());
-    match answer {
-        _ if is_cut => {
-            run_alone(cache, chunk);
+    match fetched {
+        // A freeze interrupted the call, which says nothing about batches.
+        None => {
+            run_alone(writer, chunk);
             true
         }
-        Ok(answers) => {
+        Some((sent, Ok(answers))) => {
             for (landing, answer) in chunk.into_iter().zip(answers) {
-                let outcome = cache.settle(landing.key(), sent, answer);
+                let outcome = writer.settle(landing.key(), sent, answer);
                 landing.land(outcome);
             }
             true
         }
-        Err(error) => {
+        Some((_, Err(error))) => {
             tracing::warn!(
                 kind = error.kind.label(),
                 code = &*error.code,
                 secrets = keys.len(),
-                "a batch failed; asking for its secrets one by one"
+                "a batch call failed; Sidekey fetches its secrets one by one"
             );
-            run_alone(cache, chunk);
+            run_alone(writer, chunk);
             false
         }
     }
 }
 
-fn run_alone(cache: &Cache, landings: Vec<Landing>) {
+/// Fetches each secret by a call of its own.
+fn run_alone(writer: &Writer, landings: Vec<Landing>) {
     for landing in landings {
-        cache.0.tasks.spawn(cache.clone().run_flight(landing));
+        writer.spawn(writer.clone().run_flight(landing));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,35 +1,40 @@
-//! Decides about an answer that is older than what is held.
+//! Decides whether an answer replaces a cached version that is newer.
 //!
-//! Secrets Manager is eventually consistent, so that a call right after a rotation may still be
-//! answered with the version before it: that must not undo the rotation. But a label can be moved
-//! back on purpose, and that must show. Pure: the times come in as arguments.
+//! Secrets Manager is eventually consistent: right after a rotation, a call may still be answered with
+//! the previous version. Such an answer must not undo the rotation. But an operator can also move a
+//! label back to an older version, and readers must then get that version. Pure: times are arguments.
 
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// How much later a second call must give the same older answer for it to be believed.
+/// The time after which a second call must give the same older answer before Sidekey accepts it.
 pub const AGREE_AFTER: Duration = Duration::from_secs(1);
 
-/// What to do with an answer.
+/// The decision about an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It takes the place of what is held.
+    /// The answer replaces the cached version.
     Accept,
-    /// What is held stays, its age unchanged, until a second call agrees.
+    /// The cached version stays, with its age unchanged, until a second call gives the same answer.
     HoldBack,
 }
 
-/// Judges an answer. `seen` is how long ago the same version was first answered and held back;
-/// `may_serve` is whether readers may be given what is held meanwhile. Where they may not, an older
-/// version is better than none.
-pub fn judge(held: &Version, answer: &Version, seen: Option<Duration>, may_serve: bool) -> Verdict {
-    let is_older = match (held.created, answer.created) {
-        (Some(held), Some(answer)) => answer < held,
-        // Without dates nobody can tell: the service is believed.
+/// Decides whether `answer` replaces the `cached` version. `seen` is the time since the same answer was
+/// first held back. `may_serve` is whether readers may get the cached version meanwhile. If they may
+/// not, an older version is better than none.
+pub fn judge(
+    cached: &Version,
+    answer: &Version,
+    seen: Option<Duration>,
+    may_serve: bool,
+) -> Verdict {
+    let is_older = match (cached.created, answer.created) {
+        (Some(cached), Some(answer)) => answer < cached,
+        // Without dates the order is unknown, and the answer is accepted.
         _ => false,
     };
     let is_agreed = seen.is_some_and(|seen| seen >= AGREE_AFTER);
-    if is_older && held.id != answer.id && may_serve && !is_agreed {
+    if is_older && cached.id != answer.id && may_serve && !is_agreed {
         Verdict::HoldBack
     } else {
         Verdict::Accept
@@ -54,7 +59,7 @@ mod tests {
         }
     }
 
-    /// Judges `answer` while `v2`, created at 20 s, is held.
+    /// Judges the answer `id` while `v2`, created at 20 s, is cached.
     #[track_caller]
     fn check(id: &str, created: Option<u64>, seen: Option<f64>, expected: Verdict) {
         let seen = seen.map(Duration::from_secs_f64);
@@ -63,27 +68,27 @@ mod tests {
     }
 
     #[test]
-    fn what_is_as_new_or_newer_is_accepted() {
+    fn answer_that_is_not_older_is_accepted() {
         check("v2", Some(20), None, Verdict::Accept);
         check("v3", Some(20), None, Verdict::Accept);
         check("v3", Some(21), None, Verdict::Accept);
     }
 
     #[test]
-    fn what_is_older_needs_a_second_answer() {
+    fn older_answer_needs_a_second_answer() {
         check("v1", Some(19), None, Verdict::HoldBack);
         check("v1", Some(19), Some(0.999), Verdict::HoldBack);
         check("v1", Some(19), Some(1.0), Verdict::Accept);
     }
 
     #[test]
-    fn what_is_older_is_better_than_nothing() {
-        let (held, answer) = (version("v2", Some(20)), version("v1", Some(19)));
-        assert_eq!(judge(&held, &answer, None, false), Verdict::Accept);
+    fn older_answer_is_accepted_if_the_cached_version_may_not_be_served() {
+        let (cached, answer) = (version("v2", Some(20)), version("v1", Some(19)));
+        assert_eq!(judge(&cached, &answer, None, false), Verdict::Accept);
     }
 
     #[test]
-    fn without_dates_the_service_is_believed() {
+    fn answer_without_a_date_is_accepted() {
         check("v1", None, None, Verdict::Accept);
     }
 }

@@ -1,13 +1,14 @@
-//! A seeded simulation: the cache against a world in which everything goes wrong, in virtual time.
+//! A seeded simulation: tests the cache in virtual time in a world in which everything goes wrong.
 //!
-//! The world knows the truth, and keeps a log of its own of what it answered. After each event, at
-//! each call and at each answer to a reader, the model says what must hold: [`reads`] of how old a
-//! value may get and who is refused, [`calls`] of what is asked for, [`held`] of what is kept. Each
-//! seed has its own policies, secrets, faults and readers, and replays to the letter.
+//! The world knows the true versions of all secrets, and keeps its own log of what it answered. After
+//! each event, each call and each read, the model checks the cache: [`reads`] checks how old a value
+//! may get and which errors are right, [`calls`] checks that each call is needed, and [`entries`]
+//! checks what stays cached. Each seed has its own policies, secrets, faults and readers. Two runs of
+//! one seed are identical.
 
 mod calls;
 mod events;
-mod held;
+mod entries;
 mod log;
 mod reads;
 mod setup;
@@ -15,7 +16,7 @@ mod truth;
 mod world;
 
 use super::prefetch::{self, Mode};
-use super::{Cache, Config, refresh};
+use super::{Cache, Config, open, refresh};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::BACK_OFF_MAX;
 use crate::clock::{Clock, VirtualClock};
@@ -30,19 +31,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// How many seeds are run. What fails names its seed: to replay one, have the range of one test begin
-/// there.
+/// The number of seeds that are run. A failure prints its seed. To replay a seed, let the range of one
+/// test begin at this seed.
 const SEEDS: u64 = 4000;
 
-/// How many seeds are run twice.
+/// The number of seeds that are run twice to compare the runs.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// How many events each seed's world sees.
+/// The number of events of each seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A cache in its world, and the tasks that belong to them.
+/// A cache, the world around it, and the tasks of its readers.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -53,17 +54,17 @@ struct Simulation {
 }
 
 #[test]
-fn every_even_seed_holds() {
+fn every_even_seed_meets_all_checks() {
     (0..SEEDS).step_by(2).for_each(|seed| drop(run(seed)));
 }
 
 #[test]
-fn every_odd_seed_holds() {
+fn every_odd_seed_meets_all_checks() {
     (1..SEEDS).step_by(2).for_each(|seed| drop(run(seed)));
 }
 
 #[test]
-fn each_seed_replays_to_the_letter() {
+fn two_runs_of_one_seed_are_identical() {
     for seed in 0..SEEDS_REPLAYED {
         let (first, second) = (run(seed), run(seed));
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
@@ -73,11 +74,11 @@ fn each_seed_replays_to_the_letter() {
     }
 }
 
-/// Runs the world of one seed in a runtime of its own, so that its time begins at zero, and returns
-/// what happened.
+/// Simulates one seed, and returns the trace of its events. Each run has its own runtime, so that
+/// virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("a runtime can be built").block_on(simulate(seed))
+    runtime.expect("the system can start a runtime").block_on(simulate(seed))
 }
 
 async fn simulate(seed: u64) -> Vec<String> {
@@ -93,14 +94,14 @@ async fn simulate(seed: u64) -> Vec<String> {
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
-        scope: Scope::new([]).expect("no pattern is bad"),
+        scope: Scope::new([]).expect("an empty list of patterns is valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,
         is_snapshot: setup.is_snapshot,
         seed: Some(seed),
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let cache = Cache::new(
+    let (cache, writer) = open(
         config,
         Home { region: "eu-north-1".into(), account: Some("123456789012".into()) },
         world.clone(),
@@ -111,10 +112,9 @@ async fn simulate(seed: u64) -> Vec<String> {
     );
     world.watch(&cache);
     let mode = [Mode::Get, Mode::Batch, Mode::Auto][rng.usize(0..3)];
-    let started = cache.clone();
     let refreshing = tasks.spawn(async move {
-        drop(prefetch::begin(&started, mode).await);
-        refresh::run(started).await;
+        drop(prefetch::begin(&writer, mode).await);
+        refresh::run(writer).await;
     });
     let readers = TaskTracker::new();
     let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };
@@ -123,7 +123,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         simulation.world.check(seed, &format!("event {number}, {event}"));
     }
     simulation.recover().await;
-    simulation.world.hold(!refreshing.is_finished(), || "the refresh loop has ended".to_owned());
+    simulation.world.require(!refreshing.is_finished(), || "the refresh loop has ended".to_owned());
     simulation.world.check(seed, "the end");
     simulation.world.unwatch();
     stop.cancel();
@@ -133,26 +133,29 @@ async fn simulate(seed: u64) -> Vec<String> {
 }
 
 impl Simulation {
-    /// Ends all trouble, and checks that everything is well within one longest back-off.
+    /// Ends all faults, and checks that all reads succeed after one longest back-off.
     async fn recover(&mut self) {
         let setup = self.world.setup.clone();
         self.world.heal();
         for id in self.world.names() {
             self.read(&id, false);
         }
-        // The last call may have hung, or been cut and made again.
+        // The last call may have hung, or a freeze may have interrupted it.
         self.clock.sleep(BACK_OFF_MAX + 3 * DEADLINE + 2 * setup.reader_wait).await;
         let missing = self.cache.missing();
         let is_small = setup.entries_max < setup.listed.len();
-        self.world.hold(missing.is_empty() || is_small, || format!("not held: {missing:?}"));
+        self.world.require(missing.is_empty() || is_small, || {
+            format!("missing after all faults ended: {missing:?}")
+        });
         let waiting = self.world.waiting();
-        self.world.hold(waiting == 0, || format!("{waiting} readers were never answered"));
+        self.world.require(waiting == 0, || format!("{waiting} readers were never answered"));
         for id in self.world.names() {
             let served = self.ask(&id, false).await;
-            self.world.hold(served.is_ok(), || format!("{id} after all trouble: {served:?}"));
+            self.world
+                .require(served.is_ok(), || format!("{id} after all faults ended: {served:?}"));
         }
-        // What was fetched before the end of all trouble is too old now. A label that was moved
-        // back shows at the second answer.
+        // Values from before the end of all faults are now too old. A label that was moved back is
+        // accepted at the second answer.
         self.clock.sleep(setup.life_max()).await;
         for _ in 0..2 {
             for id in self.world.names() {
@@ -165,7 +168,9 @@ impl Simulation {
             let current = self.world.current(&id);
             let is_current =
                 served.as_ref().is_ok_and(|served| *served.entry.version.id == *current);
-            self.world.hold(is_current, || format!("{id} is {current}, but {served:?}"));
+            self.world.require(is_current, || {
+                format!("the current version of {id} is {current}, but a read got {served:?}")
+            });
         }
     }
 }

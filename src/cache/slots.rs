@@ -1,33 +1,33 @@
-//! Slots for calls to AWS: how many calls run at once, and which waiting call goes first.
+//! Slots limit the number of concurrent calls to AWS, and decide which waiting call goes first.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// What a call is for.
+/// The priority of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// A secret that is cached or listed.
+    /// The call is for a secret that is cached or listed.
     Known,
-    /// A name that was never read before. Callers and messages can invent as many of these as they
-    /// like, so they wait behind the known ones and never take all slots.
+    /// The call is for a name that was never read before. Callers and messages can invent names
+    /// without end, so these calls wait behind known ones and never take all slots.
     FirstTime,
 }
 
-/// The slots for calls that run at once.
+/// A set of slots. Each concurrent call to AWS takes one.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many of the free slots first-time calls may take.
+    /// The number of free slots that first-time calls may take.
     free_for_first_time: usize,
     known: VecDeque<oneshot::Sender<Slot>>,
     first_time: VecDeque<oneshot::Sender<Slot>>,
 }
 
-/// The right to make one call. It is given back when this is dropped.
+/// The right to make one call. Dropping the slot returns the right to [`Slots`].
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
@@ -35,7 +35,7 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// Makes `calls_max` slots. First-time calls take three quarters of them at most.
+    /// Makes `calls_max` slots. First-time calls can take at most three quarters of the slots.
     pub fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
@@ -45,10 +45,10 @@ impl Slots {
         })))
     }
 
-    /// Waits for a slot.
+    /// Waits until a slot is free for this rank, and takes it.
     pub async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
-            let mut state = self.0.lock().expect("no holder panics");
+            let mut state = self.0.lock().expect("no thread panics while it holds the lock");
             if state.take(rank) {
                 None
             } else {
@@ -59,23 +59,24 @@ impl Slots {
         };
         match granted {
             None => Slot { slots: self.clone(), rank },
-            Some(granted) => granted.await.expect("a slot is granted to each call that waits"),
+            Some(granted) => granted.await.expect("every waiting call is granted a slot"),
         }
     }
 
-    /// Hands free slots to calls that wait.
+    /// Grants free slots to waiting calls.
     fn grant(&self) {
         loop {
-            let next = self.0.lock().expect("no holder panics").next();
+            let next = self.0.lock().expect("no thread panics while it holds the lock").next();
             let Some((rank, grant)) = next else { return };
-            // A call that was given up meanwhile gives the slot back by dropping it.
+            // If the waiting call was given up meanwhile, the send fails and drops the slot, which
+            // returns it.
             drop(grant.send(Slot { slots: self.clone(), rank }));
         }
     }
 }
 
 impl State {
-    /// Takes a free slot, if one is free for this rank.
+    /// Takes a slot if one is free for this rank. Returns whether it did.
     fn take(&mut self, rank: Rank) -> bool {
         let is_free = match rank {
             Rank::Known => self.free > 0,
@@ -88,6 +89,7 @@ impl State {
         is_free
     }
 
+    /// Returns the queue of waiting calls of this rank.
     fn waiting(&mut self, rank: Rank) -> &mut VecDeque<oneshot::Sender<Slot>> {
         match rank {
             Rank::Known => &mut self.known,
@@ -95,7 +97,7 @@ impl State {
         }
     }
 
-    /// Takes a free slot for the call that goes next.
+    /// Takes a slot for the waiting call that goes next, and removes this call from its queue.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());
@@ -108,7 +110,7 @@ impl State {
 impl Drop for Slot {
     fn drop(&mut self) {
         {
-            let mut state = self.slots.0.lock().expect("no holder panics");
+            let mut state = self.slots.0.lock().expect("no thread panics while it holds the lock");
             state.free += 1;
             state.free_for_first_time += usize::from(self.rank == Rank::FirstTime);
         }
@@ -124,7 +126,7 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// Polls once, and returns the slot if there is one.
+    /// Polls once, and returns the slot if it was granted.
     fn poll(acquiring: std::pin::Pin<&mut impl Future<Output = Slot>>) -> Option<Slot> {
         match acquiring.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(slot) => Some(slot),
@@ -133,39 +135,39 @@ mod tests {
     }
 
     #[test]
-    fn first_time_calls_leave_a_quarter_to_the_others() {
+    fn first_time_calls_leave_a_quarter_of_the_slots_to_known_secrets() {
         let slots = Slots::new(8);
         let taken: Vec<Slot> =
-            (0..6).map(|_| poll(pin!(slots.acquire(FirstTime))).expect("a free slot")).collect();
+            (0..6).map(|_| poll(pin!(slots.acquire(FirstTime))).expect("a slot is free")).collect();
         let mut seventh = pin!(slots.acquire(FirstTime));
         assert!(poll(seventh.as_mut()).is_none());
         let known = [Known; 2].map(|rank| poll(pin!(slots.acquire(rank))));
         assert!(known.iter().all(Option::is_some));
         drop(known);
-        assert!(poll(seventh.as_mut()).is_none(), "its share is used up");
+        assert!(poll(seventh.as_mut()).is_none(), "the share of first-time calls is used up");
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());
     }
 
     #[test]
-    fn a_known_secret_goes_before_names_that_wait_longer() {
+    fn known_secret_goes_before_first_time_names_that_waited_longer() {
         let slots = Slots::new(1);
-        let only = poll(pin!(slots.acquire(FirstTime))).expect("a free slot");
+        let only = poll(pin!(slots.acquire(FirstTime))).expect("a slot is free");
         let mut first_time = pin!(slots.acquire(FirstTime));
         assert!(poll(first_time.as_mut()).is_none());
         let mut known = pin!(slots.acquire(Known));
         assert!(poll(known.as_mut()).is_none());
         drop(only);
         assert!(poll(first_time.as_mut()).is_none());
-        let slot = poll(known.as_mut()).expect("its turn");
+        let slot = poll(known.as_mut()).expect("the known call is granted the slot");
         drop(slot);
         assert!(poll(first_time.as_mut()).is_some());
     }
 
     #[test]
-    fn a_call_that_is_given_up_keeps_no_slot() {
+    fn call_that_is_given_up_keeps_no_slot() {
         let slots = Slots::new(1);
-        let only = poll(pin!(slots.acquire(Known))).expect("a free slot");
+        let only = poll(pin!(slots.acquire(Known))).expect("a slot is free");
         {
             let mut given_up = pin!(slots.acquire(Known));
             assert!(poll(given_up.as_mut()).is_none());
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_of_one_rank_go_in_the_order_in_which_they_came() {
+    fn calls_of_one_rank_get_slots_in_their_order_of_arrival() {
         let slots = Slots::new(1);
         let mut slot = poll(pin!(slots.acquire(Known)));
         let mut waiting: Vec<_> = (0..3).map(|_| Box::pin(slots.acquire(FirstTime))).collect();

@@ -1,6 +1,6 @@
-//! The immutable map of all entries.
+//! The immutable map of all cached entries.
 //!
-//! Pure: publishing returns the next snapshot and leaves this one as it was.
+//! Pure: a change returns the next snapshot and leaves the old one unchanged.
 
 use super::entry::Entry;
 use crate::secret::key::Key;
@@ -9,29 +9,30 @@ use crate::secret::selector::Selector;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The most versions of one secret that are held.
+/// The maximum number of cached versions of one secret.
 pub const VERSIONS_MAX: usize = 8;
 
-/// The most ids that lead to one secret: its ARN, its name, and partial ARNs.
+/// The maximum number of ids that lead to one secret: its ARN, its name, and partial ARNs.
 pub const IDS_MAX: usize = 8;
 
-/// What bounds a snapshot.
+/// The limits of a snapshot, and the secrets that are exempt from them.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The most entries that are cached. Listed ones do not give way to it.
+    /// The maximum number of cached entries. Listed secrets are cached even above this number.
     pub entries_max: usize,
-    /// The most bytes of their values, answers and fields. Listed ones do not give way to it either.
+    /// The maximum number of bytes that cached values, rendered answers and fields take. Listed
+    /// secrets are cached even above this number.
     pub bytes_max: usize,
-    /// The secrets that are never evicted.
+    /// The listed secrets. They are never evicted.
     pub listed: Listed,
 }
 
-/// The listed secrets, found by each id without a copy.
+/// The listed secrets, as a map from the id of each secret to its listed selectors.
 #[derive(Clone, Debug, Default)]
 pub struct Listed(HashMap<Box<str>, Vec<Selector>>);
 
 impl Listed {
-    /// Returns whether `selector` of the secret is listed by this id.
+    /// Returns whether the secret `id` is listed with this selector.
     pub fn contains(&self, id: &str, selector: &Selector) -> bool {
         self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
     }
@@ -48,112 +49,121 @@ impl<'a> FromIterator<&'a Key> for Listed {
 }
 
 impl Limits {
-    /// Returns whether `selector` of a secret that `ids` lead to is listed.
-    pub(super) fn keeps(&self, held: &Held, selector: &Selector) -> bool {
-        held.ids.iter().any(|id| self.listed.contains(id, selector))
+    /// Returns whether a snapshot of `count` entries, which take `bytes`, meets the limits.
+    fn are_met(&self, count: usize, bytes: usize) -> bool {
+        count <= self.entries_max && bytes <= self.bytes_max
+    }
+
+    /// Returns whether `secret` is listed with this selector, under any of its ids.
+    pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
+        secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
-/// Every entry, by each id that leads to it.
+/// All cached entries, found by each id of their secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    by_id: HashMap<Arc<str>, Arc<Held>>,
+    by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
-/// The entries of one secret.
+/// The cached entries of one secret.
 #[derive(Clone, Debug)]
-pub struct Held {
-    /// The full ARN.
+pub struct CachedSecret {
+    /// The full ARN of the secret.
     pub arn: Arc<str>,
-    /// What upstream is asked by: the name where one leads here, so that a secret made anew under
-    /// the same name is noticed.
-    pub asked: SecretId,
-    /// The names and ARNs whose answers led here.
+    /// The id by which calls fetch the secret again. It is the name, if a reader asked by name: a
+    /// call by name notices that the secret was deleted and created again under another ARN.
+    pub fetch_id: SecretId,
+    /// The names and ARNs that AWS answered with this secret.
     ids: Vec<Arc<str>>,
     entries: Vec<Arc<Entry>>,
 }
 
-impl Held {
-    /// Returns the entry of a plain read, of a label or of a version id: the one that was fetched
-    /// for it, else one that holds it.
+impl CachedSecret {
+    /// Returns the entry that answers `selector`, a label or version id: the entry that was fetched for
+    /// `selector`, else an entry whose version carries the label or has the id.
     pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
-        let holding = || self.entries.iter().find(|entry| selector.selects(&entry.version));
-        self.exact(selector).or_else(holding)
+        self.exact(selector)
+            .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
-    /// Returns the entry that was fetched for `selector`: what becomes of its flights is noted there.
+    /// Returns the entry that was fetched for `selector`. Failed refreshes of `selector` are recorded
+    /// on this entry.
     pub fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
-    /// Returns every entry.
+    /// Returns all cached entries of the secret.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
 
-    /// Returns what an entry of this secret is fetched again by.
-    pub fn key(&self, entry: &Entry) -> Key {
-        Key { id: self.asked.clone(), selector: entry.selector.clone() }
+    /// Returns the key by which `entry`, an entry of this secret, is fetched again.
+    pub fn fetch_key(&self, entry: &Entry) -> Key {
+        Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
 }
 
 impl Snapshot {
     /// Returns the secret that `id` leads to.
-    pub fn held(&self, id: &str) -> Option<&Arc<Held>> {
+    pub fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
-    /// Returns the entry that answers `selector` of the secret that `id` leads to.
+    /// Returns the entry that answers `selector` (a label or version id) of the secret that `id` leads
+    /// to.
     pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.held(id)?.select(selector)
+        self.secret(id)?.select(selector)
     }
 
     /// Returns the entry that was fetched for `selector` of the secret that `id` leads to.
     pub fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
-        self.held(id)?.exact(selector)
+        self.secret(id)?.exact(selector)
     }
 
     /// Returns every entry once, with the secret it belongs to.
-    pub fn entries(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
-        let secrets = self.by_id.iter().filter(|(id, held)| **id == held.arn);
-        secrets.flat_map(|(_, held)| held.entries.iter().map(move |entry| (&**held, entry)))
+    pub fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
+        let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
+        secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
-    /// Returns every entry once, in the order of their ARNs: where what is done with them should not
-    /// depend on the order of a hash map.
-    pub fn in_order(&self) -> impl Iterator<Item = (&Held, &Arc<Entry>)> {
+    /// Returns every entry once, with the secret it belongs to, sorted by ARN. Use it if the order of
+    /// a hash map must not influence the result.
+    pub fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
     }
 
-    /// Returns the next snapshot, in which `asked` and the answer's ARN lead to `entry`, and how
-    /// many entries were pushed out for it.
+    /// Returns the next snapshot, in which the id of `asked` and the ARN in the answer lead to `entry`,
+    /// and the number of entries that were evicted for it.
     ///
-    /// A name or partial ARN leads only to the ARN that answered it. The answer's *name* is not
-    /// made to lead here: asked by ARN, it may be a secret of another account or region.
+    /// A name or partial ARN leads only to the ARN that AWS answered for it. The name *in* the answer
+    /// does not lead to the entry: a call by ARN may have fetched a secret of another account or
+    /// region.
     #[must_use]
     pub fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
         next.unlink_other(&asked.id, &arn);
-        let mut held = match next.by_id.get(&arn) {
-            Some(held) => Held::clone(held),
-            None => Held {
+        let mut secret = match next.by_id.get(&arn) {
+            Some(secret) => CachedSecret::clone(secret),
+            None => CachedSecret {
                 arn: arn.clone(),
-                asked: asked.id.clone(),
+                fetch_id: asked.id.clone(),
                 ids: vec![arn],
                 entries: Vec::new(),
             },
         };
-        held.link(&asked.id);
-        let dropped = held.replace(entry.clone(), limits);
-        next.insert(held);
+        secret.link(&asked.id);
+        let dropped = secret.replace(entry.clone(), limits);
+        next.insert(secret);
         let evicted = next.evict(Some(&entry), limits);
         (next, dropped + evicted)
     }
 
-    /// Returns the next snapshot, within the limits, and how many entries were evicted for that.
+    /// Evicts entries until the limits are met. Returns the next snapshot and the number of evicted
+    /// entries.
     #[must_use]
     pub fn trimmed(&self, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -161,12 +171,12 @@ impl Snapshot {
         (next, evicted)
     }
 
-    /// Returns how many bytes the values, answers and fields of all entries take.
+    /// Returns the number of bytes that the values, rendered answers and fields of all entries take.
     pub fn bytes(&self) -> usize {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
-    /// Returns the next snapshot, in which nothing is held that was fetched for `selector` of `arn`.
+    /// Returns the next snapshot, without the entry that was fetched for `selector` of the secret `arn`.
     #[must_use]
     pub fn without(&self, arn: &str, selector: &Selector) -> Self {
         let mut next = self.clone();
@@ -176,48 +186,49 @@ impl Snapshot {
         next
     }
 
-    /// Takes `id` away from a secret that it led to and no longer does.
+    /// Removes `id` from the secret that it led to, if that secret has another ARN than `arn`.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
-        let Some(held) = self.by_id.get(id.as_str()).filter(|held| *held.arn != *arn) else {
+        let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
         };
-        let mut held = Held::clone(held);
+        let mut secret = CachedSecret::clone(old);
         self.by_id.remove(id.as_str());
-        held.ids.retain(|own| **own != *id.as_str());
-        if held.asked == *id {
-            held.asked = SecretId::parse(&held.arn).unwrap_or_else(|_| held.asked.clone());
+        secret.ids.retain(|own| **own != *id.as_str());
+        if secret.fetch_id == *id {
+            secret.fetch_id =
+                SecretId::parse(&secret.arn).unwrap_or_else(|_| secret.fetch_id.clone());
         }
-        self.insert(held);
+        self.insert(secret);
     }
 
-    fn insert(&mut self, held: Held) {
-        let held = Arc::new(held);
-        for id in &held.ids {
-            self.by_id.insert(id.clone(), held.clone());
+    /// Makes all ids of `secret` lead to it.
+    fn insert(&mut self, secret: CachedSecret) {
+        let shared = Arc::new(secret);
+        for id in &shared.ids {
+            self.by_id.insert(id.clone(), shared.clone());
         }
     }
 
-    /// Evicts the entries read longest ago until the limits are kept, and returns how many. If only
-    /// listed ones are left, `newest` is not kept, and the limits may be exceeded.
+    /// Evicts the least recently read entries until the limits are met, and returns their number.
+    /// Evicts `newest` last. If only listed entries are left, the limits may stay exceeded.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
-        let is_within =
-            |count: usize, bytes: usize| count <= limits.entries_max && bytes <= limits.bytes_max;
-        if is_within(count, bytes) {
+        if limits.are_met(count, bytes) {
             return 0;
         }
-        let is_newest =
-            |entry: &Arc<Entry>| newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
-        let free = self.entries().filter(|(held, entry)| !limits.keeps(held, &entry.selector));
-        let mut free: Vec<(Arc<str>, Arc<Entry>)> =
-            free.map(|(held, entry)| (held.arn.clone(), entry.clone())).collect();
-        free.sort_by(|(arn, entry), (other_arn, other)| {
-            let order = |entry: &Arc<Entry>| (is_newest(entry), entry.read_at_ms());
-            order(entry).cmp(&order(other)).then_with(|| arn.cmp(other_arn))
+        let mut evictable: Vec<(Arc<str>, Arc<Entry>)> = self
+            .entries()
+            .filter(|(secret, entry)| !limits.is_listed(secret, &entry.selector))
+            .map(|(secret, entry)| (secret.arn.clone(), entry.clone()))
+            .collect();
+        // The ARN only makes the order of entries with the same time definite.
+        evictable.sort_by_cached_key(|(arn, entry)| {
+            let is_newest = newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
+            (is_newest, entry.marks.read_at_ms(), arn.clone())
         });
         let before = count;
-        for (arn, entry) in free {
-            if is_within(count, bytes) {
+        for (arn, entry) in evictable {
+            if limits.are_met(count, bytes) {
                 break;
             }
             self.remove(&arn, &entry);
@@ -227,56 +238,66 @@ impl Snapshot {
         before - count
     }
 
+    /// Removes one entry of the secret `arn`. Removes the secret as well if it has no other entry.
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
-        let Some(held) = self.by_id.get(arn) else { return };
-        let mut held = Held::clone(held);
-        held.entries.retain(|own| !Arc::ptr_eq(own, entry));
-        if held.entries.is_empty() {
-            for id in &held.ids {
+        let Some(old) = self.by_id.get(arn) else { return };
+        let mut secret = CachedSecret::clone(old);
+        secret.entries.retain(|own| !Arc::ptr_eq(own, entry));
+        if secret.entries.is_empty() {
+            for id in &secret.ids {
                 self.by_id.remove(id);
             }
         } else {
-            self.insert(held);
+            self.insert(secret);
         }
     }
 }
 
-impl Held {
+impl CachedSecret {
+    /// Makes `id` lead to this secret.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
             self.ids.push(Arc::from(id.as_str()));
         }
         if matches!(id, SecretId::Name(_)) {
-            self.asked = id.clone();
+            self.fetch_id = id.clone();
         }
     }
 
-    /// Puts `entry` in the place of its predecessor, or beside the others, and returns how many of
-    /// those had to go: the current version and listed ones stay. So does a predecessor whose call
-    /// was sent later: by name and by ARN, two flights may be under way before it is known that they
-    /// lead to one secret, and the slow one must not bring an old value back.
+    /// Replaces the entry with the same selector as `entry`, or adds `entry`. Returns the number of
+    /// entries that were removed to keep [`VERSIONS_MAX`]; the current version and listed versions
+    /// are never removed.
+    ///
+    /// An entry whose call was sent later than the call for `entry` is not replaced. Before it is
+    /// known that a name and an ARN mean one secret, two flights may fetch this secret at once, and
+    /// the slower flight must not bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
-                entry.succeed(own);
+                entry.marks.inherit_last_read(&own.marks);
                 *own = entry;
             }
             return 0;
         }
-        let free =
-            |own: &&Arc<Entry>| !own.selector.is_current() && !limits.keeps(self, &own.selector);
-        let oldest = match self.entries.len() >= VERSIONS_MAX {
-            true => self.entries.iter().filter(free).min_by_key(|own| own.read_at_ms()).cloned(),
-            false => None,
-        };
-        let before = self.entries.len();
-        if let Some(oldest) = oldest {
+        let mut dropped = 0;
+        if self.entries.len() >= VERSIONS_MAX
+            && let Some(oldest) = self.least_recently_read(limits)
+        {
             self.entries.retain(|own| !Arc::ptr_eq(own, &oldest));
+            dropped = 1;
         }
-        let dropped = before - self.entries.len();
         self.entries.push(entry);
         dropped
+    }
+
+    /// Returns the least recently read entry that may be removed for another version.
+    fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
+        self.entries
+            .iter()
+            .filter(|own| !own.selector.is_current() && !limits.is_listed(self, &own.selector))
+            .min_by_key(|own| own.marks.read_at_ms())
+            .cloned()
     }
 }
 
@@ -284,7 +305,7 @@ impl Held {
 mod tests {
     use super::super::freshness::Policy;
     use super::*;
-    use crate::cache::entry::Form;
+    use crate::cache::rendered::Form;
     use crate::clock::Moment;
     use crate::secret::value::SecretValue;
     use crate::secret::version::{Content, Version};
@@ -298,7 +319,7 @@ mod tests {
     }
 
     fn key(id: &str, selector: Selector) -> Key {
-        Key { id: SecretId::parse(id).expect("a good id"), selector }
+        Key { id: SecretId::parse(id).expect("the id is valid"), selector }
     }
 
     fn entry(arn: &str, id: &str, labels: &[&str], selector: Selector) -> Arc<Entry> {
@@ -318,7 +339,7 @@ mod tests {
         Limits { entries_max, bytes_max: usize::MAX, listed: listed.iter().collect() }
     }
 
-    /// Publishes the current version `id` of `arn`, asked for by `asked`.
+    /// Publishes version `id` of the secret `arn` as the answer to a call by the id `asked`.
     fn publish(snapshot: &Snapshot, asked: &str, arn: &str, id: &str, limits: &Limits) -> Snapshot {
         let entry = entry(arn, id, &["AWSCURRENT"], Selector::current());
         snapshot.publish(&key(asked, Selector::current()), entry, limits).0
@@ -331,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_and_the_arn_that_answered_it_are_one_entry() {
+    fn name_and_the_arn_in_its_answer_lead_to_one_entry() {
         let arn = format!("{HERE}app/db-AbC123");
         let snapshot = publish(&Snapshot::default(), "app/db", &arn, "v1", &limits(10, &[]));
         check(&snapshot, "app/db", Some("v1"));
@@ -346,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_by_arn_never_changes_what_a_name_means() {
+    fn read_by_arn_never_changes_what_a_name_means() {
         let (own, other) = (format!("{HERE}app/db-AbC123"), format!("{OTHERS}app/db-XyZ789"));
         let limits = limits(10, &[]);
         let snapshot = publish(&Snapshot::default(), &other, &other, "other", &limits);
@@ -358,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_made_anew_under_its_name_takes_the_name_along() {
+    fn name_leads_to_the_new_arn_after_a_secret_is_created_again() {
         let (old, new) = (format!("{HERE}app/db-AbC123"), format!("{HERE}app/db-XyZ789"));
         let limits = limits(10, &[]);
         let snapshot = publish(&Snapshot::default(), "app/db", &old, "old", &limits);
@@ -366,12 +387,15 @@ mod tests {
         check(&snapshot, "app/db", Some("new"));
         check(&snapshot, &new, Some("new"));
         check(&snapshot, &old, Some("old"));
-        assert_eq!(snapshot.held(&old).expect("held").asked.as_str(), old);
-        assert_eq!(snapshot.held(&new).expect("held").asked.as_str(), "app/db");
+        assert_eq!(snapshot.secret(&old).expect("the secret is cached").fetch_id.as_str(), old);
+        assert_eq!(
+            snapshot.secret(&new).expect("the secret is cached").fetch_id.as_str(),
+            "app/db"
+        );
     }
 
     #[test]
-    fn what_an_entry_holds_is_answered_from_it() {
+    fn label_or_version_id_of_a_cached_entry_is_answered_from_it() {
         let arn = format!("{HERE}app/db-AbC123");
         let snapshot = Snapshot::default();
         let current = entry(&arn, "v2", &["AWSCURRENT", "BLUE"], Selector::current());
@@ -388,14 +412,14 @@ mod tests {
     }
 
     #[test]
-    fn the_entry_read_longest_ago_gives_way_but_a_listed_one_never() {
+    fn least_recently_read_entry_is_evicted_but_never_a_listed_one() {
         let arn = |name: &str| format!("{HERE}{name}-AbC123");
         let limits = limits(2, &["listed"]);
         let mut snapshot = publish(&Snapshot::default(), "listed", &arn("listed"), "v", &limits);
         for (name, read_at) in [("first", 20), ("second", 10)] {
             snapshot = publish(&snapshot, name, &arn(name), "v", &limits);
             if let Some(entry) = snapshot.entry(name, &Selector::current()) {
-                entry.touch(moment(read_at));
+                entry.marks.touch(moment(read_at));
             }
         }
         check(&snapshot, "listed", Some("v"));
@@ -404,7 +428,7 @@ mod tests {
         check(&snapshot, &arn("first"), None);
     }
 
-    /// An entry whose value has so many bytes.
+    /// Makes an entry whose value has this number of bytes.
     fn large(arn: &str, bytes: usize) -> Arc<Entry> {
         let entry = entry(arn, "v", &["AWSCURRENT"], Selector::current());
         let content = Content::Text(SecretValue::from("x".repeat(bytes)));
@@ -413,19 +437,20 @@ mod tests {
     }
 
     #[test]
-    fn entries_are_bounded_in_bytes_with_what_was_rendered_of_them() {
+    fn entries_are_bounded_in_bytes_with_their_rendered_answers() {
         let arn = |name: &str| format!("{HERE}{name}-AbC123");
         let limits = Limits { bytes_max: 1000, ..limits(100, &["listed"]) };
         let mut snapshot = Snapshot::default();
         for (at, name) in ["listed", "first", "second", "third"].into_iter().enumerate() {
             let entry = large(&arn(name), 250);
-            entry.touch(moment(at as u64));
+            entry.marks.touch(moment(at as u64));
             let (next, evicted) = snapshot.publish(&key(name, Selector::current()), entry, &limits);
             assert_eq!(evicted, 0, "{name}");
             snapshot = next;
         }
         assert_eq!(snapshot.bytes(), 1000);
-        let third = snapshot.entry("third", &Selector::current()).expect("it is cached").clone();
+        let third =
+            snapshot.entry("third", &Selector::current()).expect("the secret is cached").clone();
         third.answer(Form::AwsApi, |_| SecretValue::from("y".repeat(251)));
         let (snapshot, evicted) = snapshot.trimmed(&limits);
         assert_eq!((evicted, snapshot.bytes()), (2, 501 + 250));
@@ -435,18 +460,18 @@ mod tests {
         check(&snapshot, "third", Some("v"));
         let (snapshot, evicted) =
             snapshot.publish(&key("huge", Selector::current()), large(&arn("huge"), 2000), &limits);
-        assert_eq!((evicted, snapshot.bytes()), (2, 250), "listed ones never give way");
+        assert_eq!((evicted, snapshot.bytes()), (2, 250), "listed entries are never evicted");
     }
 
     #[test]
-    fn where_only_listed_ones_are_held_a_new_one_is_not_kept() {
+    fn unlisted_entry_is_not_kept_if_listed_ones_fill_the_cache() {
         let arn = |name: &str| format!("{HERE}{name}-AbC123");
         let limits = limits(1, &["listed", "too"]);
         let mut snapshot = Snapshot::default();
-        for (name, pushed_out) in [("listed", 0), ("too", 0), ("other", 1)] {
+        for (name, evicted_expected) in [("listed", 0), ("too", 0), ("other", 1)] {
             let entry = entry(&arn(name), "v", &["AWSCURRENT"], Selector::current());
             let (next, evicted) = snapshot.publish(&key(name, Selector::current()), entry, &limits);
-            assert_eq!(evicted, pushed_out, "{name}");
+            assert_eq!(evicted, evicted_expected, "{name}");
             snapshot = next;
         }
         check(&snapshot, "listed", Some("v"));
@@ -455,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_leaves_the_other_versions_and_no_id_behind() {
+    fn removed_entry_leaves_other_versions_and_no_dangling_id() {
         let arn = format!("{HERE}app/db-AbC123");
         let previous = Selector::new(Some("AWSPREVIOUS"), None);
         let snapshot = publish(&Snapshot::default(), "app/db", &arn, "v2", &limits(10, &[]));
@@ -466,11 +491,11 @@ mod tests {
         check(&snapshot, "app/db", None);
         assert!(snapshot.entry("app/db", &previous).is_some());
         let snapshot = snapshot.without(&arn, &previous);
-        assert!(snapshot.held("app/db").is_none() && snapshot.held(&arn).is_none());
+        assert!(snapshot.secret("app/db").is_none() && snapshot.secret(&arn).is_none());
     }
 
     #[test]
-    fn a_listed_version_outlives_all_others_of_its_secret() {
+    fn listed_version_is_never_removed_for_other_versions() {
         let arn = format!("{HERE}app/db-AbC123");
         let previous = Selector::new(Some("AWSPREVIOUS"), None);
         let listed = [key("app/db", previous.clone())].iter().collect();
@@ -498,7 +523,7 @@ mod tests {
             let id = format!("v{n}");
             let selector = Selector::new(None, Some(&id));
             let entry = entry(&arn, &id, &[], selector.clone());
-            entry.touch(moment(n));
+            entry.marks.touch(moment(n));
             snapshot = snapshot.publish(&key("app/db", selector), entry, &limits).0;
         }
         assert_eq!(snapshot.entries().count(), VERSIONS_MAX);

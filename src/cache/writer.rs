@@ -1,156 +1,244 @@
-//! What happens to an answer from upstream: the one writer of the snapshot.
+//! The writer's handle on the cache: it starts flights and decides what happens to their answers.
 
-use super::Cache;
-use super::cut::{CUTS_MAX, was_cut};
 use super::entry::Entry;
-use super::flight::{Landing, Outcome};
+use super::flight::{Flight, Landing, Outcome};
+use super::freshness::Policy;
+use super::logged_versions::LoggedVersions;
 use super::malformed::Malformed;
+use super::publisher::Publisher;
 use super::rollback::Verdict;
+use super::slots::Rank;
 use super::snapshot::Snapshot;
-use crate::clock::Moment;
+use super::state::State;
+use super::upstream::{Sent, Upstream};
 use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
-use crate::source::{FetchError, FetchErrorKind};
-use crate::telemetry::metrics::{Ended, Operation};
+use crate::source::{FetchError, FetchErrorKind, Source};
+use crate::telemetry::log_limiter::LogLimiter;
+use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
-/// What to do about a value that is not as its convention says.
+/// What to do about a value that breaks its convention.
 const HINT: &str =
-    "put a whole value into the secret; conventions are those of docs/configuration.md";
+    "put a complete value into the secret; docs/configuration.md lists the conventions";
 
-/// When a call was sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sent {
-    moment: Moment,
-    epoch: u64,
+/// The writer's handle on a cache: the only one that calls AWS and changes entries. Clones share one
+/// cache.
+#[derive(Clone, Debug)]
+pub struct Writer(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Arc<State>,
+    upstream: Upstream,
+    publisher: Publisher,
+    /// Notified when an entry takes more memory than before.
+    grown: Arc<Notify>,
+    logged_versions: LoggedVersions,
+    /// Limits log lines about names that callers invent.
+    failures_logged: LogLimiter,
+    tasks: TaskTracker,
+    stop: CancellationToken,
 }
 
-impl Cache {
-    /// Notes that a call is being sent now.
-    pub(super) fn sending(&self) -> Sent {
-        let moment = self.0.clock.now();
-        Sent { moment, epoch: self.epoch(moment) }
+impl Writer {
+    /// Makes the writer of `state`, which calls `source`. Flights run as tasks of `tasks`, and end
+    /// when `stop` is cancelled.
+    pub(super) fn new(
+        state: Arc<State>,
+        source: Arc<dyn Source>,
+        tasks: TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            upstream: Upstream::new(state.clone(), source),
+            publisher: Publisher::new(state.clone()),
+            state,
+            grown: Arc::default(),
+            logged_versions: LoggedVersions::default(),
+            failures_logged: LogLimiter::default(),
+            tasks,
+            stop,
+        }))
     }
 
-    /// Makes the one call of a flight and ends it.
-    pub(super) async fn run_flight(self, landing: Landing) {
-        if self.check_scope(landing.key()).is_err() {
-            let outcome = self.settle(landing.key(), self.sending(), Err(out_of_scope()));
-            return landing.land(outcome);
+    /// Returns the state that readers share.
+    pub(super) fn state(&self) -> &State {
+        &self.0.state
+    }
+
+    /// Returns the service that this writer calls.
+    pub(super) fn upstream(&self) -> &Upstream {
+        &self.0.upstream
+    }
+
+    /// Completes when an entry has grown since the last time that this function completed.
+    pub(super) async fn grown(&self) {
+        self.0.grown.notified().await;
+    }
+
+    /// Completes when the agent stops.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> {
+        self.0.stop.cancelled()
+    }
+
+    /// Evicts entries if they exceed the memory limit.
+    pub(super) fn trim(&self) {
+        self.0.publisher.trim();
+    }
+
+    /// Runs `work` as a task that the agent joins when it stops.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.0.tasks.spawn(work);
+    }
+
+    /// Joins the flight for `key`, or starts a flight if there is none. A flight is a task of its
+    /// own, so that it goes on if its first reader goes away. Returns the flight, and whether it was
+    /// under way before.
+    pub(super) fn join_or_start(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
+        let (flight, landing) = self.0.state.flights.join_or_start(key, self.rank(key))?;
+        let is_joined = landing.is_none();
+        if let Some(landing) = landing {
+            self.spawn(self.clone().run_flight(landing));
         }
-        let slot = self.0.flights.slot(landing.rank()).await;
-        let fetched = tokio::select! {
-            biased;
-            () = self.0.stop.cancelled() => return,
-            fetched = self.fetch(landing.key()) => fetched,
+        Ok((flight, is_joined))
+    }
+
+    /// Returns the rank of a call for `key`. Callers can invent labels and version ids as easily as
+    /// names, so a call for an unknown version of a cached secret is a first-time call, too.
+    fn rank(&self, key: &Key) -> Rank {
+        let (id, selector) = (key.id.as_str(), &key.selector);
+        let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
+        match is_cached || self.0.state.limits.listed.contains(id, selector) {
+            true => Rank::Known,
+            false => Rank::FirstTime,
+        }
+    }
+
+    /// Makes the call of one flight and ends the flight.
+    pub(super) async fn run_flight(self, landing: Landing) {
+        let (key, upstream) = (landing.key(), &self.0.upstream);
+        let (sent, answer) = if self.0.state.is_allowed(&key.id) {
+            let slot = self.0.state.flights.slot(landing.rank()).await;
+            let fetched = tokio::select! {
+                biased;
+                () = self.0.stop.cancelled() => return,
+                fetched = upstream.fetch(key) => fetched,
+            };
+            drop(slot);
+            fetched
+        } else {
+            (upstream.sending(), Err(out_of_scope()))
         };
-        drop(slot);
-        let (sent, answer) = fetched;
-        let outcome = self.settle(landing.key(), sent, answer);
+        let outcome = self.settle(key, sent, answer);
         landing.land(outcome);
     }
 
-    /// Makes a call, and makes it again where a freeze cut it: whatever came of that one is as old as
-    /// the freeze was long. Returns when the call that counts was sent.
-    async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
-        for _ in 0..=CUTS_MAX {
-            let sent = self.sending();
-            let answer = self.0.source.fetch(key).await;
-            if !self.count(Operation::GetSecretValue, sent, answer.as_ref().err()) {
-                return (sent, answer);
-            }
-        }
-        let message = "the process stood still during each of the calls";
-        (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
-    }
-
-    /// Publishes an answer, or notes a failure, and returns how the flight ends.
+    /// Publishes an answer, or records a failure. Returns the outcome for the readers of the flight.
     pub(super) fn settle(
         &self,
         key: &Key,
         sent: Sent,
         answer: Result<Version, FetchError>,
     ) -> Outcome {
-        let before = self.0.snapshot.load_full();
+        let state = &self.0.state;
+        let before = state.snapshot.load_full();
         let outcome = answer.and_then(|version| self.accept(key, sent, version));
-        // Where the answer was held back, what it was held back for may have come to be meant.
-        let after = self.0.snapshot.load_full();
+        // A held-back answer may have linked `key` to the cached entry that it was held back for.
+        let after = state.snapshot.load_full();
         let snapshot = if outcome.is_ok() { before } else { after };
         let older = snapshot.exact(key.id.as_str(), &key.selector);
         if let Some(older) = older {
-            // However it ended: an answer may leave this entry in place, by another ARN or too late.
-            older.release_refresh();
-            self.0.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
+            // Even a successful flight may leave this entry in place: if the answer has another ARN,
+            // or comes after the answer to a later call.
+            older.marks.release_refresh();
+            state.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
         match &outcome {
             Ok(entry) => {
-                self.0.absent.forget(key);
+                state.negative.forget(key);
                 tracing::debug!(
                     name = &*entry.version.name,
                     version = &*entry.version.id,
                     "fetched"
                 );
             }
-            Err(error) => self.note_failure(key, older.map(|older| &**older), error),
+            Err(error) => self.record_failure(key, older.map(|older| &**older), error),
         }
-        self.0.changed.notify_waiters();
+        state.changed.notify_waiters();
         outcome
     }
 
-    /// Makes the entry of an answer, and publishes it unless nothing is to be cached.
+    /// Makes the entry of an answer, and publishes it unless the TTL of the secret is 0.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
+        let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
-            let message = "the answer names no ARN of a secret";
+            let message = "the answer of AWS has no valid ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
         if matches!(key.id, SecretId::Name(_)) {
-            self.learn_account(arn.account());
+            state.learn_account(arn.account());
         }
-        if !self.0.config.scope.admits_answer(&arn, &version.name, &self.0.home.load()) {
+        if !state.config.scope.admits_answer(&arn, &version.name, &state.home.load()) {
             return Err(out_of_scope());
         }
-        let snapshot = self.0.snapshot.load();
-        // By the answer's ARN: a name may not lead there yet.
-        let now = self.0.clock.now();
+        let snapshot = state.snapshot.load();
+        let now = state.clock.now();
+        state.detect_restore(now);
+        // Found by the ARN in the answer: the name of `key` may not lead to this secret yet.
         if let Some(older) = snapshot.exact(&version.arn, &key.selector)
-            && older.judge(&version, now, self.epoch(now)) == Verdict::HoldBack
+            && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
         {
-            if snapshot.held(key.id.as_str()).is_none_or(|held| *held.arn != *version.arn) {
-                self.publish(key, older.clone());
+            if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
+                self.0.publisher.publish(key, older.clone());
             }
-            let message = "the answer is older than what is held";
+            let message = "the answer is older than the cached version";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
-        let policy = self.0.config.policies.of_answer(&arn, &version.name, &self.0.home.load());
-        self.learn_policy(key, policy);
-        let malformed = self.look_over(&snapshot, &version);
-        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
-        let policy = if is_withheld { policy.of_withheld() } else { policy };
-        let (selector, draw) = (key.selector.clone(), self.draw());
-        let entry = Entry::new(version, selector, policy, sent.moment, sent.epoch, draw);
-        let entry = entry.with_malformed(malformed).with_grown(self.0.grown.clone());
-        let entry = Arc::new(entry);
-        if policy.ttl.is_zero() {
-            self.withdraw(&entry);
+        let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
+        state.learn_policy(key, policy);
+        let entry = Arc::new(self.entry(key, sent, version, policy, &snapshot));
+        if entry.policy.ttl.is_zero() {
+            self.0.publisher.remove(&entry);
             return Ok(entry);
         }
-        Ok(self.publish(key, entry))
+        Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Returns what is wrong with an answer's value: what was found when this version came first, as
-    /// long as it is held. It is logged once for each version.
-    fn look_over(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
-        let held = snapshot.held(&version.arn).map_or(&[][..], |held| held.entries());
-        if let Some(known) = held.iter().find(|entry| entry.version.id == version.id) {
+    /// Makes the entry of an answer, and checks its value against the convention of its name.
+    fn entry(
+        &self,
+        key: &Key,
+        sent: Sent,
+        version: Version,
+        policy: Policy,
+        snapshot: &Snapshot,
+    ) -> Entry {
+        let malformed = self.check_convention(snapshot, &version);
+        let is_withheld = malformed.as_ref().is_some_and(|malformed| malformed.is_withheld);
+        let own = if is_withheld { policy.of_withheld() } else { policy };
+        let draw = self.0.state.draw();
+        Entry::new(version, key.selector.clone(), own, sent.moment, sent.epoch, draw)
+            .with_malformed(malformed)
+            .with_grown(self.0.grown.clone())
+    }
+
+    /// Returns how a value breaks the convention of its secret's name. A version that is cached is
+    /// not checked again, and each version is logged once.
+    fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
+        let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
+        if let Some(known) = cached.iter().find(|entry| entry.version.id == version.id) {
             return known.malformed.clone();
         }
-        let config = &self.0.config;
+        let config = &self.0.state.config;
         let found = Malformed::find(&config.conventions, version, config.is_strict)?;
-        if self.0.told.is_first(&version.arn, &version.id) {
+        if self.0.logged_versions.insert(&version.arn, &version.id) {
             tracing::warn!(
                 secret = %LogExcerpt(&version.name),
                 version = %LogExcerpt(&version.id),
@@ -158,80 +246,28 @@ impl Cache {
                 problems = found.codes(),
                 withheld = found.is_withheld,
                 hint = HINT,
-                "the value of a secret is not as its convention says"
+                "the value of a secret breaks its convention"
             );
         }
         Some(Arc::new(found))
     }
 
-    /// Publishes an entry, and returns the one that is held now: it may be a newer one.
-    fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
-        let _writer = self.0.writer.lock().expect("no holder panics");
-        let (next, evicted) = self.0.snapshot.load().publish(key, entry.clone(), &self.0.limits);
-        self.0.metrics.evictions.inc_by(evicted as u64);
-        let held = next.exact(&entry.version.arn, &key.selector).cloned();
-        self.replace(next);
-        held.unwrap_or(entry)
-    }
-
-    /// Evicts entries if they take more memory than they may: a reader who is the first to ask for a
-    /// form or a field makes an entry grow.
-    pub(super) fn trim(&self) {
-        let _writer = self.0.writer.lock().expect("no holder panics");
-        let snapshot = self.0.snapshot.load();
-        if snapshot.bytes() > self.0.limits.bytes_max {
-            let (next, evicted) = snapshot.trimmed(&self.0.limits);
-            self.0.metrics.evictions.inc_by(evicted as u64);
-            self.replace(next);
-        }
-    }
-
-    /// Publishes that nothing is held of what `entry` answers. It can be held from before the account
-    /// was known, when another policy was thought to be meant.
-    fn withdraw(&self, entry: &Entry) {
-        let _writer = self.0.writer.lock().expect("no holder panics");
-        let snapshot = self.0.snapshot.load();
-        if snapshot.exact(&entry.version.arn, &entry.selector).is_some() {
-            self.replace(snapshot.without(&entry.version.arn, &entry.selector));
-        }
-    }
-
-    /// Stores the next snapshot, for whoever holds the writer's lock.
-    fn replace(&self, next: Snapshot) {
-        let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
-        self.0.metrics.entries.set(entries);
-        self.note_memory(next.bytes());
-        self.0.snapshot.store(Arc::new(next));
-    }
-
-    /// Logs once that listed secrets take more memory than there may be, and once more if they do so
-    /// again.
-    fn note_memory(&self, bytes: usize) {
-        let is_over = bytes > self.0.limits.bytes_max;
-        if is_over && !self.0.is_over_logged.load(Ordering::Relaxed) {
-            tracing::warn!(
-                bytes,
-                limit = self.0.limits.bytes_max,
-                "listed secrets take more memory than SIDEKEY_CACHE_BYTES, so that no other secret is \
-                 cached; raise it, or list fewer secrets"
-            );
-        }
-        self.0.is_over_logged.store(is_over, Ordering::Relaxed);
-    }
-
-    fn note_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
-        let now = self.0.clock.now();
-        let draw = self.draw();
+    /// Records a failed attempt: on the entry that it should have refreshed, or in the negative
+    /// cache if there is no such entry.
+    fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
+        let state = &self.0.state;
+        let (now, draw) = (state.clock.now(), state.draw());
         match older {
-            Some(older) => older.fail(error.clone(), now, draw),
-            None => self.0.absent.remember(key, error.clone(), now, draw),
+            Some(older) => older.marks.fail(error.clone(), now, draw),
+            None => state.negative.record(key, error.clone(), now, draw),
         }
-        // Names that callers invent are limited; what is held or listed is bounded already.
-        let is_ours =
-            older.is_some() || self.0.limits.listed.contains(key.id.as_str(), &key.selector);
-        let passed = if is_ours { Some(0) } else { self.0.failures_logged.pass(now) };
+        // Callers can invent names without end, so log lines about unknown names are limited. Cached
+        // and listed secrets are bounded anyway.
+        let is_known =
+            older.is_some() || state.limits.listed.contains(key.id.as_str(), &key.selector);
+        let passed = if is_known { Some(0) } else { self.0.failures_logged.pass(now) };
         let Some(left_out) = passed else {
-            self.0.metrics.log_lines_dropped.inc();
+            state.metrics.log_lines_dropped.inc();
             return;
         };
         tracing::warn!(
@@ -245,37 +281,12 @@ impl Cache {
             "a call to Secrets Manager failed"
         );
     }
-
-    /// Counts a call to upstream that was sent at `sent` and has just ended, if it was one, and
-    /// returns whether a freeze cut it.
-    pub(super) fn count(
-        &self,
-        operation: Operation,
-        sent: Sent,
-        failed: Option<&FetchError>,
-    ) -> bool {
-        if failed.is_some_and(|error| !error.kind.is_call_result()) {
-            return false;
-        }
-        let now = self.0.clock.now();
-        let took = now.since(sent.moment);
-        // What was sent before a restore is from another life.
-        let is_cut = was_cut(took, self.0.source.deadline()) || self.epoch(now) != sent.epoch;
-        let ended = match failed {
-            _ if is_cut => Ended::Cut,
-            Some(error) => Ended::Failed(error.kind),
-            None => Ended::Answered,
-        };
-        self.0.metrics.upstream(operation, ended, took.unwrap_or_default());
-        is_cut
-    }
-
-    fn draw(&self) -> f64 {
-        self.0.draws.lock().expect("no holder panics").f64()
-    }
 }
 
 fn out_of_scope() -> FetchError {
     let message = "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret";
     FetchError::new(FetchErrorKind::OutOfScope, "AccessDeniedException", message)
 }
+
+#[cfg(test)]
+mod tests;

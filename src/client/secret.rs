@@ -1,7 +1,8 @@
-//! One secret, asked of an agent by the AWS API: it is the same in every dialect and tells errors by
-//! type.
+//! Reads one secret from an agent through the AWS API.
+//!
+//! The AWS API is the same in every dialect, and its errors have a type.
 
-use super::{Answered, AskError, Client};
+use super::{Answer, Client};
 use crate::printable::Printable;
 use crate::secret::key::Key;
 use crate::secret::value::SecretValue;
@@ -12,32 +13,32 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// Why a secret was not read.
+/// Why a secret was not read from an agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unread {
-    /// The agent said no.
+pub enum ReadError {
+    /// The agent answered with an error.
     #[error("{kind}: {message}")]
     Refused {
-        /// AWS's name of the error, or the agent's own.
+        /// The type of the error, as AWS or the agent names it.
         kind: String,
-        /// What it said.
+        /// The message of the error, on one line.
         message: String,
     },
-    /// Something else than an agent answered.
-    #[error("the answer, with status {status}, is none of Sidekey's")]
-    Foreign {
-        /// The status.
+    /// The answer does not have the form of an agent's answer.
+    #[error("another program than Sidekey answered, with status {status}")]
+    NotSidekey {
+        /// The HTTP status of the answer.
         status: u16,
     },
-    /// The agent could not be asked.
+    /// No answer arrived. The text is the reason.
     #[error("{0}")]
-    Unasked(String),
+    NoAnswer(String),
 }
 
-/// The answer of `GetSecretValue`.
+/// The answer to a successful `GetSecretValue` call.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Told {
+struct Body {
     #[serde(rename = "ARN")]
     arn: Box<str>,
     name: Box<str>,
@@ -54,55 +55,64 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Where the agent could not be asked, said no, or is none.
-    pub async fn secret(&mut self, key: &Key) -> Result<Version, Unread> {
-        let answered = self.call("GetSecretValue", members(key)).await;
-        version(&answered.map_err(|error: AskError| Unread::Unasked(error.to_string()))?)
+    /// If the agent does not answer, refuses the request, or another program answers.
+    pub async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
+        let answer = self.call("GetSecretValue", parameters(key)).await;
+        version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
     }
 }
 
-fn members(key: &Key) -> String {
-    let mut members = json!({ "SecretId": key.id.as_str() });
+/// Writes the parameters of a `GetSecretValue` call as JSON.
+fn parameters(key: &Key) -> String {
+    let mut parameters = json!({ "SecretId": key.id.as_str() });
     if let Some(stage) = key.selector.stage() {
-        members["VersionStage"] = stage.into();
+        parameters["VersionStage"] = stage.into();
     }
     if let Some(version) = key.selector.version() {
-        members["VersionId"] = version.into();
+        parameters["VersionId"] = version.into();
     }
-    members.to_string()
+    parameters.to_string()
 }
 
-/// Reads an answer. Whoever listens need not be an agent.
-fn version(answered: &Answered) -> Result<Version, Unread> {
-    let (status, body) = (answered.status, answered.body.expose());
-    let foreign = || Unread::Foreign { status: status.as_u16() };
-    if !status.is_success() {
-        let told: Value = serde_json::from_slice(body).map_err(|_| foreign())?;
-        let text = |name: &str| {
-            told[name].as_str().map(|text| Printable(text).to_string()).ok_or_else(foreign)
-        };
-        return Err(Unread::Refused { kind: text("__type")?, message: text("message")? });
+/// Parses an answer to `GetSecretValue`. Any program may listen on the port, so the answer is not
+/// trusted.
+fn version(answer: &Answer) -> Result<Version, ReadError> {
+    let body = answer.body.expose();
+    let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
+    if !answer.status.is_success() {
+        return Err(refusal(body).unwrap_or(not_sidekey));
     }
-    let told: Told = serde_json::from_slice(body).map_err(|_| foreign())?;
-    let content = match (told.secret_string, told.secret_binary) {
+    let Ok(body) = serde_json::from_slice::<Body>(body) else { return Err(not_sidekey) };
+    let content = match (body.secret_string, body.secret_binary) {
         (Some(text), _) => Content::Text(text.into()),
-        (None, Some(base64)) => {
-            let bytes = STANDARD.decode(SecretValue::from(base64).expose());
-            Content::Binary(SecretValue::new(bytes.map_err(|_| foreign())?))
-        }
-        (None, None) => return Err(foreign()),
+        (None, Some(base64)) => match STANDARD.decode(SecretValue::from(base64).expose()) {
+            Ok(bytes) => Content::Binary(SecretValue::new(bytes)),
+            Err(_) => return Err(not_sidekey),
+        },
+        (None, None) => return Err(not_sidekey),
     };
     Ok(Version {
-        arn: told.arn,
-        name: told.name,
-        id: told.version_id,
-        labels: told.version_stages,
-        created: told.created_date.and_then(to_the_millisecond),
+        arn: body.arn,
+        name: body.name,
+        id: body.version_id,
+        labels: body.version_stages,
+        created: body.created_date.and_then(to_the_millisecond),
         content,
     })
 }
 
-/// Returns the time, freed of the error of a floating number.
+/// Parses an error answer of an agent. Returns `None` if the answer has another form.
+fn refusal(body: &[u8]) -> Option<ReadError> {
+    let error: Value = serde_json::from_slice(body).ok()?;
+    Some(ReadError::Refused {
+        kind: Printable(error["__type"].as_str()?).to_string(),
+        message: Printable(error["message"].as_str()?).to_string(),
+    })
+}
+
+/// Converts seconds since 1970 to a time in whole milliseconds.
+///
+/// Half a millisecond is added, so that the result is rounded rather than truncated.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
     let millis = u64::try_from(span.as_millis()).ok()?;
@@ -118,24 +128,29 @@ mod tests {
     use proptest::prelude::*;
 
     #[track_caller]
-    fn asks(reference: &str, expected: &Value) {
-        let Reference { id, selector, .. } = Reference::parse(reference).expect("a reference");
-        let members: Value = serde_json::from_str(&members(&Key { id, selector })).expect("JSON");
-        assert_eq!(members, *expected);
+    fn check_parameters(reference: &str, expected: &Value) {
+        let Reference { id, selector, .. } =
+            Reference::parse(reference).expect("the reference is valid");
+        let parameters: Value = serde_json::from_str(&parameters(&Key { id, selector }))
+            .expect("the parameters are JSON");
+        assert_eq!(parameters, *expected);
     }
 
     #[test]
-    fn the_version_that_is_meant_is_asked_for() {
-        asks("app/db#user", &json!({"SecretId": "app/db", "VersionStage": "AWSCURRENT"}));
+    fn request_names_the_version_of_the_reference() {
+        check_parameters(
+            "app/db#user",
+            &json!({"SecretId": "app/db", "VersionStage": "AWSCURRENT"}),
+        );
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let previous = json!({"SecretId": arn, "VersionStage": "AWSPREVIOUS"});
-        asks(&format!("{arn}::AWSPREVIOUS:"), &previous);
-        asks(&format!("{arn}:::v1"), &json!({"SecretId": arn, "VersionId": "v1"}));
+        check_parameters(&format!("{arn}::AWSPREVIOUS:"), &previous);
+        check_parameters(&format!("{arn}:::v1"), &json!({"SecretId": arn, "VersionId": "v1"}));
     }
 
-    fn read(status: u16, body: &str) -> Result<Version, Unread> {
-        version(&Answered {
-            status: StatusCode::from_u16(status).expect("a status"),
+    fn read(status: u16, body: &str) -> Result<Version, ReadError> {
+        version(&Answer {
+            status: StatusCode::from_u16(status).expect("the status is valid"),
             headers: HeaderMap::new(),
             body: body.to_owned().into(),
         })
@@ -143,20 +158,21 @@ mod tests {
 
     #[track_caller]
     fn check(status: u16, body: &str, expected: Result<&str, &str>) {
-        let told = match read(status, body).map(|version| version.content) {
+        let result = match read(status, body).map(|version| version.content) {
             Ok(Content::Text(text)) => Ok(format!("text {}", text.len())),
             Ok(Content::Binary(bytes)) => Ok(format!("bytes {:?}", bytes.expose())),
-            Err(unread) => Err(unread.to_string()),
+            Err(error) => Err(error.to_string()),
         };
-        assert_eq!(told, expected.map(str::to_owned).map_err(str::to_owned), "{body}");
+        assert_eq!(result, expected.map(str::to_owned).map_err(str::to_owned), "{body}");
     }
 
     #[test]
-    fn answers_are_read_and_what_is_none_is_told() {
+    fn values_errors_and_foreign_answers_are_told_apart() {
         let with = |rest: &str| format!(r#"{{"ARN":"a","Name":"n","VersionId":"v"{rest}}}"#);
         check(200, &with(r#","SecretString":"v""#), Ok("text 1"));
         check(200, &with(r#","SecretBinary":"aGk=""#), Ok("bytes [104, 105]"));
-        let foreign = |status| format!("the answer, with status {status}, is none of Sidekey's");
+        let foreign =
+            |status| format!("another program than Sidekey answered, with status {status}");
         check(200, &with(r#","SecretString":null"#), Err(&foreign(200)));
         check(200, &with(r#","SecretBinary":"?""#), Err(&foreign(200)));
         check(200, r#"{"SecretString":"v"}"#, Err(&foreign(200)));
@@ -167,10 +183,10 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_read_whole() {
+    fn answer_is_parsed_with_all_metadata() {
         let body = r#"{"ARN":"a","Name":"n","VersionId":"v","VersionStages":["AWSCURRENT","x"],
             "CreatedDate":1569534789.046,"SecretString":"s"}"#;
-        let version = read(200, body).expect("an answer");
+        let version = read(200, body).expect("the answer has a version");
         let labels: Vec<&str> = version.labels.iter().map(|label| &**label).collect();
         assert_eq!((&*version.arn, &*version.name, &*version.id), ("a", "n", "v"));
         assert_eq!(labels, ["AWSCURRENT", "x"]);
@@ -180,7 +196,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_answer_no_error_shows_a_value_or_steers_a_terminal(
+        fn for_any_answer_no_error_shows_a_value_or_a_control_character(
             status in 200_u16..600,
             body in prop_oneof![
                 mangled(r#"{"ARN":"a","Name":"n","VersionId":"v","SecretString":"hunter2"}"#),
@@ -188,14 +204,15 @@ mod tests {
                 hostile::json().prop_map(|json| json.to_string()),
             ],
         ) {
-            if let Err(unread) = read(status, &body) {
-                let told = unread.to_string();
-                prop_assert!(!told.contains(VALUE) && !told.contains(char::is_control), "{told}");
+            if let Err(error) = read(status, &body) {
+                let message = error.to_string();
+                prop_assert!(!message.contains(VALUE));
+                prop_assert!(!message.contains(char::is_control), "{message}");
             }
         }
 
         #[test]
-        fn for_any_version_an_answer_is_read_back(
+        fn for_any_value_an_answer_gives_the_value_back(
             text in text(),
             bytes in proptest::collection::vec(any::<u8>(), 0..40),
             seconds: f64,

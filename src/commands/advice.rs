@@ -1,9 +1,11 @@
-//! What whoever runs a command can do about a failed call to Secrets Manager.
+//! Advice for a user whose command failed to call Secrets Manager.
 
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns advice in brackets, where there is any. That an agent tries again by itself helps nobody
-/// here: a command asks once.
+/// Returns advice in parentheses, or an empty text if there is no advice.
+///
+/// For transient failures the usual hint says that the agent retries by itself. A command calls
+/// Secrets Manager only once, so that hint would be wrong here.
 pub(super) fn of(error: &FetchError) -> String {
     match error.kind {
         FetchErrorKind::Throttled
@@ -19,7 +21,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_advice_says_that_sidekey_tries_again() {
+    fn advice_never_says_that_sidekey_retries() {
         for kind in FetchErrorKind::ALL {
             let advice = of(&FetchError::new(kind, "C", "m"));
             assert!(!advice.contains("by itself"), "{advice}");

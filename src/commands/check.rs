@@ -1,8 +1,7 @@
-//! `sidekey check`: whether secrets can be read with the present credentials, and are what they
-//! should be.
+//! `sidekey check`: checks that secrets are readable and complete.
 
+mod candidates;
 mod dynamo;
-mod found;
 mod gateway_key;
 mod reads;
 mod report;
@@ -20,12 +19,12 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BadReference, Reference};
 use crate::source::secrets_manager::SecretsManager;
 use crate::tokens::Tokens;
-use found::{Found, Written};
+use candidates::{Candidate, Candidates, FileError};
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use reads::{Read, read_all};
-use report::{Measure, Report, account, report};
+use report::{Criteria, Finding, Report, account, report};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -33,14 +32,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The exit codes.
+/// The exit code if some secret has a finding.
 const FINDINGS: u8 = 1;
+
+/// The exit code if the arguments or the configuration have mistakes.
 const USAGE: u8 = 2;
 
-/// The most bytes of a file of JSON.
+/// The maximum number of bytes of a JSON file.
 const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// How many secrets there are at least where a bar shows how far it is.
+/// The minimum number of secrets for which a progress bar is drawn.
 const MANY: usize = 20;
 
 const EXAMPLES: &str = "\
@@ -50,34 +51,34 @@ Examples:
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export.json --json | jq '.results[] | select(.ok | not)'
 
-Each secret is read as the agent would read it, from where SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's
-own variables say. What is read is held against the convention of its name; no value is shown.
-Rotation takes secretsmanager:DescribeSecret, and is 'unknown' without.
+Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own
+variables. Each value is checked against the convention of its name. Values are never shown. The
+ROTATION column needs secretsmanager:DescribeSecret, and is 'unknown' without this permission.
 
-A file of JSON may be a Context Object, the output of `aws dynamodb scan`, an export of a table in
-JSON lines, or anything else. References are looked for at the paths of SIDEKEY_RESOLVE_PATHS,
-anywhere in it, and whatever text is called as a convention says is one too.
+A JSON file may be a Context Object, the output of `aws dynamodb scan`, an export of a table as JSON
+lines, or any other JSON. Texts at the paths of SIDEKEY_RESOLVE_PATHS, anywhere in the file, are
+references. So is each text that has the form of a convention's names.
 
-The JSON of --json is described by docs/check.schema.json.
+docs/check.schema.json describes the output of --json.
 
-Exit codes: 0 nothing to be looked at; 1 findings; 2 a mistake in what was given or configured.";
+Exit codes: 0 no findings; 1 findings; 2 an argument or setting is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Names or ARNs, with #FIELD where one field is used [default: those of SIDEKEY_SECRETS]
+    /// Names or ARNs, with #FIELD for one field [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
-    /// Check the secrets that a file of Sidekey's settings lists, with its settings
+    /// Check the secrets listed in a settings file
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// The file of conventions [default: SIDEKEY_CONVENTIONS, else those built in]
+    /// File of conventions [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Check every reference in a file of JSON; - for standard input
+    /// Check every reference in a JSON file; - for standard input
     #[arg(long, value_name = "FILE")]
     from_json: Option<PathBuf>,
-    /// Find fault with secrets that no convention names
+    /// Report secrets that match no convention
     #[arg(long)]
     strict: bool,
     /// Write JSON
@@ -85,78 +86,99 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// What is in the way of a check.
-struct Mistaken(Vec<String>);
+/// Problems that prevented the check, as messages for the user.
+struct CannotCheck(Vec<String>);
+
+impl From<FileError> for CannotCheck {
+    fn from(error: FileError) -> Self {
+        Self(vec![error.to_string()])
+    }
+}
+
+/// The result of a check.
+struct Checked {
+    reports: Vec<Report>,
+    /// A policy, as JSON, that allows all secrets that were denied. `None` if no secret was denied.
+    missing_policy: Option<String>,
+}
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // A system that refuses leaves this process as open as any other.
+    // If the system refuses, the command still works: the process is then only less protected.
     let _ = hardening::harden();
-    match checked(&args).await {
-        Ok((reports, denied)) => {
+    match check(&args).await {
+        Ok(checked) => {
             out(&match args.json {
-                true => as_json(&reports),
-                false => as_table(&reports, denied),
+                true => as_json(&checked.reports),
+                false => as_text(&checked),
             });
-            let is_ok = reports.iter().all(|report| report.ok);
+            let is_ok = checked.reports.iter().all(|report| report.ok);
             if is_ok { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
         }
-        Err(Mistaken(problems)) => {
+        Err(CannotCheck(problems)) => {
             problems.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
             ExitCode::from(USAGE)
         }
     }
 }
 
-/// Checks all, and returns with the reports the policy that would grant what was denied, if any was.
-async fn checked(args: &Args) -> Result<(Vec<Report>, Option<String>), Mistaken> {
-    let mistaken = |problem: String| Mistaken(vec![problem]);
-    let config = configured(args)?;
+/// Reads and checks all secrets.
+async fn check(args: &Args) -> Result<Checked, CannotCheck> {
+    let config = configuration(args)?;
     let conventions = config.cache.conventions.clone();
-    let written = gathered(args, &config, &conventions)?;
-    if written.is_empty() {
-        return Err(mistaken(
-            "nothing to check: give references, or set SIDEKEY_SECRETS".to_owned(),
-        ));
+    let candidates = candidates(args, &config, &conventions)?;
+    if candidates.is_empty() {
+        let problem = "nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS";
+        return Err(CannotCheck(vec![problem.to_owned()]));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let own_account = config.account.map(String::from);
-    let tokens = Arc::new(Tokens::new(Vec::new()));
+    let configured_account = config.account.map(String::from);
     let own_ports = vec![config.listen.port];
-    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone()).await;
-    let source = Arc::new(source.map_err(|no_region| mistaken(no_region.to_string()))?);
+    let tokens = Arc::new(Tokens::new(Vec::new()));
+    let source = SecretsManager::prepare(config.source, own_ports, tokens, clock.clone())
+        .await
+        .map_err(|no_region| CannotCheck(vec![no_region.to_string()]))?;
+    let source = Arc::new(source);
     let references: Vec<Result<Reference, BadReference>> =
-        written.iter().map(|one| Reference::parse(&one.text)).collect();
+        candidates.iter().map(|one| Reference::parse(&one.text)).collect();
     let reads = read(&source, &references).await;
-    let own_account =
-        own_account.or_else(|| account(reads.iter().map(|(key, read)| (&key.id, read))));
-    let measure = Measure {
+    let account =
+        configured_account.or_else(|| account(reads.iter().map(|(key, read)| (&key.id, read))));
+    let criteria = Criteria {
         conventions: &conventions,
         is_strict: args.strict,
         now: clock.now().wall,
         region: source.region(),
-        account: own_account.as_deref(),
+        account: account.as_deref(),
     };
-    let said = |(written, reference): (Written, &Result<Reference, BadReference>)| {
+    let mut reports = Vec::new();
+    for (candidate, reference) in candidates.into_iter().zip(&references) {
         let read = reference.as_ref().ok().and_then(|reference| reads.get(&key(reference)));
-        report(written, reference, read, &measure)
-    };
-    let reports: Vec<Report> = written.into_iter().zip(&references).map(said).collect();
-    let denied =
-        reports.iter().filter(|report| report.findings.iter().any(|one| one.grant.is_some()));
-    let denied: Vec<&str> = denied.map(|report| &*report.reference).collect();
-    let grant = match denied.is_empty() {
-        true => None,
-        false => policy::least(denied, measure.region, measure.account).ok(),
-    };
-    Ok((reports, grant.map(|document| document.json())))
+        reports.push(report(candidate, reference, read, &criteria));
+    }
+    let missing_policy = missing_policy(&reports, &criteria);
+    Ok(Checked { reports, missing_policy })
 }
 
-/// Reads the configuration, of the file that was named where one was.
-fn configured(args: &Args) -> Result<Config, Mistaken> {
+/// Returns a policy that allows all secrets that were denied.
+fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
+    let denied: Vec<&str> = reports
+        .iter()
+        .filter(|report| report.findings.iter().any(|finding| finding.grant.is_some()))
+        .map(|report| &*report.reference)
+        .collect();
+    if denied.is_empty() {
+        return None;
+    }
+    let policy = policy::least(denied, criteria.region, criteria.account).ok()?;
+    Some(policy.json())
+}
+
+/// Loads the configuration from the variables, with the files that the arguments name.
+fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
         vars.set(variables::CONFIG_FILE, path);
-        // The file's own list is what was asked for.
+        // The user wants the list in the file, and a variable would override that list.
         vars.unset("SIDEKEY_SECRETS");
     }
     if let Some(path) = &args.conventions {
@@ -165,64 +187,59 @@ fn configured(args: &Args) -> Result<Config, Mistaken> {
     let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
     match mistakes.is_empty() {
         true => Ok(config),
-        false => Err(Mistaken(mistakes.0.iter().map(ToString::to_string).collect())),
+        false => Err(CannotCheck(mistakes.0.iter().map(ToString::to_string).collect())),
     }
 }
 
-/// Returns the references that were given, from wherever, each once.
-fn gathered(
+/// Collects the candidates from the arguments, the JSON file and the configuration.
+fn candidates(
     args: &Args,
     config: &Config,
     conventions: &Conventions,
-) -> Result<Vec<Written>, Mistaken> {
-    let mut found = Found::default();
-    let mistaken = |bad: found::BadFile| Mistaken(vec![bad.to_string()]);
+) -> Result<Vec<Candidate>, CannotCheck> {
+    let mut candidates = Candidates::default();
     for text in &args.references {
-        found.add(text, None).map_err(mistaken)?;
+        candidates.add(text, None)?;
     }
     if let Some(path) = &args.from_json {
-        let paths = &config.resolving.paths;
-        let searched = read_text(path).map_err(|error| error.to_string()).and_then(|text| {
-            found.search(&text, paths, conventions).map_err(|bad| bad.to_string())
-        });
-        searched.map_err(|problem| Mistaken(vec![format!("{}: {problem}", path.display())]))?;
+        let text = read_text(path)
+            .map_err(|error| CannotCheck(vec![format!("{}: {error}", path.display())]))?;
+        candidates
+            .search(&text, &config.resolving.paths, conventions)
+            .map_err(|error| CannotCheck(vec![format!("{}: {error}", path.display())]))?;
     }
     if args.config.is_some() || (args.references.is_empty() && args.from_json.is_none()) {
         for key in &config.cache.listed {
-            found.add(&listed(key), None).map_err(mistaken)?;
+            candidates.add(&reference_text(key), None)?;
         }
     }
-    Ok(found.into_all())
+    Ok(candidates.into_all())
 }
 
-/// Writes a listed secret as the reference that it was.
-fn listed(key: &Key) -> String {
+/// Writes the key of a listed secret as a reference.
+fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
         return id.to_owned();
     }
-    let part = |part: Option<&str>| part.unwrap_or_default().to_owned();
-    format!("{id}::{}:{}", part(key.selector.stage()), part(key.selector.version()))
+    let stage = key.selector.stage().unwrap_or_default();
+    let version = key.selector.version().unwrap_or_default();
+    format!("{id}::{stage}:{version}")
 }
 
 fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once, with a bar where a person waits for many.
+/// Reads every secret once. For many secrets, a progress bar is drawn on a terminal.
 async fn read(
     source: &Arc<SecretsManager>,
     references: &[Result<Reference, BadReference>],
 ) -> HashMap<Key, Read> {
-    let mut keys: Vec<Key> = Vec::new();
-    let mut seen = std::collections::HashSet::new();
-    for reference in references.iter().flatten() {
-        let key = key(reference);
-        if seen.insert(key.clone()) {
-            keys.push(key);
-        }
-    }
-    // It draws on a terminal only.
+    let mut seen = HashSet::new();
+    let keys: Vec<Key> =
+        references.iter().flatten().map(key).filter(|key| seen.insert(key.clone())).collect();
+    // The target draws nothing if standard error is not a terminal.
     let target = match keys.len() < MANY {
         true => ProgressDrawTarget::hidden(),
         false => ProgressDrawTarget::stderr(),
@@ -233,6 +250,7 @@ async fn read(
     reads
 }
 
+/// Reads a file, or standard input if the path is `-`.
 fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let stream: Box<dyn io::Read> = match path.as_os_str() == "-" {
@@ -241,7 +259,7 @@ fn read_text(path: &Path) -> io::Result<String> {
     };
     stream.take(JSON_BYTES_MAX + 1).read_to_string(&mut text)?;
     match text.len() as u64 > JSON_BYTES_MAX {
-        true => Err(io::Error::other(format!("longer than {JSON_BYTES_MAX} bytes"))),
+        true => Err(io::Error::other(format!("the file is longer than {JSON_BYTES_MAX} bytes"))),
         false => Ok(text),
     }
 }
@@ -257,54 +275,56 @@ fn as_json(reports: &[Report]) -> String {
     format!("{all:#}\n")
 }
 
-fn as_table(reports: &[Report], grant: Option<String>) -> String {
-    let mut rows = Vec::new();
-    for report in reports {
-        let state = match (report.ok, report.readable) {
-            (true, _) => "ok",
-            (false, true) => "finding",
-            (false, false) => "unreadable",
-        };
-        let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
-        let dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-        let of = |finding: Option<&report::Finding>| {
-            finding.map(|finding| {
-                Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
-            })
-        };
-        let mut findings = report.findings.iter();
-        rows.push(vec![
-            state.to_owned(),
-            shown(report),
-            dash(report.kind.clone()),
-            dash(age),
-            report.rotation.label().to_owned(),
-            of(findings.next()).unwrap_or_default(),
-        ]);
-        rows.extend(findings.map(|finding| {
-            let mut row = vec![String::new(); 5];
-            row.extend(of(Some(finding)));
-            row
-        }));
-    }
+fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
+    let rows: Vec<Vec<String>> = reports.iter().flat_map(rows).collect();
     let mut text = table(&["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"], &rows);
     let with_findings = reports.iter().filter(|report| !report.ok).count();
     text += &format!("\n{} checked, {with_findings} with findings\n", reports.len());
-    if let Some(grant) = grant {
-        text += &format!("\nThis policy would allow what was denied:\n\n{grant}");
+    if let Some(policy) = missing_policy {
+        text += &format!("\nThis policy allows the secrets that were denied:\n\n{policy}");
     }
     text
 }
 
-/// Returns the reference; where it says nothing, where it stands.
-fn shown(report: &Report) -> String {
-    match (report.reference.is_empty(), report.places.first()) {
-        (true, Some(place)) => Printable(&format!("(at {place})")).to_string(),
+/// Returns the rows of a report: one for the secret with its first finding, and one for each further
+/// finding.
+fn rows(report: &Report) -> Vec<Vec<String>> {
+    let state = match (report.ok, report.readable) {
+        (true, _) => "ok",
+        (false, true) => "finding",
+        (false, false) => "unreadable",
+    };
+    let age = report.age_seconds.map(|seconds| age(Duration::from_secs(seconds)));
+    let mut findings = report.findings.iter().map(finding_text);
+    let mut rows = vec![vec![
+        state.to_owned(),
+        reference_or_location(report),
+        report.kind.clone().unwrap_or_else(|| "-".to_owned()),
+        age.unwrap_or_else(|| "-".to_owned()),
+        report.rotation.label().to_owned(),
+        findings.next().unwrap_or_default(),
+    ]];
+    for finding in findings {
+        let mut row = vec![String::new(); 5];
+        row.push(finding);
+        rows.push(row);
+    }
+    rows
+}
+
+fn finding_text(finding: &Finding) -> String {
+    Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
+}
+
+/// Returns the reference, or its location if the reference is empty.
+fn reference_or_location(report: &Report) -> String {
+    match (report.reference.is_empty(), report.locations.first()) {
+        (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
         _ => Printable(&report.reference).to_string(),
     }
 }
 
-/// Writes an age by its largest unit.
+/// Formats an age in its largest unit, such as `2d`.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -319,7 +339,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ages_are_written_by_their_largest_unit() {
+    fn age_has_its_largest_unit() {
         for (seconds, expected) in
             [(0, "0s"), (59, "59s"), (60, "1m"), (3_599, "59m"), (3_600, "1h"), (172_800, "2d")]
         {
@@ -328,11 +348,11 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_secret_is_written_as_it_was() {
+    fn listed_secret_becomes_its_reference_again() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         for text in ["app/db", arn, &format!("{arn}::AWSPREVIOUS:"), &format!("{arn}:::v1")] {
-            let reference = Reference::parse(text).expect("a reference");
-            assert_eq!(listed(&key(&reference)), text);
+            let reference = Reference::parse(text).expect("the reference is valid");
+            assert_eq!(reference_text(&key(&reference)), text);
         }
     }
 }

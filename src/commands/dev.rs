@@ -24,8 +24,7 @@ use crate::telemetry::{log, panics};
 use crate::tokens::{Token, Tokens};
 use anyhow::Context;
 use fake_aws::Fake;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use secrets::Secrets;
+use secrets::{Secrets, path_of};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -38,10 +37,6 @@ const TIMED_READS: usize = 20;
 
 /// The maximum time after Ctrl-C to finish requests that are in progress.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
-
-/// The characters that are percent-encoded in a query. Frequent characters of secret names stay readable.
-const QUERY_ENCODED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -196,11 +191,6 @@ fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
          'http://{address}{}'\n\n",
         path_of(name)
     )
-}
-
-/// Returns the path that reads the secret `name`, in the dialect of the Lambda extension.
-fn path_of(name: &str) -> String {
-    format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }
 
 /// Times reads of one secret from Secrets Manager and from Sidekey. Returns the text to print.

@@ -1,21 +1,21 @@
-//! `sidekey exec`: becomes a program that finds secrets in its variables.
+//! `sidekey exec`: runs a program with secrets in its variables.
 
 use super::token_file;
 use crate::config::Host;
 use crate::config::contact::contact;
 use crate::config::vars::Environment;
-use crate::handover;
+use crate::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The program and its arguments; where the program's name begins with '-', after '--'
+    /// Program and its arguments, optionally after '--'
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
     let contact = contact(&Environment, Host::Standalone);
-    handover::run(&Environment, Host::Standalone, contact, token_file::made, &args.command).await
+    exec::run(&Environment, Host::Standalone, contact, token_file::find, &args.command).await
 }

@@ -1,21 +1,20 @@
-//! `sidekey policy`: the least IAM policy for reading some secrets, and what another one lacks or
-//! grants beyond it.
+//! `sidekey policy`: writes the least IAM policy for reading secrets, or compares a policy with it.
 
 mod arn_pattern;
 mod document;
-mod granted;
 mod iam_glob;
 mod key_arn;
+mod parse;
 mod verify;
 
 use super::streams::{err, out};
 use super::table::table;
 use crate::config::vars::Environment;
-use crate::config::{self, Host, Loaded};
+use crate::config::{self, Config, Host, Loaded, Mistakes};
 use crate::secret::arn::{is_region, partition_of};
-use arn_pattern::{BadTarget, Place, arn_pattern, doubt};
+use arn_pattern::{BadTarget, Location, arn_pattern, suffix_warning};
 pub(super) use document::Document;
-use document::{SAM_PLACE, Statement, statements};
+use document::{SAM_LOCATION, Statement, statements};
 use key_arn::KeyArn;
 use std::fs::File;
 use std::io::{self, Read};
@@ -23,14 +22,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use verify::Verdict;
 
-/// The exit codes.
+/// The exit code if a verified policy lacks something, or grants too much.
 const FINDINGS: u8 = 1;
+
+/// The exit code if the arguments have mistakes.
 const USAGE: u8 = 2;
 
-/// The most bytes of a policy that is verified: an account's longest come nowhere near.
+/// The maximum number of bytes of a policy file. All policies that IAM accepts are far smaller.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The longest beginning of a statement's `Sid`.
+/// The maximum number of characters of `--name`.
 const NAME_CHARS_MAX: usize = 64;
 
 const EXAMPLES: &str = "\
@@ -43,111 +44,114 @@ Examples:
   aws iam get-role-policy --role-name R --policy-name P |
       sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
 
-A name is granted with -?????? behind it, which is the suffix that Secrets Manager appends, and
-nothing else. A * of Sidekey's stays within one path segment; IAM's crosses /, so that what a
-pattern grants may be more than SIDEKEY_ALLOW lets through.
+The ARN of a name ends in -??????, which matches exactly the suffix that Secrets Manager appends. In
+Sidekey, * matches within one path segment; in IAM, * also matches /. So a policy made from patterns
+may grant more than SIDEKEY_ALLOW permits.
 
-With --verify, a policy is judged by itself and with doubt against it: what is granted only under
-a condition, by NotAction or by NotResource counts as lacking, and so does what a Deny may take
-away. Actions of other services than Secrets Manager and KMS are not judged.
+--verify judges a policy by itself, and strictly: a permission counts as lacking if it is granted only
+under a condition, by NotAction or by NotResource, or if a Deny may take it away. Actions of services
+other than Secrets Manager and KMS are not judged.
 
-Exit codes: 0 the policy was written, or is exact; 1 it lacks something, or grants more than is
-needed; 2 a mistake in what was given.";
+Exit codes: 0 the policy was written, or is exact; 1 the policy lacks something, or grants too much;
+2 an argument is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Secrets: names, ARNs, or patterns as SIDEKEY_ALLOW has them [default: those of
-    /// SIDEKEY_SECRETS]
+    /// Names, ARNs or patterns of secrets [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE|PATTERN")]
     targets: Vec<String>,
-    /// The account that names are in [default: AWS_ACCOUNT_ID]
+    /// Account of secrets given by name [default: AWS_ACCOUNT_ID]
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
-    /// The region that names are in [default: SIDEKEY_REGION, else AWS_REGION]
+    /// Region of secrets given by name [default: SIDEKEY_REGION, else AWS_REGION]
     #[arg(long, value_parser = region)]
     region: Option<String>,
-    /// ARN of a KMS key by which secrets are encrypted; may be given more than once
+    /// ARN of a KMS key that encrypts secrets; repeatable
     #[arg(long = "kms-key", value_name = "ARN")]
     keys: Vec<KeyArn>,
-    /// Allow the prefetch in batches too: for SIDEKEY_PREFETCH batch or auto
+    /// Allow batch reads, for SIDEKEY_PREFETCH batch or auto
     #[arg(long)]
     batch: bool,
-    /// Write a data source of Terraform's
+    /// Write a Terraform data source
     #[arg(long, conflicts_with = "sam")]
     terraform: bool,
-    /// Write the Policies of a function in a SAM template
+    /// Write the Policies of a function in SAM
     #[arg(long)]
     sam: bool,
-    /// How each statement's Sid begins; in small letters, what Terraform's data source is called
+    /// Prefix of statement ids, and Terraform name (in lower case)
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
-    /// Judge the policy in this file (- for standard input), in any form in which `aws iam` prints
-    /// one, instead of writing one
+    /// Verify the policy in this file; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["terraform", "sam"])]
     verify: Option<PathBuf>,
-    /// Write the judgement as JSON
+    /// Write the result of --verify as JSON
     #[arg(long, requires = "verify")]
     json: bool,
 }
 
 pub(super) fn run(args: Args) -> ExitCode {
     let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
-    let listed = || {
-        let listed = config.cache.listed.iter();
-        listed.map(|key| key.id.as_str().to_owned()).collect()
-    };
-    let targets: Vec<String> =
-        if args.targets.is_empty() { listed() } else { args.targets.clone() };
-    if targets.is_empty() {
-        for mistake in &mistakes.0 {
-            err(&format!("sidekey: {mistake}\n"));
-        }
-        err("sidekey: give references or patterns, or set SIDEKEY_SECRETS\n");
-        return ExitCode::from(USAGE);
-    }
-    let known = |name: &str| config.source.environment.get(name).cloned();
-    let default_region = config.source.region.or_else(|| known("AWS_REGION"));
-    let default_region = default_region.or_else(|| known("AWS_DEFAULT_REGION"));
-    let place = place(&args, default_region, config.account.map(Into::into));
-    let arns = match arns(&targets, &place) {
-        Ok(arns) => arns,
+    match compute(&args, &config, &mistakes) {
+        Ok(least) => match &args.verify {
+            Some(path) => verify_file(path, &least, args.json),
+            None => {
+                write(&args, &least);
+                ExitCode::SUCCESS
+            }
+        },
         Err(problems) => {
             problems.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
-            return ExitCode::from(USAGE);
-        }
-    };
-    for doubt in targets.iter().filter_map(|target| doubt(target)) {
-        err(&format!("sidekey: {doubt}\n"));
-    }
-    let least = statements(&args.name, arns, &args.keys, args.batch);
-    match &args.verify {
-        Some(path) => verified(path, &least, args.json),
-        None => {
-            write(&args, &least);
-            ExitCode::SUCCESS
+            ExitCode::from(USAGE)
         }
     }
 }
 
-/// Returns the least policy for reading some secrets. Where the account is not known, it is for any:
-/// a role can read another account's secrets only if those allow it.
+/// Returns the statements of the least policy, or every mistake in the arguments.
+fn compute(
+    args: &Args,
+    config: &Config,
+    mistakes: &Mistakes,
+) -> Result<Vec<Statement>, Vec<String>> {
+    let targets: Vec<String> = match args.targets.is_empty() {
+        true => config.cache.listed.iter().map(|key| key.id.as_str().to_owned()).collect(),
+        false => args.targets.clone(),
+    };
+    if targets.is_empty() {
+        // The list of secrets may be empty because of a mistake in the configuration.
+        let mut problems: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
+        problems.push("name secrets or patterns as arguments, or set SIDEKEY_SECRETS".to_owned());
+        return Err(problems);
+    }
+    let arns = arn_patterns(&targets, &location(args, config))?;
+    for warning in targets.iter().filter_map(|target| suffix_warning(target)) {
+        err(&format!("sidekey: {warning}\n"));
+    }
+    Ok(statements(&args.name, arns, &args.keys, args.batch))
+}
+
+/// Returns the least policy for reading some secrets.
+///
+/// If the account is not known, the policy allows secrets of any account. This grants nothing
+/// unintended: reading a secret of another account also needs a permission from that account.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
     account: Option<&str>,
 ) -> Result<Document, BadTarget> {
-    let place = Place {
+    let location = Location {
         partition: Some(partition_of(region).to_owned()),
         region: Some(region.to_owned()),
         account: Some(account.unwrap_or("*").to_owned()),
     };
-    let arns: Vec<String> =
-        targets.into_iter().map(|target| arn_pattern(target, &place)).collect::<Result<_, _>>()?;
+    let arns: Vec<String> = targets
+        .into_iter()
+        .map(|target| arn_pattern(target, &location))
+        .collect::<Result<_, _>>()?;
     Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
-/// Writes the policy, and what is to be known of its size.
+/// Writes the policy to standard output, and a warning about its size to standard error.
 fn write(args: &Args, least: &[Statement]) {
     let document = Document::of(least);
     let label = args.name.to_ascii_lowercase();
@@ -156,85 +160,94 @@ fn write(args: &Args, least: &[Statement]) {
         (_, true) => out(&document::sam(least)),
         _ => out(&document.json()),
     }
-    let filled_in = if args.terraform { terraform_place(&label) } else { sam_place() };
-    if let Some(warning) = document.size_warning(&filled_in) {
+    let expressions =
+        if args.terraform { terraform_expressions(&label) } else { sam_expressions() };
+    if let Some(warning) = document.size_warning(&expressions) {
         err(&format!("sidekey: {warning}\n"));
     }
 }
 
-/// Judges the policy in a file, and says how it stands.
-fn verified(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
-    let judged = read(path)
+/// Compares the policy in a file with the least policy, and writes the result.
+fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
+    let policy = read(path)
         .map_err(|error| error.to_string())
-        .and_then(|text| granted::parse(&text).map_err(|bad| bad.to_string()))
-        .map(|policy| verify::verify(&policy, least));
-    let verdict = match judged {
-        Ok(verdict) => verdict,
+        .and_then(|text| parse::parse(&text).map_err(|bad| bad.to_string()));
+    let verdict = match policy {
+        Ok(policy) => verify::verify(&policy, least),
         Err(problem) => {
             err(&format!("sidekey: {}: {problem}\n", path.display()));
             return ExitCode::from(USAGE);
         }
     };
     out(&match is_json {
-        true => serde_json::to_string_pretty(&verdict).expect("it has texts only") + "\n",
-        false => told(&verdict),
+        true => serde_json::to_string_pretty(&verdict).expect("texts can be serialized") + "\n",
+        false => as_text(&verdict),
     });
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
 
-/// Returns where names are: what is given, what is configured, and for a template what it fills in.
-fn place(args: &Args, region: Option<String>, account: Option<String>) -> Place {
-    let label = args.name.to_ascii_lowercase();
-    let filled_in = match (args.terraform, args.sam) {
-        (true, _) => Some(terraform_place(&label)),
-        (_, true) => Some(sam_place()),
+/// Returns the location of secrets that are given by name.
+///
+/// A template gets expressions for parts that the arguments do not name, because a template is
+/// deployed elsewhere than it is written. Other formats use the configuration.
+fn location(args: &Args, config: &Config) -> Location {
+    let expressions = match (args.terraform, args.sam) {
+        (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
+        (_, true) => Some(sam_expressions()),
         _ => None,
     };
-    let given = args.region.clone();
-    match filled_in {
-        // A template is for wherever it is deployed, and not for where it was written.
-        Some([(partition, _), (any_region, _), (any_account, _)]) => Place {
-            partition: Some(match &given {
-                Some(region) => partition_of(region).to_owned(),
-                None => partition,
-            }),
-            region: Some(given.unwrap_or(any_region)),
-            account: Some(args.account.clone().unwrap_or(any_account)),
+    let given_partition = args.region.as_deref().map(|region| partition_of(region).to_owned());
+    match expressions {
+        Some([(partition, _), (region, _), (account, _)]) => Location {
+            partition: Some(given_partition.unwrap_or(partition)),
+            region: Some(args.region.clone().unwrap_or(region)),
+            account: Some(args.account.clone().unwrap_or(account)),
         },
         None => {
-            let region = given.or(region);
-            Place {
+            let region = args.region.clone().or_else(|| configured_region(config));
+            Location {
                 partition: region.as_deref().map(|region| partition_of(region).to_owned()),
                 region,
-                account: args.account.clone().or(account),
+                account: args.account.clone().or_else(|| config.account.clone().map(Into::into)),
             }
         }
     }
 }
 
-/// What a template fills in for partition, region and account, each with a sample of what it comes
-/// to.
-type FilledIn = [(String, &'static str); 3];
-
-fn sam_place() -> FilledIn {
-    SAM_PLACE.map(|(expression, sample)| (expression.to_owned(), sample))
+fn configured_region(config: &Config) -> Option<String> {
+    let variable = |name: &str| config.source.environment.get(name).cloned();
+    config
+        .source
+        .region
+        .clone()
+        .or_else(|| variable("AWS_REGION"))
+        .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// Terraform's data sources have one name, so that they do not clash with those that are there.
-fn terraform_place(label: &str) -> FilledIn {
+/// The expressions of a template for partition, region and account, each with a sample of its value.
+type Expressions = [(String, &'static str); 3];
+
+fn sam_expressions() -> Expressions {
+    SAM_LOCATION.map(|(expression, sample)| (expression.to_owned(), sample))
+}
+
+/// Returns the expressions of a Terraform configuration.
+///
+/// All data sources have the same label, so that they do not clash with data sources of the user.
+fn terraform_expressions(label: &str) -> Expressions {
     [
         (format!("${{data.aws_partition.{label}.partition}}"), "aws"),
-        // The one attribute that the provider's versions 5 and 6 share.
+        // `id` is the only attribute with the region's name in both versions 5 and 6 of the provider.
         (format!("${{data.aws_region.{label}.id}}"), "eu-north-1"),
         (format!("${{data.aws_caller_identity.{label}.account_id}}"), "123456789012"),
     ]
 }
 
-/// Returns the ARN patterns of all, or what is wrong with each that has none.
-fn arns(targets: &[String], place: &Place) -> Result<Vec<String>, Vec<String>> {
+/// Returns the ARN pattern of each target, or an error message for each invalid target.
+fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
     let (mut arns, mut problems) = (Vec::new(), Vec::new());
     for target in targets {
-        match arn_pattern(target, place) {
+        match arn_pattern(target, location) {
             Ok(arn) => arns.push(arn),
             Err(bad) => problems.push(format!("'{target}': {bad}")),
         }
@@ -242,24 +255,24 @@ fn arns(targets: &[String], place: &Place) -> Result<Vec<String>, Vec<String>> {
     if problems.is_empty() { Ok(arns) } else { Err(problems) }
 }
 
-/// Tells a person how a policy stands.
-fn told(verdict: &Verdict) -> String {
-    let lacks = verdict.lacks.iter().map(|lack| {
-        vec![
-            "lacks".to_owned(),
-            lack.action.to_owned(),
-            lack.resource.clone(),
-            lack.why.to_string(),
-        ]
-    });
-    let beyond = verdict.beyond.iter().map(|one| {
-        let condition = if one.is_conditional { ", under a condition" } else { "" };
-        let why = format!("{}: {}{condition}", one.statement, one.why);
-        vec!["beyond".to_owned(), one.action.clone(), one.resource.clone(), why]
-    });
-    let rows: Vec<Vec<String>> = lacks.chain(beyond).collect();
+fn as_text(verdict: &Verdict) -> String {
+    let mut rows = Vec::new();
+    for lack in &verdict.lacks {
+        let (action, reason) = (lack.action.to_owned(), lack.reason.to_string());
+        rows.push(vec!["lacks".to_owned(), action, lack.resource.clone(), reason]);
+    }
+    for excess in &verdict.beyond {
+        let condition = if excess.is_conditional { ", under a condition" } else { "" };
+        let reason = format!("{}: {}{condition}", excess.statement, excess.reason);
+        rows.push(vec![
+            "beyond".to_owned(),
+            excess.action.clone(),
+            excess.resource.clone(),
+            reason,
+        ]);
+    }
     let mut text = match rows.is_empty() {
-        true => "The policy grants what is needed, and nothing else.\n".to_owned(),
+        true => "The policy grants exactly what is needed.\n".to_owned(),
         false => table(&["", "ACTION", "RESOURCE", "WHY"], &rows),
     };
     if !verdict.not_judged.is_empty() {
@@ -268,6 +281,7 @@ fn told(verdict: &Verdict) -> String {
     text
 }
 
+/// Reads a file, or standard input if the path is `-`.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let stream: Box<dyn Read> = match path.as_os_str() == "-" {
@@ -276,25 +290,36 @@ fn read(path: &Path) -> io::Result<String> {
     };
     stream.take(POLICY_BYTES_MAX + 1).read_to_string(&mut text)?;
     if text.len() as u64 > POLICY_BYTES_MAX {
-        return Err(io::Error::other(format!("longer than {POLICY_BYTES_MAX} bytes")));
+        let problem = format!("the file is longer than {POLICY_BYTES_MAX} bytes");
+        return Err(io::Error::other(problem));
     }
     Ok(text)
 }
 
+/// Parses the argument of `--account`.
 fn account(text: &str) -> Result<String, &'static str> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account { Ok(text.to_owned()) } else { Err("12 digits expected") }
+    if is_account { Ok(text.to_owned()) } else { Err("an account id has 12 digits") }
 }
 
+/// Parses the argument of `--region`.
 pub(super) fn region(text: &str) -> Result<String, &'static str> {
-    if is_region(text) { Ok(text.to_owned()) } else { Err("a region like eu-north-1 expected") }
+    if is_region(text) { Ok(text.to_owned()) } else { Err("write a region such as eu-north-1") }
 }
 
-/// Source: `Sid` in AWS's IAM user guide (letters and digits); a name of Terraform's begins with a
-/// letter.
+/// Parses the argument of `--name`.
+///
+/// The argument must be valid in the `Sid` of a statement and, in lower case, as a name in Terraform.
+/// Such a name begins with a letter.
+///
+/// Source: `Sid` in AWS's IAM user guide (letters and digits).
 fn sid(text: &str) -> Result<String, &'static str> {
     let is_sid = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= NAME_CHARS_MAX
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_sid { Ok(text.to_owned()) } else { Err("up to 64 letters and digits expected") }
+    if is_sid {
+        Ok(text.to_owned())
+    } else {
+        Err("write a letter, and up to 63 letters and digits")
+    }
 }

@@ -1,5 +1,6 @@
-//! `sidekey scaffold`: the secrets that conventions ask for, made and filled through the AWS CLI.
-//! Sidekey itself only ever reads.
+//! `sidekey scaffold`: creates and fills the secrets of conventions.
+//!
+//! Sidekey itself only ever reads secrets. All changes are made by the AWS CLI.
 
 mod aws_cli;
 mod plan;
@@ -16,17 +17,19 @@ use crate::convention::{Convention, Conventions};
 use crate::hardening;
 use crate::secret::value::SecretValue;
 use aws_cli::{AwsCli, Outcome};
-use plan::{Asked, CHANNEL, COMPANY, PROJECT, plan};
+use plan::{CHANNEL, COMPANY, PROJECT, PlanRequest, PlannedSecret, plan};
 use serde_json::{Value, json};
-use shell::{Deed, line, words};
+use shell::{Operation, command_line, command_words};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use values::Values;
 
-/// The exit codes.
+/// The exit code if a value is wrong, or a command failed.
 const PROBLEMS: u8 = 1;
+
+/// The exit code if the arguments have mistakes.
 const USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -38,100 +41,100 @@ Examples:
   sidekey scaffold --update --values - --run < values.json
   sidekey scaffold --update --values folder/ --company acme --project support | sh
 
-Without --run the commands are written for a shell, and nothing is done. New secrets get
-placeholders. One that is there already is left as it is, and said to be so.
+Without --run, the command prints AWS CLI commands for a shell and changes nothing. New secrets get
+placeholder values. A secret that exists already is not changed.
 
 With --update, values come from a JSON file {\"NAME\": VALUE, ...}, or from a folder with a file
-NAME.json for each secret; only then can the commands be written without --run. Each value is looked
-over by the convention of its name, and nothing is written where one is wrong. No value is ever on a
-command line: the AWS CLI gets it through a pipe.
+NAME.json for each secret. Only a folder works without --run. Each value is checked against the
+convention of its name, and nothing is written if any value is wrong. A value never appears on a
+command line: the AWS CLI reads it from a pipe or a file.
 
-Conventions are the built-in ones and those of the file that SIDEKEY_CONVENTIONS names. One without
-a placeholder 'channel' is of the channel by which its kind begins.
+Conventions are built in, or come from the file named by SIDEKEY_CONVENTIONS. A convention without a
+placeholder 'channel' belongs to the channel with which its kind begins.
 
-Exit codes: 0 the commands were written, or have done what they were to do; 1 a value is wrong, or a
-command failed; 2 a mistake in what was given.";
+Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an
+argument is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The company, for {company_name}
+    /// Company, for the placeholder {company_name}
     #[arg(long)]
     company: Option<String>,
-    /// The project, for {project_name}
+    /// Project, for the placeholder {project_name}
     #[arg(long)]
     project: Option<String>,
     /// Only these channels [default: all]
     #[arg(long = "channel", value_delimiter = ',', value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// Only this kind of secrets; may be given more than once [default: every kind]
+    /// Only secrets of this kind; repeatable [default: every kind]
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND")]
     kinds: Vec<String>,
-    /// The value of another placeholder of a convention's
-    #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = pair)]
+    /// Value of any other placeholder
+    #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = placeholder_value)]
     set: Vec<(String, String)>,
-    /// The file of conventions [default: SIDEKEY_CONVENTIONS, else those built in]
+    /// File of conventions [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// The region that the secrets are in [default: what the AWS CLI finds]
+    /// Region of the secrets [default: that of the AWS CLI]
     #[arg(long, value_parser = region)]
     region: Option<String>,
-    /// Give secrets that are there their values, instead of making new ones
+    /// Update existing secrets instead of creating new secrets
     #[arg(long, requires = "values")]
     update: bool,
-    /// The values: a JSON file, - for standard input, or a folder
+    /// JSON file or folder of values; - for standard input
     #[arg(long, value_name = "FILE|FOLDER", requires = "update")]
     values: Option<PathBuf>,
-    /// Write placeholders too
+    /// Also write values that are placeholders
     #[arg(long, requires = "update")]
     allow_placeholders: bool,
     /// Run the commands
     #[arg(long)]
     run: bool,
-    /// The AWS CLI
+    /// Program to run as the AWS CLI
     #[arg(long, value_name = "PROGRAM", default_value = "aws")]
     aws: OsString,
-    /// Write JSON: of each secret its kind and name, and its command or its outcome
+    /// Write JSON with each secret and its command or outcome
     #[arg(long)]
     json: bool,
 }
 
-/// A command that is to be written or run.
+/// One command of the AWS CLI, to be printed or run.
 struct Step<'a> {
-    deed: Deed,
+    operation: Operation,
     kind: &'a str,
     name: String,
-    /// What a written command has in the place of the value; nothing, where it can only be run.
-    written: Option<String>,
+    /// The value as it appears in a printed command. `None` if the command can only be run.
+    printed_value: Option<String>,
     value: SecretValue,
 }
 
-/// Why nothing was done: what is told, and the exit code.
+/// Why nothing was done: messages for the user, and the exit code.
 struct Failure {
-    told: Vec<String>,
+    messages: Vec<String>,
     code: u8,
 }
 
 impl Failure {
-    fn usage(told: Vec<String>) -> Self {
-        Self { told, code: USAGE }
+    fn usage(messages: Vec<String>) -> Self {
+        Self { messages, code: USAGE }
     }
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // A system that refuses leaves this process as open as any other.
+    // If the system refuses, the command still works: the process is then only less protected.
     let _ = hardening::harden();
-    let done = match conventions(&args) {
-        Ok(conventions) => carried_out(&args, &conventions).await,
+    let result = match conventions(&args) {
+        Ok(conventions) => scaffold(&args, &conventions).await,
         Err(failure) => Err(failure),
     };
-    done.unwrap_or_else(|Failure { told, code }| {
-        told.iter().for_each(|problem| err(&format!("sidekey: {problem}\n")));
+    result.unwrap_or_else(|Failure { messages, code }| {
+        messages.iter().for_each(|message| err(&format!("sidekey: {message}\n")));
         ExitCode::from(code)
     })
 }
 
-/// Returns the conventions that hold. A mistake in another setting is the agent's own matter.
+/// Loads the conventions. Mistakes in other settings do not matter here.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -141,7 +144,8 @@ fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
         .map_err(|mistakes| Failure::usage(mistakes.0.iter().map(ToString::to_string).collect()))
 }
 
-async fn carried_out(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {
+/// Prints or runs the commands.
+async fn scaffold(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {
     let steps = match &args.values {
         Some(path) => {
             let values = Values::read(path)
@@ -150,164 +154,209 @@ async fn carried_out(args: &Args, conventions: &Conventions) -> Result<ExitCode,
         }
         None => creations(args, conventions)?,
     };
-    if args.run {
-        return Ok(ran(args, &steps).await);
+    match args.run {
+        true => Ok(run_steps(args, &steps).await),
+        false => print_steps(args, &steps).map(|()| ExitCode::SUCCESS),
     }
-    let written: Option<Vec<String>> = steps
-        .iter()
-        .map(|step| step.written.as_ref().map(|value| command(args, step, value)))
-        .collect();
-    let Some(written) = written else {
-        let told = "a command cannot refer to a value inside a file: give --run, or a folder with a \
-                    file NAME.json for each secret";
-        return Err(Failure::usage(vec![told.to_owned()]));
-    };
-    match args.json {
-        true => {
-            let told = |(step, command): (&Step<'_>, &String)| json!({ "kind": step.kind, "name": step.name, "command": command });
-            out(&listed(steps.iter().zip(&written).map(told).collect()));
-        }
-        false => written.iter().for_each(|command| out(&format!("{command}\n"))),
-    }
-    Ok(ExitCode::SUCCESS)
 }
 
+fn print_steps(args: &Args, steps: &[Step<'_>]) -> Result<(), Failure> {
+    let mut commands = Vec::new();
+    for step in steps {
+        let Some(value) = &step.printed_value else {
+            return Err(Failure::usage(vec![
+                "a printed command cannot refer to a value inside a JSON file; use --run, or a \
+                 folder with a file NAME.json for each secret"
+                    .to_owned(),
+            ]));
+        };
+        commands.push(command(args, step, value));
+    }
+    if args.json {
+        let secrets = steps
+            .iter()
+            .zip(&commands)
+            .map(|(step, command)| json!({ "kind": step.kind, "name": step.name, "command": command }))
+            .collect();
+        out(&as_json(secrets));
+    } else {
+        commands.iter().for_each(|command| out(&format!("{command}\n")));
+    }
+    Ok(())
+}
+
+/// Returns the shell command of a step.
 fn command(args: &Args, step: &Step<'_>, value: &str) -> String {
     let program = args.aws.to_string_lossy();
-    line(&words(step.deed, &program, &step.name, value, args.region.as_deref()))
+    let region = args.region.as_deref();
+    command_line(&command_words(step.operation, &program, &step.name, value, region))
 }
 
-fn listed(secrets: Vec<Value>) -> String {
+fn as_json(secrets: Vec<Value>) -> String {
     format!("{:#}\n", json!({ "secrets": secrets }))
 }
 
-fn asked(args: &Args) -> Asked {
-    let own = [(COMPANY, &args.company), (PROJECT, &args.project)];
-    let own = own.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
-    Asked {
-        kinds: args.kinds.clone(),
-        channels: args.channels.clone(),
-        values: own.chain(args.set.clone()).collect(),
-    }
-}
-
-/// Returns a step for each secret that is to be made.
+/// Returns a step for each secret that is to be created.
 fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'a>>, Failure> {
-    let planned = planned(args, conventions)?;
-    let step = |one: plan::Planned<'a>| {
-        let value = Value::Object(one.convention.placeholder_value(&one.bindings)).to_string();
+    let steps = planned_secrets(args, conventions)?.into_iter().map(|secret| {
+        let fields = secret.convention.placeholder_value(&secret.bindings);
+        let value = Value::Object(fields).to_string();
         Step {
-            deed: Deed::Create,
-            kind: one.convention.kind(),
-            name: one.name,
-            written: Some(value.clone()),
+            operation: Operation::Create,
+            kind: secret.convention.kind(),
+            name: secret.name,
+            printed_value: Some(value.clone()),
             value: value.into(),
         }
-    };
-    Ok(planned.into_iter().map(step).collect())
+    });
+    Ok(steps.collect())
 }
 
-fn planned<'a>(
+/// Returns the secrets that the arguments select.
+fn planned_secrets<'a>(
     args: &Args,
     conventions: &'a Conventions,
-) -> Result<Vec<plan::Planned<'a>>, Failure> {
-    plan(conventions, &asked(args))
+) -> Result<Vec<PlannedSecret<'a>>, Failure> {
+    let named = [(COMPANY, &args.company), (PROJECT, &args.project)]
+        .into_iter()
+        .filter_map(|(placeholder, value)| Some((placeholder.to_owned(), value.clone()?)));
+    let request = PlanRequest {
+        kinds: args.kinds.clone(),
+        channels: args.channels.clone(),
+        // If a placeholder has two values, that of --set wins.
+        values: named.chain(args.set.clone()).collect(),
+    };
+    plan(conventions, &request)
         .map_err(|problems| Failure::usage(problems.iter().map(ToString::to_string).collect()))
 }
 
-/// Returns a step for each secret that is to get its value, or everything that is wrong with the
-/// values.
+/// Returns a step for each secret that is to be updated, or everything that is wrong with the values.
 fn updates<'a>(
     args: &Args,
     conventions: &'a Conventions,
     values: &Values,
 ) -> Result<Vec<Step<'a>>, Failure> {
     let mut problems = Vec::new();
-    let is_planned = matches!(values, Values::Folder(_))
-        || args.company.is_some()
-        || args.project.is_some()
-        || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty());
-    let targets: Vec<(String, &Convention)> = if is_planned {
-        let planned = planned(args, conventions)?;
-        let is_asked = |name: &&str| planned.iter().any(|one| one.name == *name);
-        let others = values.names().filter(|name| !is_asked(name));
-        problems.extend(others.map(|name| format!("{name}: it was not asked for")));
-        planned.into_iter().map(|one| (one.name, one.convention)).collect()
-    } else {
-        let mut targets = Vec::new();
-        for name in values.names() {
-            match conventions.of_name(name) {
-                Some((convention, _)) => targets.push((name.to_owned(), convention)),
-                None => problems.push(format!("{name}: no convention has such names")),
-            }
-        }
-        targets
+    let targets = match is_selective(args, values) {
+        true => selected_targets(args, conventions, values, &mut problems)?,
+        false => targets_of_file(conventions, values, &mut problems),
     };
     let mut steps = Vec::new();
     for (name, convention) in targets {
         match values.value(&name, convention, args.allow_placeholders) {
             Ok(value) => {
                 let path = values.path(&name);
-                let written = path.map(|path| format!("file://{}", path.display()));
-                let kind = convention.kind();
-                steps.push(Step { deed: Deed::Update, kind, name, written, value });
+                steps.push(Step {
+                    operation: Operation::Update,
+                    kind: convention.kind(),
+                    name,
+                    printed_value: path.map(|path| format!("file://{}", path.display())),
+                    value,
+                });
             }
-            Err(refused) => problems.extend(refused.iter().map(|why| format!("{name}: {why}"))),
+            Err(errors) => problems.extend(errors.iter().map(|error| format!("{name}: {error}"))),
         }
     }
     match problems.is_empty() {
         true => Ok(steps),
-        false => Err(Failure { told: problems, code: PROBLEMS }),
+        false => Err(Failure { messages: problems, code: PROBLEMS }),
     }
 }
 
-/// Runs every command, says of each what became of it, and sums up.
-async fn ran(args: &Args, steps: &[Step<'_>]) -> ExitCode {
+/// Returns whether the arguments, rather than the names in the file of values, select the secrets.
+///
+/// A folder of values may contain other files, so its names are not listed.
+fn is_selective(args: &Args, values: &Values) -> bool {
+    matches!(values, Values::Folder(_))
+        || args.company.is_some()
+        || args.project.is_some()
+        || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty())
+}
+
+/// Returns the secrets that the arguments select. A value for any other secret is a problem.
+fn selected_targets<'a>(
+    args: &Args,
+    conventions: &'a Conventions,
+    values: &Values,
+    problems: &mut Vec<String>,
+) -> Result<Vec<(String, &'a Convention)>, Failure> {
+    let planned = planned_secrets(args, conventions)?;
+    for name in values.names() {
+        if !planned.iter().any(|secret| secret.name == *name) {
+            problems.push(format!("{name}: the arguments do not select this secret"));
+        }
+    }
+    Ok(planned.into_iter().map(|secret| (secret.name, secret.convention)).collect())
+}
+
+/// Returns the secrets that the file of values names. A name without a convention is a problem.
+fn targets_of_file<'a>(
+    conventions: &'a Conventions,
+    values: &Values,
+    problems: &mut Vec<String>,
+) -> Vec<(String, &'a Convention)> {
+    let mut targets = Vec::new();
+    for name in values.names() {
+        match conventions.of_name(name) {
+            Some((convention, _)) => targets.push((name.to_owned(), convention)),
+            None => problems.push(format!("{name}: the name matches no convention")),
+        }
+    }
+    targets
+}
+
+/// Runs every command, reports its progress on standard error, and prints a summary.
+async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
     let clock = SystemClock::new();
     let cli = AwsCli { program: args.aws.clone(), region: args.region.clone(), clock: &clock };
-    let mut outcomes = Vec::new();
-    for (number, step) in steps.iter().enumerate() {
-        let outcome = cli.run(step.deed, &step.name, &step.value).await;
-        err(&format!("{}/{} {}: {}\n", number + 1, steps.len(), step.name, outcome.label()));
-        outcomes.push(outcome);
+    let mut results = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let outcome = cli.run(step.operation, &step.name, &step.value).await;
+        err(&format!("{}/{} {}: {}\n", index + 1, steps.len(), step.name, outcome.label()));
+        results.push((step, outcome));
     }
-    let why = |outcome: &Outcome| match outcome {
-        Outcome::Failed(why) => why.clone(),
-        Outcome::Exists => "left as it is; --update gives it a value".to_owned(),
-        Outcome::Missing => "make it first, without --update".to_owned(),
-        Outcome::Created | Outcome::Updated => String::new(),
-    };
-    let both = || steps.iter().zip(&outcomes);
     out(&match args.json {
-        true => {
-            let told = |(step, outcome): (&Step<'_>, &Outcome)| {
-                let (kind, name, label) = (step.kind, &step.name, outcome.label());
-                json!({ "kind": kind, "name": name, "outcome": label, "why": why(outcome) })
-            };
-            listed(both().map(told).collect())
-        }
+        true => as_json(results.iter().map(|(step, outcome)| result_json(step, outcome)).collect()),
         false => {
-            let row = |(step, outcome): (&Step<'_>, &Outcome)| {
-                vec![
-                    outcome.label().to_owned(),
-                    step.kind.to_owned(),
-                    step.name.clone(),
-                    why(outcome),
-                ]
-            };
-            table(&["OUTCOME", "KIND", "NAME", ""], &both().map(row).collect::<Vec<_>>())
+            let rows: Vec<_> =
+                results.iter().map(|(step, outcome)| result_row(step, outcome)).collect();
+            table(&["OUTCOME", "KIND", "NAME", ""], &rows)
         }
     });
-    match outcomes.iter().all(Outcome::is_good) {
+    match results.iter().all(|(_, outcome)| outcome.is_good()) {
         true => ExitCode::SUCCESS,
         false => ExitCode::from(PROBLEMS),
     }
 }
 
-fn pair(text: &str) -> Result<(String, String), &'static str> {
+fn result_json(step: &Step<'_>, outcome: &Outcome) -> Value {
+    json!({
+        "kind": step.kind,
+        "name": step.name,
+        "outcome": outcome.label(),
+        "why": explanation(outcome),
+    })
+}
+
+fn result_row(step: &Step<'_>, outcome: &Outcome) -> Vec<String> {
+    vec![outcome.label().to_owned(), step.kind.to_owned(), step.name.clone(), explanation(outcome)]
+}
+
+/// Explains an outcome that a user may not expect.
+fn explanation(outcome: &Outcome) -> String {
+    match outcome {
+        Outcome::Failed(reason) => reason.clone(),
+        Outcome::Exists => "not changed; use --update to change its value".to_owned(),
+        Outcome::Missing => "create it first, without --update".to_owned(),
+        Outcome::Created | Outcome::Updated => String::new(),
+    }
+}
+
+/// Parses the argument of `--set`.
+fn placeholder_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
-        Some((name, _)) if name == CHANNEL => Err("give --channel"),
+        Some((name, _)) if name == CHANNEL => Err("use --channel for this placeholder"),
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("PLACEHOLDER=VALUE expected"),
+        _ => Err("write PLACEHOLDER=VALUE"),
     }
 }

@@ -1,4 +1,4 @@
-//! `sidekey serve`: the agent beside a container or on a laptop.
+//! `sidekey serve`: runs the agent beside a container or on a laptop.
 
 use super::token_file;
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
@@ -8,6 +8,7 @@ use crate::config::{self, Host, Loaded};
 use crate::hardening;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
+use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -16,14 +17,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The exit code of a mistaken configuration.
+/// The exit code if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
 
-/// How long readers in hand are answered after SIGTERM: half of what ECS and Kubernetes leave by
-/// default before they kill, and more than any reader waits by default.
+/// The time for open requests to complete after SIGTERM.
+///
+/// ECS and Kubernetes kill a process after 30 s by default. By default, no request waits this long.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Runs until SIGTERM or Ctrl-C. A mistake in the configuration ends it with exit code 2.
+/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, the exit code is 2.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
     let metrics = Arc::new(Metrics::new());
@@ -41,20 +43,21 @@ pub(super) async fn run() -> ExitCode {
         }
         return ExitCode::from(MISCONFIGURED);
     }
-    // From here on a signal ends the agent as it should, also while it starts.
+    // The agent handles signals from here on, so that a signal during the start ends it cleanly.
     let mut stopped = match stop_signal() {
         Ok(stopped) => pin!(stopped),
         Err(error) => {
-            tracing::error!(%error, "signals cannot be received");
+            tracing::error!(%error, "the agent cannot receive signals");
             return ExitCode::FAILURE;
         }
     };
     reserve_descriptors(&mut config.listen);
-    // The address comes first: an agent that has it keeps its token file.
+    // The agent binds its address before it writes its token file. Otherwise a second agent with the
+    // same port would overwrite the token file of the first, and then fail.
     let listeners = match Listeners::bind(&config.listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
-            let error: &(dyn std::error::Error + 'static) = &error;
+            let error: &(dyn Error + 'static) = &error;
             tracing::error!(error, "cannot listen");
             return ExitCode::FAILURE;
         }
@@ -63,11 +66,11 @@ pub(super) async fn run() -> ExitCode {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
         match token_file::make(&Environment, port) {
             Ok((token, path)) => {
-                tracing::info!(path = %path.display(), "no token is configured; readers find one in this file");
+                tracing::info!(path = %path.display(), "no token is configured; wrote a random token to this file");
                 config.tokens.push(token);
             }
             Err(error) => {
-                tracing::error!(%error, "no token is configured, and none could be made; set SIDEKEY_TOKEN");
+                tracing::error!(%error, "no token is configured, and no token file could be written; set SIDEKEY_TOKEN");
                 return ExitCode::FAILURE;
             }
         }
@@ -93,7 +96,11 @@ pub(super) async fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Listens for SIGTERM and SIGINT from now on; what it returns completes at the first.
+/// Registers handlers for SIGTERM and SIGINT. The returned future completes at the first signal.
+///
+/// # Errors
+///
+/// If the system refuses to register a handler.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

@@ -1,19 +1,28 @@
-//! A table for people: plain text, its columns as wide as what is in them.
+//! A plain-text table for people.
 
-/// Writes a table. The last column is not filled up, so that nothing trails.
+/// Formats a table whose columns are as wide as their longest cell.
+///
+/// The last column is not padded, so no line ends in blanks.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
-    let all = || std::iter::once(&heads).chain(rows);
-    let chars = |cell: &String| cell.chars().count();
-    let width = |at: usize| all().filter_map(|row| row.get(at)).map(chars).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(rows).collect();
+    let widths: Vec<usize> = (0..heads.len())
+        .map(|at| {
+            all.iter().filter_map(|row| row.get(at)).map(|cell| chars(cell)).max().unwrap_or(0)
+        })
+        .collect();
     let mut text = String::new();
-    for row in all() {
-        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+    for row in all {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
         text.push('\n');
     }
     text
+}
+
+fn chars(cell: &str) -> usize {
+    cell.chars().count()
 }
 
 #[cfg(test)]
@@ -21,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_what_is_in_them() {
+    fn columns_are_as_wide_as_their_longest_cell() {
         let rows = [["ok", "a", "x y"], ["missing", "längst", ""]];
         let rows: Vec<Vec<String>> = rows.iter().map(|row| row.map(str::to_owned).into()).collect();
         let expected = "\

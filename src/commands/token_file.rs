@@ -1,4 +1,4 @@
-//! A random token in a file that only its owner reads, for where none is configured.
+//! A random token in a file that only its owner can read. The agent uses it if no token is configured.
 
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
@@ -7,32 +7,35 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// How many random bytes make a token.
+/// The number of random bytes in a token.
 const TOKEN_BYTES: usize = 32;
 
-/// Returns a random token, as text.
+/// Returns a random token in hexadecimal.
 ///
 /// # Errors
 ///
-/// Where the system has no randomness.
+/// If the system's random number generator fails.
 pub(super) fn random() -> io::Result<String> {
     let mut bytes = [0_u8; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a random token to a file of mode 0600 in a folder of mode 0700, and returns both. The file
-/// is named after the agent's port, so that two agents have one each.
+/// Writes a random token to a file, and returns the token and the path of the file.
+///
+/// The file has mode 0600, in a folder of mode 0700. Its name contains the port of the agent, so that
+/// two agents of one user do not share a file.
 ///
 /// # Errors
 ///
-/// Where no folder is known or the file cannot be written.
+/// If no folder is known, or the file cannot be written.
 pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     let folder =
         folder(vars).ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let path = folder.join(name(port));
-    // An old file goes first: a new one gets its mode at birth, and nobody holds it open.
+    // Recreates the file, so that its permissions apply from creation. A process that still has the
+    // old file open cannot read the new token.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -44,13 +47,9 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Finds the token that the agent with this port has made for its user, where none was configured.
-pub(super) fn made(port: u16) -> Option<Token> {
-    read(&Environment, port)
-}
-
-fn read(vars: &dyn Vars, port: u16) -> Option<Token> {
-    let text = fs::read_to_string(folder(vars)?.join(name(port))).ok()?;
+/// Returns the token that the agent on `port` wrote for its user, or `None` if the file is missing.
+pub(super) fn find(port: u16) -> Option<Token> {
+    let text = fs::read_to_string(folder(&Environment)?.join(name(port))).ok()?;
     Token::new(text).ok()
 }
 
@@ -58,8 +57,12 @@ fn name(port: u16) -> String {
     format!("token-{port}")
 }
 
+/// Returns the folder of token files: a folder for runtime files if the system has one, or else a
+/// folder in the user's home.
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {
-    let set = |name| vars.get(name).filter(|path| !path.is_empty()).map(PathBuf::from);
-    let runtime = set("XDG_RUNTIME_DIR").map(|folder| folder.join("sidekey"));
-    runtime.or_else(|| set("HOME").map(|folder| folder.join(".sidekey")))
+    if let Some(runtime) = vars.get("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
+        return Some(PathBuf::from(runtime).join("sidekey"));
+    }
+    let home = vars.get("HOME").filter(|path| !path.is_empty())?;
+    Some(PathBuf::from(home).join(".sidekey"))
 }

@@ -1,7 +1,7 @@
 //! The variables of AWS's Lambda extension, which make Sidekey's layer a drop-in replacement.
 //!
-//! Every value that AWS's extension accepts is accepted here: in any case, and numbers beyond the bounds
-//! of Sidekey are clamped. Other values are mistakes, as in every variable.
+//! Every value that AWS's extension accepts is accepted here: in any case, and numbers beyond the
+//! bounds of Sidekey are clamped. Other values are mistakes, as in every variable.
 
 use super::key::Key;
 use super::span::SPAN_MAX;
@@ -11,14 +11,14 @@ use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
-/// The prefix of most variables of AWS's extension. If a variable with this prefix is set, the agent
-/// replaces AWS's extension, and so uses its dialect.
+/// The prefix of most variables of AWS's extension. If a variable with this prefix is set, Sidekey
+/// imitates AWS's extension by default.
 pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
 /// Every variable of AWS's extension that Sidekey reads.
 ///
 /// The default of a row names the Sidekey variable for the same setting. If both variables are set, the
-/// Sidekey variable wins. Later rows win over earlier ones: without a cache, the TTL has no effect.
+/// Sidekey variable wins. Later rows win over earlier rows: turning the cache off overrides its TTL.
 ///
 /// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
 /// Manager user guide.
@@ -88,7 +88,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {
-                return Err("a number from 1 on expected".to_owned());
+                return Err("a number of at least 1 expected".to_owned());
             }
             settings.calls_max = usize::try_from(max).unwrap_or(FLIGHTS_MAX).min(FLIGHTS_MAX);
             Ok(())

@@ -9,7 +9,7 @@ use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The variables that define the address and the token of the agent. A program that contacts the agent
-/// reads no others, so a mistake in another variable does not concern the program.
+/// reads no other variables, so a mistake in another variable does not concern the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
@@ -25,8 +25,8 @@ pub struct Contact {
     pub port: u16,
 }
 
-/// Reads the address and the token of the agent from the same variables and the same file that the agent
-/// reads.
+/// Reads the address and the token of the agent from the same variables and the same file that the
+/// agent reads.
 ///
 /// # Errors
 ///
@@ -89,9 +89,12 @@ mod tests {
     #[test]
     fn only_mistakes_in_address_and_token_matter() {
         check(&[("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "5m")], "127.0.0.1:2773", None);
-        for (name, value) in
-            [("SIDEKEY_PORT", "x"), ("SIDEKEY_PORT", "0"), ("SIDEKEY_TOKEN", "file:///nonexistent")]
-        {
+        for (name, value) in [
+            ("SIDEKEY_PORT", "x"),
+            ("SIDEKEY_PORT", "0"),
+            ("SIDEKEY_TOKEN", "file:///nonexistent"),
+            ("SIDEKEY_CONFIG", "/nonexistent"),
+        ] {
             let mistakes =
                 read(&[(name, value)], Host::Standalone).expect_err("the variable has a mistake");
             assert!(mistakes.starts_with(name), "{mistakes}");

@@ -6,11 +6,12 @@ use super::values::FILE_PREFIX;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 
-/// Returns the accepted tokens: `own`, which is the value of `SIDEKEY_TOKEN`, else `AWS_TOKEN`, else both
-/// the session token and the container authorization token in `environment`.
+/// Returns the tokens that the agent accepts: `own`, which is the value of `SIDEKEY_TOKEN`; without
+/// this token `AWS_TOKEN`; without both, the session token and the container authorization token in
+/// `environment`.
 ///
-/// If `SIDEKEY_TOKEN` is set but unusable, the token of the function is accepted instead, so that the
-/// function can read the error that describes the mistake.
+/// If `SIDEKEY_TOKEN` is set but unusable, the next token is accepted instead, so that the function
+/// can read the error that describes the mistake.
 pub(super) fn tokens(
     own: Option<&str>,
     environment: &BTreeMap<String, String>,

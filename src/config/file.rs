@@ -10,30 +10,32 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The key of the tables `[[policy]]`, which configure some secrets differently from all others.
+/// The TOML key of the tables `[[policy]]`, which configure some secrets differently from all others.
 pub(super) const POLICY: &str = "policy";
 
-/// The key of the table `[resolve.tenant]`, which binds messages to the secrets of their tenant.
+/// The TOML key of the table `[resolve.tenant]`, which restricts a message to the secrets of its
+/// tenant.
 pub(super) const RESOLVE: &str = "resolve";
 
-/// The path of the file in the package of a Lambda function. The file is optional there.
+/// The path of the configuration file in the package of a Lambda function. The file is optional.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// The content of a TOML file, before its values are parsed.
+/// The content of the configuration file. The values of the settings are not parsed yet.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// The texts of the settings, by the names of the variables for the same settings.
+    /// The texts of the settings. Each key is the name of the variable for the same setting, such as
+    /// `SIDEKEY_TTL` for `ttl`.
     pub(super) settings: BTreeMap<String, String>,
-    /// The value of the key `policy`.
+    /// The value of the TOML key `policy`.
     pub(super) policy: Option<Value>,
-    /// The value of the key `resolve`.
+    /// The value of the TOML key `resolve`.
     pub(super) resolve: Option<Value>,
-    /// The mistaken and the unknown keys.
+    /// The problems with the TOML keys: mistaken values and unknown keys.
     pub(super) problems: Problems,
 }
 
-/// Reads the file that `SIDEKEY_CONFIG` names as `path`. Without a path, reads the file in the package of
-/// a Lambda function, if there is one.
+/// Reads the configuration file at `path`, which `SIDEKEY_CONFIG` names. Without a path, reads the
+/// file in the package of a Lambda function, if there is one.
 ///
 /// # Errors
 ///
@@ -70,7 +72,7 @@ fn parse(text: &str) -> Result<File, Mistake> {
 }
 
 impl File {
-    /// Adds the setting `key`.
+    /// Adds the setting `key`, or records a mistake if no variable could express `value`.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {

@@ -1,6 +1,6 @@
 //! The platform that the agent runs on.
 
-/// The platform that the agent runs on. It decides whether a mistake ends the process, and which
+/// The platform that the agent runs on. The host decides whether a mistake ends the process, and which
 /// defaults apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {

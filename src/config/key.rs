@@ -1,18 +1,18 @@
-//! The shape of one row in every table of settings.
+//! The row type of every table of settings.
 
 /// One setting in a table of settings: a variable, or a key of a TOML table.
 ///
-/// The parser of the setting writes the typed value to a field of `T`. `V` is the form in which the
-/// setting arrives: the text of a variable, or a TOML value.
+/// The parser of the setting writes the typed value to a field of `T`.
 #[derive(Debug)]
-pub struct Key<T, V: ?Sized = str> {
+pub struct Key<T> {
     /// The name of the setting, as users write it.
     pub name: &'static str,
-    /// The value that applies if the setting is left out, or the variable that supplies that value.
-    /// Empty if there is no such value.
+    /// The value that applies if the setting is left out, or the name of the variable that supplies
+    /// this value. Empty if no value applies then.
     pub default: &'static str,
-    /// The help text: what the setting does, in one sentence.
+    /// The help text, which describes the setting in one or two sentences.
     pub help: &'static str,
-    /// Parses a value into `T`. The error says what is wrong, but does not repeat the name.
-    pub(super) parse: fn(&mut T, &V) -> Result<(), String>,
+    /// Parses the text of the setting into `T`. The error describes the problem without the name of the
+    /// setting.
+    pub(super) parse: fn(&mut T, &str) -> Result<(), String>,
 }

@@ -8,8 +8,8 @@ const GUARD_SLIPS_MAX: usize = 2;
 /// a comparison grows with the length of the name.
 const COMPARED_BYTES_MAX: usize = 128;
 
-/// The variables that deny access. A misspelt one must not be ignored, because everything that the
-/// operator meant to close would be open.
+/// The variables that restrict access. A typo in such a name must be reported, because ignoring the
+/// variable would grant access to everything.
 const GUARDS: [&str; 2] = ["SIDEKEY_ALLOW", "SIDEKEY_TOKEN"];
 
 /// Returns whether the unknown variable `name` is a typo of a security setting.
@@ -17,14 +17,15 @@ pub(super) fn is_guard(name: &str) -> bool {
     GUARDS.iter().any(|guard| is_nearly(name, guard))
 }
 
-/// Returns whether `name` equals `guard`, or is a typo of `guard`.
+/// Returns whether `name` differs from `guard` by at most [`GUARD_SLIPS_MAX`] letters.
 pub(super) fn is_nearly(name: &str, guard: &str) -> bool {
     // The lengths are compared first: the comparison of the letters takes long if the name is long.
     name.len().abs_diff(guard.len()) <= GUARD_SLIPS_MAX * char::MAX.len_utf8()
         && strsim::damerau_levenshtein(name, guard) <= GUARD_SLIPS_MAX
 }
 
-/// Returns the known name that is most similar to the beginning of `name`.
+/// Returns the name in `known` that is most similar to `name`. Only the first [`COMPARED_BYTES_MAX`]
+/// bytes of `name` are compared.
 pub(super) fn nearest<T: AsRef<str>>(known: impl Iterator<Item = T>, name: &str) -> Option<T> {
     let beginning = &name[..name.floor_char_boundary(COMPARED_BYTES_MAX)];
     known.min_by_key(|known| strsim::damerau_levenshtein(beginning, known.as_ref()))

@@ -6,11 +6,11 @@ use std::fmt;
 /// One mistake in the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The name of the mistaken variable, or the file and the key in it, as in
-    /// `SIDEKEY_CONFIG: policy[1].ttl`.
+    /// The name of the mistaken variable. If the mistake is in a file, the variable that names the
+    /// file, and the key in the file, as in `SIDEKEY_CONFIG: policy[1].ttl`.
     pub name: String,
-    /// The description of the mistake. It never contains a token or another configured value that may
-    /// be secret.
+    /// The description of the mistake. The description never contains a token or another configured
+    /// value that may be secret.
     pub problem: String,
 }
 
@@ -59,7 +59,8 @@ impl Mistakes {
 /// A variable, or a key of a file, whose name Sidekey does not know.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    /// The unknown name, with the file if a file contains it.
+    /// The unknown name. If a file contains the name, the file comes first, as in `SIDEKEY_CONFIG:
+    /// tll`.
     pub(super) name: String,
     /// A hint that suggests the most similar known name.
     pub(super) hint: String,
@@ -71,16 +72,16 @@ pub(super) struct Unknown {
 /// Everything that was found wrong while a configuration was read.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    /// The mistakes.
+    /// The mistakes that were found so far.
     pub(super) mistakes: Mistakes,
-    /// The unknown names. The host decides whether an unknown name is a mistake.
+    /// The unknown variables and keys. The host decides whether an unknown name is a mistake.
     pub(super) unknown: Vec<Unknown>,
     /// Messages about settings that are unusual but valid.
     pub(super) warnings: Vec<String>,
 }
 
 impl Problems {
-    /// Adds all problems of another part of the configuration.
+    /// Adds all problems in `other`.
     pub(super) fn extend(&mut self, other: Self) {
         self.mistakes.0.extend(other.mistakes.0);
         self.unknown.extend(other.unknown);

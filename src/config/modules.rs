@@ -14,8 +14,8 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The maximum time that the prefetch may delay the start on Lambda. Lambda allows 10 s for the start of
-/// all extensions and the runtime together, and restarts the environment after that.
+/// The maximum time that the prefetch may delay the start on Lambda. Lambda allows 10 s for the start
+/// of all extensions and the runtime together, and restarts the environment after that.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
 /// The configuration of every module of the agent.
@@ -25,15 +25,15 @@ pub struct Config {
     pub cache: cache::Config,
     /// The AWS account of secrets that are given by name, if the operator configured the account.
     pub account: Option<Box<str>>,
-    /// The configuration of `/resolve`, which replaces references in messages by secrets.
+    /// The configuration of `/resolve`, which reads the secrets that a message refers to.
     pub resolving: resolving::Config,
     /// The configuration of the prefetch of listed secrets.
     pub prefetch: Prefetch,
     /// The addresses that the agent listens on.
     pub listen: listener::Config,
-    /// The dialect of the responses.
+    /// The dialect of the responses: which of AWS's agents Sidekey imitates.
     pub dialect: ChosenDialect,
-    /// The accepted tokens. Empty if none is configured: then the host generates a token.
+    /// The accepted tokens. Empty if no token is configured: then `sidekey serve` generates a token.
     pub tokens: Vec<Token>,
     /// The configuration of the client of Secrets Manager.
     pub source: secrets_manager::Config,
@@ -46,9 +46,10 @@ pub struct Config {
 /// The dialect of the responses, and the reason for this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
-    /// The dialect.
+    /// The dialect: which of AWS's agents Sidekey imitates.
     pub dialect: Dialect,
-    /// The reason for the dialect, which the log reports at the start.
+    /// The reason for the choice, such as `SIDEKEY_DIALECT is set`. The agent logs the reason at its
+    /// start.
     pub reason: String,
 }
 
@@ -91,8 +92,8 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
         listen: listener::Config {
             port: settings.port,
             socket: settings.socket,
-            probes: settings.metrics_listen,
-            room: listener::Room::of(settings.max_connections),
+            metrics: settings.metrics_listen,
+            limits: listener::ConnectionLimits::new(settings.max_connections),
         },
         dialect: dialect(settings.dialect, &environment, host),
         tokens,
@@ -110,15 +111,16 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the account in `AWS_ACCOUNT_ID`. On Lambda the variable is ignored: Lambda itself reports the
-/// account of the function, and the function may use the variable for another account.
+/// Returns the account in `AWS_ACCOUNT_ID`. On Lambda the variable is ignored: Lambda itself reports
+/// the account of the function, and the function may use the variable for another account.
 fn account(environment: &BTreeMap<String, String>, host: Host) -> Option<Box<str>> {
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     let is_valid = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     is_valid.then(|| account.as_str().into())
 }
 
-/// Reduces the deadline of the prefetch on Lambda, with a warning.
+/// Returns the deadline of the prefetch. On Lambda, a deadline that Lambda would not wait for is
+/// reduced, with a warning.
 fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String>) -> Duration {
     if host == Host::Standalone || configured <= LAMBDA_DEADLINE_MAX {
         return configured;

@@ -12,15 +12,15 @@ use crate::cache::policies::{Policies, Rule};
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The maximum number of tables. Every response of Secrets Manager is compared with the tables until one
-/// matches.
+/// The maximum number of `[[policy]]` tables. Every response of Secrets Manager is compared with the
+/// tables until one matches.
 const TABLES_MAX: usize = 100;
 
 /// The minimum TTL of a secret that is always refreshed. With a shorter TTL, the timers would call
 /// Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// Every key of a table, in the order of the documentation.
+/// Every key of a `[[policy]]` table, in the order of the documentation.
 pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
@@ -77,7 +77,7 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A table without mistakes.
+/// A `[[policy]]` table that has no mistakes.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
     /// The name of the table in mistakes, such as `SIDEKEY_CONFIG: policy[1]`.
@@ -86,10 +86,11 @@ pub(super) struct PolicyTable {
     pub(super) rule: Rule,
 }
 
-/// Reads the tables in the order of the file. The first table has the number 1 in mistakes.
+/// Reads the `[[policy]]` tables in the order of the file. The first table has the number 1 in
+/// mistakes.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
-        problems.mistakes.add(tables_name(), "tables expected, each headed [[policy]]");
+        problems.mistakes.add(tables_name(), "tables expected, each with the heading [[policy]]");
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
@@ -104,7 +105,7 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
         .collect()
 }
 
-/// Returns the items of `value`, if `value` is a list of tables.
+/// Returns the tables in `value`, or `None` if `value` is not a list of tables.
 fn tables_of(value: Value) -> Option<Vec<Table>> {
     let Value::Array(items) = value else { return None };
     items
@@ -116,7 +117,7 @@ fn tables_of(value: Value) -> Option<Vec<Table>> {
         .collect()
 }
 
-/// Returns the name of all tables in mistakes.
+/// Returns the name of the tables in mistakes: `SIDEKEY_CONFIG: policy`.
 fn tables_name() -> String {
     format!("{CONFIG_FILE}: {POLICY}")
 }
@@ -140,12 +141,12 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
         let problem = "secrets is missing: list patterns of the secrets that the table applies to";
         problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
-        problems.mistakes.add(&*name, "nothing is set for the secrets of this table");
+        problems.mistakes.add(&*name, "the table sets nothing except secrets");
     }
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Returns the problem with `key`, which no policy has.
+/// Returns a hint about `key`, which is not a key of a policy.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // TOML adds every key after the header of a table to this table.
@@ -160,19 +161,21 @@ fn unknown(key_name: String, key: &str) -> Unknown {
     Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Checks settings that depend on `default`, the policy of all secrets that no table applies to.
+/// Checks that no table refreshes secrets without a pause. `default` is the policy that supplies the
+/// settings that a table leaves out.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
         if policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN {
-            let problem = "always needs a TTL of at least 1s, because the secret would be \
-                           refreshed without a pause";
+            let problem = "always needs a TTL of at least 1s, because a shorter TTL would \
+                           refresh the secret without a pause";
             mistakes.add(format!("{name}.refresh"), problem);
         }
     }
 }
 
-/// Returns the policies of all secrets. `default` is the policy of the secrets that no table applies to.
+/// Returns the policies of all secrets. `default` is the policy of the secrets that no table applies
+/// to.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -256,7 +259,7 @@ mod tests {
                 "policy[3].stale_if_error: a string, a number",
                 "policy[4].secrets: must not be empty",
                 "policy[4].stale_while_revalidate: a span like",
-                "policy[5]: nothing is set",
+                "policy[5]: the table sets nothing",
             ],
         );
     }

@@ -1,5 +1,6 @@
-//! The table `[resolve.tenant]` of the file: what a message must say of whose secrets it refers to.
+//! Parses the table `[resolve.tenant]`, which binds placeholders of secret names to fields of messages.
 
+use super::file::RESOLVE;
 use super::misspelt::nearest;
 use super::mistakes::{Mistakes, Unknown};
 use super::toml_setting::is_key;
@@ -9,90 +10,96 @@ use crate::message::path::Path;
 use crate::message::tenant::TenantBinding;
 use toml::{Table, Value};
 
-/// The key under which the table stands.
-pub(super) const NAME: &str = "resolve";
-
-/// The one key of that.
+/// The only key of the table `resolve`.
 const TENANT: &str = "tenant";
 
-/// The most placeholders that can be tied.
-const TIES_MAX: usize = 16;
+/// The maximum number of placeholders that can be bound to a field of the message.
+const BINDINGS_MAX: usize = 16;
 
-/// Reads the table. Keys that are none go to `unknown`: each may have been meant to keep others out.
+/// The mistake of a value that should be a table.
+const TABLE_EXPECTED: &str = "a table expected, with the heading [resolve.tenant]";
+
+/// Parses the table `resolve`. Every unknown key in it counts as a misspelt security setting, because
+/// the setting that was meant would refuse secrets of other tenants.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
     mistakes: &mut Mistakes,
 ) -> Vec<TenantBinding> {
     let Value::Table(table) = value else {
-        mistakes.add(place(), "a table expected, headed [resolve.tenant]");
+        mistakes.add(location(), TABLE_EXPECTED);
         return Vec::new();
     };
-    let mut tied = Vec::new();
+    let mut bindings = Vec::new();
     for (key, value) in table {
-        let name = format!("{}.{key}", place());
+        let name = format!("{}.{key}", location());
         match value {
-            Value::Table(table) if key == TENANT => tied = read_tenant(&name, table, mistakes),
-            _ if key == TENANT => mistakes.add(name, "a table expected, headed [resolve.tenant]"),
+            Value::Table(table) if key == TENANT => bindings = read_tenant(&name, table, mistakes),
+            _ if key == TENANT => mistakes.add(name, TABLE_EXPECTED),
             _ => {
                 let hint = "no such key; did you mean the table [resolve.tenant]?".to_owned();
                 unknown.push(Unknown { name, hint, is_guard: true });
             }
         }
     }
-    tied
+    bindings
 }
 
-/// Returns what mistakes call it.
-fn place() -> String {
-    format!("{CONFIG_FILE}: {NAME}")
+/// Returns the location of the table `resolve` in mistakes.
+fn location() -> String {
+    format!("{CONFIG_FILE}: {RESOLVE}")
 }
 
 fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantBinding> {
     if table.is_empty() {
-        mistakes.add(name, "nothing is tied; write PLACEHOLDER = \"PATH\", or leave it out");
+        let problem = "the table is empty: add a line PLACEHOLDER = \"PATH\", or delete the table";
+        mistakes.add(name, problem);
     }
-    if table.len() > TIES_MAX {
-        mistakes.add(name, format!("more than {TIES_MAX} placeholders"));
+    if table.len() > BINDINGS_MAX {
+        mistakes.add(name, format!("more than {BINDINGS_MAX} placeholders"));
         return Vec::new();
     }
-    let tied = table.into_iter().filter_map(|(placeholder, value)| {
-        let name = format!("{name}.{placeholder}");
-        let Some(text) = value.as_str() else {
-            mistakes.add(name, "a string expected: where a message has it");
-            return None;
-        };
-        match Path::parse(text) {
-            Ok(path) if path.has_wildcard() => {
-                mistakes.add(name, "a path to one place expected, without '*'");
-                None
-            }
-            Ok(path) => Some(TenantBinding { placeholder: placeholder.into(), path }),
-            Err(bad) => {
-                mistakes.add(name, bad.to_string());
-                None
-            }
+    let mut bindings = Vec::new();
+    for (placeholder, value) in table {
+        match path(&value) {
+            Ok(path) => bindings.push(TenantBinding { placeholder: placeholder.into(), path }),
+            Err(problem) => mistakes.add(format!("{name}.{placeholder}"), problem),
         }
-    });
-    tied.collect()
+    }
+    bindings
 }
 
-/// Checks that each tied placeholder is one of a convention: a misspelt one would tie nothing.
-pub(super) fn check(tied: &[TenantBinding], conventions: &Conventions, mistakes: &mut Mistakes) {
-    let known = || conventions.iter().flat_map(|one| one.pattern().placeholders());
-    for TenantBinding { placeholder, .. } in tied {
-        if known().any(|known| *known == **placeholder) {
+fn path(value: &Value) -> Result<Path, String> {
+    let text = value.as_str().ok_or("a string expected: the path of a field in the message")?;
+    match Path::parse(text) {
+        Ok(path) if path.has_wildcard() => Err("a path without '*' expected".to_owned()),
+        Ok(path) => Ok(path),
+        Err(bad) => Err(bad.to_string()),
+    }
+}
+
+/// Checks that a convention has each bound placeholder. Without the check, a misspelt placeholder would
+/// restrict nothing.
+pub(super) fn check(
+    bindings: &[TenantBinding],
+    conventions: &Conventions,
+    mistakes: &mut Mistakes,
+) {
+    let known: Vec<&str> =
+        conventions.iter().flat_map(|convention| convention.pattern().placeholders()).collect();
+    for TenantBinding { placeholder, .. } in bindings {
+        if known.contains(&&**placeholder) {
             continue;
         }
-        let hint = match nearest(known(), placeholder) {
+        let hint = match nearest(known.iter(), placeholder) {
             _ if is_key(placeholder) => {
-                "keys of all secrets stand above the first table".to_owned()
+                "a setting for all secrets must stand above the first table".to_owned()
             }
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => "there are none".to_owned(),
+            None => "no convention has a placeholder".to_owned(),
         };
-        let problem = format!("no convention has such a placeholder; {hint}");
-        mistakes.add(format!("{}.{TENANT}.{placeholder}", place()), problem);
+        let problem = format!("no convention has this placeholder; {hint}");
+        mistakes.add(format!("{}.{TENANT}.{placeholder}", location()), problem);
     }
 }
 
@@ -102,28 +109,31 @@ mod tests {
     use crate::hostile::mangled;
     use proptest::prelude::*;
 
-    /// Reads a file's table, and returns what is tied with all that is wrong, unknown keys included.
+    /// Parses the table of a file. Returns the bindings, and all mistakes with unknown keys at the end.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
-        let mut file: Table = text.parse().expect("good TOML");
-        let value = file.remove(NAME).expect("there is the table");
+        let mut file: Table = text.parse().expect("the text is TOML");
+        let value = file.remove(RESOLVE).expect("the file has the table");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
-        let tied = read(value, &mut unknown, &mut mistakes);
-        check(&tied, &Conventions::built_in(), &mut mistakes);
+        let bindings = read(value, &mut unknown, &mut mistakes);
+        check(&bindings, &Conventions::built_in(), &mut mistakes);
         assert!(unknown.iter().all(|unknown| unknown.is_guard));
         unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
-        let tied = tied.iter().map(|tied| format!("{}={}", tied.placeholder, tied.path)).collect();
-        (tied, mistakes.0.iter().map(ToString::to_string).collect())
+        let bindings = bindings
+            .iter()
+            .map(|binding| format!("{}={}", binding.placeholder, binding.path))
+            .collect();
+        (bindings, mistakes.0.iter().map(ToString::to_string).collect())
     }
 
     #[test]
-    fn placeholders_are_tied_to_places() {
+    fn placeholders_are_bound_to_fields_of_the_message() {
         let text = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n\
                     project_name = \"company_data.project.0\"\n";
-        let (tied, mistakes) = load(text);
+        let (bindings, mistakes) = load(text);
         assert_eq!(mistakes, [""; 0]);
         let expected =
             ["company_name=company_data.company_name", "project_name=company_data.project.0"];
-        assert_eq!(tied, expected);
+        assert_eq!(bindings, expected);
     }
 
     #[track_caller]
@@ -131,25 +141,25 @@ mod tests {
         let (_, found) = load(text);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the file is named");
-            assert!(found.starts_with(expected), "{expected} is not where {found} begins");
+            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the mistake names the file");
+            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
         }
     }
 
     #[test]
-    fn every_mistake_is_told_at_once() {
+    fn all_mistakes_are_reported_at_once() {
         refused("resolve = 1", &["resolve: a table expected"]);
         refused("[resolve]\ntenant = \"a\"", &["resolve.tenant: a table expected"]);
-        refused("[resolve.tenant]\n", &["resolve.tenant: nothing is tied"]);
+        refused("[resolve.tenant]\n", &["resolve.tenant: the table is empty"]);
         refused(
             "[resolve]\ntennant = 1\n[resolve.tenant]\ncompany = \"a\"\ncompany_name = \"a.*\"\n\
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
-                "resolve.tenant.company_name: a path to one place",
+                "resolve.tenant.company_name: a path without",
                 "resolve.tenant.project_name: a key or '*' expected",
                 "resolve.tenant.ttl: a string expected",
-                "resolve.tenant.company: no convention has such a placeholder; did you mean company_name?",
-                "resolve.tenant.port: no convention has such a placeholder; keys of all",
+                "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
+                "resolve.tenant.port: no convention has this placeholder; a setting for",
                 "resolve.tennant: no such key",
             ],
         );
@@ -159,11 +169,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_table_a_tie_leads_to_one_place(
+        fn for_any_table_a_binding_leads_to_one_field(
             text in mangled("[resolve.tenant]\ncompany_name = \"a.b\"\nproject_name = \"c.0\"\n"),
         ) {
             let Ok(mut file) = text.parse::<Table>() else { return Ok(()) };
-            let Some(value) = file.remove(NAME) else { return Ok(()) };
+            let Some(value) = file.remove(RESOLVE) else { return Ok(()) };
             let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
             for TenantBinding { placeholder, path } in read(value, &mut unknown, &mut mistakes) {
                 prop_assert!(!path.has_wildcard(), "{placeholder}");

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// The typed values of a configuration. A mistaken setting has its default value.
 pub(super) struct Resolved {
-    /// The values of the variables.
+    /// The values of the variables, and of the same settings in the file.
     pub(super) settings: Settings,
     /// The policy of each secret.
     pub(super) policies: Policies,
@@ -30,15 +30,15 @@ pub(super) struct Resolved {
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message refers only to secrets of its own tenant.
     pub(super) tenant_check: TenantCheck,
-    /// The accepted tokens.
+    /// The tokens that callers may send.
     pub(super) tokens: Vec<Token>,
-    /// The trusted root certificates.
+    /// The root certificates that TLS connections to AWS may rely on.
     pub(super) trust: Trust,
-    /// All variables of the environment without those of Sidekey.
+    /// The variables that do not start with the prefix of Sidekey.
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// Resolves all settings.
+/// Turns the texts of all settings into typed values, and records every problem.
 pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved {
     problems.unknown.extend(raw.unknown);
     let tables = Tables::read(raw.file, problems);
@@ -81,9 +81,11 @@ pub(super) fn typed<'a>(
     settings
 }
 
-/// The tables of the file.
+/// The typed content of the tables in the file.
 pub(super) struct Tables {
+    /// The tables `[[policy]]`.
     policies: Vec<PolicyTable>,
+    /// The table `[resolve.tenant]`.
     tenant_bindings: Vec<TenantBinding>,
 }
 
@@ -106,7 +108,7 @@ impl Tables {
     }
 }
 
-/// Loads the conventions, and checks that they define the placeholders that the tables use.
+/// Loads the conventions, and checks that the conventions define every placeholder in `tables`.
 pub(super) fn load_conventions(
     settings: &Settings,
     tables: &Tables,

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-/// The maximum span: longer than any Lambda environment exists.
+/// The maximum span of time: 30 days, which is longer than any Lambda environment lives.
 pub const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The reason why a text is not a valid span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSpan {
-    /// The text is not a whole number with an optional unit.
-    #[error("a span like 250ms, 30s, 5m or 1h expected; a bare number means seconds")]
+    /// The text is not a whole number with an optional unit, as in `5m`.
+    #[error("a span like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
     Unreadable,
     /// The span exceeds [`SPAN_MAX`].
     #[error("must not be longer than 30 days")]

@@ -67,8 +67,8 @@ fn every_malformed_item_of_a_list_is_reported() {
 
 #[test]
 fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
-    struct NoText;
-    impl Vars for NoText {
+    struct NotUtf8;
+    impl Vars for NotUtf8 {
         fn get(&self, _name: &str) -> Option<String> {
             None
         }
@@ -76,7 +76,7 @@ fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
             ["LANG", "SIDEKEY_ALLOW"].map(str::to_owned).into()
         }
     }
-    let found = load(&NoText, Host::Standalone).mistakes;
+    let found = load(&NotUtf8, Host::Standalone).mistakes;
     assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
 }
 
@@ -244,4 +244,23 @@ fn missing_token_is_a_mistake_on_lambda() {
     assert_eq!(load_from(&[], Host::Lambda).mistakes.0.len(), 1);
     let loaded = load_from(&[("AWS_CONTAINER_AUTHORIZATION_TOKEN", "t")], Host::Lambda);
     assert!(loaded.mistakes.is_empty());
+}
+
+#[test]
+fn conventions_are_read_although_other_variables_have_mistakes() {
+    let read = |pairs: &[(&str, &str)]| {
+        let vars: BTreeMap<String, String> =
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        conventions(&vars).map_err(|mistakes| mistakes.to_string())
+    };
+    let others =
+        [("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "1m"), ("AWS_CA_BUNDLE", "/nonexistent")];
+    assert_eq!(*read(&others).expect("the conventions have no mistake"), Conventions::built_in());
+    for name in ["SIDEKEY_CONVENTIONS", "SIDEKEY_CONFIG"] {
+        let mistakes = read(&[(name, "/nonexistent")]).expect_err("the file is missing");
+        assert!(
+            mistakes.starts_with(&format!("{name}: /nonexistent cannot be read")),
+            "{mistakes}"
+        );
+    }
 }

@@ -1,4 +1,4 @@
-//! The parsers of settings: each turns the text of a setting into a typed value.
+//! The parsers of settings: each parser turns the text of a setting into a typed value.
 
 use super::{size, span};
 use crate::secret::arn::is_region;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// `file:///run/token`.
 pub(super) const FILE_PREFIX: &str = "file://";
 
-/// The maximum number of listed secrets.
+/// The maximum number of secrets in `SIDEKEY_SECRETS`.
 pub(super) const SECRETS_MAX: usize = 1000;
 
 /// What the Lambda extension does if its start fails.
@@ -27,15 +27,15 @@ pub enum OnInitFailure {
     Fail,
 }
 
-/// The value of `SIDEKEY_DIALECT`.
+/// The value of `SIDEKEY_DIALECT`: which of AWS's agents Sidekey imitates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DialectSetting {
     /// The agent chooses the dialect by the platform and by the variables that are set.
     #[default]
     Auto,
-    /// The dialect of AWS's agent.
+    /// Responses have the format of AWS's Secrets Manager Agent.
     Agent,
-    /// The dialect of AWS's Lambda extension.
+    /// Responses have the format of AWS's Lambda extension.
     Extension,
 }
 
@@ -57,7 +57,7 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
         return Err(problems.join("; "));
     }
     if references.len() > SECRETS_MAX {
-        return Err(format!("more than {SECRETS_MAX} secrets"));
+        return Err(format!("at most {SECRETS_MAX} secrets can be listed"));
     }
     Ok(references)
 }
@@ -69,7 +69,7 @@ pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
 }
 
-/// Parses the path of a file or a socket.
+/// Parses the path of a file or a socket. An empty path is an error.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
@@ -103,7 +103,7 @@ pub(super) fn size(text: &str) -> Result<usize, String> {
     size::parse(text).map_err(|bad| bad.to_string())
 }
 
-/// Parses a boolean.
+/// Parses `true`, `false`, `1` or `0`.
 pub(super) fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "true" | "1" => Ok(true),

@@ -7,7 +7,7 @@ use super::values::{
 };
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::prefetch::Mode;
-use crate::message::paths::Paths;
+use crate::message::paths::{BUILT_IN_PATHS, Paths};
 use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
 use crate::source::secrets_manager::Endpoint;
@@ -31,9 +31,9 @@ pub const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares [`Settings`] and [`VARIABLES`] together, so that a variable is added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. The field of [`Settings`] keeps
-/// the typed value, and `parse` turns the text of the variable into this value. A field that no variable of
-/// Sidekey sets is listed under `without_variable`, with its initial value.
+/// Each row has the form `field: Type { name, default, help, parse }`. The field of [`Settings`]
+/// keeps the typed value, and `parse` turns the text of the variable into this value. A field that no
+/// variable of Sidekey sets is listed under `without_variable`, with its initial value.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -44,7 +44,7 @@ macro_rules! settings {
             parse: $parse:expr,
         })*
     ) => {
-        /// The typed values of all settings.
+        /// The typed values of all settings. Each variable in [`VARIABLES`] sets one field.
         #[derive(Debug)]
         pub struct Settings {
             $(pub(super) $extra: $extra_type,)*
@@ -76,14 +76,15 @@ macro_rules! settings {
 }
 
 impl Default for Settings {
-    /// Returns the defaults that the table lists.
+    /// Returns the settings with the defaults in [`VARIABLES`].
     fn default() -> Self {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             (variable.parse)(&mut settings, variable.default)
                 .expect("every default in the table is valid, as a unit test checks");
         }
-        // `None` means that SIDEKEY_LOG is unset: on Lambda, the variables of Lambda set the level then.
+        // `None` means that SIDEKEY_LOG is unset: on Lambda, the variables of Lambda set the level
+        // then.
         settings.log = None;
         settings
     }
@@ -242,7 +243,7 @@ settings! {
     }
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
-        default: "channel_config.*.credentials_id,ai_config.ai_api_key_reference",
+        default: BUILT_IN_PATHS,
         help: "Paths of the secret references in a message sent to /resolve: keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
@@ -258,7 +259,7 @@ settings! {
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,
         default: "",
-        help: "Path of a TOML file of conventions, which define by a secret's name what its value must contain. Unset: the built-in conventions.",
+        help: "Path of a TOML file of conventions, which define what the value of a secret must contain. Unset: the built-in conventions.",
         parse: |text| path(text).map(Some),
     }
     is_strict: bool {

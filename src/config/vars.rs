@@ -5,8 +5,8 @@ use std::fmt;
 
 /// A set of environment variables: those of the process, or a map in tests.
 pub trait Vars {
-    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset, or if its
-    /// value is not UTF-8.
+    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset, or
+    /// if its value is not UTF-8.
     fn get(&self, name: &str) -> Option<String>;
     /// Returns the names of all variables, including variables whose values are not UTF-8.
     fn names(&self) -> Vec<String>;
@@ -17,12 +17,12 @@ pub trait Vars {
 pub struct Environment;
 
 impl Vars for Environment {
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the one reader of the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
     fn names(&self) -> Vec<String> {
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
     }

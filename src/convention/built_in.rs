@@ -1,60 +1,57 @@
-//! The conventions that hold where nothing else is said.
+//! The conventions that apply by default: the preset of the channel processors.
+//!
+//! The data is in `presets/channel-processors/conventions.toml`. `build.rs` translates the file into
+//! constants when Sidekey is built, because parsing TOML takes 7 % of the Lambda layer's start.
 
-use super::Convention;
+use super::definition::Convention;
 use super::field::{Field, FieldType};
 use super::marker::Marker;
 use super::pattern::NamePattern;
 
-/// A field's name, and whether its value is secret. All are strings, and none may be left out.
-type Fields = &'static [(&'static str, bool)];
+/// The tables of the preset, in the order of the file.
+const ROWS: &[Row] = include!(concat!(env!("OUT_DIR"), "/conventions.rs"));
 
-const TWILIO: Fields =
-    &[("twilio_account_sid", false), ("twilio_auth_token", true), ("twilio_template_sid", false)];
+/// One `[[convention]]` of the preset.
+struct Row {
+    kind: &'static str,
+    pattern: &'static str,
+    service: &'static str,
+    placeholders: &'static [&'static str],
+    fields: &'static [RowField],
+}
 
-const SENDGRID: Fields = &[
-    ("sendgrid_auth_value", true),
-    ("sendgrid_from_email", false),
-    ("sendgrid_from_name", false),
-    ("sendgrid_template_id", false),
-];
+/// One field of a [`Row`].
+struct RowField {
+    name: &'static str,
+    field_type: &'static str,
+    is_secret: bool,
+    is_optional: bool,
+}
 
-const OPENAI: Fields = &[("ai_api_key", true)];
-
-/// What a secret is created with until somebody has the real value.
-const MARK: &str = "PLACEHOLDER*";
-
-/// Kind, pattern, service and fields.
-const TABLE: &[(&str, &str, &str, Fields)] = &[
-    (
-        "whatsapp-twilio",
-        "whatsapp-credentials/{company_name}/{project_name}/twilio",
-        "Twilio",
-        TWILIO,
-    ),
-    ("sms-twilio", "sms-credentials/{company_name}/{project_name}/twilio", "Twilio", TWILIO),
-    (
-        "email-sendgrid",
-        "email-credentials/{company_name}/{project_name}/sendgrid",
-        "SendGrid",
-        SENDGRID,
-    ),
-    ("openai-api-key", "openai-api-key/{channel:whatsapp|sms|email}", "OpenAI", OPENAI),
-];
-
-/// Returns them in their order.
+/// Returns the built-in conventions, in the order of the preset.
 pub(super) fn conventions() -> Vec<Convention> {
-    let field = |&(name, is_secret): &(&str, bool)| {
-        let mut field = Field::new(name, FieldType::String).expect("the table has good names");
-        field.is_secret = is_secret;
-        field
-    };
-    let convention = |&(kind, pattern, service, fields): &(&str, &str, &str, Fields)| {
-        let pattern = NamePattern::parse(pattern).expect("the table has good patterns");
-        let fields = fields.iter().map(field).collect();
-        let marks = vec![Marker::parse(MARK).expect("it is a good mark")];
-        Convention::new(kind, pattern, service, fields, marks).expect("the table has good rows")
-    };
-    TABLE.iter().map(convention).collect()
+    ROWS.iter().map(Row::convention).collect()
+}
+
+impl Row {
+    fn convention(&self) -> Convention {
+        const VALID: &str = "a test checks every row of the preset";
+        let pattern = NamePattern::parse(self.pattern).expect(VALID);
+        let fields = self.fields.iter().map(|field| field.parse().expect(VALID)).collect();
+        let markers =
+            self.placeholders.iter().map(|text| Marker::parse(text).expect(VALID)).collect();
+        Convention::new(self.kind, pattern, self.service, fields, markers).expect(VALID)
+    }
+}
+
+impl RowField {
+    /// Returns the field, or `None` if its name or type is not valid.
+    fn parse(&self) -> Option<Field> {
+        let mut field = Field::new(self.name, FieldType::from_label(self.field_type)?).ok()?;
+        field.is_secret = self.is_secret;
+        field.is_optional = self.is_optional;
+        Some(field)
+    }
 }
 
 #[cfg(test)]
@@ -63,16 +60,16 @@ mod tests {
     use crate::secret::version::Content;
     use serde_json::Value;
 
-    /// Checks the kind of a secret that is named so, and what a new one is made with.
+    /// Checks which convention a name has, and which value a new secret of that name gets.
     #[track_caller]
-    fn check(name: &str, kind: &str, service: &str, expected: &str) {
+    fn check(name: &str, kind: &str, service: &str, new_value: &str) {
         let all = Conventions::built_in();
-        let (convention, bindings) = all.of_name(name).expect("it has a convention");
+        let (convention, values) = all.of_name(name).expect("the name has a convention");
         assert_eq!((convention.kind(), convention.service()), (kind, service));
-        let made = Value::Object(convention.placeholder_value(&bindings)).to_string();
-        assert_eq!(made, expected);
-        let problems = convention.problems(&Content::Text(made.replace("PLACE", "").into()));
-        assert_eq!(problems, []);
+        let made = Value::Object(convention.placeholder_value(&values)).to_string();
+        assert_eq!(made, new_value);
+        let filled_in = made.replace("PLACE", "");
+        assert_eq!(convention.problems(&Content::Text(filled_in.into())), []);
         let problems = convention.problems(&Content::Text(made.into()));
         let fields: Vec<_> = problems.iter().map(|problem| problem.field()).collect();
         assert_eq!(fields, convention.fields().iter().map(|f| Some(f.name())).collect::<Vec<_>>());
@@ -80,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secrets_of_the_channels_have_their_conventions() {
+    fn secrets_of_the_channels_have_their_conventions() {
         let twilio = r#"{"twilio_account_sid":"PLACEHOLDER_TWILIO_ACCOUNT_SID","twilio_auth_token":"PLACEHOLDER_TWILIO_AUTH_TOKEN","twilio_template_sid":"PLACEHOLDER_TWILIO_TEMPLATE_SID"}"#;
         let at = "cucumber-recruitment/cv-analysis";
         check(&format!("whatsapp-credentials/{at}/twilio"), "whatsapp-twilio", "Twilio", twilio);
@@ -95,7 +92,18 @@ mod tests {
     }
 
     #[test]
-    fn other_names_have_none() {
+    fn only_tokens_and_keys_are_secret() {
+        let all = Conventions::built_in();
+        let fields = all.iter().flat_map(|convention| convention.fields());
+        let secret: Vec<&str> =
+            fields.filter(|field| field.is_secret).map(|field| field.name()).collect();
+        let expected =
+            ["twilio_auth_token", "twilio_auth_token", "sendgrid_auth_value", "ai_api_key"];
+        assert_eq!(secret, expected);
+    }
+
+    #[test]
+    fn similar_names_have_no_convention() {
         let all = Conventions::built_in();
         for name in ["openai-api-key/fax", "fax-credentials/a/b/twilio", "sms-credentials/a/twilio"]
         {

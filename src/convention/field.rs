@@ -1,69 +1,79 @@
-//! A field that the JSON of a secret has.
+//! A field of a convention, and the types that its value can have.
 
 use std::fmt;
 
-/// The longest name of a field.
+/// The maximum length of a field's name, in characters.
 const FIELD_CHARS_MAX: usize = 64;
 
-/// What a field's name is made of. It is shown in logs and in a header.
+/// The error for a field name that is empty, too long, or has a character outside `A-Za-z0-9_.-`.
+///
+/// Field names appear in logs and in an HTTP header, which cannot contain arbitrary characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a field's name is 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
+#[error("a field's name must have 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
 pub struct BadFieldName;
 
-/// A field that the JSON of a secret has.
+/// A field that a convention expects in the JSON value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: Box<str>,
-    /// What its value is.
+    /// The type that the field's value must have.
     pub field_type: FieldType,
-    /// Whether its value is to be kept from everybody, and does not merely name something. Sidekey
-    /// shows neither; this is for what is made from conventions.
+    /// Whether the field's value is secret, and not only an identifier such as an account id. Sidekey
+    /// never shows the value of any field. The flag is for tools that ask people for new values.
     pub is_secret: bool,
-    /// Whether it may be left out, null or empty.
+    /// Whether the field may be missing, null or empty.
     pub is_optional: bool,
 }
 
-/// What the value of a field is.
+/// The JSON type of a field's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
-    /// Text.
+    /// A JSON string.
     String,
-    /// A number.
+    /// A JSON number.
     Number,
-    /// True or false.
+    /// The JSON value `true` or `false`.
     Boolean,
-    /// An object.
+    /// A JSON object.
     Object,
-    /// An array.
+    /// A JSON array.
     Array,
 }
 
 impl Field {
-    /// Returns a field that is secret and must be there.
+    /// Makes a field that is secret and required.
     ///
     /// # Errors
     ///
-    /// Where the name is empty, too long, or has a character that a header cannot show.
+    /// Returns an error if the name is empty, too long, or has a character outside `A-Za-z0-9_.-`.
     pub fn new(name: &str, field_type: FieldType) -> Result<Self, BadFieldName> {
-        let is_shown = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-        if name.is_empty() || name.len() > FIELD_CHARS_MAX || !name.chars().all(is_shown) {
+        if name.is_empty() || name.len() > FIELD_CHARS_MAX || !name.chars().all(is_field_char) {
             return Err(BadFieldName);
         }
         Ok(Self { name: name.into(), field_type, is_secret: true, is_optional: false })
     }
 
-    /// Returns what it is called.
+    /// Returns the field's name.
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
+fn is_field_char(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_.-".contains(c)
+}
+
 impl FieldType {
-    /// Every type.
+    /// All types.
     pub const ALL: [Self; 5] =
         [Self::String, Self::Number, Self::Boolean, Self::Object, Self::Array];
 
-    /// Returns how the type is written.
+    /// Returns the type that a file of conventions calls `label`.
+    pub fn from_label(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.label() == label)
+    }
+
+    /// Returns the name of the type in a file of conventions, such as `string`.
     pub fn label(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -76,7 +86,7 @@ impl FieldType {
 }
 
 impl fmt::Display for FieldType {
-    /// Writes the type with its article.
+    /// Writes the type with its article, such as `an object`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let article = if matches!(self, Self::Object | Self::Array) { "an" } else { "a" };
         write!(f, "{article} {}", self.label())
@@ -88,13 +98,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_secret_and_needed_unless_it_is_said_otherwise() {
-        let field = Field::new("auth_token", FieldType::String).expect("a good name");
+    fn field_is_secret_and_required_by_default() {
+        let field = Field::new("auth_token", FieldType::String).expect("the name is valid");
         assert_eq!((field.name(), field.is_secret, field.is_optional), ("auth_token", true, false));
     }
 
     #[test]
-    fn a_name_that_a_header_cannot_show_is_refused() {
+    fn name_with_a_character_outside_the_set_is_refused() {
         for name in ["", "a b", "é", "a\n", "a;b", "'a'", &"a".repeat(65)] {
             assert_eq!(Field::new(name, FieldType::String), Err(BadFieldName), "{name:?}");
         }
@@ -102,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn a_type_is_shown_with_its_article() {
-        let shown = FieldType::ALL.map(|field_type| field_type.to_string());
-        assert_eq!(shown, ["a string", "a number", "a boolean", "an object", "an array"]);
+    fn type_is_displayed_with_its_article() {
+        let displayed = FieldType::ALL.map(|field_type| field_type.to_string());
+        assert_eq!(displayed, ["a string", "a number", "a boolean", "an object", "an array"]);
     }
 }

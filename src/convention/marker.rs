@@ -1,40 +1,40 @@
-//! What tells a placeholder from a value.
+//! Markers: patterns that recognise a placeholder in place of a real value.
 
-/// The longest mark.
+/// The maximum length of a marker, in characters.
 const MARKER_CHARS_MAX: usize = 64;
 
-/// What tells a placeholder from a value: a text such as `changeme`, or a glob with one `*` such as
-/// `PLACEHOLDER*`. Capital and small letters differ.
+/// A pattern that recognises a placeholder: a text such as `changeme`, or a glob with one `*` such as
+/// `PLACEHOLDER*`. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     before: Box<str>,
-    /// What follows the `*`, where there is one.
+    /// The text after the `*`. `None` if the marker has no `*`.
     after: Option<Box<str>>,
 }
 
-/// What is wrong with a mark.
+/// The reason why a text is not a valid marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMarker {
-    /// It would take every value for a placeholder, or the empty one.
-    #[error("a mark has at least one character beside its '*'")]
+    /// The text has no character except `*` and spaces, so it would match every value or the empty value.
+    #[error("a placeholder marker needs at least one character in addition to its '*'")]
     Empty,
-    /// It has more than one wildcard.
-    #[error("a mark has one '*' at most")]
+    /// The text has more than one `*`.
+    #[error("a placeholder marker can have at most one '*'")]
     Wildcards,
-    /// It is too long, or cannot be shown.
-    #[error("a mark is at most {MARKER_CHARS_MAX} printable ASCII characters")]
+    /// The text is too long, or has characters other than printable ASCII characters.
+    #[error("a placeholder marker can have at most {MARKER_CHARS_MAX} printable ASCII characters")]
     Characters,
 }
 
 impl Marker {
-    /// Parses a mark.
+    /// Parses a marker.
     ///
     /// # Errors
     ///
-    /// Names what is wrong.
+    /// Returns the first rule that the text breaks.
     pub fn parse(text: &str) -> Result<Self, BadMarker> {
-        let is_shown = |c: char| c.is_ascii_graphic() || c == ' ';
-        if text.len() > MARKER_CHARS_MAX || !text.chars().all(is_shown) {
+        let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+        if text.len() > MARKER_CHARS_MAX || !is_printable {
             return Err(BadMarker::Characters);
         }
         let (before, after) = match text.split_once('*') {
@@ -60,19 +60,26 @@ impl Marker {
         }
     }
 
-    /// Returns a placeholder that has this mark and is named after `words`:
-    /// `PLACEHOLDER_AUTH_TOKEN`.
+    /// Makes a placeholder that this marker matches. `words` become part of the placeholder if the marker
+    /// has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
     pub fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
-        let words: String = words
-            .chars()
-            .map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' })
-            .collect();
-        let is_word = |c: char| c.is_ascii_alphanumeric();
-        let gap = |is_needed: bool| if is_needed { "_" } else { "" };
-        let (first, last) = (gap(self.before.ends_with(is_word)), gap(after.starts_with(is_word)));
-        format!("{}{first}{words}{last}{after}", self.before)
+        let mut placeholder = String::from(&*self.before);
+        if self.before.ends_with(is_alphanumeric) {
+            placeholder.push('_');
+        }
+        let words =
+            words.chars().map(|c| if is_alphanumeric(c) { c.to_ascii_uppercase() } else { '_' });
+        placeholder.extend(words);
+        if after.starts_with(is_alphanumeric) {
+            placeholder.push('_');
+        }
+        placeholder + after
     }
+}
+
+fn is_alphanumeric(c: char) -> bool {
+    c.is_ascii_alphanumeric()
 }
 
 #[cfg(test)]
@@ -82,18 +89,23 @@ mod tests {
     use proptest::prelude::*;
 
     #[track_caller]
-    fn check(mark: &str, on: &[&str], not_on: &[&str], placeholder: &str) {
-        let mark = Marker::parse(mark).expect("a good mark");
-        on.iter().for_each(|text| assert!(mark.matches(text), "{mark:?} {text}"));
-        not_on.iter().for_each(|text| assert!(!mark.matches(text), "{mark:?} {text}"));
-        assert_eq!(mark.placeholder("auth-token"), placeholder);
-        assert!(mark.matches(placeholder), "{mark:?}");
+    fn check(marker: &str, matched: &[&str], not_matched: &[&str], placeholder: &str) {
+        let marker = Marker::parse(marker).expect("the marker is valid");
+        matched.iter().for_each(|text| assert!(marker.matches(text), "{marker:?} {text}"));
+        not_matched.iter().for_each(|text| assert!(!marker.matches(text), "{marker:?} {text}"));
+        assert_eq!(marker.placeholder("auth-token"), placeholder);
+        assert!(marker.matches(placeholder), "{marker:?}");
     }
 
     #[test]
-    fn a_mark_tells_placeholders_and_makes_one() {
-        let on = ["PLACEHOLDER", "PLACEHOLDER_SID", "PLACEHOLDER é/\n"];
-        check("PLACEHOLDER*", &on, &["", "placeholder", "A PLACEHOLDER"], "PLACEHOLDER_AUTH_TOKEN");
+    fn marker_matches_placeholders_and_makes_one() {
+        let matched = ["PLACEHOLDER", "PLACEHOLDER_SID", "PLACEHOLDER é/\n"];
+        check(
+            "PLACEHOLDER*",
+            &matched,
+            &["", "placeholder", "A PLACEHOLDER"],
+            "PLACEHOLDER_AUTH_TOKEN",
+        );
         check("<*>", &["<>", "<sid>"], &["<sid", "sid>", "<"], "<AUTH_TOKEN>");
         check("*_TODO", &["_TODO", "x_TODO"], &["TODO", "x_TODO "], "AUTH_TOKEN_TODO");
         check("aa*aa", &["aaaa", "aaxaa"], &["aaa", "aa"], "aa_AUTH_TOKEN_aa");
@@ -101,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_is_on_everything_is_refused() {
+    fn marker_that_matches_everything_or_is_malformed_is_refused() {
         for (text, expected) in [
             ("", BadMarker::Empty),
             ("*", BadMarker::Empty),
@@ -118,15 +130,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_mark_the_placeholder_that_it_makes_has_it(
-            mark in text_of(&["PLACEHOLDER", "*", "<", ">", "_", " ", "TODO"]),
+        fn for_any_marker_the_placeholder_that_it_makes_matches(
+            marker in text_of(&["PLACEHOLDER", "*", "<", ">", "_", " ", "TODO"]),
             words in text(),
         ) {
-            if let Ok(mark) = Marker::parse(&mark) {
-                let made = mark.placeholder(&words);
-                prop_assert!(mark.matches(&made), "{mark:?} {made}");
+            if let Ok(marker) = Marker::parse(&marker) {
+                let made = marker.placeholder(&words);
+                prop_assert!(marker.matches(&made), "{marker:?} {made}");
                 prop_assert!(made.is_ascii() && !made.contains(char::is_control));
-                prop_assert!(!mark.matches(""));
+                prop_assert!(!marker.matches(""));
             }
         }
     }

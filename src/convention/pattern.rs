@@ -1,28 +1,29 @@
-//! How secrets of one kind are named: text with placeholders in it.
+//! Name patterns: texts with placeholders that describe the names of one kind of secret.
 
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The longest pattern; the allowed values of its placeholders stand in it.
+/// The maximum length of a pattern in bytes. A pattern can be longer than a name, because it contains the
+/// allowed values of its placeholders.
 const PATTERN_CHARS_MAX: usize = 2048;
 
-/// The longest name of a placeholder.
+/// The maximum length of a placeholder's name, in characters.
 const PLACEHOLDER_CHARS_MAX: usize = 64;
 
-/// How secrets of one kind are named, such as
+/// A pattern for the names of one kind of secret, such as
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
-/// A placeholder takes a whole segment of the path, or what is left of one between the text around it
-/// (`app-{stage}/db`), and never nothing. A segment has one at most, so that a name can be read in one
-/// way only. `{channel:whatsapp|sms|email}` takes these values and no other.
+/// A placeholder matches a complete segment between two slashes, or the rest of a segment beside fixed text
+/// (`app-{stage}/db`). It never matches an empty text. A segment has at most one placeholder, so that
+/// every name can be read in only one way. `{channel:whatsapp|sms|email}` matches only the listed values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamePattern {
     text: Box<str>,
     segments: Vec<Segment>,
 }
 
-/// What stands between two slashes.
+/// The part of a pattern between two slashes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     before: Box<str>,
@@ -33,89 +34,91 @@ struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// Empty where every value is.
+    /// The values that the placeholder matches. If the list is empty, the placeholder matches any value.
     allowed: Vec<Box<str>>,
 }
 
-/// What a name says: a value for each placeholder, in the alphabetical order of the placeholders.
+/// A value for each placeholder of a pattern, in the alphabetical order of the placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
-/// What is wrong with a pattern.
+/// The reason why a text is not a valid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNamePattern {
-    /// There is nothing.
-    #[error("a pattern of names expected, found nothing")]
+    /// The text is empty.
+    #[error("a pattern must not be empty")]
     Empty,
-    /// It is too long.
+    /// The text is longer than [`PATTERN_CHARS_MAX`].
     #[error("longer than {PATTERN_CHARS_MAX} characters")]
     TooLong,
-    /// It has a character that no name has.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@!- and begins no {{placeholder}}")]
+    /// The text has a character that a secret's name cannot have.
+    #[error(
+        "character {at} is not allowed: use A-Za-z0-9/_+=.@!-, or begin a {{placeholder}} with '{{'"
+    )]
     Character {
-        /// The position, counted from 1.
+        /// The position of the character, counted from 1.
         at: usize,
     },
-    /// A placeholder does not end.
+    /// A placeholder has no closing brace in its segment.
     #[error("the '{{' at character {at} has no '}}' before the next '/'")]
     Unclosed {
-        /// The position, counted from 1.
+        /// The position of the opening brace, counted from 1.
         at: usize,
     },
-    /// A segment has two placeholders.
+    /// A segment has two placeholders, so a name could be read in two ways.
     #[error(
-        "the '{{' at character {at} begins a second placeholder between two slashes: a name could be read in two ways"
+        "the '{{' at character {at} begins a second placeholder between two slashes; only one is possible there, because a name could be read in two ways"
     )]
     Second {
-        /// The position, counted from 1.
+        /// The position of the second opening brace, counted from 1.
         at: usize,
     },
-    /// A placeholder's name is none.
+    /// The name of a placeholder is empty, too long, or has characters that are not allowed.
     #[error(
-        "the placeholder at character {at} needs a name of letters, digits and '_' that begins with a letter"
+        "the placeholder at character {at} needs a name of at most {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
     )]
     Placeholder {
-        /// The position of its brace, counted from 1.
+        /// The position of the opening brace, counted from 1.
         at: usize,
     },
-    /// A placeholder is there twice.
-    #[error("the placeholder '{0}' is there twice")]
+    /// Two placeholders have the same name.
+    #[error("two placeholders are named '{0}'")]
     Twice(Box<str>),
-    /// What a placeholder is restricted to is not what a name can have, or there twice.
+    /// The allowed values of a placeholder are not valid, or contain a value twice.
     #[error(
-        "the allowed values of '{0}' are parted by '|', each once, and each of A-Za-z0-9_+=.@!-"
+        "the allowed values of '{0}' must be different, separated by '|', and made of A-Za-z0-9_+=.@!-"
     )]
     Allowed(Box<str>),
 }
 
-/// Why a pattern cannot be made into a name. It shows no value.
+/// The reason why a pattern and placeholder values do not make a name. The messages contain no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FillError {
-    /// A placeholder has no value.
-    #[error("'{0}' has no value")]
+    /// A placeholder of the pattern has no value.
+    #[error("the placeholder '{0}' has no value")]
     Missing(Box<str>),
-    /// There is a value for what is no placeholder.
-    #[error("there is no placeholder '{asked}'; there are {}", listed(there))]
+    /// A value was given for a placeholder that the pattern does not have.
+    #[error("the pattern has no placeholder '{unknown}'; it has {}", listed(known))]
     Unknown {
-        /// What the value is for.
-        asked: Box<str>,
-        /// The placeholders there are, in their order.
-        there: Vec<Box<str>>,
+        /// The name of the unknown placeholder.
+        unknown: Box<str>,
+        /// The names of the pattern's placeholders, in their order.
+        known: Vec<Box<str>>,
     },
-    /// A value is not what a segment of a name can have.
+    /// A value has characters that a segment of a name cannot have.
     #[error(
-        "the value of '{0}' must have characters of A-Za-z0-9_+=.@!- only, at least one, and be neither '.' nor '..'"
+        "the value of '{0}' must have at least one character, only characters of A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
     )]
     Value(Box<str>),
-    /// A value is none of those allowed.
+    /// A value is not in the placeholder's list of allowed values.
     #[error("the value of '{placeholder}' must be one of {}", listed(allowed))]
     NotAllowed {
-        /// The placeholder.
+        /// The name of the placeholder.
         placeholder: Box<str>,
-        /// What it may be.
+        /// The values that the placeholder can have.
         allowed: Vec<Box<str>>,
     },
-    /// The name is too long.
+    /// The name would be longer than [`NAME_CHARS_MAX`].
     #[error("the name would be longer than {NAME_CHARS_MAX} characters")]
     TooLong,
 }
@@ -125,7 +128,7 @@ impl NamePattern {
     ///
     /// # Errors
     ///
-    /// Names what is wrong, and where.
+    /// Returns the first mistake in the text, with its position.
     pub fn parse(text: &str) -> Result<Self, BadNamePattern> {
         if text.is_empty() {
             return Err(BadNamePattern::Empty);
@@ -137,11 +140,10 @@ impl NamePattern {
         let mut at = 1;
         for part in text.split('/') {
             let segment = Segment::parse(part, at)?;
-            if let Some(own) = &segment.placeholder {
-                let earlier = segments.iter().filter_map(|segment| segment.placeholder.as_ref());
-                if earlier.into_iter().any(|earlier| earlier.name == own.name) {
-                    return Err(BadNamePattern::Twice(own.name.clone()));
-                }
+            if let Some(own) = &segment.placeholder
+                && segments.iter().any(|earlier| earlier.has_placeholder(&own.name))
+            {
+                return Err(BadNamePattern::Twice(own.name.clone()));
             }
             segments.push(segment);
             at += part.chars().count() + 1;
@@ -149,10 +151,10 @@ impl NamePattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// Returns what `name` says, where it is of this pattern.
+    /// Returns the values of the placeholders in `name`, or `None` if the name does not match the pattern.
     pub fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
-        let mut bindings = PlaceholderValues::default();
+        let mut values = PlaceholderValues::default();
         for segment in &self.segments {
             let part = parts.next()?;
             match &segment.placeholder {
@@ -161,24 +163,25 @@ impl NamePattern {
                 Some(placeholder) => {
                     let value =
                         part.strip_prefix(&*segment.before)?.strip_suffix(&*segment.after)?;
-                    placeholder.takes(value).then_some(())?;
-                    bindings.set(&placeholder.name, value);
+                    placeholder.matches(value).then_some(())?;
+                    values.set(&placeholder.name, value);
                 }
             }
         }
-        parts.next().is_none().then_some(bindings)
+        parts.next().is_none().then_some(values)
     }
 
-    /// Returns the name that says `bindings`.
+    /// Returns the name that the pattern and these values make.
     ///
     /// # Errors
     ///
-    /// Where a placeholder has no value, or one that it cannot have; where there is no such
-    /// placeholder; and where no secret can have a name so long.
-    pub fn fill(&self, bindings: &PlaceholderValues) -> Result<String, FillError> {
-        if let Some((asked, _)) = bindings.iter().find(|(own, _)| self.placeholder(own).is_none()) {
-            let there = self.placeholders().map(Into::into).collect();
-            return Err(FillError::Unknown { asked: asked.into(), there });
+    /// Returns an error if a placeholder has no value or a value that it cannot have, if a value is for an
+    /// unknown placeholder, or if the name would be too long.
+    pub fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
+        if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
+        {
+            let known = self.placeholders().map(Into::into).collect();
+            return Err(FillError::Unknown { unknown: unknown.into(), known });
         }
         let mut name = String::new();
         for (at, segment) in self.segments.iter().enumerate() {
@@ -187,38 +190,47 @@ impl NamePattern {
             }
             name.push_str(&segment.before);
             if let Some(placeholder) = &segment.placeholder {
-                name.push_str(placeholder.value(bindings)?);
+                name.push_str(placeholder.value(values)?);
             }
             name.push_str(&segment.after);
         }
         if name.len() > NAME_CHARS_MAX {
             return Err(FillError::TooLong);
         }
-        debug_assert_eq!(self.matches(&name).as_ref(), Some(bindings), "a name can be read back");
+        debug_assert_eq!(
+            self.matches(&name).as_ref(),
+            Some(values),
+            "the pattern matches the name"
+        );
         Ok(name)
     }
 
-    /// Returns the names of the placeholders, in their order.
+    /// Returns the names of the placeholders, in the order of the pattern.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.all().map(|placeholder| &*placeholder.name)
     }
 
-    /// Returns the values that a placeholder may have; nothing, where it may have any, or where there
-    /// is none of this name.
+    /// Returns the allowed values of a placeholder, or `None` if the placeholder can have any value or does
+    /// not exist.
     pub fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
         let allowed = &self.placeholder(placeholder)?.allowed;
         (!allowed.is_empty()).then_some(allowed)
     }
 
-    /// Returns a glob with a `*` for each placeholder: `whatsapp-credentials/*/*/twilio`.
+    /// Returns a glob with a `*` in place of each placeholder, such as `whatsapp-credentials/*/*/twilio`.
     ///
-    /// It covers every name of this pattern, and more where a placeholder has allowed values.
+    /// The glob matches every name of this pattern. It matches more names than the pattern if a
+    /// placeholder has allowed values.
     pub fn as_glob(&self) -> String {
-        let segments = self.segments.iter().map(|segment| match segment.placeholder {
-            Some(_) => format!("{}*{}", segment.before, segment.after),
-            None => segment.before.clone().into(),
-        });
-        segments.collect::<Vec<_>>().join("/")
+        let segments: Vec<String> = self
+            .segments
+            .iter()
+            .map(|segment| match segment.placeholder {
+                Some(_) => format!("{}*{}", segment.before, segment.after),
+                None => segment.before.clone().into(),
+            })
+            .collect();
+        segments.join("/")
     }
 
     fn all(&self) -> impl Iterator<Item = &Placeholder> {
@@ -243,7 +255,7 @@ impl fmt::Debug for NamePattern {
 }
 
 impl Segment {
-    /// Parses a segment that begins at character `at` of its pattern.
+    /// Parses a segment. `at` is the position of the segment's first character in the pattern, from 1.
     fn parse(text: &str, at: usize) -> Result<Self, BadNamePattern> {
         let Some((before, rest)) = text.split_once('{') else {
             let before = literal(text, at)?;
@@ -262,9 +274,13 @@ impl Segment {
         let placeholder = Some(Placeholder::parse(inner, brace_at)?);
         Ok(Self { before, placeholder, after: literal(after, after_at)? })
     }
+
+    fn has_placeholder(&self, name: &str) -> bool {
+        self.placeholder.as_ref().is_some_and(|placeholder| &*placeholder.name == name)
+    }
 }
 
-/// Takes text that stands in a name as it is.
+/// Checks fixed text, which has to consist of characters that a secret's name can have.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),
@@ -286,14 +302,15 @@ impl Placeholder {
         }
         let allowed: Vec<Box<str>> =
             allowed.into_iter().flat_map(|allowed| allowed.split('|')).map(Into::into).collect();
-        let mut values = allowed.iter().enumerate();
-        match values.all(|(at, value)| is_value(value) && !allowed[..at].contains(value)) {
-            true => Ok(Self { name: name.into(), allowed }),
-            false => Err(BadNamePattern::Allowed(name.into())),
+        for (index, value) in allowed.iter().enumerate() {
+            if !is_value(value) || allowed[..index].contains(value) {
+                return Err(BadNamePattern::Allowed(name.into()));
+            }
         }
+        Ok(Self { name: name.into(), allowed })
     }
 
-    fn takes(&self, value: &str) -> bool {
+    fn matches(&self, value: &str) -> bool {
         is_value(value) && self.allows(value)
     }
 
@@ -301,9 +318,8 @@ impl Placeholder {
         self.allowed.is_empty() || self.allowed.iter().any(|allowed| &**allowed == value)
     }
 
-    fn value<'a>(&self, bindings: &'a PlaceholderValues) -> Result<&'a str, FillError> {
-        let value = bindings.get(&self.name);
-        let value = value.ok_or_else(|| FillError::Missing(self.name.clone()))?;
+    fn value<'a>(&self, values: &'a PlaceholderValues) -> Result<&'a str, FillError> {
+        let value = values.get(&self.name).ok_or_else(|| FillError::Missing(self.name.clone()))?;
         if !self.allows(value) {
             let (placeholder, allowed) = (self.name.clone(), self.allowed.clone());
             return Err(FillError::NotAllowed { placeholder, allowed });
@@ -315,8 +331,8 @@ impl Placeholder {
     }
 }
 
-/// Returns whether a placeholder can stand for `text`. Dots alone would lead a path elsewhere: clients
-/// take them out.
+/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are refused, because
+/// HTTP clients remove such segments from a path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
 }
@@ -329,7 +345,7 @@ fn listed(names: &[Box<str>]) -> String {
 }
 
 impl PlaceholderValues {
-    /// Gives a placeholder its value, whether it had one or not.
+    /// Sets the value of a placeholder, and replaces the earlier value if there is one.
     pub fn set(&mut self, placeholder: &str, value: &str) {
         self.0.insert(placeholder.into(), value.into());
     }
@@ -339,7 +355,7 @@ impl PlaceholderValues {
         self.0.get(placeholder).map(|value| &**value)
     }
 
-    /// Returns each placeholder with its value.
+    /// Returns the names and values of all placeholders.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(placeholder, value)| (&**placeholder, &**value))
     }
@@ -369,33 +385,33 @@ mod tests {
     const CHANNELS: &str = "openai-api-key/{channel:whatsapp|sms|email}";
 
     fn pattern(text: &str) -> NamePattern {
-        NamePattern::parse(text).expect("a good pattern")
+        NamePattern::parse(text).expect("the pattern is valid")
     }
 
-    /// Checks what a name says, and that what it says makes the name again.
+    /// Checks the placeholder values of a name, and that the pattern makes the same name from them.
     #[track_caller]
-    fn says<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
+    fn check<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
         let pattern = pattern(text);
-        let bindings = pattern.matches(name).expect("the name is of the pattern");
-        assert_eq!(bindings, PlaceholderValues::from(expected));
-        assert_eq!(pattern.fill(&bindings).as_deref(), Ok(name));
+        let values = pattern.matches(name).expect("the pattern matches the name");
+        assert_eq!(values, PlaceholderValues::from(expected));
+        assert_eq!(pattern.fill(&values).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
-        assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(name));
+        assert!(Glob::new(&pattern.as_glob()).expect("the glob is valid").matches(name));
     }
 
     #[test]
-    fn a_name_says_what_its_placeholders_are() {
+    fn name_has_a_value_for_each_placeholder() {
         let both = [("company_name", "acme"), ("project_name", "cv-analysis")];
-        says(TWILIO, "whatsapp-credentials/acme/cv-analysis/twilio", both);
-        says(CHANNELS, "openai-api-key/sms", [("channel", "sms")]);
-        says("app-{stage}.db/x", "app-dev.1.db/x", [("stage", "dev.1")]);
-        says("{a}", "x", [("a", "x")]);
-        says("/{a}//b", "/x//b", [("a", "x")]);
-        says("plain/name", "plain/name", []);
+        check(TWILIO, "whatsapp-credentials/acme/cv-analysis/twilio", both);
+        check(CHANNELS, "openai-api-key/sms", [("channel", "sms")]);
+        check("app-{stage}.db/x", "app-dev.1.db/x", [("stage", "dev.1")]);
+        check("{a}", "x", [("a", "x")]);
+        check("/{a}//b", "/x//b", [("a", "x")]);
+        check("plain/name", "plain/name", []);
     }
 
     #[test]
-    fn other_names_say_nothing() {
+    fn other_names_do_not_match() {
         for (text, names) in [
             (
                 TWILIO,
@@ -424,14 +440,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_not_made_of_what_none_has() {
-        let fill = |text: &str, bindings: &[(&str, &str)]| {
-            pattern(text).fill(&bindings.iter().copied().collect()).expect_err("no name")
+    fn name_is_not_made_from_missing_unknown_or_invalid_values() {
+        let fill = |text: &str, values: &[(&str, &str)]| {
+            pattern(text)
+                .fill(&values.iter().copied().collect())
+                .expect_err("the values are refused")
         };
         let missing = FillError::Missing("project_name".into());
         assert_eq!(fill(TWILIO, &[("company_name", "acme")]), missing);
         let typo = fill(TWILIO, &[("company", "acme")]).to_string();
-        assert_eq!(typo, "there is no placeholder 'company'; there are company_name, project_name");
+        assert_eq!(
+            typo,
+            "the pattern has no placeholder 'company'; it has company_name, project_name"
+        );
         let fax = fill(CHANNELS, &[("channel", "fax")]).to_string();
         assert_eq!(fax, "the value of 'channel' must be one of whatsapp, sms, email");
         for value in ["", ".", "..", "a/b", "a b", "é", "a\n", "*", "{a}", "a\u{1b}[0m"] {
@@ -443,17 +464,17 @@ mod tests {
         );
         assert_eq!(
             fill("x", &[("a", "y")]).to_string(),
-            "there is no placeholder 'a'; there are none"
+            "the pattern has no placeholder 'a'; it has none"
         );
     }
 
     #[test]
-    fn a_pattern_tells_its_placeholders_and_their_values() {
+    fn pattern_lists_its_placeholders_and_their_allowed_values() {
         let (twilio, channels) = (pattern(TWILIO), pattern(CHANNELS));
         assert_eq!(twilio.placeholders().collect::<Vec<_>>(), ["company_name", "project_name"]);
         assert_eq!(twilio.as_glob(), "whatsapp-credentials/*/*/twilio");
         assert_eq!(twilio.allowed("company_name"), None);
-        let allowed = channels.allowed("channel").expect("it is restricted");
+        let allowed = channels.allowed("channel").expect("the placeholder has allowed values");
         assert_eq!(
             allowed.iter().map(|value| &**value).collect::<Vec<_>>(),
             ["whatsapp", "sms", "email"]
@@ -463,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_shows_where() {
+    fn mistake_in_a_pattern_is_reported_with_its_position() {
         for (text, expected) in [
             ("", BadNamePattern::Empty),
             (&*"x".repeat(2049), BadNamePattern::TooLong),
@@ -493,38 +514,38 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_pattern_a_name_and_what_it_says_are_inverse(
+        fn for_any_pattern_a_filled_name_has_the_same_values(
             text in text_of(PIECES),
             values in proptest::collection::vec("[xya.-]{0,3}", 1..4),
         ) {
             let Ok(pattern) = NamePattern::parse(&text) else { return Ok(()) };
             prop_assert_eq!(pattern.to_string(), &*text);
-            let values = values.iter().map(|value| &**value).cycle();
-            let bindings: PlaceholderValues = pattern.placeholders().zip(values).collect();
-            if let Ok(name) = pattern.fill(&bindings) {
-                prop_assert_eq!(pattern.matches(&name), Some(bindings));
+            let repeated = values.iter().map(|value| &**value).cycle();
+            let values: PlaceholderValues = pattern.placeholders().zip(repeated).collect();
+            if let Ok(name) = pattern.fill(&values) {
+                prop_assert_eq!(pattern.matches(&name), Some(values));
                 prop_assert!(name.len() <= NAME_CHARS_MAX);
-                prop_assert!(Glob::new(&pattern.as_glob()).expect("a glob").matches(&name));
+                prop_assert!(Glob::new(&pattern.as_glob()).expect("the glob is valid").matches(&name));
             }
         }
 
         #[test]
-        fn for_any_name_what_it_says_makes_it_again(
+        fn for_any_name_its_values_make_the_same_name(
             name in text_of(&["whatsapp-credentials", "/", "acme", "twilio", ".", "{a}"]),
         ) {
             let pattern = pattern(TWILIO);
-            if let Some(bindings) = pattern.matches(&name) {
-                prop_assert_eq!(pattern.fill(&bindings), Ok(name));
+            if let Some(values) = pattern.matches(&name) {
+                prop_assert_eq!(pattern.fill(&values), Ok(name));
             }
         }
 
         #[test]
-        fn for_any_bad_pattern_the_place_is_in_it(text in text_of(PIECES)) {
+        fn for_any_invalid_pattern_the_position_is_in_the_text(text in text_of(PIECES)) {
             use BadNamePattern::{Character, Placeholder, Second, Unclosed};
             if let Err(Character { at } | Placeholder { at } | Second { at } | Unclosed { at }) =
                 NamePattern::parse(&text)
             {
-                let c = text.chars().nth(at - 1).expect("it is in the text");
+                let c = text.chars().nth(at - 1).expect("the position is in the text");
                 prop_assert!(c == '{' || !is_name_char(c), "{c}");
             }
         }

@@ -1,56 +1,56 @@
-//! What is wrong with a secret's value, told without the value.
+//! The problems that a secret's value can have. No problem contains any part of the value.
 
 use super::field::FieldType;
 
-/// What is wrong with a secret's value, by the convention of its name. Nothing in it is of the value:
-/// the field's name is the convention's.
+/// A way in which a secret's value breaks the convention of the secret's name. A problem contains no part
+/// of the value: even the names of fields come from the convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// It is stored as binary.
+    /// The value is stored as binary data instead of text.
     #[error("the value is binary and not text")]
     NotText,
-    /// It is not JSON.
+    /// The value is text, but not JSON.
     #[error("the value is not JSON")]
     NotJson,
-    /// It is JSON and no object.
+    /// The value is JSON, but not an object.
     #[error("the value is JSON, but not an object")]
     NotAnObject,
-    /// A field is not there, or null.
+    /// A required field is missing or null.
     #[error("the field '{field}' is missing")]
     Missing {
-        /// The field.
+        /// The name of the field.
         field: Box<str>,
     },
-    /// A field has no text, or white space only.
+    /// A required field is an empty text, or contains only white space.
     #[error("the field '{field}' is empty")]
     Empty {
-        /// The field.
+        /// The name of the field.
         field: Box<str>,
     },
-    /// A field's value is of another type.
+    /// A field's value has another type than the convention states.
     #[error("the field '{field}' is {found} and not {expected}")]
     WrongType {
-        /// The field.
+        /// The name of the field.
         field: Box<str>,
-        /// What it should be.
+        /// The type that the convention states.
         expected: FieldType,
-        /// What it is.
+        /// The type of the value.
         found: FieldType,
     },
-    /// A field still has what it was made with.
+    /// A field still has the placeholder that the secret was created with.
     #[error("the field '{field}' is still a placeholder")]
     Placeholder {
-        /// The field.
+        /// The name of the field.
         field: Box<str>,
     },
 }
 
 impl Problem {
-    /// Every code.
+    /// The codes of all problems, in the order of the variants.
     pub const CODES: [&'static str; 7] =
         ["not-text", "not-json", "not-an-object", "missing", "empty", "wrong-type", "placeholder"];
 
-    /// Returns what kind of problem it is, as programs tell it.
+    /// Returns the problem's code, by which programs can distinguish problems.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotText => "not-text",
@@ -63,7 +63,7 @@ impl Problem {
         }
     }
 
-    /// Returns the field that it is about; nothing, where it is about the whole value.
+    /// Returns the name of the field that has the problem, or `None` if the value as a whole has it.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::NotText | Self::NotJson | Self::NotAnObject => None,
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_has_its_code_its_field_and_its_words() {
+    fn every_problem_has_a_code_a_field_and_a_message() {
         let field: Box<str> = "sid".into();
         let (expected, found) = (FieldType::String, FieldType::Array);
         let rows = [
@@ -98,8 +98,8 @@ mod tests {
         ];
         let codes = rows.each_ref().map(|(problem, ..)| problem.code());
         assert_eq!(codes, Problem::CODES);
-        for (problem, field, words) in rows {
-            assert_eq!((problem.field(), &*problem.to_string()), (field, words));
+        for (problem, field, message) in rows {
+            assert_eq!((problem.field(), &*problem.to_string()), (field, message));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The three bodies in which references are sent: a list, a message, a whole event of SQS.
+//! The three kinds of body that `POST /resolve` accepts: a list of references, a message, or an SQS event.
 
 use super::search::{BadText, Found, LimitExceeded, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -9,126 +9,125 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The most messages of one event: the largest batch that Lambda takes from SQS.
+/// The maximum number of records in one event: the largest batch that Lambda receives from SQS.
 ///
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
 pub const RECORDS_MAX: usize = 10_000;
 
-/// The most references of a list.
+/// The maximum number of references in a list.
 pub const REFERENCES_MAX: usize = 20_000;
 
-/// The longest id of a message, and of a message group, in bytes. Those of SQS have up to 128.
+/// The maximum length of a message's id and of a message group's id, in bytes. SQS uses up to 128 bytes.
 const ID_BYTES_MAX: usize = 256;
 
-/// The largest message: what SQS takes.
+/// The maximum size of a message in bytes, which is the limit of SQS.
 ///
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// What was sent.
+/// The body of a request to `POST /resolve`.
 pub enum Body<'a> {
-    /// `{"references": ["…", …]}`, and nothing else in it.
+    /// An object with an array called `references`, and no other member.
     List(Vec<Cow<'a, str>>),
-    /// Any other object: a Context Object.
+    /// An object that is neither a list nor an event: one message (a Context Object).
     Message(Message<'a>),
-    /// An object with an array called `Records`.
+    /// An object with an array called `Records`, as SQS sends it to a Lambda function.
     Event(Vec<RawRecord<'a>>),
 }
 
-/// A Context Object that was sent by itself.
+/// A message (a Context Object) that is the complete body of a request.
 pub struct Message<'a>(&'a [u8]);
 
-/// One item of an event, not read yet: an event can have so many that they are read one by one.
+/// A record of an event that is not parsed yet. An event can have 10,000 records, so the caller parses them
+/// one by one and lets other tasks run in between.
 #[derive(Clone, Copy)]
 pub struct RawRecord<'a>(&'a RawValue);
 
-/// One record of an event.
+/// A parsed record of an event: one message of SQS.
 pub struct Record<'a> {
-    /// What SQS calls the message.
+    /// The id that SQS gave to the message.
     pub message_id: Box<str>,
-    /// The group that keeps its order, where its queue is a FIFO one.
+    /// The message group, if the record comes from a FIFO queue.
     pub group: Option<Box<str>>,
-    /// Its text, if it has one.
+    /// The text of the message as a JSON string. `None` if the record has no body.
     body: Option<&'a RawValue>,
 }
 
-/// Why a body is none of the three. No variant shows any of it.
+/// The reason why a body is refused. The messages contain no part of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
-    /// It is not JSON.
+    /// The body is not JSON.
     #[error("the request's body is not JSON: line {line}, column {column}")]
     NotJson {
-        /// The line, counted from 1.
+        /// The line of the first mistake, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the first mistake, counted from 1.
         column: usize,
     },
-    /// It is JSON, and no object.
-    #[error("the request's body is no JSON object")]
+    /// The body is JSON, but not an object.
+    #[error("the request's body is not a JSON object")]
     NotAnObject,
-    /// It is one message, larger than any.
+    /// The body is one message that is larger than [`MESSAGE_BYTES_MAX`].
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
-    /// It is one message, with more in it than a message may have.
+    /// The body is one message that exceeds a limit of the search.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// An item of the list of references is no string.
-    #[error("references[{0}] is no string")]
+    /// The item at this index of the list of references is not a string.
+    #[error("references[{0}] is not a string")]
     ReferenceNotString(usize),
-    /// An item of the event's records is none of SQS.
+    /// The record at this index of the event is not a record of SQS.
     #[error(
         "Records[{0}] is not a record of an SQS event: it needs a messageId of 1 to {ID_BYTES_MAX} bytes"
     )]
     InvalidRecord(usize),
-    /// There are too many records.
-    #[error("there are more than {RECORDS_MAX} records")]
+    /// The event has more than [`RECORDS_MAX`] records.
+    #[error("the event has more than {RECORDS_MAX} records")]
     TooManyRecords,
-    /// There are too many references.
-    #[error("there are more than {REFERENCES_MAX} references")]
+    /// The list has more than [`REFERENCES_MAX`] references.
+    #[error("the list has more than {REFERENCES_MAX} references")]
     TooManyReferences,
 }
 
-/// Why a record has no message. No variant shows any of it.
+/// The reason why the message in a record cannot be searched. The reason contains no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
-    /// The record has no text.
-    #[error("the record has no body of text")]
+    /// The record has no body, or its body is not a string.
+    #[error("the record has no body that is a string")]
     NoText,
-    /// Its text is not JSON.
+    /// The record's body is not JSON.
     #[error("the record's body is not JSON: line {line}, column {column}")]
     NotJson {
-        /// The line, counted from 1.
+        /// The line of the first mistake, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the first mistake, counted from 1.
         column: usize,
     },
-    /// Its text is JSON, and no object.
-    #[error("the record's body is no JSON object")]
+    /// The record's body is JSON, but not an object.
+    #[error("the record's body is not a JSON object")]
     NotAnObject,
-    /// Its text is larger than any message.
+    /// The record's body is larger than [`MESSAGE_BYTES_MAX`].
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
-    /// It has more in it than a message may have.
+    /// The message exceeds a limit of the search.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
 }
 
 impl<'a> Body<'a> {
-    /// Recognises a body. The texts of records are not looked into yet.
+    /// Recognises the kind of a body. Does not parse the records of an event yet.
     ///
     /// # Errors
     ///
-    /// Where it is none of the three, or there is too much in it.
+    /// Returns an error if the body is not a JSON object, or exceeds a limit.
     pub fn recognise(bytes: &'a [u8]) -> Result<Self, BadBody> {
-        let members: Members<'a> = serde_json::from_slice(bytes).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            match error.classify() {
+        let members: Members<'a> =
+            serde_json::from_slice(bytes).map_err(|error| match error.classify() {
                 Category::Data => BadBody::NotAnObject,
                 Category::Io | Category::Syntax | Category::Eof => {
-                    BadBody::NotJson { line, column }
+                    BadBody::NotJson { line: error.line(), column: error.column() }
                 }
-            }
-        })?;
+            })?;
         match members {
             Members { records: Some(records), .. } if is_array(records) => event(records),
             Members { references: Some(list), others: false, records: None } if is_array(list) => {
@@ -141,38 +140,37 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message.
+    /// Searches the message for references.
     ///
     /// # Errors
     ///
-    /// If a text in it is not JSON, or it has more than a message may have.
+    /// Returns an error if the message is not a JSON object, or exceeds a limit of the search.
     pub fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
         search.text(self.0).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadBody::NotJson { line, column },
             BadText::NotAnObject => BadBody::NotAnObject,
-            BadText::LimitExceeded(overgrown) => overgrown.into(),
+            BadText::LimitExceeded(limit) => limit.into(),
         })
     }
 }
 
 impl<'a> RawRecord<'a> {
-    /// Reads the record at `index` of its event. Without an id the caller could not report that it
-    /// failed.
+    /// Parses the record. `index` is its position in the event, and is part of the error.
     ///
     /// # Errors
     ///
-    /// If it is not a record of SQS.
+    /// Returns an error if the record has no valid id, because nobody could report that it failed then.
     pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
 
-    /// Returns how many bytes the record takes in the event.
+    /// Returns the size of the record's JSON, in bytes.
     pub fn bytes(self) -> usize {
         self.0.get().len()
     }
 }
 
-/// Says which of the three it is, and nothing of what is in it.
+/// Writes the kind of the body, and hides its content.
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -183,21 +181,21 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
-/// Says nothing of what is in it.
+/// Hides the content of the message.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").finish_non_exhaustive()
     }
 }
 
-/// Says nothing of what is in it.
+/// Hides the content of the record.
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRecord").finish_non_exhaustive()
     }
 }
 
-/// Says nothing of what is in it.
+/// Hides the content of the record.
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").finish_non_exhaustive()
@@ -205,11 +203,11 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Searches the message in a record.
+    /// Searches the message in the record for references.
     ///
     /// # Errors
     ///
-    /// If the record has no message, or one with more in it than a message may have.
+    /// Returns an error if the record has no body, or if the message is not a JSON object or exceeds a limit.
     pub fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let raw = self.body.ok_or(BadMessage::NoText)?;
         if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
@@ -222,25 +220,27 @@ impl Record<'_> {
         search.text(text.as_bytes()).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadMessage::NotJson { line, column },
             BadText::NotAnObject => BadMessage::NotAnObject,
-            BadText::LimitExceeded(overgrown) => overgrown.into(),
+            BadText::LimitExceeded(limit) => limit.into(),
         })
     }
 }
 
-/// Returns a length that the text of a JSON string has at least, without reading the text: one that
-/// is too large is not copied.
+/// Returns the minimum length of the text of a JSON string, in bytes, without decoding the string. With the
+/// length, a text that is too large can be refused before it is copied.
 fn text_len_min(json: &str) -> usize {
     let mut rest = json.trim_matches('"');
     let mut len = 0;
     while let Some(at) = rest.find('\\') {
         let escape = &rest[at..];
-        let code = escape.strip_prefix("\\u").and_then(|hex| hex.get(..4));
-        let code = code.map(|hex| u32::from_str_radix(hex, 16).unwrap_or_default());
+        let code = escape
+            .strip_prefix("\\u")
+            .and_then(|hex| hex.get(..4))
+            .map(|hex| u32::from_str_radix(hex, 16).unwrap_or_default());
         let (taken, bytes) = match code {
             None => (2, 1),
             Some(..0x80) => (6, 1),
             Some(0x80..0x800) => (6, 2),
-            // Half of a character that has four bytes.
+            // A surrogate: half of a character that has four bytes in UTF-8.
             Some(0xd800..0xe000) => (6, 2),
             Some(_) => (6, 3),
         };
@@ -251,30 +251,35 @@ fn text_len_min(json: &str) -> usize {
 }
 
 fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
-    let list = AtMost::<REFERENCES_MAX>::of(list).ok_or(BadBody::TooManyReferences)?;
-    let texts = list.into_iter().zip(0..);
-    let texts = texts.map(|(item, index)| text(item).ok_or(BadBody::ReferenceNotString(index)));
-    texts.collect::<Result<_, _>>().map(Body::List)
+    let items = AtMost::<REFERENCES_MAX>::parse(list).ok_or(BadBody::TooManyReferences)?;
+    let mut references = Vec::with_capacity(items.len());
+    for (index, item) in items.into_iter().enumerate() {
+        references.push(text(item).ok_or(BadBody::ReferenceNotString(index))?);
+    }
+    Ok(Body::List(references))
 }
 
 fn event(records: &RawValue) -> Result<Body<'_>, BadBody> {
-    let records = AtMost::<RECORDS_MAX>::of(records).ok_or(BadBody::TooManyRecords)?;
+    let records = AtMost::<RECORDS_MAX>::parse(records).ok_or(BadBody::TooManyRecords)?;
     Ok(Body::Event(records.into_iter().map(RawRecord).collect()))
 }
 
 fn record(item: &RawValue) -> Option<Record<'_>> {
     let read: RecordMembers<'_> = object(item)?;
-    let is_id = |id: &Cow<'_, str>| !id.is_empty() && id.len() <= ID_BYTES_MAX;
-    let message_id = text(read.message_id?).filter(is_id)?;
-    let attributes: Option<Attributes<'_>> = read.attributes.and_then(object);
-    let group = attributes.and_then(|attributes| text(attributes.group?));
-    // Queues that keep no order have groups too, for fairness.
+    let message_id = text(read.message_id?).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))?;
+    // Standard queues have message groups too, for fairness. Only FIFO queues have an order.
     let is_fifo = read.queue.and_then(text).is_none_or(|queue| queue.ends_with(".fifo"));
-    let group = group.filter(|group| is_fifo && group.len() <= ID_BYTES_MAX);
-    Some(Record { message_id: message_id.into(), group: group.map(Into::into), body: read.body })
+    let group = read
+        .attributes
+        .and_then(object::<Attributes<'_>>)
+        .and_then(|attributes| text(attributes.group?))
+        .filter(|group| is_fifo && group.len() <= ID_BYTES_MAX)
+        .map(Into::into);
+    Some(Record { message_id: message_id.into(), group, body: read.body })
 }
 
-/// Returns the text of a piece of JSON, if it is a string. It is copied only if it has escapes.
+/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied only if the
+/// string has escapes.
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -283,7 +288,8 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(text.0)
 }
 
-/// Reads an object. A list of its members' values would be read as well.
+/// Parses a JSON object. The first character is checked, because serde would also accept an array of the
+/// members' values.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -292,7 +298,7 @@ fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
-/// What of a body's members decides which of the three it is.
+/// The members of a body that decide which kind of body it is.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -317,7 +323,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
             type Value = Members<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+                f.write_str("a JSON object")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
@@ -358,12 +364,13 @@ struct Attributes<'a> {
     group: Option<&'a RawValue>,
 }
 
-/// The items of an array, of which there are `MAX` at most: more are not kept even while reading.
+/// The items of an array with at most `MAX` items. The parser stops at the first item that is too many, so
+/// that a longer array does not take more memory.
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {
-    /// Returns the items of an array, or `None` where there are too many.
-    fn of(array: &'a RawValue) -> Option<Vec<&'a RawValue>> {
+    /// Returns the items of an array, or `None` if the array has more than `MAX` items.
+    fn parse(array: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         serde_json::from_str::<Self>(array.get()).ok().map(|items| items.0)
     }
 }
@@ -375,14 +382,14 @@ impl<'de, const MAX: usize> Deserialize<'de> for AtMost<'de, MAX> {
             type Value = AtMost<'de, MAX>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
+                f.write_str("a JSON array")
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
                 let mut items = Vec::new();
                 while let Some(item) = seq.next_element()? {
                     if items.len() == MAX {
-                        return Err(A::Error::custom("too many items"));
+                        return Err(A::Error::custom("the array has too many items"));
                     }
                     items.push(item);
                 }
@@ -399,18 +406,21 @@ mod tests {
     use crate::message::paths::Paths;
     use serde_json::json;
 
-    /// Says what a body is recognised as.
+    /// Describes the kind of body that is recognised.
     fn recognised(body: &str) -> Result<String, BadBody> {
         Body::recognise(body.as_bytes()).map(|body| match body {
             Body::List(references) => Ok(format!("list of {}", references.join(" "))),
             Body::Message(_) => Ok("message".to_owned()),
             Body::Event(records) => {
-                let told = records.iter().enumerate().map(|(at, record)| {
+                let described = records.iter().enumerate().map(|(at, record)| {
                     let record = record.read(at)?;
                     let group = record.group.as_deref().unwrap_or("-");
                     Ok(format!("{}/{group}", record.message_id))
                 });
-                Ok(format!("event of {}", told.collect::<Result<Vec<_>, BadBody>>()?.join(" ")))
+                Ok(format!(
+                    "event of {}",
+                    described.collect::<Result<Vec<_>, BadBody>>()?.join(" ")
+                ))
             }
         })?
     }
@@ -426,7 +436,7 @@ mod tests {
     }
 
     #[test]
-    fn the_three_bodies_are_told_apart() {
+    fn three_kinds_of_body_are_distinguished() {
         check(r#"{"references": ["a", "b#\u0063"]}"#, "list of a b#c");
         check(r#"{"references": []}"#, "list of ");
         check(r#"{"Records": []}"#, "event of ");
@@ -440,7 +450,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_of_the_three_is_told_what_is_wrong() {
+    fn other_bodies_are_refused_with_a_reason() {
         refused("", BadBody::NotJson { line: 1, column: 0 });
         refused("{", BadBody::NotJson { line: 1, column: 1 });
         refused("{\n\"a\": nope}", BadBody::NotJson { line: 2, column: 7 });
@@ -457,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_body_is_bounded() {
+    fn size_of_every_kind_of_body_is_limited() {
         let list = |count| json!({"references": vec!["a"; count]}).to_string();
         assert!(recognised(&list(REFERENCES_MAX)).is_ok());
         refused(&list(REFERENCES_MAX + 1), BadBody::TooManyReferences);
@@ -473,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn groups_count_where_the_queue_keeps_an_order() {
+    fn groups_count_only_in_fifo_queues() {
         let event = |queue: &str| {
             let record = r#""messageId": "m", "attributes": {"MessageGroupId": "g"}"#;
             format!(r#"{{"Records": [{{{record}{queue}}}]}}"#)
@@ -485,21 +495,21 @@ mod tests {
         check(r#"{"Records": [{"messageId": "m", "attributes": 7}]}"#, "event of m/-");
     }
 
-    /// Searches the one record of an event for what stands at `a`.
+    /// Searches the only record of an event for a reference at the path `a`.
     #[track_caller]
     fn message(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{{"messageId": "m"{record}}}]}}"#);
         let Ok(Body::Event(records)) = Body::recognise(body.as_bytes()) else {
-            panic!("an event: {body}")
+            panic!("the body is not an event: {body}")
         };
-        let paths = Paths::parse(["a"]).expect("a good path");
-        let record = records[0].read(0).expect("it has an id");
+        let paths = Paths::parse(["a"]).expect("the path is valid");
+        let record = records[0].read(0).expect("the record has an id");
         let found = record.search(&Search::new(&paths, []))?;
         Ok(found.references.into_iter().find_map(|one| one.reference).map(Into::into))
     }
 
     #[test]
-    fn a_record_whose_body_is_no_message_fails_alone() {
+    fn record_without_a_valid_message_fails_alone() {
         let of_text = |text: &str| message(&format!(r#", "body": {}"#, json!(text)));
         assert_eq!(of_text(r#"{"a": "x"}"#), Ok(Some("x".to_owned())));
         assert_eq!(of_text("hello"), Err(BadMessage::NotJson { line: 1, column: 1 }));
@@ -510,19 +520,23 @@ mod tests {
         let large = json!({"a": "x".repeat(MESSAGE_BYTES_MAX)}).to_string();
         assert_eq!(of_text(&large), Err(BadMessage::TooLarge));
         let wide = json!({"a": "\u{e9}".repeat(MESSAGE_BYTES_MAX / 2)}).to_string();
-        assert_eq!(of_text(&wide), Err(BadMessage::TooLarge), "bytes count, not characters");
+        assert_eq!(
+            of_text(&wide),
+            Err(BadMessage::TooLarge),
+            "the limit counts bytes, not characters"
+        );
     }
 
-    /// What is nested deeply is passed over without a frame of the stack for each level.
+    /// Deeply nested values are skipped without a stack frame for each level.
     #[test]
-    fn depth_costs_nothing() {
+    fn deeply_nested_json_does_not_overflow_the_stack() {
         let deep =
             format!("{{\"b\": {}{}, \"a\": \"x\"}}", "[".repeat(100_000), "]".repeat(100_000));
         assert_eq!(message(&format!(r#", "body": {}"#, json!(deep))), Ok(Some("x".to_owned())));
     }
 
     #[test]
-    fn the_length_of_a_text_is_known_before_it_is_copied() {
+    fn length_of_a_text_is_known_before_it_is_copied() {
         for text in ["", "a", "\"\\\n\u{1}", "\u{e9}\u{20ac}"] {
             let json = json!(text).to_string();
             assert_eq!(text_len_min(&json), text.len(), "{json}");

@@ -1,27 +1,29 @@
-//! The order of a FIFO queue: with a message that fails, those of its group behind it fail too.
+//! The order of FIFO queues: after a message fails, the later messages of its group fail as well.
 
 use std::collections::HashSet;
 
-/// Returns which messages have to wait for an earlier one of their group that failed. Each message is
-/// told by its group, if its queue has an order, and whether it succeeded.
+/// Returns for each message whether it must fail because an earlier message of its FIFO group failed.
 ///
-/// What a function reports as failed, SQS delivers again: had it dealt with a later message of the
-/// same group, it would have dealt with them in the wrong order.
+/// A message is given as its group and whether the message succeeded. The group is `None` if the queue of
+/// the message is not a FIFO queue. SQS delivers failed messages again. If a function handled a later
+/// message of the same group meanwhile, the group would be handled in the wrong order.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
 pub fn blocked_messages<'a>(
     messages: impl IntoIterator<Item = (Option<&'a str>, bool)>,
 ) -> Vec<bool> {
     let mut failed: HashSet<&str> = HashSet::new();
-    let judged = messages.into_iter().map(|(group, is_good)| match group {
-        Some(group) if failed.contains(group) => true,
-        Some(group) if !is_good => {
-            failed.insert(group);
-            false
-        }
-        _ => false,
-    });
-    judged.collect()
+    messages
+        .into_iter()
+        .map(|(group, is_ok)| match group {
+            Some(group) if failed.contains(group) => true,
+            Some(group) if !is_ok => {
+                failed.insert(group);
+                false
+            }
+            _ => false,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -29,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_waits_for_its_first_failure_and_no_other_group_does() {
+    fn failure_blocks_the_later_messages_of_its_group_only() {
         let (a, b) = (Some("a"), Some("b"));
         for (messages, expected) in [
             (vec![], vec![]),

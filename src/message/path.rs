@@ -1,67 +1,68 @@
-//! A place in a message, or several: keys parted by dots, where `*` is any one of them.
+//! Paths into a message: keys separated by dots, where `*` matches any one key.
 
 use std::fmt;
 
-/// The longest path that can be configured.
+/// The maximum length of a path, in bytes.
 const PATH_CHARS_MAX: usize = 256;
 
-/// The most keys of a path. JSON itself is read up to a depth of 128.
+/// The maximum number of keys in a path. JSON is parsed only to a depth of 128.
 const PARTS_MAX: usize = 16;
 
-/// A path, such as `channel_config.*.credentials_id`.
+/// A path into a message, such as `channel_config.*.credentials_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
-    parts: Vec<Part>,
+    steps: Vec<Step>,
 }
 
-/// What one step of a path goes to.
+/// One step of a path, between two dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    /// The member of an object that has this key, or of an array that has this index.
+pub(super) enum Step {
+    /// Leads to the member of an object with this key, or to the item of an array with this index.
     Key(Box<str>),
-    /// Every member.
+    /// Leads to all members of an object, or to all items of an array.
     Any,
 }
 
-/// What is wrong with a path. Places are counted from 1.
+/// The reason why a text is not a valid path. Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// There is nothing.
-    #[error("a path like channel_config.*.credentials_id expected, found nothing")]
+    /// The text is empty.
+    #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
-    /// It is too long.
+    /// The text is longer than [`PATH_CHARS_MAX`].
     #[error("longer than {PATH_CHARS_MAX} bytes")]
     TooLong,
-    /// It has too many keys.
+    /// The path has more than [`PARTS_MAX`] keys.
     #[error("more than {PARTS_MAX} keys")]
     TooDeep,
-    /// Nothing stands where a key should.
+    /// A key is empty.
     #[error("a key or '*' expected at character {at}")]
     NoKey {
-        /// The position.
+        /// The position of the empty key.
         at: usize,
     },
-    /// A `*` is only a part of a key.
-    #[error("'*' stands for a whole key; more was found at character {at}")]
+    /// A key contains `*` and other characters.
+    #[error("the key at character {at} contains '*' and other characters; '*' must stand alone")]
     PartlyAny {
-        /// Where the key begins.
+        /// The position at which the key begins.
         at: usize,
     },
     /// An index is written in brackets.
-    #[error(
-        "write an index as a key of its own, as in list.0, and not in brackets at character {at}"
-    )]
+    #[error("brackets are not supported at character {at}; write an index as a key, as in list.0")]
     Bracket {
-        /// The position.
+        /// The position of the bracket.
         at: usize,
     },
-    /// It begins with JSONPath's root.
-    #[error("leave the '$' at its beginning out")]
+    /// The path begins with `$`, the root of JSONPath.
+    #[error("remove the '$' at the beginning")]
     Root,
-    /// It has a control character, or one that ends a path where it is listed.
-    #[error("character {at} is not one of a key")]
+    /// The path contains a comma, white space or a control character. Commas and white space separate
+    /// the paths in a list.
+    #[error(
+        "character {at} is not allowed: a path has no commas, white space or control characters"
+    )]
     Character {
-        /// The position.
+        /// The position of the character.
         at: usize,
     },
 }
@@ -71,7 +72,7 @@ impl Path {
     ///
     /// # Errors
     ///
-    /// Says what is wrong, and at which character.
+    /// Returns the first mistake in the text, with its position.
     pub fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() {
             return Err(BadPath::Empty);
@@ -89,48 +90,48 @@ impl Path {
                 _ => {}
             }
         }
-        let mut parts = Vec::new();
+        let mut steps = Vec::new();
         let mut at = 1;
         for part in text.split('.') {
             match part {
                 "" => return Err(BadPath::NoKey { at }),
-                "*" => parts.push(Part::Any),
-                "$" if parts.is_empty() => return Err(BadPath::Root),
+                "*" => steps.push(Step::Any),
+                "$" if steps.is_empty() => return Err(BadPath::Root),
                 part if part.contains('*') => return Err(BadPath::PartlyAny { at }),
-                part => parts.push(Part::Key(part.into())),
+                part => steps.push(Step::Key(part.into())),
             }
             at += part.chars().count() + 1;
         }
-        if parts.len() > PARTS_MAX {
+        if steps.len() > PARTS_MAX {
             return Err(BadPath::TooDeep);
         }
-        Ok(Self { parts })
+        Ok(Self { steps })
     }
 
-    /// Returns whether it may lead to more than one place.
+    /// Returns whether the path contains a `*`, so that it can lead to several values of a message.
     pub fn has_wildcard(&self) -> bool {
-        self.parts.contains(&Part::Any)
+        self.steps.contains(&Step::Any)
     }
 
-    /// Returns the step at `depth`, or `None` at and below the path's end.
-    pub(super) fn part(&self, depth: usize) -> Option<&Part> {
-        self.parts.get(depth)
+    /// Returns the step at `depth`, counted from 0, or `None` if the path has no more steps.
+    pub(super) fn step(&self, depth: usize) -> Option<&Step> {
+        self.steps.get(depth)
     }
 }
 
-impl Part {
-    /// Returns whether this step goes to the member of an object that has `key`.
-    pub(super) fn takes_key(&self, key: &str) -> bool {
+impl Step {
+    /// Returns whether this step leads to the member of an object that has this key.
+    pub(super) fn matches_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => **own == *key,
             Self::Any => true,
         }
     }
 
-    /// Returns whether this step goes to the item of an array at `index`.
-    pub(super) fn takes_index(&self, index: usize) -> bool {
+    /// Returns whether this step leads to the item of an array that has this index.
+    pub(super) fn matches_index(&self, index: usize) -> bool {
         match self {
-            // "01" is a key of an object only, so that each place has one path.
+            // `01` and `+1` are keys of objects only, so that every item has exactly one path.
             Self::Key(own) if own.len() > 1 && own.starts_with(['0', '+']) => false,
             Self::Key(own) => own.parse() == Ok(index),
             Self::Any => true,
@@ -140,11 +141,11 @@ impl Part {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, part) in self.parts.iter().enumerate() {
+        for (index, part) in self.steps.iter().enumerate() {
             let dot = if index > 0 { "." } else { "" };
             match part {
-                Part::Key(key) => write!(f, "{dot}{key}")?,
-                Part::Any => write!(f, "{dot}*")?,
+                Step::Key(key) => write!(f, "{dot}{key}")?,
+                Step::Any => write!(f, "{dot}*")?,
             }
         }
         Ok(())
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_path_shows_where() {
+    fn mistake_in_a_path_is_reported_with_its_position() {
         refused("", BadPath::Empty);
         refused(&"x".repeat(257), BadPath::TooLong);
         refused(&["x"; 17].join("."), BadPath::TooDeep);
@@ -179,9 +180,9 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_written_as_it_was_read() {
+    fn path_is_displayed_as_it_was_written() {
         for text in ["a", "channel_config.*.credentials_id", "list.0.*"] {
-            let path = Path::parse(text).expect("a good path");
+            let path = Path::parse(text).expect("the path is valid");
             assert_eq!(
                 (path.to_string(), path.has_wildcard()),
                 (text.to_owned(), text.contains('*'))

@@ -1,44 +1,53 @@
-//! Where a message has its references.
+//! The paths at which messages have their references.
 
 use super::path::{BadPath, Path};
 
-/// The most paths that can be configured.
+/// The default of `SIDEKEY_RESOLVE_PATHS`, separated by commas.
+///
+/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey is built,
+/// because parsing TOML would slow down every start.
+pub const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
+
+/// The maximum number of paths that can be configured.
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a message has references. A [`Default`] finds none.
+/// The paths at which a message has references. The [`Default`] has no path, so it finds no references.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths(Vec<Path>);
 
-/// Why a list of paths cannot be used.
+/// The reason why a list of paths is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPaths {
-    /// There is none.
+    /// The list is empty.
     #[error("must not be empty")]
     None,
-    /// There are too many.
-    #[error("more than {PATHS_MAX} given")]
+    /// The list has more than [`PATHS_MAX`] paths.
+    #[error("more than {PATHS_MAX} paths")]
     TooMany,
-    /// One of them is none.
+    /// A path in the list is not valid.
     #[error("'{text}': {problem}")]
     One {
-        /// The path as it is written.
+        /// The text of the invalid path.
         text: Box<str>,
-        /// What is wrong with it.
+        /// The reason why the path is not valid.
         problem: BadPath,
     },
 }
 
 impl Paths {
-    /// Parses paths.
+    /// Parses a list of paths.
     ///
     /// # Errors
     ///
-    /// Where there is none or too many, or names the first that is bad.
+    /// Returns an error if the list is empty or too long, or for the first path that is not valid.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPaths> {
-        let parsed = texts.into_iter().map(|text| {
-            Path::parse(text).map_err(|problem| BadPaths::One { text: text.into(), problem })
-        });
-        let paths: Vec<Path> = parsed.collect::<Result<_, _>>()?;
+        let mut paths = Vec::new();
+        for text in texts {
+            match Path::parse(text) {
+                Ok(path) => paths.push(path),
+                Err(problem) => return Err(BadPaths::One { text: text.into(), problem }),
+            }
+        }
         match paths.len() {
             0 => Err(BadPaths::None),
             1..=PATHS_MAX => Ok(Self(paths)),
@@ -46,7 +55,7 @@ impl Paths {
         }
     }
 
-    /// Returns the paths.
+    /// Returns the paths in the order of the configuration.
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
         self.0.iter()
     }
@@ -56,14 +65,27 @@ impl Paths {
 mod tests {
     use super::*;
 
+    const PRESET: &str = include_str!("../../presets/channel-processors/sidekey.toml");
+
     #[test]
-    fn a_bad_list_names_the_path() {
-        let problem = |texts: &[&str]| Paths::parse(texts.iter().copied()).expect_err("bad paths");
+    fn built_in_paths_are_valid_and_equal_the_preset() {
+        let preset: toml::Table = PRESET.parse().expect("the preset is TOML");
+        let paths = preset["resolve_paths"].as_array().expect("the preset has a list of paths");
+        let paths: Vec<&str> = paths.iter().filter_map(|path| path.as_str()).collect();
+        assert_eq!(paths, ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"]);
+        assert_eq!(paths.join(","), BUILT_IN_PATHS);
+        assert!(Paths::parse(paths).is_ok());
+    }
+
+    #[test]
+    fn error_quotes_the_invalid_path() {
+        let problem =
+            |texts: &[&str]| Paths::parse(texts.iter().copied()).expect_err("the list is refused");
         assert_eq!(problem(&[]), BadPaths::None);
         assert_eq!(problem(&["a"; PATHS_MAX + 1]), BadPaths::TooMany);
         let message = problem(&["a.b", "a..b"]).to_string();
         assert_eq!(message, "'a..b': a key or '*' expected at character 3");
-        let good = Paths::parse(["a", "b.*"]).expect("good paths");
-        assert_eq!(good.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b.*"]);
+        let paths = Paths::parse(["a", "b.*"]).expect("the paths are valid");
+        assert_eq!(paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b.*"]);
     }
 }

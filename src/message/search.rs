@@ -1,123 +1,130 @@
-//! Finds references in JSON, in one pass that keeps their paths and texts and nothing else.
+//! Finds references in a JSON message. The search takes one pass, and keeps only the references.
 //!
-//! A message comes from outside and can be hostile: as a tree of values, 1 MiB of small objects takes
-//! over 100 MiB of memory.
+//! The message is not parsed into a tree of values, because a hostile message could then exhaust the memory:
+//! 1 MiB of small JSON objects becomes a tree of more than 100 MiB.
 
-use super::path::{Part, Path};
+use super::path::{Path, Step};
 use super::paths::Paths;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::fmt::{self, Write};
 
-/// The most references in one message. Messages of channel processors have fewer than ten.
+/// The maximum number of references in one message. Messages of channel processors have fewer than ten.
 pub const FOUND_MAX: usize = 100;
 
-/// The longest path of a reference that is found: keys come from the message, and are answered.
+/// The maximum length of the path of a found reference, in bytes. The length has a limit because keys come
+/// from the message and are part of the answer.
 pub const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// What to look for in a message: references at paths, and texts at single places.
+/// A search for references at some paths, and for the texts at other paths, which have no `*`.
 #[derive(Clone, Debug)]
 pub struct Search<'p> {
     targets: Vec<Target<'p>>,
     references_max: usize,
 }
 
-/// What was found.
+/// The result of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// What stands at the paths of references, each place once: in the order of the paths, and for one
-    /// path in the order of the message.
+    /// The values at the paths of references, in the order of the paths, and for one path in the order of
+    /// the message. A value that several paths lead to is in the list once.
     pub references: Vec<FoundReference>,
-    /// The text at each single place, or `None` if the message has no string there.
+    /// The text at each path without `*`, in the order of these paths. `None` if the message has no string
+    /// at the path.
     pub texts: Vec<Option<Box<str>>>,
 }
 
-/// A place at which a message has a reference.
+/// A reference that was found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundReference {
-    /// Where it stands, each `*` replaced by its key. A dot inside a key has a `\` before it.
+    /// The path of the reference, with the actual key in place of each `*`. A dot inside a key is written
+    /// as `\.`.
     pub path: Box<str>,
-    /// The reference as it is written, or `None` if the message has no string there.
+    /// The text of the reference. `None` if the value at the path is not a string.
     pub reference: Option<Box<str>>,
-    /// The number of the first path that leads to it.
+    /// The number of the first configured path that leads to the reference.
     order: usize,
 }
 
-/// Why a message is not searched to its end.
+/// The limit at which the search of a message stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
-    /// There are too many references.
-    #[error("there are more than {max} references in one message")]
+    /// The message has too many references.
+    #[error("the message has more than {max} references")]
     TooManyReferences {
-        /// The most there may be.
+        /// The maximum number of references.
         max: usize,
     },
-    /// A reference stands at a place whose path is too long.
-    #[error("a reference stands at a path of more than {FOUND_PATH_BYTES_MAX} bytes")]
+    /// The path of a reference is longer than [`FOUND_PATH_BYTES_MAX`].
+    #[error("the path of a reference in the message is longer than {FOUND_PATH_BYTES_MAX} bytes")]
     PathTooLong,
 }
 
-/// Why the text of a message could not be searched. It shows none of the text.
+/// The reason why the text of a message could not be searched. The reason contains no part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadText {
-    /// It is not JSON.
+    /// The text is not JSON.
     NotJson {
-        /// The line, counted from 1.
+        /// The line of the first mistake, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the first mistake, counted from 1.
         column: usize,
     },
-    /// It is JSON, and not an object.
+    /// The text is JSON, but not an object.
     NotAnObject,
-    /// It has more than a message may have.
+    /// The message exceeds a limit.
     LimitExceeded(LimitExceeded),
 }
 
-/// Why a search failed: the message is over a bound, or cannot be read.
+/// The reason why the search of a message failed.
 #[derive(Debug)]
 pub enum SearchError<E> {
-    /// The message has more than a message may have.
+    /// The message exceeds a limit.
     LimitExceeded(LimitExceeded),
-    /// The message cannot be read, or is not an object.
+    /// The message could not be parsed, or is not an object.
     Unreadable(E),
 }
 
+/// A path that the search looks for.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
     order: usize,
-    /// Which of the texts it is; `None` for a path of references.
+    /// The index of the path in [`Found::texts`]. `None` if the path is one of references.
     text: Option<usize>,
 }
 
 impl<'p> Search<'p> {
-    /// Looks for at most [`FOUND_MAX`] references at `references`, and for a text at each of `texts`.
+    /// Makes a search for at most [`FOUND_MAX`] references at the paths `references`, and for the text at
+    /// each of the paths `texts`.
     pub fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
-        let references = references.iter().zip(0..);
-        let references = references.map(|(path, order)| Target { path, order, text: None });
-        let texts = texts.into_iter().zip(0..);
-        let texts = texts.map(|(path, order)| Target { path, order, text: Some(order) });
-        Self { targets: references.chain(texts).collect(), references_max: FOUND_MAX }
+        let mut targets = Vec::new();
+        for (order, path) in references.iter().enumerate() {
+            targets.push(Target { path, order, text: None });
+        }
+        for (order, path) in texts.into_iter().enumerate() {
+            targets.push(Target { path, order, text: Some(order) });
+        }
+        Self { targets, references_max: FOUND_MAX }
     }
 
-    /// Looks for up to `max` references.
+    /// Sets the maximum number of references.
     #[must_use]
     pub fn at_most(self, max: usize) -> Self {
         Self { references_max: max, ..self }
     }
 
-    /// Searches the text of a message.
+    /// Searches the JSON text of a message.
     ///
     /// # Errors
     ///
-    /// If the text is not a JSON object, or has more than a message may have.
+    /// Returns an error if the text is not a JSON object, or if the message exceeds a limit.
     pub fn text(&self, text: &[u8]) -> Result<Found, BadText> {
         let mut message = serde_json::Deserializer::from_slice(text);
-        let searched = self.run(&mut message);
-        let found = match searched {
-            Err(SearchError::LimitExceeded(overgrown)) => {
-                return Err(BadText::LimitExceeded(overgrown));
+        let found = match self.run(&mut message) {
+            Err(SearchError::LimitExceeded(limit)) => {
+                return Err(BadText::LimitExceeded(limit));
             }
             Err(SearchError::Unreadable(error)) => Err(error),
             Ok(found) => message.end().map(|()| found),
@@ -130,12 +137,12 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Searches a message. If an object has a key twice, its last member counts, as in most parsers:
-    /// a function must not see another reference than Sidekey.
+    /// Searches a message. If an object has a key twice, the last member counts: most JSON parsers do the
+    /// same, and Sidekey must find the reference that the function finds.
     ///
     /// # Errors
     ///
-    /// If the message is not an object, cannot be read, or has more than a message may have.
+    /// Returns an error if the message is not an object, cannot be parsed, or exceeds a limit.
     pub fn run<'de, D: Deserializer<'de>>(
         &self,
         message: D,
@@ -143,31 +150,31 @@ impl<'p> Search<'p> {
         let texts = self.targets.iter().filter(|target| target.text.is_some()).count();
         let found = Found { references: Vec::new(), texts: vec![None; texts] };
         let references_max = self.references_max;
-        let mut walk = Walk { found, references_max, place: String::new(), overgrown: None };
+        let mut walk = Walk { found, references_max, path: String::new(), limit: None };
         let root = Member { walk: &mut walk, targets: self.targets.clone(), depth: 0 };
         match message.deserialize_map(root) {
             Ok(()) => {
                 walk.found.references.sort_by_key(|place| place.order);
                 Ok(walk.found)
             }
-            Err(error) => Err(match walk.overgrown {
-                Some(overgrown) => SearchError::LimitExceeded(overgrown),
+            Err(error) => Err(match walk.limit {
+                Some(limit) => SearchError::LimitExceeded(limit),
                 None => SearchError::Unreadable(error),
             }),
         }
     }
 }
 
-/// What a search has found up to the place at which it is.
+/// The state of a search: the results so far, and the path of the value that is visited now.
 struct Walk {
     found: Found,
     references_max: usize,
-    place: String,
-    overgrown: Option<LimitExceeded>,
+    path: String,
+    limit: Option<LimitExceeded>,
 }
 
 impl Walk {
-    /// Notes what stands at the present place, for the targets that end here.
+    /// Records the visited value for the targets whose path ends at it.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -175,49 +182,48 @@ impl Walk {
         text: Option<&str>,
     ) -> Result<(), E> {
         let mut order = None;
-        for target in targets.iter().filter(|target| target.path.part(depth).is_none()) {
+        for target in targets.iter().filter(|target| target.path.step(depth).is_none()) {
             match target.text {
                 Some(at) => self.found.texts[at] = text.map(Into::into),
                 None => order = order.or(Some(target.order)),
             }
         }
         let Some(order) = order else { return Ok(()) };
-        if self.place.len() > FOUND_PATH_BYTES_MAX {
+        if self.path.len() > FOUND_PATH_BYTES_MAX {
             return Err(self.stop(LimitExceeded::PathTooLong));
         }
         if self.found.references.len() == self.references_max {
             return Err(self.stop(LimitExceeded::TooManyReferences { max: self.references_max }));
         }
-        let (path, reference) = (self.place.as_str().into(), text.map(Into::into));
+        let (path, reference) = (self.path.as_str().into(), text.map(Into::into));
         self.found.references.push(FoundReference { path, reference, order });
         Ok(())
     }
 
-    fn stop<E: Error>(&mut self, overgrown: LimitExceeded) -> E {
-        self.overgrown = Some(overgrown);
-        E::custom("more than a message may have")
+    fn stop<E: Error>(&mut self, limit: LimitExceeded) -> E {
+        self.limit = Some(limit);
+        E::custom("the message exceeds a limit")
     }
 
-    /// Forgets what was found at or below the present place since `before` references were found:
-    /// the key has come a second time.
+    /// Removes the results at and below the visited path, because its key occurs a second time and the last
+    /// member counts. The first `before` references were found before this object, and are kept.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
         }
-        let place = &self.place;
-        let is_below = |own: &FoundReference| {
-            let rest = own.path.strip_prefix(&**place);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let mut at = 0;
-        self.found.references.retain(|own| {
-            at += 1;
-            at <= before || !is_below(own)
+        let mut index = 0;
+        self.found.references.retain(|reference| {
+            index += 1;
+            index <= before || !is_at_or_below(&reference.path, &self.path)
         });
     }
 }
 
-/// One value of a message, and the targets that lead to it or below it.
+fn is_at_or_below(path: &str, ancestor: &str) -> bool {
+    path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// A value of the message, with the targets whose paths lead to the value or below it.
 struct Member<'w, 'p> {
     walk: &'w mut Walk,
     targets: Vec<Target<'p>>,
@@ -225,20 +231,24 @@ struct Member<'w, 'p> {
 }
 
 impl<'p> Member<'_, 'p> {
-    /// Returns the targets that go on by this key.
-    fn next(&self, is_taken: impl Fn(&Part) -> bool) -> Vec<Target<'p>> {
-        let goes_on = |target: &&Target<'_>| target.path.part(self.depth).is_some_and(&is_taken);
-        self.targets.iter().filter(goes_on).copied().collect()
+    /// Returns the targets whose next step matches.
+    fn next(&self, matches: impl Fn(&Step) -> bool) -> Vec<Target<'p>> {
+        self.targets
+            .iter()
+            .filter(|target| target.path.step(self.depth).is_some_and(&matches))
+            .copied()
+            .collect()
     }
 
-    /// Goes to the member with this key.
-    fn step(&mut self, key: fmt::Arguments<'_>) {
+    /// Appends a key to the visited path.
+    fn enter(&mut self, key: fmt::Arguments<'_>) {
         if self.depth > 0 {
-            self.walk.place.push('.');
+            self.walk.path.push('.');
         }
-        self.walk.place.write_fmt(key).expect("a string takes every character");
+        self.walk.path.write_fmt(key).expect("writing to a string does not fail");
     }
 
+    /// Records this value. `text` is `None` if the value is not a string.
     fn note<E: Error>(&mut self, text: Option<&str>) -> Result<(), E> {
         self.walk.note(&self.targets, self.depth, text)
     }
@@ -259,7 +269,7 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+        f.write_str("a JSON object")
     }
 
     fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
@@ -288,38 +298,39 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(mut self, mut members: A) -> Result<(), A::Error> {
         self.note(None)?;
-        let (before, place) = (self.walk.found.references.len(), self.walk.place.len());
+        let (before, path_len) = (self.walk.found.references.len(), self.walk.path.len());
         while let Some(targets) = members.next_key_seed(Key(&mut self))? {
             if !targets.is_empty() {
                 self.walk.forget(&targets, before);
             }
             let (walk, depth) = (&mut *self.walk, self.depth + 1);
             members.next_value_seed(Member { walk, targets, depth })?;
-            self.walk.place.truncate(place);
+            self.walk.path.truncate(path_len);
         }
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(mut self, mut items: A) -> Result<(), A::Error> {
         self.note(None)?;
-        let place = self.walk.place.len();
+        let path_len = self.walk.path.len();
         let mut index = 0;
         loop {
-            let targets = self.next(|part| part.takes_index(index));
+            let targets = self.next(|part| part.matches_index(index));
             if !targets.is_empty() {
-                self.step(format_args!("{index}"));
+                self.enter(format_args!("{index}"));
             }
             let (walk, depth) = (&mut *self.walk, self.depth + 1);
             if items.next_element_seed(Member { walk, targets, depth })?.is_none() {
                 return Ok(());
             }
-            self.walk.place.truncate(place);
+            self.walk.path.truncate(path_len);
             index += 1;
         }
     }
 }
 
-/// The key of a member. It is read where it stands: a key that no target goes on by is not copied.
+/// Parses the key of a member in place, and returns the targets whose next step matches the key. A key
+/// that no target matches is not copied.
 struct Key<'k, 'w, 'p>(&'k mut Member<'w, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, '_, 'p> {
@@ -334,19 +345,20 @@ impl<'p> Visitor<'_> for Key<'_, '_, 'p> {
     type Value = Vec<Target<'p>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+        f.write_str("the key of a JSON object")
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<Self::Value, E> {
-        let targets = self.0.next(|part| part.takes_key(key));
+        let targets = self.0.next(|part| part.matches_key(key));
         if !targets.is_empty() {
-            self.0.step(format_args!("{}", Escaped(key)));
+            self.0.enter(format_args!("{}", Escaped(key)));
         }
         Ok(targets)
     }
 }
 
-/// A key inside a place: a dot has a `\` before it, so that no two places have one path.
+/// A key as part of a displayed path. Each dot and backslash in the key gets a backslash before it, so that
+/// every value of a message has a different path.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -368,7 +380,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn paths(texts: &[&str]) -> Paths {
-        Paths::parse(texts.iter().copied()).expect("good paths")
+        Paths::parse(texts.iter().copied()).expect("the paths are valid")
     }
 
     fn found(paths: &Paths, message: &str) -> Result<Vec<(String, Option<String>)>, BadText> {
@@ -379,13 +391,13 @@ mod tests {
 
     #[track_caller]
     fn check(texts: &[&str], message: &str, expected: &[(&str, Option<&str>)]) {
-        let found = found(&paths(texts), message).expect("a small message");
+        let found = found(&paths(texts), message).expect("the message is small");
         let found: Vec<_> = found.iter().map(|(path, text)| (&**path, text.as_deref())).collect();
         assert_eq!(found, expected, "{message}");
     }
 
     #[test]
-    fn references_are_found_where_they_stand() {
+    fn references_are_found_at_their_paths() {
         let message = r#"{
             "company_data": {"company_name": "acme"},
             "channel_config": {
@@ -419,14 +431,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_two_paths_lead_to_is_found_once() {
+    fn reference_that_two_paths_lead_to_is_found_once() {
         let message = r#"{"a": {"b": "x", "c": "y"}}"#;
         check(&["a.b", "a.*", "*.c"], message, &[("a.b", Some("x")), ("a.c", Some("y"))]);
         check(&["a", "a.b"], message, &[("a", None), ("a.b", Some("x"))]);
     }
 
     #[test]
-    fn no_two_places_have_one_path() {
+    fn keys_with_dots_are_escaped_so_that_paths_differ() {
         let message = r#"{"a.b": {"id": "1"}, "a": {"b": {"id": "2"}}, "a\\": {"b": {"id": "3"}}}"#;
         check(&["*.id"], message, &[(r"a\.b.id", Some("1"))]);
         check(&["*.*.id"], message, &[("a.b.id", Some("2")), (r"a\\.b.id", Some("3"))]);
@@ -435,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_member_with_a_key_counts() {
+    fn last_member_with_a_key_counts() {
         check(&["a.id"], r#"{"a": {"id": "x", "id": "y"}}"#, &[("a.id", Some("y"))]);
         check(&["a.id"], r#"{"a": {"id": "x"}, "b": 1, "a": {}}"#, &[]);
         check(
@@ -443,7 +455,7 @@ mod tests {
             r#"{"a": {"id": "x"}, "ab": {"id": "z"}, "a": {"id": "y"}}"#,
             &[("ab.id", Some("z")), ("a.id", Some("y"))],
         );
-        let tie = Path::parse("who.name").expect("a good path");
+        let tenant = Path::parse("who.name").expect("the path is valid");
         let none = Paths::default();
         for (message, expected) in [
             (r#"{"who": {"name": "a"}}"#, Some("a")),
@@ -453,13 +465,15 @@ mod tests {
             (r#"{"who": {"name": "a", "name": ["b"]}}"#, None),
             (r#"{"who": "a"}"#, None),
         ] {
-            let found = Search::new(&none, [&tie]).text(message.as_bytes()).expect("good");
+            let found = Search::new(&none, [&tenant])
+                .text(message.as_bytes())
+                .expect("the message is JSON");
             assert_eq!(found.texts, [expected.map(Into::into)], "{message}");
         }
     }
 
     #[test]
-    fn what_is_found_is_bounded() {
+    fn number_of_references_and_length_of_paths_are_limited() {
         let paths = paths(&["l.*.id"]);
         let many = |count: usize| json!({"l": vec![json!({"id": "x"}); count]}).to_string();
         assert_eq!(found(&paths, &many(FOUND_MAX)).map(|found| found.len()), Ok(FOUND_MAX));
@@ -471,11 +485,14 @@ mod tests {
         let too_long = Err(BadText::LimitExceeded(LimitExceeded::PathTooLong));
         assert_eq!(found(&paths, &long(FOUND_PATH_BYTES_MAX - 4)), too_long);
         let elsewhere = json!({"l": {"k".repeat(5000): {"other": "x"}, "a": {"id": "x"}}});
-        assert!(found(&paths, &elsewhere.to_string()).is_ok(), "only references count");
+        assert!(
+            found(&paths, &elsewhere.to_string()).is_ok(),
+            "only the paths of references are limited"
+        );
     }
 
     #[test]
-    fn text_that_is_no_object_says_where() {
+    fn mistake_in_the_json_is_reported_with_its_position() {
         let paths = paths(&["a"]);
         for (text, expected) in [
             ("", BadText::NotJson { line: 1, column: 0 }),
@@ -490,8 +507,8 @@ mod tests {
         }
     }
 
-    /// A search of a tree of values, which is simple and takes memory: what
-    /// [`Search`] must find, in any order.
+    /// Searches a tree of values. This search is simple but needs memory. It returns in sorted order what
+    /// [`Search`] must find.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,
@@ -533,7 +550,7 @@ mod tests {
         found
     }
 
-    /// JSON in which an object can have a key twice.
+    /// A JSON value whose objects can have a key twice.
     #[derive(Clone, Debug)]
     enum Tree {
         Leaf(String),
@@ -584,24 +601,25 @@ mod tests {
     fn some_paths() -> impl Strategy<Value = Paths> {
         let part = prop_oneof!["[ab]", "[0-2]", Just("*".to_owned())];
         let path = prop::collection::vec(part, 1..4).prop_map(|parts| parts.join("."));
-        prop::collection::vec(path, 1..4)
-            .prop_map(|texts| Paths::parse(texts.iter().map(String::as_str)).expect("good paths"))
+        prop::collection::vec(path, 1..4).prop_map(|texts| {
+            Paths::parse(texts.iter().map(String::as_str)).expect("the paths are valid")
+        })
     }
 
     proptest! {
         #[test]
-        fn a_search_finds_what_a_tree_of_values_has(tree in tree(), paths in some_paths()) {
+        fn for_any_message_the_search_finds_what_a_parsed_tree_has(tree in tree(), paths in some_paths()) {
             let text = tree.to_string();
-            let value: Value = serde_json::from_str(&text).expect("JSON");
-            let mut found = found(&paths, &text).expect("a small message");
+            let value: Value = serde_json::from_str(&text).expect("the text is JSON");
+            let mut found = found(&paths, &text).expect("the message is small");
             found.sort();
             prop_assert_eq!(&found, &naive(&paths, &value));
-            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the same") };
+            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the tree is an object") };
             prop_assert_eq!(of_value.references.len(), found.len());
         }
 
         #[test]
-        fn any_text_is_searched_or_refused(text in "\\PC*", paths in some_paths()) {
+        fn for_any_text_the_search_does_not_panic(text in "\\PC*", paths in some_paths()) {
             let _ = found(&paths, &text);
             let _ = found(&paths, &format!("{{\"a\": {text}}}"));
         }

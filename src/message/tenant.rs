@@ -1,4 +1,4 @@
-//! Whose message it is: a reference to another tenant's secret is refused.
+//! The tenant check: a message must not refer to a secret of another tenant.
 
 use super::path::Path;
 use crate::convention::Conventions;
@@ -6,125 +6,132 @@ use crate::secret::reference::SecretId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Ties placeholders of conventions to places in a message: a secret whose name says another company
-/// than the message does is not the message's to have.
+/// Refuses references to secrets of another tenant than the message's own.
 ///
-/// Without a tied placeholder everything passes.
+/// Each binding names a placeholder of secret names and a field of the message. If the two differ, the
+/// reference is refused. Without bindings every reference passes.
 #[derive(Clone, Debug, Default)]
 pub struct TenantCheck {
     conventions: Arc<Conventions>,
-    tied: Vec<TenantBinding>,
+    bindings: Vec<TenantBinding>,
 }
 
-/// One placeholder, and where a message says what it must be.
+/// A placeholder of secret names, and the field of the message that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantBinding {
-    /// The placeholder, such as `company_name`.
+    /// The name of the placeholder, such as `company_name`.
     pub placeholder: Box<str>,
-    /// The place, such as `company_data.company_name`.
+    /// The path of the field in the message, such as `company_data.company_name`.
     pub path: Path,
 }
 
-/// What a message says of its tenant.
+/// The text of the message at the path of each binding, in the order of the bindings. `None` as a whole if
+/// the references came in a list, without a message; `None` for a path at which the message has no string.
 pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
-/// Why a reference is not its message's to have. It shows nothing of the message.
+/// The reason why a message must not have a secret. The reason contains no text of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TenantMismatch {
-    /// The name says something else than the message.
+    /// The secret's name has another value for the placeholder than the message.
     #[error(
-        "Sidekey refused this read: the {placeholder} in the secret's name is not the one at {path} of its message"
+        "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in the message"
     )]
     Different {
-        /// The placeholder.
+        /// The name of the placeholder.
         placeholder: Box<str>,
-        /// Its place in the message.
+        /// The path of the bound field in the message.
         path: Box<str>,
     },
-    /// The message does not say it.
+    /// The secret's name has the placeholder, but the message has no string at the bound path.
     #[error(
-        "Sidekey refused this read: the secret's name says a {placeholder}, and its message has no string at {path}"
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but the message has no string at {path}"
     )]
     NotInMessage {
-        /// The placeholder.
+        /// The name of the placeholder.
         placeholder: Box<str>,
-        /// Its place in the message.
+        /// The path of the bound field in the message.
         path: Box<str>,
     },
-    /// There is no message.
+    /// The secret's name has the placeholder, but the reference came in a list, without a message.
     #[error(
-        "Sidekey refused this read: the secret's name says a {placeholder}, and a list of references has no {path} to compare it with"
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but a list of references has no {path} to compare with"
     )]
     NoMessage {
-        /// The placeholder.
+        /// The name of the placeholder.
         placeholder: Box<str>,
-        /// Its place in a message.
+        /// The path of the bound field in a message.
         path: Box<str>,
     },
-    /// No convention says whose secret it is.
-    #[error("Sidekey refused this read: no convention says whose secret this is")]
+    /// No convention matches the secret's name, so its tenant is unknown.
+    #[error(
+        "Sidekey refused this read: no convention matches the secret's name, so its tenant is unknown"
+    )]
     NoConvention,
 }
 
 impl TenantCheck {
-    /// Ties placeholders of these conventions.
-    pub fn new(conventions: Arc<Conventions>, tied: Vec<TenantBinding>) -> Self {
-        Self { conventions, tied }
+    /// Makes a check. `bindings` name placeholders of `conventions`.
+    pub fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
+        Self { conventions, bindings }
     }
 
-    /// Returns the places at which a message says whose it is, in the order that [`Tenant`] takes.
+    /// Returns the paths at which a message names its tenant, in the order that
+    /// [`Tenant::from_texts`] expects.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.tied.iter().map(|tied| &tied.path)
+        self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Judges a reference before anything is known of its secret but the text.
+    /// Checks a reference before the secret is fetched.
     ///
-    /// An ARN that ends in a hyphen and six characters may be a full one, or a partial one of a secret
-    /// whose name ends so. Neither reading may be foreign, and one has to be of a convention; what the
-    /// answer names is judged once more.
+    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret
+    /// whose own name ends like that. The reference is refused if either name belongs to another tenant,
+    /// or if no convention matches either name. [`check_answer`](Self::check_answer) then checks the
+    /// name that AWS returned.
     ///
     /// # Errors
     ///
-    /// Why it is not this tenant's.
+    /// Returns the reason why the message must not have the secret.
     pub fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
-        if self.tied.is_empty() {
+        if self.bindings.is_empty() {
             return Ok(());
         }
-        let (first, second) = match id {
+        let (name, name_of_full_arn) = match id {
             SecretId::Name(name) => (&**name, None),
             SecretId::Arn(arn) => arn.possible_names(),
         };
-        let as_first = self.check_name(first, tenant)?;
-        let as_second = second.map(|name| self.check_name(name, tenant)).transpose()?;
-        let is_known = as_first || as_second == Some(true);
-        is_known.then_some(()).ok_or(TenantMismatch::NoConvention)
+        let mut is_known = self.check_name(name, tenant)?;
+        if let Some(name) = name_of_full_arn {
+            is_known |= self.check_name(name, tenant)?;
+        }
+        if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Judges the secret that an answer names.
+    /// Checks the name of a secret as AWS returned it.
     ///
     /// # Errors
     ///
-    /// Why it is not this tenant's.
+    /// Returns the reason why the message must not have the secret.
     pub fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
-        if self.tied.is_empty() || self.check_name(name, tenant)? {
+        if self.bindings.is_empty() || self.check_name(name, tenant)? {
             return Ok(());
         }
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Returns whether `name` is of a convention. All of which it is are looked at, so that none hides
-    /// another.
+    /// Returns whether a convention matches `name`. All conventions that match are checked, so that an
+    /// earlier convention cannot hide the tenant that a later convention finds in the name.
     ///
     /// # Errors
     ///
-    /// Where one of them says another tenant.
+    /// Returns an error if a bound placeholder in the name differs from the message.
     fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
-        for bindings in self.conventions.iter().filter_map(|one| one.pattern().matches(name)) {
+        for convention in self.conventions.iter() {
+            let Some(values) = convention.pattern().matches(name) else { continue };
             is_known = true;
-            for (at, tied) in self.tied.iter().enumerate() {
-                if let Some(named) = bindings.get(&tied.placeholder) {
-                    tenant.compare(at, named, tied)?;
+            for (index, binding) in self.bindings.iter().enumerate() {
+                if let Some(value) = values.get(&binding.placeholder) {
+                    tenant.compare(index, value, binding)?;
                 }
             }
         }
@@ -133,32 +140,39 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Takes the text at each of [`TenantCheck::paths`].
+    /// Makes the tenant of a message from the texts at [`TenantCheck::paths`], in the same order.
     pub fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Knows of no message that could say it.
+    /// Makes the unknown tenant of a list of references, which came without a message.
     pub fn without_message() -> Self {
         Self(None)
     }
 
-    /// Judges what a name says for the placeholder tied as number `at`.
-    fn compare(&self, at: usize, named: &str, tied: &TenantBinding) -> Result<(), TenantMismatch> {
-        let placeholder = tied.placeholder.clone();
-        let path = tied.path.to_string().into();
-        let Some(said) = &self.0 else {
-            return Err(TenantMismatch::NoMessage { placeholder, path });
-        };
-        match said.get(at).and_then(Option::as_deref) {
-            Some(said) if said == named => Ok(()),
-            Some(_) => Err(TenantMismatch::Different { placeholder, path }),
-            None => Err(TenantMismatch::NotInMessage { placeholder, path }),
+    /// Compares the value of a placeholder in a secret's name with the message's text for binding number
+    /// `index`.
+    fn compare(
+        &self,
+        index: usize,
+        value: &str,
+        binding: &TenantBinding,
+    ) -> Result<(), TenantMismatch> {
+        let text = self.0.as_ref().map(|texts| texts.get(index).and_then(Option::as_deref));
+        if text == Some(Some(value)) {
+            return Ok(());
         }
+        let placeholder = binding.placeholder.clone();
+        let path = binding.path.to_string().into();
+        Err(match text {
+            Some(Some(_)) => TenantMismatch::Different { placeholder, path },
+            Some(None) => TenantMismatch::NotInMessage { placeholder, path },
+            None => TenantMismatch::NoMessage { placeholder, path },
+        })
     }
 }
 
-/// Says nothing of the message.
+/// Hides the texts, because they come from the message.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")
@@ -174,32 +188,38 @@ mod tests {
 
     const ARN: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
-    fn tie(tied: &[(&str, &str)]) -> TenantCheck {
-        let tied = tied.iter().map(|(placeholder, path)| TenantBinding {
+    fn tenant_check(bindings: &[(&str, &str)]) -> TenantCheck {
+        let bindings = bindings.iter().map(|(placeholder, path)| TenantBinding {
             placeholder: (*placeholder).into(),
-            path: Path::parse(path).expect("a good path"),
+            path: Path::parse(path).expect("the path is valid"),
         });
-        TenantCheck::new(Arc::new(Conventions::built_in()), tied.collect())
+        TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect())
     }
 
-    /// Reads what a message says of its tenant.
-    fn tenant(tie: &TenantCheck, message: Option<&Value>) -> Tenant {
+    /// Returns the tenant of a message.
+    fn tenant(tenant_check: &TenantCheck, message: Option<&Value>) -> Tenant {
         let Some(message) = message else { return Tenant::without_message() };
         let paths = Paths::default();
-        let Ok(found) = Search::new(&paths, tie.paths()).run(message) else { panic!("an object") };
+        let Ok(found) = Search::new(&paths, tenant_check.paths()).run(message) else {
+            panic!("the message is an object")
+        };
         Tenant::from_texts(found.texts)
     }
 
-    /// Judges a reference of a message, and says why it is refused.
-    fn judged(tie: &TenantCheck, reference: &str, message: Option<&Value>) -> Option<String> {
-        let id = SecretId::parse(reference).expect("a good id");
-        tie.check(&id, &tenant(tie, message)).err().map(|foreign| foreign.to_string())
+    /// Checks a reference of a message, and returns the reason if the reference is refused.
+    fn refusal(
+        tenant_check: &TenantCheck,
+        reference: &str,
+        message: Option<&Value>,
+    ) -> Option<String> {
+        let id = SecretId::parse(reference).expect("the id is valid");
+        tenant_check.check(&id, &tenant(tenant_check, message)).err().map(|why| why.to_string())
     }
 
     #[track_caller]
     fn check(reference: &str, message: Option<&Value>, expected: Option<&str>) {
-        let tie = tie(&[("company_name", "company_data.company_name")]);
-        let found = judged(&tie, reference, message);
+        let tenant_check = tenant_check(&[("company_name", "company_data.company_name")]);
+        let found = refusal(&tenant_check, reference, message);
         match (&found, expected) {
             (None, None) => {}
             (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
@@ -208,19 +228,19 @@ mod tests {
     }
 
     #[test]
-    fn a_name_must_say_the_tenant_of_its_message() {
+    fn secret_of_another_tenant_is_refused() {
         let acme = json!({"company_data": {"company_name": "acme"}});
         let acme = Some(&acme);
         check("whatsapp-credentials/acme/support/twilio", acme, None);
-        check("whatsapp-credentials/other/support/twilio", acme, Some("is not the one at"));
-        check("whatsapp-credentials/Acme/support/twilio", acme, Some("is not the one at"));
-        check("whatsapp-credentials/acme2/support/twilio", acme, Some("is not the one at"));
+        check("whatsapp-credentials/other/support/twilio", acme, Some("differs from"));
+        check("whatsapp-credentials/Acme/support/twilio", acme, Some("differs from"));
+        check("whatsapp-credentials/acme2/support/twilio", acme, Some("differs from"));
         check("email-credentials/acme/x/sendgrid", acme, None);
         check("openai-api-key/whatsapp", acme, None);
     }
 
     #[test]
-    fn what_the_message_does_not_say_is_nobodys() {
+    fn secret_of_a_tenant_is_refused_if_the_message_names_no_tenant() {
         let name = "whatsapp-credentials/acme/support/twilio";
         for message in [
             json!({}),
@@ -235,72 +255,78 @@ mod tests {
     }
 
     #[test]
-    fn what_no_convention_names_is_refused() {
+    fn secret_without_a_convention_is_refused() {
         let acme = json!({"company_data": {"company_name": "acme"}});
-        check("prod/database", Some(&acme), Some("no convention says"));
-        check("whatsapp-credentials/acme/twilio", Some(&acme), Some("no convention says"));
-        check("openai-api-key/whatsapp/../x", Some(&acme), Some("no convention says"));
+        check("prod/database", Some(&acme), Some("no convention matches"));
+        check("whatsapp-credentials/acme/twilio", Some(&acme), Some("no convention matches"));
+        check("openai-api-key/whatsapp/../x", Some(&acme), Some("no convention matches"));
     }
 
     #[test]
-    fn an_arn_is_judged_under_both_readings() {
+    fn arn_is_checked_with_and_without_its_last_six_characters() {
         let acme = json!({"company_data": {"company_name": "acme"}});
         let acme = Some(&acme);
         check(&format!("{ARN}whatsapp-credentials/acme/support/twilio-AbC123"), acme, None);
         check(&format!("{ARN}whatsapp-credentials/acme/support/twilio"), acme, None);
         let other = format!("{ARN}whatsapp-credentials/other/support/twilio-AbC123");
-        check(&other, acme, Some("is not the one at"));
-        check(&format!("{ARN}prod/database-AbC123"), acme, Some("no convention says"));
+        check(&other, acme, Some("differs from"));
+        check(&format!("{ARN}prod/database-AbC123"), acme, Some("no convention matches"));
     }
 
     #[test]
-    fn an_ambiguous_tenant_is_refused_and_the_answer_decides() {
+    fn ambiguous_arn_is_refused_and_the_name_in_the_answer_decides() {
         use crate::convention::Convention;
         use crate::convention::field::{Field, FieldType};
         use crate::convention::marker::Marker;
         use crate::convention::pattern::NamePattern;
         let convention = Convention::new(
             "shared",
-            NamePattern::parse("shared/{company_name}").expect("a good pattern"),
+            NamePattern::parse("shared/{company_name}").expect("the pattern is valid"),
             "Any",
-            vec![Field::new("token", FieldType::String).expect("a good name")],
-            vec![Marker::parse("TODO*").expect("a good mark")],
+            vec![Field::new("token", FieldType::String).expect("the name is valid")],
+            vec![Marker::parse("TODO*").expect("the marker is valid")],
         );
-        let conventions = Conventions::default().with(vec![convention.expect("a good one")]);
-        let path = Path::parse("company").expect("a good path");
-        let tied = TenantBinding { placeholder: "company_name".into(), path };
-        let tie = TenantCheck::new(Arc::new(conventions), vec![tied]);
+        let conventions =
+            Conventions::default().with(vec![convention.expect("the convention is valid")]);
+        let path = Path::parse("company").expect("the path is valid");
+        let binding = TenantBinding { placeholder: "company_name".into(), path };
+        let tenant_check = TenantCheck::new(Arc::new(conventions), vec![binding]);
         let arn = format!("{ARN}shared/acme-secret");
         for (company, by_arn, by_answer) in
             [("acme", true, false), ("acme-secret", true, true), ("other", true, false)]
         {
             let message = json!({"company": company});
-            assert_eq!(judged(&tie, &arn, Some(&message)).is_some(), by_arn, "{company}");
-            let is_good = tie.check_answer("shared/acme-secret", &tenant(&tie, Some(&message)));
+            assert_eq!(refusal(&tenant_check, &arn, Some(&message)).is_some(), by_arn, "{company}");
+            let is_good = tenant_check
+                .check_answer("shared/acme-secret", &tenant(&tenant_check, Some(&message)));
             assert_eq!(is_good.is_ok(), by_answer, "{company}");
         }
-        let unknown = tie.check_answer("elsewhere", &tenant(&tie, Some(&json!({"company": "a"}))));
+        let unknown = tenant_check
+            .check_answer("elsewhere", &tenant(&tenant_check, Some(&json!({"company": "a"}))));
         assert_eq!(unknown, Err(TenantMismatch::NoConvention));
     }
 
     #[test]
-    fn several_ties_must_all_hold_and_none_refuses_nothing() {
+    fn all_bindings_must_match_and_without_bindings_everything_passes() {
         let message = json!({"company": "acme", "project": "support"});
-        let both = tie(&[("company_name", "company"), ("project_name", "project")]);
+        let both = tenant_check(&[("company_name", "company"), ("project_name", "project")]);
         let good = "whatsapp-credentials/acme/support/twilio";
-        assert_eq!(judged(&both, good, Some(&message)), None);
-        let other = judged(&both, "whatsapp-credentials/acme/sales/twilio", Some(&message));
+        assert_eq!(refusal(&both, good, Some(&message)), None);
+        let other = refusal(&both, "whatsapp-credentials/acme/sales/twilio", Some(&message));
         assert!(other.is_some_and(|problem| problem.contains("project_name")));
-        assert_eq!(judged(&tie(&[]), "prod/database", None), None);
-        assert_eq!(tie(&[]).check_answer("prod/database", &Tenant::without_message()), Ok(()));
+        assert_eq!(refusal(&tenant_check(&[]), "prod/database", None), None);
+        assert_eq!(
+            tenant_check(&[]).check_answer("prod/database", &Tenant::without_message()),
+            Ok(())
+        );
     }
 
     #[test]
-    fn a_refusal_shows_nothing_of_the_message() {
+    fn refusal_contains_no_text_of_the_message() {
         let message = json!({"company": "hunter2"});
-        let tie = tie(&[("company_name", "company")]);
-        let problem = judged(&tie, "whatsapp-credentials/acme/x/twilio", Some(&message));
+        let tenant_check = tenant_check(&[("company_name", "company")]);
+        let problem = refusal(&tenant_check, "whatsapp-credentials/acme/x/twilio", Some(&message));
         assert!(problem.is_some_and(|problem| !problem.contains("hunter2")));
-        assert_eq!(format!("{:?}", tenant(&tie, Some(&message))), "Tenant(…)");
+        assert_eq!(format!("{:?}", tenant(&tenant_check, Some(&message))), "Tenant(…)");
     }
 }

@@ -1,31 +1,35 @@
-//! Secrets Manager ARNs, full and partial.
+//! ARNs of secrets, full and partial, and the regions and partitions in them.
 
 use super::name::is_name_char;
 use std::fmt;
 
-/// How many random characters Secrets Manager appends to a name, after a hyphen.
+/// The number of random characters that Secrets Manager appends to a name in an ARN, after a hyphen.
 ///
 /// Source: "What's in a secret" in AWS's Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
-/// An ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
+/// The maximum length of a region, in bytes. AWS's longest regions have about half of it.
+const REGION_BYTES_MAX: usize = 32;
+
+/// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
-/// Whether it is a full one cannot always be told from its text: a name may itself end in a hyphen
-/// and six characters. See [`possible_names`](Self::possible_names).
+/// A full ARN ends in the suffix, a hyphen and six random characters. The text alone does not show whether
+/// an ARN is full, because the name itself can end in a hyphen and six characters.
+/// [`possible_names`](Self::possible_names) returns both interpretations.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
-    /// Where partition, region, account and resource begin.
+    /// The positions of partition, region, account and resource in the text, in bytes.
     starts: [usize; 4],
 }
 
-/// What is wrong with the text of an ARN, and at which byte.
+/// The reason why a text is not the ARN of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{expected} expected at character {at}")]
 pub struct BadArn {
-    /// What should have stood there.
+    /// The part that was expected, with its format.
     pub expected: &'static str,
-    /// The position, counted from 1.
+    /// The position of the mistake in bytes, counted from 1.
     pub at: usize,
 }
 
@@ -34,38 +38,29 @@ impl Arn {
     ///
     /// # Errors
     ///
-    /// Where a part is missing, empty or has characters that no such part has.
+    /// Returns the first part that is missing, empty or malformed, with its position.
     pub fn parse(text: &str) -> Result<Self, BadArn> {
-        let bad = |expected, at: usize| BadArn { expected, at: at + 1 };
-        let mut at = 0;
-        let mut starts = [0; 4];
-        let mut part = |expected: &'static str, fits: &dyn Fn(&str) -> bool| {
-            let rest = &text[at..];
-            let len = rest.find(':').ok_or_else(|| bad(expected, at))?;
-            if !fits(&rest[..len]) {
-                return Err(bad(expected, at));
-            }
-            let start = at;
-            at += len + 1;
-            Ok(start)
-        };
-        part("'arn'", &|part| part == "arn")?;
-        starts[0] = part("a partition like 'aws'", &is_word)?;
-        part("'secretsmanager'", &|part| part == "secretsmanager")?;
-        starts[1] = part("a region like 'eu-north-1'", &is_region)?;
-        starts[2] = part("an account of 12 digits", &is_account)?;
-        starts[3] = part("'secret'", &|part| part == "secret")? + "secret:".len();
-        let resource = &text[starts[3]..];
-        if resource.is_empty() {
-            return Err(bad("the name of a secret", starts[3]));
+        let mut parts = Parts { text, at: 0 };
+        parts.next("'arn'", |part| part == "arn")?;
+        let partition = parts.next("a partition like 'aws'", is_word)?;
+        parts.next("'secretsmanager'", |part| part == "secretsmanager")?;
+        let region = parts.next("a region like 'eu-north-1'", is_region)?;
+        let account = parts.next("an account of 12 digits", is_account)?;
+        parts.next("'secret'", |part| part == "secret")?;
+        let resource = parts.at;
+        let name = &text[resource..];
+        if name.is_empty() {
+            return Err(BadArn::new("the name of a secret", resource));
         }
-        if let Some(offset) = resource.find(|c| !is_name_char(c)) {
-            return Err(bad("a character of a name (A-Za-z0-9/_+=.@!-)", starts[3] + offset));
+        if let Some(offset) = name.find(|c| !is_name_char(c)) {
+            let expected = "a character of a name (A-Za-z0-9/_+=.@!-)";
+            return Err(BadArn::new(expected, resource + offset));
         }
+        let starts = [partition, region, account, resource];
         Ok(Self { text: text.into(), starts })
     }
 
-    /// Returns the whole text.
+    /// Returns the complete text of the ARN.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -75,7 +70,7 @@ impl Arn {
         self.part(0)
     }
 
-    /// Returns the region that the secret lives in.
+    /// Returns the region of the secret.
     pub fn region(&self) -> &str {
         self.part(1)
     }
@@ -85,13 +80,13 @@ impl Arn {
         self.part(2)
     }
 
-    /// Returns what stands after `secret:`: the name, with the suffix in a full ARN.
+    /// Returns the text after `secret:`, which is the name, followed by the suffix if the ARN is full.
     pub fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that this ARN may mean: the text as a partial ARN, and, where it ends like
-    /// a full one, the text without its suffix.
+    /// Returns the names that the secret can have. The first is the name if the ARN is partial. The second
+    /// is the name if the ARN is full, or `None` if the ARN does not end in a suffix.
     pub fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
@@ -99,6 +94,38 @@ impl Arn {
     fn part(&self, index: usize) -> &str {
         let rest = &self.text[self.starts[index]..];
         &rest[..rest.find(':').unwrap_or(rest.len())]
+    }
+}
+
+/// The parts of an ARN, each of which ends at a colon.
+struct Parts<'a> {
+    text: &'a str,
+    /// The position of the next part, in bytes.
+    at: usize,
+}
+
+impl Parts<'_> {
+    /// Checks the next part, and returns its position.
+    fn next(
+        &mut self,
+        expected: &'static str,
+        is_valid: impl Fn(&str) -> bool,
+    ) -> Result<usize, BadArn> {
+        let (part, _) =
+            self.text[self.at..].split_once(':').ok_or(BadArn::new(expected, self.at))?;
+        if !is_valid(part) {
+            return Err(BadArn::new(expected, self.at));
+        }
+        let start = self.at;
+        self.at += part.len() + 1;
+        Ok(start)
+    }
+}
+
+impl BadArn {
+    /// Makes an error for the byte at `offset`, which is counted from 0.
+    fn new(expected: &'static str, offset: usize) -> Self {
+        Self { expected, at: offset + 1 }
     }
 }
 
@@ -114,32 +141,30 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Returns `resource` without its hyphen and six characters, where it ends in them.
+/// Removes the suffix from `resource`. Returns `None` if `resource` does not end in a suffix.
 fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix = suffix.len() == SUFFIX_LEN && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` looks like a region. A region becomes part of a host name, so nothing
-/// else may get through: groups of small letters and digits, the last one a number.
+/// Returns whether `text` has the form of a region, such as `eu-north-1`: groups of lower-case letters and
+/// digits, with a number as the last group. The check is strict because the region becomes part of the host
+/// name that Sidekey connects to.
 pub fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();
     let names: Vec<&str> = groups.collect();
-    let is_name = |group: &&str| {
-        !group.is_empty() && group.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-    };
-    text.len() <= 32
+    text.len() <= REGION_BYTES_MAX
         && names.len() >= 2
-        && names.iter().all(is_name)
+        && names.iter().all(|name| is_lower_alphanumeric(name))
         && !number.is_empty()
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Returns the partition that a region belongs to.
+/// Returns the partition of a region, such as `aws-cn` for `cn-north-1`.
 ///
-/// Source: the partitions of AWS's endpoint rules, by the prefix of the region.
+/// Source: the partitions in AWS's endpoint rules, which go by the prefix of the region.
 pub fn partition_of(region: &str) -> &'static str {
     const BY_PREFIX: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
@@ -151,6 +176,10 @@ pub fn partition_of(region: &str) -> &'static str {
         ("eusc-", "aws-eusc"),
     ];
     BY_PREFIX.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, name)| name)
+}
+
+fn is_lower_alphanumeric(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 fn is_account(text: &str) -> bool {
@@ -171,8 +200,8 @@ mod tests {
     const FULL: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
 
     #[test]
-    fn parts_are_found() {
-        let arn = Arn::parse(FULL).expect("a full ARN");
+    fn parts_of_an_arn_are_found() {
+        let arn = Arn::parse(FULL).expect("the ARN is valid");
         assert_eq!(
             (arn.partition(), arn.region(), arn.account(), arn.resource()),
             ("aws", "eu-north-1", "123456789012", "app/db-AbC123")
@@ -181,29 +210,32 @@ mod tests {
     }
 
     #[test]
-    fn secrets_that_a_service_manages_have_arns_too() {
+    fn arn_of_a_secret_that_a_service_manages_is_valid() {
         let text = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:rds!db-1a2b-AbC123";
-        let arn = Arn::parse(text).expect("an ARN");
+        let arn = Arn::parse(text).expect("the ARN is valid");
         assert_eq!(arn.possible_names(), ("rds!db-1a2b-AbC123", Some("rds!db-1a2b")));
     }
 
     #[test]
-    fn an_end_without_suffix_has_one_reading() {
+    fn arn_without_a_suffix_has_one_possible_name() {
         for resource in ["app/db", "app/db-AbC12", "app/db-AbC1_3", "-AbC123"] {
             let text = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{resource}");
-            assert_eq!(Arn::parse(&text).expect("an ARN").possible_names(), (resource, None));
+            assert_eq!(
+                Arn::parse(&text).expect("the ARN is valid").possible_names(),
+                (resource, None)
+            );
         }
     }
 
     #[track_caller]
     fn refused(text: &str, expected: &str, at: usize) {
-        let problem = Arn::parse(text).expect_err("a bad ARN");
+        let problem = Arn::parse(text).expect_err("the ARN is refused");
         assert!(problem.expected.contains(expected), "{problem}");
         assert_eq!(problem.at, at, "{problem}");
     }
 
     #[test]
-    fn a_bad_part_is_named_with_its_place() {
+    fn malformed_part_is_reported_with_its_position() {
         refused("arn", "'arn'", 1);
         refused("arn:AWS:secretsmanager:", "partition", 5);
         refused("arn:aws:s3:::bucket", "'secretsmanager'", 9);
@@ -215,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_looks_like_a_region_is_one() {
+    fn region_must_have_lower_case_groups_and_a_number() {
         for region in ["eu-north-1", "us-gov-west-1", "eusc-de-east-1", "ap-southeast-10"] {
             assert!(is_region(region), "{region}");
         }
@@ -227,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn partitions_follow_the_region() {
+    fn partition_depends_on_the_prefix_of_the_region() {
         assert_eq!(partition_of("eu-north-1"), "aws");
         assert_eq!(partition_of("cn-north-1"), "aws-cn");
         assert_eq!(partition_of("us-gov-west-1"), "aws-us-gov");
@@ -247,7 +279,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_text_an_arn_is_its_parts(text in prop_oneof![mangled(FULL), text_of(PIECES)]) {
+        fn for_any_text_an_arn_consists_of_its_parts(text in prop_oneof![mangled(FULL), text_of(PIECES)]) {
             match Arn::parse(&text) {
                 Ok(arn) => {
                     prop_assert_eq!(arn.to_string(), &*text);
@@ -255,10 +287,10 @@ mod tests {
                     let head = format!("arn:{partition}:secretsmanager:{region}:{account}:secret:");
                     prop_assert_eq!(text.strip_prefix(&head), Some(arn.resource()));
                     prop_assert!(is_region(region) && is_account(account));
-                    let (whole, stripped) = arn.possible_names();
-                    prop_assert_eq!(whole, arn.resource());
-                    if let Some(name) = stripped {
-                        prop_assert!(whole.starts_with(name) && whole.len() == name.len() + 7);
+                    let (as_partial, as_full) = arn.possible_names();
+                    prop_assert_eq!(as_partial, arn.resource());
+                    if let Some(name) = as_full {
+                        prop_assert!(as_partial.starts_with(name) && as_partial.len() == name.len() + 7);
                     }
                 }
                 Err(bad) => prop_assert!((1..=text.chars().count() + 1).contains(&bad.at), "{bad}"),

@@ -9,95 +9,99 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// How many field names an error lists.
+/// The maximum number of field names that an error lists.
 const NAMES_SHOWN_MAX: usize = 20;
 
-/// How many characters of a field's name an error shows.
+/// The maximum number of characters of a field's name that an error contains.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
-/// Every field of a value, as bare text: a string without its quotes, anything else as compact
-/// JSON.
+/// The fields of a secret's value, each as text. A JSON string is stored without its quotes, and any other
+/// JSON value as compact JSON.
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
-/// What a field takes beside its name and its text: its place in the map, and the owner of its bytes.
+/// The approximate memory of a field in addition to its name and its text, in bytes: the node of the map, and
+/// the owner of the shared bytes.
 const FIELD_BYTES: usize = 128;
 
-/// Why a value has no such field. It names the fields there are, never their values.
+/// The reason why a value does not have a field. The message names the existing fields, but never contains
+/// their values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The value is stored as binary.
+    /// The value is stored as binary data.
     #[error("the secret is binary and has no fields")]
     Binary,
     /// The value is not a JSON object.
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
     /// The object lacks the field.
-    #[error("the secret has no field '{}'; it has {}", shown(asked), list(there, *more))]
+    #[error("the secret has no field '{}'; it has {}", displayed(requested), list(existing, *more))]
     Absent {
-        /// What was asked for.
-        asked: Box<str>,
-        /// The first fields there are, in alphabetical order, as they are shown.
-        there: Vec<Box<str>>,
-        /// How many more there are.
+        /// The name of the requested field.
+        requested: Box<str>,
+        /// The names of the first existing fields, in alphabetical order and ready to be displayed.
+        existing: Vec<Box<str>>,
+        /// The number of existing fields that are not listed.
         more: usize,
     },
 }
 
 impl Fields {
-    /// Parts a value into its fields.
+    /// Parses the fields of a value.
     pub fn of(content: &Content) -> Self {
         let text = match content {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // As they are written: JSON's own numbers would round those that are longer than a float.
-        let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose());
-        let fields = fields.and_then(|fields| {
-            let bare = |(name, written): (_, &RawValue)| Ok((name, bare(written.get())?));
-            fields.into_iter().map(bare).collect()
-        });
+        // The fields are parsed as raw JSON. Parsed numbers would be rounded if they are longer than a float.
+        let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose())
+            .and_then(|raw| {
+                raw.into_iter().map(|(name, raw)| Ok((name, field_text(raw.get())?))).collect()
+            });
         Self(fields.map_err(|_| FieldError::NotAnObject))
     }
 
-    /// Returns about how many bytes the fields take.
+    /// Returns the approximate memory of the fields, in bytes.
     pub fn bytes(&self) -> usize {
-        let fields = self.0.iter().flatten();
-        fields.map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
+        self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
     }
 
     /// Returns the field called `name`.
     ///
     /// # Errors
     ///
-    /// Where there is none, with the names of those there are.
+    /// Returns an error with the names of the existing fields if there is no such field.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
         fields.get(name).ok_or_else(|| FieldError::Absent {
-            asked: name.into(),
-            there: fields.keys().take(NAMES_SHOWN_MAX).map(|name| shown(name).into()).collect(),
+            requested: name.into(),
+            existing: fields
+                .keys()
+                .take(NAMES_SHOWN_MAX)
+                .map(|name| displayed(name).into())
+                .collect(),
             more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
         })
     }
 }
 
-/// Returns the JSON that a value is, where it is an object or a list. A number or a word may as well be
-/// a password, which JSON would not keep as it is written.
+/// Returns a value as JSON if the value is a JSON object or array. Other JSON is not returned: a number such
+/// as `1.10` may be a password, and JSON parsers would not preserve its text.
 pub fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns the field called `name` as the JSON that it is written in. Where there are several, the last
-/// one counts, as in [`Fields`].
+/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the last one
+/// counts, as in [`Fields`].
 pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     struct Reading<'n>(&'n str);
     impl<'de> Visitor<'de> for Reading<'_> {
         type Value = Option<&'de RawValue>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("an object")
+            f.write_str("a JSON object")
         }
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
@@ -116,26 +120,28 @@ pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> 
     serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
 }
 
-/// A key, copied only where it has escapes.
+/// A key of a JSON object. The key is copied only if it has escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Returns a string without its quotes, and anything else without the white space between its parts.
+/// Returns the text of a JSON value: a string without its quotes, and any other JSON without white space.
 ///
 /// # Errors
 ///
-/// Where a string has half of a character, which no text can hold.
-fn bare(written: &str) -> serde_json::Result<SecretValue> {
-    match written.starts_with('"') {
-        true => serde_json::from_str::<String>(written).map(SecretValue::from),
-        false => Ok(compact(written).into()),
+/// Returns an error if a string contains half of a surrogate pair, which has no form in UTF-8.
+fn field_text(json: &str) -> serde_json::Result<SecretValue> {
+    match json.starts_with('"') {
+        true => serde_json::from_str::<String>(json).map(SecretValue::from),
+        false => Ok(compact(json).into()),
     }
 }
 
-fn compact(written: &str) -> String {
-    let mut compact = String::with_capacity(written.len());
+/// Removes the white space outside strings. The text is allocated at the length of `json`, so that it does not
+/// grow and leaves no copy of the secret in freed memory.
+fn compact(json: &str) -> String {
+    let mut compact = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);
-    for c in written.chars() {
+    for c in json.chars() {
         if is_in_string || !c.is_ascii_whitespace() {
             compact.push(c);
         }
@@ -145,8 +151,8 @@ fn compact(written: &str) -> String {
     compact
 }
 
-/// Returns the beginning of a name as a caller may log it: without what forges a line.
-fn shown(name: &str) -> String {
+/// Returns the beginning of a name, with control characters escaped, so that a name cannot forge log lines.
+fn displayed(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
 
@@ -174,20 +180,20 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_bare_text() {
+    fn string_field_is_returned_without_quotes() {
         let fields =
             fields(text(r#"{"user":"ann \"a\"","port":5432,"tls":{"on":true},"none":null}"#));
         for (name, expected) in
             [("user", r#"ann "a""#), ("port", "5432"), ("tls", r#"{"on":true}"#), ("none", "null")]
         {
-            let value = fields.field(name).expect("the field is there");
+            let value = fields.field(name).expect("the value has the field");
             assert_eq!(value.expose(), expected.as_bytes());
         }
     }
 
-    /// A number may be a PIN, and an object what a program signs: neither is any other.
+    /// A number can be a PIN, and a program can sign the text of an object, so digits must be preserved.
     #[test]
-    fn what_is_no_string_is_handed_out_as_it_is_written() {
+    fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(
             r#"{"long": 12345678901234567890123, "v":1.10,"e":1E400, "z": -0.0,
                 "o": { "b" : 1.50 , "a": [ "x \\\" y" , { } ], "\u0061": "\t z" }, "t":true}"#,
@@ -200,31 +206,31 @@ mod tests {
             ("o", r#"{"b":1.50,"a":["x \\\" y",{}],"\u0061":"\t z"}"#),
             ("t", "true"),
         ] {
-            let value = fields.field(name).expect("the field is there");
+            let value = fields.field(name).expect("the value has the field");
             assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
         }
     }
 
     #[test]
-    fn an_absent_field_names_those_there_are_and_no_value() {
+    fn absent_field_error_lists_the_existing_fields_and_no_value() {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
-        let message = fields.field("password").expect_err("no such field").to_string();
+        let message = fields.field("password").expect_err("the field is absent").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
     }
 
-    /// Each caller who asks for an unknown field would pay for all of them otherwise.
+    /// Otherwise every request for an unknown field would copy the names of all fields.
     #[test]
-    fn an_absent_field_copies_only_the_names_that_are_shown() {
+    fn absent_field_error_copies_only_the_names_that_it_lists() {
         let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();
         let error = fields(text(&format!("{{{}}}", many.join(",")))).field("x").map(|_| ());
-        let Err(FieldError::Absent { there, more, .. }) = &error else { panic!("{error:?}") };
-        assert_eq!((there.len(), *more), (NAMES_SHOWN_MAX, 980));
-        let message = error.expect_err("no such field").to_string();
+        let Err(FieldError::Absent { existing, more, .. }) = &error else { panic!("{error:?}") };
+        assert_eq!((existing.len(), *more), (NAMES_SHOWN_MAX, 980));
+        let message = error.expect_err("the field is absent").to_string();
         assert!(message.ends_with("'k018', 'k019' and 980 more"), "{message}");
     }
 
     #[test]
-    fn a_value_is_json_where_it_cannot_be_a_password() {
+    fn only_objects_and_arrays_count_as_json() {
         for (value, expected) in [
             (" {\"a\": 1}\n", Some("{\"a\": 1}")),
             ("[1]", Some("[1]")),
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_the_json_that_it_is_written_in() {
+    fn json_field_returns_the_raw_json_of_the_last_match() {
         let content =
             text(r#"{"user": "ann \"a\"", "port":1e3, "t\u0077o": {"on": [ ]}, "user":"b"}"#);
         for (name, expected) in [
@@ -257,16 +263,16 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_somebody_forged_can_neither_begin_a_line_nor_go_on_for_ever() {
+    fn forged_field_name_is_escaped_and_shortened() {
         let fields = fields(text(r#"{"a\nb":1}"#));
-        let message = |name: &str| fields.field(name).expect_err("no such field").to_string();
+        let message = |name: &str| fields.field(name).expect_err("the field is absent").to_string();
         let expected = r"the secret has no field '\u{1b}[31m\r\n'; it has 'a\nb'";
         assert_eq!(message("\u{1b}[31m\r\n"), expected);
         assert!(message(&"x".repeat(10_000)).len() < 200);
     }
 
     #[test]
-    fn what_has_no_fields_says_why() {
+    fn value_without_fields_is_reported_with_the_reason() {
         for (content, expected) in [
             (text("hunter2"), FieldError::NotAnObject),
             (text(r#"["a"]"#), FieldError::NotAnObject),
@@ -275,13 +281,13 @@ mod tests {
         ] {
             assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));
         }
-        let empty = fields(text("{}")).field("x").expect_err("no such field").to_string();
+        let empty = fields(text("{}")).field("x").expect_err("the field is absent").to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
     }
 
     proptest! {
         #[test]
-        fn for_any_object_each_field_is_handed_out_as_it_is_written(value in hostile::json()) {
+        fn for_any_object_each_field_keeps_its_text(value in hostile::json()) {
             let written = value.to_string();
             let content = text(&written);
             let parted = fields(content.clone());
@@ -291,7 +297,7 @@ mod tests {
             };
             for (name, value) in object {
                 let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                prop_assert_eq!(parted.field(name).expect("it is there").expose(), bare.as_bytes());
+                prop_assert_eq!(parted.field(name).expect("the value has the field").expose(), bare.as_bytes());
                 let raw = json_field(&content, name).map(RawValue::get);
                 prop_assert_eq!(raw, Some(&*value.to_string()));
             }
@@ -300,7 +306,7 @@ mod tests {
         }
 
         #[test]
-        fn for_any_value_no_error_shows_it(
+        fn for_any_value_no_error_contains_it(
             value in mangled(r#"{"user":"hunter2","n":[1,"hunter2"],"o":{"a":"hunter2"}}"#),
         ) {
             for name in ["user", "n", "none"] {

@@ -2,60 +2,60 @@
 
 use std::str::Chars;
 
-/// The longest pattern: as long as the longest id that Secrets Manager takes.
+/// The maximum length of a pattern, in characters. Secrets Manager accepts ids of the same length.
 pub const GLOB_CHARS_MAX: usize = 2048;
 
-/// What no wildcard matches.
+/// The character that no wildcard matches.
 const SEPARATOR: char = '/';
 
 /// A compiled pattern, such as `whatsapp-credentials/*/*/twilio`.
 ///
 /// | token | matches |
 /// |---|---|
-/// | `*` | any characters of one path segment, also none |
-/// | `?` | any one character but `/` |
+/// | `*` | zero or more characters of one path segment |
+/// | `?` | any one character except `/` |
 /// | `[abc]`, `[a-z]` | one of these characters, but never `/` |
-/// | `[!abc]` | any one character but these and `/` |
-/// | any other character | itself; capital and small letters differ |
+/// | `[!abc]` | any one character except these and `/` |
+/// | any other character | itself; upper and lower case differ |
 ///
-/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and `[[]`
-/// match a wildcard's own character.
+/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and `[[]` match
+/// the characters `*`, `?` and `[`.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: Box<str>,
     tokens: Box<[Token]>,
 }
 
-/// What is wrong with a pattern. Positions are counted in characters, from 1.
+/// The reason why a text is not a valid pattern. Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadGlob {
-    /// Two stars stand side by side.
+    /// The pattern contains `**`.
     #[error("'**' is not supported; write one '*' for each segment")]
     DoubleStar,
-    /// A class of characters does not end.
+    /// A character class has no closing bracket.
     #[error(
-        "the '[' at character {at} begins a class that does not end: write ']' after its \
-         characters, or '[[]' for the character '['"
+        "the '[' at character {at} has no ']': write ']' after the characters of the class, or '[[]' \
+         for the character '['"
     )]
     Unclosed {
         /// The position of the `[`.
         at: usize,
     },
-    /// The pattern is too long.
+    /// The pattern is longer than [`GLOB_CHARS_MAX`].
     #[error("longer than {GLOB_CHARS_MAX} characters")]
     TooLong,
 }
 
-/// One step of a pattern.
+/// One token of a compiled pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// `*`.
+    /// The wildcard `*`, which matches zero or more characters.
     Star,
-    /// `?`.
+    /// The wildcard `?`, which matches one character.
     Any,
-    /// This character.
+    /// A character that matches itself.
     Char(char),
-    /// A class, by its ranges: both ends belong to a range.
+    /// A character class as ranges. Both characters of a range belong to the range.
     Class { is_negated: bool, ranges: Box<[(char, char)]> },
 }
 
@@ -64,7 +64,7 @@ impl Glob {
     ///
     /// # Errors
     ///
-    /// Says what is wrong, and at which character.
+    /// Returns the first mistake in the pattern, with its position.
     pub fn new(text: &str) -> Result<Self, BadGlob> {
         if text.contains("**") {
             return Err(BadGlob::DoubleStar);
@@ -97,16 +97,16 @@ impl Glob {
         &self.text
     }
 
-    /// Returns whether the pattern matches the whole of `text`.
+    /// Returns whether the pattern matches the complete `text`.
     ///
-    /// Takes at most one step for each pair of a character of `text` and a token, and allocates
-    /// nothing: O(text × pattern), with at most [`GLOB_CHARS_MAX`] tokens. Only the last star ever
-    /// takes in one more character. An earlier star of the same segment need not, because the last
-    /// one takes in whatever lies between; one of an earlier segment cannot, because no star matches
-    /// the slash between the segments.
+    /// The time is at most proportional to the length of `text` times the number of tokens, which is at
+    /// most [`GLOB_CHARS_MAX`]. Nothing is allocated. If a token does not match, only the last star is
+    /// tried again with one more character. An earlier star of the same segment need not be tried, because
+    /// the last star can match the characters between the two. A star of an earlier segment need not be
+    /// tried, because no star matches the slash between the segments.
     pub fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
-        // The tokens after the last star, and the text after what that star has taken in.
+        // The tokens after the last star, and the text after the characters that the star matches so far.
         let mut star: Option<(&[Token], Chars<'_>)> = None;
         loop {
             match tokens.split_first() {
@@ -118,7 +118,7 @@ impl Glob {
                 Some((token, after)) => {
                     let mut next = text.clone();
                     match next.next() {
-                        Some(c) if token.takes(c) => {
+                        Some(c) if token.matches(c) => {
                             if c == SEPARATOR {
                                 star = None;
                             }
@@ -126,25 +126,25 @@ impl Glob {
                             continue;
                         }
                         Some(_) => {}
-                        // If the star took in more, even less text would be left.
+                        // If the star matched more characters, even less text would be left.
                         None => return false,
                     }
                 }
                 None if text.as_str().is_empty() => return true,
                 None => {}
             }
-            let Some((after, taken)) = &mut star else { return false };
-            if taken.next().is_none_or(|c| c == SEPARATOR) {
+            let Some((after, rest)) = &mut star else { return false };
+            if rest.next().is_none_or(|c| c == SEPARATOR) {
                 return false;
             }
-            (tokens, text) = (after, taken.clone());
+            (tokens, text) = (after, rest.clone());
         }
     }
 }
 
 impl Token {
     /// Returns whether this token, which is not a star, matches `c`.
-    fn takes(&self, c: char) -> bool {
+    fn matches(&self, c: char) -> bool {
         match self {
             Self::Star => false,
             Self::Any => c != SEPARATOR,
@@ -157,13 +157,14 @@ impl Token {
     }
 }
 
-/// Reads a class from behind its `[`, and returns it with what follows its `]`.
+/// Parses a character class. `text` begins after the opening bracket. Returns the class and the text after the
+/// closing bracket, or `None` if there is no closing bracket.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
         text => (false, text),
     };
-    // The first character belongs to the class, whatever it is.
+    // The first character belongs to the class, even if it is a closing bracket.
     let end = text.iter().skip(1).position(|c| *c == ']')? + 1;
     let (mut listed, after) = (&text[..end], &text[end + 1..]);
     let mut ranges = Vec::new();
@@ -186,14 +187,14 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, matched: &[&str], not_matched: &[&str]) {
-        let glob = Glob::new(pattern).expect("a good pattern");
+        let glob = Glob::new(pattern).expect("the pattern is valid");
         assert_eq!(glob.as_str(), pattern);
         matched.iter().for_each(|text| assert!(glob.matches(text), "{pattern} {text}"));
         not_matched.iter().for_each(|text| assert!(!glob.matches(text), "{pattern} {text}"));
     }
 
     #[test]
-    fn a_pattern_without_wildcards_matches_itself() {
+    fn pattern_without_wildcards_matches_only_itself() {
         check("", &[""], &["a", "/"]);
         check("app/db", &["app/db"], &["app/d", "app/db2", "App/db", "app", "app//db"]);
         check("a]b!-é", &["a]b!-é"], &["a"]);
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_star_of_a_segment_takes_in_what_is_needed() {
+    fn star_matches_as_many_characters_as_needed() {
         check("*ab", &["ab", "aab", "abab", "xaab"], &["aba", "a/ab"]);
         check("*a*b*", &["ab", "xaxbx", "aabb"], &["ba", "a/b"]);
         check("a*b/c*d", &["ab/cd", "abb/cdd", "axb/cxd"], &["ab/cdx", "abx/cd", "ab/c/d"]);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_matches_one_of_its_characters() {
+    fn class_matches_one_of_its_characters() {
         check("[abc]", &["a", "b", "c"], &["d", "A", "ab", ""]);
         check("x[a-c0-9]", &["xa", "xc", "x5"], &["x-", "xd", "x"]);
         check("[!a-c]", &["d", "-"], &["a", "b", "c"]);
@@ -229,13 +230,13 @@ mod tests {
         check("[*][?]", &["*?"], &["ab"]);
         check("[-a][a-]", &["--", "aa", "-a"], &["b-"]);
         check("[!!]", &["a"], &["!"]);
-        // A range that runs backwards has no characters.
+        // A range whose first character comes after its last one contains no characters.
         check("[c-a]", &[], &["a", "b", "c"]);
         check("[äöü]", &["ö"], &["o"]);
     }
 
     #[test]
-    fn a_bad_pattern_is_refused_with_the_place_and_what_to_do() {
+    fn mistake_in_a_pattern_is_reported_with_its_position_and_a_remedy() {
         for (pattern, expected) in [
             ("a/**", BadGlob::DoubleStar),
             ("a***", BadGlob::DoubleStar),
@@ -252,15 +253,15 @@ mod tests {
         let problem = BadGlob::Unclosed { at: 5 }.to_string();
         assert_eq!(
             problem,
-            "the '[' at character 5 begins a class that does not end: write ']' after its \
-             characters, or '[[]' for the character '['"
+            "the '[' at character 5 has no ']': write ']' after the characters of the class, or '[[]' \
+             for the character '['"
         );
     }
 
-    /// Trying each length for each star would take longer than the age of the universe. The slash matters:
-    /// at the end of a text some matchers know that no other length helps.
+    /// A matcher that tries each length for each star would never finish. The text after the slash matters,
+    /// because some matchers have a shortcut for a star at the end of the pattern.
     #[test]
-    fn thirty_stars_take_no_longer_than_one() {
+    fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);
         let (good, bad) = (format!("{text}b/c"), format!("{text}c/c"));
         check(&format!("{}b/c", "*-".repeat(30)), &[&good], &[&bad, &text]);

@@ -1,16 +1,15 @@
-//! What cache, flights and policy know a secret by.
+//! The key under which a secret is cached and fetched.
 
 use super::reference::SecretId;
 use super::selector::Selector;
 
-/// A secret and the version of it that is meant.
+/// A secret, and which of its versions is meant. The cache, the flights and the policies use this key.
 ///
-/// The region is part of an ARN, and a name means the function's own. A second service, or an
-/// assumed role, becomes a field here.
+/// The key needs no region: an ARN contains the region, and a name means the agent's own region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// The secret, as it was asked for.
+    /// The name or ARN of the secret, as the caller wrote it.
     pub id: SecretId,
-    /// Which of its versions.
+    /// The version of the secret.
     pub selector: Selector,
 }

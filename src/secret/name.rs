@@ -1,14 +1,15 @@
-//! What a secret may be called.
+//! The rules for names of secrets.
 
-/// The longest name of a secret.
+/// The maximum length of a secret's name, in characters.
 ///
 /// Source: `Name` of `CreateSecret` in AWS's API reference (1 to 512).
 pub const NAME_CHARS_MAX: usize = 512;
 
-/// Returns whether a secret's name may have `c` in it.
+/// Returns whether a secret's name can contain `c`.
 ///
-/// Source: `Name` of `CreateSecret` in AWS's API reference; and the names of secrets that services of AWS
-/// manage (`rds!db-…`), which nobody else can give.
+/// The `!` occurs only in names of secrets that other AWS services manage, such as `rds!db-…`.
+///
+/// Source: `Name` of `CreateSecret` in AWS's API reference.
 pub fn is_name_char(c: char) -> bool {
     c.is_ascii_alphanumeric() || "/_+=.@!-".contains(c)
 }

@@ -1,44 +1,45 @@
-//! What a caller writes to mean a secret.
+//! References: the texts by which callers, configurations and messages refer to secrets.
 
 use super::arn::{Arn, BadArn};
 use super::name::{NAME_CHARS_MAX, is_name_char};
 use super::selector::Selector;
 use std::fmt;
 
-/// The longest `SecretId` that Secrets Manager takes.
+/// The maximum length of a `SecretId` that Secrets Manager accepts, in characters.
 ///
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub const ID_CHARS_MAX: usize = 2048;
 
-/// The longest stage.
+/// The maximum length of a staging label that Secrets Manager accepts, in characters.
 ///
-/// Source: `GetSecretValue` in AWS's API reference.
+/// Source: `VersionStage` of `GetSecretValue` in AWS's API reference (1 to 256).
 pub const STAGE_CHARS_MAX: usize = 256;
 
-/// The longest version id.
+/// The maximum length of a version id that Secrets Manager accepts, in characters.
 ///
-/// Source: the same.
+/// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 pub const VERSION_CHARS_MAX: usize = 64;
 
-/// How a secret is asked for: by its name, or by its ARN.
+/// The id of a secret: its name or its ARN.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
-    /// A name in the function's own account and region.
+    /// The name of a secret in the agent's own account and region.
     Name(Box<str>),
-    /// A full or partial ARN.
+    /// The full or partial ARN of a secret.
     Arn(Arn),
 }
 
 impl SecretId {
-    /// Takes what a client sent as `SecretId`.
+    /// Parses a `SecretId` that a caller sent.
     ///
-    /// A name is not held to the alphabet that `CreateSecret` enforces: what no secret can be
-    /// called, Secrets Manager says does not exist, and its answer is the client's contract.
+    /// The characters of a name are not checked, except that control characters are refused. For a name
+    /// that no secret can have, Secrets Manager answers that the secret does not exist, and callers rely on
+    /// this answer.
     ///
     /// # Errors
     ///
-    /// Where the text is empty, too long, has control characters, or begins like an ARN and is none
-    /// of a secret.
+    /// Returns an error if the text is empty, too long, has control characters, or begins with `arn:` and is
+    /// not the ARN of a secret.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
         if text.is_empty() {
             return Err(BadReference::Empty);
@@ -55,7 +56,7 @@ impl SecretId {
         Ok(Self::Name(text.into()))
     }
 
-    /// Returns the text, as it is sent upstream.
+    /// Returns the id as text, in the form in which it is sent to AWS.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Name(name) => name,
@@ -70,116 +71,119 @@ impl fmt::Debug for SecretId {
     }
 }
 
-/// A secret, and optionally one field, stage or version of it.
+/// A reference to a secret, and optionally to a version of the secret and to one field of its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// The secret.
+    /// The name or ARN of the secret.
     pub id: SecretId,
-    /// Which of its versions.
+    /// The version of the secret.
     pub selector: Selector,
-    /// One field of its JSON value.
+    /// The name of a field of the JSON value. `None` refers to the complete value.
     pub field: Option<Box<str>>,
 }
 
-/// What a client asks for: a reference parted without a copy, so that a hit makes none. Whether its
-/// id makes sense is not looked at.
+/// A reference that borrows the text of a request, so that a cache hit copies nothing. The id is not checked:
+/// it is checked only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BorrowedReference<'a> {
-    /// The secret's name or ARN, as it was written.
+    /// The name or ARN of the secret, as the caller wrote it.
     pub id: &'a str,
-    /// Which of its versions.
+    /// The version of the secret.
     pub selector: Selector,
-    /// One field of its JSON value.
+    /// The name of a field of the JSON value. `None` refers to the complete value.
     pub field: Option<&'a str>,
 }
 
-/// What a client may name beside a reference, or inside it, but not both.
+/// The parts of a reference that a caller can send as separate parameters, such as `versionStage`. A part can
+/// be in the reference or in a separate parameter, but not in both.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeparateParts<'a> {
-    /// A staging label.
+    /// The staging label.
     pub stage: Option<&'a str>,
-    /// A version's id.
+    /// The version id.
     pub version: Option<&'a str>,
-    /// One field of a JSON value.
+    /// The name of a field of the JSON value.
     pub field: Option<&'a str>,
 }
 
-/// What is wrong with a reference. It shows positions, counted from 1, and none of the text.
+/// The reason why a reference is refused. Positions are counted in characters, from 1. The messages contain no
+/// part of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
-    /// There is nothing.
-    #[error("a name or an ARN expected, found nothing")]
+    /// The reference has no name and no ARN.
+    #[error("a name or an ARN expected, but the text is empty")]
     Empty,
-    /// It is longer than Secrets Manager takes.
+    /// The reference is longer than Secrets Manager accepts.
     #[error("longer than {max} characters")]
     TooLong {
-        /// The most characters there may be.
+        /// The maximum number of characters.
         max: usize,
     },
-    /// A stage or a version id is longer than Secrets Manager takes.
+    /// The stage or the version id is longer than Secrets Manager accepts.
     #[error("the {part} is longer than {max} characters")]
     PartTooLong {
-        /// What is too long.
+        /// The part that is too long: `stage` or `version id`.
         part: &'static str,
-        /// The most characters there may be.
+        /// The maximum number of characters.
         max: usize,
     },
-    /// A name has a character that no name has.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@!-")]
+    /// The name contains a character that is not allowed.
+    #[error("character {at} is not one of A-Za-z0-9/_+=.@!-")]
     Character {
-        /// The position, counted from 1.
+        /// The position of the character, counted from 1.
         at: usize,
     },
-    /// There is a `#` with nothing behind it.
+    /// The reference ends in `#`, without the name of a field.
     #[error("a field's name expected after the '#' at character {at}")]
     NoField {
         /// The position of the `#`, counted from 1.
         at: usize,
     },
-    /// A part is named twice: inside the reference, and once more inside or beside it.
-    #[error("the {part} at character {at} is named twice")]
+    /// A part is given twice: in the reference, and again in the reference or in a separate parameter.
+    #[error("the {part} at character {at} is given twice")]
     Twice {
-        /// What is named twice.
+        /// The part that is given twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// Where it stands inside the reference, counted from 1.
+        /// The position of the part in the reference, counted from 1.
         at: usize,
     },
-    /// More parts stand behind an ARN than field, stage and version id.
-    #[error("nothing expected after FIELD:STAGE:VERSION_ID, at character {at}")]
+    /// The ARN is followed by more parts than field, stage and version id.
+    #[error("nothing more expected after FIELD:STAGE:VERSION_ID, at character {at}")]
     TooManyParts {
-        /// The position, counted from 1.
+        /// The position of the surplus colon, counted from 1.
         at: usize,
     },
-    /// It begins like an ARN and is none of a secret.
+    /// The reference begins with `arn:`, but is not the ARN of a secret.
     #[error(transparent)]
     Arn(#[from] BadArn),
 }
 
 impl Reference {
-    /// Parses a reference: a name, a full or partial ARN, either with `#FIELD`, or an ECS task
-    /// definition's `valueFrom` (`ARN:FIELD:STAGE:VERSION_ID`, where parts may be empty).
+    /// Parses a reference in one of these forms. Each part after the ARN can be empty.
+    ///
+    /// - `NAME` or `NAME#FIELD`
+    /// - `ARN` or `ARN#FIELD`, with a full or partial ARN
+    /// - `ARN:FIELD:STAGE:VERSION_ID`, the `valueFrom` of an ECS task definition
     ///
     /// # Errors
     ///
-    /// Names what is wrong and at which character.
+    /// Returns the first mistake in the reference, with its position.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
-        let wanted = BorrowedReference::parse(text, SeparateParts::default())?;
-        if !wanted.id.starts_with(ARN_START) {
-            check_name(wanted.id)?;
+        let BorrowedReference { id, selector, field } =
+            BorrowedReference::parse(text, SeparateParts::default())?;
+        if !id.starts_with(ARN_START) {
+            check_name(id)?;
         }
-        Ok(Self {
-            id: SecretId::parse(wanted.id)?,
-            selector: wanted.selector,
-            field: wanted.field.map(Into::into),
-        })
+        Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
 
-    /// Parses a reference that a message carries. Whoever wrote the message is not who asks, so it is
-    /// held to more: it is no longer than an id may be, and has no control characters, in its field too.
+    /// Parses a reference from a message. The author of a message may be hostile, so the rules are stricter
+    /// than for other references: the complete text, with its field, is at most [`ID_CHARS_MAX`] bytes
+    /// long and has no control characters.
     ///
     /// # Errors
     ///
-    /// Names what is wrong and at which character.
+    /// Returns the first mistake in the reference, with its position.
     pub fn from_message(text: &str) -> Result<Self, BadReference> {
         if text.len() > ID_CHARS_MAX {
             return Err(BadReference::TooLong { max: ID_CHARS_MAX });
@@ -192,78 +196,92 @@ impl Reference {
 }
 
 impl<'a> BorrowedReference<'a> {
-    /// Parts a reference as a client sends it, and adds what the client names `beside` it.
+    /// Splits a reference that a caller sent into its parts, and adds the parts that the caller sent as
+    /// separate parameters.
     ///
     /// # Errors
     ///
-    /// Where a part of it is empty, too many or named twice, with the character.
-    pub fn parse(text: &'a str, beside: SeparateParts<'a>) -> Result<Self, BadReference> {
-        let (whole, hash) = match text.split_once('#') {
-            Some((whole, "")) => {
-                return Err(BadReference::NoField { at: place(text, whole.len()) });
+    /// Returns an error if the field is empty, if a part is given twice or too long, or if the reference has
+    /// too many parts.
+    pub fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
+        let (before_hash, hash_field) = match text.split_once('#') {
+            Some((before, "")) => {
+                return Err(BadReference::NoField { at: position(text, before.len()) });
             }
-            Some((whole, field)) => (whole, Some(Part { text: field, at: whole.len() + 1 })),
+            Some((before, field)) => (before, Some(Part { text: field, at: before.len() + 1 })),
             None => (text, None),
         };
-        let (id, [field, stage, version]) = split_value_from(whole)?;
-        let twice = |part, at| BadReference::Twice { part, at: place(text, at) };
-        let one = |name, inside: Option<Part<'a>>, beside: Option<&'a str>| match (inside, beside) {
-            (Some(inside), Some(_)) => Err(twice(name, inside.at)),
-            (inside, beside) => Ok(inside.map(|part| part.text).or(beside)),
-        };
-        let field = match (field, hash) {
-            (Some(field), Some(_)) => return Err(twice("field", field.at)),
-            (field, hash) => one("field", field.or(hash), beside.field)?,
-        };
-        let stage = short("stage", one("stage", stage, beside.stage)?, STAGE_CHARS_MAX)?;
-        let version = one("version id", version, beside.version)?;
-        let version = short("version id", version, VERSION_CHARS_MAX)?;
+        let (id, [colon_field, stage, version]) = split_value_from(before_hash)?;
+        if let (Some(colon_field), Some(_)) = (colon_field, hash_field) {
+            let at = position(text, colon_field.at);
+            return Err(BadReference::Twice { part: "field", at });
+        }
+        let field = either(text, "field", colon_field.or(hash_field), separate.field)?;
+        let stage = either(text, "stage", stage, separate.stage)?;
+        let version = either(text, "version id", version, separate.version)?;
+        check_length("stage", stage, STAGE_CHARS_MAX)?;
+        check_length("version id", version, VERSION_CHARS_MAX)?;
         Ok(Self { id, selector: Selector::new(stage, version), field })
     }
 }
 
-fn short<'a>(
-    part: &'static str,
-    text: Option<&'a str>,
-    max: usize,
+/// Returns a part that is given either in the reference `text` or in a separate parameter.
+fn either<'a>(
+    text: &str,
+    name: &'static str,
+    inside: Option<Part<'a>>,
+    separate: Option<&'a str>,
 ) -> Result<Option<&'a str>, BadReference> {
-    // Bytes are counted where they suffice: each character has one at least.
-    let is_long = |text: &str| text.len() > max && text.chars().count() > max;
-    if text.is_some_and(is_long) { Err(BadReference::PartTooLong { part, max }) } else { Ok(text) }
+    match (inside, separate) {
+        (Some(inside), Some(_)) => {
+            Err(BadReference::Twice { part: name, at: position(text, inside.at) })
+        }
+        (inside, separate) => Ok(inside.map(|part| part.text).or(separate)),
+    }
 }
 
-/// How every ARN begins.
+fn check_length(part: &'static str, text: Option<&str>, max: usize) -> Result<(), BadReference> {
+    // A character has at least one byte. The characters are counted only if there are too many bytes.
+    match text {
+        Some(text) if text.len() > max && text.chars().count() > max => {
+            Err(BadReference::PartTooLong { part, max })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The beginning of every ARN.
 const ARN_START: &str = "arn:";
 
-/// A part of a reference, and at which byte it begins.
+/// A part of a reference, and the position in bytes at which the part begins.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// Returns the character at a byte, counted from 1.
-fn place(text: &str, byte: usize) -> usize {
+/// Returns the position of the character that begins at byte `byte`, counted in characters from 1.
+fn position(text: &str, byte: usize) -> usize {
     text[..byte].chars().count() + 1
 }
 
-/// Parts an ECS `valueFrom` into its ARN and its field, stage and version id. An empty part is none.
+/// Splits an ECS `valueFrom` into its ARN, and its field, stage and version id. An empty part becomes `None`.
 ///
 /// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
 /// developer guide.
 fn split_value_from(text: &str) -> Result<(&str, [Option<Part<'_>>; 3]), BadReference> {
-    /// Colons of an ARN before its resource.
+    /// The number of colons in an ARN before its resource.
     const ARN_COLONS: usize = 6;
-    let end = match text.starts_with(ARN_START) {
+    let after_arn = match text.starts_with(ARN_START) {
         true => text.match_indices(':').nth(ARN_COLONS),
         false => None,
     };
-    let Some((end, _)) = end else { return Ok((text, [None; 3])) };
+    let Some((end, _)) = after_arn else { return Ok((text, [None; 3])) };
     let mut parts = [None; 3];
     let mut at = end + 1;
     for (index, part) in text[at..].split(':').enumerate() {
         let Some(slot) = parts.get_mut(index) else {
-            return Err(BadReference::TooManyParts { at: place(text, at - 1) });
+            return Err(BadReference::TooManyParts { at: position(text, at - 1) });
         };
         *slot = (!part.is_empty()).then_some(Part { text: part, at });
         at += part.len() + 1;
@@ -300,28 +318,28 @@ mod tests {
         version: Option<&str>,
         field: Option<&str>,
     ) {
-        let parsed = Reference::parse(text).expect("a good reference");
+        let parsed = Reference::parse(text).expect("the reference is valid");
         assert_eq!(parsed.id.as_str(), id);
         assert_eq!(parsed.selector, Selector::new(stage, version));
         assert_eq!(parsed.field.as_deref(), field);
     }
 
     #[test]
-    fn what_is_named_beside_a_reference_is_no_longer_than_aws_takes() {
+    fn separate_stage_and_version_id_have_the_maximum_length_of_aws() {
         for (stage, version, expected) in [
             (256, 64, None),
             (257, 1, Some(BadReference::PartTooLong { part: "stage", max: 256 })),
             (1, 65, Some(BadReference::PartTooLong { part: "version id", max: 64 })),
         ] {
             let (stage, version) = ("\u{e4}".repeat(stage), "v".repeat(version));
-            let beside =
+            let separate =
                 SeparateParts { stage: Some(&stage), version: Some(&version), field: None };
-            assert_eq!(BorrowedReference::parse("app/db", beside).err(), expected);
+            assert_eq!(BorrowedReference::parse("app/db", separate).err(), expected);
         }
     }
 
     #[test]
-    fn names_arns_and_fields() {
+    fn names_and_arns_with_and_without_fields_are_parsed() {
         check("openai-api-key/whatsapp", "openai-api-key/whatsapp", None, None, None);
         check(
             "openai-api-key/sms#ai_api_key",
@@ -336,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn ecs_value_from() {
+    fn ecs_value_from_is_parsed() {
         check(&format!("{ARN}:password::"), ARN, None, None, Some("password"));
         check(&format!("{ARN}::AWSPREVIOUS:"), ARN, Some("AWSPREVIOUS"), None, None);
         check(&format!("{ARN}:p:S:V"), ARN, Some("S"), Some("V"), Some("p"));
@@ -350,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_reference_shows_where() {
+    fn mistake_in_a_reference_is_reported_with_its_position() {
         refused("", BadReference::Empty);
         refused("#field", BadReference::Empty);
         refused("app/db#", BadReference::NoField { at: 7 });
@@ -364,8 +382,8 @@ mod tests {
     }
 
     #[test]
-    fn what_a_message_carries_is_held_to_more() {
-        let good = Reference::from_message("app/db#a b").expect("a good reference");
+    fn reference_from_a_message_has_stricter_rules() {
+        let good = Reference::from_message("app/db#a b").expect("the reference is valid");
         assert_eq!((good.id.as_str(), good.field.as_deref()), ("app/db", Some("a b")));
         for (text, expected) in [
             ("app/db#a\nb".to_owned(), BadReference::Character { at: 9 }),
@@ -379,38 +397,46 @@ mod tests {
     }
 
     #[track_caller]
-    fn wanted<'a>(
+    fn check_borrowed<'a>(
         text: &'a str,
-        beside: SeparateParts<'a>,
+        separate: SeparateParts<'a>,
         expected: Result<BorrowedReference<'a>, BadReference>,
     ) {
-        assert_eq!(BorrowedReference::parse(text, beside), expected, "{text}");
+        assert_eq!(BorrowedReference::parse(text, separate), expected, "{text}");
     }
 
     #[test]
-    fn what_a_client_names_beside_a_reference_adds_to_it() {
-        let beside = SeparateParts { stage: Some("S"), version: Some("V"), field: Some("f") };
+    fn separate_parts_are_added_to_a_reference() {
+        let separate = SeparateParts { stage: Some("S"), version: Some("V"), field: Some("f") };
         let selector = Selector::new(Some("S"), Some("V"));
-        let whole = BorrowedReference { id: "any name, even this", selector, field: Some("f") };
-        wanted("any name, even this", beside, Ok(whole.clone()));
-        wanted(ARN, beside, Ok(BorrowedReference { id: ARN, ..whole.clone() }));
-        wanted(&format!("{ARN}:::"), beside, Ok(BorrowedReference { id: ARN, ..whole.clone() }));
-        wanted("a:b:c:d:e:f:g", beside, Ok(BorrowedReference { id: "a:b:c:d:e:f:g", ..whole }));
+        let complete = BorrowedReference { id: "any name, even this", selector, field: Some("f") };
+        check_borrowed("any name, even this", separate, Ok(complete.clone()));
+        check_borrowed(ARN, separate, Ok(BorrowedReference { id: ARN, ..complete.clone() }));
+        check_borrowed(
+            &format!("{ARN}:::"),
+            separate,
+            Ok(BorrowedReference { id: ARN, ..complete.clone() }),
+        );
+        check_borrowed(
+            "a:b:c:d:e:f:g",
+            separate,
+            Ok(BorrowedReference { id: "a:b:c:d:e:f:g", ..complete }),
+        );
         let plain = BorrowedReference { id: "é", selector: Selector::current(), field: Some("x") };
-        wanted("é#x", SeparateParts::default(), Ok(plain));
+        check_borrowed("é#x", SeparateParts::default(), Ok(plain));
         for (text, part, at) in [
             ("é#x".to_owned(), "field", 3),
             (format!("{ARN}:x::"), "field", ARN.len() + 2),
             (format!("{ARN}::x:"), "stage", ARN.len() + 3),
             (format!("{ARN}:::x"), "version id", ARN.len() + 4),
         ] {
-            wanted(&text, beside, Err(BadReference::Twice { part, at }));
+            check_borrowed(&text, separate, Err(BadReference::Twice { part, at }));
         }
     }
 
     #[test]
-    fn a_client_may_ask_for_what_no_secret_can_be_called() {
-        assert_eq!(SecretId::parse("a%2Fb").expect("passed on").as_str(), "a%2Fb");
+    fn caller_may_request_a_name_that_no_secret_can_have() {
+        assert_eq!(SecretId::parse("a%2Fb").expect("the id is accepted").as_str(), "a%2Fb");
         assert_eq!(SecretId::parse("a\nb"), Err(BadReference::Character { at: 2 }));
         assert_eq!(SecretId::parse(&"x".repeat(2049)), Err(BadReference::TooLong { max: 2048 }));
     }
@@ -431,7 +457,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_text_a_reference_keeps_its_bounds(text in text_of(PIECES)) {
+        fn for_any_text_a_reference_keeps_its_limits(text in text_of(PIECES)) {
             let (read, of_message) = (Reference::parse(&text), Reference::from_message(&text));
             if of_message.is_ok() {
                 prop_assert_eq!(&of_message, &read);
@@ -462,7 +488,7 @@ mod tests {
         }
 
         #[test]
-        fn for_any_parts_what_is_written_is_read(
+        fn for_any_parts_the_written_reference_has_the_same_parts(
             name in "[A-Za-z0-9/_+=.@!-]{1,20}",
             field in "[^:#]{0,5}",
             stage in "[^:#]{0,5}",
@@ -473,19 +499,19 @@ mod tests {
             }
             let arn = format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}");
             let text = format!("{arn}:{field}:{stage}:{version}");
-            let read = Reference::parse(&text).expect("a good reference");
+            let read = Reference::parse(&text).expect("the reference is valid");
             prop_assert_eq!(read.id.as_str(), arn);
             prop_assert_eq!(read.field.as_deref(), given(&field));
             let expected = Selector::new(given(&stage), given(&version));
             prop_assert_eq!(read.selector, expected);
             if !field.is_empty() {
-                let read = Reference::parse(&format!("{name}#{field}")).expect("a good reference");
+                let read = Reference::parse(&format!("{name}#{field}")).expect("the reference is valid");
                 prop_assert_eq!((read.id.as_str(), read.field.as_deref()), (&*name, Some(&*field)));
             }
         }
 
         #[test]
-        fn for_any_id_the_text_is_what_is_sent(text in prop_oneof![text(), text_of(PIECES)]) {
+        fn for_any_id_the_text_is_sent_unchanged(text in prop_oneof![text(), text_of(PIECES)]) {
             if let Ok(id) = SecretId::parse(&text) {
                 prop_assert_eq!(id.as_str(), &*text);
                 prop_assert!(text.len() <= ID_CHARS_MAX && !text.contains(char::is_control));

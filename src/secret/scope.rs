@@ -1,4 +1,4 @@
-//! Secrets, told by patterns: what may be read, and what a policy is for.
+//! Scopes: sets of secrets that are defined by patterns, for `SIDEKEY_ALLOW` and for policies.
 
 use super::arn::Arn;
 use super::glob::Glob;
@@ -6,29 +6,30 @@ use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
 
-/// The most patterns of one list. Each request for a secret that is not cached is matched with them.
+/// The maximum number of patterns in one scope. Every request for a secret that is not cached is matched
+/// against the patterns.
 pub const PATTERNS_MAX: usize = 1000;
 
-/// What stands for the six characters of a suffix that nobody knows yet.
+/// A stand-in for the random suffix of a full ARN, which is unknown until AWS answers.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// The secrets that patterns cover; without patterns, all of them.
+/// The set of secrets that match at least one pattern. A scope without patterns contains all secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Glob>,
     arns: Vec<Glob>,
 }
 
-/// Where the function itself lives: what a plain name means.
+/// The agent's own region and account, in which secrets without an ARN are looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// The function's region.
+    /// The agent's own region.
     pub region: Box<str>,
-    /// The function's account, once it is known.
+    /// The agent's own account id. `None` until the account is known.
     pub account: Option<Box<str>>,
 }
 
-/// Why patterns cannot be used.
+/// The reason why a list of patterns is refused. The message lists every invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
 pub struct BadPatterns {
@@ -36,53 +37,55 @@ pub struct BadPatterns {
 }
 
 impl Scope {
-    /// Compiles patterns. One that begins with `arn:` matches ARNs, any other matches names in the
-    /// function's own account and region. A `*` stays within one path segment, so that
-    /// `whatsapp-credentials/*/*/twilio` means one depth.
+    /// Compiles patterns. A pattern that begins with `arn:` matches ARNs. Any other pattern matches names in
+    /// the agent's own account and region. A `*` does not match a slash, so
+    /// `whatsapp-credentials/*/*/twilio` matches only names with four segments.
     ///
     /// # Errors
     ///
-    /// Names every pattern that is malformed. Refuses more than [`PATTERNS_MAX`] patterns.
+    /// Returns an error that lists every invalid pattern, or if there are more than [`PATTERNS_MAX`].
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
         let mut problems = Vec::new();
-        for (text, before) in patterns.into_iter().zip(0..) {
-            if before == PATTERNS_MAX {
+        for (index, text) in patterns.into_iter().enumerate() {
+            if index == PATTERNS_MAX {
                 problems.push(format!("more than {PATTERNS_MAX} patterns; use wildcards"));
                 break;
             }
-            let own = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
+            let globs = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
             match Glob::new(text) {
-                Ok(pattern) => own.push(pattern),
+                Ok(glob) => globs.push(glob),
                 Err(why) => problems.push(format!("pattern '{text}': {why}")),
             }
         }
         if problems.is_empty() { Ok(scope) } else { Err(BadPatterns { problems }) }
     }
 
-    /// Returns whether everything is covered.
+    /// Returns whether the scope has no patterns, so that it contains all secrets.
     pub fn is_open(&self) -> bool {
         self.names.is_empty() && self.arns.is_empty()
     }
 
-    /// Returns whether `id` may be asked for, before anything is known of the secret but its
-    /// reference.
+    /// Returns whether the scope certainly contains the secret with this id. The secret need not have been
+    /// fetched.
     ///
-    /// An ARN that ends in a hyphen and six characters may be a full one, or the partial ARN of a
-    /// secret whose name ends so. Nobody can tell before AWS answers: it must be allowed as both.
+    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret whose
+    /// own name ends like that. Only AWS knows which of the two it is, so the scope must contain both
+    /// secrets.
     pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
-        self.is_open() || self.readings(id, home).all(|is_covered| is_covered)
+        self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
-    /// Returns whether `id` can mean a secret that is covered: an ARN does where either of its
-    /// readings is. That is not enough for handing a value out.
+    /// Returns whether the scope may contain the secret with this id: for an ambiguous ARN, it is enough that
+    /// the scope contains one of the two possible secrets. Do not use this to decide whether a value is
+    /// served.
     pub fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
-        self.is_open() || self.readings(id, home).any(|is_covered| is_covered)
+        self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the secret that an answer names may be handed out.
+    /// Returns whether the scope contains the secret whose full ARN and name AWS returned.
     ///
-    /// A pattern without a wildcard may be the partial ARN, which is the full one up to its name.
+    /// A pattern without wildcards can also be the partial ARN of the secret.
     pub fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);
@@ -91,48 +94,51 @@ impl Scope {
             || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
     }
 
-    /// Judges each reading of `id`.
-    fn readings(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
+    /// Returns for each possible secret of `id` whether the scope contains the secret.
+    fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
             SecretId::Arn(arn) => {
-                let (whole, stripped) = arn.possible_names();
-                let as_full = stripped.map(|name| self.admits_arn(arn, name, home, ""));
-                (self.admits_arn(arn, whole, home, UNKNOWN_SUFFIX), as_full)
+                let (name, name_of_full_arn) = arn.possible_names();
+                let as_partial = self.admits_arn(arn, name, home, UNKNOWN_SUFFIX);
+                (as_partial, name_of_full_arn.map(|name| self.admits_arn(arn, name, home, "")))
             }
         };
         iter::once(first).chain(second)
     }
 
-    /// Judges one reading of `arn`: that it means the secret called `name`, and that its full ARN
-    /// is the text plus `suffix`.
+    /// Returns whether the scope contains the secret called `name`, if its full ARN is `arn` followed by
+    /// `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
         let at_home =
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
         let full = format!("{arn}{suffix}");
-        let is_plain = is_plain(name);
-        let is_it = |p: &Glob| {
-            // It names one ARN as it is written: nothing to misread.
-            is_written_out(p, arn.as_str()) || (is_plain && p.matches(&full))
-        };
-        self.arns.iter().any(is_it) || (at_home && self.admits_name(name))
+        let is_valid = is_valid_name(name);
+        // A pattern that equals the ARN admits it even if the suffix of the full ARN is unknown.
+        let by_arn = self.arns.iter().any(|pattern| {
+            is_literal(pattern, arn.as_str()) || (is_valid && pattern.matches(&full))
+        });
+        by_arn || (at_home && self.admits_name(name))
     }
 
     fn admits_name(&self, name: &str) -> bool {
-        let is_plain = is_plain(name);
-        let is_it = |p: &Glob| is_written_out(p, name) || (is_plain && p.matches(name));
-        self.names.iter().any(is_it)
+        let is_valid = is_valid_name(name);
+        self.names
+            .iter()
+            .any(|pattern| is_literal(pattern, name) || (is_valid && pattern.matches(name)))
     }
 }
 
-/// Returns whether a pattern is `text` and has no wildcard: one that has is nobody's name.
-fn is_written_out(pattern: &Glob, text: &str) -> bool {
+/// Returns whether a pattern equals `text` and has no wildcards. Text with wildcards is never a valid name, so
+/// a request for such a name must not match the equal pattern.
+fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether a wildcard may stand for part of this name. What no secret can be called is forged,
-/// and dots alone are a way up a path for whoever takes a name for one.
-fn is_plain(name: &str) -> bool {
+/// Returns whether wildcards may match parts of this name. Wildcards must not match names that no secret can
+/// have, because such names are forged. They must not match the segments `.` and `..` either, because a
+/// program that uses the name as a path would leave its folder.
+fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
 
@@ -152,19 +158,19 @@ mod tests {
 
     #[track_caller]
     fn check(patterns: &[&str], id: &str, expected: bool) {
-        let scope = Scope::new(patterns.iter().copied()).expect("good patterns");
-        let id = SecretId::parse(id).expect("a good id");
+        let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
+        let id = SecretId::parse(id).expect("the id is valid");
         assert_eq!(scope.admits(&id, &home(Some("123456789012"))), expected, "{patterns:?} {id:?}");
     }
 
     #[test]
-    fn without_patterns_everything_may_be_asked() {
+    fn scope_without_patterns_contains_all_secrets() {
         check(&[], "anything/at/all", true);
         check(&[], &format!("{OTHERS}x"), true);
     }
 
     #[test]
-    fn a_star_stays_within_one_segment() {
+    fn star_does_not_match_a_slash() {
         let patterns = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
         check(&patterns, "whatsapp-credentials/acme/support/twilio", true);
         check(&patterns, "openai-api-key/whatsapp", true);
@@ -176,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_takes_nothing_that_no_secret_can_be_called() {
+    fn wildcards_match_only_valid_names() {
         let theirs = format!("{OTHERS}*");
         let patterns = ["app/*/db", "rds!*", "odd/..", &theirs];
         check(&patterns, "app/a.b/db", true);
@@ -184,7 +190,7 @@ mod tests {
         for id in ["app/../db", "app/./db", "app/a b/db", "app/*/db", "app/é/db", "app/%2e/db"] {
             check(&patterns, id, false);
         }
-        // An ARN is held to the alphabet of names already.
+        // The parser of ARNs has already checked the characters of the name.
         check(&patterns, &format!("{HERE}app/../db"), false);
         check(&patterns, "odd/..", true);
         check(&patterns, &format!("{OTHERS}x-AbC123"), true);
@@ -193,17 +199,20 @@ mod tests {
     }
 
     #[test]
-    fn name_patterns_cover_the_own_account_and_region_only() {
+    fn name_patterns_match_only_the_own_account_and_region() {
         check(&["app/db"], &format!("{HERE}app/db"), true);
         check(&["app/db"], &format!("{THERE}app/db"), false);
         check(&["app/db"], &format!("{OTHERS}app/db"), false);
-        let scope = Scope::new(["app/db"]).expect("a good pattern");
-        let id = SecretId::parse(&format!("{HERE}app/db")).expect("an ARN");
-        assert!(!scope.admits(&id, &home(None)), "an unknown account is not the own one");
+        let scope = Scope::new(["app/db"]).expect("the pattern is valid");
+        let id = SecretId::parse(&format!("{HERE}app/db")).expect("the ARN is valid");
+        assert!(
+            !scope.admits(&id, &home(None)),
+            "an unknown account does not count as the own account"
+        );
     }
 
     #[test]
-    fn an_ambiguous_end_must_be_allowed_as_both() {
+    fn ambiguous_arn_must_be_admitted_as_full_and_as_partial() {
         check(&["app"], &format!("{HERE}app-secret"), false);
         check(&["app-secret"], &format!("{HERE}app-secret"), false);
         check(&["app", "app-secret"], &format!("{HERE}app-secret"), true);
@@ -214,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ambiguous_end_can_mean_either() {
+    fn ambiguous_arn_may_be_admitted_as_full_or_as_partial() {
         for (pattern, id, expected) in [
             ("app", format!("{HERE}app-secret"), true),
             ("app-secret", format!("{HERE}app-secret"), true),
@@ -223,25 +232,25 @@ mod tests {
             ("app", "app".to_owned(), true),
             ("app", "app-secret".to_owned(), false),
         ] {
-            let scope = Scope::new([pattern]).expect("a good pattern");
-            let read = SecretId::parse(&id).expect("a good id");
+            let scope = Scope::new([pattern]).expect("the pattern is valid");
+            let read = SecretId::parse(&id).expect("the id is valid");
             let here = home(Some("123456789012"));
             assert_eq!(scope.may_admit(&read, &here), expected, "{pattern} {id}");
         }
     }
 
     #[test]
-    fn arn_patterns_reach_other_accounts_and_regions() {
+    fn arn_patterns_match_other_accounts_and_regions() {
         check(&[&format!("{OTHERS}shared/*")], &format!("{OTHERS}shared/key"), true);
         check(&[&format!("{OTHERS}shared/*")], &format!("{HERE}shared/key"), false);
         check(&[&format!("{HERE}app/*")], "app/db", false);
     }
 
     #[test]
-    fn an_answer_is_judged_by_the_secret_it_names() {
+    fn answer_is_checked_by_the_arn_and_name_that_aws_returned() {
         let others = [format!("{OTHERS}shared-??????"), format!("{OTHERS}partial")];
         let patterns = ["app", &others[0], &others[1]];
-        let scope = Scope::new(patterns).expect("good patterns");
+        let scope = Scope::new(patterns).expect("the patterns are valid");
         let here = home(Some("123456789012"));
         for (arn, name, expected) in [
             (format!("{HERE}app-AbC123"), "app", true),
@@ -251,21 +260,21 @@ mod tests {
             (format!("{OTHERS}shared-secret-AbC123"), "shared-secret", false),
             (format!("{OTHERS}partial-AbC123"), "partial", true),
         ] {
-            let arn = Arn::parse(&arn).expect("an ARN");
+            let arn = Arn::parse(&arn).expect("the ARN is valid");
             assert_eq!(scope.admits_answer(&arn, name, &here), expected, "{arn}");
         }
     }
 
     #[test]
-    fn a_bad_pattern_is_named() {
+    fn invalid_pattern_is_quoted() {
         for text in ["app/**", "app/[x"] {
-            let problem = Scope::new([text]).expect_err("a bad pattern").to_string();
+            let problem = Scope::new([text]).expect_err("the pattern is refused").to_string();
             assert!(problem.contains(text), "{problem}");
         }
     }
 
     #[test]
-    fn a_forged_reference_cannot_make_matching_slow() {
+    fn forged_reference_cannot_slow_down_matching() {
         let patterns = ["app-*-*-*-*-*-*-*-*-*-*-*-*/db", "*a*a*a*a*a*a*a*a*a*a*a*a/db"];
         let name = format!("app{}", "-a".repeat(1_000));
         check(&patterns, &format!("{name}/forged"), false);
@@ -274,20 +283,20 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_patterns_has_a_limit() {
+    fn number_of_patterns_is_limited() {
         let scope = |count| Scope::new(iter::repeat_n("app", count));
         assert!(scope(PATTERNS_MAX).is_ok());
-        let problem = scope(PATTERNS_MAX + 1).expect_err("too many").to_string();
+        let problem = scope(PATTERNS_MAX + 1).expect_err("the list is refused").to_string();
         assert_eq!(problem, "more than 1000 patterns; use wildcards");
     }
 
     proptest! {
         #[test]
-        fn for_any_id_a_wildcard_admits_only_what_a_secret_can_be_called(
+        fn for_any_id_wildcards_admit_only_valid_names(
             text in text_of(&["app", "/", "db", ".", "..", "*", HERE, OTHERS, "-AbC123", " "]),
         ) {
             let others = format!("{OTHERS}app/*");
-            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others]).expect("good patterns");
+            let scope = Scope::new(["app/*/db", "*", "[!a]?*/*", &others]).expect("the patterns are valid");
             let here = home(Some("123456789012"));
             let Ok(id) = SecretId::parse(&text) else { return Ok(()) };
             if scope.admits(&id, &here) {

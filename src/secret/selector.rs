@@ -1,19 +1,20 @@
-//! Which version of a secret is meant.
+//! The selection of one version of a secret.
 
 use super::version::{AWSCURRENT, Version};
 use std::borrow::Cow;
 
-/// Which version of a secret is meant: by its label, by its id, or by both, which must then agree.
+/// Selects a version of a secret by its staging label, by its version id, or by both. If both are given, the
+/// version must have both.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// Borrowed for the plain read, so that a hit allocates nothing.
+    /// The staging label. `AWSCURRENT` is borrowed, so that the usual read allocates nothing.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
 }
 
 impl Selector {
-    /// Selects by what a caller gave. Neither means [`AWSCURRENT`], so that a read with that label
-    /// written out is the same read.
+    /// Makes a selector from what the caller gave. If the caller gave neither a stage nor a version id, the
+    /// selector is equal to one with the stage [`AWSCURRENT`], so that both reads share one entry.
     pub fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
@@ -22,27 +23,27 @@ impl Selector {
         Self { stage, version: version.map(Into::into) }
     }
 
-    /// Selects the version that is in use.
+    /// Makes the selector of the current version, which has the label [`AWSCURRENT`].
     pub fn current() -> Self {
         Self::new(None, None)
     }
 
-    /// Returns the staging label asked for, if any.
+    /// Returns the requested staging label. `None` if only a version id was requested.
     pub fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
 
-    /// Returns the version id asked for, if any.
+    /// Returns the requested version id, or `None` if no version id was requested.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Returns whether this is the plain read of [`AWSCURRENT`].
+    /// Returns whether this selects the current version, by the label [`AWSCURRENT`] and without a version id.
     pub fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }
 
-    /// Returns whether `version` is what this selects.
+    /// Returns whether `version` has the requested label and the requested id.
     pub fn selects(&self, version: &Version) -> bool {
         self.stage.as_deref().is_none_or(|stage| version.carries(stage))
             && self.version.as_deref().is_none_or(|id| *version.id == *id)
@@ -56,7 +57,7 @@ mod tests {
     use crate::secret::version::Content;
 
     #[test]
-    fn explicit_awscurrent_is_the_plain_read() {
+    fn explicit_awscurrent_is_the_same_as_no_stage() {
         assert_eq!(Selector::new(Some("AWSCURRENT"), None), Selector::current());
         assert!(Selector::current().is_current());
         assert!(!Selector::new(Some("AWSPREVIOUS"), None).is_current());
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn label_and_id_must_agree() {
+    fn version_must_have_the_requested_label_and_id() {
         let version = Version {
             arn: "arn".into(),
             name: "name".into(),

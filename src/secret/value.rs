@@ -1,42 +1,43 @@
-//! A secret's bytes: the one type that holds them.
+//! The only type that contains the bytes of a secret.
 
 use bytes::Bytes;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// A secret's bytes, or an answer that contains them.
+/// The bytes of a secret, or of an HTTP answer that contains a secret.
 ///
-/// `Debug` says how long the value is and nothing else. There is no `Display`, `Serialize`,
-/// `PartialEq` or public field: the ways to the bytes are [`expose`](Self::expose) and
-/// [`share`](Self::share), so a reviewer can search for every reader. Clones share the bytes; they
-/// are wiped when the last clone is dropped.
+/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field: the bytes
+/// are accessible only through [`expose`](Self::expose) and [`share`](Self::share), so a reviewer can search
+/// for every access. Clones share the bytes. The bytes are wiped when the last clone is dropped.
 #[derive(Clone)]
 pub struct SecretValue(Bytes);
 
 impl SecretValue {
-    /// Takes over `bytes` without a copy.
+    /// Makes a secret value from `bytes` without copying them.
     ///
-    /// Give it a vector that was made at its final size: one that grew has left copies behind.
+    /// The vector must have been allocated at its final size. A vector that grew has left copies of the
+    /// secret in freed memory.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Bytes::from_owner(Zeroizing::new(bytes)))
     }
 
-    /// Borrows the bytes.
+    /// Borrows the bytes of the secret.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 
-    /// Hands the bytes to a socket, without a copy. They stay wiped-on-drop; they can be printed.
+    /// Returns a handle to the same bytes for a socket, without copying them. The bytes are still wiped when
+    /// the last handle is dropped. Unlike this type, the handle can be printed, so do not pass it to a log.
     pub fn share(&self) -> Bytes {
         self.0.clone()
     }
 
-    /// Returns the number of bytes.
+    /// Returns the length in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns whether there are no bytes.
+    /// Returns whether the length is zero.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -59,13 +60,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn debug_tells_the_length_and_nothing_else() {
+    fn debug_writes_only_the_length() {
         let value = SecretValue::from("hunter2".to_owned());
         assert_eq!(format!("{value:?} {value:#?}"), "SecretValue(7 bytes) SecretValue(7 bytes)");
     }
 
     #[test]
-    fn clones_and_shares_point_at_the_same_bytes() {
+    fn clones_and_shared_handles_point_at_the_same_bytes() {
         let value = SecretValue::from("hunter2".to_owned());
         let (clone, shared) = (value.clone(), value.share());
         assert_eq!(value.expose().as_ptr(), clone.expose().as_ptr());

@@ -1,55 +1,56 @@
-//! One value of a secret, as the service answered it.
+//! A version of a secret, as Secrets Manager returned it.
 
 use super::value::SecretValue;
 use std::time::SystemTime;
 
-/// The staging label of the version that is in use, and the default of every read.
+/// The staging label of the current version. Reads without a stage and without a version id select it.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
 
-/// One value of a secret.
+/// A version of a secret: its value, and what Secrets Manager says about the value.
 #[derive(Clone, Debug)]
 pub struct Version {
     /// The full ARN of the secret.
     pub arn: Box<str>,
     /// The name of the secret.
     pub name: Box<str>,
-    /// The opaque id of this version.
+    /// The version id. Its format is not defined.
     pub id: Box<str>,
-    /// The staging labels that this version carried when it was read.
+    /// The staging labels that the version had when it was fetched.
     pub labels: Vec<Box<str>>,
-    /// When this version was created, if the service said so; to the millisecond.
+    /// The creation date of the version, with a resolution of milliseconds. `None` if Secrets Manager did
+    /// not return a date.
     pub created: Option<SystemTime>,
-    /// The value.
+    /// The value of the version.
     pub content: Content,
 }
 
-/// The value, in the kind it was stored as.
+/// The value of a version, as text or as binary data.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// Stored as `SecretString`.
+    /// The text that is stored as `SecretString`.
     Text(SecretValue),
-    /// Stored as `SecretBinary`; the decoded bytes.
+    /// The decoded bytes that are stored as `SecretBinary`.
     Binary(SecretValue),
 }
 
 impl Content {
-    /// Returns the number of bytes of the value.
+    /// Returns the size of the value in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(value) | Self::Binary(value) => value.len(),
         }
     }
 
-    /// Returns whether the value has no bytes.
+    /// Returns whether the value is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Version {
-    /// Returns whether this version carries `label`.
+    /// Returns whether this version has the staging label `label`.
     pub fn carries(&self, label: &str) -> bool {
         self.labels.iter().any(|own| &**own == label)
     }

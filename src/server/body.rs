@@ -1,4 +1,4 @@
-//! The body of a request, read within its bounds.
+//! Reads the body of a request, within limits of size and time.
 
 use super::problem::Problem;
 use crate::clock::{Clock, within};
@@ -8,40 +8,49 @@ use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
 
-/// The largest body of a call that is read: a batch of the most and longest ids takes 40 KiB.
+/// The maximum body of a call of the AWS API, in bytes. The largest valid batch of ids takes 40 KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The largest body with messages in it: Lambda hands a function no more than 6 MB.
+/// The maximum body of a `/resolve` request, in bytes: the largest event that Lambda passes to a
+/// function.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The most time from the end of a head to the end of its body.
+/// The first capacity of the buffer for a chunked body, in bytes, so that small bodies are never
+/// copied.
+const GROWTH_BYTES_MIN: usize = 4 * 1024;
+
+/// The maximum time from the end of a request's head to the end of its body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// How much of a body that nobody wants is read all the same.
-const LEFT_BYTES_MAX: usize = 1024 * 1024;
+/// The maximum number of bytes that are drained from an unused body.
+const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most time for that. Whoever sends a body sends it right behind its head.
-const LEFT_TIME_MAX: Duration = Duration::from_secs(1);
+/// The maximum time for draining an unused body. Clients send a body directly after its head.
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// A body as it arrives.
-pub(super) trait Arriving:
+/// The body of a request while it arrives: hyper's body, or a body of a test.
+pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
 }
 
-impl<B> Arriving for B where B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
-{}
+impl<B> RequestBody for B where
+    B: Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
+{
+}
 
-/// Reads a whole body of at most `bytes_max`, into one buffer of its size: no part of a body is held
-/// twice.
+/// Reads a complete body of at most `bytes_max` bytes into one buffer.
+///
+/// The buffer of a body with a `Content-Length` never grows. The buffer of a chunked body grows so that
+/// both copies together never take more than the body and 4 MiB.
 ///
 /// # Errors
 ///
-/// If the body is too large, too slow or cut.
+/// Fails if the body is too large, too slow, or incomplete.
 pub(super) async fn read(
-    body: &mut impl Arriving,
+    body: &mut impl RequestBody,
     bytes_max: usize,
     clock: &dyn Clock,
 ) -> Result<Vec<u8>, Problem> {
@@ -50,44 +59,59 @@ pub(super) async fn read(
         .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
 }
 
-/// Returns how many bytes a body has, if its head says so.
-pub(super) fn announced(body: &impl Arriving) -> Option<usize> {
+/// Returns the length of a body in bytes, if the request has a `Content-Length`.
+pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
     body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
 }
 
-async fn collect(body: &mut impl Arriving, bytes_max: usize) -> Result<Vec<u8>, Problem> {
-    let announced = announced(body);
-    let is_too_large = announced.is_some_and(|bytes| bytes > bytes_max);
-    // What is announced as too large is read and not kept: a client that is still sending when the
-    // connection closes may never see the answer.
-    let mut whole = Vec::with_capacity(announced.filter(|_| !is_too_large).unwrap_or_default());
+async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8>, Problem> {
+    let declared = declared_length(body);
+    let is_too_large = declared.is_some_and(|bytes| bytes > bytes_max);
+    // A body that is too large by its declared length is read but not stored: a client that is still
+    // sending when the connection closes may never see the answer.
+    let mut collected = Vec::with_capacity(declared.filter(|_| !is_too_large).unwrap_or_default());
     let mut left = bytes_max;
     while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(|_| Problem::BodyCut)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_| Problem::BodyIncomplete)?.into_data() else { continue };
         left = left.checked_sub(data.len()).ok_or(Problem::BodyTooLarge(bytes_max))?;
         if !is_too_large {
-            whole.extend_from_slice(&data);
+            let needed = collected.len() + data.len();
+            if needed > collected.capacity() {
+                collected.reserve_exact(grown_capacity(needed, bytes_max) - collected.len());
+            }
+            collected.extend_from_slice(&data);
         }
     }
-    Ok(whole)
+    Ok(collected)
 }
 
-/// Reads what is left of a body and throws it away. A client that is still sending when the
-/// connection closes may never see the answer.
-pub(super) async fn discard(body: &mut impl Arriving, clock: &dyn Clock) {
+/// Returns the capacity, in bytes, to which the buffer of a chunked body grows when it needs `needed`
+/// bytes.
+///
+/// A buffer of powers of two is copied for the last time at 4 MiB, where old and new buffer together
+/// take 8 MiB. A `Vec` that doubles from any size could be copied at almost 6 MiB, and take 12 MiB
+/// then.
+fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
+    needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
+}
+
+/// Reads the rest of a body and discards it, within limits of size and time. Without this, a client
+/// that is still sending when the connection closes may never see the answer.
+pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
     }
-    let all = async {
-        let mut left = LEFT_BYTES_MAX;
-        while let Some(Ok(frame)) = body.frame().await {
-            let bytes = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(bytes) else { return };
-            left = rest;
-        }
-    };
-    // Whether it came in time or not, it has been waited for.
-    let _ = within(clock, LEFT_TIME_MAX, all).await;
+    // The answer is sent in either case, so a timeout needs no handling.
+    let _ = within(clock, DRAIN_TIME_MAX, drain_bytes(body)).await;
+}
+
+async fn drain_bytes(body: &mut impl RequestBody) {
+    let mut left = DRAINED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        let Some(rest) = left.checked_sub(bytes) else { return };
+        left = rest;
+    }
 }
 
 #[cfg(test)]
@@ -101,7 +125,7 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// Sends `left` pieces of 1 KiB, and then stalls or breaks.
+    /// A body that sends `left` pieces of 1 KiB. Then it fails, or never continues.
     struct Pieces {
         left: usize,
         breaks: bool,
@@ -130,8 +154,23 @@ mod tests {
         VirtualClock::starting_at(SystemTime::UNIX_EPOCH)
     }
 
+    #[test]
+    fn growing_buffer_takes_at_most_4_mib_more_than_its_body() {
+        let mut capacity = 0;
+        for bytes in (1..=MESSAGES_BYTES_MAX).step_by(1000) {
+            if bytes > capacity {
+                let copied = capacity.min(bytes);
+                assert!(2 * copied <= bytes + 4 * 1024 * 1024, "{copied} of {bytes} are copied");
+                capacity = grown_capacity(bytes, MESSAGES_BYTES_MAX);
+            }
+            assert!((bytes..=MESSAGES_BYTES_MAX).contains(&capacity), "{capacity} for {bytes}");
+            // A freed buffer is wiped in its full capacity.
+            assert!(capacity <= bytes + 4 * 1024 * 1024, "{capacity} for {bytes}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_body_is_read_up_to_its_bounds() {
+    async fn body_is_read_up_to_its_limits() {
         for (bytes, expected) in
             [(BODY_BYTES_MAX, Ok(BODY_BYTES_MAX)), (BODY_BYTES_MAX + 1, Err("BodyTooLarge"))]
         {
@@ -147,20 +186,20 @@ mod tests {
         let stalled = read(&mut Pieces { left: 1, breaks: false }, BODY_BYTES_MAX, &clock()).await;
         assert_eq!(stalled, Err(Problem::BodyTooSlow(BODY_TIME_MAX)));
         let broken = read(&mut Pieces { left: 1, breaks: true }, BODY_BYTES_MAX, &clock()).await;
-        assert_eq!(broken, Err(Problem::BodyCut));
+        assert_eq!(broken, Err(Problem::BodyIncomplete));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_nobody_wants_is_thrown_away_up_to_its_bounds() {
+    async fn unused_body_is_drained_up_to_the_limit() {
         let clock = clock();
         let mut longer = Pieces { left: 5000, breaks: false };
-        discard(&mut longer, &clock).await;
-        assert_eq!(longer.left, 5000 - LEFT_BYTES_MAX / 1024 - 1);
+        drain(&mut longer, &clock).await;
+        assert_eq!(longer.left, 5000 - DRAINED_BYTES_MAX / 1024 - 1);
         assert_eq!(clock.now().steady, Duration::ZERO);
-        discard(&mut Pieces { left: 1, breaks: true }, &clock).await;
+        drain(&mut Pieces { left: 1, breaks: true }, &clock).await;
         assert_eq!(clock.now().steady, Duration::ZERO);
-        discard(&mut Full::<Bytes>::default(), &clock).await;
-        discard(&mut Pieces { left: 1, breaks: false }, &clock).await;
-        assert_eq!(clock.now().steady, LEFT_TIME_MAX);
+        drain(&mut Full::<Bytes>::default(), &clock).await;
+        drain(&mut Pieces { left: 1, breaks: false }, &clock).await;
+        assert_eq!(clock.now().steady, DRAIN_TIME_MAX);
     }
 }

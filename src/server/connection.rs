@@ -1,11 +1,12 @@
-//! Serves one connection: its requests one after the other, its deadlines, its end.
+//! Serves one connection: its requests one after the other, and its deadlines.
 
-use super::gate::Door;
-use super::places::Place;
+use super::connection_slots::ConnectionSlot;
+use super::gate::ListenerKind;
+use super::handler::Server;
 use super::problem::Problem;
 use super::request::Target;
+use super::response::Response;
 use super::wire::Wire;
-use super::{Response, Server};
 use crate::clock::{Clock, Sleep};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper::Request;
@@ -22,55 +23,60 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// The largest head of a request. A session token takes up to 4 KiB of it.
+/// The maximum size of a request's head, which is its request line and headers, in bytes. A session
+/// token takes up to 4 KiB.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// The most header lines in one head.
+/// The maximum number of headers of one request.
 pub const HEADERS_MAX: usize = 64;
 
-/// The most time from the first byte of a head to its last.
+/// The maximum time from the first byte of a request's head to its last byte.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The most time from accepting a connection to its end, unless a request of its shows a good token: for
-/// a head, the agent's look for newer credentials, what is left of a body, and the answer.
-const WAITING_TIME_MAX: Duration = Duration::from_secs(10);
+/// The maximum lifetime of an untrusted connection, of which no request has had a good token.
+///
+/// This is enough for a head, a refresh of the agent's credentials, the rest of a body, and the answer.
+const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// How often a connection is asked whether it is idle.
+/// The time between two ticks. At each tick, the connection is checked for idleness.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// After how many ticks in a row without a request a kept connection is closed. Ticks are counted, not
-/// time: through a freeze one tick passes, so that a function that thaws finds its connection open.
+/// The number of idle ticks in a row after which a trusted connection is closed.
+///
+/// Ticks are counted instead of time, because only one tick passes while Lambda freezes the
+/// environment. So the function finds its connection open after the freeze.
 const IDLE_TICKS_MAX: u32 = 15;
 
-/// Serves `socket` until its peer goes, a deadline passes, an answer says that it is the last, or `stop`
-/// is cancelled and the request in hand is answered.
+/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. When `stop`
+/// is cancelled, the connection ends after the answer to its current request.
 pub(super) async fn serve<S>(
     server: Arc<Server>,
-    door: Door,
+    listener: ListenerKind,
     socket: S,
-    place: Place,
+    slot: ConnectionSlot,
     stop: CancellationToken,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let _open = (door != Door::Probes).then(|| Open::count(&server));
+    let _gauge = (listener != ListenerKind::Metrics).then(|| ConnectionGauge::increment(&server));
     let service = service_fn(|request: Request<Incoming>| {
-        place.exchange().begin();
-        answer(&server, &place, door, request)
+        slot.exchange().note_request();
+        answer(&server, &slot, listener, request)
     });
-    let dialect = server.dialect;
+    let dialect = server.context.dialect;
     let replace = Box::new(move |status: &[u8]| {
-        Some(whole(dialect.problem(Target::Unknown, &unreadable(status)?)))
+        let problem = problem_of_hyper(status)?;
+        Some(last_answer(dialect.problem(Target::Unknown, &problem)))
     });
-    let wire = Wire::new(socket, place.exchange().clone(), replace);
+    let wire = Wire::new(socket, slot.exchange().clone(), replace);
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        // Its clock would run while a kept connection waits for its next request.
+        // hyper's own timeout would also run while an open connection waits for its next request.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(wire), service);
-    let mut deadlines = Deadlines::new(server.cache.clock(), &place);
-    // In a set, which polls it only once it was woken: the token takes a lock at each poll.
+    let mut deadlines = Deadlines::new(server.context.cache.clock(), &slot);
+    // The set polls the future only after a wake-up. Each poll of the token would take a lock.
     let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
     let end = poll_fn(|cx| {
         if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
@@ -84,90 +90,95 @@ pub(super) async fn serve<S>(
     .await;
     if end == End::HeadTooSlow {
         let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
-        let answer = whole(server.dialect.problem(Target::Unknown, &problem));
+        let answer = last_answer(dialect.problem(Target::Unknown, &problem));
         let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // A peer whose socket does not take the answer at once has not read earlier ones.
-        let write = |cx: &mut Context<'_>| Pin::new(&mut socket).poll_write(cx, &answer);
-        if poll_once(write).await.is_ready() {
+        // One attempt is enough. If the socket does not accept the answer at once, the peer has not
+        // even read the earlier answers.
+        if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
             let _ = socket.shutdown().await;
         }
     }
 }
 
-/// Polls once, and does not wait.
+/// Polls once, and returns the result without waiting for a wake-up.
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
 
 async fn answer(
     server: &Server,
-    place: &Place,
-    door: Door,
+    slot: &ConnectionSlot,
+    listener: ListenerKind,
     request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
     let (head, body) = request.into_parts();
-    let response = server.handle(door, place, &head, body).await;
-    place.answered();
+    let response = server.handle(listener, slot, &head, body).await;
+    slot.note_answered();
     Ok(response)
 }
 
-/// Counts a reader's connection for as long as it is open, however it ends.
-struct Open<'a>(&'a Server);
+/// Counts an open connection in the metrics. The drop of this value ends the count, so a connection
+/// whose task is cancelled is not counted any more.
+struct ConnectionGauge<'a>(&'a Server);
 
-impl<'a> Open<'a> {
-    fn count(server: &'a Server) -> Self {
-        server.metrics.connections.inc();
+impl<'a> ConnectionGauge<'a> {
+    fn increment(server: &'a Server) -> Self {
+        server.context.metrics.connections.inc();
         Self(server)
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for ConnectionGauge<'_> {
     fn drop(&mut self) {
-        self.0.metrics.connections.dec();
+        self.0.context.metrics.connections.dec();
     }
 }
 
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer closed it, or it was stopped.
+    /// The peer or the last answer closed the connection, or the agent stops.
     Closed,
-    /// A head was not complete in time.
+    /// The head of a request was not complete in time.
     HeadTooSlow,
-    /// Nothing was asked for too long, or nothing with a good token.
+    /// The connection was idle for too long, or had no request with a good token in time.
     Idle,
 }
 
-/// The deadlines of a connection. A request that arrives whole on a kept one costs no timer.
+/// The deadlines of a connection. A request that arrives at once on a trusted connection starts no
+/// timer.
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
-    place: &'a Place,
-    /// By when the connection has to be a kept one.
-    waiting: Option<Sleep>,
+    slot: &'a ConnectionSlot,
+    /// The deadline for the first request with a good token. This is `None` on a trusted connection.
+    untrusted: Option<Sleep>,
+    /// The deadline for the rest of a head that has begun to arrive. This is `None` while no head
+    /// arrives.
     head: Option<Sleep>,
+    /// The time until the next check whether the connection is idle.
     tick: Sleep,
     idle_ticks: u32,
-    /// The last event at the last tick.
+    /// The sequence number of the connection's last event, as it was at the last tick.
     event: u64,
 }
 
 impl<'a> Deadlines<'a> {
-    fn new(clock: &'a dyn Clock, place: &'a Place) -> Self {
-        let waiting = Some(clock.sleep(WAITING_TIME_MAX));
-        let (tick, event) = (clock.sleep(IDLE_TICK), place.exchange().last_event());
-        Self { clock, place, waiting, head: None, tick, idle_ticks: 0, event }
+    fn new(clock: &'a dyn Clock, slot: &'a ConnectionSlot) -> Self {
+        let untrusted = Some(clock.sleep(UNTRUSTED_TIME_MAX));
+        let (tick, event) = (clock.sleep(IDLE_TICK), slot.exchange().last_event());
+        Self { clock, slot, untrusted, head: None, tick, idle_ticks: 0, event }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<End> {
-        let exchange = self.place.exchange();
-        if let Some(waiting) = &mut self.waiting {
-            if self.place.is_kept() {
-                self.waiting = None;
-            } else if waiting.as_mut().poll(cx).is_ready() {
+        let exchange = self.slot.exchange();
+        if let Some(untrusted) = &mut self.untrusted {
+            if self.slot.is_trusted() {
+                self.untrusted = None;
+            } else if untrusted.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(End::Idle);
             }
         }
-        if !exchange.is_head_begun() {
+        if !exchange.is_head_arriving() {
             self.head = None;
         } else if self
             .head
@@ -181,7 +192,7 @@ impl<'a> Deadlines<'a> {
         while self.tick.as_mut().poll(cx).is_ready() {
             self.tick = self.clock.sleep(IDLE_TICK);
             let before = std::mem::replace(&mut self.event, exchange.last_event());
-            let was_idle = before == self.event && !exchange.is_in_flight();
+            let was_idle = before == self.event && !exchange.is_answering();
             self.idle_ticks = if was_idle { self.idle_ticks + 1 } else { 0 };
             if self.idle_ticks >= IDLE_TICKS_MAX {
                 return Poll::Ready(End::Idle);
@@ -191,8 +202,8 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// Returns what a status that hyper answers with by itself stands for.
-fn unreadable(status: &[u8]) -> Option<Problem> {
+/// Returns the problem that makes hyper send an answer with this status by itself.
+fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     match status {
         b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
         b"414" => Some(Problem::TargetTooLong),
@@ -201,8 +212,9 @@ fn unreadable(status: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Writes an answer as the bytes of a connection's last one.
-fn whole(response: Response) -> Vec<u8> {
+/// Serialises a response to HTTP/1.1 with `connection: close`, for answers that Sidekey sends without
+/// hyper.
+fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();
     let reason = head.status.canonical_reason().unwrap_or_default();

@@ -1,6 +1,7 @@
-//! Decides whether a request may ask at all.
+//! Decides whether a request is admitted: by its listener, its headers and its token.
 //!
-//! Pure but for the tokens that it reads. It leaves a proof, [`Admitted`].
+//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`],
+//! without which it cannot be routed.
 
 use super::request::Target;
 use crate::tokens::Tokens;
@@ -10,163 +11,175 @@ use hyper::{HeaderMap, Uri};
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The headers that carry the token: that of AWS's extension and agent, and Vault's, which the agent
-/// takes too.
+/// The headers that carry a token: the header of AWS's extension and agent, and the header of Vault,
+/// which AWS's agent accepts too.
 static TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-aws-parameters-secrets-token"),
     HeaderName::from_static("x-vault-token"),
 ];
 
-/// The proof that a request may ask. Only [`admit`] makes one.
+/// The proof that the gate admitted a request. Only [`admit`] creates this proof.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Whether it showed a good token: some answers say more then, and its connection is kept.
+    /// Whether the request has a good token. Some answers contain more then, and the connection stays
+    /// open.
     pub is_trusted: bool,
 }
 
-/// Why a request may not ask.
+/// Why the gate refuses a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Every kept connection is busy, and there is no place for another.
-    Connections,
-    /// It came through a proxy: `X-Forwarded-For`.
+    /// The limit of trusted connections is reached, and every one of these connections is busy.
+    TooManyConnections,
+    /// The request came through a proxy: it has the header `X-Forwarded-For`.
     ForwardedFor,
-    /// It came through a proxy: `Forwarded`, the standard's name of the same.
+    /// The request came through a proxy: it has the header `Forwarded`, which RFC 7239 defines.
     Forwarded,
-    /// A browser sent it: `Origin`.
+    /// A browser sent the request: it has the header `Origin`.
     Origin,
-    /// It was meant for another host: DNS rebinding.
+    /// The request names another host than this machine, as in a DNS rebinding attack.
     Host,
     /// The token is missing or wrong.
     Token,
     /// The session token of a signed request is wrong.
-    Session,
-    /// A signed request has no session token: its credentials are static keys.
-    NoSession,
+    WrongSessionToken,
+    /// A signed request has no session token, because its caller uses static access keys.
+    NoSessionToken,
 }
 
 impl Refusal {
-    /// Returns the refusal's name as a metric label.
+    /// Returns the label under which the metrics count this refusal.
     pub fn label(self) -> &'static str {
         match self {
-            Self::Connections => "connections",
+            Self::TooManyConnections => "connections",
             Self::ForwardedFor => "forwarded_for",
             Self::Forwarded => "forwarded",
             Self::Origin => "origin",
             Self::Host => "host",
-            Self::Token | Self::Session | Self::NoSession => "token",
+            Self::Token | Self::WrongSessionToken | Self::NoSessionToken => "token",
         }
     }
 }
 
-/// The labels of every refusal, for the metrics.
+/// All labels that [`Refusal::label`] returns, so that each label exists in the metrics from the start.
 pub const REASONS: [&str; 6] =
     ["connections", "forwarded_for", "forwarded", "origin", "host", "token"];
 
-/// Where a request came in.
+/// The kind of listener at which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// A loopback address.
+pub enum ListenerKind {
+    /// A loopback address of this machine.
     Loopback,
-    /// The Unix socket: there is no host to forge, but a token all the same.
-    Socket,
-    /// `SIDEKEY_METRICS_LISTEN`: other hosts' probes, and nothing secret.
-    Probes,
+    /// The Unix socket. Its requests need a token, but their `Host` header is not checked.
+    UnixSocket,
+    /// The metrics port, `SIDEKEY_METRICS_LISTEN`: it serves probes and metrics to other hosts, and no
+    /// secrets.
+    Metrics,
 }
 
-/// Admits a request or says why not. The first failed check counts, in the order of AWS's agent,
-/// with Sidekey's own before the token: a page in a browser learns nothing about tokens.
+/// Admits a request, or returns the first check that failed.
+///
+/// The checks run in the order of AWS's agent. Sidekey's own checks come before the token check, so
+/// that a web page in a browser cannot find out whether a token is good.
 ///
 /// # Errors
 ///
-/// Why not.
+/// Fails with the [`Refusal`] of the first check that failed.
 pub fn admit(
     target: Target<'_>,
-    door: Door,
+    listener: ListenerKind,
     uri: &Uri,
     headers: &HeaderMap,
     tokens: &Tokens,
 ) -> Result<Admitted, Refusal> {
-    if door == Door::Probes {
+    if listener == ListenerKind::Metrics {
         return Ok(Admitted { is_trusted: false });
     }
-    let shown = Shown::of(headers);
-    // Liveness is asked by whoever runs the container, in whatever way.
+    let checked = CheckedHeaders::of(headers);
+    // An orchestrator may probe liveness through a proxy, by any host name and without a token.
     if target == Target::Ping {
-        return Ok(Admitted { is_trusted: shown.has_token(target, tokens) });
+        return Ok(Admitted { is_trusted: checked.has_good_token(target, tokens) });
     }
-    if shown.is_forwarded_for {
+    if checked.is_forwarded_for {
         return Err(Refusal::ForwardedFor);
     }
-    if shown.is_forwarded {
+    if checked.is_forwarded {
         return Err(Refusal::Forwarded);
     }
-    if shown.is_of_a_page {
+    if checked.is_from_browser {
         return Err(Refusal::Origin);
     }
-    if door == Door::Loopback && (shown.is_for_another_host || names_another_host(uri)) {
+    if listener == ListenerKind::Loopback
+        && (checked.is_for_another_host || names_another_host(uri))
+    {
         return Err(Refusal::Host);
     }
-    let is_trusted = shown.has_token(target, tokens);
-    if is_trusted || target.is_open() {
+    let is_trusted = checked.has_good_token(target, tokens);
+    if is_trusted || target.is_public() {
         return Ok(Admitted { is_trusted });
     }
     Err(match target {
-        Target::AwsApi if shown.session.is_some() => Refusal::Session,
-        Target::AwsApi => Refusal::NoSession,
+        Target::AwsApi if checked.session.is_some() => Refusal::WrongSessionToken,
+        Target::AwsApi => Refusal::NoSessionToken,
         _ => Refusal::Token,
     })
 }
 
-/// What the headers say that the gate goes by, read in one pass: looking each up by its name would take
-/// longer than everything else here.
+/// The headers that the gate checks, collected in one pass over all headers of a request.
+///
+/// One pass is faster: a lookup of each header by its name would take longer than all other checks.
 #[derive(Default)]
-struct Shown<'a> {
+struct CheckedHeaders<'a> {
     is_forwarded_for: bool,
     is_forwarded: bool,
-    /// A browser sends along where a page came from.
-    is_of_a_page: bool,
-    /// Some `Host` is not this machine.
+    /// Whether there is an `Origin` header, in which a browser names the page that sent the request.
+    is_from_browser: bool,
+    /// Whether any `Host` header names another host than this machine.
     is_for_another_host: bool,
-    /// The first of each of [`TOKEN_HEADERS`].
+    /// The first value of each of the [`TOKEN_HEADERS`].
     tokens: [Option<&'a HeaderValue>; 2],
+    /// The session token of a signed request.
     session: Option<&'a HeaderValue>,
 }
 
-impl<'a> Shown<'a> {
+impl<'a> CheckedHeaders<'a> {
     fn of(headers: &'a HeaderMap) -> Self {
-        let mut shown = Self::default();
+        let mut checked = Self::default();
         for (name, value) in headers {
             if *name == HOST {
-                shown.is_for_another_host |= !names_loopback(value.as_bytes());
-            } else if let Some(at) = TOKEN_HEADERS.iter().position(|own| own == name) {
-                shown.tokens[at].get_or_insert(value);
+                checked.is_for_another_host |= !names_loopback(value.as_bytes());
+            } else if let Some(at) = TOKEN_HEADERS.iter().position(|header| header == name) {
+                checked.tokens[at].get_or_insert(value);
             } else if *name == SECURITY_TOKEN {
-                shown.session.get_or_insert(value);
+                checked.session.get_or_insert(value);
             } else {
-                shown.is_forwarded_for |= *name == FORWARDED_FOR;
-                shown.is_forwarded |= *name == FORWARDED;
-                shown.is_of_a_page |= *name == ORIGIN;
+                checked.is_forwarded_for |= *name == FORWARDED_FOR;
+                checked.is_forwarded |= *name == FORWARDED;
+                checked.is_from_browser |= *name == ORIGIN;
             }
         }
-        shown
+        checked
     }
 
-    fn has_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
+    fn has_good_token(&self, target: Target<'_>, tokens: &Tokens) -> bool {
         if target == Target::AwsApi {
             return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
         }
-        let shown = self.tokens.iter().flatten();
-        shown.fold(false, |accepted, token| accepted | tokens.accepts(token.as_bytes()))
+        // All tokens are compared, even after a match, so that the time does not show which token is
+        // good.
+        self.tokens
+            .iter()
+            .flatten()
+            .fold(false, |accepted, token| accepted | tokens.accepts(token.as_bytes()))
     }
 }
 
-/// Returns whether a request's target names a host, and not this machine.
+/// Returns whether the URI of a request names a host that is not this machine.
 fn names_another_host(uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| !names_loopback(authority.as_str().as_bytes()))
 }
 
-/// Returns whether a `Host` names this machine, with any port.
+/// Returns whether a `Host` header names this machine, with any port or none.
 fn names_loopback(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let (name, port) = match host.strip_prefix('[') {
@@ -190,24 +203,30 @@ mod tests {
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
-            (name.parse::<HeaderName>().expect("a name"), value.parse().expect("a value"))
+            (
+                name.parse::<HeaderName>().expect("the test uses valid header names"),
+                value.parse().expect("the test uses valid header values"),
+            )
         };
         pairs.iter().map(pair).collect()
     }
 
-    /// Checks a request at the loopback door with `Host: localhost:2773` and `pairs`.
+    /// Checks whether a request at a loopback address is admitted. Its headers are `pairs` and, unless
+    /// `pairs` has a host, `Host: localhost:2773`.
     #[track_caller]
     fn check(target: Target<'_>, pairs: &[(&str, &str)], expected: Result<bool, Refusal>) {
-        let tokens = Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")]);
+        let tokens =
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
         tokens.note_session("session");
         let mut all = headers(pairs);
-        all.entry(HOST).or_insert("localhost:2773".parse().expect("a value"));
-        let admitted = admit(target, Door::Loopback, &Uri::from_static("/"), &all, &tokens);
+        all.entry(HOST)
+            .or_insert("localhost:2773".parse().expect("the test uses valid header values"));
+        let admitted = admit(target, ListenerKind::Loopback, &Uri::from_static("/"), &all, &tokens);
         assert_eq!(admitted.map(|admitted| admitted.is_trusted), expected, "{pairs:?}");
     }
 
     #[test]
-    fn a_read_needs_a_token_in_either_header() {
+    fn read_needs_token_in_either_header() {
         check(Target::Get, &[TOKEN], Ok(true));
         check(Target::V1("x"), &[("x-vault-token", "good")], Ok(true));
         check(Target::Get, &[("x-vault-token", "bad"), TOKEN], Ok(true));
@@ -219,18 +238,22 @@ mod tests {
     }
 
     #[test]
-    fn the_aws_api_shows_its_session() {
+    fn aws_api_call_needs_known_session_token() {
         check(Target::AwsApi, &[("x-amz-security-token", "session")], Ok(true));
         check(Target::AwsApi, &[("x-amz-security-token", "good")], Ok(true));
-        check(Target::AwsApi, &[("x-amz-security-token", "other")], Err(Refusal::Session));
-        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::Session));
-        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSession));
-        check(Target::AwsApi, &[], Err(Refusal::NoSession));
+        check(
+            Target::AwsApi,
+            &[("x-amz-security-token", "other")],
+            Err(Refusal::WrongSessionToken),
+        );
+        check(Target::AwsApi, &[("x-amz-security-token", "")], Err(Refusal::WrongSessionToken));
+        check(Target::AwsApi, &[TOKEN], Err(Refusal::NoSessionToken));
+        check(Target::AwsApi, &[], Err(Refusal::NoSessionToken));
         check(Target::Get, &[("x-amz-security-token", "good")], Err(Refusal::Token));
     }
 
     #[test]
-    fn what_did_not_come_from_this_machine_is_refused_with_or_without_a_token() {
+    fn foreign_requests_are_refused_with_or_without_token() {
         for (header, expected) in [
             (("x-forwarded-for", "10.0.0.1"), Refusal::ForwardedFor),
             (("forwarded", "for=10.0.0.1"), Refusal::Forwarded),
@@ -248,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_of_this_machine_is_a_host() {
+    fn every_name_of_this_machine_is_accepted_as_host() {
         for host in
             ["localhost", "LOCALHOST:2773", "127.0.0.1:2773", "127.1.2.3", "[::1]:2773", "[::1]"]
         {
@@ -257,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn open_targets_tell_whether_they_are_trusted() {
+    fn open_targets_are_trusted_only_with_token() {
         check(Target::Ready, &[], Ok(false));
         check(Target::Ready, &[TOKEN], Ok(true));
         check(Target::Ping, &[], Ok(false));
@@ -266,28 +289,34 @@ mod tests {
     }
 
     #[test]
-    fn the_other_doors() {
+    fn metrics_port_needs_no_token_and_unix_socket_needs_one() {
         let tokens = Tokens::new(Vec::new());
         let foreign = headers(&[("host", "10.0.0.7:9100"), ("x-forwarded-for", "10.0.0.1")]);
         let uri = Uri::from_static("/");
-        assert!(admit(Target::Metrics, Door::Probes, &uri, &foreign, &tokens).is_ok());
-        let tokens = Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")]);
+        assert!(admit(Target::Metrics, ListenerKind::Metrics, &uri, &foreign, &tokens).is_ok());
+        let tokens =
+            Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
         let trusted = headers(&[TOKEN]);
         for target in [Target::Ping, Target::Ready, Target::Metrics] {
-            let admitted = admit(target, Door::Probes, &uri, &trusted, &tokens);
+            let admitted = admit(target, ListenerKind::Metrics, &uri, &trusted, &tokens);
             assert_eq!(admitted.map(|admitted| admitted.is_trusted), Ok(false), "{target:?}");
         }
         let host = headers(&[("host", "anything")]);
-        let refused = admit(Target::Get, Door::Socket, &uri, &host, &tokens);
+        let refused = admit(Target::Get, ListenerKind::UnixSocket, &uri, &host, &tokens);
         assert_eq!(refused.map(|_| ()), Err(Refusal::Token));
     }
 
     #[test]
-    fn a_foreign_host_in_the_request_target_is_refused_too() {
+    fn foreign_host_in_request_uri_is_refused() {
         let uri = Uri::from_static("http://evil.example/metrics");
         let headers = headers(&[("host", "localhost")]);
-        let refused =
-            admit(Target::Metrics, Door::Loopback, &uri, &headers, &Tokens::new(Vec::new()));
+        let refused = admit(
+            Target::Metrics,
+            ListenerKind::Loopback,
+            &uri,
+            &headers,
+            &Tokens::new(Vec::new()),
+        );
         assert_eq!(refused.map(|_| ()), Err(Refusal::Host));
     }
 
@@ -295,9 +324,9 @@ mod tests {
     fn every_refusal_has_its_label() {
         use Refusal::*;
         assert_eq!(
-            [Connections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
+            [TooManyConnections, ForwardedFor, Forwarded, Origin, Host, Token].map(Refusal::label),
             REASONS
         );
-        assert_eq!([Session, NoSession].map(Refusal::label), ["token", "token"]);
+        assert_eq!([WrongSessionToken, NoSessionToken].map(Refusal::label), ["token", "token"]);
     }
 }

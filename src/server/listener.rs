@@ -1,16 +1,16 @@
-//! Holds the addresses at which one asks, and accepts.
+//! Binds the addresses at which the server listens, and accepts connections.
 
-use super::Server;
 use super::connection;
-use super::gate::Door;
-use super::places::Places;
+use super::connection_slots::ConnectionSlots;
+use super::gate::ListenerKind;
+use super::handler::Server;
 use crate::cache::flight::FLIGHTS_MAX;
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,238 +19,258 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// How many connections of readers are open that have not shown a good token. Beyond it the one that
-/// has waited longest is closed.
-const WAITING_MAX: usize = 128;
+/// The maximum number of untrusted connections, of which no request has had a good token yet. If there
+/// are more, the oldest untrusted connection is closed.
+const UNTRUSTED_MAX: usize = 128;
 
-/// How many connections are open at `SIDEKEY_METRICS_LISTEN`, where none is kept: a scraper or two, and
-/// probes. Beyond it the one that has waited longest is closed.
-const PROBES_MAX: usize = 32;
+/// The maximum number of connections at the metrics port: for one or two scrapers, and for probes. If
+/// there are more, the oldest connection is closed.
+const METRICS_MAX: usize = 32;
 
-/// How long accepting pauses when the system has no more descriptors, and no connection to close.
+/// How long accepting pauses if the system has no free file descriptor, and no connection can be
+/// closed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How many descriptors the agent keeps for itself: a socket for each call to AWS, and 32 for what it
-/// listens on, polls, writes and reads credentials from.
-const RESERVED: usize = FLIGHTS_MAX + 32;
+/// The number of file descriptors that connections must not use: a socket for each concurrent call to
+/// AWS, and 32 for listeners, polling, log output, and files with credentials.
+const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// How many connections are open at most.
+/// How many connections of each kind may be open at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Room {
-    /// Those of readers with a good token, which are kept.
-    pub kept: usize,
-    /// Those of readers that have not shown a good token yet.
-    pub waiting: usize,
-    /// Those of probes.
-    pub probes: usize,
+pub struct ConnectionLimits {
+    /// The maximum number of connections with a good token. These connections stay open.
+    pub trusted: usize,
+    /// The maximum number of connections on which no request has had a good token yet.
+    pub untrusted: usize,
+    /// The maximum number of connections at the metrics port.
+    pub metrics: usize,
 }
 
-impl Room {
-    /// Makes room for `kept` connections of readers with a good token.
-    pub fn of(kept: usize) -> Self {
-        Self { kept, waiting: WAITING_MAX, probes: PROBES_MAX }
+impl ConnectionLimits {
+    /// Returns the default limits, with `trusted` as the limit of connections with a good token.
+    pub fn new(trusted: usize) -> Self {
+        Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
-    /// Makes less room, if the process may not have so many descriptors: those that calls to AWS need
-    /// are left out, or half of all if there are few.
+    /// Lowers the limits for a process that may open only this number of file descriptors.
+    ///
+    /// The descriptors that calls to AWS need are left out. If there are few descriptors, one half of
+    /// them is left out.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Self {
-        let left = descriptors - RESERVED.min(descriptors / 2);
-        let probes = self.probes.min(left / 8).max(1);
-        let waiting = self.waiting.min(left / 4).max(1);
-        let kept = self.kept.min(left.saturating_sub(probes + waiting)).max(1);
-        Self { kept, waiting, probes }
+        let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
+        let metrics = self.metrics.min(left / 8).max(1);
+        let untrusted = self.untrusted.min(left / 4).max(1);
+        let trusted = self.trusted.min(left.saturating_sub(metrics + untrusted)).max(1);
+        Self { trusted, untrusted, metrics }
     }
 }
 
-/// Where to listen.
+/// The addresses to listen on, and the limits of connections.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port on 127.0.0.1 and ::1; 0 takes a free one.
+    /// The port on 127.0.0.1 and ::1. With port 0, the system chooses a free port.
     pub port: u16,
-    /// A Unix socket.
+    /// The path of the Unix socket, if there is one.
     pub socket: Option<PathBuf>,
-    /// Where other hosts' probes and scrapers ask.
-    pub probes: Option<SocketAddr>,
-    /// The most connections that are open.
-    pub room: Room,
+    /// The address of the metrics port for other hosts, if there is one.
+    pub metrics: Option<SocketAddr>,
+    /// How many connections of each kind may be open at the same time.
+    pub limits: ConnectionLimits,
 }
 
-/// Why an address cannot be held.
+/// Why the server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another process has it.
+    /// Another process listens on the address. The second field is the variable that sets the address.
     #[error("{0} is taken by another process; stop it, or set {1}")]
     Taken(String, &'static str),
-    /// The Unix socket's folder is open to others.
-    #[error("{0} is open to other users; SIDEKEY_SOCKET needs a folder of its own with mode 0700")]
+    /// Other users can access the folder of the Unix socket.
+    #[error("other users can access {0}; set SIDEKEY_SOCKET to a path in a folder with mode 0700")]
     SharedFolder(PathBuf),
-    /// The Unix socket's path is something else.
-    #[error("{0} exists and is no socket")]
-    NoSocket(PathBuf),
-    /// Anything else.
+    /// The path of the Unix socket is a file that is not a socket.
+    #[error("{0} exists and is not a socket; remove it, or set SIDEKEY_SOCKET to another path")]
+    NotASocket(PathBuf),
+    /// The system refused to listen on the address for another reason.
     #[error("cannot listen on {0}")]
     Io(String, #[source] io::Error),
 }
 
-/// The addresses that are held.
+/// The sockets that listen for connections.
 #[derive(Debug)]
 pub struct Listeners {
     loopback: Vec<TcpListener>,
     socket: Option<(UnixListener, SocketFile)>,
-    probes: Option<TcpListener>,
-    /// Whether another process holds `[::1]` at our port.
+    metrics: Option<TcpListener>,
+    /// Whether another process listens on `[::1]` at our port.
     pub is_v6_taken: bool,
-    room: Room,
+    limits: ConnectionLimits,
 }
 
 impl Listeners {
-    /// Takes the addresses.
+    /// Binds all configured addresses.
     ///
     /// # Errors
     ///
-    /// Where one cannot be held.
+    /// Fails if any of the addresses cannot be bound.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
-        let (held, failed) = Self::bind_possible(config).await;
-        failed.into_iter().next().map_or(Ok(held), Err)
+        let (bound, errors) = Self::bind_possible(config).await;
+        errors.into_iter().next().map_or(Ok(bound), Err)
     }
 
-    /// Takes the addresses that can be held, and says why the others cannot.
+    /// Binds as many of the configured addresses as possible, and returns the errors of the other
+    /// addresses.
     ///
-    /// `localhost` means ::1 first to some clients, so both are held. Where there is no IPv6 that
-    /// is fine; where another process has ::1 it is told by [`is_v6_taken`](Self::is_v6_taken).
-    /// Where another has 127.0.0.1, ::1 is left alone too: half of `localhost` would serve some
-    /// clients and puzzle the rest.
+    /// Some clients resolve `localhost` to ::1 first, so both loopback addresses are bound.
+    ///
+    /// - A machine without IPv6 is fine.
+    /// - If another process has ::1, [`is_v6_taken`](Self::is_v6_taken) is set.
+    /// - If another process has 127.0.0.1, ::1 is not bound either. Otherwise some clients would reach
+    ///   Sidekey at `localhost`, and others would reach the other process.
     pub async fn bind_possible(config: &Config) -> (Self, Vec<BindError>) {
-        let mut failed = Vec::new();
-        let mut held = Self {
+        let mut errors = Vec::new();
+        let mut bound = Self {
             loopback: Vec::new(),
             socket: None,
-            probes: None,
+            metrics: None,
             is_v6_taken: false,
-            room: config.room,
+            limits: config.limits,
         };
-        match tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await {
-            Ok(v4) => held.hold_loopback(v4, config.port).await,
-            Err(error) => failed.push(error),
+        match bind_tcp((Ipv4Addr::LOCALHOST, config.port).into(), "SIDEKEY_PORT").await {
+            Ok(v4) => bound.add_loopback(v4, config.port).await,
+            Err(error) => errors.push(error),
         }
-        match config.socket.as_deref().map(unix).transpose() {
-            Ok(socket) => held.socket = socket,
-            Err(error) => failed.push(error),
+        match config.socket.as_deref().map(bind_unix).transpose() {
+            Ok(socket) => bound.socket = socket,
+            Err(error) => errors.push(error),
         }
-        if let Some(address) = config.probes {
-            match tcp(address, "SIDEKEY_METRICS_LISTEN").await {
-                Ok(probes) => held.probes = Some(probes),
-                Err(error) => failed.push(error),
+        if let Some(address) = config.metrics {
+            match bind_tcp(address, "SIDEKEY_METRICS_LISTEN").await {
+                Ok(metrics) => bound.metrics = Some(metrics),
+                Err(error) => errors.push(error),
             }
         }
-        (held, failed)
+        (bound, errors)
     }
 
-    /// Holds 127.0.0.1, and ::1 at the same port where that is possible.
-    async fn hold_loopback(&mut self, v4: TcpListener, port: u16) {
-        let port = v4.local_addr().map_or(port, |address| address.port());
+    /// Adds the listener on 127.0.0.1, and binds ::1 at the same port if possible.
+    async fn add_loopback(&mut self, v4: TcpListener, configured_port: u16) {
+        // The configured port may be 0. Then the system has chosen the port.
+        let port = v4.local_addr().map_or(configured_port, |address| address.port());
         self.loopback.push(v4);
-        match tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT").await {
+        match bind_tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT").await {
             Ok(v6) => self.loopback.push(v6),
             Err(BindError::Taken(..)) => self.is_v6_taken = true,
-            Err(error) => tracing::debug!(%error, "no IPv6 loopback"),
+            Err(error) => tracing::debug!(%error, "no IPv6 loopback address: using 127.0.0.1 only"),
         }
     }
 
-    /// Returns whether secrets can be read at any of the addresses.
-    pub fn can_be_read_at(&self) -> bool {
+    /// Returns whether any of the bound addresses serves secrets. The metrics port serves none.
+    pub fn can_serve_secrets(&self) -> bool {
         !self.loopback.is_empty() || self.socket.is_some()
     }
 
-    /// Returns the loopback addresses.
+    /// Returns the loopback addresses that are bound.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.loopback.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Returns the address at which probes ask.
-    pub fn probes_address(&self) -> Option<SocketAddr> {
-        self.probes.as_ref().and_then(|listener| listener.local_addr().ok())
+    /// Returns the address of the metrics port, if it is bound.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts accepting, as tasks of `tasks` that end when `stop` is cancelled: first those that
-    /// accept, then each connection once the request in hand is answered.
+    /// Starts to accept connections, as tasks of `tasks`.
+    ///
+    /// When `stop` is cancelled, the accepting tasks end first. Each connection ends after the answer
+    /// to its current request.
     pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
-        let accepting = |places: Arc<Places>| Accepting {
+        let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
+        let acceptor = Acceptor {
             server: server.clone(),
-            places,
+            slots: ConnectionSlots::new(untrusted, trusted),
             tasks: tasks.clone(),
             stop: stop.clone(),
             failures_logged: Arc::default(),
         };
-        let readers = accepting(Places::new(self.room.waiting, self.room.kept));
-        for listener in self.loopback {
-            tasks.spawn(readers.clone().run(Door::Loopback, listener));
+        if let Some(listener) = self.metrics {
+            // The metrics port has its own slots, so that other hosts cannot take the slots of local
+            // callers.
+            let acceptor = Acceptor {
+                slots: ConnectionSlots::new(metrics, 0),
+                failures_logged: Arc::default(),
+                ..acceptor.clone()
+            };
+            tasks.spawn(acceptor.run(ListenerKind::Metrics, listener));
         }
-        if let Some(listener) = self.probes {
-            // Other hosts cannot take a reader's place.
-            let probes = accepting(Places::new(self.room.probes, 0));
-            tasks.spawn(probes.run(Door::Probes, listener));
+        for listener in self.loopback {
+            tasks.spawn(acceptor.clone().run(ListenerKind::Loopback, listener));
         }
         if let Some((listener, file)) = self.socket {
             tasks.spawn(async move {
-                readers.run(Door::Socket, listener).await;
+                acceptor.run(ListenerKind::UnixSocket, listener).await;
                 drop(file);
             });
         }
     }
 }
 
-/// What accepts: the same for every address.
+/// Accepts connections, and starts a task for each of them.
 #[derive(Clone)]
-struct Accepting {
+struct Acceptor {
     server: Arc<Server>,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    failures_logged: Arc<Limited>,
+    failures_logged: Arc<LogLimiter>,
 }
 
-impl Accepting {
-    async fn run(self, door: Door, listener: impl Accept) {
+impl Acceptor {
+    /// Accepts connections until `stop` is cancelled.
+    async fn run(self, kind: ListenerKind, listener: impl Accept) {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => return,
                 accepted = listener.accept() => accepted,
             };
-            let is_room_made = match accepted {
+            let can_continue = match accepted {
                 Ok(socket) => {
-                    self.places.admit(&self.tasks, |place| {
+                    self.slots.admit(&self.tasks, |slot| {
                         let (server, stop) = (self.server.clone(), self.stop.clone());
-                        connection::serve(server, door, socket, place, stop)
+                        connection::serve(server, kind, socket, slot, stop)
                     });
                     true
                 }
-                Err(error) => {
-                    let now = self.server.cache.clock().now();
-                    if let Some(left_out) = self.failures_logged.pass(now) {
-                        tracing::warn!(%error, left_out, "a connection could not be accepted");
-                    }
-                    is_out_of_descriptors(&error) && self.places.close_waiting()
-                }
+                Err(error) => self.recover(&error),
             };
-            if is_room_made {
-                // Connections that end close their sockets meanwhile, and a burst of new ones takes
-                // turns with calls that are being sent.
+            if can_continue {
+                // Other tasks run first. Connections that end close their sockets, and pending calls to
+                // AWS are not delayed by a burst of new connections.
                 tokio::task::yield_now().await;
             } else {
-                self.server.cache.clock().sleep(ACCEPT_PAUSE).await;
+                self.server.context.cache.clock().sleep(ACCEPT_PAUSE).await;
             }
         }
     }
+
+    /// Logs why a connection could not be accepted. If the cause is a lack of file descriptors, closes
+    /// an untrusted connection. Returns whether the next attempt may succeed at once.
+    fn recover(&self, error: &io::Error) -> bool {
+        let now = self.server.context.cache.clock().now();
+        if let Some(left_out) = self.failures_logged.pass(now) {
+            tracing::warn!(%error, left_out, "could not accept a connection");
+        }
+        is_out_of_descriptors(error) && self.slots.close_untrusted()
+    }
 }
 
-/// Returns whether closing a socket would help.
+/// Returns whether the process or the system has no free file descriptor, so that closing a socket
+/// helps.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A listener of either kind.
+/// A TCP or Unix listener, or a listener of a test.
 trait Accept: Send + 'static {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -262,7 +282,8 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<Self::Socket> {
         let (socket, _) = TcpListener::accept(self).await?;
-        // Answers are one write each: waiting for more to send would only delay them.
+        // Each answer is one write. Nagle's algorithm would wait for more data, and only delay the
+        // answer.
         socket.set_nodelay(true)?;
         Ok(socket)
     }
@@ -276,14 +297,15 @@ impl Accept for UnixListener {
     }
 }
 
-async fn tcp(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
+async fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken(address.to_string(), variable),
         _ => BindError::Io(address.to_string(), error),
     })
 }
 
-/// Removes the Unix socket's file when the last connection to it may have been made.
+/// The file of the Unix socket. The drop of this value removes the file, after which no client can
+/// connect.
 struct SocketFile(PathBuf);
 
 impl fmt::Debug for SocketFile {
@@ -298,12 +320,16 @@ impl Drop for SocketFile {
     }
 }
 
-/// Holds a Unix socket of mode 0600 in a folder of mode 0700, which is made if it is missing. A
-/// socket that an earlier process left behind is removed, one that somebody listens on is not.
-fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
+/// Binds a Unix socket with mode 0600 in a folder with mode 0700.
+///
+/// A missing folder is created. A socket that an earlier process left behind is removed. A socket on
+/// which a process listens is an error.
+fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or_else(|| Path::new("."));
     if !folder.exists() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
     }
@@ -311,9 +337,8 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
         return Err(BindError::SharedFolder(folder.to_owned()));
     }
     if let Ok(existing) = path.symlink_metadata() {
-        use std::os::unix::fs::FileTypeExt;
         if !existing.file_type().is_socket() {
-            return Err(BindError::NoSocket(path.to_owned()));
+            return Err(BindError::NotASocket(path.to_owned()));
         }
         if std::os::unix::net::UnixStream::connect(path).is_ok() {
             return Err(BindError::Taken(path.display().to_string(), "SIDEKEY_SOCKET"));
@@ -329,11 +354,14 @@ fn unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::connection::tests::TestServer;
+    use std::sync::Mutex;
+    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
     #[test]
-    fn some_descriptors_are_left_to_calls_however_few_there_are() {
-        let room = Room::of(256);
-        for (descriptors, kept, waiting, probes) in [
+    fn calls_to_aws_keep_descriptors_however_few_there_are() {
+        let limits = ConnectionLimits::new(256);
+        for (descriptors, trusted, untrusted, metrics) in [
             (usize::MAX, 256, 128, 32),
             (1024, 256, 128, 32),
             (576, 256, 128, 32),
@@ -344,16 +372,15 @@ mod tests {
             (16, 5, 2, 1),
             (2, 1, 1, 1),
         ] {
-            assert_eq!(room.within(descriptors), Room { kept, waiting, probes }, "{descriptors}");
+            let expected = ConnectionLimits { trusted, untrusted, metrics };
+            assert_eq!(limits.within(descriptors), expected, "{descriptors}");
         }
-        let most = Room::of(10_000).within(1024);
-        assert_eq!(most.kept + most.waiting + most.probes + RESERVED, 1024);
+        let most = ConnectionLimits::new(10_000).within(1024);
+        assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
-    use crate::server::connection::tests::Served;
-    use std::sync::Mutex;
-    use tokio::io::{AsyncReadExt, DuplexStream, duplex};
 
-    /// Accepts the sockets of one list, then fails with the errors of another, then waits for ever.
+    /// A listener that accepts prepared sockets, then fails with prepared errors, and then waits for
+    /// ever.
     struct Scarce {
         sockets: Mutex<Vec<DuplexStream>>,
         failures: Mutex<Vec<Errno>>,
@@ -363,11 +390,11 @@ mod tests {
         type Socket = DuplexStream;
 
         async fn accept(&self) -> io::Result<DuplexStream> {
-            let socket = self.sockets.lock().expect("no panic").pop();
+            let socket = self.sockets.lock().expect("no test thread panics").pop();
             if let Some(socket) = socket {
                 return Ok(socket);
             }
-            let failure = self.failures.lock().expect("no panic").pop();
+            let failure = self.failures.lock().expect("no test thread panics").pop();
             match failure {
                 Some(failure) => Err(failure.into()),
                 None => std::future::pending().await,
@@ -375,49 +402,50 @@ mod tests {
         }
     }
 
-    /// Returns how long accepting takes to see these failures with two connections that wait, and how
-    /// many of them end meanwhile.
+    /// Opens two untrusted connections, and lets accepting fail with `failures`. Returns the time until
+    /// all failures have occurred, and the number of the two connections that were closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
-        let served = Served::new(1);
-        let clock = served.server.cache.clock();
+        let test = TestServer::new(1);
+        let clock = test.server.context.cache.clock();
         let (mut peers, sockets): (Vec<_>, Vec<_>) = (0..2).map(|_| duplex(64)).unzip();
         let failures = Mutex::new(failures.to_vec());
         let listener = Arc::new(Scarce { sockets: Mutex::new(sockets), failures });
-        let accepting = Accepting {
-            server: served.server.clone(),
-            places: Places::new(8, 1),
+        let acceptor = Acceptor {
+            server: test.server.clone(),
+            slots: ConnectionSlots::new(8, 1),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             failures_logged: Arc::default(),
         };
         let started = clock.now();
-        let running = tokio::spawn(accepting.run(Door::Loopback, listener.clone()));
-        while !listener.failures.lock().expect("no panic").is_empty() {
+        let running = tokio::spawn(acceptor.run(ListenerKind::Loopback, listener.clone()));
+        while !listener.failures.lock().expect("no test thread panics").is_empty() {
             clock.sleep(Duration::from_millis(1)).await;
         }
-        let took = clock.now().since(started).expect("the clock runs");
-        let mut ended = 0;
+        let took = clock.now().since(started).expect("time does not run backwards");
+        let mut closed = 0;
         for peer in &mut peers {
             let read = peer.read_u8();
-            ended += usize::from(crate::clock::within(clock, Duration::ZERO, read).await.is_some());
+            closed +=
+                usize::from(crate::clock::within(clock, Duration::ZERO, read).await.is_some());
         }
         running.abort();
-        (took, ended)
+        (took, closed)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_descriptors_a_connection_that_waits_makes_room() {
+    async fn without_descriptors_untrusted_connections_are_closed() {
         const MOMENT: Duration = Duration::from_millis(2);
         for errno in [Errno::MFILE, Errno::NFILE] {
-            let (took, ended) = failing(&[errno]).await;
-            assert!(took <= MOMENT && ended == 1, "{took:?} {ended}");
-            let (took, ended) = failing(&[errno; 2]).await;
-            assert!(took <= MOMENT && ended == 2, "{took:?} {ended}");
+            let (took, closed) = failing(&[errno]).await;
+            assert!(took <= MOMENT && closed == 1, "{took:?} {closed}");
+            let (took, closed) = failing(&[errno; 2]).await;
+            assert!(took <= MOMENT && closed == 2, "{took:?} {closed}");
             // With no connection left to close, accepting pauses.
             let (took, _) = failing(&[errno; 4]).await;
             assert!(took >= ACCEPT_PAUSE, "{took:?}");
         }
-        let (took, ended) = failing(&[Errno::NOMEM; 2]).await;
-        assert!(took >= ACCEPT_PAUSE && ended == 0, "closing a socket would not help");
+        let (took, closed) = failing(&[Errno::NOMEM; 2]).await;
+        assert!(took >= ACCEPT_PAUSE && closed == 0, "closing a socket does not free memory");
     }
 }

@@ -1,26 +1,26 @@
-//! Answers those who watch: `/ping`, `/ready`, `/metrics`, `/status`; and the function's after-restore
-//! hook.
+//! Answers probes and the operator's requests: `/ping`, `/ready`, `/metrics`, `/status`. Also answers
+//! `/restore`, which the Lambda function's after-restore hook calls.
 
-use super::dialect::answer;
-use super::{Response, Server};
+use super::context::Context;
+use super::response::{self, PLAIN_TEXT, Response, json, without_body};
 use crate::cache::status::Status;
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 
-/// Prometheus' text format.
+/// The content type of Prometheus' text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The JSON body of the answer to `/ready`.
 #[derive(Serialize)]
-struct Ready {
+struct ReadyPage {
     ready: bool,
     listed_missing: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<Vec<String>>,
 }
 
+/// The JSON body of the answer to `/status`.
 #[derive(Serialize)]
 struct StatusPage {
     version: &'static str,
@@ -30,61 +30,66 @@ struct StatusPage {
     cache: Status,
 }
 
-pub(super) fn ping() -> Response {
-    answer(StatusCode::OK, "text/plain; charset=utf-8", "healthy".into())
-}
+/// Handles requests about the agent itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probes<'a>(pub(super) &'a Context);
 
-impl Server {
-    /// Returns whether the prefetch is over with everything held that is listed and required.
-    pub fn is_ready(&self) -> bool {
-        self.is_over() && self.cache.missing_required().is_empty()
+impl Probes<'_> {
+    /// Answers `/ping`: the process is alive.
+    pub(super) fn ping(self) -> Response {
+        response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
 
-    /// Returns whether nothing more is waited for: with a mistaken configuration nothing ever comes.
-    fn is_over(&self) -> bool {
-        self.is_settled.load(Ordering::Acquire) && !self.is_misconfigured
-    }
-
-    pub(super) fn ready(&self, is_trusted: bool) -> Response {
-        let missing = self.cache.missing_required();
+    /// Answers `/ready`. Only a trusted caller gets the names of the missing secrets.
+    pub(super) fn ready(self, is_trusted: bool) -> Response {
+        let missing = self.0.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
-        let ready = self.is_over() && missing.is_empty();
+        let ready = self.is_prefetch_over() && missing.is_empty();
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-        let missing =
-            Ready { ready, listed_missing: missing.len(), missing: is_trusted.then_some(names) };
-        json(status, &missing)
+        let page = ReadyPage {
+            ready,
+            listed_missing: missing.len(),
+            missing: is_trusted.then_some(names),
+        };
+        json(status, &page)
     }
 
-    pub(super) fn metrics_page(&self) -> Response {
-        self.metrics.oldest_entry_age.set(self.cache.oldest_age().as_secs_f64());
-        let bytes = i64::try_from(self.cache.snapshot().bytes()).unwrap_or(i64::MAX);
-        self.metrics.cache_bytes.set(bytes);
-        self.metrics.show_problems(&self.cache.problems());
-        let missing = i64::try_from(self.cache.missing_required().len()).unwrap_or(i64::MAX);
-        self.metrics.listed_missing.set(missing);
-        answer(StatusCode::OK, METRICS_TYPE, self.metrics.render().into())
+    /// Answers `/metrics`. Metrics that the cache can compute at any time are computed here, so that
+    /// the agent spends nothing on them between scrapes.
+    pub(super) fn metrics(self) -> Response {
+        let Context { cache, metrics, .. } = self.0;
+        metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
+        metrics.cache_bytes.set(i64::try_from(cache.snapshot().bytes()).unwrap_or(i64::MAX));
+        metrics.show_problems(&cache.problems());
+        let missing = i64::try_from(cache.missing_required().len()).unwrap_or(i64::MAX);
+        metrics.listed_missing.set(missing);
+        response::with_body(StatusCode::OK, METRICS_TYPE, metrics.render().into())
     }
 
-    pub(super) fn restored(&self) -> Response {
-        tracing::info!("told of a restore: nothing that is held is fresh any more");
-        self.cache.restored();
-        let mut response = Response::new(Full::new(Bytes::new()));
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        response
+    /// Answers `/restore`: all cached secrets count as outdated, and are refreshed.
+    pub(super) fn restored(self) -> Response {
+        tracing::info!(
+            "the function reported a restore from a snapshot: all cached secrets are outdated now"
+        );
+        self.0.cache.restored();
+        without_body(StatusCode::NO_CONTENT)
     }
 
-    pub(super) fn status_page(&self) -> Response {
+    /// Answers `/status` with a list of all cached entries, without their values.
+    pub(super) fn status(self) -> Response {
+        let cache = &self.0.cache;
         let page = StatusPage {
             version: env!("CARGO_PKG_VERSION"),
-            dialect: self.dialect.label(),
-            ready: self.is_ready(),
-            cache: self.cache.status(),
+            dialect: self.0.dialect.label(),
+            ready: self.is_prefetch_over() && cache.missing_required().is_empty(),
+            cache: cache.status(),
         };
         json(StatusCode::OK, &page)
     }
-}
 
-fn json(status: StatusCode, page: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(page).expect("names, numbers and strings are always JSON");
-    answer(status, "application/json", body.into())
+    /// Returns whether the prefetch is over. With a mistaken configuration the prefetch is never over,
+    /// because no secret is fetched.
+    fn is_prefetch_over(self) -> bool {
+        self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
+    }
 }

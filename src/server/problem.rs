@@ -1,9 +1,9 @@
-//! Every way in which a request fails, in words that no dialect owns.
+//! All reasons for which a request fails, with an error type, a message and a hint for each.
 //!
-//! Pure: a dialect gives it status and form.
+//! Pure, and independent of the dialects: a dialect chooses the status and the format of the answer.
 
-use super::dialect::aws_api::operation::BadCall;
 use super::gate::Refusal;
+use super::operation::BadCall;
 use super::request::BadQuery;
 use crate::cache::ReadError;
 use crate::cache::malformed::Malformed;
@@ -15,114 +15,115 @@ use std::sync::Arc;
 /// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The gate refused.
+    /// The gate refused the request.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
-    /// The method is not served here.
-    #[error("only GET is served here")]
-    Method,
-    /// The method is not served at a path that is posted to.
-    #[error("only POST is served here")]
-    MethodPost,
-    /// There is nothing at this path.
-    #[error("there is nothing at this path")]
-    Path,
-    /// The query makes no sense.
+    /// The endpoint serves only `GET`, and the request has another method.
+    #[error("this path serves only GET requests")]
+    MethodNotGet,
+    /// The endpoint serves only `POST`, and the request has another method.
+    #[error("this path serves only POST requests")]
+    MethodNotPost,
+    /// Sidekey serves nothing at the path of the request.
+    #[error("Sidekey serves nothing at this path")]
+    UnknownPath,
+    /// The query is not valid.
     #[error(transparent)]
     Query(#[from] BadQuery),
-    /// The secret's name or ARN makes no sense.
+    /// The reference to the secret is not valid.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
-    /// A read came with a body.
-    #[error("a GET with a body is not served")]
-    Body,
-    /// A call of the AWS API makes no sense, or is none that is served.
+    /// A `GET` request has a body.
+    #[error("a GET request must not have a body")]
+    UnexpectedBody,
+    /// A call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
-    /// What is to be resolved is no list of references, no message and no event, or too much.
+    /// The body of a `/resolve` request is not valid, or exceeds a limit.
     #[error(transparent)]
     Messages(#[from] BadBody),
-    /// There are too many secrets to resolve.
-    #[error("there are references to more than {0} secrets")]
+    /// A list of references names more distinct secrets than this number.
+    #[error("the request refers to more than {0} secrets")]
     TooManySecrets(usize),
-    /// What is resolved takes too much room.
+    /// The answer to a list of references would be larger than this number of bytes.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
-    /// Other requests with messages in them take all the memory that there is for such.
+    /// Other `/resolve` requests used the memory for such requests for so long that this request timed
+    /// out.
     #[error("too many large requests are being answered")]
-    TooManyBodies,
-    /// The body is larger than may be sent there.
+    Overloaded,
+    /// The body is larger than this number of bytes.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
-    /// The body was not complete in time.
+    /// The body was not complete within this time.
     #[error("the request's body was not complete within {0:?}")]
     BodyTooSlow(std::time::Duration),
-    /// The body ended before its end.
-    #[error("the request's body was cut")]
-    BodyCut,
-    /// The head is larger than [`HEAD_BYTES_MAX`](super::connection::HEAD_BYTES_MAX).
+    /// The connection closed before the body was complete.
+    #[error("the request's body is incomplete")]
+    BodyIncomplete,
+    /// The request line and headers are larger than this number of bytes.
     #[error("the request's head is larger than {0} bytes")]
     HeadTooLarge(usize),
-    /// The head was not complete in time.
+    /// The request line and headers were not complete within this time.
     #[error("the request's head was not complete within {0:?}")]
     HeadTooSlow(std::time::Duration),
-    /// The head is not HTTP.
+    /// The request line or the headers are not HTTP/1.1.
     #[error("the request's head is not HTTP/1.1")]
     HeadUnreadable,
-    /// The request line is too long.
+    /// The URI in the request line is too long.
     #[error("the request's target is too long")]
     TargetTooLong,
-    /// Something that this release does not do.
+    /// The request needs a feature that this release does not have.
     #[error("{0}")]
     NotServed(NotServed),
-    /// The secret could not be read.
+    /// The cache could not provide the secret.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The value is not as its convention says, and so withheld.
+    /// The value is malformed, and the configuration says to withhold malformed values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
-    /// The secret has no such field.
+    /// The secret has no field of the requested name.
     #[error(transparent)]
     Field(#[from] FieldError),
 }
 
-/// What this release does not do.
+/// A feature of AWS's agents that this release does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotServed {
-    /// Reading with an assumed role.
+    /// Reading a secret with an assumed role, which AWS's agent does for `roleArn`.
     #[error("reading with an assumed role (roleArn) is not supported yet")]
     RoleArn,
-    /// Parameter Store.
+    /// Reading parameters of Parameter Store, which AWS's extension does.
     #[error("Parameter Store is not supported yet")]
     Parameters,
 }
 
 impl Problem {
-    /// Returns the error's type, in the style of AWS's names.
+    /// Returns the error type that the caller receives, such as `AccessDeniedException`.
     pub fn kind(&self) -> &str {
         match self {
-            Self::Refused(Refusal::Token | Refusal::Session | Refusal::NoSession) => {
-                "AccessDeniedException"
-            }
-            Self::Refused(Refusal::Connections) => "TooManyConnectionsException",
+            Self::Refused(
+                Refusal::Token | Refusal::WrongSessionToken | Refusal::NoSessionToken,
+            ) => "AccessDeniedException",
+            Self::Refused(Refusal::TooManyConnections) => "TooManyConnectionsException",
             Self::Refused(_) => "ForbiddenException",
-            Self::Method | Self::MethodPost => "MethodNotAllowedException",
-            Self::Path => "NotFoundException",
+            Self::MethodNotGet | Self::MethodNotPost => "MethodNotAllowedException",
+            Self::UnknownPath => "NotFoundException",
             Self::Query(_) | Self::Reference(_) => "ValidationException",
             Self::Call(bad) => bad.kind(),
             Self::Messages(BadBody::NotJson { .. }) => "SerializationException",
             Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "ValidationException"
             }
-            Self::Body
+            Self::UnexpectedBody
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow(_)
-            | Self::BodyCut
+            | Self::BodyIncomplete
             | Self::HeadTooLarge(_)
             | Self::HeadTooSlow(_)
             | Self::HeadUnreadable
             | Self::TargetTooLong => "BadRequestException",
-            Self::TooManyBodies => "OverloadedException",
+            Self::Overloaded => "OverloadedException",
             Self::NotServed(_) => "UnsupportedOperationException",
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
             Self::Read(ReadError::WaitOver(_)) => "TimeoutError",
@@ -132,7 +133,7 @@ impl Problem {
         }
     }
 
-    /// Returns the error's message.
+    /// Returns the message that the caller receives. For a failure at AWS this is AWS's own message.
     pub fn message(&self) -> String {
         match self {
             Self::Read(ReadError::Upstream(error)) => error.message.to_string(),
@@ -140,33 +141,34 @@ impl Problem {
         }
     }
 
-    /// Returns what to do about it.
+    /// Returns what the caller or the operator should do about the problem.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Token) => {
                 "send the function's AWS_SESSION_TOKEN (or SIDEKEY_TOKEN) in the header \
                  X-Aws-Parameters-Secrets-Token"
             }
-            Self::Refused(Refusal::Session) => {
+            Self::Refused(Refusal::WrongSessionToken) => {
                 "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN to \
                  Sidekey's own token for this client"
             }
-            Self::Refused(Refusal::NoSession) => {
-                "static keys have none: sign with the temporary credentials that Sidekey runs with, \
-                 or set AWS_SESSION_TOKEN to Sidekey's own token for this client"
+            Self::Refused(Refusal::NoSessionToken) => {
+                "static keys have no session token: sign with the temporary credentials that \
+                 Sidekey runs with, or set AWS_SESSION_TOKEN to Sidekey's own token for this client"
             }
-            Self::Refused(Refusal::Connections) => {
-                "reuse connections, close those that are not needed, or raise \
-                 SIDEKEY_MAX_CONNECTIONS"
+            Self::Refused(Refusal::TooManyConnections) => {
+                "reuse connections, close unused connections, or raise SIDEKEY_MAX_CONNECTIONS"
             }
             Self::Refused(Refusal::ForwardedFor | Refusal::Forwarded) => {
-                "ask Sidekey directly, not through a proxy"
+                "send the request to Sidekey directly, not through a proxy"
             }
-            Self::Refused(Refusal::Origin) => "Sidekey does not serve browsers",
-            Self::Refused(Refusal::Host) => "ask localhost, 127.0.0.1 or [::1]",
-            Self::Method => "use GET",
-            Self::MethodPost => "use POST",
-            Self::Path => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
+            Self::Refused(Refusal::Origin) => {
+                "do not read secrets from a browser: Sidekey refuses requests with an Origin header"
+            }
+            Self::Refused(Refusal::Host) => "send the request to localhost, 127.0.0.1 or [::1]",
+            Self::MethodNotGet => "use GET",
+            Self::MethodNotPost => "use POST",
+            Self::UnknownPath => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
                 "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
@@ -179,40 +181,47 @@ impl Problem {
                 | BadBody::InvalidRecord(_),
             ) => {
                 "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
-                 got it"
+                 received it"
             }
             Self::Messages(BadBody::MessageTooLarge | BadBody::LimitExceeded(_)) => {
-                "send the part of it that has references"
+                "send only the part of the message that has references"
             }
             Self::Messages(BadBody::TooManyRecords | BadBody::TooManyReferences)
             | Self::TooManySecrets(_)
             | Self::AnswerTooLarge(_) => "send the messages in several requests",
-            Self::TooManyBodies => "send it again, or send fewer messages at once",
-            Self::Body => "send the parameters in the query",
-            Self::BodyTooLarge(_) => "ask for fewer secrets, or send fewer messages, at once",
-            Self::BodyTooSlow(_) | Self::BodyCut => "send the whole body at once",
+            Self::Overloaded => {
+                "send the request again later, or send fewer messages in one request"
+            }
+            Self::UnexpectedBody => "send the parameters in the query",
+            Self::BodyTooLarge(_) => {
+                "ask for fewer secrets, or send fewer messages, in one request"
+            }
+            Self::BodyTooSlow(_) | Self::BodyIncomplete => "send the complete body without pauses",
             Self::HeadTooLarge(_) | Self::TargetTooLong => "send fewer or shorter headers",
-            Self::HeadTooSlow(_) | Self::HeadUnreadable => "send the whole head at once",
+            Self::HeadTooSlow(_) | Self::HeadUnreadable => {
+                "send the complete request line and headers without pauses"
+            }
             Self::NotServed(NotServed::RoleArn) => {
-                "let the function's role read the secret, by a resource policy where it is another \
-                 account's"
+                "allow the function's own role to read the secret; in another account this takes a \
+                 resource policy on the secret"
             }
             Self::NotServed(NotServed::Parameters) => "read the parameter with an AWS SDK",
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
-                "check the network, or raise SIDEKEY_READER_WAIT; the call goes on, so a later read \
-                 may find its answer"
+                "check the network, or raise SIDEKEY_READER_WAIT; the call to AWS continues, so a \
+                 later read may find its answer in the cache"
             }
             Self::Read(ReadError::Upstream(error)) => error.kind.hint(),
             Self::Malformed(_) => {
-                "put a whole value into the secret: Sidekey asks for it again within seconds; with \
-                 SIDEKEY_STRICT=false it hands out what there is"
+                "put a complete value into the secret: Sidekey fetches it again within seconds; with \
+                 SIDEKEY_STRICT=false Sidekey serves malformed values"
             }
-            Self::Field(_) => "check the field's name and the secret's value",
+            Self::Field(_) => "check the name of the field and the secret's value",
         }
     }
 
-    /// Returns whether the request itself was refused, as opposed to failing.
+    /// Returns whether Sidekey refused the request. Otherwise the request was allowed, and reading the
+    /// secret failed.
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
@@ -223,14 +232,17 @@ impl Problem {
     }
 }
 
+/// Returns the message of a refusal of the gate.
 fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Connections => "Connection limit exceeded",
+        Refusal::TooManyConnections => "Connection limit exceeded",
         Refusal::ForwardedFor | Refusal::Forwarded => "the request came through a proxy",
         Refusal::Origin => "the request came from a browser",
         Refusal::Host => "the request is meant for another host",
         Refusal::Token => "the token is missing or wrong",
-        Refusal::Session => "the session token of this request is none that Sidekey accepts",
-        Refusal::NoSession => "this request has no session token (X-Amz-Security-Token)",
+        Refusal::WrongSessionToken => {
+            "the session token of this request is not a token that Sidekey accepts"
+        }
+        Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
     }
 }

@@ -1,4 +1,7 @@
-//! Asks for the agent's credentials to be got anew, where a session token is shown that nobody knows.
+//! Refreshes the agent's credentials when a request has an unknown session token.
+//!
+//! The caller may have received newer credentials than the agent. With refreshed credentials the agent
+//! knows the newer session token too.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -6,28 +9,31 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// How often credentials are got anew at most: a caller with a wrong token must not make Sidekey
-/// hammer whoever hands them out.
+/// The minimum time between two refreshes that callers cause. Callers with a wrong token must not make
+/// Sidekey overload the source of its credentials.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long whoever showed the token waits for it.
+/// How long a request with an unknown session token waits for refreshed credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Who gets credentials, and when they were last got on request.
+/// Refreshes credentials on request, at a limited rate.
 #[derive(Debug)]
 pub struct Renewal {
     source: Option<Arc<dyn Renew>>,
+    /// When the last refresh on request began or ended. Locked while a refresh runs.
     last: Mutex<Option<Moment>>,
 }
 
 impl Renewal {
-    /// Asks `source`, if there is one.
+    /// Creates a renewal with a source of credentials. Without a source no credentials are refreshed.
     pub fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
 
-    /// Has credentials got anew, unless they were within the last [`RENEWAL_INTERVAL`]. Whoever asks
-    /// meanwhile waits for the same: after a rotation many callers come at once.
+    /// Refreshes the credentials, unless they were refreshed within the last [`RENEWAL_INTERVAL`].
+    ///
+    /// Requests that arrive during a refresh wait for this refresh, because after a rotation many
+    /// requests arrive at once.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;
@@ -35,10 +41,12 @@ impl Renewal {
         if ago.is_some_and(|ago| ago < RENEWAL_INTERVAL) {
             return;
         }
-        // Before it begins, too: whoever asks may go away in the middle.
+        // Noted before the refresh too: the caller may disconnect, which cancels this future.
         *last = Some(clock.now());
         if within(clock, RENEWAL_MAX, source.renew()).await.is_none() {
-            tracing::warn!("credentials could not be got anew in time");
+            tracing::warn!(
+                "the credentials were not refreshed in time: check the source of the agent's credentials"
+            );
         }
         *last = Some(clock.now());
     }
@@ -53,57 +61,57 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
-    /// Counts how often it is asked, and takes its time.
+    /// A source of credentials that takes time, and counts its refreshes.
     #[derive(Debug)]
-    struct Slow {
+    struct SlowSource {
         clock: VirtualClock,
         takes: Duration,
-        asked: AtomicU32,
+        refreshes: AtomicU32,
     }
 
-    impl Renew for Slow {
+    impl Renew for SlowSource {
         fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-            self.asked.fetch_add(1, Ordering::Relaxed);
+            self.refreshes.fetch_add(1, Ordering::Relaxed);
             self.clock.sleep(self.takes)
         }
     }
 
-    fn slow(takes: Duration) -> (Renewal, Arc<Slow>) {
+    fn slow(takes: Duration) -> (Renewal, Arc<SlowSource>) {
         let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
-        let source = Arc::new(Slow { clock, takes, asked: AtomicU32::new(0) });
+        let source = Arc::new(SlowSource { clock, takes, refreshes: AtomicU32::new(0) });
         (Renewal::new(Some(source.clone())), source)
     }
 
-    impl Slow {
-        fn asked(&self) -> u32 {
-            self.asked.load(Ordering::Relaxed)
+    impl SlowSource {
+        fn refreshes(&self) -> u32 {
+            self.refreshes.load(Ordering::Relaxed)
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_comes_meanwhile_waits_for_the_same_and_who_comes_soon_for_none() {
+    async fn concurrent_requests_share_one_refresh_and_soon_ones_cause_none() {
         let (renewal, source) = slow(Duration::from_millis(1500));
         let clock = &source.clock;
         tokio::join!(renewal.renew(clock), renewal.renew(clock), renewal.renew(clock));
-        assert_eq!((source.asked(), clock.now().steady), (1, Duration::from_millis(1500)));
+        assert_eq!((source.refreshes(), clock.now().steady), (1, Duration::from_millis(1500)));
         clock.sleep(RENEWAL_INTERVAL - Duration::from_millis(1)).await;
         renewal.renew(clock).await;
-        assert_eq!(source.asked(), 1);
+        assert_eq!(source.refreshes(), 1);
         clock.sleep(Duration::from_millis(1)).await;
         renewal.renew(clock).await;
-        assert_eq!(source.asked(), 2);
+        assert_eq!(source.refreshes(), 2);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nobody_waits_for_longer_than_is_bounded_and_who_leaves_asks_for_no_second() {
+    async fn wait_is_bounded_and_cancelled_request_counts_as_refresh() {
         let (renewal, source) = slow(Duration::from_secs(3600));
         let clock = &source.clock;
         renewal.renew(clock).await;
-        assert_eq!((source.asked(), clock.now().steady), (1, RENEWAL_MAX));
+        assert_eq!((source.refreshes(), clock.now().steady), (1, RENEWAL_MAX));
         clock.sleep(RENEWAL_INTERVAL).await;
         let gone = within(clock, Duration::from_millis(1), renewal.renew(clock)).await;
-        assert_eq!((gone, source.asked()), (None, 2));
+        assert_eq!((gone, source.refreshes()), (None, 2));
         renewal.renew(clock).await;
-        assert_eq!(source.asked(), 2);
+        assert_eq!(source.refreshes(), 2);
     }
 }

@@ -1,6 +1,6 @@
-//! What a request asks, read from its method, path and query.
+//! Recognises the endpoint that a request addresses, and parses the query of a read.
 //!
-//! Pure: request parts in, what is asked out.
+//! Pure: takes the method, path and query of a request, and returns a [`Target`] or a [`Query`].
 
 use crate::secret::reference::{BadReference, BorrowedReference, SeparateParts};
 use hyper::Method;
@@ -8,43 +8,44 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// How long a request may be held until the version changes. Proxies and load balancers cut idle
-/// requests at 30 s or more.
+/// The longest `wait` of a long poll, in seconds. Proxies and load balancers close idle connections
+/// after 30 s at the earliest.
 pub const WAIT_SECONDS_MAX: u64 = 20;
 
-/// The path that AWS's extension and AWS's agent share.
+/// The path at which both AWS's extension and AWS's agent serve secrets.
 const GET_PATH: &str = "/secretsmanager/get";
 
-/// Where AWS's extension serves Parameter Store.
+/// The path at which AWS's extension serves Parameter Store.
 const PARAMETERS_PATH: &str = "/systemsmanager/parameters/get";
 
-/// The path prefix under which AWS's agent takes an id as it is.
+/// The path prefix under which AWS's agent reads a secret id without percent-decoding it.
 const V1_PREFIX: &str = "/v1/";
 
-/// Whom a request is for. It decides which checks it passes and in which form it is answered.
+/// The endpoint that a request addresses. It decides which checks apply, and the format of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/ping`: liveness, without a token.
+    /// `/ping`: whether the process is alive. This target needs no token.
     Ping,
-    /// `/ready`: whether everything listed is held.
+    /// `/ready`: whether all listed and required secrets are cached.
     Ready,
-    /// `/metrics`: Prometheus.
+    /// `/metrics`: the metrics in Prometheus' text format.
     Metrics,
-    /// `/status`: every entry, without values.
+    /// `/status`: all cached entries, without their values.
     Status,
-    /// `POST /restore`: the function's after-restore hook.
+    /// `POST /restore`: the call from the Lambda function's after-restore hook.
     Restore,
-    /// `POST /resolve`: every reference of a message or an event.
+    /// `POST /resolve`: reads all secrets that a message or an event refers to.
     Resolve,
-    /// `/secretsmanager/get`.
+    /// `/secretsmanager/get`: reads one secret.
     Get,
-    /// `/v1/{id}`, with the id as it was sent.
+    /// `/v1/{id}`: reads one secret. The id is the rest of the path as the caller sent it.
     V1(&'a str),
-    /// `/systemsmanager/parameters/get`.
+    /// `/systemsmanager/parameters/get`: reads a parameter. Sidekey does not support this yet.
     Parameters,
-    /// `POST /`: the AWS API. Some SDKs add a slash to an endpoint that ends in one.
+    /// `POST /`: a call of the AWS API. Several slashes are accepted too, because some SDKs append a
+    /// slash to an endpoint that already ends in a slash.
     AwsApi,
-    /// Anything else.
+    /// Any other path.
     Unknown,
 }
 
@@ -65,141 +66,152 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Returns whether it is asked without a token: it tells nothing of secrets.
-    pub fn is_open(self) -> bool {
+    /// Returns whether the target needs no token, because its answer says nothing about secrets.
+    pub fn is_public(self) -> bool {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
-    /// Returns whether this reads a secret, or several, which are counted.
+    /// Returns whether the target reads secrets, so that the metrics count its requests as reads.
     pub fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::V1(_) | Self::AwsApi | Self::Resolve)
     }
 }
 
-/// The query of a read.
+/// The parsed query of a request that reads one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// The reference to the secret, as it was written.
+    /// The reference to the secret, as the caller wrote it.
     pub reference: Cow<'a, str>,
-    /// One field of its JSON value.
+    /// The field of the secret's JSON value to return instead of the full value.
     pub field: Option<Cow<'a, str>>,
-    /// The staging label.
+    /// The staging label of the version to read, such as `AWSPREVIOUS`.
     pub stage: Option<Cow<'a, str>>,
-    /// The version id.
+    /// The id of the version to read.
     pub version: Option<Cow<'a, str>>,
-    /// Whether to go upstream now.
+    /// Whether to fetch the secret from AWS now, even if it is cached.
     pub refresh_now: bool,
-    /// How long to hold the answer until the version differs from the caller's.
+    /// How long to wait, at most, for a version other than the version that the caller has.
     pub wait: Option<Duration>,
-    /// Whether a role is to be assumed for it.
+    /// Whether the caller wants the secret to be read with an assumed role.
     pub role_arn: bool,
 }
 
-/// What is wrong with a query. The texts are those of AWS's agent.
+/// Why a query is not valid. Where AWS's agent has a message for an error, Sidekey sends that message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    /// No secret is named.
+    /// The parameter `secretId` is missing or empty.
     #[error("missing parameter secretId")]
     NoId,
-    /// No secret is named in the path.
+    /// The path has no secret id after `/v1/`.
     #[error("missing secret ID")]
     NoIdInPath,
-    /// `refreshNow` is no boolean.
+    /// The parameter `refreshNow` is not a boolean.
     #[error("invalid refreshNow value")]
     RefreshNow,
-    /// `wait` is no number of seconds, or too long.
+    /// The parameter `wait` is not a number of seconds from 0 to [`WAIT_SECONDS_MAX`].
     #[error("invalid wait value: a number of seconds from 0 to {WAIT_SECONDS_MAX} expected")]
     Wait,
-    /// A parameter that does not exist.
+    /// The query has a parameter of this name, which Sidekey does not know.
     #[error("unknown parameter: {0}")]
     Unknown(String),
-    /// Something decodes to bytes that are no text.
+    /// The parameter of this name contains bytes that are not UTF-8 after percent-decoding.
     #[error("parameter {0} is not UTF-8")]
     NotText(String),
 }
 
-/// Where the reference is.
+/// The part of the request in which the secret's id is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     Query,
     Path(&'a str),
 }
 
-/// What becomes of a parameter that there is not.
+/// How to handle a query parameter with an unknown name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unknown {
-    /// It is an error.
-    Refused,
-    /// It is as if it were not there.
-    Ignored,
+pub enum UnknownParameter {
+    /// Refuse the request.
+    Refuse,
+    /// Ignore the parameter.
+    Ignore,
 }
 
 impl<'a> Query<'a> {
-    /// Reads the query of `/secretsmanager/get`. A parameter given twice counts as last given.
+    /// Parses the query of `/secretsmanager/get`. If a parameter occurs twice, its last value counts.
     ///
     /// # Errors
     ///
-    /// Where a parameter is missing, unknown or makes no sense.
-    pub fn of_get(query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
-        let read = Self::parse(query, IdFrom::Query, unknown)?;
-        if read.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(read) }
+    /// Fails if a parameter is missing, unknown or not valid.
+    pub fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
+        let parsed = Self::parse(query, IdFrom::Query, unknown)?;
+        if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
 
-    /// Reads the query of `/v1/{id}`: the id counts as it was sent.
+    /// Parses the query of `/v1/{id}`. The id is not percent-decoded, as in AWS's agent.
     ///
     /// # Errors
     ///
-    /// Where the id is empty, or a parameter is unknown or makes no sense.
-    pub fn of_v1(id: &'a str, query: &'a str, unknown: Unknown) -> Result<Self, BadQuery> {
+    /// Fails if the id is empty, or if a parameter is unknown or not valid.
+    pub fn of_v1(id: &'a str, query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
         if id.is_empty() {
             return Err(BadQuery::NoIdInPath);
         }
         Self::parse(query, IdFrom::Path(id), unknown)
     }
 
-    /// Returns which secret is wanted, and what of it.
+    /// Returns the secret, version and field that the query asks for.
     ///
     /// # Errors
     ///
-    /// Where the reference makes no sense, or names again what a parameter names.
-    pub fn wanted(&self) -> Result<BorrowedReference<'_>, BadReference> {
-        let beside = SeparateParts {
+    /// Fails if the reference is not valid, or if both the reference and a parameter name a version or
+    /// a field.
+    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),
             field: self.field.as_deref(),
         };
-        BorrowedReference::parse(&self.reference, beside)
+        BorrowedReference::parse(&self.reference, separate)
     }
 
-    fn parse(query: &'a str, id_from: IdFrom<'a>, unknown: Unknown) -> Result<Self, BadQuery> {
-        let mut read = Self::default();
+    fn parse(
+        query: &'a str,
+        id_from: IdFrom<'a>,
+        unknown: UnknownParameter,
+    ) -> Result<Self, BadQuery> {
+        let mut parsed = Self::default();
         if let IdFrom::Path(id) = id_from {
-            read.reference = Cow::Borrowed(id);
+            parsed.reference = Cow::Borrowed(id);
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            let decoded = decode(name);
-            let value = || decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()));
-            match decoded.as_deref() {
-                Some("secretId") if id_from == IdFrom::Query => read.reference = value()?,
-                Some("versionId") => read.version = given(value()?),
-                Some("versionStage") => read.stage = given(value()?),
-                Some("field") => read.field = given(value()?),
-                Some("refreshNow") => {
-                    read.refresh_now = boolean(&value()?).ok_or(BadQuery::RefreshNow)?;
+            // The value is decoded only if the parameter is known, because the value of an ignored
+            // parameter may be anything.
+            match decode(name).as_deref() {
+                Some("secretId") if id_from == IdFrom::Query => {
+                    parsed.reference = decode_value(name, raw)?
                 }
-                Some("wait") => read.wait = Some(seconds(&value()?).ok_or(BadQuery::Wait)?),
-                Some("roleArn") => read.role_arn = true,
-                _ if unknown == Unknown::Ignored => {}
+                Some("versionId") => parsed.version = non_empty(decode_value(name, raw)?),
+                Some("versionStage") => parsed.stage = non_empty(decode_value(name, raw)?),
+                Some("field") => parsed.field = non_empty(decode_value(name, raw)?),
+                Some("refreshNow") => {
+                    parsed.refresh_now =
+                        boolean(&decode_value(name, raw)?).ok_or(BadQuery::RefreshNow)?;
+                }
+                Some("wait") => {
+                    parsed.wait = Some(seconds(&decode_value(name, raw)?).ok_or(BadQuery::Wait)?)
+                }
+                Some("roleArn") => parsed.role_arn = true,
+                _ if unknown == UnknownParameter::Ignore => {}
                 Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
                 None => return Err(BadQuery::NotText(name.to_owned())),
             }
         }
-        Ok(read)
+        Ok(parsed)
     }
 }
 
-/// Decodes as a form does, `+` being a space. Text with nothing to decode is borrowed.
+/// Percent-decodes text as in an HTML form, so that `+` means a space. Text without `%` and `+` is
+/// borrowed.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
@@ -209,7 +221,12 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(decoded.into_owned()))
 }
 
-fn given(value: Cow<'_, str>) -> Option<Cow<'_, str>> {
+/// Decodes the value of the parameter `name`.
+fn decode_value<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, BadQuery> {
+    decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()))
+}
+
+fn non_empty(value: Cow<'_, str>) -> Option<Cow<'_, str>> {
     (!value.is_empty()).then_some(value)
 }
 
@@ -233,7 +250,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn targets_are_told_by_path_and_method() {
+    fn targets_are_recognised_by_path_and_method() {
         for (method, path, expected) in [
             (Method::GET, "/ping", Target::Ping),
             (Method::GET, "/secretsmanager/get", Target::Get),
@@ -259,13 +276,13 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, id: &str, field: Option<&str>) {
-        let read = Query::of_get(query, Unknown::Refused).expect("a good query");
-        let wanted = read.wanted().expect("a good reference");
+        let read = Query::of_get(query, UnknownParameter::Refuse).expect("the query is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!((wanted.id, wanted.field), (id, field));
     }
 
     #[test]
-    fn ids_are_form_decoded() {
+    fn ids_in_query_are_form_decoded() {
         check("secretId=app/db", "app/db", None);
         check("secretId=app%2Fdb", "app/db", None);
         check("secretId=a+b%2Bc", "a b+c", None);
@@ -275,10 +292,11 @@ mod tests {
     }
 
     #[test]
-    fn the_id_in_a_path_counts_as_it_was_sent() {
+    fn id_in_path_is_not_decoded() {
         let query = "versionStage=AWSPREVIOUS&refreshNow=TRUE";
-        let read = Query::of_v1("a%2Fb", query, Unknown::Refused).expect("good");
-        let wanted = read.wanted().expect("a good reference");
+        let read =
+            Query::of_v1("a%2Fb", query, UnknownParameter::Refuse).expect("the query is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), read.refresh_now),
             ("a%2Fb", Some("AWSPREVIOUS"), true)
@@ -287,20 +305,20 @@ mod tests {
 
     #[track_caller]
     fn refused(read: Result<Query<'_>, BadQuery>, expected: &str) {
-        assert_eq!(read.expect_err("a bad query").to_string(), expected);
+        assert_eq!(read.expect_err("the query is not valid").to_string(), expected);
     }
 
     #[test]
-    fn what_is_wrong_is_said_as_the_agent_says_it() {
-        let of_get = |query| Query::of_get(query, Unknown::Refused);
-        let of_v1 = |id, query| Query::of_v1(id, query, Unknown::Refused);
+    fn bad_queries_get_error_messages_of_aws_agent() {
+        let of_get = |query| Query::of_get(query, UnknownParameter::Refuse);
+        let of_v1 = |id, query| Query::of_v1(id, query, UnknownParameter::Refuse);
         refused(of_get(""), "missing parameter secretId");
         refused(of_get("secretId="), "missing parameter secretId");
         refused(of_get("secretid=x"), "unknown parameter: secretid");
         refused(of_get("secretId=x&refreshNow=yes"), "invalid refreshNow value");
         for wait in ["", "-1", "21", "1.5", "2s"] {
             let query = format!("secretId=x&wait={wait}");
-            let refused = Query::of_get(&query, Unknown::Refused).map(|_| ());
+            let refused = Query::of_get(&query, UnknownParameter::Refuse).map(|_| ());
             assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
         }
         refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
@@ -310,11 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn where_unknown_parameters_are_ignored_known_ones_still_count() {
-        let of_get = |query| Query::of_get(query, Unknown::Ignored);
-        let read = of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("a good query");
+    fn known_parameters_count_if_unknown_ones_are_ignored() {
+        let of_get = |query| Query::of_get(query, UnknownParameter::Ignore);
+        let read =
+            of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("the query is valid");
         assert_eq!((&*read.reference, read.version.as_deref()), ("x", Some("v")));
-        assert!(of_get("secretId=x&roleArn=y").expect("a good query").role_arn);
+        assert!(of_get("secretId=x&roleArn=y").expect("the query is valid").role_arn);
         refused(of_get("a=1"), "missing parameter secretId");
         refused(
             of_get("secretId=x&wait=soon"),
@@ -324,17 +343,18 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_may_name_version_and_field_itself() {
+    fn reference_may_contain_version_and_field() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         let query = format!("secretId={arn}:user:AWSPREVIOUS:");
-        let read = Query::of_get(&query, Unknown::Refused).expect("a good query");
-        let wanted = read.wanted().expect("a good reference");
+        let read = Query::of_get(&query, UnknownParameter::Refuse).expect("the query is valid");
+        let wanted = read.parse_reference().expect("the reference is valid");
         assert_eq!(
             (wanted.id, wanted.selector.stage(), wanted.field),
             (arn, Some("AWSPREVIOUS"), Some("user"))
         );
-        let read = Query::of_get("secretId=x%23a&field=b", Unknown::Refused).expect("a good query");
-        assert_eq!(read.wanted(), Err(BadReference::Twice { part: "field", at: 3 }));
+        let read = Query::of_get("secretId=x%23a&field=b", UnknownParameter::Refuse)
+            .expect("the query is valid");
+        assert_eq!(read.parse_reference(), Err(BadReference::Twice { part: "field", at: 3 }));
     }
 
     const PIECES: &[&str] = &[
@@ -360,9 +380,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_query_what_is_strict_is_lenient_too(query in text_of(PIECES)) {
-            let strict = Query::of_get(&query, Unknown::Refused);
-            let lenient = Query::of_get(&query, Unknown::Ignored);
+        fn for_any_query_accepted_strictly_the_lenient_result_is_the_same(query in text_of(PIECES)) {
+            let strict = Query::of_get(&query, UnknownParameter::Refuse);
+            let lenient = Query::of_get(&query, UnknownParameter::Ignore);
             if strict.is_ok() {
                 prop_assert_eq!(&strict, &lenient);
             }
@@ -376,7 +396,7 @@ mod tests {
         }
 
         #[test]
-        fn for_any_values_an_encoded_query_is_read_back(
+        fn for_any_values_an_encoded_query_is_parsed_back(
             id in text(),
             stage in text(),
             version in text(),
@@ -387,12 +407,12 @@ mod tests {
             let values = [&id, &stage, &version, &field];
             let query = names.iter().zip(values).map(|(name, text)| format!("{name}={}", encode(text)));
             let query = query.collect::<Vec<_>>().join("&");
-            let read = Query::of_get(&query, Unknown::Refused);
+            let read = Query::of_get(&query, UnknownParameter::Refuse);
             if id.is_empty() {
                 prop_assert_eq!(read, Err(BadQuery::NoId));
                 return Ok(());
             }
-            let read = read.expect("a good query");
+            let read = read.expect("the query is valid");
             let given = |text: String| (!text.is_empty()).then_some(Cow::Owned(text));
             prop_assert_eq!(&*read.reference, &*id);
             prop_assert_eq!(read.stage, given(stage));
@@ -401,12 +421,12 @@ mod tests {
         }
 
         #[test]
-        fn for_any_path_only_probes_are_open(
+        fn for_any_path_only_probes_need_no_token(
             path in text_of(&["/", "ping", "ready", "metrics", "status", "secretsmanager", "get", "v1"]),
         ) {
             for method in [Method::GET, Method::POST] {
                 let is_probe = ["/ping", "/ready", "/metrics"].contains(&&*path);
-                prop_assert_eq!(Target::of(&method, &path).is_open(), is_probe);
+                prop_assert_eq!(Target::of(&method, &path).is_public(), is_probe);
             }
         }
     }

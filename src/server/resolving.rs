@@ -1,237 +1,222 @@
-//! Answers `POST /resolve`: every reference of a message, or of a whole event, in one round trip.
+//! Answers `POST /resolve`: reads all secrets that a message or an event refers to, in one round trip.
 //!
-//! Cached secrets are answered at once. The others are fetched by flights, a few at a time, and waited
-//! for as long as one reader waits. A message fails alone: bounds are of each message first, and if all
-//! messages together cross one, the largest give way.
+//! Cached secrets are answered at once. The others are fetched by flights, a limited number at a time.
+//! A flight is one call to AWS that all readers of the same secret share. The request waits no longer
+//! than a request for one secret may wait.
+//!
+//! A message fails alone. Limits apply to each message first. If all messages together exceed a limit,
+//! the largest messages fail.
 
-pub mod ask;
+pub mod message_result;
+pub mod message_request;
 pub mod findings;
-pub mod share;
+pub mod shared_limit;
 pub mod unresolved;
+pub mod config;
 
-use super::body::{self, Arriving, MESSAGES_BYTES_MAX};
-use super::dialect::resolve::{self, Credential, Resolved};
-use super::few::Few;
+pub use config::Config;
+
+use super::body::{self, MESSAGES_BYTES_MAX, RequestBody};
+use super::concurrent_reads::ConcurrentReads;
+use super::context::Context;
+use super::lookup::{find_since, read_result, refuse_withheld};
+use super::memory_budget::MemoryBudget;
 use super::problem::Problem;
-use super::reading::{check_whole, hand_over, result};
-use super::{Response, Server};
+use super::response::{self, JSON, Response};
 use crate::cache::Served;
 use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
 use crate::message::order::blocked_messages;
-use crate::message::paths::Paths;
 use crate::message::search::Search;
-use crate::message::tenant::TenantCheck;
 use crate::printable::LogExcerpt;
 use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::metrics::ReadResult;
-use ask::{Ask, Judge, Want};
 use findings::{Finding, Findings};
-use share::{Share, distinct};
+use message_request::{MessageRequest, ReferenceChecker, RequestedReference};
+use message_result::{Credential, MessageResult};
+use shared_limit::{SharedLimit, distinct_within};
 use std::collections::{HashMap, HashSet};
 use unresolved::Unresolved;
 
-/// The most secrets that one request may name: as many as are cached by default.
+/// The maximum number of distinct secrets of one request. The cache has room for as many by default.
 const SECRETS_MAX: usize = 1000;
 
-/// The most memory for the references of one request, in bytes: some 10,000 of usual length.
-const ASKS_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// The maximum memory for all references of one request, in bytes: about 10,000 references of usual
+/// length.
+const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The most bytes of the credentials of one message: secrets have up to 64 KiB, and a message refers
-/// to a few of them.
+/// The maximum size of the result of one message, in bytes. A secret has up to 64 KiB, and a message
+/// refers to a few secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The most bytes of an answer, or as many as its body has, if those are more: each message gets
-/// about as many bytes back as it has itself.
+/// The maximum size of an answer, in bytes. If the request's body is larger than this, the answer may
+/// be as large as the body, because a result has about the size of its message.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// How much text of messages is parsed before other requests get their turn: a millisecond's.
+/// The bytes of messages that are parsed before other requests get their turn. Parsing so many bytes
+/// takes about one millisecond.
 const TURN_BYTES: usize = 64 * 1024;
 
-/// How messages are resolved.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// Where a message has its references.
-    pub paths: Paths,
-    /// What a message must say of whose secrets it refers to.
-    pub tenant_check: TenantCheck,
+/// Handles `POST /resolve`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resolve<'a> {
+    pub(super) context: &'a Context,
+    pub(super) config: &'a Config,
+    pub(super) memory: &'a MemoryBudget,
 }
 
-/// The outcome of reading one reference. A problem with the value or its fields is shown only to
-/// messages that may have the secret.
-struct Read<'a> {
+/// A request with its parsed messages.
+struct ParsedRequest {
+    messages: Vec<MessageRequest>,
+    /// Whether the body is a list of references. If a list exceeds a limit, the request as a whole
+    /// fails.
+    is_list: bool,
+    /// The maximum size of the answer, in bytes.
+    answer_max: usize,
+}
+
+/// The outcome of reading one reference.
+///
+/// The credential is separate, because a message may learn of problems with a value only if it may have
+/// the secret. The name in `served` decides this.
+struct ReadReference<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
 }
 
-/// What a body asks for.
-struct Asks {
-    messages: Vec<Ask>,
-    /// Whether the caller sent one list: a list over its bounds fails the request.
-    is_list: bool,
-    /// The most bytes of the answer.
-    answer_max: usize,
-}
+/// The outcomes of all distinct references of a request, by the text of the reference.
+type ReadReferences<'a> = HashMap<&'a str, Result<ReadReference<'a>, Problem>>;
 
-impl Server {
-    /// Reads the body of a request and answers it.
-    pub(super) async fn resolve(&self, body: &mut impl Arriving) -> Result<Response, Problem> {
-        let clock = self.cache.clock();
-        let announced = body::announced(body);
-        let _hold = self.in_hand.hold(announced, clock).await?;
-        let Asks { mut messages, is_list, answer_max } = {
+impl Resolve<'_> {
+    /// Reads the body of the request, and answers the request.
+    pub(super) async fn answer(self, body: &mut impl RequestBody) -> Result<Response, Problem> {
+        let clock = self.context.cache.clock();
+        let _reservation = self.memory.reserve(body::declared_length(body), clock).await?;
+        let ParsedRequest { mut messages, is_list, answer_max } = {
+            // The body is dropped at the end of this block, so that it takes no memory during the
+            // reads.
             let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
-            self.asks(&body).await?
+            self.parse(&body).await?
         };
-        let (_, give_way) = distinct(&to_read(&messages), SECRETS_MAX);
-        for index in give_way {
+        let (_, failed) = distinct_within(SECRETS_MAX, &references_to_read(&messages));
+        for index in failed {
             messages[index].fail(Unresolved::TooManySecrets(SECRETS_MAX));
         }
-        let (references, _) = distinct(&to_read(&messages), SECRETS_MAX);
-        let found = self.find_all(&references, answer_max).await;
-        let reads = references.iter().copied().zip(found.iter().map(read_of)).collect();
-        let mut resolved: Vec<Resolved<'_>> =
-            messages.iter().map(|ask| self.resolved(ask, &reads)).collect();
-        self.note_refusals(&resolved);
-        if is_list {
-            let is_too_large = resolved.iter().any(|one| one.size() > answer_max);
-            if is_too_large {
-                return Err(Problem::AnswerTooLarge(answer_max));
-            }
-        } else {
-            fail_too_large(&mut resolved, answer_max);
+        let (references, _) = distinct_within(SECRETS_MAX, &references_to_read(&messages));
+        let findings = self.find_all(&references, answer_max).await;
+        let reads = references.iter().copied().zip(findings.iter().map(read_reference)).collect();
+        let mut results: Vec<MessageResult<'_>> =
+            messages.iter().map(|message| self.result(message, &reads)).collect();
+        self.log_refusals(&results);
+        if !is_list {
+            fail_too_large(&mut results, answer_max);
+        } else if results.iter().any(|result| result.size() > answer_max) {
+            return Err(Problem::AnswerTooLarge(answer_max));
         }
-        let in_order = messages.iter().zip(&resolved);
-        let in_order = in_order.map(|(ask, resolved)| (ask.group.as_deref(), resolved.is_ok()));
-        let held_up = blocked_messages(in_order);
-        for (resolved, is_held_up) in resolved.iter_mut().zip(held_up) {
-            if is_held_up {
-                resolved.hold_up();
-            }
-        }
-        Ok(hand_over("application/json", &resolve::body(&resolved)))
+        skip_after_failure(&mut results);
+        Ok(response::secret(JSON, &message_result::render_answer(&results)))
     }
 
-    /// Finds what is asked for in a body.
-    async fn asks(&self, body: &[u8]) -> Result<Asks, Problem> {
-        let config = &self.resolving;
-        let search = Search::new(&config.paths, config.tenant_check.paths());
-        let is_allowed = |id: &SecretId| self.cache.is_allowed(id);
-        let judge = Judge { config, is_allowed: &is_allowed };
+    /// Parses a body, and checks its references.
+    async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
+        let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
+        let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
+        let checker = ReferenceChecker { config: self.config, is_allowed: &is_allowed };
         let answer_max = ANSWER_BYTES_MAX.max(body.len());
         let (messages, is_list) = match Body::recognise(body)? {
             Body::List(references) => {
-                let different: HashSet<&str> = references.iter().map(|one| &**one).collect();
-                if different.len() > SECRETS_MAX {
+                let distinct: HashSet<&str> =
+                    references.iter().map(|reference| &**reference).collect();
+                if distinct.len() > SECRETS_MAX {
                     return Err(Problem::TooManySecrets(SECRETS_MAX));
                 }
-                (vec![judge.list(&references)], true)
+                (vec![checker.list(&references)], true)
             }
             Body::Message(message) => match message.search(&search) {
-                Ok(found) => (vec![judge.message(found)], false),
-                Err(BadBody::LimitExceeded(overgrown)) => {
-                    (vec![Ask::failed(BadMessage::LimitExceeded(overgrown).into())], false)
+                Ok(found) => (vec![checker.message(found)], false),
+                Err(BadBody::LimitExceeded(exceeded)) => {
+                    let why = BadMessage::LimitExceeded(exceeded).into();
+                    (vec![MessageRequest::failed(why)], false)
                 }
                 Err(bad) => return Err(bad.into()),
             },
-            Body::Event(records) => (self.event(&judge, &search, &records).await?, false),
+            Body::Event(records) => (parse_event(&checker, &search, &records).await?, false),
         };
-        Ok(Asks { messages, is_list, answer_max })
+        Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Finds what is asked for in each record of an event.
-    async fn event(
-        &self,
-        judge: &Judge<'_>,
-        search: &Search<'_>,
-        records: &[RawRecord<'_>],
-    ) -> Result<Vec<Ask>, BadBody> {
-        let mut messages: Vec<Ask> = Vec::with_capacity(records.len());
-        let mut share = Share::new(ASKS_BYTES_MAX);
-        let mut bytes = 0;
-        for (index, raw) in records.iter().enumerate() {
-            let record = raw.read(index)?;
-            let found = record.search(search);
-            let ask = judge.record(record, found);
-            let size = ask.bytes();
-            messages.push(ask);
-            // A message without references takes nothing, and an event can have many of these.
-            let give_way = if size > 0 { share.take(index, size) } else { Vec::new() };
-            for index in give_way {
-                messages[index].fail(Unresolved::TooManyReferences);
-            }
-            bytes += raw.bytes();
-            if bytes > TURN_BYTES {
-                bytes = 0;
-                tokio::task::yield_now().await;
-            }
-        }
-        Ok(messages)
-    }
-
-    /// Reads the secrets of one request, the first references first. The request waits no longer than
-    /// one reader does, and keeps values of `bytes_max` bytes at most.
-    async fn find_all<'r>(&self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
-        let started = self.cache.clock().now();
-        let mut findings = Findings::of(references.len(), bytes_max);
-        let mut reads = Few::new(|number, finding| findings.put(number, finding));
+    /// Reads the secrets of all references, in the order of the references.
+    ///
+    /// All reads together wait no longer than a request for one secret may wait. The values take at
+    /// most `bytes_max` bytes.
+    async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
+        let started = self.context.cache.clock().now();
+        let mut findings = Findings::new(references.len(), bytes_max);
+        let mut reads = ConcurrentReads::new(|number, finding| findings.set(number, finding));
         for reference in references {
             reads.start(self.find_one(reference, started)).await;
         }
         reads.finish().await;
-        findings.into_all()
+        findings.into_vec()
     }
 
-    async fn find_one<'r>(&self, reference: &'r str, started: Moment) -> Finding<'r> {
+    async fn find_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
         let wanted = BorrowedReference::parse(reference, SeparateParts::default())?;
-        let served = self.find_since(&wanted, started).await?;
+        let served = find_since(&self.context.cache, &wanted, started).await?;
         Ok((wanted.field, served))
     }
 
-    /// Puts together what came of one message, and counts its reads.
-    fn resolved<'a>(
-        &self,
-        ask: &'a Ask,
-        reads: &'a HashMap<&str, Result<Read<'_>, Problem>>,
-    ) -> Resolved<'a> {
-        let mut resolved = Resolved::of(ask.message_id.as_deref(), ask.problem.as_ref());
-        for want in &ask.wants {
-            let read = self.read_of(ask, want, reads);
-            self.metrics.read(match &read {
-                Ok((served, _)) => result(served, &self.metrics),
+    /// Builds the result of one message, and counts its reads in the metrics.
+    fn result<'a>(
+        self,
+        message: &'a MessageRequest,
+        reads: &'a ReadReferences<'_>,
+    ) -> MessageResult<'a> {
+        let metrics = &self.context.metrics;
+        let credentials = message.references.iter().map(|reference| {
+            let outcome = self.outcome(message, reference, reads);
+            metrics.read(match &outcome {
+                Ok((served, _)) => read_result(served, metrics),
                 Err(unresolved) => unresolved.result(),
             });
-            let credential = read.map(|(_, credential)| credential);
-            resolved.add(&want.key, &want.reference, credential);
-        }
-        resolved
+            outcome.map(|(_, credential)| credential)
+        });
+        MessageResult::new(message, credentials)
     }
 
-    /// Returns what came of one reference, for this message: another may have it, and this one not.
-    fn read_of<'a>(
-        &self,
-        ask: &Ask,
-        want: &Want,
-        reads: &'a HashMap<&str, Result<Read<'_>, Problem>>,
+    /// Returns the outcome of one reference for one message. Another message with the same reference
+    /// can have another outcome, because it belongs to another tenant.
+    fn outcome<'a>(
+        self,
+        message: &MessageRequest,
+        reference: &RequestedReference,
+        reads: &'a ReadReferences<'_>,
     ) -> Result<(&'a Served, &'a Credential<'a>), Unresolved> {
-        if let Some(refused) = &want.refused {
+        if let Some(refused) = &reference.refused {
             return Err(refused.clone());
         }
-        let read = reads.get(&*want.reference).expect("what is not refused was read");
-        let read = read.as_ref().map_err(|problem| Unresolved::from(problem.clone()))?;
+        let read = reads
+            .get(&*reference.text)
+            .expect("each reference that was not refused has been read")
+            .as_ref()
+            .map_err(|problem| Unresolved::from(problem.clone()))?;
         let name = &read.served.entry.version.name;
-        self.resolving.tenant_check.check_answer(name, &ask.tenant)?;
-        let credential = read.credential.as_ref();
-        let credential = credential.map_err(|problem| Unresolved::from(problem.clone()))?;
-        Ok((read.served, credential))
+        self.config.tenant_check.check_answer(name, &message.tenant)?;
+        match &read.credential {
+            Ok(credential) => Ok((read.served, credential)),
+            Err(problem) => Err(problem.clone().into()),
+        }
     }
 
-    /// Logs what was refused, in one line at a limited rate.
-    fn note_refusals(&self, resolved: &[Resolved<'_>]) {
-        let failures = resolved.iter().flat_map(Resolved::failures);
-        let mut refused = failures.filter(|(_, why)| why.result() == ReadResult::Refused);
+    /// Logs one line about all refused references of a request. The rate of log lines is limited.
+    fn log_refusals(self, results: &[MessageResult<'_>]) {
+        let Context { cache, metrics, refusals_logged, .. } = self.context;
+        let mut refused = results
+            .iter()
+            .flat_map(MessageResult::failures)
+            .filter(|(_, why)| why.result() == ReadResult::Refused);
         let Some((reference, why)) = refused.next() else { return };
-        match self.refusals_logged.pass(self.cache.clock().now()) {
+        match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
                 reference = %LogExcerpt(reference),
                 error = why.kind(),
@@ -240,48 +225,93 @@ impl Server {
                 left_out,
                 "refused to resolve a reference"
             ),
-            None => self.metrics.log_lines_dropped.inc(),
+            None => metrics.log_lines_dropped.inc(),
         }
     }
 }
 
-/// Returns the references that are to be read, of each message that has some, with its index.
-fn to_read(messages: &[Ask]) -> Vec<(usize, Vec<&str>)> {
-    let references = messages.iter().map(Ask::to_read).enumerate();
-    references.filter(|(_, references)| !references.is_empty()).collect()
+/// Parses each record of an event. If all references together take too much memory, the messages with
+/// the most references fail.
+async fn parse_event(
+    checker: &ReferenceChecker<'_>,
+    search: &Search<'_>,
+    records: &[RawRecord<'_>],
+) -> Result<Vec<MessageRequest>, BadBody> {
+    let mut messages: Vec<MessageRequest> = Vec::with_capacity(records.len());
+    let mut limit = SharedLimit::new(REFERENCES_BYTES_MAX);
+    let mut bytes_of_turn = 0;
+    for (index, raw) in records.iter().enumerate() {
+        let record = raw.read(index)?;
+        let found = record.search(search);
+        let message = checker.record(record, found);
+        let size = message.bytes();
+        messages.push(message);
+        // A message without references is not added to the limit, which would take memory for it: an
+        // event can have 10,000 such messages.
+        let failed = if size > 0 { limit.add(index, size) } else { Vec::new() };
+        for index in failed {
+            messages[index].fail(Unresolved::TooManyReferences);
+        }
+        bytes_of_turn += raw.bytes();
+        if bytes_of_turn > TURN_BYTES {
+            bytes_of_turn = 0;
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(messages)
 }
 
-/// Fails each message whose credentials are too large, and the largest of those that are too large
-/// together.
-fn fail_too_large(resolved: &mut [Resolved<'_>], answer_max: usize) {
-    let mut together = 0;
-    for one in resolved.iter_mut() {
-        let size = one.size();
+/// Returns the references that must be read, by the index of their message. Messages without such
+/// references are left out.
+fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
+    messages
+        .iter()
+        .map(MessageRequest::references_to_read)
+        .enumerate()
+        .filter(|(_, references)| !references.is_empty())
+        .collect()
+}
+
+/// Fails each message whose result is too large. If all other results together are too large, the
+/// largest of them fail as well.
+fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
+    let mut total = 0;
+    for result in results.iter_mut() {
+        let size = result.size();
         if size > MESSAGE_ANSWER_BYTES_MAX {
-            one.fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
+            result.fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
         } else {
-            together += size;
+            total += size;
         }
     }
-    if together <= answer_max {
+    if total <= answer_max {
         return;
     }
-    let mut share = Share::new(answer_max);
-    for index in 0..resolved.len() {
-        for index in share.take(index, resolved[index].size()) {
-            resolved[index].fail(Unresolved::AnswerTooLarge(answer_max));
+    let mut limit = SharedLimit::new(answer_max);
+    for index in 0..results.len() {
+        for failed in limit.add(index, results[index].size()) {
+            results[failed].fail(Unresolved::AnswerTooLarge(answer_max));
         }
     }
 }
 
-/// Takes the credential out of what was found.
-fn read_of<'a>(found: &'a Finding<'_>) -> Result<Read<'a>, Problem> {
-    let (field, served) = found.as_ref().map_err(Clone::clone)?;
-    Ok(Read { served, credential: credential(served, *field) })
+/// Skips each message whose FIFO group has an earlier message that failed.
+fn skip_after_failure(results: &mut [MessageResult<'_>]) {
+    let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
+    for (result, is_skipped) in results.iter_mut().zip(skipped) {
+        if is_skipped {
+            result.skip();
+        }
+    }
 }
 
-/// Takes what is to be handed out of a value, if it may be.
+/// Takes the credential out of a secret that was found for a reference.
+fn read_reference<'a>(finding: &'a Finding<'_>) -> Result<ReadReference<'a>, Problem> {
+    let (field, served) = finding.as_ref().map_err(Clone::clone)?;
+    Ok(ReadReference { served, credential: credential(served, *field) })
+}
+
 fn credential<'a>(served: &'a Served, field: Option<&str>) -> Result<Credential<'a>, Problem> {
-    check_whole(served)?;
+    refuse_withheld(served)?;
     Ok(Credential::of(served, field)?)
 }

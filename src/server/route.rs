@@ -1,88 +1,90 @@
-//! What an admitted request asks for.
+//! Routes an admitted request to the handler that answers it.
 //!
-//! Pure: request parts in, what is asked out. It takes the gate's proof.
+//! Pure: takes the parts of a request, and returns a [`Route`]. The gate's proof is an argument, so a
+//! request that the gate did not admit cannot be routed.
 
-use super::dialect::Dialect;
-use super::dialect::aws_api::operation::Operation;
-use super::gate::{Admitted, Door};
+use super::gate::{Admitted, ListenerKind};
+use super::operation::Operation;
 use super::problem::{NotServed, Problem};
-use super::request::{Query, Target};
+use super::request::{Query, Target, UnknownParameter};
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method};
 
-/// What is asked for.
+/// What a valid request asks for.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Asked<'a> {
-    /// Whether the process lives.
+pub enum Route<'a> {
+    /// Asks whether the process is alive.
     Ping,
-    /// Whether everything listed is held; with names, if the caller is trusted.
+    /// Asks whether all listed and required secrets are cached.
     Ready {
-        /// Whether the caller showed a token.
+        /// Whether the request has a good token. The answer then names the missing secrets.
         is_trusted: bool,
     },
-    /// The metrics.
+    /// Asks for the metrics.
     Metrics,
-    /// Every entry, without values.
+    /// Asks for a list of all cached entries, without their values.
     Status,
-    /// To let it be known that the process was restored from a snapshot.
+    /// Reports that the process was restored from a snapshot.
     Restore,
-    /// Every reference of a message or an event, which is still to be read.
+    /// Asks to resolve all references of a message or an event. The body is not read yet.
     Resolve,
-    /// A secret.
+    /// Asks for one secret.
     Secret(Query<'a>),
-    /// An operation of the AWS API, whose body is still to be read.
+    /// Calls this operation of the AWS API. The body is not read yet.
     Call(Operation),
 }
 
-/// Routes a request. The first failed check counts, in the order of AWS's agent: method, path,
-/// query.
+/// Routes a request. The checks run in the order of AWS's agent: method, path, query.
 ///
 /// # Errors
 ///
-/// What is wrong with the request.
+/// Fails with the first check that the request does not pass.
 pub fn route<'a>(
     admitted: &Admitted,
-    door: Door,
+    listener: ListenerKind,
     target: Target<'a>,
     method: &Method,
     query: &'a str,
     headers: &HeaderMap,
-    dialect: Dialect,
-) -> Result<Asked<'a>, Problem> {
-    if target == Target::AwsApi && door != Door::Probes {
-        return Ok(Asked::Call(Operation::of(headers)?));
+    unknown: UnknownParameter,
+) -> Result<Route<'a>, Problem> {
+    let is_metrics_port = listener == ListenerKind::Metrics;
+    if target == Target::AwsApi && !is_metrics_port {
+        return Ok(Route::Call(Operation::of(headers)?));
     }
     match target {
-        Target::Restore | Target::Resolve if door == Door::Probes => return Err(Problem::Method),
+        Target::Restore | Target::Resolve if is_metrics_port => return Err(Problem::MethodNotGet),
         Target::Restore | Target::Resolve if *method != Method::POST => {
-            return Err(Problem::MethodPost);
+            return Err(Problem::MethodNotPost);
         }
-        Target::Restore => return Ok(Asked::Restore),
-        Target::Resolve => return Ok(Asked::Resolve),
-        _ if *method != Method::GET => return Err(Problem::Method),
+        Target::Restore => return Ok(Route::Restore),
+        Target::Resolve => return Ok(Route::Resolve),
+        _ if *method != Method::GET => return Err(Problem::MethodNotGet),
         _ => {}
     }
     if has_body(headers) {
-        return Err(Problem::Body);
+        return Err(Problem::UnexpectedBody);
     }
     match target {
-        Target::Ping => Ok(Asked::Ping),
-        Target::Ready => Ok(Asked::Ready { is_trusted: admitted.is_trusted }),
-        Target::Metrics => Ok(Asked::Metrics),
-        _ if door == Door::Probes => Err(Problem::Path),
-        Target::Status => Ok(Asked::Status),
-        Target::Get => secret(Query::of_get(query, dialect.unknown())?),
-        Target::V1(id) => secret(Query::of_v1(id, query, dialect.unknown())?),
+        Target::Ping => Ok(Route::Ping),
+        Target::Ready => Ok(Route::Ready { is_trusted: admitted.is_trusted }),
+        Target::Metrics => Ok(Route::Metrics),
+        _ if is_metrics_port => Err(Problem::UnknownPath),
+        Target::Status => Ok(Route::Status),
+        Target::Get => secret(Query::of_get(query, unknown)?),
+        Target::V1(id) => secret(Query::of_v1(id, query, unknown)?),
         Target::Parameters => Err(Problem::NotServed(NotServed::Parameters)),
-        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => Err(Problem::Path),
+        Target::AwsApi | Target::Restore | Target::Resolve | Target::Unknown => {
+            Err(Problem::UnknownPath)
+        }
     }
 }
 
-fn secret(query: Query<'_>) -> Result<Asked<'_>, Problem> {
+fn secret(query: Query<'_>) -> Result<Route<'_>, Problem> {
     if query.role_arn {
         return Err(Problem::NotServed(NotServed::RoleArn));
     }
-    Ok(Asked::Secret(query))
+    Ok(Route::Secret(query))
 }
 
 fn has_body(headers: &HeaderMap) -> bool {
@@ -97,39 +99,41 @@ mod tests {
     use crate::tokens::{Token, Tokens};
     use hyper::Uri;
 
-    /// Routes `method` and `uri` at `door` with a good token and `header`.
+    /// Checks how a request with a good token and `header` is routed: the beginning of its route's
+    /// debug format, or the type of its error.
     #[track_caller]
     fn check(
-        door: Door,
+        listener: ListenerKind,
         method: &Method,
         uri: &str,
         header: Option<(&'static str, &str)>,
         expected: Result<&str, &str>,
     ) {
-        let uri: Uri = uri.parse().expect("a good URI");
+        let uri: Uri = uri.parse().expect("the URI is valid");
         let mut headers = HeaderMap::new();
         for (name, value) in
             [("x-vault-token", "t"), ("x-amz-security-token", "t")].into_iter().chain(header)
         {
-            headers.insert(name, value.parse().expect("a good value"));
+            headers.insert(name, value.parse().expect("the header value is valid"));
         }
-        let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("not empty")]);
+        let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("the token is not empty")]);
         let target = Target::of(method, uri.path());
-        let admitted = admit(target, door, &uri, &headers, &tokens).expect("admitted");
+        let admitted =
+            admit(target, listener, &uri, &headers, &tokens).expect("the gate admits the request");
         let query = uri.query().unwrap_or_default();
-        let asked = match route(&admitted, door, target, method, query, &headers, Dialect::Agent) {
-            Ok(asked) => Ok(format!("{asked:?}")),
-            Err(problem) => Err(problem.kind().to_owned()),
-        };
-        match (asked, expected) {
-            (Ok(asked), Ok(expected)) => assert!(asked.starts_with(expected), "{asked}"),
-            (asked, expected) => assert_eq!(asked.as_deref().map_err(|e| &**e), expected),
+        let unknown = UnknownParameter::Refuse;
+        let route = route(&admitted, listener, target, method, query, &headers, unknown)
+            .map(|route| format!("{route:?}"))
+            .map_err(|problem| problem.kind().to_owned());
+        match (route, expected) {
+            (Ok(route), Ok(expected)) => assert!(route.starts_with(expected), "{route}"),
+            (route, expected) => assert_eq!(route.as_deref().map_err(|kind| &**kind), expected),
         }
     }
 
     #[test]
-    fn requests_find_their_way() {
-        let get = |uri, expected| check(Door::Loopback, &Method::GET, uri, None, expected);
+    fn requests_are_routed_by_path() {
+        let get = |uri, expected| check(ListenerKind::Loopback, &Method::GET, uri, None, expected);
         get("/ping", Ok("Ping"));
         get("/ready", Ok("Ready { is_trusted: true }"));
         get("/metrics", Ok("Metrics"));
@@ -143,31 +147,57 @@ mod tests {
     }
 
     #[test]
-    fn only_get_is_served_and_without_a_body() {
-        let post = |uri, expected| check(Door::Loopback, &Method::POST, uri, None, expected);
+    fn reads_need_get_and_no_body() {
+        let post =
+            |uri, expected| check(ListenerKind::Loopback, &Method::POST, uri, None, expected);
         post("/secretsmanager/get?secretId=x", Err("MethodNotAllowedException"));
         post("/nothing", Err("MethodNotAllowedException"));
         post("/", Err("UnsupportedOperationException"));
         let target = Some(("x-amz-target", "secretsmanager.GetSecretValue"));
-        check(Door::Loopback, &Method::POST, "/", target, Ok("Call(GetSecretValue)"));
-        check(Door::Probes, &Method::POST, "/", target, Err("MethodNotAllowedException"));
+        check(ListenerKind::Loopback, &Method::POST, "/", target, Ok("Call(GetSecretValue)"));
+        check(ListenerKind::Metrics, &Method::POST, "/", target, Err("MethodNotAllowedException"));
         post("/restore", Ok("Restore"));
-        check(Door::Loopback, &Method::GET, "/restore", None, Err("MethodNotAllowedException"));
-        check(Door::Probes, &Method::POST, "/restore", None, Err("MethodNotAllowedException"));
+        check(
+            ListenerKind::Loopback,
+            &Method::GET,
+            "/restore",
+            None,
+            Err("MethodNotAllowedException"),
+        );
+        check(
+            ListenerKind::Metrics,
+            &Method::POST,
+            "/restore",
+            None,
+            Err("MethodNotAllowedException"),
+        );
         post("/resolve", Ok("Resolve"));
-        check(Door::Loopback, &Method::GET, "/resolve", None, Err("MethodNotAllowedException"));
-        check(Door::Probes, &Method::POST, "/resolve", None, Err("MethodNotAllowedException"));
+        check(
+            ListenerKind::Loopback,
+            &Method::GET,
+            "/resolve",
+            None,
+            Err("MethodNotAllowedException"),
+        );
+        check(
+            ListenerKind::Metrics,
+            &Method::POST,
+            "/resolve",
+            None,
+            Err("MethodNotAllowedException"),
+        );
         let uri = "/secretsmanager/get?secretId=x";
-        let body =
-            |header, expected| check(Door::Loopback, &Method::GET, uri, Some(header), expected);
+        let body = |header, expected| {
+            check(ListenerKind::Loopback, &Method::GET, uri, Some(header), expected)
+        };
         body(("content-length", "5"), Err("BadRequestException"));
         body(("transfer-encoding", "chunked"), Err("BadRequestException"));
         body(("content-length", "0"), Ok("Secret"));
     }
 
     #[test]
-    fn at_the_probes_door_there_are_probes_only() {
-        let get = |uri, expected| check(Door::Probes, &Method::GET, uri, None, expected);
+    fn metrics_port_serves_only_probes() {
+        let get = |uri, expected| check(ListenerKind::Metrics, &Method::GET, uri, None, expected);
         get("/ping", Ok("Ping"));
         get("/metrics", Ok("Metrics"));
         get("/ready", Ok("Ready { is_trusted: false }"));

@@ -1,7 +1,8 @@
-//! The bytes of one connection, between the socket and hyper.
+//! A socket wrapper that observes the bytes of one connection between the socket and hyper.
 //!
-//! It notes when the head of a request begins to arrive, which hyper does not tell, and gives a
-//! body to the answers that hyper makes by itself when it cannot read a head.
+//! The wrapper has two tasks. It notes when the head of a request (its request line and headers) begins
+//! to arrive, because hyper does not report this. And it replaces the answers without a body that hyper
+//! sends when it cannot parse a head.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -11,110 +12,120 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// How every answer that hyper makes by itself begins.
-const OWN_ANSWER: &[u8] = b"HTTP/1.1 4";
+/// The first bytes of each answer that hyper sends by itself, without calling Sidekey's handler. Its
+/// status is from 400 to 499.
+const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
-/// What hyper makes by itself has no body; every answer of ours with such a status has one.
+/// The header that tells an answer of hyper from an answer of Sidekey: hyper's answers have no body,
+/// and all answers of Sidekey with a status of 400 to 499 have a body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// Where a connection stands in its exchange, shared with the task that watches its deadlines and with
-/// the places that choose which connection is closed.
+/// The state of a connection's exchange of requests and answers.
+///
+/// The state is shared with the task that watches the deadlines of the connection, and with the
+/// connection slots, which choose the connection to close.
 #[derive(Debug, Default)]
 pub struct Exchange {
-    /// Bytes of a head have arrived that make no request yet.
-    head_begun: AtomicBool,
-    /// A request is being answered.
-    in_flight: AtomicBool,
-    /// The event since which the connection is idle: its last answer, or that it was accepted.
+    /// Whether a part of a head has arrived, and the rest has not.
+    is_head_arriving: AtomicBool,
+    /// Whether a request is being answered.
+    is_answering: AtomicBool,
+    /// The sequence number of the connection's last event, which is its last answer or its acceptance.
+    /// The connection has been idle since this event.
     last_event: AtomicU64,
-    /// An answer has begun to be written, and the socket has not taken all of it.
+    /// Whether a part of an answer has been written, and the socket has not accepted the rest.
     is_writing: AtomicBool,
-    /// hyper may have bytes in its buffer that came behind the request that is being answered.
-    is_ahead: AtomicBool,
+    /// Whether hyper may have buffered bytes that arrived after the request that is being answered.
+    may_have_buffered: AtomicBool,
 }
 
 impl Exchange {
-    /// Notes that a whole request has arrived. Bytes may have come with it.
-    pub fn begin(&self) {
-        self.head_begun.store(false, Ordering::Relaxed);
-        self.is_ahead.store(true, Ordering::Relaxed);
-        self.in_flight.store(true, Ordering::Relaxed);
+    /// Notes that a complete request has arrived. Bytes of the next request may have arrived with it.
+    pub fn note_request(&self) {
+        self.is_head_arriving.store(false, Ordering::Relaxed);
+        self.may_have_buffered.store(true, Ordering::Relaxed);
+        self.is_answering.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the request has been answered, as event number `event`.
-    pub fn end(&self, event: u64) {
-        self.in_flight.store(false, Ordering::Relaxed);
-        self.idle_since(event);
+    /// Notes that the request has been answered. The answer is the event with the sequence number
+    /// `event`.
+    pub fn note_answer(&self, event: u64) {
+        self.is_answering.store(false, Ordering::Relaxed);
+        self.set_last_event(event);
     }
 
-    /// Notes the event since which the connection is idle.
-    pub fn idle_since(&self, event: u64) {
+    /// Sets the sequence number of the connection's last event, since which the connection is idle.
+    pub fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
-    /// Returns the event since which the connection is idle.
+    /// Returns the sequence number of the connection's last event: its last answer, or its acceptance.
     pub fn last_event(&self) -> u64 {
         self.last_event.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the head of a request has begun to arrive and is not complete.
-    pub fn is_head_begun(&self) -> bool {
-        self.head_begun.load(Ordering::Relaxed)
+    /// Returns whether a part of a request's head has arrived, and the rest has not.
+    pub fn is_head_arriving(&self) -> bool {
+        self.is_head_arriving.load(Ordering::Relaxed)
     }
 
     /// Returns whether a request is being answered.
-    pub fn is_in_flight(&self) -> bool {
-        self.in_flight.load(Ordering::Relaxed)
+    pub fn is_answering(&self) -> bool {
+        self.is_answering.load(Ordering::Relaxed)
     }
 
-    fn received(&self) {
-        let is_ahead = self.is_in_flight() || self.is_writing.load(Ordering::Relaxed);
-        let begun = if is_ahead { &self.is_ahead } else { &self.head_begun };
-        begun.store(true, Ordering::Relaxed);
+    /// Notes that bytes have arrived. They belong to the next head, or to the request that is being
+    /// answered.
+    fn note_received(&self) {
+        let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
+        let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
+        flag.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that hyper waits for more bytes. While it answers a request, it reads only if its buffer
-    /// is empty.
-    fn awaits_bytes(&self) {
-        if self.is_in_flight() {
-            self.is_ahead.store(false, Ordering::Relaxed);
+    /// Notes that hyper waits for more bytes. So its buffer is empty: while hyper answers a request, it
+    /// reads from the socket only if the buffer is empty.
+    fn note_waiting_for_bytes(&self) {
+        if self.is_answering() {
+            self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
 
-    fn writes(&self) {
+    /// Notes that hyper writes a part of an answer.
+    fn note_writing(&self) {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that everything has been written: the time of a head that has begun to arrive meanwhile
-    /// counts from here.
-    fn has_written(&self) {
+    /// Notes that the socket has accepted the complete answer. If the next head began to arrive before,
+    /// the deadline of this head starts now.
+    fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
-        if self.is_ahead.load(Ordering::Relaxed) && !self.is_in_flight() {
-            self.is_ahead.store(false, Ordering::Relaxed);
-            self.head_begun.store(true, Ordering::Relaxed);
+        if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
+            self.may_have_buffered.store(false, Ordering::Relaxed);
+            self.is_head_arriving.store(true, Ordering::Relaxed);
         }
     }
 }
 
-/// Makes the whole answer, head and body, that takes the place of hyper's own with a status.
-pub type Replace = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
+/// A function from the status of an answer of hyper to the bytes of the answer that replaces it.
+/// Returns `None` to send hyper's answer.
+pub type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
-/// A socket as hyper sees it.
+/// A wrapper around a socket that observes its bytes. hyper gets the wrapper instead of the socket.
 pub struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
-    replace: Replace,
-    /// What is being written in place of an answer of hyper's, and how far it has got.
+    replace: ReplaceAnswer,
+    /// The answer that is being written instead of an answer of hyper, and the number of bytes written.
     replacing: Option<(Vec<u8>, usize)>,
 }
 
 impl<S> Wire<S> {
-    /// Wraps `socket`.
-    pub fn new(socket: S, exchange: Arc<Exchange>, replace: Replace) -> Self {
+    /// Wraps a socket. The wrapper keeps `exchange` up to date.
+    pub fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
         Self { socket, exchange, replace, replacing: None }
     }
 
-    /// Returns the socket.
+    /// Returns the wrapped socket.
     pub fn into_socket(self) -> S {
         self.socket
     }
@@ -134,26 +145,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buf) else {
-            self.exchange.awaits_bytes();
+            self.exchange.note_waiting_for_bytes();
             return Poll::Pending;
         };
         read?;
         if buf.filled().len() > before {
-            self.exchange.received();
+            self.exchange.note_received();
         }
         Poll::Ready(Ok(()))
     }
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Writes what takes the place of `bytes`, if they are an answer of hyper's own.
+    /// If `bytes` are an answer of hyper, writes the answer that replaces it. Returns `None` for other
+    /// bytes.
     fn poll_replace(
         &mut self,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Option<io::Result<usize>>> {
-        if self.replacing.is_none() && bytes.starts_with(OWN_ANSWER) && contains(bytes, NO_BODY) {
-            let status = bytes.split(|b| *b == b' ').nth(1).unwrap_or_default();
+        if self.replacing.is_none() && bytes.starts_with(HYPER_ANSWER) && contains(bytes, NO_BODY) {
+            let status = bytes.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
             self.replacing = (self.replace)(status).map(|answer| (answer, 0));
         }
         while let Some((answer, written)) = &mut self.replacing {
@@ -177,7 +189,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.exchange.writes();
+        self.exchange.note_writing();
         if let Some(replaced) = ready!(self.poll_replace(cx, bytes)) {
             return Poll::Ready(replaced);
         }
@@ -189,8 +201,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.exchange.writes();
-        // A head stands at the start of the first slice.
+        self.exchange.note_writing();
+        // An answer of hyper begins at the start of the first slice that is not empty.
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
         if let Some(replaced) = ready!(self.poll_replace(cx, first)) {
             return Poll::Ready(replaced);
@@ -204,7 +216,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
-        self.exchange.has_written();
+        self.exchange.note_written();
         Poll::Ready(Ok(()))
     }
 

@@ -1,7 +1,7 @@
-//! Lines on their way to the log: a bounded queue, and the thread that writes it out.
+//! A bounded queue of log lines, and the thread that writes the lines.
 //!
-//! If the reader of a pipe stops reading, a write blocks for ever. Then only the writing thread blocks,
-//! and lines that do not fit into the queue are dropped and counted.
+//! If the log is a pipe and its reader stops reading, a write blocks for ever. Only the writing thread
+//! blocks then. Lines that do not fit into the queue are dropped and counted.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The most bytes of lines that wait to be written: some thousand lines.
+/// The maximum number of queued bytes: room for more than a thousand lines.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
-/// The stack of the writing thread. It does nothing but write.
+/// The stack size of the writing thread. A small stack suffices, because the thread only writes.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Where lines are queued. Clones queue to the same thread.
+/// The queue of log lines. Clones share one queue and one writing thread.
 #[derive(Clone)]
 pub struct Lines(Arc<Queue>);
 
@@ -30,16 +30,16 @@ struct Queue {
 #[derive(Default)]
 struct State {
     queued: Vec<u8>,
-    /// Lines were taken from the queue and are not written yet.
+    /// Whether the thread has taken lines from the queue and not written them yet.
     is_writing: bool,
 }
 
 impl Lines {
-    /// Starts the thread that writes to `sink`. Lines that do not fit are counted in `dropped`.
+    /// Starts the thread that writes to `sink`. Dropped lines are counted in `dropped`.
     ///
     /// # Errors
     ///
-    /// If the system starts no thread.
+    /// Returns an error if the system cannot start a thread.
     pub fn start(sink: impl Write + Send + 'static, dropped: IntCounter) -> io::Result<Self> {
         let state = Mutex::default();
         let queue = Arc::new(Queue { state, changed: Condvar::new(), dropped });
@@ -49,20 +49,21 @@ impl Lines {
         Ok(Self(queue))
     }
 
-    /// Waits until everything is written, for at most `wait`. Returns whether it is.
+    /// Waits for at most `wait` until all queued lines are written. Returns whether they are.
     pub fn flush(&self, wait: Duration) -> bool {
-        let is_busy = |state: &mut State| state.is_writing || !state.queued.is_empty();
-        let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, is_busy);
-        !waited.expect("no holder panics").1.timed_out()
+        let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
+            state.is_writing || !state.queued.is_empty()
+        });
+        !waited.expect("no thread panics while it holds the lock").1.timed_out()
     }
 }
 
 impl Queue {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder panics")
+        self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    /// Queues a whole line, or drops it.
+    /// Queues a complete line. Drops the line if the queue is full.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.queued.len() + line.len() > QUEUED_BYTES_MAX {
@@ -74,18 +75,19 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Writes lines as they come. It ends with the process.
+    /// Writes lines as they are queued. Never returns: the thread ends with the process.
     fn write_out(&self, mut sink: impl Write) {
         let mut taken = Vec::new();
         loop {
             {
-                let is_empty = |state: &mut State| state.queued.is_empty();
-                let state = self.changed.wait_while(self.state(), is_empty);
-                let mut state = state.expect("no holder panics");
+                let mut state = self
+                    .changed
+                    .wait_while(self.state(), |state| state.queued.is_empty())
+                    .expect("no thread panics while it holds the lock");
                 std::mem::swap(&mut state.queued, &mut taken);
                 state.is_writing = true;
             }
-            // A log that is closed takes no line any more, and the agent goes on without it.
+            // If the log is closed, the agent goes on without it.
             if sink.write_all(&taken).and_then(|()| sink.flush()).is_err() {
                 let lines = taken.iter().filter(|byte| **byte == b'\n').count();
                 self.dropped.inc_by(lines as u64);
@@ -97,7 +99,7 @@ impl Queue {
     }
 }
 
-/// Shows no line.
+/// Prints no log line.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
@@ -112,7 +114,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Takes one whole line at each call, as the formatting layer writes them.
+/// Queues one line per call: the formatting layer writes each line in one call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
@@ -129,23 +131,23 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    const NEVER: Duration = Duration::from_millis(1);
-    const PATIENCE: Duration = Duration::from_secs(120);
+    const SHORT_WAIT: Duration = Duration::from_millis(1);
+    const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// Hands on what is written, and writes nothing while `held` is locked.
+    /// A log that passes its bytes to the test, and blocks while `blocked` is locked.
     struct Sink {
         written: mpsc::Sender<Vec<u8>>,
-        held: Arc<Mutex<()>>,
+        blocked: Arc<Mutex<()>>,
         is_closed: bool,
     }
 
     impl Write for Sink {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let _held = self.held.lock().expect("no holder panics");
+            let _blocked = self.blocked.lock().expect("no thread panics while it holds the lock");
             if self.is_closed {
                 return Err(io::ErrorKind::BrokenPipe.into());
             }
-            self.written.send(bytes.to_vec()).expect("the test listens");
+            self.written.send(bytes.to_vec()).expect("the test receives all lines");
             Ok(bytes.len())
         }
 
@@ -155,58 +157,66 @@ mod tests {
     }
 
     fn start(
-        held: &Arc<Mutex<()>>,
+        blocked: &Arc<Mutex<()>>,
         is_closed: bool,
     ) -> (Lines, mpsc::Receiver<Vec<u8>>, IntCounter) {
         let (written, lines) = mpsc::channel();
-        let dropped = IntCounter::new("dropped", "for this test").expect("a good name");
-        let sink = Sink { written, held: held.clone(), is_closed };
-        (Lines::start(sink, dropped.clone()).expect("a thread"), lines, dropped)
+        let dropped =
+            IntCounter::new("dropped", "for this test").expect("the metric name is valid");
+        let sink = Sink { written, blocked: blocked.clone(), is_closed };
+        (
+            Lines::start(sink, dropped.clone()).expect("the system can start a thread"),
+            lines,
+            dropped,
+        )
     }
 
     fn log(lines: &Lines, line: &str) {
-        lines.make_writer().write_all(line.as_bytes()).expect("a queue takes everything");
+        lines.make_writer().write_all(line.as_bytes()).expect("a write to the queue never fails");
     }
 
     #[test]
-    fn lines_are_written_whole_and_in_order() {
+    fn lines_are_written_completely_and_in_order() {
         let (lines, written, dropped) = start(&Arc::default(), false);
         let expected: String = (0..1000).map(|number| format!("line {number}\n")).collect();
         for line in expected.split_inclusive('\n') {
             log(&lines, line);
         }
-        assert!(lines.flush(PATIENCE));
+        assert!(lines.flush(TIMEOUT));
         let written: Vec<u8> = written.try_iter().flatten().collect();
         assert_eq!(String::from_utf8(written), Ok(expected));
         assert_eq!(dropped.get(), 0);
     }
 
     #[test]
-    fn an_undrained_log_blocks_no_caller() {
-        let held: Arc<Mutex<()>> = Arc::default();
-        let (lines, written, dropped) = start(&held, false);
+    fn undrained_log_blocks_no_caller() {
+        let blocked: Arc<Mutex<()>> = Arc::default();
+        let (lines, written, dropped) = start(&blocked, false);
         let line = format!("{}\n", "x".repeat(999));
-        let holding = held.lock().expect("no holder panics");
+        let block = blocked.lock().expect("no thread panics while it holds the lock");
         for _ in 0..1000 {
             log(&lines, &line);
         }
-        assert!(!lines.flush(NEVER), "the wait for an undrained log has an end");
-        drop(holding);
-        assert!(lines.flush(PATIENCE));
+        assert!(!lines.flush(SHORT_WAIT), "a flush of an undrained log times out");
+        drop(block);
+        assert!(lines.flush(TIMEOUT));
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
-        assert_eq!(bytes % line.len(), 0, "lines are dropped whole");
+        assert_eq!(bytes % line.len(), 0, "only complete lines are dropped");
         let kept = bytes / line.len();
         assert_eq!(usize::try_from(dropped.get()), Ok(1000 - kept));
-        assert!((262..=2 * 262).contains(&kept), "a queue, and what was taken from it: {kept}");
+        assert!(
+            (262..=2 * 262).contains(&kept),
+            "one full queue is kept, and the lines taken from the queue before: {kept}"
+        );
     }
 
     #[test]
     fn lines_to_a_closed_log_are_counted_as_dropped() {
         let (lines, _written, dropped) = start(&Arc::default(), true);
         log(&lines, "one\n");
-        assert!(lines.flush(PATIENCE));
+        assert!(lines.flush(TIMEOUT));
         log(&lines, "two\n");
-        assert!(lines.flush(PATIENCE));
+        assert!(lines.flush(TIMEOUT));
         assert_eq!(dropped.get(), 2);
     }
 }

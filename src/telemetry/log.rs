@@ -1,4 +1,4 @@
-//! The log: JSON lines on Lambda and wherever no person reads along, text on a terminal.
+//! Starts the log: JSON lines on Lambda and in containers, text on a terminal.
 
 use super::lines::Lines;
 use prometheus::IntCounter;
@@ -10,51 +10,51 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The level of Sidekey's own lines.
+/// The most detailed level of log lines that are written.
 pub type Level = LevelFilter;
 
-/// Whose lines are written: those of the crates whose names begin so. Nobody else's are, at any level:
-/// an AWS SDK warns of an answer that it cannot read by quoting it, credentials and all.
+/// The name prefix of the crates whose log lines are written. Lines of other crates are never written:
+/// if the AWS SDK cannot parse an answer, the SDK logs the full answer, with credentials in it.
 const OWN: &str = "sidekey";
 
-/// How long the end of the process waits for the last lines to be written.
+/// The longest time that the end of the process waits for the last log lines to be written.
 pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
-/// How the log is written.
+/// The configuration of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The level of Sidekey's own lines.
+    /// The most detailed level of log lines that are written.
     pub level: Level,
-    /// The form of a line.
+    /// The format of a line.
     pub format: Format,
-    /// Where the lines go.
+    /// The stream that the lines are written to.
     pub stream: Stream,
 }
 
-/// The form of a line.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object, with `timestamp` (RFC 3339), `level`, `message` and fields: what Lambda
-    /// filters by level.
+    /// Each line is one JSON object with `timestamp` (RFC 3339), `level`, `message` and further fields.
+    /// Lambda can filter such lines by their level.
     Json,
-    /// Text for people.
+    /// Each line is text for humans.
     Text,
-    /// [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    /// Lines are [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
     TextOnTerminal,
 }
 
-/// Where the lines go.
+/// The stream that the log is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
-    /// Standard output, which Lambda collects.
+    /// The log goes to standard output, from where Lambda collects it.
     Out,
-    /// Standard error, which leaves standard output to what a command prints.
+    /// The log goes to standard error, because standard output has the result of a command.
     Err,
 }
 
-/// A running log. When it is dropped, it waits until the last lines are written, for [`FLUSH_MAX`] at
-/// most: an undrained log must not keep the process from ending.
-#[must_use = "it is dropped at the end of the process"]
+/// A running log. Dropping it waits until the last lines are written, but at most [`FLUSH_MAX`]: an
+/// undrained log must not keep the process from ending.
+#[must_use = "keep the log until the process ends: dropping it flushes the last lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
 
@@ -66,8 +66,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts logging. Later calls change nothing. Lines that an undrained log drops are counted in
-/// `dropped`.
+/// Starts the log. Later calls have no effect. Lines that are dropped because the log is read too
+/// slowly are counted in `dropped`.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),
@@ -75,19 +75,19 @@ pub fn start(config: Config, dropped: &IntCounter) -> Log {
     };
     let writer = match (&lines, config.stream) {
         (Ok(lines), _) => BoxMakeWriter::new(lines.clone()),
-        // Without a thread of its own, a log that may block is better than none.
+        // If no thread can be started, a log that may block is better than no log.
         (Err(_), Stream::Out) => BoxMakeWriter::new(io::stdout),
         (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };
-    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines_layer = tracing_subscriber::fmt::layer().with_writer(writer);
     let is_text = match config.format {
         Format::Json => false,
         Format::Text => true,
         Format::TextOnTerminal => is_terminal,
     };
     let layer = match is_text {
-        false => layer.json().flatten_event(true).with_current_span(false).boxed(),
-        true => layer.with_ansi(is_terminal).with_target(false).boxed(),
+        false => lines_layer.json().flatten_event(true).with_current_span(false).boxed(),
+        true => lines_layer.with_ansi(is_terminal).with_target(false).boxed(),
     };
     let levels = Targets::new().with_target(OWN, config.level);
     let _ = tracing_subscriber::registry().with(layer.with_filter(levels)).try_init();

@@ -1,5 +1,5 @@
-//! Every metric, with its help and its labels. Label values come from fixed sets, so that no name
-//! of a secret and no text of a caller ever becomes one, and all of them exist from the start.
+//! All metrics, with their help texts and labels. Label values come from fixed sets: the name of a
+//! secret or the text of a caller never becomes a label value, and all series exist from the start.
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -10,26 +10,26 @@ use prometheus::{
 };
 use std::time::Duration;
 
-/// Upper bounds of the upstream latency buckets, in seconds: a call takes 10 to 300 ms.
+/// The upper bounds of the latency buckets of calls to AWS, in seconds. A call takes 10 to 300 ms.
 const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
-/// Upper bounds of the read latency buckets, in seconds: a hit takes microseconds, a miss as long
-/// as the call that it waits for.
+/// The upper bounds of the latency buckets of reads, in seconds. A hit takes microseconds; a miss takes
+/// as long as the call to AWS that the reader waits for.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
-/// How a read ended.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadResult {
-    /// Served from the cache.
+    /// The read was answered from the cache.
     Hit,
-    /// Served after waiting for upstream.
+    /// The read was answered after the reader waited for AWS.
     Miss,
-    /// Served past its time.
+    /// The read was answered with a stale entry.
     Stale,
-    /// Refused by the gate, by `SIDEKEY_ALLOW` or for what was asked.
+    /// Sidekey refused the read: by the gate, by `SIDEKEY_ALLOW`, or because the request is invalid.
     Refused,
-    /// Failed: upstream, a wait that was over, a field that is not there.
+    /// The read failed: AWS failed or did not answer in time, or the wanted field is missing.
     Error,
 }
 
@@ -50,9 +50,9 @@ impl ReadResult {
 /// The operations of Secrets Manager that Sidekey calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// One secret.
+    /// The call fetches one secret.
     GetSecretValue,
-    /// Up to 20 secrets.
+    /// The call fetches up to 20 secrets.
     BatchGetSecretValue,
 }
 
@@ -67,14 +67,14 @@ impl Operation {
     }
 }
 
-/// How a call to Secrets Manager ended.
+/// The outcome of a call to Secrets Manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// With an answer.
+    /// AWS answered the call.
     Answered,
-    /// Cut by a freeze, which is nobody's failure.
-    Cut,
-    /// With a failure.
+    /// A freeze interrupted the call. This does not count as a failure.
+    Interrupted,
+    /// The call failed with this kind of error.
     Failed(FetchErrorKind),
 }
 
@@ -82,17 +82,18 @@ impl Ended {
     fn label(self) -> &'static str {
         match self {
             Self::Answered => "ok",
-            Self::Cut => "cut",
+            Self::Interrupted => "cut",
             Self::Failed(kind) => kind.label(),
         }
     }
 }
 
-/// Every metric of the agent.
+/// All metrics of the agent.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// By the order of [`ReadResult::ALL`]: looking a label up takes a lock, which a hit must not.
+    /// The counters of reads, in the order of [`ReadResult::ALL`]. They are looked up once, because a
+    /// lookup by label takes a lock, and a cached read must take no lock.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
     stale_reads: IntCounterVec,
@@ -100,37 +101,37 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// Readers that waited on a call somebody else had started.
+    /// The number of reads that waited for a call to AWS that another read had started.
     pub flights_joined: IntCounter,
-    /// Entries pushed out because the cache was full.
+    /// The number of entries that were evicted because the cache was full.
     pub evictions: IntCounter,
-    /// Entries held.
+    /// The number of cached entries.
     pub entries: IntGauge,
-    /// Bytes of the values of entries, and of what was rendered of them.
+    /// The number of bytes of cached values and their rendered answers.
     pub cache_bytes: IntGauge,
-    /// Age of the oldest entry.
+    /// The age of the oldest entry, in seconds.
     pub oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
-    /// How long the prefetch took.
+    /// The time that the prefetch took, in seconds.
     pub prefetch_duration: Gauge,
-    /// Listed and required secrets that are not held.
+    /// The number of required listed secrets that are not cached.
     pub listed_missing: IntGauge,
-    /// Connections of readers that are open.
+    /// The number of open connections of callers.
     pub connections: IntGauge,
-    /// Panics caught.
+    /// The number of panics that were caught.
     pub panics: IntCounter,
-    /// Log lines that were dropped: too many of their kind, or an undrained log.
+    /// The number of log lines that were dropped: too many of one kind, or the log is read too slowly.
     pub log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Registers every metric.
+    /// Makes and registers all metrics.
     pub fn new() -> Self {
         let registry = Registry::new();
         let build = register(
             &registry,
             IntGaugeVec::new(
-                Opts::new("sidekey_build_info", "The version of Sidekey; always 1."),
+                Opts::new("sidekey_build_info", "The version of Sidekey. The value is always 1."),
                 &["version", "arch"],
             ),
         );
@@ -139,7 +140,7 @@ impl Metrics {
             reads: {
                 let name = "sidekey_reads_total";
                 let reads =
-                    counters(&registry, name, "Reads of secrets, by how they ended.", &["result"]);
+                    counters(&registry, name, "Reads of secrets, by result.", &["result"]);
                 ReadResult::ALL.map(|result| reads.with_label_values(&[result.label()]))
             },
             read_duration: register(
@@ -147,7 +148,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from a request's head to its answer, for requests that read secrets.",
+                        "Time from the head of a request to its answer, for requests that read secrets.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -155,7 +156,7 @@ impl Metrics {
             stale_reads: counters(
                 &registry,
                 "sidekey_stale_reads_total",
-                "Reads served past their time, by the reason.",
+                "Reads answered with a stale entry, by reason.",
                 &["reason"],
             ),
             upstream_requests: counters(
@@ -169,7 +170,7 @@ impl Metrics {
                 HistogramVec::new(
                     HistogramOpts::new(
                         "sidekey_upstream_request_duration_seconds",
-                        "Time that calls to Secrets Manager took, whatever their outcome.",
+                        "Time that calls to Secrets Manager took, successful or not.",
                     )
                     .buckets(UPSTREAM_BUCKETS.to_vec()),
                     &["operation"],
@@ -178,26 +179,26 @@ impl Metrics {
             refreshes: counters(
                 &registry,
                 "sidekey_refreshes_total",
-                "Refreshes of entries that were already held, by outcome.",
+                "Refreshes of cached entries, by outcome.",
                 &["outcome"],
             ),
             gate_refusals: counters(
                 &registry,
                 "sidekey_gate_refusals_total",
-                "Requests that were refused before anything was read, by the reason.",
+                "Requests that the gate refused before reading anything, by reason.",
                 &["reason"],
             ),
             flights_joined: counter(
                 &registry,
                 "sidekey_flights_joined_total",
-                "Reads that waited on an upstream call which another one had started.",
+                "Reads that waited for a call to Secrets Manager that another read had started.",
             ),
             evictions: counter(
                 &registry,
                 "sidekey_evictions_total",
-                "Entries pushed out because the cache was full.",
+                "Entries evicted because the cache was full.",
             ),
-            entries: gauge(&registry, "sidekey_entries", "Entries held."),
+            entries: gauge(&registry, "sidekey_entries", "Cached entries."),
             cache_bytes: gauge(
                 &registry,
                 "sidekey_cache_bytes",
@@ -207,7 +208,7 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_oldest_entry_age_seconds",
-                    "Age of the oldest entry held, counted from when its call was sent.",
+                    "Age of the oldest cached entry, counted from the time when its call was sent.",
                 ),
             ),
             secret_problems: register(
@@ -215,7 +216,7 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "sidekey_secret_problems",
-                        "What is wrong with the values of entries, by the conventions of their names.",
+                        "Problems of cached values that break the conventions of their names.",
                     ),
                     &["problem"],
                 ),
@@ -224,62 +225,62 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_prefetch_duration_seconds",
-                    "Time from the start until every required listed secret had been answered for.",
+                    "Time from the start until the first call for every required secret had ended.",
                 ),
             ),
             listed_missing: gauge(
                 &registry,
                 "sidekey_listed_missing",
-                "Required secrets of SIDEKEY_SECRETS that are not held.",
+                "Required secrets of SIDEKEY_SECRETS that are not cached.",
             ),
-            connections: gauge(&registry, "sidekey_connections", "Open connections of readers."),
-            panics: counter(&registry, "sidekey_panics_total", "Panics that were caught."),
+            connections: gauge(&registry, "sidekey_connections", "Open connections of callers."),
+            panics: counter(&registry, "sidekey_panics_total", "Panics that Sidekey caught."),
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped: too many of their kind, or an undrained log.",
+                "Log lines dropped: too many of one kind, or the log is read too slowly.",
             ),
             registry,
         }
     }
 
-    /// Counts a read.
+    /// Counts a read by its result.
     pub fn read(&self, result: ReadResult) {
         self.reads[result as usize].inc();
     }
 
-    /// Notes how long a request took that reads one secret, or several.
+    /// Records the time that a request for one or several secrets took.
     pub fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a read served past its time, for one of the reasons announced.
+    /// Counts a read that was answered with a stale entry. `reason` is one of the announced reasons.
     pub fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager and the time it took.
+    /// Counts a call to Secrets Manager, and records the time that the call took.
     pub fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
-        // How long a freeze was says nothing of Secrets Manager.
-        if ended != Ended::Cut {
+        // The length of a freeze is no latency of Secrets Manager.
+        if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
             duration.observe(took.as_secs_f64());
         }
     }
 
-    /// Counts a refresh of an entry that was held.
+    /// Counts a refresh of a cached entry. `failed` is the kind of its error, if it failed.
     pub fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
-    /// Counts a request that the gate refused, for one of the reasons announced.
+    /// Counts a request that the gate refused. `reason` is one of the announced reasons.
     pub fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Shows how many problems the values of entries have, for every kind of problem.
+    /// Sets the number of problems of cached values, for every kind of problem.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -287,40 +288,40 @@ impl Metrics {
         }
     }
 
-    /// Makes the series of every reason for a stale read exist.
+    /// Creates a series for every reason of a stale read.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.stale_reads.with_label_values(&[reason]);
         }
     }
 
-    /// Makes the series of every reason for a refusal exist.
+    /// Creates a series for every reason of a refusal by the gate.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.gate_refusals.with_label_values(&[reason]);
         }
     }
 
-    /// Renders every metric in Prometheus' text format, those of the process included.
+    /// Renders all metrics in Prometheus' text format, with those of the process.
     pub fn render(&self) -> String {
-        self.preset();
-        let families = self.registry.gather().into_iter().chain(of_the_process());
+        self.create_series();
+        let families = self.registry.gather().into_iter().chain(process_metrics());
         let families: Vec<MetricFamily> = families.collect();
         let mut text = String::new();
         match TextEncoder::new().encode_utf8(&families, &mut text) {
             Ok(()) => text,
-            Err(error) => format!("# the metrics could not be rendered: {error}\n"),
+            Err(error) => format!("# Sidekey could not render its metrics: {error}\n"),
         }
     }
 
-    /// Makes every series exist, so that a first failure is a step from zero and not a gap. For
-    /// whoever looks, not at start: there it would take one instruction in fifty.
-    fn preset(&self) {
+    /// Creates all series, so that the first failure shows as a step from zero. Runs at each scrape,
+    /// because at start it would take 2 % of all instructions.
+    fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
         }
         let calls = FetchErrorKind::ALL.into_iter().filter(|kind| kind.is_call_result());
-        for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Cut]) {
+        for ended in calls.map(Ended::Failed).chain([Ended::Answered, Ended::Interrupted]) {
             for operation in Operation::ALL {
                 self.upstream_requests.with_label_values(&[operation.label(), ended.label()]);
             }
@@ -353,19 +354,20 @@ fn register<C: Collector + Clone + 'static>(
     registry: &Registry,
     metric: prometheus::Result<C>,
 ) -> C {
-    let metric = metric.expect("names, labels and buckets are constants of this file");
-    registry.register(Box::new(metric.clone())).expect("each name is registered once");
-    metric
+    let valid = metric.expect("the names, labels and buckets in this file are valid");
+    registry.register(Box::new(valid.clone())).expect("each metric is registered once");
+    valid
 }
 
+/// Returns the metrics of the process, such as its memory and its CPU time.
 #[cfg(target_os = "linux")]
-fn of_the_process() -> Vec<MetricFamily> {
+fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Only Linux tells.
+/// Returns no metrics of the process: only Linux provides them.
 #[cfg(not(target_os = "linux"))]
-fn of_the_process() -> Vec<MetricFamily> {
+fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
 }
 
@@ -374,7 +376,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_series_exists_at_start_and_has_help() {
+    fn every_series_exists_at_start_with_a_help_text() {
         let metrics = Metrics::new();
         metrics.announce_stale_reasons(&["failing"]);
         metrics.announce_gate_refusals(&["token"]);
@@ -392,14 +394,14 @@ mod tests {
         let names = text.lines().filter(|line| line.starts_with("# TYPE")).count();
         let helps: Vec<&str> =
             text.lines().filter(|line| line.starts_with("# HELP sidekey")).collect();
-        assert!(names > helps.len(), "the process's own figures are there too");
+        assert!(names > helps.len(), "metrics of the process are rendered as well");
         for help in helps {
             assert!(help.ends_with('.'), "a sentence ends in a full stop: {help}");
         }
     }
 
     #[test]
-    fn each_count_moves_its_own_series() {
+    fn each_event_changes_its_own_series() {
         let metrics = Metrics::new();
         for (at, result) in ReadResult::ALL.into_iter().enumerate() {
             assert_eq!(result as usize, at, "{result:?}");

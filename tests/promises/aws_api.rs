@@ -31,7 +31,7 @@ async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
 /// Answers are those of Secrets Manager to the byte, with Sidekey's own headers beside them, whatever
 /// the case of the caller's headers and however it writes the path.
 #[tokio::test]
-async fn answers_are_those_of_secrets_manager_to_the_byte() {
+async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     let (fake, sidekey) = started().await;
     let arn = fake.secrets().arn("app/db").expect("it is there");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
@@ -65,7 +65,7 @@ async fn answers_are_those_of_secrets_manager_to_the_byte() {
 
 /// The deployment's dialect and the AWS API are asked side by side, each in its own form.
 #[tokio::test]
-async fn both_forms_are_spoken_side_by_side() {
+async fn dialect_and_aws_api_are_served_side_by_side() {
     let (fake, sidekey) = started().await;
     for _ in 0..2 {
         let created = sidekey.read("app/db").await.json()["CreatedDate"].clone();
@@ -79,7 +79,7 @@ async fn both_forms_are_spoken_side_by_side() {
 /// A body that comes in pieces is read, also after a head that is refused: whoever is still sending
 /// gets the answer. With a good token the connection serves on.
 #[tokio::test]
-async fn a_body_that_follows_its_head_later_is_waited_for() {
+async fn body_sent_after_its_head_is_awaited() {
     let (_fake, sidekey) = started().await;
     let (mut connection, mut refused) = (sidekey.connect().await, sidekey.connect().await);
     for (connection, session, status) in
@@ -101,7 +101,7 @@ async fn a_body_that_follows_its_head_later_is_waited_for() {
 
 /// A body beyond its limit, one that never ends and one that is no call are told so in AWS's form.
 #[tokio::test]
-async fn bad_bodies_are_told_what_is_wrong() {
+async fn bad_bodies_get_typed_errors() {
     let (fake, sidekey) = started().await;
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
@@ -140,7 +140,7 @@ async fn bad_bodies_are_told_what_is_wrong() {
 
 /// Where other hosts ask for probes, nobody gets a secret.
 #[tokio::test]
-async fn at_the_address_of_probes_there_is_no_aws_api() {
+async fn probe_listener_does_not_serve_the_aws_api() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let port = crate::port::Port::reserve();

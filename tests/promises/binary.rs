@@ -35,7 +35,7 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// Three mistakes are told at once, each by the name of its variable and with what is expected, an
 /// unknown one with the name that was meant; the exit code is 2 and nothing was listened on.
 #[tokio::test]
-async fn all_mistakes_are_told_at_once() {
+async fn all_mistakes_are_reported_at_once() {
     let (_fake, setup) = upstream().await;
     let setup = setup
         .with("SIDEKEY_TTL", "five minutes")
@@ -55,7 +55,7 @@ async fn all_mistakes_are_told_at_once() {
 
 /// Where no region is known, the program says which variables to set, with exit code 2.
 #[tokio::test]
-async fn without_a_region_it_says_what_to_set() {
+async fn missing_region_error_names_the_variables_to_set() {
     let (_fake, setup) = upstream().await;
     let setup = setup.without("SIDEKEY_REGION");
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
@@ -65,7 +65,7 @@ async fn without_a_region_it_says_what_to_set() {
 
 /// `serve` says where it serves, serves, and ends with exit code 0 at SIGTERM and at SIGINT.
 #[tokio::test]
-async fn it_serves_until_it_is_told_to_stop() {
+async fn serve_runs_until_sigterm_or_sigint() {
     let (_fake, setup) = upstream().await;
     let setup = setup.with("SIDEKEY_SECRETS", "app/db");
     for signal in [Signal::TERM, Signal::INT] {
@@ -82,7 +82,7 @@ async fn it_serves_until_it_is_told_to_stop() {
 /// A port that somebody else holds ends it with exit code 1 and a line that names the address and
 /// what to do.
 #[tokio::test]
-async fn a_taken_port_is_told_with_what_to_do() {
+async fn port_in_use_error_says_what_to_do() {
     let (_fake, setup) = upstream().await;
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = holder.local_addr().expect("a bound socket has an address");
@@ -96,7 +96,7 @@ async fn a_taken_port_is_told_with_what_to_do() {
 /// Without any token the program makes one, in a file that only its owner reads and that the log
 /// names: it lets a reader in, and another text does not. A second one at the same port changes nothing.
 #[tokio::test]
-async fn a_token_is_made_where_none_is_given() {
+async fn missing_token_is_generated_in_a_private_file() {
     let (_fake, setup) = upstream().await;
     let home = Folder::new();
     for (variable, below) in [("HOME", ".sidekey"), ("XDG_RUNTIME_DIR", "sidekey")] {
@@ -140,7 +140,7 @@ async fn a_token_is_made_where_none_is_given() {
 /// `ping` tells by its exit code whether an agent lives, and with `--ready` whether everything that
 /// is listed is held.
 #[tokio::test]
-async fn ping_tells_by_its_exit_code() {
+async fn ping_reports_by_exit_code() {
     let (_fake, setup) = upstream().await;
     let port = Port::reserve();
     let own = vars(&[("SIDEKEY_PORT", &port.to_string())]);
@@ -161,7 +161,7 @@ async fn ping_tells_by_its_exit_code() {
 /// with one from the environment. A change of the file is picked up, one that cannot be read leaves
 /// the old values in use; no value is ever printed. Ctrl-C ends it with exit code 0.
 #[tokio::test]
-async fn dev_can_be_tried_as_it_says() {
+async fn command_printed_by_dev_works() {
     if let Err(missing) = run(Command::new("curl").arg("--version")) {
         return missing.skip_or_fail();
     }
@@ -197,7 +197,7 @@ async fn dev_can_be_tried_as_it_says() {
 
 /// Where the first secret is refused, as the examples are by `SIDEKEY_STRICT`, `dev` says so and serves on.
 #[tokio::test]
-async fn dev_serves_on_where_its_first_secret_is_refused() {
+async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
     let program = Program::start(&["dev", "--port", "0", "--latency", "0ms"], &vars);
     program.line("Sidekey refused this secret with status 400").await;
@@ -219,7 +219,7 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
 /// The agent writes no core and is not dumpable, and nor is `exec` until it is another program: whoever
 /// has the user, and is not root, can read neither environment nor memory. A process that took no such care is read all the same.
 #[tokio::test]
-async fn others_cannot_look_inside() {
+async fn processes_cannot_be_dumped_or_traced() {
     let (_fake, setup) = upstream().await;
     let own_id = fs::metadata("/proc/self").expect("Linux has /proc").uid();
     let as_nobody = own_id == 0;

@@ -55,7 +55,7 @@ async fn started() -> (Fake, Sidekey) {
 /// Text, bytes and the longest value, by name, ARN, version and stage, a batch with one missing, and
 /// every error with its exception, its words and one attempt: all as from upstream itself.
 #[tokio::test]
-async fn calls_get_what_secrets_manager_answers() {
+async fn calls_get_the_answers_of_secrets_manager() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
@@ -128,7 +128,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
     ]);
     for (session, calls, expected) in [
         (Some("wrong"), &get, vec![("UnrecognizedClientException", "sign with the credentials")]),
-        (None, &get, vec![("UnrecognizedClientException", "static keys have none")]),
+        (None, &get, vec![("UnrecognizedClientException", "static keys have no session token")]),
         (
             Some(TOKEN),
             &others,
@@ -156,7 +156,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
 /// AWS's caching library needs no permission beyond that for values: it describes a secret first, and
 /// is answered from the one call that fetched it, also after a rotation.
 #[tokio::test]
-async fn awss_caching_library_is_answered_from_one_call() {
+async fn caching_library_of_aws_causes_one_call() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),

@@ -84,7 +84,7 @@ async fn outlives(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
 
 /// A container's credentials are replaced behind its endpoint.
 #[tokio::test]
-async fn a_containers_new_credentials_are_found() {
+async fn replaced_container_credentials_are_used() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "session-1").await;
     let container = Container::of("session-1").await;
@@ -101,7 +101,7 @@ async fn a_containers_new_credentials_are_found() {
 
 /// A web identity's session dies: STS is asked for the next one.
 #[tokio::test]
-async fn a_web_identity_gets_its_next_session() {
+async fn expired_web_identity_session_is_renewed() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "none but those of STS").await;
     let folder = Folder::new();
@@ -120,7 +120,7 @@ fn keys(token: &str) -> String {
 
 /// A file of shared credentials is written anew, as by `aws sso login` or a broker.
 #[tokio::test]
-async fn a_file_that_was_written_anew_is_read() {
+async fn rewritten_credentials_file_is_read() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
@@ -136,7 +136,7 @@ async fn a_file_that_was_written_anew_is_read() {
 
 /// A profile's program is run again.
 #[tokio::test]
-async fn a_program_is_asked_again() {
+async fn credential_process_is_run_again() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
@@ -162,7 +162,7 @@ async fn a_program_is_asked_again() {
 /// While STS fails, a session is used until its end; then the reader is told, and what is held is
 /// served on. STS is asked once for all calls of a moment.
 #[tokio::test]
-async fn a_session_outlasts_an_sts_that_fails() {
+async fn session_is_used_until_expiry_while_sts_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
@@ -197,7 +197,7 @@ async fn a_session_outlasts_an_sts_that_fails() {
 /// Calls that wait for the same attempt share its end, also where it is given up: none of them waits
 /// for one more.
 #[tokio::test]
-async fn calls_that_wait_for_credentials_give_up_together() {
+async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "none but those of STS").await;
     let sts = Gateway::before(&fake).await;
@@ -222,7 +222,7 @@ async fn calls_that_wait_for_credentials_give_up_together() {
 /// A freeze while STS is asked cuts the call that waits for it: both are made once more after the
 /// thaw, and nobody sees a failure.
 #[tokio::test]
-async fn a_freeze_while_credentials_are_got_fails_nobody() {
+async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "none but those of STS").await;
     let sts = Gateway::before(&fake).await;
@@ -253,7 +253,7 @@ async fn a_freeze_while_credentials_are_got_fails_nobody() {
 /// Where nothing gives credentials, readers are told so at once, with what to do; nobody waits for a
 /// metadata service that never answers longer than for a call. Once there are some, they are used.
 #[tokio::test]
-async fn without_credentials_readers_are_told_and_nothing_hangs() {
+async fn missing_credentials_fail_at_once_with_a_hint() {
     let clock = ManualClock::new();
     let fake = upstream(&clock, "session-1").await;
     let folder = Folder::new();
@@ -302,7 +302,7 @@ async fn without_credentials_readers_are_told_and_nothing_hangs() {
 /// from before is served as fresh, and whoever shows the new token or the old authorization is let
 /// in.
 #[tokio::test]
-async fn after_a_restore_the_new_credentials_are_used() {
+async fn new_credentials_are_used_after_a_restore() {
     for is_told in [true, false] {
         let clock = ManualClock::new();
         let fake = upstream(&clock, "session-1").await;

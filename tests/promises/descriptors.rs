@@ -23,7 +23,7 @@ fn limited(setup: &Setup, limits: &str) -> Program {
 /// With 128 descriptors for everything, and hundreds of connections that show no token and some that
 /// do, a secret is refreshed and another is read for the first time.
 #[tokio::test]
-async fn calls_have_descriptors_left_when_connections_want_all() {
+async fn descriptors_are_reserved_for_calls() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");
@@ -53,7 +53,7 @@ async fn calls_have_descriptors_left_when_connections_want_all() {
 }
 
 #[tokio::test]
-async fn the_soft_limit_is_raised_to_the_hard_one() {
+async fn soft_limit_is_raised_to_the_hard_limit() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let program = limited(&Setup::of(&fake, &clock), "ulimit -Sn 100 && ulimit -Hn 700");

@@ -28,7 +28,7 @@ fn no_name() -> String {
 
 /// From the start: the error is typed, says where to look, and counts as one of the connection.
 #[tokio::test]
-async fn an_endpoint_that_does_not_resolve_is_an_error_of_the_connection() {
+async fn unresolvable_endpoint_is_a_connection_error() {
     let clock = ManualClock::new();
     let sidekey = Setup::at(&format!("https://{}", no_name()), &clock).start().await;
     let answer = sidekey.read("app/db").await;
@@ -44,7 +44,7 @@ async fn an_endpoint_that_does_not_resolve_is_an_error_of_the_connection() {
 /// For longer than the time to live of a running agent: every reader is served what is held, then
 /// marked, and gets the new value once the name resolves again.
 #[tokio::test]
-async fn a_name_that_stops_resolving_takes_nothing_away() {
+async fn cached_values_survive_a_dns_outage() {
     let folder = Folder::new();
     let hosts = folder.write("hosts", RESOLVES);
     let sources = folder.write("nsswitch.conf", "hosts: files\n");
@@ -91,7 +91,7 @@ async fn a_name_that_stops_resolving_takes_nothing_away() {
 /// A lookup that never ends, here because its file is a pipe that
 /// nobody writes to, does not delay the exit.
 #[tokio::test]
-async fn a_hanging_lookup_delays_no_exit() {
+async fn hanging_dns_lookup_does_not_delay_the_exit() {
     let folder = Folder::new();
     let hosts = folder.path().join("hosts");
     let sources = folder.write("nsswitch.conf", "hosts: files\n");

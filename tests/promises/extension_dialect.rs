@@ -26,7 +26,7 @@ async fn started(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
 /// Bodies are those of AWS's extension to the byte: its order of keys, its dates, its nulls and its
 /// escapes; by name, by ARN and with parameters that it would not know.
 #[tokio::test]
-async fn bodies_are_those_of_awss_extension() {
+async fn bodies_equal_those_of_awss_extension() {
     let (fake, sidekey) = started(&[]).await;
     for (name, value) in [
         (
@@ -68,7 +68,7 @@ fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
 /// Its errors are plain text with the type in a header: 401 for a wrong token, else 400 with the cause
 /// behind its own words. What is wrong with a reference is told with the character.
 #[tokio::test]
-async fn errors_are_those_of_awss_extension_with_the_cause() {
+async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     let (fake, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
     fake.secrets().create("app/denied", "hunter2").expect("a new name");
     fake.faults().deny_secret("app/denied");
@@ -98,7 +98,7 @@ async fn errors_are_those_of_awss_extension_with_the_cause() {
         (
             &*format!("{arn}:a:b:c:d"),
             "ValidationException",
-            "secretId: nothing expected after FIELD:STAGE:VERSION_ID",
+            "secretId: nothing more expected after FIELD:STAGE:VERSION_ID",
         ),
         (
             &*format!("{arn}:user::&field=user"),
@@ -131,7 +131,7 @@ async fn errors_are_those_of_awss_extension_with_the_cause() {
 
 /// A failure that passes is told as any other, and a held value is served in spite of it.
 #[tokio::test]
-async fn a_held_value_outlives_a_failure() {
+async fn cached_value_is_served_during_a_failure() {
     let (fake, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
     fake.faults().always(Match::any(), Fault::Throttle);
     told(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
@@ -160,7 +160,7 @@ async fn parameters_are_refused_in_json() {
 
 /// The variables of AWS's extension do what they did there: without a cache every read is a call.
 #[tokio::test]
-async fn its_variables_are_honoured() {
+async fn variables_of_awss_extension_are_honoured() {
     for (name, value, calls) in [
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "FALSE", 3),
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_SIZE", "0", 3),
@@ -178,7 +178,7 @@ async fn its_variables_are_honoured() {
 
 /// The other dialect can be chosen in spite of those variables.
 #[tokio::test]
-async fn the_dialect_can_be_chosen() {
+async fn dialect_can_be_chosen() {
     let (_fake, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
     assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], "1668586960.499");
     let answer = sidekey.connect().await.exchange(get(&read_path("app/db"), &[])).await;

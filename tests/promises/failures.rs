@@ -47,7 +47,7 @@ fn error(status: u16, kind: &str) -> Fault {
 /// Upstream is gone from the moment the prefetch is over: until the time to live ends every reader
 /// is served as if nothing had happened, also while refreshes fail in the background.
 #[tokio::test]
-async fn within_the_time_to_live_nobody_notices() {
+async fn outage_within_the_ttl_is_invisible() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = holding(&fake, &clock).await;
@@ -67,7 +67,7 @@ async fn within_the_time_to_live_nobody_notices() {
 /// Once the time to live is over, whatever goes wrong upstream, the value that is held is served,
 /// is marked and counted as stale, and gives way to the new one as soon as upstream answers.
 #[tokio::test]
-async fn a_held_value_outlives_every_failure() {
+async fn cached_value_is_served_stale_through_every_failure() {
     for fault in [
         Fault::Throttle,
         Fault::InternalError,
@@ -118,7 +118,7 @@ async fn a_held_value_outlives_every_failure() {
 /// A reader who waits for a call that never ends gets what is held when its wait is over; where
 /// nothing is held, an error that says how long it waited.
 #[tokio::test]
-async fn a_readers_wait_has_an_end() {
+async fn reader_waits_no_longer_than_its_limit() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = holding(&fake, &clock).await;
@@ -143,7 +143,7 @@ async fn a_readers_wait_has_an_end() {
 
 /// A value is not served for ever: past `SIDEKEY_STALE_IF_ERROR` readers get the error instead.
 #[tokio::test]
-async fn staleness_has_an_end() {
+async fn stale_value_expires() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
@@ -160,7 +160,7 @@ async fn staleness_has_an_end() {
 /// Each way in which upstream fails a reader for whom nothing is held has its status and its type,
 /// and a hint at what to do.
 #[tokio::test]
-async fn failures_are_told_apart() {
+async fn failures_have_distinct_statuses_and_types() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -198,7 +198,7 @@ async fn failures_are_told_apart() {
 
 /// A right answer counts whatever its content type: emulators of AWS are careless with it.
 #[tokio::test]
-async fn the_content_type_of_an_answer_does_not_matter() {
+async fn content_type_of_upstream_answers_is_ignored() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     fake.faults().always(Match::any(), Fault::ContentType("text/html".to_owned()));
@@ -208,7 +208,7 @@ async fn the_content_type_of_an_answer_does_not_matter() {
 
 /// What the service itself says no to keeps AWS's words.
 #[tokio::test]
-async fn refusals_keep_awss_words() {
+async fn refusals_by_aws_keep_their_text() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
@@ -236,7 +236,7 @@ async fn refusals_keep_awss_words() {
 
 /// A call that takes longer than `SIDEKEY_UPSTREAM_TIMEOUT` is given up with a 504.
 #[tokio::test]
-async fn a_stalled_call_is_given_up() {
+async fn stalled_call_times_out() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     fake.faults().always(Match::any(), Fault::Stall);
@@ -250,7 +250,7 @@ async fn a_stalled_call_is_given_up() {
 /// A refusal shows within the time to live too: the value is served on for `SIDEKEY_DENIED_GRACE`,
 /// marked stale, then readers get AWS's refusal, until a call succeeds.
 #[tokio::test]
-async fn revoked_access_shows_after_its_grace() {
+async fn revoked_access_takes_effect_after_the_grace() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = holding(&fake, &clock).await;
@@ -280,7 +280,7 @@ async fn revoked_access_shows_after_its_grace() {
 /// throttles: what it said is remembered for a moment. Then it is asked again, and a secret that
 /// was made meanwhile is found.
 #[tokio::test]
-async fn a_loop_of_readers_does_not_hammer_upstream() {
+async fn loop_of_readers_does_not_hammer_upstream() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -307,7 +307,7 @@ async fn a_loop_of_readers_does_not_hammer_upstream() {
 /// Forged names push out nothing: with room for one entry, what was listed stays a hit through more
 /// refusals than are remembered.
 #[tokio::test]
-async fn forged_names_push_out_nothing() {
+async fn forged_names_evict_nothing() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let setup = Setup::of(&fake, &clock).with("SIDEKEY_CACHE_SIZE", 1);

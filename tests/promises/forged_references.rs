@@ -106,7 +106,7 @@ async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
 /// Ways up a path, wildcards, other channels' and other accounts' secrets, text without end, control
 /// characters, lines and escapes: in a query, in a path and through the AWS API.
 #[tokio::test]
-async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
+async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let setup = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
@@ -148,7 +148,7 @@ async fn what_is_forged_is_refused_before_a_call_and_logged_without_harm() {
 /// What is allowed is still answered in each way, so that nothing above is refused for another
 /// reason.
 #[tokio::test]
-async fn what_is_allowed_is_answered_in_each_way() {
+async fn allowed_references_are_answered_in_every_form() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;

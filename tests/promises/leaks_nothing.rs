@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use fake_aws::{Fake, Fault, Match};
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use sidekey::cache::Cache;
+use sidekey::cache;
 use sidekey::client::{Address, Client};
 use sidekey::config::contact::contact;
 use sidekey::config::{self, Host};
@@ -113,7 +113,7 @@ fn key(id: &str) -> Key {
 
 /// The spellings are found where they are, or else nothing here could fail.
 #[test]
-fn a_leak_would_be_found() {
+fn planted_leak_is_found() {
     for leak in [
         format!("{TEXT:?}"),
         format!("{:?}", TEXT.as_bytes()),
@@ -132,7 +132,7 @@ fn a_leak_would_be_found() {
 /// Configuration, agent, cache, snapshot, entries and source print no value and no token, in either
 /// form of `Debug`, after everything was read in every way.
 #[tokio::test]
-async fn no_type_prints_it() {
+async fn debug_output_shows_no_value() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let setup = setup(&fake.url(), &clock);
@@ -186,7 +186,7 @@ async fn no_type_prints_it() {
     check_debug("the source that was asked", &source);
     check_debug("a token", &Token::new(TOKEN.to_owned()));
 
-    let cache = Cache::new(
+    let (cache, _) = cache::open(
         loaded.config.cache,
         Home { region: REGION.into(), account: None },
         Arc::new(source),
@@ -271,7 +271,7 @@ fn resolve(references: &[&str]) -> String {
 /// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
 /// and neither do the answers of an agent in front of them.
 #[tokio::test]
-async fn no_error_quotes_an_answer() {
+async fn errors_quote_no_answer() {
     let clock = ManualClock::new();
     let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:app/text-AbC123");
     let good = json!({"ARN": arn, "Name": "app/text", "VersionId": "v1", "SecretString": TEXT,
@@ -338,7 +338,7 @@ async fn no_error_quotes_an_answer() {
 
 /// Mistakes with a token in them name the variable or the file, not the token.
 #[test]
-fn no_mistake_quotes_a_token() {
+fn configuration_mistakes_quote_no_token() {
     let folder = Folder::new();
     let bad_file = folder.write("bad.toml", &format!("token = \"{TOKEN}\"\nttl = = \"{TEXT}\"\n"));
     let token_file = folder.write("token.toml", &format!("token = \"{TOKEN}\"\n"));
@@ -368,7 +368,7 @@ fn no_mistake_quotes_a_token() {
 /// The program at its most talkative: through hits, misses, failures of every kind, a rotation and
 /// a wrong token, neither its log nor its pages nor its errors show a value or a token.
 #[tokio::test]
-async fn nothing_that_the_program_writes_shows_it() {
+async fn program_output_shows_no_value() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let setup = setup(&fake.url(), &clock)
@@ -455,7 +455,7 @@ fn check_log(log: &str) {
 /// Credentials may come in an answer that cannot be read whole. AWS's SDK warns of it and quotes all of
 /// it, so that nothing which the SDK says is written.
 #[tokio::test]
-async fn credentials_in_an_answer_that_cannot_be_read_are_not_quoted() {
+async fn unreadable_answers_with_credentials_are_not_quoted() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();

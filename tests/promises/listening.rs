@@ -33,7 +33,7 @@ async fn refusal(setup: Setup) -> BindError {
 /// The Unix socket has mode 0600 in a folder that is made with mode 0700, serves without a `Host`
 /// and with any, and asks for the token as every other way in does. It goes with the agent.
 #[tokio::test]
-async fn the_socket_is_private() {
+async fn unix_socket_is_private() {
     let (_fake, setup) = upstream().await;
     let folder = Folder::new();
     let path = folder.path().join("new/s");
@@ -60,7 +60,7 @@ async fn the_socket_is_private() {
 /// A socket that nobody listens on any more is replaced. One that somebody listens on, a file that
 /// is none, and a folder that others can enter are refused, each with its own error, and left alone.
 #[tokio::test]
-async fn a_socket_is_only_taken_where_it_may_be() {
+async fn unix_socket_is_replaced_only_if_unused() {
     let (_fake, setup) = upstream().await;
     let folder = Folder::new();
     let path = folder.path().join("s");
@@ -81,7 +81,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
-    assert!(matches!(no_socket, BindError::NoSocket(_)), "{no_socket}");
+    assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
     assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
     fs::remove_file(&path).expect("it is there");
 
@@ -96,7 +96,7 @@ async fn a_socket_is_only_taken_where_it_may_be() {
 /// `SIDEKEY_METRICS_LISTEN` serves probes to any host, without a token, and nothing else, not even
 /// with one.
 #[tokio::test]
-async fn the_address_for_probes_serves_probes_only() {
+async fn probe_listener_serves_probes_only() {
     let (_fake, setup) = upstream().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
@@ -125,7 +125,7 @@ async fn the_address_for_probes_serves_probes_only() {
 
 /// Connections that ask nothing take no place of a reader's.
 #[tokio::test]
-async fn idle_connections_take_no_place() {
+async fn idle_connections_do_not_block_readers() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut idle = Vec::new();
@@ -139,7 +139,7 @@ async fn idle_connections_take_no_place() {
 /// One connection serves many requests, good and bad in turn, and answers those that are sent all at
 /// once in their order.
 #[tokio::test]
-async fn a_connection_is_kept() {
+async fn connection_serves_many_requests() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let mut connection = sidekey.connect().await;
@@ -170,7 +170,7 @@ async fn a_connection_is_kept() {
 /// HTTP/1.0 is answered, and the connection closed unless its keeping was asked for; so is HTTP/1.1
 /// with `Connection: close`.
 #[tokio::test]
-async fn older_clients_are_served() {
+async fn http_1_0_clients_are_served() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let (name, value) = TOKEN_HEADER;
@@ -195,7 +195,7 @@ async fn older_clients_are_served() {
 /// A connection on which nothing is asked is closed after fifteen ticks of a minute, and kept for as
 /// long as something is. Ticks count, not time: a freeze of a day is one tick.
 #[tokio::test]
-async fn an_idle_connection_is_closed_in_the_end() {
+async fn idle_connection_is_closed_after_fifteen_ticks() {
     let (_fake, setup) = upstream().await;
     let sidekey = setup.start().await;
     let (mut idle, mut busy) = (sidekey.connect().await, sidekey.connect().await);
@@ -214,7 +214,7 @@ async fn an_idle_connection_is_closed_in_the_end() {
 /// A drain accepts nobody any more and closes what is idle, but answers the reader who waits for
 /// upstream, and then closes: nobody sees a broken answer. The port is free afterwards.
 #[tokio::test]
-async fn a_drain_answers_what_is_in_hand() {
+async fn drain_answers_requests_in_progress() {
     let (fake, setup) = upstream().await;
     let gateway = Gateway::before(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
@@ -245,7 +245,7 @@ async fn a_drain_answers_what_is_in_hand() {
 
 /// A drain gives up on a reader when its time is over.
 #[tokio::test]
-async fn a_drain_has_an_end() {
+async fn drain_ends_after_its_limit() {
     let (fake, setup) = upstream().await;
     let gateway = Gateway::before(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
@@ -268,7 +268,7 @@ async fn a_drain_has_an_end() {
 /// A second agent on the same port does not start, says which address is taken and which variable
 /// to set, and leaves the first one as it was. So it is with the address for probes.
 #[tokio::test]
-async fn a_port_is_held_by_one() {
+async fn second_agent_on_a_port_does_not_start() {
     let (_fake, setup) = upstream().await;
     let first = setup.clone().start().await;
     let second = refusal(setup.clone().with("SIDEKEY_PORT", first.address.port())).await;
@@ -284,7 +284,7 @@ async fn a_port_is_held_by_one() {
 
 /// What can be held is, whatever else cannot: all that fails is told, and nothing is left out for it.
 #[tokio::test]
-async fn what_can_be_held_is_held_whatever_cannot() {
+async fn bindable_addresses_are_bound_although_others_fail() {
     let (_fake, setup) = upstream().await;
     let first = setup.clone().start().await;
     let folder = Folder::new();
@@ -309,9 +309,9 @@ async fn what_can_be_held_is_held_whatever_cannot() {
         for (failed, told) in failed.iter().zip(told) {
             assert!(failed.contains(told), "{failed}");
         }
-        assert_eq!(held.can_be_read_at(), is_readable, "{failed:?}");
+        assert_eq!(held.can_serve_secrets(), is_readable, "{failed:?}");
         assert_eq!(held.addresses().is_empty(), port != free, "neither half of localhost");
-        assert_eq!(held.probes_address().is_some(), probes != taken);
+        assert_eq!(held.metrics_address().is_some(), probes != taken);
     }
 }
 

@@ -63,7 +63,7 @@ async fn status(sidekey: &Sidekey) -> Value {
 /// Each thing that can be wrong is named in the header, on the status page and in the metric, while
 /// the value is handed out all the same.
 #[tokio::test]
-async fn each_problem_is_told_with_its_code_and_field() {
+async fn each_problem_is_reported_with_code_and_field() {
     let field = |value: &str| {
         let rest = r#""twilio_account_sid":"AC1","twilio_template_sid":"HX1""#;
         Plaintext::from(format!("{{\"twilio_auth_token\":{value},{rest}}}"))
@@ -101,7 +101,7 @@ async fn each_problem_is_told_with_its_code_and_field() {
 
 /// A whole value, and one whose name has no convention, are answered as ever.
 #[tokio::test]
-async fn what_is_as_it_should_be_is_left_alone() {
+async fn well_formed_values_are_served_unchanged() {
     let (fake, sidekey) = started(WHOLE, true).await;
     fake.secrets().create("app/any", "PLACEHOLDER").expect("a new name");
     for (name, convention) in [(NAME, json!("sms-twilio")), ("app/any", Value::Null)] {
@@ -149,7 +149,7 @@ async fn every_answer_names_the_problem() {
 /// Withheld, it is refused in each dialect with the same words, by name, by ARN and by field, held or
 /// not; without its value, and without a call for each read.
 #[tokio::test]
-async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
+async fn withheld_value_is_refused_with_its_problem() {
     let (fake, sidekey) = started(HALF, true).await;
     let arn = fake.secrets().arn(NAME).expect("it is there");
     let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there");
@@ -195,7 +195,7 @@ async fn where_it_is_withheld_readers_are_told_what_is_wrong() {
 /// Mended, it is handed out within seconds and not at the end of its TTL, to the first reader who
 /// asks then; and at once to who asks with `refreshNow`.
 #[tokio::test]
-async fn what_is_mended_is_handed_out_within_seconds() {
+async fn corrected_value_is_served_within_seconds() {
     let (fake, sidekey) = started(HALF, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     fake.secrets().put(NAME, WHOLE).expect("it is there");
@@ -217,7 +217,7 @@ async fn what_is_mended_is_handed_out_within_seconds() {
 
 /// Where it is not withheld it ages as any other, and the header goes with the version.
 #[tokio::test]
-async fn the_header_goes_with_the_version_that_had_the_problem() {
+async fn problem_header_disappears_with_the_malformed_version() {
     let (fake, sidekey) = started(HALF, false).await;
     assert_eq!(sidekey.read(NAME).await.header(HEADER), Some(CODES));
     fake.secrets().put(NAME, WHOLE).expect("it is there");
@@ -234,7 +234,7 @@ async fn the_header_goes_with_the_version_that_had_the_problem() {
 /// Whoever waits for another version gets the whole one when it comes, also where the one that is held
 /// is withheld; and the refusal where what comes is no better, or nothing does.
 #[tokio::test]
-async fn who_waits_for_another_version_gets_the_whole_one() {
+async fn long_poll_returns_the_well_formed_version() {
     let (fake, sidekey) = started(HALF, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     let waiting = async |wait: u64| {
@@ -274,7 +274,7 @@ async fn who_waits_for_another_version_gets_the_whole_one() {
 /// The prefetch takes it as any other: it is held, and the agent is ready, since it can say what is
 /// wrong.
 #[tokio::test]
-async fn a_malformed_secret_holds_up_no_start() {
+async fn malformed_secret_does_not_delay_the_start() {
     let clock = ManualClock::new();
     for (mode, is_strict) in [("get", true), ("batch", true), ("get", false)] {
         let (_fake, setup) = prepared(HALF, &clock).await;
@@ -289,7 +289,7 @@ async fn a_malformed_secret_holds_up_no_start() {
 /// A version is told of in the log once, with kind, field and code and without its value, however
 /// often it is fetched and whether it is held or not; the next version is told of anew.
 #[tokio::test]
-async fn the_log_tells_of_each_version_once() {
+async fn malformed_version_is_logged_once() {
     for ttl in ["1ms", "0"] {
         let clock = ManualClock::new();
         let (fake, setup) = prepared(HALF, &clock).await;
@@ -325,7 +325,7 @@ async fn the_log_tells_of_each_version_once() {
 
 /// A file adds conventions, replaces built-in ones and leaves them out.
 #[tokio::test]
-async fn a_file_says_what_other_secrets_have() {
+async fn conventions_file_adds_replaces_and_removes() {
     let own = r#"
         [[convention]]
         kind = "database"
@@ -366,7 +366,7 @@ async fn a_file_says_what_other_secrets_have() {
 /// Mistakes in the file stop a start like any others; on Lambda they never do, and a key that is none
 /// only warns.
 #[test]
-fn a_mistaken_convention_is_told_by_its_table() {
+fn convention_mistakes_name_their_table() {
     let folder = Folder::new();
     let load = |file: &str, host| {
         let path = folder.write("conventions.toml", file);

@@ -42,7 +42,7 @@ fn with_web_identity(setup: Setup, folder: &Folder) -> Setup {
 /// With every variable that moves an SDK's endpoint set to Sidekey's own address, in each way to
 /// write it, a read is answered from Sidekey's own upstream.
 #[tokio::test]
-async fn the_functions_endpoint_is_not_followed() {
+async fn endpoint_variables_of_the_function_are_ignored() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     for host in ["127.0.0.1", "localhost", "[::1]"] {
@@ -66,7 +66,7 @@ async fn the_functions_endpoint_is_not_followed() {
 /// Credentials for a web identity come from STS, whose endpoint the same variables would move to
 /// Sidekey: it is asked where its own variable says, and signs with what it answered.
 #[tokio::test]
-async fn credentials_are_not_asked_of_itself() {
+async fn sts_is_never_reached_at_sidekeys_own_address() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     fake.session_tokens().accept_only(Vec::<String>::new());
@@ -89,7 +89,7 @@ async fn credentials_are_not_asked_of_itself() {
 /// all the same; where only the profile says where STS is, and says Sidekey, the read fails with a
 /// typed error at once.
 #[tokio::test]
-async fn a_profiles_endpoint_is_not_followed() {
+async fn endpoint_in_a_profile_is_ignored() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -124,7 +124,7 @@ async fn a_profiles_endpoint_is_not_followed() {
 /// A name may lead to Sidekey without looking like it: it is known once the connection is there,
 /// before anything is said over it.
 #[tokio::test]
-async fn an_alias_of_its_own_address_is_not_followed() {
+async fn alias_of_the_own_address_is_detected() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -144,7 +144,7 @@ async fn an_alias_of_its_own_address_is_not_followed() {
 /// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake, or that of its probes: a read
 /// fails with an error that says so, and no call is made.
 #[tokio::test]
-async fn its_own_endpoint_set_to_itself_is_an_error() {
+async fn own_address_as_endpoint_is_an_error() {
     let clock = ManualClock::new();
     for host in ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"] {
         let port = Port::reserve();

@@ -11,7 +11,7 @@ const READERS: usize = 64;
 /// 64 readers of a cold secret, half of whom write out the stage that is meant anyway, cause one
 /// upstream call and get the same bytes: the call is held back until all of them wait for it.
 #[tokio::test]
-async fn readers_of_a_cold_secret_share_one_call() {
+async fn readers_of_an_uncached_secret_share_one_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");
@@ -47,7 +47,7 @@ async fn readers_of_a_cold_secret_share_one_call() {
 /// What was read by name is held by its full ARN too, without another call. A partial ARN costs one
 /// call, since only its answer says which secret it means, and is the same entry from then on.
 #[tokio::test]
-async fn name_and_arn_are_one_entry() {
+async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let arn = fake.secrets().create("app/db", "hunter2").expect("a new name");
@@ -75,7 +75,7 @@ async fn name_and_arn_are_one_entry() {
 /// With `SIDEKEY_TTL=0` nothing is served from the cache, each reader's call is made anew; but
 /// readers at the same time share one.
 #[tokio::test]
-async fn without_a_cache_readers_still_share_a_call() {
+async fn concurrent_readers_share_a_call_without_a_cache() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");

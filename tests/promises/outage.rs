@@ -165,7 +165,7 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
 
 /// Whatever goes wrong, and however each call ends.
 #[tokio::test]
-async fn whatever_fails_readers_are_served_on_and_soon_anew() {
+async fn every_upstream_failure_is_survived() {
     let fault = Outage::Fault;
     outlives(fault(Fault::Throttle), "throttled", 400, "ThrottlingException").await;
     outlives(Outage::Throttled, "throttled", 400, "ThrottlingException").await;
@@ -179,7 +179,7 @@ async fn whatever_fails_readers_are_served_on_and_soon_anew() {
 /// The agent's own credentials are dead or wrong for the service, for longer than the time to live,
 /// whatever it calls that; and good again, the same ones, as the outage ends.
 #[tokio::test]
-async fn whatever_is_said_of_credentials_readers_are_served_on_and_soon_anew() {
+async fn every_credentials_failure_is_survived() {
     for kind in [
         "ExpiredTokenException",
         "UnrecognizedClientException",
@@ -196,7 +196,7 @@ async fn whatever_is_said_of_credentials_readers_are_served_on_and_soon_anew() {
 /// Each call fails in its own way, one after the other: readers are served on through all of them,
 /// and the call that goes well at last ends it.
 #[tokio::test]
-async fn each_call_may_fail_in_its_own_way() {
+async fn mixed_failures_are_survived() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "old").expect("a new name");
@@ -225,7 +225,7 @@ async fn each_call_may_fail_in_its_own_way() {
 
 /// An answer that comes too late, none at all, and one that never ends.
 #[tokio::test]
-async fn whatever_takes_too_long_readers_are_served_on_and_soon_anew() {
+async fn every_timeout_is_survived() {
     tokio::join!(
         outlives(Outage::Late, "timeout", 504, "TimeoutError"),
         outlives(Outage::Fault(Fault::Stall), "timeout", 504, "TimeoutError"),
@@ -235,7 +235,7 @@ async fn whatever_takes_too_long_readers_are_served_on_and_soon_anew() {
 
 /// A wrong content type is no outage: past the time to live the new value is served.
 #[tokio::test]
-async fn a_wrong_content_type_is_no_outage() {
+async fn wrong_content_type_is_not_a_failure() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "old").expect("a new name");
@@ -256,7 +256,7 @@ async fn a_wrong_content_type_is_no_outage() {
 /// Access to one of two secrets is revoked: that one is served for its grace and then refused, with
 /// what to do about it, and the other is refreshed as ever.
 #[tokio::test]
-async fn access_revoked_to_one_secret_leaves_the_others_alone() {
+async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
@@ -303,7 +303,7 @@ async fn access_revoked_to_one_secret_leaves_the_others_alone() {
 /// The role loses the operation itself: every secret is served for its grace and then refused, until
 /// the role has it back.
 #[tokio::test]
-async fn a_role_that_loses_the_operation_loses_every_secret() {
+async fn role_without_the_permission_loses_every_secret() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
     let fake = fake(&clock).await;

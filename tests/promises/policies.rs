@@ -73,7 +73,7 @@ async fn each_secret_ages_by_its_own_policy() {
 
 /// A secret with a TTL of 0 is fetched for every read, by its ARN too, and makes no call of its own.
 #[tokio::test]
-async fn one_secret_can_be_without_a_cache() {
+async fn caching_can_be_disabled_for_one_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/live", "app/held"] {
@@ -97,7 +97,7 @@ async fn one_secret_can_be_without_a_cache() {
 /// Where a secret that is missing is not required, the agent is ready without it, and says so; once
 /// it is there it is held without a reader's doing.
 #[tokio::test]
-async fn what_is_not_required_may_be_missing() {
+async fn missing_optional_secret_does_not_block_readiness() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/needed", "value").expect("a new name");
@@ -133,7 +133,7 @@ async fn what_is_not_required_may_be_missing() {
 
 /// What is always refreshed has its new value at hand within its TTL, though nobody asked.
 #[tokio::test]
-async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
+async fn always_refreshed_secret_stays_fresh_without_readers() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/warm", "app/idle"] {
@@ -165,7 +165,7 @@ async fn what_is_always_refreshed_is_warm_though_nobody_reads_it() {
 
 /// Mistakes in policies stop a start like any others; on Lambda a key that is none only warns.
 #[test]
-fn a_mistaken_policy_is_told_by_its_table() {
+fn policy_mistakes_name_their_table() {
     let folder = Folder::new();
     let load = |file: &str, host| {
         let path = folder.write("sidekey.toml", file);

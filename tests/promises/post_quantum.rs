@@ -102,7 +102,7 @@ async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
 /// The source offers the hybrid before all others, with a key share, so that it costs no second round
 /// trip; and X25519's beside it, so that a server without it costs none either.
 #[tokio::test]
-async fn the_first_bytes_to_an_https_endpoint_offer_a_post_quantum_key_exchange() {
+async fn tls_handshake_offers_a_post_quantum_key_exchange() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("https://{}", upstream.local_addr().expect("bound"));
     let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;

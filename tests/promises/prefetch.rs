@@ -38,7 +38,7 @@ async fn check_held(sidekey: &Sidekey, names: &[String]) {
 /// However the listed secrets are fetched, each is held afterwards under its own name, with as many
 /// calls as that way takes: one each, or a batch for twenty.
 #[tokio::test]
-async fn everything_listed_is_held() {
+async fn every_listed_secret_is_cached() {
     for (mode, count, expected) in [
         ("get", 25, (0, 25)),
         ("batch", 25, (2, 0)),
@@ -63,7 +63,7 @@ async fn everything_listed_is_held() {
 /// A batch that fails as a whole, for want of permission, throttled, broken off or spoilt by one
 /// secret that is denied, is made up for by single calls: in `auto` for good, in `batch` for itself.
 #[tokio::test]
-async fn a_failed_batch_is_made_up_for() {
+async fn failed_batch_falls_back_to_single_calls() {
     type Break = fn(&Fake);
     let cases: [(&str, Break); 5] = [
         ("denied", |fake| fake.faults().deny_operation(BatchGetSecretValue)),
@@ -101,7 +101,7 @@ async fn a_failed_batch_is_made_up_for() {
 /// One secret that may not be read spoils a whole batch under some policies: all others are held
 /// all the same, and the one says why it is not.
 #[tokio::test]
-async fn one_denied_secret_does_not_take_the_others_along() {
+async fn one_denied_secret_does_not_fail_the_others() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
         let clock = ManualClock::new();
         let (fake, mut names) = upstream(&clock, 8).await;
@@ -122,7 +122,7 @@ async fn one_denied_secret_does_not_take_the_others_along() {
 /// A batch can only ask for what is current here: a version, a stage or a secret of another region
 /// in the list is asked for by itself, and a missing secret in a batch is told apart.
 #[tokio::test]
-async fn what_no_batch_can_ask_for_is_asked_for_alone() {
+async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     let clock = ManualClock::new();
     let (fake, names) = upstream(&clock, 6).await;
     let secrets = fake.secrets();
@@ -157,7 +157,7 @@ async fn what_no_batch_can_ask_for_is_asked_for_alone() {
 /// `/ready` says 503 with how many are missing until everything is held, then 200; which ones they
 /// are it tells only who has the token. A reader who comes meanwhile waits and is served.
 #[tokio::test]
-async fn readiness_counts_what_is_missing() {
+async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();
     let (fake, names) = upstream(&clock, 3).await;
     let gateway = Gateway::before(&fake).await;
@@ -191,7 +191,7 @@ async fn readiness_counts_what_is_missing() {
 /// A start does not wait for ever: past `SIDEKEY_PREFETCH_DEADLINE` it goes on and says what is
 /// missing; what comes later is held all the same.
 #[tokio::test]
-async fn the_start_waits_no_longer_than_its_deadline() {
+async fn start_waits_no_longer_than_the_prefetch_deadline() {
     let clock = ManualClock::new();
     let (fake, names) = upstream(&clock, 2).await;
     let gateway = Gateway::before(&fake).await;
@@ -212,7 +212,7 @@ async fn the_start_waits_no_longer_than_its_deadline() {
 /// A prefetch that fails whole, since upstream is not there yet, leaves the agent serving: readers
 /// get typed errors, and without a reader's doing everything is held soon after upstream is back.
 #[tokio::test]
-async fn a_failed_prefetch_is_made_up_for() {
+async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
         let (fake, names) = upstream(&clock, 7).await;

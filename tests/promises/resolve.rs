@@ -92,7 +92,7 @@ async fn one(sidekey: &Sidekey, reference: &str) -> Value {
 /// Ten records of five companies, which share a key, are one request and six calls. The answer has
 /// them in order; a second one is answered from what is held.
 #[tokio::test]
-async fn a_batch_is_one_request_and_one_call_for_each_secret() {
+async fn batch_causes_one_call_per_secret() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -133,7 +133,7 @@ async fn a_batch_is_one_request_and_one_call_for_each_secret() {
 /// A message whose secret is missing, one that is not JSON, one whose reference is no string and one
 /// without a reference fail alone, each with its reason; the others are answered.
 #[tokio::test]
-async fn a_message_fails_alone() {
+async fn bad_message_fails_alone() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -178,7 +178,7 @@ async fn a_message_fails_alone() {
 /// In a FIFO queue what follows a failure in its group fails too, without credentials and with an
 /// error that says so. Other groups go on, and so does a queue whose groups are no order.
 #[tokio::test]
-async fn the_order_of_a_fifo_queue_is_kept() {
+async fn order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -209,7 +209,7 @@ async fn the_order_of_a_fifo_queue_is_kept() {
 /// A list of references is one result keyed by them, a Context Object one keyed by the paths. Neither
 /// has a message id, and neither is anything to SQS.
 #[tokio::test]
-async fn a_list_and_a_message_are_one_result() {
+async fn list_and_single_message_give_one_result() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -237,7 +237,7 @@ async fn a_list_and_a_message_are_one_result() {
 
 /// What a message has its references at is configured, indexes of lists included.
 #[tokio::test]
-async fn the_paths_are_the_operators() {
+async fn reference_paths_are_configurable() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let paths = "jobs.*.secret, other.0";
@@ -254,7 +254,7 @@ async fn the_paths_are_the_operators() {
 /// A value is JSON where the secret is an object or a list, else text as it is, which a number would
 /// not be; bytes are base64; a field is the JSON that it is; a stage and a version can be named.
 #[tokio::test]
-async fn values_come_as_what_they_are() {
+async fn values_keep_their_type() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -301,7 +301,7 @@ async fn values_come_as_what_they_are() {
 
 /// 64 requests for one cold secret make one call, and all get its answer.
 #[tokio::test]
-async fn requests_at_once_share_a_call() {
+async fn concurrent_requests_share_a_call() {
     const REQUESTS: usize = 64;
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
@@ -330,7 +330,7 @@ async fn requests_at_once_share_a_call() {
 /// All secrets that are missing are called for at the same time, and the whole is waited for as long as
 /// one reader waits: what came by then is answered, the rest has a typed error.
 #[tokio::test]
-async fn the_wait_is_that_of_one_reader() {
+async fn request_waits_no_longer_than_one_reader() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -358,7 +358,7 @@ async fn the_wait_is_that_of_one_reader() {
 
 /// A held secret is a hit whoever read it, and in an outage it is served as stale and counted so.
 #[tokio::test]
-async fn what_is_held_outlives_an_outage() {
+async fn cached_secrets_are_served_during_an_outage() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
@@ -380,7 +380,7 @@ async fn what_is_held_outlives_an_outage() {
 /// A secret of another region is called for there; where `SIDEKEY_REGION_ONLY` is set it is refused
 /// with that reason, and nobody is called.
 #[tokio::test]
-async fn another_region_is_called_where_it_may_be() {
+async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let abroad = Location::new("123456789012", "us-east-1");
@@ -406,7 +406,7 @@ async fn another_region_is_called_where_it_may_be() {
 /// Whoever may not ask is refused as for any other read, in the deployment's dialect; other methods
 /// are told which one is served.
 #[tokio::test]
-async fn the_gate_is_that_of_every_read() {
+async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
@@ -441,7 +441,7 @@ async fn the_gate_is_that_of_every_read() {
 
 /// Answers and errors are the same JSON in either dialect.
 #[tokio::test]
-async fn it_speaks_no_dialect() {
+async fn answers_do_not_depend_on_the_dialect() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
@@ -467,7 +467,7 @@ async fn it_speaks_no_dialect() {
 /// A body that is none of the three, or too much of one, is refused as a whole with a typed error; one
 /// within the bounds is answered.
 #[tokio::test]
-async fn bodies_have_bounds() {
+async fn unacceptable_bodies_are_refused_as_a_whole() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let name = "openai-api-key/whatsapp";
@@ -479,8 +479,8 @@ async fn bodies_have_bounds() {
     for (body, kind, words) in [
         ("", "SerializationException", "line 1"),
         ("hello", "SerializationException", "line 1, column 1"),
-        ("[]", "ValidationException", "no JSON object"),
-        ("null", "ValidationException", "no JSON object"),
+        ("[]", "ValidationException", "not a JSON object"),
+        ("null", "ValidationException", "not a JSON object"),
         (r#"{"references": [7]}"#, "ValidationException", "references[0]"),
         (r#"{"Records": [{"eventName": "x"}]}"#, "ValidationException", "Records[0]"),
         (&records(10_001), "ValidationException", "10000 records"),
@@ -515,7 +515,7 @@ async fn bodies_have_bounds() {
 /// References that somebody forged call nobody, and say why: outside `SIDEKEY_ALLOW`, of another
 /// account, or none at all. Each is counted as refused, and no entry is made of it.
 #[tokio::test]
-async fn forged_references_call_nobody() {
+async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let other = Location::new("210987654321", REGION);
@@ -567,7 +567,7 @@ async fn forged_references_call_nobody() {
 /// A value that is not as its convention says is withheld from its message, where that is asked for, and
 /// the error says what is wrong; other messages have theirs.
 #[tokio::test]
-async fn a_value_that_is_withheld_fails_its_message_alone() {
+async fn withheld_value_fails_its_message_alone() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let half = r#"{"twilio_account_sid":"AC"}"#;
@@ -584,7 +584,7 @@ async fn a_value_that_is_withheld_fails_its_message_alone() {
 
 /// Reads by other dialects and by `/resolve` are of one cache.
 #[tokio::test]
-async fn it_is_the_cache_of_everybody() {
+async fn resolve_and_reads_share_one_cache() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let sidekey = Setup::of(&fake, &clock).start().await;
@@ -598,7 +598,7 @@ async fn it_is_the_cache_of_everybody() {
 
 /// The example of the documentation is answered as it says there, but for the version's id.
 #[tokio::test]
-async fn the_documentation_tells_what_is_answered() {
+async fn documented_example_is_answered_as_documented() {
     let page = include_str!("../../docs/http.md");
     let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
     let blocks = chapter.expect("there is the chapter").split("```json\n").skip(1);

@@ -50,7 +50,7 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
 /// name or by ARN, one whose tenant the message does not say, and one of which no convention says whose
 /// it is, call nobody. The refusal names placeholder and path, and nothing of the message.
 #[tokio::test]
-async fn a_message_gets_its_own_tenants_secrets() {
+async fn message_gets_secrets_of_its_own_tenant_only() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -61,14 +61,14 @@ async fn a_message_gets_its_own_tenants_secrets() {
     let acme = json!("acme");
     let secretive = json!("hunter2-company");
     for (company, reference, words) in [
-        (&acme, other, "the company_name in the secret's name is not the one at company_data"),
-        (&acme, &*other_arn, "is not the one at company_data.company_name"),
-        (&acme, "sms-credentials/other/x/twilio#of", "is not the one at"),
-        (&secretive, own, "is not the one at"),
+        (&acme, other, "the company_name in the secret's name differs from company_data"),
+        (&acme, &*other_arn, "differs from company_data.company_name"),
+        (&acme, "sms-credentials/other/x/twilio#of", "differs from"),
+        (&secretive, own, "differs from"),
         (&json!(null), own, "no string at company_data.company_name"),
         (&json!(["acme"]), own, "no string at company_data.company_name"),
-        (&acme, "prod/db", "no convention says"),
-        (&acme, "sms-credentials/acme/twilio", "no convention says"),
+        (&acme, "prod/db", "no convention matches"),
+        (&acme, "sms-credentials/acme/twilio", "no convention matches"),
     ] {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];
@@ -89,7 +89,7 @@ async fn a_message_gets_its_own_tenants_secrets() {
 /// What an ARN turns out to mean is judged once more: it may be that of a secret whose name only ends
 /// like an ARN of the tenant's.
 #[tokio::test]
-async fn the_answer_is_judged_too() {
+async fn answer_is_checked_against_the_tenant() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -108,7 +108,7 @@ async fn the_answer_is_judged_too() {
 
 /// In one event a secret is its own tenant's to have and refused to the others, also where it is held.
 #[tokio::test]
-async fn each_message_is_judged_for_itself() {
+async fn each_message_is_checked_against_its_own_tenant() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -131,7 +131,7 @@ async fn each_message_is_judged_for_itself() {
 /// A list has no message to compare with: what is named after a tenant is refused, so that nobody gets
 /// round the tie by sending one.
 #[tokio::test]
-async fn a_list_is_no_way_round() {
+async fn list_of_references_cannot_bypass_the_tenant_check() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();
@@ -149,7 +149,7 @@ async fn a_list_is_no_way_round() {
 /// A mistake in the tie is told with all others, and never ties nothing without a word: not on Lambda
 /// either, where other unknown keys are only warned of.
 #[test]
-fn a_mistaken_tie_is_no_tie_less() {
+fn mistaken_tenant_binding_is_never_ignored() {
     let folder = Folder::new();
     for (text, words) in [
         ("[resolve.tenant]\ncompany = \"a\"\n", "did you mean company_name?"),
@@ -172,7 +172,7 @@ fn a_mistaken_tie_is_no_tie_less() {
 /// What is refused is logged in one line for a request, cut and without control characters; nothing
 /// else of a message is, not even at the most talkative level.
 #[tokio::test]
-async fn what_is_refused_is_logged_without_harm() {
+async fn refused_references_are_logged_escaped() {
     let clock = ManualClock::new();
     let fake = upstream(&clock).await;
     let folder = Folder::new();

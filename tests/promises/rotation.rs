@@ -25,7 +25,7 @@ async fn holding() -> (Fake, Sidekey) {
 /// `refreshNow` goes upstream and is answered with the new value, at most once a second for one
 /// secret: who comes sooner gets the newest value and is told so. The others see it at once too.
 #[tokio::test]
-async fn a_refresh_now_is_now() {
+async fn refresh_now_returns_the_new_value() {
     let (fake, sidekey) = holding().await;
     sidekey.pass(SECOND);
     fake.secrets().put("app/db", "new").expect("it is there");
@@ -52,7 +52,7 @@ async fn a_refresh_now_is_now() {
 
 /// In an outage `refreshNow` is answered with the error, and what is held stays as it was.
 #[tokio::test]
-async fn a_refresh_now_that_fails_changes_nothing() {
+async fn failed_refresh_now_changes_nothing() {
     let (fake, sidekey) = holding().await;
     sidekey.pass(SECOND);
     fake.pause().await.expect("a listener that stops");
@@ -67,7 +67,7 @@ async fn a_refresh_now_that_fails_changes_nothing() {
 /// Once the time to live is over nobody gets the old value: the reader waits for the new one. With
 /// `SIDEKEY_STALE_WHILE_REVALIDATE` it does not wait and is told that the value is stale.
 #[tokio::test]
-async fn the_time_to_live_is_kept() {
+async fn old_value_is_not_served_past_the_ttl() {
     let (fake, sidekey) = holding().await;
     fake.secrets().put("app/db", "new").expect("it is there");
     assert_eq!(sidekey.read("app/db").await.value(), "old");
@@ -94,7 +94,7 @@ async fn the_time_to_live_is_kept() {
 /// A secret that is read is refreshed ahead of its time by itself, without a reader who waits; one
 /// that nobody reads costs no call.
 #[tokio::test]
-async fn what_is_read_is_refreshed_ahead() {
+async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["read", "unread"] {
@@ -121,7 +121,7 @@ async fn what_is_read_is_refreshed_ahead() {
 /// A label that is moved back to the version before, a rollback, shows once the time to live is
 /// over.
 #[tokio::test]
-async fn a_rollback_shows() {
+async fn rollback_shows_after_the_ttl() {
     let (fake, sidekey) = holding().await;
     let old = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
     sidekey.pass(SECOND);
@@ -153,7 +153,7 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
 /// else reads; where none comes, with 304 when the wait is over. The next version is looked for ahead
 /// of the time to live, as for every reader.
 #[tokio::test]
-async fn a_reader_can_wait_for_the_next_version() {
+async fn long_poll_returns_the_next_version() {
     let (fake, sidekey) = holding().await;
     let etag = sidekey.read("app/db").await.header("etag").expect("a version").to_owned();
     let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
@@ -180,7 +180,7 @@ async fn a_reader_can_wait_for_the_next_version() {
 /// Where nothing is cached, whoever waits for the next version has it looked for once a second, and not
 /// as fast as calls are answered.
 #[tokio::test]
-async fn who_waits_for_what_is_not_cached_does_not_hammer() {
+async fn long_poll_without_a_cache_calls_once_a_second() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "old").expect("a new name");

@@ -68,7 +68,7 @@ fn said(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
 /// Text, bytes and the longest value there can be, by name, ARN and partial ARN, by version and by
 /// stage, are what Secrets Manager itself answers, on a kept connection and with a path of slashes.
 #[tokio::test]
-async fn answers_are_those_of_secrets_manager() {
+async fn answers_equal_those_of_secrets_manager() {
     let (fake, sidekey) = started().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("a new name");
@@ -102,7 +102,7 @@ async fn answers_are_those_of_secrets_manager() {
 
 /// A hundred reads, most of them at once, cause one upstream call.
 #[tokio::test]
-async fn a_hundred_reads_cause_one_call() {
+async fn hundred_reads_cause_one_call() {
     let (fake, sidekey) = started().await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");
     let client = sdk_at(&sidekey);
@@ -127,7 +127,7 @@ async fn a_hundred_reads_cause_one_call() {
 /// A batch has the values that there are, once each, and says of the others what is wrong; upstream
 /// is asked for single secrets, and not again for what is held.
 #[tokio::test]
-async fn a_batch_stands_beside_its_errors() {
+async fn batch_returns_values_and_errors() {
     let (fake, sidekey) = started().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/a", "one").expect("a new name");
@@ -187,7 +187,7 @@ async fn a_batch_stands_beside_its_errors() {
 /// AWS's caching libraries describe a secret and then ask for the version that they found: both are
 /// answered from one call, and what a description says of labels is right through a rotation.
 #[tokio::test]
-async fn a_description_tells_the_labels_of_what_is_held() {
+async fn description_lists_labels_of_cached_versions() {
     let (fake, sidekey) = started().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/db", "one").expect("a new name");
@@ -239,7 +239,7 @@ async fn tried(
 /// Each of Secrets Manager's errors is the SDK's own typed one, with its words, and is tried once where
 /// another attempt cannot help. Upstream sees one call at most.
 #[tokio::test]
-async fn errors_are_typed_and_tried_once_where_a_retry_is_pointless() {
+async fn permanent_errors_are_typed_and_not_retried() {
     let (fake, sidekey) = started().await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["deleted", "broken", "denied", "odd"] {
@@ -287,7 +287,7 @@ async fn errors_are_typed_and_tried_once_where_a_retry_is_pointless() {
 /// What may pass is tried again, by the SDK's own rules: throttling is AWS's own error, and everything
 /// that is nobody's answer is the service's failure. Sidekey asks upstream once meanwhile.
 #[tokio::test]
-async fn what_may_pass_is_tried_again() {
+async fn transient_errors_are_retried_by_the_sdk() {
     let (fake, sidekey) = started().await;
     for name in ["throttled", "failing"] {
         fake.secrets().create(name, "hunter2").expect("a new name");
@@ -307,14 +307,14 @@ async fn what_may_pass_is_tried_again() {
 /// A wrong session token, and static keys without one, are told so in AWS's words and with what to do,
 /// in one attempt; what `SIDEKEY_ALLOW` does not cover says that Sidekey refused.
 #[tokio::test]
-async fn who_may_not_ask_is_told_so_once() {
+async fn wrong_session_tokens_are_refused_without_a_retry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
     let endpoint = format!("http://{}", sidekey.address);
     for (session, words) in [
         (Some("wrong"), "sign with the credentials that Sidekey runs with"),
-        (None, "static keys have none"),
+        (None, "static keys have no session token"),
     ] {
         let (refused, code, attempts) = tried(&sidekey, &sdk(&endpoint, session), "app/db").await;
         assert_eq!((code.as_deref(), attempts), (Some("UnrecognizedClientException"), 1.0));
@@ -329,7 +329,7 @@ async fn who_may_not_ask_is_told_so_once() {
 /// The session tokens of the agent's own credentials open the gate: the current one, the one before,
 /// and one that the agent has not needed yet, for which it gets its credentials anew, once a second.
 #[tokio::test]
-async fn the_agents_own_sessions_open_the_gate() {
+async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");

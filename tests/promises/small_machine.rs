@@ -363,7 +363,7 @@ async fn withstand(hostile: &'static Hostile, group: Cgroup) {
 
 /// All inputs are sent at the same time, each to a machine of its own.
 #[tokio::test]
-async fn no_hostile_input_ends_the_agent_or_stops_cached_reads() {
+async fn hostile_input_neither_ends_the_agent_nor_stops_cached_reads() {
     let (machines, mut running) = (LocalSet::new(), Vec::new());
     for hostile in HOSTILE {
         match Cgroup::new(BOUNDS) {

@@ -15,7 +15,7 @@ use tokio::process::Command;
 /// are dropped; meanwhile cached reads, `/ping` and `/metrics` are answered, and SIGTERM ends the
 /// program with exit code 0.
 #[tokio::test]
-async fn an_undrained_log_stops_nothing() {
+async fn undrained_log_stops_nothing() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("a new name");

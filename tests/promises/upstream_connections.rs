@@ -41,7 +41,7 @@ impl Counted {
 }
 
 #[tokio::test]
-async fn a_burst_of_calls_takes_one_connection_and_a_later_call_another() {
+async fn burst_of_calls_shares_one_connection() {
     let run = Counted::start(&["a", "b", "c"]).await;
     run.read("a").await;
     run.read("b").await;
@@ -54,7 +54,7 @@ async fn a_burst_of_calls_takes_one_connection_and_a_later_call_another() {
 
 /// A timer may sleep through a freeze; the wall clock tells.
 #[tokio::test]
-async fn a_connection_that_lay_frozen_is_not_used() {
+async fn connection_that_was_frozen_is_not_reused() {
     let run = Counted::start(&["a", "b"]).await;
     run.read("a").await;
     run.clock.skip(LATER);
@@ -84,7 +84,7 @@ async fn answer(upstream: &mut TcpStream, name: &str) {
 }
 
 #[tokio::test]
-async fn a_connection_that_was_closed_while_idle_is_no_failure() {
+async fn connection_closed_while_idle_is_not_a_failure() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
     let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
@@ -101,7 +101,7 @@ async fn a_connection_that_was_closed_while_idle_is_no_failure() {
 
 /// Whoever got the call may have answered it: it is not made again behind the reader's back.
 #[tokio::test]
-async fn a_call_that_gets_lost_is_a_failure() {
+async fn lost_call_is_not_repeated() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
     let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
@@ -121,7 +121,7 @@ async fn a_call_that_gets_lost_is_a_failure() {
 
 /// A gateway that takes connections and has nobody behind it. The call's own time is not waited for.
 #[tokio::test]
-async fn connections_that_are_closed_at_once_are_failures_at_once() {
+async fn immediately_closed_connections_fail_at_once() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
     let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
@@ -147,7 +147,7 @@ async fn connections_that_are_closed_at_once_are_failures_at_once() {
 
 /// A body without end would fill the memory of whoever reads it whole.
 #[tokio::test]
-async fn an_answer_without_end_is_cut() {
+async fn endless_answer_is_cut_off() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
     let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;

@@ -107,7 +107,7 @@ async fn walk(clients: &Clients, endpoint: &str) {
 
 /// Before the fake that `sidekey dev` embeds.
 #[tokio::test]
-async fn every_command_of_the_page_does_what_it_says() {
+async fn every_command_of_the_page_works_before_the_fake() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
@@ -118,7 +118,7 @@ async fn every_command_of_the_page_does_what_it_says() {
 
 /// Before a Secrets Manager that is not ours.
 #[tokio::test]
-async fn so_it_does_before_moto() {
+async fn every_command_of_the_page_works_before_moto() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
@@ -128,7 +128,7 @@ async fn so_it_does_before_moto() {
 }
 
 #[test]
-fn lines_are_compared_around_what_is_left_open() {
+fn lines_are_compared_around_placeholders() {
     for (line, expected, outcome) in [
         ("ok   a  5s", "ok … 5s", true),
         ("ok   a  5s", "ok a 5s", true),

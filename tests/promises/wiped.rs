@@ -59,7 +59,7 @@ fn writable(line: &str) -> Option<Range<u64>> {
 /// After a rotation. What the agent reads it by is over TLS elsewhere; here every buffer has it in the
 /// clear, hyper's and the SDK's too.
 #[tokio::test]
-async fn a_value_that_was_rotated_away_is_nowhere_in_memory() {
+async fn rotated_value_is_wiped_from_memory() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let text = |value| String::from_utf8(Vec::from(value)).expect("letters");

@@ -1,9 +1,9 @@
-//! Asks Sidekey for credentials.
+//! Reads credentials from Sidekey.
 
 use crate::Failure;
 use std::time::Duration;
 
-/// A client of the agent beside the function.
+/// An HTTP client of the Sidekey agent that runs beside the function.
 pub struct Credentials {
     client: ureq::Agent,
     agent: String,
@@ -22,7 +22,7 @@ impl Credentials {
         Self {
             client: client.new_agent(),
             agent: format!("http://127.0.0.1:{}", set("SIDEKEY_PORT").unwrap_or("2773".into())),
-            token: token.expect("Lambda sets one of the two"),
+            token: token.expect("Lambda sets one of the two token variables"),
         }
     }
 

@@ -1,4 +1,4 @@
-//! A channel processor for SMS: reads the credentials of each message from Sidekey.
+//! A channel processor for SMS that reads the credentials of each message from Sidekey.
 
 mod credentials;
 mod runtime;
@@ -6,14 +6,15 @@ mod runtime;
 use credentials::Credentials;
 use serde_json::{Value, json};
 
-/// Why a message was not sent.
+/// The reason why a message was not sent.
 pub enum Failure {
-    /// The provider does not take the credential.
+    /// The provider rejected the credential.
     Refused,
+    /// Any other error, with its message.
     Other(String),
 }
 
-/// Stands for the provider's API: returns what would be sent, without a secret in it.
+/// Replaces the provider's API in this example. Returns what would be sent, without secrets.
 fn send(context: &Value, account: &str, token: &str, ai_key: &str) -> Result<Value, Failure> {
     if context["revoked_suffix"].as_str().is_some_and(|revoked| token.ends_with(revoked)) {
         return Err(Failure::Refused);
@@ -22,7 +23,7 @@ fn send(context: &Value, account: &str, token: &str, ai_key: &str) -> Result<Val
     Ok(json!({"account": account, "token_ends": end(token), "ai_key_ends": end(ai_key)}))
 }
 
-/// Sends one message. A credential that is refused may be of before a rotation: once more.
+/// Sends one message. If the provider rejects the credential, refreshes it and tries again.
 fn process(credentials: &Credentials, body: &str) -> Result<Value, Failure> {
     let context: Value =
         serde_json::from_str(body).map_err(|error| Failure::Other(error.to_string()))?;
@@ -41,7 +42,7 @@ fn process(credentials: &Credentials, body: &str) -> Result<Value, Failure> {
     }
 }
 
-/// Answers which messages of the batch SQS is to deliver again.
+/// Sends a batch, and returns the messages that SQS must deliver again.
 fn handle(credentials: &Credentials, event: &Value) -> Value {
     let (mut sent, mut failures) = (Vec::new(), Vec::new());
     for record in event["Records"].as_array().into_iter().flatten() {

@@ -1,13 +1,13 @@
-//! Lambda's runtime API in a few lines, without the async runtime that the crate `lambda_runtime`
-//! builds on: takes an event, gives the answer, again and again.
+//! A small client of Lambda's runtime API. It receives events and returns responses in a loop, without
+//! the async runtime that the crate `lambda_runtime` needs.
 
 use serde_json::Value;
 
-/// Serves invocations until the environment ends.
+/// Processes invocations until the execution environment ends.
 pub fn serve(handle: impl Fn(&Value) -> Value) -> Result<(), Box<dyn std::error::Error>> {
     let address = std::env::var("AWS_LAMBDA_RUNTIME_API")?;
     let api = format!("http://{address}/2018-06-01/runtime/invocation");
-    // The next event may be hours away.
+    // No timeout, because the next event may arrive after hours.
     let client = ureq::Agent::config_builder().proxy(None).build().new_agent();
     loop {
         let mut next = client.get(format!("{api}/next")).call()?;

@@ -72,7 +72,7 @@ async fn read_of(emulator: &Emulator, name: &str) -> (u16, Value) {
 /// Frozen while a first call hangs: it is made once more after the thaw, for the reader who has
 /// waited all along and for the function, and nobody sees a failure.
 #[tokio::test]
-async fn a_call_that_was_cut_is_made_once_more() {
+async fn call_interrupted_by_a_freeze_is_retried_once() {
     let fake = fake().await;
     fake.secrets().create(UNLISTED, "old").expect("new");
     fake.faults().script(Match::secret(UNLISTED), [Fault::Stall]);
@@ -101,7 +101,7 @@ async fn a_call_that_was_cut_is_made_once_more() {
 /// Frozen during a refresh, whose answer arrives meanwhile and is old by the thaw, as is what is
 /// held: the function's first read gets the new value.
 #[tokio::test]
-async fn an_answer_from_before_the_thaw_does_not_count() {
+async fn answer_received_before_the_thaw_is_not_trusted() {
     let ttl = Duration::from_secs(2);
     let fake = fake().await;
     // Later than the extension is stopped, sooner than it goes on.
@@ -133,7 +133,7 @@ async fn an_answer_from_before_the_thaw_does_not_count() {
 /// Frozen past the time to live with nothing under way: nobody gets what was held, and only what
 /// somebody had read is fetched, once.
 #[tokio::test]
-async fn what_went_out_of_date_in_a_freeze_is_not_served() {
+async fn value_that_expired_during_a_freeze_is_not_served() {
     let ttl = Duration::from_secs(2);
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
@@ -165,7 +165,7 @@ async fn what_went_out_of_date_in_a_freeze_is_not_served() {
 /// answered, none with a version that was replaced longer ago than the time to live, and upstream
 /// is called as often as without a freeze at the most.
 #[tokio::test]
-async fn freezes_around_the_time_to_live_harm_nobody() {
+async fn freezes_around_the_ttl_break_no_read() {
     const NAME: &str = LISTED[0];
     let ttl = Duration::from_secs(1);
     let clock = SystemClock::new();
@@ -206,7 +206,7 @@ async fn freezes_around_the_time_to_live_harm_nobody() {
 
 /// An extension that stands still when Lambda ends the environment is killed, and nothing hangs.
 #[tokio::test]
-async fn an_environment_ends_whatever_stands_still_in_it() {
+async fn environment_ends_although_the_extension_is_stopped() {
     let mut lambda = started!(Mode::OnDemand, fake().await, |environment| environment);
     lambda.invoke(&LISTED).await;
     lambda.emulator.stop_extension().await;

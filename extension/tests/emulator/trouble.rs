@@ -8,7 +8,7 @@ use serde_json::json;
 /// Three mistakes at once: the function runs, its reads get a typed error that names all three, and
 /// the log does too.
 #[tokio::test]
-async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
+async fn configuration_mistakes_are_answered_and_not_fatal() {
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("SIDEKEY_TTL", "soon")
@@ -35,7 +35,7 @@ async fn mistakes_in_the_configuration_are_answered_and_not_fatal() {
 /// Upstream fails whole at the start: the function runs, and is served once upstream is back, without
 /// a restart.
 #[tokio::test]
-async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() {
+async fn failed_prefetch_leaves_the_function_running_and_is_retried() {
     let fake = fake().await;
     fake.faults().always(Match::any(), Fault::InternalError);
     let lambda = started!(Mode::OnDemand, fake, |environment| environment);
@@ -52,7 +52,7 @@ async fn a_prefetch_that_fails_leaves_the_function_running_and_is_made_up_for() 
 
 /// `SIDEKEY_ON_INIT_FAILURE=fail` has Lambda fail the start instead.
 #[tokio::test]
-async fn the_start_fails_where_that_is_asked_for() {
+async fn start_fails_if_so_configured() {
     let fake = fake().await;
     fake.faults().deny_secret(LISTED[1]);
     let lambda = started!(Mode::OnDemand, fake, |environment| {
@@ -60,14 +60,14 @@ async fn the_start_fails_where_that_is_asked_for() {
     });
     let event = json!({"references": [LISTED[0]]});
     let _ = lambda.emulator.try_invoke(&event).await;
-    let line = lambda.emulator.log_line("failing the function's start").await;
+    let line = lambda.emulator.log_line("failing the start of the function").await;
     assert!(line.contains(LISTED[1]) && line.contains("AccessDeniedException"), "{line}");
     assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
 }
 
 /// Another process has the port: the function runs, and the log says what is wrong.
 #[tokio::test]
-async fn a_taken_port_leaves_the_function_running() {
+async fn port_in_use_leaves_the_function_running() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = taken.local_addr().expect("bound").port();
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
@@ -83,7 +83,7 @@ async fn a_taken_port_leaves_the_function_running() {
 
 /// An address beside the port cannot be had: the port is served, and the log names what is not.
 #[tokio::test]
-async fn what_cannot_be_listened_on_leaves_the_rest_served() {
+async fn one_failed_listener_leaves_the_others_serving() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let taken = taken.local_addr().expect("bound").to_string();
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
@@ -93,7 +93,7 @@ async fn what_cannot_be_listened_on_leaves_the_rest_served() {
     assert_eq!(answer["init"]["status"], 200, "{answer}");
     for name in [&*taken, "/proc/nowhere"] {
         let line = lambda.emulator.log_line(name).await;
-        assert!(line.contains("not served there"), "{line}");
+        assert!(line.contains("does not listen at this address"), "{line}");
     }
     lambda.shut_down().await;
 }
@@ -101,7 +101,7 @@ async fn what_cannot_be_listened_on_leaves_the_rest_served() {
 /// The function's own SDK is pointed at Sidekey, which inherits the variables: it still calls its own
 /// upstream.
 #[tokio::test]
-async fn the_functions_endpoint_is_not_followed() {
+async fn endpoint_variables_of_the_function_are_ignored() {
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://localhost:2773")

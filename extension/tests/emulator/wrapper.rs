@@ -76,7 +76,7 @@ async fn snap_start() {
 
 /// Where a variable cannot be filled, the runtime is not started, and the log says which and why.
 #[tokio::test]
-async fn what_cannot_be_filled_is_in_the_log() {
+async fn unresolved_variables_are_logged() {
     let fake = fake().await;
     let asking = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
     let emulator = match start(Mode::OnDemand, &fake, &asking).await {
@@ -86,6 +86,6 @@ async fn what_cannot_be_filled_is_in_the_log() {
     let (_, answer) = emulator.invoke(&json!({"variables": ["PLAIN"]})).await;
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
-    emulator.log_line("MALFORMED: not a reference: character 4").await;
+    emulator.log_line("MALFORMED: the text after 'sidekey:' is not a reference: character 4").await;
     fake.stop().await;
 }

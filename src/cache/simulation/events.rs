@@ -1,4 +1,4 @@
-//! What happens: one event at a time, drawn from the seed.
+//! Random events of the simulated world, drawn from the seed.
 
 use super::log::Reader;
 use super::truth::Fault;
@@ -10,7 +10,7 @@ use crate::source::FetchErrorKind;
 use std::future::Future;
 use std::time::Duration;
 
-/// What upstream fails with for a while.
+/// The kinds of transient failures that the world uses.
 const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Throttled,
     FetchErrorKind::Service,
@@ -20,12 +20,12 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// What upstream refuses with.
+/// The kinds of refusals that the world uses.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 
 impl Simulation {
-    /// Lets one event happen, and returns what it was.
+    /// Draws one event, applies it, and returns its name.
     pub(super) async fn happen(&mut self) -> &'static str {
         let n = self.rng.usize(0..self.world.setup.secrets);
         let event = match self.rng.u8(0..100) {
@@ -59,23 +59,24 @@ impl Simulation {
             }
             _ => {
                 self.world.heal();
-                "the end of all trouble"
+                "the end of all faults"
             }
         };
-        // Half of the events come on top of each other.
+        // Half of the events happen at the same time as the next one.
         if self.rng.bool() {
             self.clock.sleep(Duration::from_millis(self.rng.u64(0..50))).await;
         }
         event
     }
 
-    /// Starts a reader.
+    /// Starts a reader as a task.
     pub(super) fn read(&mut self, id: &str, is_now: bool) {
         let asking = self.ask(id, is_now);
         self.readers.spawn(asking);
     }
 
-    /// Returns a reader's question: whoever waits is known to the world, and the answer is judged.
+    /// Returns a future that reads `id`. While the reader waits, the world knows it. The result is
+    /// checked.
     pub(super) fn ask(
         &mut self,
         id: &str,
@@ -120,7 +121,7 @@ impl Simulation {
     fn read_now_some(&mut self, n: usize) -> &'static str {
         let id = self.some_id(n);
         self.read(&id, true);
-        "a read of what is there now"
+        "a read with refreshNow"
     }
 
     async fn pass(&mut self) -> &'static str {
@@ -138,7 +139,7 @@ impl Simulation {
         "time passed"
     }
 
-    /// Lets time pass at once for everything that is under way.
+    /// Advances the time at once, as a freeze does, while calls and reads are under way.
     async fn freeze(&mut self) -> &'static str {
         let span = match self.rng.u8(0..3) {
             0 => 2 * DEADLINE.mul_f64(self.rng.f64()),
@@ -174,7 +175,7 @@ impl Simulation {
                 truth.fault = fault;
             }
         }
-        "trouble begins or ends"
+        "a fault begins or ends"
     }
 
     fn set_wall_clock(&mut self) -> &'static str {
@@ -199,7 +200,8 @@ impl Simulation {
                 state.offset_ms.1 = state.offset_ms.0;
             }
         }
-        // The cache finds out at its next look: let that be now.
+        // The cache detects a restore at its next access. This access makes the time of the detection
+        // definite.
         drop(self.cache.status());
         "the wall clock was set"
     }

@@ -1,4 +1,4 @@
-//! What the world has seen: calls, readers, and what of them is known to have come of it.
+//! The log of the simulated world: its calls and readers, and their results.
 
 use super::SECOND;
 use super::truth::Truth;
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns the larger time that either clock says has passed, where the wall clock was not set back
-/// in between.
+/// Returns the larger elapsed time of the two clocks. Returns `None` if the wall clock was set back by
+/// more than a second in between.
 pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     let steady = now.steady - then.steady;
     match now.wall.duration_since(then.wall) {
@@ -21,71 +21,71 @@ pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     }
 }
 
-/// What the world answered.
+/// The answer of the world to a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answered {
     Version { arn: Box<str>, id: Box<str>, is_lagging: bool },
     Failed(FetchErrorKind),
 }
 
-/// A call.
+/// A call of the cache to the world.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_batch: bool,
     pub(super) sent: Moment,
-    /// How often the process had been restored when it was sent.
+    /// The number of restores before the call was sent.
     pub(super) epoch: u64,
-    /// How long everything had stood still, and how often the wall clock had been set, by then.
+    /// The total time of freezes, and the number of adjustments of the wall clock, until this moment.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
-    /// What was held for the id when it ended.
-    pub(super) held: Option<Arc<Entry>>,
-    /// A freeze cut it, so that its answer does not count; or its batch failed as a whole.
+    /// The entry that was cached for the id when the call ended.
+    pub(super) cached: Option<Arc<Entry>>,
+    /// Whether the answer does not count: a freeze interrupted the call, or the whole batch failed.
     pub(super) is_discarded: bool,
-    /// The answer was older than what was held, and nothing had confirmed it.
+    /// Whether the answer was held back: it was older than the cached version, and unconfirmed.
     pub(super) is_held_back: bool,
 }
 
-/// A reader who waits.
+/// A reader that waits for its result.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_now: bool,
     pub(super) started: Moment,
-    /// Whether what was held when it came could be served without a wait.
+    /// Whether a cached entry could be served without a wait when the reader came.
     pub(super) need_not_wait: bool,
-    /// How long everything had stood still, and how often the wall clock had been set, by then.
+    /// The total time of freezes, and the number of adjustments of the wall clock, until this moment.
     pub(super) disturbed: (Duration, u32),
 }
 
-/// What the model knows.
+/// The knowledge of the model.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that were handed to somebody, and when first by the steady clock.
+    /// The entries that readers got, with the steady time of the first read.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// What was held of each ARN when somebody last looked.
+    /// The cached entry of each ARN at the last observation.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
-    /// When a secret was last seen to be held no more.
+    /// The steady time at which each secret was last found to be evicted.
     pub(super) lost: HashMap<usize, Duration>,
     pub(super) epoch: u64,
-    /// By how much the wall clock was set in all, and at the last restore, in milliseconds.
+    /// The total adjustment of the wall clock in milliseconds: until now, and until the last restore.
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
-    /// What has happened, a line each: two runs of one seed must not differ in it.
+    /// All events, one line each. Two runs of one seed must have the same trace.
     pub(super) trace: Vec<String>,
-    /// How long the trace was when something first did not hold.
+    /// The length of the trace at the first violation.
     pub(super) violated: Option<usize>,
 }
 
 impl Call {
-    /// Returns why the call failed, as the cache should have seen it, and when.
+    /// Returns the kind of failure that the cache should have recorded for the call, and its time.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
@@ -95,12 +95,13 @@ impl Call {
         }
     }
 
-    /// Returns the ARN and version id of an answer, and when it came.
+    /// Returns the ARN and version id of a successful answer that counts, and its time.
     pub(super) fn version(&self) -> Option<(&str, &str, Moment)> {
         self.any_version().filter(|_| !self.is_discarded)
     }
 
-    /// Returns the same where a freeze may have cut the call.
+    /// Returns the ARN and version id of a successful answer, and its time, even if a freeze interrupted
+    /// the call.
     pub(super) fn any_version(&self) -> Option<(&str, &str, Moment)> {
         match self.ended.as_ref()? {
             (at, Answered::Version { arn, id, .. }) => Some((arn, id, *at)),
@@ -109,12 +110,12 @@ impl Call {
     }
 
     pub(super) fn is_about(&self, entry: &Entry) -> bool {
-        self.held.as_ref().is_some_and(|held| std::ptr::eq(&**held, entry))
+        self.cached.as_ref().is_some_and(|cached| std::ptr::eq(&**cached, entry))
     }
 }
 
 impl State {
-    /// Returns the failures noted on `entry`, in their order.
+    /// Returns the failures recorded on `entry`, in the order of their calls.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -122,23 +123,23 @@ impl State {
         self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
     }
 
-    /// Returns whether an attempt for `entry` has failed so lately that readers do not wait for the
-    /// next. Where it cannot be said how long ago it was, it does not count.
+    /// Returns whether an attempt to refresh `entry` has failed so recently that readers do not wait for
+    /// the next attempt. Failures of unknown age do not count.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.and_then(|at| since(now, at)).is_some_and(|since| since < FAILING_MAX)
     }
 
-    /// Returns when somebody first read `entry`, by the steady clock.
+    /// Returns the steady time of the first read of `entry`.
     pub(super) fn first_read(&self, entry: &Entry) -> Option<Duration> {
-        // Newest first: what is asked about is held.
+        // Searched from the newest read, because `entry` is cached and so recent.
         let read = self.reads.iter().rev().find(|(read, _)| std::ptr::eq(&**read, entry));
         read.map(|(_, at)| *at)
     }
 
-    /// Returns when upstream first refused while `entry` was held.
+    /// Returns the time of the first refusal while `entry` was cached.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
-        // Calls are in the order in which they were sent, and may end in another.
+        // Calls are listed in the order of sending, and may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
     }
@@ -151,25 +152,25 @@ impl State {
                     *arn == *entry.version.arn && *id == *entry.version.id
                 })
         });
-        // A call by name and one by ARN may have been sent at once.
+        // A call by name and a call by ARN may have been sent at the same moment.
         matching.max_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady))
     }
 
-    /// Returns whether an older answer with this version id should replace `held` now.
-    pub(super) fn is_agreed(&self, held: &Entry, id: &str, now: Moment) -> bool {
+    /// Returns whether an older answer with version `id` is confirmed and may replace `cached` at `now`.
+    pub(super) fn is_agreed(&self, cached: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
             .iter()
-            .filter(|call| call.is_held_back && call.is_about(held))
+            .filter(|call| call.is_held_back && call.is_about(cached))
             .filter_map(Call::version)
             .collect();
         answers.sort_by_key(|(_, _, at)| at.steady);
-        // Where the clocks cannot say how long ago the first was, a later one counts.
+        // If the age of the first such answer is unknown, a later one counts.
         let mut same = answers.iter().rev().take_while(|(_, other, _)| *other == id);
         same.any(|(_, _, at)| since(now, *at).is_some_and(|since| since >= AGREE_AFTER))
     }
 
-    /// Returns whether a call for `id` that begins now makes up for one that a freeze cut.
+    /// Returns whether a call for `id` that begins now repeats an interrupted call.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
         let last = self.calls.iter().rev().find(|call| call.id == id);
         last.is_some_and(|last| {
@@ -179,7 +180,7 @@ impl State {
     }
 }
 
-/// Returns the number of a version, by which they are ordered.
+/// Returns the number in the id of a version. Newer versions have larger numbers.
 pub(super) fn number(id: &str) -> u32 {
     id[1..].parse().expect("a version's id ends with its number")
 }

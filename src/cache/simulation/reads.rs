@@ -1,7 +1,7 @@
-//! What must hold of reads: the table of how old a value may get, told once more.
+//! Checks reads: an independent model of the rules for how old a value may get.
 //!
-//! Where the wall clock was set back, the cache cannot know an age, and neither does the model: what
-//! is fresh must have a known age, and whoever was refused is let pass.
+//! If the wall clock was set back, ages are unknown to the cache and to the model. Then a fresh entry is
+//! an error, and every refusal is accepted.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -14,11 +14,11 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How coarse timers are.
+/// The resolution of timers.
 const TICK: Duration = Duration::from_millis(2);
 
 impl World {
-    /// Judges what a reader got.
+    /// Checks the result of a read.
     pub(super) fn judge(&self, reader: &Reader, read: &Result<Served, ReadError>) {
         self.observe();
         let what = read.as_ref().map(|served| (&served.entry.version.id, served.how, served.age));
@@ -27,16 +27,16 @@ impl World {
         let problem = {
             let state = self.state();
             let late = self.late(&state, reader, now);
-            // In virtual time what does not wait takes none.
+            // In virtual time, code that does not wait takes no time.
             let has_waited = now.steady > reader.started.steady;
             let needless = (reader.need_not_wait && has_waited)
-                .then(|| "it waited for what could have been served".to_owned());
+                .then(|| "the reader waited although an entry could be served".to_owned());
             late.or(needless).or_else(|| match read {
                 Ok(served) => self.too_old(&state, reader, served, now),
                 Err(error) => self.refused(&state, reader, error, now),
             })
         };
-        self.hold(problem.is_none(), || {
+        self.require(problem.is_none(), || {
             let what = read.as_ref().map(|served| (&served.entry.version.id, served.how));
             format!("{}: {reader:?} got {what:?}", problem.unwrap_or_default())
         });
@@ -48,25 +48,26 @@ impl World {
         }
     }
 
-    /// Returns whether a reader of `id` who comes now is served without a wait.
+    /// Returns whether a reader of `id` that comes now must be served without a wait.
     pub(super) fn need_not_wait(&self, id: &str) -> bool {
         self.observe();
-        let Some(held) = self.held(id) else { return false };
+        let Some(cached) = self.cached(id) else { return false };
         let (state, now) = (self.state(), self.now());
-        let has_failed = state.has_just_failed(&held, now);
-        self.may_be_served(&state, &held, has_failed, now).unwrap_or(false)
+        let has_failed = state.has_just_failed(&cached, now);
+        self.may_be_served(&state, &cached, has_failed, now).unwrap_or(false)
     }
 
+    /// Returns an error text if the result came too late.
     fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
         let wait = self.setup.reader_wait;
         let frozen = state.disturbed.0 - reader.disturbed.0;
-        // A wait that a freeze cut is begun again once.
+        // A wait that a freeze interrupted begins again once.
         let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
         let took = now.steady - reader.started.steady;
         (took > most + frozen + 2 * TICK).then(|| format!("an answer after {took:?}"))
     }
 
-    /// Returns why `served` should not have been.
+    /// Returns an error text if `served` is older than allowed.
     fn too_old(
         &self,
         state: &State,
@@ -77,21 +78,21 @@ impl World {
         let policy = self.setup.policies[reader.secret];
         let entry = &served.entry;
         let Some(call) = state.fetched(entry) else {
-            return Some("no call was answered with this".to_owned());
+            return Some("no call was answered with this version".to_owned());
         };
-        let (arn, _, _) = call.any_version().expect("it was answered");
+        let (arn, _, _) = call.any_version().expect("`fetched` returns answered calls only");
         if reader.id.starts_with("arn:") && reader.id != arn {
-            return Some("an ARN led elsewhere".to_owned());
+            return Some("the ARN led to another secret".to_owned());
         }
         let age = since(now, call.sent);
         let below = |bound: Duration| age.is_some_and(|age| age < bound);
         let is_present = call.epoch == state.epoch;
         let refused = state.refused(entry);
-        let is_held = self.held(&reader.id).is_some_and(|held| Arc::ptr_eq(&held, entry));
+        let is_cached = self.cached(&reader.id).is_some_and(|cached| Arc::ptr_eq(&cached, entry));
         let has_waited = now.steady - reader.started.steady >= self.setup.reader_wait;
         let has_failed = state.has_just_failed(entry, now);
-        // A call was answered while the reader waited, and what it got was asked for no earlier: a
-        // call by another id may have overtaken it.
+        // A call was answered while the reader waited, and the call for the served entry was sent no
+        // earlier than that call. A call by another id may have overtaken it.
         let was_answered = || {
             let mut others = state.calls.iter().filter(|other| other.secret == reader.secret);
             others.any(|other| {
@@ -113,7 +114,7 @@ impl World {
             }),
             How::RefreshLimited => below(SECOND),
             How::Miss => was_answered(),
-            // What is held is the newest there is where the answer was held back.
+            // If the answer was held back, the reader gets the cached entry.
             How::Refreshed => {
                 let is_kept = state.failures(entry).any(|(kind, at)| {
                     kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
@@ -122,16 +123,16 @@ impl World {
             }
         };
         if !is_allowed {
-            return Some(format!("too old: {age:?}, refused {refused:?}, held {is_held}"));
+            return Some(format!("too old: age {age:?}, refused {refused:?}, cached {is_cached}"));
         }
         let is_passed_off = matches!(served.how, How::Hit | How::Stale(_)) && policy.ttl.is_zero();
         if is_passed_off {
-            return Some("a cache without a TTL holds nothing".to_owned());
+            return Some("with a TTL of 0 nothing may be served from the cache".to_owned());
         }
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns whether the version was replaced too long ago, though upstream answered ever since.
+    /// Returns an error text if the version was replaced too long ago although all calls succeeded since.
     fn outlived(
         &self,
         state: &State,
@@ -141,7 +142,7 @@ impl World {
     ) -> Option<String> {
         let policy = self.setup.policies[call.secret];
         let truth = &state.truths[call.secret];
-        // A secret that was made anew has another history.
+        // A secret that was created again has another history.
         if truth.arn() != *entry.version.arn || truth.is_deleted {
             return None;
         }
@@ -150,21 +151,21 @@ impl World {
         let (replaced, _) = truth.history.get(at + 1)?;
         let bound = policy.ttl + policy.stale_while_revalidate;
         let is_well = state.calls.iter().filter(|other| other.secret == call.secret).all(|other| {
-            // A call under way may hang, and what was sent before may have been answered by then.
+            // A call under way may hang.
             let Some((ended, answered)) = &other.ended else { return false };
             let is_lagging = matches!(answered, Answered::Version { is_lagging: true, .. });
             let is_good = other.failure().is_none() && !is_lagging && !other.is_discarded;
-            // What failed before asks for a pause, also where it would be well by now.
+            // After a failure the cache pauses, even if calls would succeed by now.
             is_good || (ended.steady < *replaced && !other.is_about(entry))
         });
-        // A call may take its time, and be cut and made again.
+        // A call may take up to its deadline, and may be interrupted and repeated.
         let most = bound.max(2 * DEADLINE + SECOND);
         let is_frozen = since(call.ended.as_ref()?.0, call.sent)? >= DEADLINE;
         (is_well && !is_frozen && now.steady - *replaced >= most)
             .then(|| format!("replaced at {replaced:?}"))
     }
 
-    /// Returns why the reader should not have got this error.
+    /// Returns an error text if the reader should not have got `error`.
     fn refused(
         &self,
         state: &State,
@@ -174,7 +175,7 @@ impl World {
     ) -> Option<String> {
         let policy = self.setup.policies[reader.secret];
         match error {
-            ReadError::OutOfScope => return Some("everything is in scope".to_owned()),
+            ReadError::OutOfScope => return Some("no secret is outside the scope".to_owned()),
             ReadError::WaitOver(wait) if now.steady - reader.started.steady < *wait => {
                 return Some("the wait was not over".to_owned());
             }
@@ -190,37 +191,42 @@ impl World {
                         })
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
-                    return Some("nothing failed so".to_owned());
+                    return Some("no call failed with this kind of error".to_owned());
                 }
             }
         }
         if reader.is_now || policy.ttl.is_zero() {
             return None;
         }
-        let held = self.held(&reader.id)?;
-        let has_failed = state.has_just_failed(&held, now);
+        let cached = self.cached(&reader.id)?;
+        let has_failed = state.has_just_failed(&cached, now);
         let is_in_need = has_failed || matches!(error, ReadError::WaitOver(_));
-        let is_allowed = self.may_be_served(state, &held, is_in_need, now)?;
-        is_allowed.then(|| format!("refused what is held, sent for at {:?}", held.sent.steady))
+        let is_allowed = self.may_be_served(state, &cached, is_in_need, now)?;
+        is_allowed.then(|| {
+            format!(
+                "no entry was served although one is cached, fetched by the call at {:?}",
+                cached.sent.steady
+            )
+        })
     }
 
-    /// Returns whether the table lets `held` be served, where `is_in_need` is whether upstream fails
-    /// transiently; nothing where the clocks cannot say.
+    /// Returns whether `cached` may be served. `is_in_need` is whether AWS fails transiently. Returns `None`
+    /// if the clocks cannot tell the age.
     pub(super) fn may_be_served(
         &self,
         state: &State,
-        held: &Entry,
+        cached: &Entry,
         is_in_need: bool,
         now: Moment,
     ) -> Option<bool> {
-        let policy = self.setup.policies[secret(&held.version.name)];
+        let policy = self.setup.policies[secret(&cached.version.name)];
         if policy.ttl.is_zero() {
             return Some(false);
         }
-        if let Some(refused) = state.refused(held) {
+        if let Some(refused) = state.refused(cached) {
             return Some(since(now, refused)? < policy.denied_grace);
         }
-        let call = state.fetched(held)?;
+        let call = state.fetched(cached)?;
         let age = since(now, call.sent)?;
         let is_fresh =
             call.epoch == state.epoch && age < policy.ttl + policy.stale_while_revalidate;

@@ -1,4 +1,4 @@
-//! What differs from one seed to the next and stays for the whole of it.
+//! The setup of a simulated world: settings that differ between seeds.
 
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
@@ -8,21 +8,22 @@ use std::time::Duration;
 /// The setup of one seed.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    /// What holds for each secret, by its number.
+    /// The policy of each secret, by the number of the secret.
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
     pub(super) secrets: usize,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
-    /// Whether the service says when versions were created.
+    /// Whether answers have the creation dates of versions.
     pub(super) is_dated: bool,
     pub(super) latency_max_ms: u64,
 }
 
 impl Setup {
+    /// Draws a random setup.
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
-        // Now and then more secrets than calls may be under way at once.
+        // Sometimes there are more secrets than slots for concurrent calls.
         let secrets = if rng.u8(0..20) == 0 { 40 } else { rng.usize(1..5) };
         let common = policy(rng);
         let mut policies = vec![common; secrets];
@@ -31,7 +32,7 @@ impl Setup {
                 *own = policy(rng);
             }
         }
-        // A call that nothing disturbs ends within every reader's wait.
+        // An undisturbed call must end within the wait of every reader.
         let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
         let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
         Self {
@@ -46,10 +47,10 @@ impl Setup {
         }
     }
 
-    /// Returns the policies as the cache is configured with them: a rule for each secret.
+    /// Returns the policies for the configuration of the cache: one rule for each secret.
     pub(super) fn rules(&self) -> Policies {
         let rule = |(number, policy): (usize, &Policy)| Rule {
-            secrets: Scope::new([format!("s{number}").as_str()]).expect("a good pattern"),
+            secrets: Scope::new([format!("s{number}").as_str()]).expect("the pattern is valid"),
             ttl: Some(policy.ttl),
             stale_while_revalidate: Some(policy.stale_while_revalidate),
             stale_if_error: Some(policy.stale_if_error),
@@ -60,7 +61,7 @@ impl Setup {
         Policies::new(Policy::default(), self.policies.iter().enumerate().map(rule).collect())
     }
 
-    /// Returns the longest time for which a value may be served while upstream answers.
+    /// Returns the longest time for which a value may be served while all calls succeed.
     pub(super) fn life_max(&self) -> Duration {
         let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
         lives.max().unwrap_or_default()
@@ -75,7 +76,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         stale_if_error: any(rng, &[0, 10, 100, 3600]),
         denied_grace: any(rng, &[0, 5, 60]),
         refresh: match rng.u8(0..4) {
-            // With a shorter TTL there would be little else than calls.
+            // With a shorter TTL, calls would dominate the simulation.
             0 if ttl >= Duration::from_secs(5) => Refresh::Always,
             _ => Refresh::WhenRead,
         },

@@ -1,4 +1,4 @@
-//! The world: secrets and their truth, what goes wrong, and a log of what was answered.
+//! The simulated world: the source that the cache calls. It has the true secrets, faults, and a log.
 
 use super::SECOND;
 use super::log::{Answered, State};
@@ -16,13 +16,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// How much of what happened before a violation is shown.
+/// The number of trace lines that are printed before a violation.
 const LINES_SHOWN: usize = 40;
 
-/// A call's own deadline.
+/// The deadline of a call.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The world of one seed.
+/// The simulated world of one seed.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) setup: Setup,
@@ -57,22 +57,22 @@ impl World {
         world
     }
 
-    /// Lets the world look at what `cache` holds.
+    /// Gives the world access to the entries of `cache`.
     pub(super) fn watch(&self, cache: &Cache) {
-        *self.cache.lock().expect("no holder panics") = Some(cache.clone());
+        *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
     }
 
-    /// Breaks the circle of cache and source.
+    /// Drops the cache, which breaks the reference cycle of cache and source.
     pub(super) fn unwatch(&self) {
-        *self.cache.lock().expect("no holder panics") = None;
+        *self.cache.lock().expect("no thread panics while it holds the lock") = None;
     }
 
     pub(super) fn cache(&self) -> Option<Cache> {
-        self.cache.lock().expect("no holder panics").clone()
+        self.cache.lock().expect("no thread panics while it holds the lock").clone()
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder panics")
+        self.state.lock().expect("no thread panics while it holds the lock")
     }
 
     pub(super) fn now(&self) -> Moment {
@@ -83,14 +83,14 @@ impl World {
         self.state().truths.iter().map(|truth| truth.name.clone()).collect()
     }
 
-    /// Returns the id of the version that is current.
+    /// Returns the id of the current version of the secret called `name`.
     pub(super) fn current(&self, name: &str) -> String {
         let state = self.state();
         let truth = &state.truths[secret(name)];
         version_id(truth.current(self.now().steady))
     }
 
-    /// Makes a new version current.
+    /// Creates a version of secret `n` and makes it current.
     pub(super) fn rotate(&self, n: usize) {
         let now = self.now().steady;
         let mut state = self.state();
@@ -100,7 +100,7 @@ impl World {
         state.truths[n].history.push((now, version));
     }
 
-    /// Makes the secret anew under another ARN.
+    /// Deletes secret `n` and creates it again under another ARN.
     pub(super) fn recreate(&self, n: usize) {
         {
             let truth = &mut self.state().truths[n];
@@ -112,9 +112,9 @@ impl World {
         self.rotate(n);
     }
 
-    /// Notes what does not hold.
-    pub(super) fn hold(&self, holds: bool, what: impl FnOnce() -> String) {
-        if !holds {
+    /// Records a violation if `is_met` is `false`.
+    pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
+        if !is_met {
             self.note(&what());
             let mut state = self.state();
             let violated = state.trace.len();
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// Ends the test if something did not hold, with what happened before it.
+    /// Fails the test if there was a violation, and prints the trace before it.
     pub(super) fn check(&self, seed: u64, when: &str) {
         self.observe();
         self.note(when);
@@ -136,13 +136,13 @@ impl World {
         self.state().readers.len()
     }
 
-    /// Notes what has happened.
+    /// Adds a line to the trace.
     pub(super) fn note(&self, what: &str) {
         let now = self.now().steady;
         self.state().trace.push(format!("{now:>12.3?} {what}"));
     }
 
-    /// Ends all trouble.
+    /// Ends all faults, and creates deleted secrets again.
     pub(super) fn heal(&self) {
         let mut gone = Vec::new();
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
@@ -155,7 +155,7 @@ impl World {
         }
     }
 
-    /// Returns draws for the next call for `id`.
+    /// Returns the random numbers for the next call for `id`.
     fn draws(&self, id: &str) -> fastrand::Rng {
         let calls = self.state().calls.iter().filter(|call| call.id == id).count();
         let mut hasher = DefaultHasher::new();
@@ -163,7 +163,7 @@ impl World {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// Returns what the service says of `id` now, and whether a replica that lags says it.
+    /// Returns the answer to a call for `id` now, and whether the answer comes from a lagging replica.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();
@@ -259,10 +259,10 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
     }
 }
 
-/// Returns the number of the secret that a name or an ARN means.
+/// Returns the number of the secret with this name or ARN.
 pub(super) fn secret(id: &str) -> usize {
-    let name = id.rsplit(':').next().expect("a split has a last part");
-    let name = name.split('-').next().expect("a split has a first part");
+    let full_name = id.rsplit(':').next().expect("a split has a last part");
+    let name = full_name.split('-').next().expect("a split has a first part");
     name[1..].parse().expect("a name ends with its number")
 }
 
@@ -271,5 +271,5 @@ fn version_id(number: u32) -> String {
 }
 
 pub(super) fn key(id: &str) -> Key {
-    Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+    Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
 }

@@ -1,32 +1,48 @@
-//! DynamoDB's JSON, as its API and its exports have it, made plain. Pure.
+//! Converts DynamoDB's typed JSON, as in its API and its exports, to plain JSON. Pure.
 
 use serde_json::{Map, Value};
 
-/// Returns the value with every typed one unwrapped: `{"S": "x"}` is `"x"`, `{"M": {…}}` an object.
-/// What is plain already stays as it is.
+/// Unwraps every typed value: `{"S": "x"}` becomes `"x"`, and `{"M": {…}}` becomes an object. Plain
+/// values stay as they are.
 pub(super) fn plain(value: Value) -> Value {
     match value {
-        Value::Object(object) => match typed(object) {
+        Value::Object(object) => match unwrapped(object) {
             Ok(value) => value,
-            Err(object) => {
-                Value::Object(object.into_iter().map(|(key, value)| (key, plain(value))).collect())
-            }
+            Err(object) => members(object),
         },
         Value::Array(all) => Value::Array(all.into_iter().map(plain).collect()),
         other => other,
     }
 }
 
-/// Returns whether a key may be the type of a value.
+/// Returns whether a key is the name of one of DynamoDB's types.
 pub(super) fn is_type(key: &str) -> bool {
     ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"].contains(&key)
 }
 
-/// Unwraps an object that is a typed value, or gives it back.
+/// Unwraps an object that is a typed value. Returns any other object unchanged, as the error.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
-fn typed(mut object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
-    let is_typed = object.len() == 1
+fn unwrapped(object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
+    if !is_typed(&object) {
+        return Err(object);
+    }
+    Ok(match object.into_iter().next() {
+        Some((kind, _)) if kind == "NULL" => Value::Null,
+        // The keys of a map are names of attributes. An attribute may be called "S" without being a
+        // type, so only the values of the map are unwrapped.
+        Some((_, Value::Object(map))) => members(map),
+        Some((kind, Value::Array(all))) if kind == "L" => {
+            Value::Array(all.into_iter().map(plain).collect())
+        }
+        Some((_, value)) => value,
+        None => Value::Null,
+    })
+}
+
+/// Returns whether an object has one member, whose key is a type and whose value fits that type.
+fn is_typed(object: &Map<String, Value>) -> bool {
+    object.len() == 1
         && object.iter().all(|(kind, value)| match (&**kind, value) {
             ("S" | "N" | "B", Value::String(_))
             | ("BOOL" | "NULL", Value::Bool(_))
@@ -34,23 +50,12 @@ fn typed(mut object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
             | ("L", Value::Array(_)) => true,
             ("SS" | "NS" | "BS", Value::Array(all)) => all.iter().all(Value::is_string),
             _ => false,
-        });
-    if !is_typed {
-        return Err(object);
-    }
-    let inner = object.iter_mut().next().map(|(kind, value)| (kind.clone(), value.take()));
-    Ok(match inner {
-        Some((kind, _)) if kind == "NULL" => Value::Null,
-        // What is in it is typed itself, but its keys are the table's: one called "S" is no type.
-        Some((_, Value::Object(map))) => {
-            Value::Object(map.into_iter().map(|(key, value)| (key, plain(value))).collect())
-        }
-        Some((kind, Value::Array(all))) if kind == "L" => {
-            Value::Array(all.into_iter().map(plain).collect())
-        }
-        Some((_, value)) => value,
-        None => Value::Null,
-    })
+        })
+}
+
+/// Unwraps the values of all members of an object, and keeps its keys.
+fn members(object: Map<String, Value>) -> Value {
+    Value::Object(object.into_iter().map(|(key, value)| (key, plain(value))).collect())
 }
 
 #[cfg(test)]
@@ -66,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn types_are_taken_off() {
+    fn typed_values_are_unwrapped() {
         check(json!({"S": "x"}), json!("x"));
         check(json!({"N": "1.5"}), json!("1.5"));
         check(json!({"BOOL": false}), json!(false));
@@ -81,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_plain_stays() {
+    fn plain_values_stay() {
         for value in [
             json!({"S": 1}),
             json!({"S": "a", "N": "1"}),
@@ -95,7 +100,7 @@ mod tests {
         }
     }
 
-    /// Gives a value its types, and returns it with the plain value that it means.
+    /// Returns a value in typed JSON, and the plain JSON that the typed value must become.
     fn typed_by_hand(value: Value) -> (Value, Value) {
         match value {
             Value::Null => (json!({"NULL": true}), Value::Null),
@@ -123,13 +128,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_value_types_that_were_put_on_are_taken_off(value in hostile::json()) {
+        fn for_any_value_unwrapping_undoes_typing(value in hostile::json()) {
             let (typed, expected) = typed_by_hand(value);
             prop_assert_eq!(plain(typed), expected);
         }
 
         #[test]
-        fn for_any_json_nothing_is_added(value in hostile::json()) {
+        fn for_any_json_the_result_is_not_longer(value in hostile::json()) {
             let before = value.to_string().len();
             prop_assert!(plain(value).to_string().len() <= before);
         }

@@ -1,65 +1,69 @@
-//! Whether a value looks like a key of API Gateway's, which has no place in Secrets Manager. Pure.
+//! Detects values that look like an API key of API Gateway. Such keys do not belong into Secrets
+//! Manager. Pure.
 
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// How long a key is that API Gateway has made itself.
+/// The length of a key that API Gateway generated.
 const MADE_CHARS: usize = 40;
 
-/// How long a key may be that somebody has given it.
+/// The minimum length of a key that a user chose.
 ///
 /// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MIN: usize = 20;
+
+/// The maximum length of a key that a user chose.
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// How fields with such a key are called, without what parts their words.
+/// Parts of the names of fields that hold a key of API Gateway, in lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
-/// Where the key is.
+/// The location of a key of API Gateway in a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
-    /// It is the whole value.
-    Whole,
-    /// It is a field, or below one, of this name.
+    /// The full value of the secret is the key.
+    Value,
+    /// The field of this name is the key, or contains the key.
     Field(String),
 }
 
-/// Returns where something looks like a key of API Gateway's, if anything does.
+/// Returns the location of a text that looks like a key of API Gateway, if there is one.
 ///
-/// Alone, a key is told by what API Gateway makes: 40 letters and digits, of each some, which a hash
-/// in hexadecimal is not. In a field, by the field's name.
+/// A value without fields is judged by its form: 40 letters and digits, mixed case, and not a hash in
+/// hexadecimal. A field is judged by its name.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
     let text = str::from_utf8(text.expose()).ok()?;
-    if is_made(text.trim()) {
-        return Some(GatewayKey::Whole);
+    if is_generated(text.trim()) {
+        return Some(GatewayKey::Value);
     }
     match serde_json::from_str(text).ok()? {
-        Value::String(inner) => is_made(inner.trim()).then_some(GatewayKey::Whole),
+        Value::String(inner) => is_generated(inner.trim()).then_some(GatewayKey::Value),
         value => field(&value, None).map(GatewayKey::Field),
     }
 }
 
-/// Returns the name of the field that has such a key, or stands above it.
+/// Returns the name of the field that holds a key. `name` is the nearest matching name above `value`.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
-        Value::String(text) => name.filter(|_| is_key(text)).map(str::to_owned),
+        Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
         Value::Array(all) => all.iter().find_map(|one| field(one, name)),
-        Value::Object(object) => object.iter().find_map(|(key, value)| {
-            let own = if is_name(key) { Some(&**key) } else { name };
-            field(value, own)
-        }),
+        Value::Object(object) => object
+            .iter()
+            .find_map(|(key, value)| field(value, if is_key_name(key) { Some(key) } else { name })),
         _ => None,
     }
 }
 
-fn is_name(name: &str) -> bool {
-    let letters = name.chars().filter(char::is_ascii_alphanumeric);
-    let letters: String = letters.map(|c| c.to_ascii_lowercase()).collect();
-    NAMES.iter().any(|known| letters.contains(known))
+/// Returns whether the name of a field contains one of [`NAMES`].
+fn is_key_name(name: &str) -> bool {
+    let normalized: String =
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    NAMES.iter().any(|known| normalized.contains(known))
 }
 
-fn is_made(text: &str) -> bool {
+/// Returns whether a text has the form of a key that API Gateway generated.
+fn is_generated(text: &str) -> bool {
     text.len() == MADE_CHARS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && text.bytes().any(|byte| byte.is_ascii_uppercase())
@@ -68,7 +72,9 @@ fn is_made(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn is_key(text: &str) -> bool {
+/// Returns whether a text in a field with a matching name may be a key. URLs and placeholders
+/// without a digit are not keys.
+fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
         && !text.contains("://")
@@ -82,31 +88,31 @@ mod tests {
     use crate::secret::value::SecretValue;
     use proptest::prelude::*;
 
-    /// As API Gateway makes them; none is anybody's.
+    /// A key of the form that API Gateway generates. The key is invented.
     const MADE: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
 
     #[track_caller]
     fn check(text: &str, expected: Option<&str>) {
         let found = find(&Content::Text(text.to_owned().into()));
         let name = found.map(|found| match found {
-            GatewayKey::Whole => "the whole".to_owned(),
+            GatewayKey::Value => "the value".to_owned(),
             GatewayKey::Field(name) => name,
         });
         assert_eq!(name.as_deref(), expected, "{text}");
     }
 
     #[test]
-    fn a_key_alone_is_told_by_its_form() {
-        check(MADE, Some("the whole"));
-        check(&format!(" {MADE}\n"), Some("the whole"));
-        check(&format!("\"{MADE}\""), Some("the whole"));
+    fn bare_key_is_recognized_by_its_form() {
+        check(MADE, Some("the value"));
+        check(&format!(" {MADE}\n"), Some("the value"));
+        check(&format!("\"{MADE}\""), Some("the value"));
         for text in [
             "",
             &MADE[1..],
             &format!("{MADE}1"),
             &MADE.replace('a', "-"),
             &MADE.to_ascii_lowercase(),
-            // A commit, and a hash in either case.
+            // A commit hash, in lower and in mixed case.
             "2fd4e1c67a2d28fced849ee1bb76e7391b93eb12",
             "2fD4e1c67a2d28fced849ee1bb76e7391b93eb12",
         ] {
@@ -116,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_is_told_by_its_name() {
+    fn key_in_a_field_is_recognized_by_the_name_of_the_field() {
         for name in ["api_gateway", "x-api-key", "X-Api-Key", "apiGatewayKey", "internal_apigw_key"]
         {
             check(&format!(r#"{{"user":"ann","{name}":"{MADE}"}}"#), Some(name));
@@ -128,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn other_credentials_are_none() {
+    fn other_credentials_are_not_reported() {
         for text in [
             format!(r#"{{"ai_api_key":"sk-{MADE}"}}"#),
             format!(r#"{{"aws_secret_access_key":"{MADE}"}}"#),
@@ -143,7 +149,7 @@ mod tests {
         }
     }
 
-    /// Returns the name of every member.
+    /// Returns the names of all members in a value.
     fn names(value: &Value) -> Vec<String> {
         match value {
             Value::Array(all) => all.iter().flat_map(names).collect(),
@@ -157,7 +163,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn for_any_json_what_is_named_is_a_field_of_it(inner in json()) {
+        fn for_any_json_the_reported_field_exists(inner in json()) {
             let value = serde_json::json!({"x-api-key": inner, "api_gateway": MADE, "a": inner});
             match find(&Content::Text(value.to_string().into())) {
                 Some(GatewayKey::Field(name)) => prop_assert!(names(&value).contains(&name)),

@@ -1,4 +1,4 @@
-//! All reads of a check, some at once.
+//! Reads all secrets of a check, several at once.
 
 use crate::secret::key::Key;
 use crate::secret::version::Version;
@@ -9,29 +9,32 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// How many secrets are asked for at once.
+/// The maximum number of secrets that are read at the same time.
 const READS_MAX: usize = 16;
 
-/// What is known of a secret.
+/// The result of reading one secret.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,
-    /// Nothing, where the secret may not be described.
+    /// Whether and when the secret is rotated. `None` if the secret could not be read, or if the
+    /// credentials do not allow `secretsmanager:DescribeSecret`.
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret, and tells `on_read` of each.
+/// Reads every secret, and calls `on_read` after each secret.
+///
+/// The result lacks a secret whose read panicked.
 pub(super) async fn read_all(
     source: Arc<SecretsManager>,
     keys: Vec<Key>,
     mut on_read: impl FnMut(),
 ) -> HashMap<Key, Read> {
-    let turns = Arc::new(Semaphore::new(READS_MAX));
+    let permits = Arc::new(Semaphore::new(READS_MAX));
     let mut reads = JoinSet::new();
     for key in keys {
-        let (source, turns) = (source.clone(), turns.clone());
+        let (source, permits) = (source.clone(), permits.clone());
         reads.spawn(async move {
-            let _turn = turns.acquire().await;
+            let _permit = permits.acquire().await;
             let version = source.fetch(&key).await;
             let rotation = match &version {
                 Ok(_) => source.rotation(&key.id).await.ok(),
@@ -43,13 +46,12 @@ pub(super) async fn read_all(
     let mut all = HashMap::new();
     while let Some(read) = reads.join_next().await {
         on_read();
-        // A read that panicked is not among them, and is told as one without an answer.
         all.extend(read);
     }
     all
 }
 
-/// Returns what stands for a read that ended without an answer.
-pub(super) fn unanswered() -> FetchError {
-    FetchError::new(FetchErrorKind::Internal, "InternalFailure", "the read ended without an answer")
+/// Returns the error that is reported for a secret whose read panicked.
+pub(super) fn panicked() -> FetchError {
+    FetchError::new(FetchErrorKind::Internal, "InternalFailure", "reading the secret failed")
 }

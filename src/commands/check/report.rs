@@ -1,10 +1,11 @@
-//! What is said of one reference. Pure.
+//! The report on one reference: metadata of its secret, and findings. Pure.
 
-use super::found::{Written, names};
+use super::candidates::{Candidate, names};
 use super::gateway_key::{self, GatewayKey};
-use super::reads::Read;
+use super::reads::{self, Read};
 use crate::commands::advice;
 use crate::commands::policy::{self, Document};
+use crate::convention::problem::Problem;
 use crate::convention::{Convention, Conventions};
 use crate::secret::arn::Arn;
 use crate::secret::field::Fields;
@@ -16,61 +17,73 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// By what references are judged.
+/// The rules and the context for judging references.
 #[derive(Debug)]
-pub(super) struct Measure<'a> {
+pub(super) struct Criteria<'a> {
     pub(super) conventions: &'a Conventions,
-    /// Whether every secret has to have a convention.
+    /// Whether a secret without a convention is a finding.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
-    /// The region of plain names.
+    /// The region of secrets that are referred to by name.
     pub(super) region: &'a str,
-    /// Their account, where it is known.
+    /// The account of secrets that are referred to by name, if the account is known.
     pub(super) account: Option<&'a str>,
 }
 
-/// What is said of one reference. It shows nothing of a value.
+/// The report on one reference. It never contains a secret value.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
+    /// The reference as it is written.
     pub(super) reference: String,
-    /// Where it stands in a file of JSON.
-    pub(super) places: Vec<String>,
+    /// The locations of the reference in the JSON file.
+    #[serde(rename = "places")]
+    pub(super) locations: Vec<String>,
+    /// Whether there are no findings.
     pub(super) ok: bool,
+    /// Whether the secret could be read.
     pub(super) readable: bool,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
-    /// The kind of its convention.
+    /// The kind of the convention that the name of the secret matches.
     pub(super) kind: Option<String>,
     pub(super) version_id: Option<String>,
+    /// The creation of the version, as an RFC 3339 timestamp.
     pub(super) created_date: Option<String>,
+    /// The age of the version in seconds.
     pub(super) age_seconds: Option<u64>,
     pub(super) rotation: Rotation,
+    /// The last rotation, as an RFC 3339 timestamp.
     pub(super) last_rotated_date: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
 
-/// Whether a secret is rotated.
+/// Whether Secrets Manager rotates the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rotation {
+    /// The secret is rotated.
     On,
+    /// The secret is not rotated.
     Off,
-    /// The role may not describe the secret.
+    /// The secret was not read, or the credentials do not allow `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
-/// One thing to be looked at.
+/// One problem with a secret or a reference.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
+    /// The type of the problem, for programs.
     pub(super) code: String,
+    /// The field with the problem, if the problem is in one field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
+    /// The problem as a text for people.
     pub(super) message: String,
-    /// What is not allowed.
+    /// The IAM action that was denied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) permission: Option<&'static str>,
-    /// The policy that would allow it.
+    /// A policy that allows the denied action.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grant: Option<Document>,
 }
@@ -92,16 +105,16 @@ impl Finding {
     }
 }
 
-/// Says what there is to say of a reference.
+/// Returns the report on a reference and the secret that was read for it.
 pub(super) fn report(
-    written: Written,
+    candidate: Candidate,
     reference: &Result<Reference, BadReference>,
     read: Option<&Read>,
-    measure: &Measure<'_>,
+    criteria: &Criteria<'_>,
 ) -> Report {
     let mut report = Report {
-        reference: written.text,
-        places: written.places,
+        reference: candidate.text,
+        locations: candidate.locations,
         ok: false,
         readable: false,
         arn: None,
@@ -123,44 +136,47 @@ pub(super) fn report(
                 Some(_) => Rotation::Off,
                 None => Rotation::Unknown,
             };
-            let last = rotation.as_ref().and_then(|rotation| rotation.last);
-            report.last_rotated_date = last.and_then(written_time);
-            of_version(&mut report, reference, version, measure);
+            report.last_rotated_date =
+                rotation.as_ref().and_then(|rotation| rotation.last).and_then(rfc3339);
+            add_version(&mut report, reference, version, criteria);
         }
         (Ok(reference), read) => {
-            let unanswered = super::reads::unanswered();
-            let error = match read {
-                Some(Read { version: Err(error), .. }) => error,
-                _ => &unanswered,
+            report.kind = expected_kind(&reference.id, criteria.conventions).map(str::to_owned);
+            let finding = match read {
+                Some(Read { version: Err(error), .. }) => {
+                    read_failure(&report.reference, error, criteria)
+                }
+                _ => read_failure(&report.reference, &reads::panicked(), criteria),
             };
-            report.kind = expected(&reference.id, measure.conventions).map(str::to_owned);
-            report.findings.push(of_error(&report.reference, error, measure));
+            report.findings.push(finding);
         }
     }
     report.ok = report.findings.is_empty();
     report
 }
 
-fn of_version(
+/// Adds the metadata of a version, and all findings about its value.
+fn add_version(
     report: &mut Report,
     reference: &Reference,
     version: &Version,
-    measure: &Measure<'_>,
+    criteria: &Criteria<'_>,
 ) {
     report.arn = Some(version.arn.to_string());
     report.name = Some(version.name.to_string());
     report.version_id = Some(version.id.to_string());
-    report.created_date = version.created.and_then(written_time);
-    let age = version.created.and_then(|created| measure.now.duration_since(created).ok());
-    report.age_seconds = age.map(|age| age.as_secs());
-    match measure.conventions.of_name(&version.name) {
+    report.created_date = version.created.and_then(rfc3339);
+    report.age_seconds = version
+        .created
+        .and_then(|created| criteria.now.duration_since(created).ok())
+        .map(|age| age.as_secs());
+    match criteria.conventions.of_name(&version.name) {
         Some((convention, _)) => {
             report.kind = Some(convention.kind().to_owned());
-            report.findings.extend(shape(convention, version));
+            report.findings.extend(convention_findings(convention, version));
         }
-        None if measure.is_strict => {
-            let told = "no convention has such names";
-            report.findings.push(Finding::new("no-convention", told));
+        None if criteria.is_strict => {
+            report.findings.push(Finding::new("no-convention", "the name matches no convention"));
         }
         None => {}
     }
@@ -171,45 +187,55 @@ fn of_version(
         finding.field = Some(name.to_string());
         report.findings.push(finding);
     }
-    if let Some(found) = gateway_key::find(&version.content) {
-        let told = "keys of API Gateway are kept by API Gateway, and not in Secrets Manager";
-        let (field, what) = match found {
-            GatewayKey::Whole => (None, "the value looks like one".to_owned()),
-            GatewayKey::Field(name) => {
-                let what = format!("the field '{name}' looks like one");
-                (Some(name), what)
-            }
-        };
-        let mut finding = Finding::new("api-gateway-key", format!("{told}; {what}"));
-        finding.field = field;
-        report.findings.push(finding);
+    if let Some(key) = gateway_key::find(&version.content) {
+        report.findings.push(gateway_key_finding(key));
     }
 }
 
-fn shape(convention: &Convention, version: &Version) -> Vec<Finding> {
-    let problems = convention.problems(&version.content).into_iter();
-    let finding = |problem: crate::convention::problem::Problem| {
-        let mut finding = Finding::new(problem.code(), problem.to_string());
-        finding.field = problem.field().map(str::to_owned);
-        finding
+/// Returns the finding for a key of API Gateway in a secret.
+fn gateway_key_finding(key: GatewayKey) -> Finding {
+    const ADVICE: &str = "keep such keys in API Gateway, not in Secrets Manager";
+    let (field, subject) = match key {
+        GatewayKey::Value => (None, "the value".to_owned()),
+        GatewayKey::Field(name) => {
+            let subject = format!("the field '{name}'");
+            (Some(name), subject)
+        }
     };
-    problems.map(finding).collect()
+    let message = format!("{subject} looks like an API key of API Gateway; {ADVICE}");
+    Finding { field, ..Finding::new("api-gateway-key", message) }
 }
 
-/// Returns the kind of secrets that are named so.
-fn expected<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
-    let kind = |name: &str| conventions.of_name(name).map(|(convention, _)| convention.kind());
-    match id {
-        SecretId::Name(name) => kind(name),
-        SecretId::Arn(arn) => names(arn).find_map(kind),
+/// Returns one finding for each rule of the convention that the value breaks.
+fn convention_findings(convention: &Convention, version: &Version) -> Vec<Finding> {
+    convention.problems(&version.content).into_iter().map(problem_finding).collect()
+}
+
+fn problem_finding(problem: Problem) -> Finding {
+    Finding {
+        field: problem.field().map(str::to_owned),
+        ..Finding::new(problem.code(), problem.to_string())
     }
 }
 
-fn of_error(reference: &str, error: &FetchError, measure: &Measure<'_>) -> Finding {
+/// Returns the kind of the convention that the secret's name matches.
+fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
+    let convention = match id {
+        SecretId::Name(name) => conventions.of_name(name),
+        SecretId::Arn(arn) => names(arn).find_map(|name| conventions.of_name(name)),
+    };
+    convention.map(|(convention, _)| convention.kind())
+}
+
+/// Returns the finding for a secret that could not be read.
+fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) -> Finding {
     let code = error.kind.label().replace('_', "-");
+    // AWS reports a denied kms:Decrypt as AccessDenied too. Only the message mentions KMS.
     let is_of_key = error.message.contains("KMS");
     let message = match error.kind {
-        FetchErrorKind::Denied if is_of_key => format!("{error} (grant kms:Decrypt on its key)"),
+        FetchErrorKind::Denied if is_of_key => {
+            format!("{error} (grant kms:Decrypt on the key of the secret)")
+        }
         _ => format!("{error}{}", advice::of(error)),
     };
     let mut finding = Finding::new(code, message);
@@ -218,19 +244,21 @@ fn of_error(reference: &str, error: &FetchError, measure: &Measure<'_>) -> Findi
         FetchErrorKind::Denied if is_of_key => finding.permission = Some("kms:Decrypt"),
         FetchErrorKind::Denied => {
             finding.permission = Some("secretsmanager:GetSecretValue");
-            finding.grant = policy::least([reference], measure.region, measure.account).ok();
+            finding.grant = policy::least([reference], criteria.region, criteria.account).ok();
         }
         _ => {}
     }
     finding
 }
 
-fn written_time(time: SystemTime) -> Option<String> {
+fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
-/// Returns the account that the caller is in, where an answer tells: by the ARN of a secret that was
-/// asked for by its name, or by the caller's own in a refusal.
+/// Returns the AWS account of the credentials, if some answer reveals the account.
+///
+/// The ARN of a secret that was requested by name is in that account, and an error of type denied
+/// names the ARN of the caller.
 pub(super) fn account<'a>(
     reads: impl IntoIterator<Item = (&'a SecretId, &'a Read)>,
 ) -> Option<String> {
@@ -238,13 +266,15 @@ pub(super) fn account<'a>(
         (SecretId::Name(_), Ok(version)) => {
             Arn::parse(&version.arn).ok().map(|arn| arn.account().to_owned())
         }
-        (_, Err(error)) if error.kind == FetchErrorKind::Denied => caller(&error.message),
+        (_, Err(error)) if error.kind == FetchErrorKind::Denied => {
+            account_of_caller(&error.message)
+        }
         _ => None,
     })
 }
 
-/// Returns the account in `User: arn:aws:sts::123456789012:assumed-role/…`.
-fn caller(message: &str) -> Option<String> {
+/// Returns the account in a message such as `User: arn:aws:sts::123456789012:assumed-role/…`.
+fn account_of_caller(message: &str) -> Option<String> {
     let at = [":sts::", ":iam::"]
         .iter()
         .find_map(|service| message.find(service).map(|at| at + service.len()))?;
@@ -280,15 +310,15 @@ mod tests {
 
     fn reported(text: &str, read: Option<&Read>, is_strict: bool) -> Report {
         let conventions = Conventions::built_in();
-        let measure = Measure {
+        let criteria = Criteria {
             conventions: &conventions,
             is_strict,
             now: UNIX_EPOCH + Duration::from_secs(160),
             region: "eu-north-1",
             account: None,
         };
-        let written = Written { text: text.to_owned(), places: Vec::new() };
-        report(written, &Reference::parse(text), read, &measure)
+        let candidate = Candidate { text: text.to_owned(), locations: Vec::new() };
+        report(candidate, &Reference::parse(text), read, &criteria)
     }
 
     #[track_caller]
@@ -303,12 +333,12 @@ mod tests {
             report.findings.iter().map(|one| (&*one.code, one.field.as_deref())).collect();
         assert_eq!(findings, expected, "{text}");
         assert_eq!((report.kind.as_deref(), report.ok), (kind, expected.is_empty()), "{text}");
-        let told = serde_json::to_string(&report).expect("texts");
-        assert!(!told.contains("hunter"), "{text}");
+        let json = serde_json::to_string(&report).expect("a report can be serialized");
+        assert!(!json.contains("hunter"), "{text}");
     }
 
     #[test]
-    fn a_good_secret_has_no_findings() {
+    fn good_secret_has_no_findings() {
         let good = read("openai-api-key/sms", r#"{"ai_api_key":"hunter2"}"#);
         let kind = Some("openai-api-key");
         check("openai-api-key/sms", Some(&good), kind, &[]);
@@ -320,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_value_is_found() {
+    fn problems_of_a_value_are_findings() {
         let kind = Some("openai-api-key");
         for (value, expected) in [
             (r#"{"ai_api_key":"PLACEHOLDER_SMS"}"#, ("placeholder", Some("ai_api_key"))),
@@ -347,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_is_told_with_what_would_help() {
+    fn failed_read_is_a_finding_with_the_missing_permission() {
         check("", None, None, &[("bad-reference", None)]);
         check("a b", None, None, &[("bad-reference", None)]);
         check("a", None, None, &[("internal", None)]);
@@ -358,7 +388,7 @@ mod tests {
         let report = reported("app/db", Some(&denied), false);
         let finding = &report.findings[0];
         assert_eq!(finding.permission, Some("secretsmanager:GetSecretValue"));
-        let grant = serde_json::to_value(&finding.grant).expect("texts");
+        let grant = serde_json::to_value(&finding.grant).expect("a document can be serialized");
         let expected = "arn:aws:secretsmanager:eu-north-1:*:secret:app/db-??????";
         assert_eq!(grant["Statement"][0]["Resource"], serde_json::json!([expected]));
 
@@ -372,11 +402,11 @@ mod tests {
     }
 
     #[test]
-    fn the_account_is_learnt_from_answers() {
-        let name = SecretId::parse("app/db").expect("a name");
-        let arn = SecretId::parse(&format!("{ARN}app/db-AbC123")).expect("an ARN");
+    fn account_is_taken_from_answers() {
+        let name = SecretId::parse("app/db").expect("the name is valid");
+        let arn = SecretId::parse(&format!("{ARN}app/db-AbC123")).expect("the ARN is valid");
         let good = read("app/db", "x");
-        assert_eq!(account([(&arn, &good)]), None, "it may be another account's");
+        assert_eq!(account([(&arn, &good)]), None, "an ARN may be of another account");
         assert_eq!(account([(&name, &good)]).as_deref(), Some("123456789012"));
         let message = "User: arn:aws:sts::210987654321:assumed-role/r/s is not authorized";
         let denied = refused(FetchErrorKind::Denied, message);

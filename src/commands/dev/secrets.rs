@@ -2,12 +2,17 @@
 
 use anyhow::Context;
 use fake_aws::{Format, Seed};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// An example of a secrets file, for error messages.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
+
+/// The characters that are percent-encoded in a query. Frequent characters of secret names stay readable.
+const QUERY_ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
 /// The current secrets, and the file that they come from.
 #[derive(Debug)]
@@ -76,4 +81,9 @@ fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
         anyhow::anyhow!("could not read {}: {error}; an example: {EXAMPLE}", path.display())
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
+}
+
+/// Returns the path that reads the secret `name`, in the dialect of the Lambda extension.
+pub(super) fn path_of(name: &str) -> String {
+    format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }

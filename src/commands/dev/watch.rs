@@ -1,7 +1,6 @@
 //! Watches the secrets file, and reports when Sidekey serves a changed secret.
 
-use super::path_of;
-use super::secrets::Secrets;
+use super::secrets::{Secrets, path_of};
 use crate::client::Client;
 use crate::clock::{Clock, Moment};
 use fake_aws::Fake;

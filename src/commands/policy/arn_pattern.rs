@@ -1,99 +1,107 @@
-//! The ARN pattern by which IAM knows a secret that is named by a reference, or secrets that are
-//! named by a pattern.
+//! Converts references, and patterns of names, to ARN patterns of IAM.
 
 use crate::secret::arn::Arn;
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use crate::secret::reference::{BadReference, Reference, SecretId};
 
-/// What stands for the hyphen and the six characters that Secrets Manager appends to a name. Exact:
-/// `-*` would also cover every name that goes on behind a hyphen.
+/// The IAM pattern for the hyphen and the six characters that Secrets Manager appends to a name.
+///
+/// The pattern `-*` would also match longer names that continue after a hyphen.
 pub(super) const SUFFIX: &str = "-??????";
 
-/// Where plain names are: as text, or as what a template fills in.
+/// The AWS partition, region and account of secrets that are given by name. Each part is a text, or
+/// an expression of a template.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct Location {
     pub(super) partition: Option<String>,
     pub(super) region: Option<String>,
     pub(super) account: Option<String>,
 }
 
-/// Why there is no ARN pattern.
+/// Why a text cannot be converted to an ARN pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::commands) enum BadTarget {
-    /// It is no reference.
+    /// The text is not a valid reference.
     #[error(transparent)]
     Reference(#[from] BadReference),
-    /// It has a class of characters.
-    #[error("IAM has no [...]; write '?' for one character, '*' for any, or each name")]
+    /// The pattern contains a character class.
+    #[error(
+        "IAM does not support [...]; write '?' for one character, '*' for any text, or each name"
+    )]
     Class,
-    /// It has more stars than mean anything.
-    #[error("'**' is not supported; write one '*' for each segment")]
+    /// The pattern contains `**`.
+    #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
-    /// A pattern has a character that no name has.
+    /// The pattern contains a character that is neither valid in a name nor a wildcard.
     #[error("character {at} is none of A-Za-z0-9/_+=.@!- and no wildcard")]
     Character {
         /// The position, counted from 1.
         at: usize,
     },
-    /// A pattern is longer than a name can be.
-    #[error("longer than the {NAME_CHARS_MAX} characters of a name")]
+    /// The pattern is longer than a name can be.
+    #[error("the pattern is longer than the {NAME_CHARS_MAX} characters of a name")]
     TooLong,
-    /// A pattern begins like an ARN and is none of secrets.
-    #[error("arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN expected")]
-    Arn,
-    /// A plain name means nothing without a region.
-    #[error("a name is in a region: give --region, or set AWS_REGION")]
-    NoRegion,
-    /// A plain name means nothing without an account.
+    /// The pattern begins like an ARN, but is not the ARN of a secret.
     #[error(
-        "a name is in an account: give --account (aws sts get-caller-identity tells it), or \
-         --terraform or --sam, which fill it in"
+        "not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
+    )]
+    Arn,
+    /// The region of a secret that is given by name is unknown.
+    #[error("the region of this name is unknown; use --region, or set AWS_REGION")]
+    NoRegion,
+    /// The account of a secret that is given by name is unknown.
+    #[error(
+        "the account of this name is unknown; use --account with the id from `aws sts \
+         get-caller-identity`, or write a template with --terraform or --sam"
     )]
     NoAccount,
 }
 
-/// Returns the ARN pattern of what is meant: a reference, or a pattern as `SIDEKEY_ALLOW` has them.
+/// Returns the ARN pattern for a reference, or for a pattern of the form that `SIDEKEY_ALLOW` has.
 ///
-/// A `*` of Sidekey's stays within one path segment. IAM's does not, so the ARN pattern may cover
-/// more.
-pub(super) fn arn_pattern(text: &str, place: &Place) -> Result<String, BadTarget> {
-    let whole = text.split_once('#').map_or(text, |(whole, _)| whole);
-    if whole.contains(['*', '?', '[']) {
-        return of_pattern(whole, place);
+/// In Sidekey, `*` matches within one path segment. In IAM, `*` also matches `/`. So the ARN pattern
+/// may match more secrets than the pattern of Sidekey.
+pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
+    let without_field = text.split_once('#').map_or(text, |(id, _)| id);
+    if without_field.contains(['*', '?', '[']) {
+        return of_pattern(without_field, location);
     }
     Ok(match Reference::parse(text)?.id {
-        SecretId::Name(name) => at(place, &name)?,
-        SecretId::Arn(arn) if is_full(&arn) => arn.to_string(),
+        SecretId::Name(name) => arn_of_name(&name, location)?,
+        SecretId::Arn(arn) if has_suffix(&arn) => arn.to_string(),
         SecretId::Arn(arn) => format!("{arn}{SUFFIX}"),
     })
 }
 
-/// Returns a doubt about how an ARN was read, if there is one: a suffix hardly ever is all small
-/// letters, and the last word of a name mostly is.
-pub(super) fn doubt(text: &str) -> Option<String> {
+/// Returns a warning if the end of an ARN was read as its suffix, but may be a part of the name.
+///
+/// The suffix is random, so it hardly ever consists of lower-case letters only. The last word of a
+/// name usually does.
+pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
-    let (whole, name) = arn.possible_names();
-    let suffix = &whole[name?.len() + 1..];
+    let (full, name) = arn.possible_names();
+    let suffix = &full[name?.len() + 1..];
     suffix.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| {
         format!(
-            "{arn} was read as a full ARN; where '{suffix}' is a part of the name, write the ARN \
-             with {SUFFIX} behind it"
+            "'{suffix}' at the end of {arn} was read as the suffix of Secrets Manager; if it is a \
+             part of the name, append {SUFFIX} to the ARN"
         )
     })
 }
 
-fn is_full(arn: &Arn) -> bool {
+fn has_suffix(arn: &Arn) -> bool {
     arn.possible_names().1.is_some()
 }
 
-fn at(place: &Place, name: &str) -> Result<String, BadTarget> {
-    let region = place.region.as_deref().ok_or(BadTarget::NoRegion)?;
-    let partition = place.partition.as_deref().ok_or(BadTarget::NoRegion)?;
-    let account = place.account.as_deref().ok_or(BadTarget::NoAccount)?;
+/// Returns the ARN pattern for a name, or for a pattern of names, in a location.
+fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
+    let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
+    let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
+    let account = location.account.as_deref().ok_or(BadTarget::NoAccount)?;
     Ok(format!("arn:{partition}:secretsmanager:{region}:{account}:secret:{name}{SUFFIX}"))
 }
 
-fn of_pattern(pattern: &str, place: &Place) -> Result<String, BadTarget> {
+fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     if pattern.contains('[') {
         return Err(BadTarget::Class);
     }
@@ -107,42 +115,43 @@ fn of_pattern(pattern: &str, place: &Place) -> Result<String, BadTarget> {
     if name.len() > NAME_CHARS_MAX {
         return Err(BadTarget::TooLong);
     }
-    let is_meant = |c: char| is_name_char(c) || "*?".contains(c);
-    if let Some(offset) = name.find(|c| !is_meant(c)) {
+    if let Some(offset) = name.find(|c| !is_name_char(c) && !"*?".contains(c)) {
         let before = pattern.len() - name.len() + offset;
         return Err(BadTarget::Character { at: pattern[..before].chars().count() + 1 });
     }
     match pattern.starts_with("arn:") {
         true if may_end_in_suffix(name) => Ok(pattern.to_owned()),
         true => Ok(format!("{pattern}{SUFFIX}")),
-        false => at(place, name),
+        false => arn_of_name(name, location),
     }
 }
 
-/// Returns what stands for the name in the pattern of an ARN, where all before it makes sense.
+/// Returns the last part of an ARN pattern, if the parts before it are valid for secrets.
 fn name_part(pattern: &str) -> Option<&str> {
+    const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
     let parts: Vec<&str> = pattern.splitn(7, ':').collect();
     let [_, partition, service, region, account, kind, name] = parts[..] else { return None };
-    let fits = |part: &str, letters: &str| {
-        !part.is_empty()
-            && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
-    };
-    const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
-    let is_arn = fits(partition, WORD)
+    let is_arn = consists_of(partition, WORD)
         && service == "secretsmanager"
-        && fits(region, WORD)
-        && fits(account, "")
+        && consists_of(region, WORD)
+        && consists_of(account, "")
         && kind == "secret"
         && !name.is_empty();
     is_arn.then_some(name)
 }
 
-/// Returns whether the pattern's end already stands for a suffix.
+/// Returns whether a part of an ARN pattern has only wildcards, digits and the given letters.
+fn consists_of(part: &str, letters: &str) -> bool {
+    !part.is_empty()
+        && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
+}
+
+/// Returns whether the end of a pattern already matches a suffix.
 fn may_end_in_suffix(name: &str) -> bool {
-    let is_suffix = |end: &str| {
-        end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'?')
-    };
-    name.ends_with('*') || name.rsplit_once('-').is_some_and(|(_, end)| is_suffix(end))
+    name.ends_with('*')
+        || name.rsplit_once('-').is_some_and(|(_, end)| {
+            end.len() == 6 && end.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'?')
+        })
 }
 
 #[cfg(test)]
@@ -154,9 +163,9 @@ mod tests {
 
     const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 
-    fn place() -> Place {
+    fn location() -> Location {
         let known = |text: &str| Some(text.to_owned());
-        Place {
+        Location {
             partition: known("aws"),
             region: known("eu-north-1"),
             account: known("123456789012"),
@@ -165,18 +174,18 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &str) {
-        assert_eq!(arn_pattern(text, &place()).as_deref(), Ok(expected), "{text}");
+        assert_eq!(arn_pattern(text, &location()).as_deref(), Ok(expected), "{text}");
     }
 
     #[test]
-    fn a_name_gets_its_place_and_the_suffix() {
+    fn name_gets_location_and_suffix() {
         check("openai-api-key/whatsapp", &format!("{HERE}openai-api-key/whatsapp-??????"));
         check("app/db#user", &format!("{HERE}app/db-??????"));
         check("app-secret", &format!("{HERE}app-secret-??????"));
     }
 
     #[test]
-    fn a_full_arn_is_itself_and_a_partial_one_gets_the_suffix() {
+    fn full_arn_stays_and_partial_arn_gets_the_suffix() {
         check(&format!("{HERE}app/db-AbC123"), &format!("{HERE}app/db-AbC123"));
         check(&format!("{HERE}app/db-AbC123:user::"), &format!("{HERE}app/db-AbC123"));
         check(&format!("{HERE}app/db"), &format!("{HERE}app/db-??????"));
@@ -185,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_iams() {
+    fn pattern_becomes_a_pattern_of_iam() {
         check(
             "whatsapp-credentials/*/*/twilio",
             &format!("{HERE}whatsapp-credentials/*/*/twilio-??????"),
         );
         check("app/*", &format!("{HERE}app/*-??????"));
         check("app/d?#user", &format!("{HERE}app/d?-??????"));
-        for whole in ["shared/*", "shared/db-??????", "*/db-AbC123"] {
-            check(&format!("{HERE}{whole}"), &format!("{HERE}{whole}"));
+        for resource in ["shared/*", "shared/db-??????", "*/db-AbC123"] {
+            check(&format!("{HERE}{resource}"), &format!("{HERE}{resource}"));
         }
         check(&format!("{HERE}shared/*/db"), &format!("{HERE}shared/*/db-??????"));
         let anywhere = "arn:aws:secretsmanager:*:210987654321:secret:x";
@@ -202,11 +211,11 @@ mod tests {
 
     #[track_caller]
     fn refused(text: &str, expected: BadTarget) {
-        assert_eq!(arn_pattern(text, &place()), Err(expected), "{text}");
+        assert_eq!(arn_pattern(text, &location()), Err(expected), "{text}");
     }
 
     #[test]
-    fn what_makes_no_sense_is_told() {
+    fn malformed_targets_are_refused() {
         refused("", BadTarget::Reference(BadReference::Empty));
         refused("app/[ab]", BadTarget::Class);
         refused("app/**", BadTarget::DoubleStar);
@@ -224,20 +233,21 @@ mod tests {
     }
 
     #[test]
-    fn only_a_name_needs_a_place() {
-        let nowhere = Place::default();
+    fn only_a_name_needs_a_location() {
+        let unknown = Location::default();
         let full = format!("{HERE}app/db-AbC123");
-        assert_eq!(arn_pattern(&full, &nowhere), Ok(full));
-        assert_eq!(arn_pattern("app/db", &nowhere), Err(BadTarget::NoRegion));
-        let no_account = Place { account: None, ..place() };
+        assert_eq!(arn_pattern(&full, &unknown), Ok(full));
+        assert_eq!(arn_pattern("app/db", &unknown), Err(BadTarget::NoRegion));
+        let no_account = Location { account: None, ..location() };
         assert_eq!(arn_pattern("app/*", &no_account), Err(BadTarget::NoAccount));
     }
 
     #[test]
-    fn an_end_that_looks_like_a_word_is_doubted() {
-        assert!(doubt(&format!("{HERE}app-secret")).is_some_and(|told| told.contains("'secret'")));
+    fn suffix_that_looks_like_a_word_is_warned_about() {
+        let warning = suffix_warning(&format!("{HERE}app-secret"));
+        assert!(warning.is_some_and(|warning| warning.contains("'secret'")));
         for text in ["app-secret", &format!("{HERE}app-AbC123"), &format!("{HERE}app"), "a/*"] {
-            assert_eq!(doubt(text), None, "{text}");
+            assert_eq!(suffix_warning(text), None, "{text}");
         }
     }
 
@@ -247,7 +257,7 @@ mod tests {
             pattern in "[ab/*?-]{1,10}",
             name in "[ab/-]{1,10}",
         ) {
-            let Ok(arn) = arn_pattern(&pattern, &place()) else { return Ok(()) };
+            let Ok(arn) = arn_pattern(&pattern, &location()) else { return Ok(()) };
             if Glob::new(&pattern).is_ok_and(|glob| glob.matches(&name)) {
                 prop_assert!(covers(&arn, &format!("{HERE}{name}-AbC123")), "{arn}");
             }

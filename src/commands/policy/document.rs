@@ -1,104 +1,121 @@
-//! The least policy: its statements, and the forms in which they are written.
+//! The least policy: its statements, and the formats in which they are written.
 
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The actions that reading a secret takes.
+/// The action for reading one secret.
 pub(super) const GET: &str = "secretsmanager:GetSecretValue";
+
+/// The action for reading secrets in batches.
 pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
+
+/// The action for decrypting secrets with a KMS key of their own.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
-/// The condition that ties a key to Secrets Manager.
+/// The condition key that restricts the use of a KMS key to Secrets Manager.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 
-/// The most characters of all inline policies of a role together, and of one managed policy. White
-/// space does not count.
+/// The maximum number of characters of all inline policies of a role together. White space does not
+/// count.
 ///
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const INLINE_CHARS_MAX: usize = 10_240;
+
+/// The maximum number of characters of one managed policy. White space does not count.
+///
+/// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// What a template fills in, and about what that comes to.
-pub(super) const SAM_PLACE: [(&str, &str); 3] = [
+/// The expressions of a SAM template for partition, region and account. Each has a sample of its
+/// value, with which the size of the policy is estimated.
+pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),
     ("${AWS::AccountId}", "123456789012"),
 ];
 
-/// One statement that allows one action.
+/// A statement that allows one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The services through which alone a key may be used; none where that is not asked.
+    /// The services through which a KMS key may be used. Empty for other actions.
     pub(super) via_services: Vec<String>,
 }
 
-/// Returns the statements that reading these secrets takes, and no others.
+/// Returns the statements that are needed for reading these secrets, and no others.
 pub(super) fn statements(
     sid: &str,
     secrets: impl IntoIterator<Item = String>,
     keys: &[KeyArn],
     is_batch: bool,
 ) -> Vec<Statement> {
-    let statement = |end: &str, action, resources, via_services| Statement {
-        sid: format!("{sid}{end}"),
-        action,
-        resources,
-        via_services,
-    };
-    let mut all = vec![statement("GetSecretValue", GET, least(secrets), Vec::new())];
+    let mut all = vec![Statement {
+        sid: format!("{sid}GetSecretValue"),
+        action: GET,
+        resources: without_covered(secrets),
+        via_services: Vec::new(),
+    }];
     if is_batch {
-        // The operation itself knows no resources; what it returns is judged as `GET` is.
-        all.push(statement("BatchGetSecretValue", BATCH, vec!["*".to_owned()], Vec::new()));
+        all.push(Statement {
+            sid: format!("{sid}BatchGetSecretValue"),
+            action: BATCH,
+            // IAM knows no resources for this action. Each secret in a batch also needs `GET`.
+            resources: vec!["*".to_owned()],
+            via_services: Vec::new(),
+        });
     }
     let mut by_region: BTreeMap<&str, Vec<&KeyArn>> = BTreeMap::new();
     for key in keys {
         by_region.entry(&key.region).or_default().push(key);
     }
-    let is_one = by_region.len() == 1;
-    for (number, of_region) in by_region.into_values().enumerate() {
-        let end = if is_one { "Decrypt".to_owned() } else { format!("Decrypt{}", number + 1) };
-        let arns = of_region.iter().map(|key| key.as_str().to_owned());
-        let via = of_region.first().map(|key| key.via_services()).unwrap_or_default();
-        all.push(statement(&end, DECRYPT, least(arns), via));
+    let is_one_region = by_region.len() == 1;
+    for (index, keys) in by_region.into_values().enumerate() {
+        let number = if is_one_region { String::new() } else { (index + 1).to_string() };
+        all.push(Statement {
+            sid: format!("{sid}Decrypt{number}"),
+            action: DECRYPT,
+            resources: without_covered(keys.iter().map(|key| key.as_str().to_owned())),
+            via_services: keys.first().map(|key| key.via_services()).unwrap_or_default(),
+        });
     }
     all
 }
 
-/// Sorts ARNs, and drops those that another one covers.
-fn least(arns: impl IntoIterator<Item = String>) -> Vec<String> {
+/// Sorts ARN patterns, and drops each pattern that another one covers.
+fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = arns.into_iter().collect();
     all.sort();
     all.dedup();
-    let is_covered = |at: usize| {
-        // Of two that cover each other, the first stays.
-        let by = |other: usize| {
-            other != at
-                && covers(&all[other], &all[at])
-                && (other < at || !covers(&all[at], &all[other]))
-        };
-        (0..all.len()).any(by)
-    };
-    let kept: Vec<bool> = (0..all.len()).map(|at| !is_covered(at)).collect();
-    all.into_iter().zip(kept).filter_map(|(arn, is_kept)| is_kept.then_some(arn)).collect()
+    (0..all.len()).filter(|&at| !is_covered(&all, at)).map(|at| all[at].clone()).collect()
 }
 
-/// A policy document as IAM takes it.
+/// Returns whether another pattern covers the pattern at `at`. Of two patterns that cover each other,
+/// only the second counts as covered.
+fn is_covered(all: &[String], at: usize) -> bool {
+    (0..all.len()).any(|other| {
+        other != at
+            && covers(&all[other], &all[at])
+            && (other < at || !covers(&all[at], &all[other]))
+    })
+}
+
+/// A policy document of IAM.
 #[derive(Debug, Serialize)]
 pub(in crate::commands) struct Document {
     #[serde(rename = "Version")]
     version: &'static str,
     #[serde(rename = "Statement")]
-    statements: Vec<Written>,
+    statements: Vec<JsonStatement>,
 }
 
+/// A statement in the JSON of a policy document.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Written {
+struct JsonStatement {
     sid: String,
     effect: &'static str,
     action: &'static str,
@@ -107,102 +124,110 @@ struct Written {
     condition: Option<BTreeMap<&'static str, BTreeMap<&'static str, Vec<String>>>>,
 }
 
+impl From<&Statement> for JsonStatement {
+    fn from(statement: &Statement) -> Self {
+        let via = Some(statement.via_services.clone()).filter(|via| !via.is_empty());
+        Self {
+            sid: statement.sid.clone(),
+            effect: "Allow",
+            action: statement.action,
+            resource: statement.resources.clone(),
+            condition: via.map(|via| [("StringEquals", [(VIA_SERVICE, via)].into())].into()),
+        }
+    }
+}
+
 impl Document {
     pub(super) fn of(statements: &[Statement]) -> Self {
-        let written = |statement: &Statement| {
-            let via = Some(statement.via_services.clone()).filter(|via| !via.is_empty());
-            Written {
-                sid: statement.sid.clone(),
-                effect: "Allow",
-                action: statement.action,
-                resource: statement.resources.clone(),
-                condition: via.map(|via| [("StringEquals", [(VIA_SERVICE, via)].into())].into()),
-            }
-        };
-        Self { version: "2012-10-17", statements: statements.iter().map(written).collect() }
+        let statements = statements.iter().map(JsonStatement::from).collect();
+        Self { version: "2012-10-17", statements }
     }
 
-    /// Writes it for `--policy-document`.
+    /// Returns the document as JSON, for example for the option `--policy-document` of `aws iam`.
     pub(in crate::commands) fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("texts and lists can be written") + "\n"
+        serde_json::to_string_pretty(self).expect("texts and lists can be serialized") + "\n"
     }
 
-    /// Returns what is to be known of its size, if it is near or over what IAM takes. What a template
-    /// fills in counts as its sample.
-    pub(super) fn size_warning(&self, filled_in: &[(String, &str)]) -> Option<String> {
+    /// Returns a warning if the document is too long for a managed policy, or for any policy.
+    ///
+    /// Each expression of a template counts with its sample.
+    pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
-        for (filled_in, sample) in filled_in {
-            text = text.replace(filled_in, sample);
+        for (expression, sample) in expressions {
+            text = text.replace(expression, sample);
         }
         let chars = text.chars().filter(|c| !c.is_whitespace()).count();
-        let but = "; patterns take less room than names";
         (chars > MANAGED_CHARS_MAX).then(|| match chars > INLINE_CHARS_MAX {
             true => format!(
-                "{chars} characters: more than IAM takes, which is {MANAGED_CHARS_MAX} in a \
-                 managed policy and {INLINE_CHARS_MAX} in all inline policies of a role together{but}"
+                "the policy has {chars} characters, more than IAM allows: a managed policy may have \
+                 {MANAGED_CHARS_MAX}, and all inline policies of a role together {INLINE_CHARS_MAX}; \
+                 replace names by patterns"
             ),
             false => format!(
-                "{chars} characters: too many for a managed policy ({MANAGED_CHARS_MAX}); all inline \
-                 policies of a role together may have {INLINE_CHARS_MAX}{but}"
+                "the policy has {chars} characters, too many for a managed policy \
+                 ({MANAGED_CHARS_MAX}); use it as an inline policy (all of a role together may have \
+                 {INLINE_CHARS_MAX}), or replace names by patterns"
             ),
         })
     }
 }
 
-/// Writes the statements as the `Policies` of a function in a SAM template.
+/// Formats the statements as the `Policies` of a function in a SAM template.
 pub(super) fn sam(statements: &[Statement]) -> String {
     let mut text = "Policies:\n  - Version: '2012-10-17'\n    Statement:\n".to_owned();
-    let quoted = |value: &str| match value.contains("${") {
-        true => format!("!Sub '{value}'"),
-        false => format!("'{value}'"),
-    };
     for Statement { sid, action, resources, via_services } in statements {
         text += &format!("      - Sid: {sid}\n        Effect: Allow\n        Action: {action}\n");
         text += "        Resource:\n";
         for resource in resources {
-            text += &format!("          - {}\n", quoted(resource));
+            text += &format!("          - {}\n", sam_text(resource));
         }
         if !via_services.is_empty() {
             text += "        Condition:\n          StringEquals:\n";
             text += &format!("            {VIA_SERVICE}:\n");
             for service in via_services {
-                text += &format!("              - {}\n", quoted(service));
+                text += &format!("              - {}\n", sam_text(service));
             }
         }
     }
     text
 }
 
-/// Writes the statements as a data source of Terraform's, with those that it asks.
+/// Quotes a text for YAML. A text with expressions gets the function that evaluates them.
+fn sam_text(value: &str) -> String {
+    match value.contains("${") {
+        true => format!("!Sub '{value}'"),
+        false => format!("'{value}'"),
+    }
+}
+
+/// Formats the statements as a data source of Terraform, with the data sources that it refers to.
 pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
     let mut text = String::new();
-    let asked = |source: &str| {
-        let expression = format!("data.{source}.{label}.");
-        statements.iter().flat_map(|one| &one.resources).any(|arn| arn.contains(&expression))
-    };
     for source in ["aws_caller_identity", "aws_partition", "aws_region"] {
-        if asked(source) {
+        let expression = format!("data.{source}.{label}.");
+        if statements.iter().flat_map(|one| &one.resources).any(|arn| arn.contains(&expression)) {
             text += &format!("data \"{source}\" \"{label}\" {{}}\n\n");
         }
     }
-    let list = |items: &[String]| {
-        items.iter().map(|item| format!("      \"{item}\",\n")).collect::<String>()
-    };
     text += &format!("data \"aws_iam_policy_document\" \"{label}\" {{\n");
-    let blocks = statements.iter().map(|Statement { sid, action, resources, via_services }| {
-        let mut block = format!("  statement {{\n    sid     = \"{sid}\"\n");
-        block += &format!("    actions = [\"{action}\"]\n");
-        block += &format!("    resources = [\n{}    ]\n", list(resources));
-        if !via_services.is_empty() {
-            block += "\n    condition {\n      test     = \"StringEquals\"\n";
-            block += &format!("      variable = \"{VIA_SERVICE}\"\n");
-            let values: Vec<String> = via_services.iter().map(|via| format!("\"{via}\"")).collect();
-            block += &format!("      values   = [{}]\n    }}\n", values.join(", "));
-        }
-        block + "  }\n"
-    });
-    text += &blocks.collect::<Vec<_>>().join("\n");
+    let blocks: Vec<String> = statements.iter().map(terraform_block).collect();
+    text += &blocks.join("\n");
     text + "}\n"
+}
+
+fn terraform_block(statement: &Statement) -> String {
+    let Statement { sid, action, resources, via_services } = statement;
+    let resources: String = resources.iter().map(|arn| format!("      \"{arn}\",\n")).collect();
+    let mut block = format!("  statement {{\n    sid     = \"{sid}\"\n");
+    block += &format!("    actions = [\"{action}\"]\n");
+    block += &format!("    resources = [\n{resources}    ]\n");
+    if !via_services.is_empty() {
+        block += "\n    condition {\n      test     = \"StringEquals\"\n";
+        block += &format!("      variable = \"{VIA_SERVICE}\"\n");
+        let values: Vec<String> = via_services.iter().map(|via| format!("\"{via}\"")).collect();
+        block += &format!("      values   = [{}]\n    }}\n", values.join(", "));
+    }
+    block + "  }\n"
 }
 
 #[cfg(test)]
@@ -216,16 +241,16 @@ mod tests {
     }
 
     fn key(region: &str) -> KeyArn {
-        format!("arn:aws:kms:{region}:123456789012:key/1").parse().expect("a key")
+        format!("arn:aws:kms:{region}:123456789012:key/1").parse().expect("the ARN is a key")
     }
 
     #[track_caller]
     fn check(given: &[&str], expected: &[&str]) {
-        assert_eq!(least(secrets(given)), secrets(expected), "{given:?}");
+        assert_eq!(without_covered(secrets(given)), secrets(expected), "{given:?}");
     }
 
     #[test]
-    fn what_another_covers_is_left_out() {
+    fn covered_patterns_are_left_out() {
         check(&["b-??????", "a-??????", "b-??????"], &["a-??????", "b-??????"]);
         check(&["a/*-??????", "a/b-??????", "a/b-AbC123"], &["a/*-??????"]);
         check(&["a/?*", "a/*?"], &["a/*?"]);
@@ -233,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_is_there_only_where_it_is_needed() {
+    fn only_needed_statements_are_written() {
         let actions = |keys: &[KeyArn], is_batch| {
             let all = statements("S", secrets(&["a"]), keys, is_batch);
             all.into_iter().map(|one| (one.sid, one.resources.len())).collect::<Vec<_>>()
@@ -250,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_document_is_iams() {
+    fn document_has_the_format_of_iam() {
         let all = statements("Sidekey", secrets(&["a-??????"]), &[key("eu-north-1")], true);
         let expected = serde_json::json!({
             "Version": "2012-10-17",
@@ -274,24 +299,24 @@ mod tests {
             ],
         });
         let written: serde_json::Value =
-            serde_json::from_str(&Document::of(&all).json()).expect("JSON");
+            serde_json::from_str(&Document::of(&all).json()).expect("the document is JSON");
         assert_eq!(written, expected);
     }
 
     #[test]
-    fn a_document_that_is_too_long_is_told() {
+    fn too_long_document_is_warned_about() {
         let names: Vec<String> = (0..200).map(|number| format!("app/{number:03}-??????")).collect();
-        let told = |count: usize| {
+        let warning = |count: usize| {
             let some: Vec<&str> = names[..count].iter().map(String::as_str).collect();
             Document::of(&statements("S", secrets(&some), &[], false)).size_warning(&[])
         };
-        assert_eq!(told(50), None);
-        assert!(told(100).is_some_and(|told| told.contains("too many for a managed policy")));
-        assert!(told(200).is_some_and(|told| told.contains("more than IAM takes")));
+        assert_eq!(warning(50), None);
+        assert!(warning(100).is_some_and(|text| text.contains("too many for a managed policy")));
+        assert!(warning(200).is_some_and(|text| text.contains("more than IAM allows")));
     }
 
     #[test]
-    fn templates_have_what_they_fill_in() {
+    fn sam_template_keeps_expressions() {
         let arn = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:a";
         let all =
             statements("S", [arn.to_owned(), format!("{HERE}b")], &[key("eu-north-1")], false);
@@ -302,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn terraform_asks_only_what_it_uses() {
+    fn terraform_refers_only_to_used_data_sources() {
         let text = terraform(&statements("S", secrets(&["a"]), &[key("eu-north-1")], false), "x");
         assert!(text.starts_with("data \"aws_iam_policy_document\" \"x\" {\n"), "{text}");
         let arn =

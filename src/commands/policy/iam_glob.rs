@@ -1,26 +1,26 @@
-//! IAM's patterns: `*` is any text, also across `/`, and `?` is any one character.
+//! Compares patterns of IAM: `*` matches any text, including `/`, and `?` matches any one character.
 //!
-//! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide. Resources differ by case;
-//! whoever compares actions, which do not, hands them over in small letters.
+//! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide. Patterns of resources are
+//! case-sensitive. Actions are not, so a caller that compares actions must pass them in lower case.
 
-/// Returns whether all that `narrow` matches is matched by `wide` too.
+/// Returns whether `wide` matches every text that `narrow` matches.
 ///
-/// `true` is certain. `false` is wrong for some odd pairs, such as `?*a` and `*aa`, that nobody
-/// writes: a permission is then taken for missing, and never for there.
+/// `true` is always right. `false` is wrong for some unusual pairs, such as `?*a` and `*aa`. Such a
+/// pair makes a permission count as missing, but never as granted.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let (wide, narrow) = (ordered(wide), ordered(narrow));
     let (mut at_wide, mut at_narrow) = (0, 0);
-    // Where to go on from where a star has to take in one more.
+    // The positions to return to if the last star of `wide` must match one more character.
     let mut star: Option<(usize, usize)> = None;
     while at_narrow < narrow.len() {
-        let taken = narrow[at_narrow];
+        let next = narrow[at_narrow];
         match wide.get(at_wide) {
             Some('*') => {
                 star = Some((at_wide, at_narrow));
                 at_wide += 1;
             }
-            Some('?') if taken != '*' => (at_wide, at_narrow) = (at_wide + 1, at_narrow + 1),
-            Some(&own) if own == taken && own != '?' => {
+            Some('?') if next != '*' => (at_wide, at_narrow) = (at_wide + 1, at_narrow + 1),
+            Some(&own) if own == next && own != '?' => {
                 (at_wide, at_narrow) = (at_wide + 1, at_narrow + 1);
             }
             _ => match star {
@@ -35,10 +35,11 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     wide[at_wide..].iter().all(|rest| *rest == '*')
 }
 
-/// Returns whether there is a text that both match.
+/// Returns whether some text matches both patterns.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // A row for each rest of `one`, from its end: whether it meets each rest of `other`.
+    // Each row belongs to one end of `one`, the shortest end first. A row tells for each end of
+    // `other` whether the two ends overlap.
     let mut below = vec![false; other.len() + 1];
     for at in (0..=one.len()).rev() {
         let mut row = vec![false; other.len() + 1];
@@ -58,30 +59,29 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     below[0]
 }
 
-/// Returns whether the text has a wildcard.
-pub(super) fn is_wild(text: &str) -> bool {
+/// Returns whether a text contains a wildcard.
+pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Writes each run of wildcards in one order: how many there must be, then whether there may be
-/// more.
+/// Normalizes each run of wildcards to all its `?`, followed by one `*` if the run has a `*`.
 fn ordered(text: &str) -> Vec<char> {
     let mut ordered = Vec::with_capacity(text.len());
-    let mut is_open = false;
+    let mut has_star = false;
     for c in text.chars() {
         match c {
-            '*' => is_open = true,
+            '*' => has_star = true,
             '?' => ordered.push('?'),
             _ => {
-                if is_open {
+                if has_star {
                     ordered.push('*');
-                    is_open = false;
+                    has_star = false;
                 }
                 ordered.push(c);
             }
         }
     }
-    if is_open {
+    if has_star {
         ordered.push('*');
     }
     ordered
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_matches_as_iam_says() {
+    fn pattern_matches_as_in_iam() {
         for (pattern, text, expected) in [
             ("", "", true),
             ("", "a", false),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_is_covered_where_all_that_it_matches_is() {
+    fn wider_pattern_covers_narrower_pattern() {
         check("a-*", "a-??????", true);
         check("a-??????", "a-*", false);
         check("a/*-??????", "a/*/b-??????", true);
@@ -140,21 +140,20 @@ mod tests {
         check("**", "*", true);
     }
 
-    /// Every text of up to four of two letters is what "all that it matches" is tried with.
+    /// The results are compared with every text of up to four characters from two letters.
     #[test]
-    fn what_is_covered_holds_for_every_short_text() {
+    fn results_hold_for_every_short_text() {
         let patterns = words("ab*?", 3);
         let texts = words("ab", 4);
         for wide in &patterns {
             for narrow in &patterns {
-                let matched = |pattern: &str, text: &str| covers(pattern, text);
-                let both = |text: &&String| matched(wide, text) && matched(narrow, text);
                 if covers(wide, narrow) {
-                    let missed = texts.iter().find(|t| matched(narrow, t) && !matched(wide, t));
+                    let missed =
+                        texts.iter().find(|text| covers(narrow, text) && !covers(wide, text));
                     assert_eq!(missed, None, "{wide} covers {narrow}");
                 }
-                // Two patterns of three meet in a text of four, if anywhere.
-                let meet = texts.iter().any(|text| both(&text));
+                // If two patterns of three characters overlap, then in a text of at most four.
+                let meet = texts.iter().any(|text| covers(wide, text) && covers(narrow, text));
                 assert_eq!(overlap(wide, narrow), meet, "{wide} overlaps {narrow}");
             }
         }
@@ -171,7 +170,7 @@ mod tests {
         all
     }
 
-    /// Tries every length for every star.
+    /// A naive matcher, which tries every length for every star.
     fn matched_by_hand(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

@@ -1,4 +1,4 @@
-//! KMS keys, by which secrets are encrypted that have a key of their own.
+//! The ARN of a KMS key that encrypts secrets.
 
 use crate::secret::arn::{is_region, partition_of};
 use std::str::FromStr;
@@ -6,19 +6,19 @@ use std::str::FromStr;
 /// The ARN of a KMS key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyArn {
-    /// First, so that keys sort by it.
+    /// The region of the key. It is the first field, so that keys are sorted by region.
     pub(super) region: String,
     text: String,
 }
 
-/// Why it is none.
+/// Why a text is not the ARN of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
-    /// It is an alias.
-    #[error("an alias grants nothing in a policy; give the key's own ARN (aws kms describe-key)")]
+    /// The text is the ARN of an alias.
+    #[error("an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`")]
     Alias,
-    /// It is no ARN of a key.
-    #[error("arn:PARTITION:kms:REGION:ACCOUNT:key/ID expected")]
+    /// The text has another form than the ARN of a key.
+    #[error("write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
     NotAKey,
 }
 
@@ -27,13 +27,15 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns what KMS knows Secrets Manager by in the key's region: a key decrypts only secrets
-    /// of its own region. Outside the commercial partition, where KMS's documentation writes the
-    /// end of host names now as there and now as in the partition's own, both.
+    /// Returns the values of `kms:ViaService` that stand for Secrets Manager in the region of the
+    /// key. A key decrypts only secrets of its own region.
     ///
-    /// Source: `kms:ViaService` in AWS's KMS developer guide; the ends are those of AWS's partitions.
+    /// Outside the partition `aws`, the result has two values: the documentation of KMS uses
+    /// `amazonaws.com` in some places, and the domain of the partition in others.
+    ///
+    /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
     pub(super) fn via_services(&self) -> Vec<String> {
-        let own = match partition_of(&self.region) {
+        let partition_domain = match partition_of(&self.region) {
             "aws-cn" => Some("amazonaws.com.cn"),
             "aws-iso" => Some("c2s.ic.gov"),
             "aws-iso-b" => Some("sc2s.sgov.gov"),
@@ -42,8 +44,11 @@ impl KeyArn {
             "aws-eusc" => Some("amazonaws.eu"),
             _ => None,
         };
-        let ends = ["amazonaws.com"].into_iter().chain(own);
-        ends.map(|end| format!("secretsmanager.{}.{end}", self.region)).collect()
+        ["amazonaws.com"]
+            .into_iter()
+            .chain(partition_domain)
+            .map(|domain| format!("secretsmanager.{}.{domain}", self.region))
+            .collect()
     }
 }
 
@@ -77,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_reached_through_secrets_manager_of_its_region() {
+    fn key_is_used_through_secrets_manager_of_its_region() {
         for (text, expected) in [
             (
                 "arn:aws:kms:eu-north-1:123456789012:key/ab-12",
@@ -95,13 +100,13 @@ mod tests {
                 &["secretsmanager.us-gov-west-1.amazonaws.com"],
             ),
         ] {
-            let key: KeyArn = text.parse().expect("a key");
+            let key: KeyArn = text.parse().expect("the ARN is a key");
             assert_eq!(key.via_services(), expected);
         }
     }
 
     #[test]
-    fn what_is_no_key_is_refused() {
+    fn malformed_key_arn_is_refused() {
         for (text, expected) in [
             ("arn:aws:kms:eu-north-1:123456789012:alias/x", BadKey::Alias),
             ("arn:aws:kms:eu-north-1:123456789012:key/", BadKey::NotAKey),

@@ -1,80 +1,97 @@
-//! What a policy lacks for reading some secrets, and what it grants beyond that.
+//! Compares a policy with the least policy: what it lacks, and what it grants beyond need.
 //!
-//! Judged by itself, and with doubt against it: what only may be granted counts as lacking, and what
-//! may be taken away by a `Deny` too. What other policies, boundaries and the secret's own policy
-//! say is not known here.
+//! The policy is judged by itself: other policies, permission boundaries and the policies of the
+//! secrets are unknown. It is judged strictly: a permission that is only possibly granted, or possibly
+//! denied, counts as lacking.
 
 use super::arn_pattern::SUFFIX;
 use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
-use super::granted::{Condition, Granted, Which};
-use super::iam_glob::{covers, is_wild, overlap};
+use super::iam_glob::{covers, has_wildcard, overlap};
+use super::parse::{Condition, ParsedStatement, Selection};
 use serde::Serialize;
 use std::fmt;
 
-/// How a policy stands.
+/// The result of comparing a policy with the least policy.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
+    /// The permissions that are needed, and not certainly granted.
     pub(super) lacks: Vec<Lack>,
+    /// The permissions that are granted without need.
     pub(super) beyond: Vec<Excess>,
-    /// Actions of other services than Secrets Manager and KMS, which are not judged.
+    /// The actions of services other than Secrets Manager and KMS.
     pub(super) not_judged: Vec<String>,
 }
 
-/// A permission that is needed and not there for certain.
+/// A permission that is needed, and not certainly granted.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Lack {
     pub(super) action: &'static str,
     pub(super) resource: String,
     #[serde(flatten)]
-    pub(super) why: Why,
+    pub(super) reason: LackReason,
 }
 
-/// Why a permission is lacking.
+/// Why a permission counts as lacking.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
-pub(super) enum Why {
-    /// No statement grants it.
+pub(super) enum LackReason {
+    /// No statement grants the permission.
     NotGranted,
-    /// A statement grants it under conditions, which cannot be judged here.
-    UnderCondition { statement: String, keys: Vec<String> },
-    /// It is granted by what a statement leaves out, which is not relied upon.
-    ByExclusion { statement: String },
-    /// A statement takes it away.
-    Denied { statement: String },
-    /// A statement takes some of it away, or all of it under conditions.
-    PerhapsDenied { statement: String },
+    /// A statement grants the permission under conditions that cannot be judged here.
+    UnderCondition {
+        /// The label of the statement.
+        statement: String,
+        /// The keys of the conditions.
+        keys: Vec<String>,
+    },
+    /// A statement grants the permission only through NotAction or NotResource.
+    ByExclusion {
+        /// The label of the statement.
+        statement: String,
+    },
+    /// A statement denies the permission.
+    Denied {
+        /// The label of the statement.
+        statement: String,
+    },
+    /// A statement denies a part of the permission, or denies the permission under conditions.
+    PerhapsDenied {
+        /// The label of the statement.
+        statement: String,
+    },
 }
 
-/// A permission that is there and not needed.
+/// A permission that is granted without need.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Excess {
     pub(super) statement: String,
     pub(super) action: String,
     pub(super) resource: String,
-    pub(super) why: Beyond,
-    /// Whether it is granted under conditions only.
+    #[serde(rename = "why")]
+    pub(super) reason: ExcessReason,
+    /// Whether the statement has conditions.
     pub(super) is_conditional: bool,
 }
 
-/// Why a permission is more than is needed.
+/// Why a permission counts as more than needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Beyond {
-    /// The action is a pattern.
+pub(super) enum ExcessReason {
+    /// The action contains a wildcard.
     WildAction,
-    /// Sidekey does not call it.
+    /// Sidekey does not need the action for these secrets.
     OtherAction,
-    /// All actions but some.
+    /// The statement has NotAction.
     AllButActions,
-    /// The resource is a pattern that covers more than what is read.
+    /// The resource contains a wildcard that matches more than the needed secrets.
     WildResource,
-    /// `-*` in the place of a suffix.
+    /// The resource ends in `-*` instead of `-??????`.
     LooseSuffix,
-    /// All resources but some.
+    /// The statement has NotResource.
     AllButResources,
-    /// It is none of what is read.
+    /// The resource is none of the needed secrets.
     OtherResource,
-    /// A key can be used through other services.
+    /// The statement allows the use of a KMS key through any service.
     AnyService,
 }
 
@@ -85,187 +102,236 @@ impl Verdict {
     }
 }
 
-/// Judges a policy by the least one.
-pub(super) fn verify(policy: &[Granted], least: &[Statement]) -> Verdict {
-    let needs = || least.iter().flat_map(|need| need.resources.iter().map(move |r| (need, r)));
-    let lack = |(need, resource): (&Statement, &String)| {
-        let why = lacking(policy, need, resource)?;
-        Some(Lack { action: need.action, resource: resource.clone(), why })
-    };
-    let mut verdict = Verdict { lacks: needs().filter_map(lack).collect(), ..Verdict::default() };
-    for granted in policy.iter().filter(|granted| granted.is_allow) {
-        judge(granted, least, &mut verdict);
+/// Compares a policy with the least policy.
+pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict {
+    let mut verdict = Verdict::default();
+    for need in least {
+        for resource in &need.resources {
+            if let Some(reason) = lack_reason(policy, need, resource) {
+                let (action, resource) = (need.action, resource.clone());
+                verdict.lacks.push(Lack { action, resource, reason });
+            }
+        }
+    }
+    for statement in policy.iter().filter(|statement| statement.is_allow) {
+        add_excesses(statement, least, &mut verdict);
     }
     verdict.not_judged.sort();
     verdict.not_judged.dedup();
     verdict
 }
 
-// === What is lacking ===
+// === Lacking permissions ===
 
-/// Returns why an action on a resource is not allowed for certain, if so.
-fn lacking(policy: &[Granted], need: &Statement, resource: &str) -> Option<Why> {
+/// Returns why the policy does not certainly allow an action on a resource. Returns `None` if the
+/// policy does.
+fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
-    let taken = policy.iter().filter(|one| !one.is_allow).find_map(|one| {
-        let statement = one.label.clone();
-        let is_whole = includes(&one.actions, &action) && includes(&one.resources, resource);
-        if is_whole && one.conditions.is_empty() {
-            return Some(Why::Denied { statement });
-        }
-        let is_partly = meets(&one.actions, &action) && meets(&one.resources, resource);
-        is_partly.then_some(Why::PerhapsDenied { statement })
-    });
-    if taken.is_some() {
-        return taken;
+    let denied = policy
+        .iter()
+        .filter(|statement| !statement.is_allow)
+        .find_map(|statement| denied_by(statement, &action, resource));
+    if denied.is_some() {
+        return denied;
     }
-    let mut best = Why::NotGranted;
-    for one in policy.iter().filter(|one| one.is_allow) {
+    let mut reason = LackReason::NotGranted;
+    for one in policy.iter().filter(|statement| statement.is_allow) {
         if !includes(&one.actions, &action) || !includes(&one.resources, resource) {
             continue;
         }
         let statement = one.label.clone();
-        let is_exclusion = |which: &Which| matches!(which, Which::AllBut(_));
         if is_exclusion(&one.actions) || is_exclusion(&one.resources) {
-            best = Why::ByExclusion { statement };
-        } else if one.conditions.iter().all(|condition| holds_for(condition, need)) {
+            reason = LackReason::ByExclusion { statement };
+        } else if one.conditions.iter().all(|condition| always_holds(condition, need)) {
             return None;
         } else {
             let keys = one.conditions.iter().map(|condition| condition.key.clone()).collect();
-            best = Why::UnderCondition { statement, keys };
+            reason = LackReason::UnderCondition { statement, keys };
         }
     }
-    Some(best)
+    Some(reason)
 }
 
-/// Returns whether all that `narrow` matches is among these.
-fn includes(which: &Which, narrow: &str) -> bool {
-    match which {
-        Which::Only(patterns) => patterns.iter().any(|wide| covers(wide, narrow)),
-        Which::AllBut(patterns) => !patterns.iter().any(|out| overlap(&known(out), narrow)),
+/// Returns whether and how far a `Deny` statement denies an action on a resource.
+fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
+    let statement = one.label.clone();
+    let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
+    if is_complete && one.conditions.is_empty() {
+        return Some(LackReason::Denied { statement });
+    }
+    let is_partial = meets(&one.actions, action) && meets(&one.resources, resource);
+    is_partial.then_some(LackReason::PerhapsDenied { statement })
+}
+
+fn is_exclusion(selection: &Selection) -> bool {
+    matches!(selection, Selection::AllBut(_))
+}
+
+/// Returns whether a selection certainly includes everything that `narrow` matches.
+fn includes(selection: &Selection, narrow: &str) -> bool {
+    match selection {
+        Selection::Only(patterns) => patterns.iter().any(|wide| covers(wide, narrow)),
+        Selection::AllBut(patterns) => {
+            !patterns.iter().any(|excluded| overlap(&without_variables(excluded), narrow))
+        }
     }
 }
 
-/// Returns whether something that `narrow` matches may be among these.
-fn meets(which: &Which, narrow: &str) -> bool {
-    match which {
-        Which::Only(patterns) => patterns.iter().any(|pattern| overlap(&known(pattern), narrow)),
-        Which::AllBut(patterns) => !patterns.iter().any(|out| covers(out, narrow)),
+/// Returns whether a selection may include something that `narrow` matches.
+fn meets(selection: &Selection, narrow: &str) -> bool {
+    match selection {
+        Selection::Only(patterns) => {
+            patterns.iter().any(|pattern| overlap(&without_variables(pattern), narrow))
+        }
+        Selection::AllBut(patterns) => !patterns.iter().any(|excluded| covers(excluded, narrow)),
     }
 }
 
-/// Returns a pattern in which `*` stands for each of IAM's variables: `${aws:username}` can be
-/// anything.
-fn known(pattern: &str) -> String {
-    let mut known = String::new();
+/// Replaces each variable of IAM, such as `${aws:username}`, by `*`, because its value is unknown.
+fn without_variables(pattern: &str) -> String {
+    let mut replaced = String::new();
     let mut rest = pattern;
     while let Some((before, after)) = rest.split_once("${") {
-        known.push_str(before);
-        known.push('*');
+        replaced.push_str(before);
+        replaced.push('*');
         rest = after.split_once('}').map_or("", |(_, after)| after);
     }
-    known + rest
+    replaced + rest
 }
 
-/// Returns whether a condition holds wherever Sidekey's own use of a key does.
-fn holds_for(condition: &Condition, need: &Statement) -> bool {
-    is_via(condition) && need.via_services.iter().any(|own| condition.values.contains(own))
+/// Returns whether a condition holds whenever Secrets Manager uses the key for Sidekey.
+fn always_holds(condition: &Condition, need: &Statement) -> bool {
+    is_via_service(condition)
+        && need.via_services.iter().any(|service| condition.values.contains(service))
 }
 
-/// Returns whether a condition holds nowhere else.
-fn ties(condition: &Condition, need: &Statement) -> bool {
-    is_via(condition) && condition.values.iter().all(|service| need.via_services.contains(service))
+/// Returns whether a condition restricts a key to Secrets Manager.
+fn restricts_to_need(condition: &Condition, need: &Statement) -> bool {
+    is_via_service(condition)
+        && condition.values.iter().all(|service| need.via_services.contains(service))
 }
 
-fn is_via(condition: &Condition) -> bool {
+fn is_via_service(condition: &Condition) -> bool {
     ["StringEquals", "StringLike"].contains(&&*condition.operator)
         && condition.key.eq_ignore_ascii_case(VIA_SERVICE)
 }
 
-// === What is too much ===
+// === Excessive permissions ===
 
-fn judge(granted: &Granted, least: &[Statement], verdict: &mut Verdict) {
-    let mut add = |action: &str, resource: String, why| {
-        verdict.beyond.push(Excess {
-            statement: granted.label.clone(),
-            action: action.to_owned(),
-            resource,
-            why,
-            is_conditional: !granted.conditions.is_empty(),
-        });
-    };
+/// Adds everything that an `Allow` statement grants without need.
+fn add_excesses(granted: &ParsedStatement, least: &[Statement], verdict: &mut Verdict) {
     let actions = match &granted.actions {
-        Which::Only(actions) => actions,
-        Which::AllBut(but) => {
-            let action = format!("all but {}", but.join(", "));
-            return add(&action, shown(&granted.resources), Beyond::AllButActions);
+        Selection::Only(actions) => actions,
+        Selection::AllBut(but) => {
+            let (action, resource) = (all_but(but), text(&granted.resources));
+            let reason = ExcessReason::AllButActions;
+            verdict.beyond.push(excess(granted, &action, resource, reason));
+            return;
         }
     };
-    let mut others = Vec::new();
     for action in actions {
-        if !is_ours(action) {
-            others.push(action.clone());
-        } else if is_wild(action) {
-            add(action, shown(&granted.resources), Beyond::WildAction);
-        } else if let Some(written) = called(action, least) {
-            for (resource, why) in too_much(granted, written, least) {
-                add(written, resource, why);
+        if !is_judged(action) {
+            verdict.not_judged.push(action.clone());
+        } else if has_wildcard(action) {
+            let reason = ExcessReason::WildAction;
+            verdict.beyond.push(excess(granted, action, text(&granted.resources), reason));
+        } else if let Some(needed) = needed_action(action, least) {
+            for (resource, reason) in excessive_resources(granted, needed, least) {
+                verdict.beyond.push(excess(granted, needed, resource, reason));
             }
         } else {
-            add(action, shown(&granted.resources), Beyond::OtherAction);
+            let reason = ExcessReason::OtherAction;
+            verdict.beyond.push(excess(granted, action, text(&granted.resources), reason));
         }
     }
-    verdict.not_judged.extend(others);
 }
 
-/// Returns whether an action, or one that it matches, is of Secrets Manager or of KMS.
-fn is_ours(action: &str) -> bool {
-    ["secretsmanager:*", "kms:*"].iter().any(|ours| overlap(ours, action))
+fn excess(
+    granted: &ParsedStatement,
+    action: &str,
+    resource: String,
+    reason: ExcessReason,
+) -> Excess {
+    Excess {
+        statement: granted.label.clone(),
+        action: action.to_owned(),
+        resource,
+        reason,
+        is_conditional: !granted.conditions.is_empty(),
+    }
 }
 
-/// Returns the action as it is written, if it is needed.
-fn called(action: &str, least: &[Statement]) -> Option<&'static str> {
-    let all = [GET, BATCH, DECRYPT];
-    let written = all.into_iter().find(|written| written.eq_ignore_ascii_case(action))?;
-    least.iter().any(|need| need.action == written).then_some(written)
+/// Returns whether an action, or a pattern of actions, belongs to Secrets Manager or KMS.
+fn is_judged(action: &str) -> bool {
+    ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
 }
 
-/// Returns each resource on which a needed action is allowed without need.
-fn too_much(granted: &Granted, action: &str, least: &[Statement]) -> Vec<(String, Beyond)> {
+/// Returns the action in its usual case, if the least policy contains the action.
+fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
+    [GET, BATCH, DECRYPT].into_iter().find(|known| {
+        known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
+    })
+}
+
+/// Returns each resource on which a statement allows a needed action without need.
+fn excessive_resources(
+    granted: &ParsedStatement,
+    action: &str,
+    least: &[Statement],
+) -> Vec<(String, ExcessReason)> {
     let resources = match &granted.resources {
-        Which::Only(resources) => resources,
-        Which::AllBut(_) => return vec![(shown(&granted.resources), Beyond::AllButResources)],
-    };
-    let needs = || least.iter().filter(|need| need.action == action);
-    let needed = || needs().flat_map(|need| &need.resources);
-    let why = |resource: &String| {
-        if needed().any(|need| covers(need, resource)) {
-            let is_tied = |need: &Statement| {
-                need.via_services.is_empty()
-                    || granted.conditions.iter().any(|condition| ties(condition, need))
-            };
-            return (!needs().all(is_tied)).then_some(Beyond::AnyService);
+        Selection::Only(resources) => resources,
+        Selection::AllBut(_) => {
+            return vec![(text(&granted.resources), ExcessReason::AllButResources)];
         }
-        let is_loose = resource.strip_suffix("-*").is_some_and(|name| {
-            let exact = format!("{name}{SUFFIX}");
-            needed().any(|need| covers(need, &exact))
-        });
-        Some(match needed().any(|need| overlap(&known(resource), need)) {
-            _ if is_loose => Beyond::LooseSuffix,
-            true => Beyond::WildResource,
-            false => Beyond::OtherResource,
-        })
     };
-    resources.iter().filter_map(|one| why(one).map(|why| (one.clone(), why))).collect()
+    let needs: Vec<&Statement> = least.iter().filter(|need| need.action == action).collect();
+    resources
+        .iter()
+        .filter_map(|resource| {
+            excess_reason(granted, resource, &needs).map(|reason| (resource.clone(), reason))
+        })
+        .collect()
 }
 
-fn shown(which: &Which) -> String {
-    match which {
-        Which::Only(all) => all.join(", "),
-        Which::AllBut(but) => format!("all but {}", but.join(", ")),
+/// Returns why a granted resource is more than `needs`. Returns `None` if the resource is needed.
+fn excess_reason(
+    granted: &ParsedStatement,
+    resource: &str,
+    needs: &[&Statement],
+) -> Option<ExcessReason> {
+    let needed: Vec<&String> = needs.iter().flat_map(|need| &need.resources).collect();
+    if needed.iter().any(|need| covers(need, resource)) {
+        let is_restricted = needs.iter().all(|need| {
+            need.via_services.is_empty()
+                || granted.conditions.iter().any(|condition| restricts_to_need(condition, need))
+        });
+        return (!is_restricted).then_some(ExcessReason::AnyService);
+    }
+    if let Some(name) = resource.strip_suffix("-*") {
+        let exact = format!("{name}{SUFFIX}");
+        if needed.iter().any(|need| covers(need, &exact)) {
+            return Some(ExcessReason::LooseSuffix);
+        }
+    }
+    Some(match needed.iter().any(|need| overlap(&without_variables(resource), need)) {
+        true => ExcessReason::WildResource,
+        false => ExcessReason::OtherResource,
+    })
+}
+
+fn text(selection: &Selection) -> String {
+    match selection {
+        Selection::Only(all) => all.join(", "),
+        Selection::AllBut(but) => all_but(but),
     }
 }
 
-impl fmt::Display for Why {
+fn all_but(patterns: &[String]) -> String {
+    format!("all but {}", patterns.join(", "))
+}
+
+impl fmt::Display for LackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotGranted => f.write_str("not granted"),
@@ -273,7 +339,7 @@ impl fmt::Display for Why {
                 write!(f, "granted by {statement} only under a condition ({})", keys.join(", "))
             }
             Self::ByExclusion { statement } => {
-                write!(f, "granted by {statement} only by what it leaves out")
+                write!(f, "granted by {statement} only through NotAction or NotResource")
             }
             Self::Denied { statement } => write!(f, "denied by {statement}"),
             Self::PerhapsDenied { statement } => write!(f, "perhaps denied by {statement}"),
@@ -281,18 +347,18 @@ impl fmt::Display for Why {
     }
 }
 
-impl fmt::Display for Beyond {
+impl fmt::Display for ExcessReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::WildAction => "a wildcard among actions",
-            Self::OtherAction => "not called for these references",
-            Self::AllButActions => "NotAction allows whatever it does not name",
-            Self::WildResource => "the wildcard covers more than these references",
-            Self::LooseSuffix => "-* also covers longer names; -?????? is the suffix alone",
-            Self::AllButResources => "NotResource allows whatever it does not name",
-            Self::OtherResource => "none of these references",
+            Self::WildAction => "the action contains a wildcard; name the actions",
+            Self::OtherAction => "the action is not needed for these secrets",
+            Self::AllButActions => "NotAction allows all actions that it does not name",
+            Self::WildResource => "the wildcard matches more than these secrets",
+            Self::LooseSuffix => "-* also matches longer names; use -??????",
+            Self::AllButResources => "NotResource allows all resources that it does not name",
+            Self::OtherResource => "the resource is none of these secrets",
             Self::AnyService => {
-                "the key can be used through other services; tie it by kms:ViaService"
+                "the key can be used through other services; add a condition on kms:ViaService"
             }
         })
     }

@@ -1,7 +1,8 @@
-//! The AWS CLI, run once for each secret. The value goes through a pipe: a command line can be read by
-//! everybody on the machine.
+//! Runs the AWS CLI once for each secret.
+//!
+//! The value goes through a pipe, because every user of the machine can read command lines.
 
-use super::shell::{Deed, words};
+use super::shell::{Operation, command_words};
 use crate::clock::{Clock, within};
 use crate::printable::Printable;
 use crate::secret::value::SecretValue;
@@ -13,22 +14,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// How long one command may take: the CLI itself gives up on AWS after a minute.
+/// The timeout of one command. The CLI itself gives up on AWS after one minute.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// The most bytes of what a command writes that are looked at.
+/// The maximum number of bytes that are kept from the error output of a command.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// The most characters of its complaint that are told.
+/// The maximum number of characters of an error message that are reported.
 const COMPLAINT_CHARS_MAX: usize = 500;
 
-/// What stands for the value on the command line.
+/// The argument that makes the CLI read the value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The shortest text of a value that a complaint is looked through for.
+/// The minimum length of a text of the value for which an error message is searched. Shorter texts
+/// would match by chance.
 const TELLING_CHARS: usize = 4;
 
-/// How to run it.
+/// The AWS CLI, and the settings for running it.
 #[derive(Debug)]
 pub(super) struct AwsCli<'a> {
     pub(super) program: OsString,
@@ -36,20 +38,23 @@ pub(super) struct AwsCli<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// What became of a secret.
+/// The result of one command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
+    /// The secret was created.
     Created,
+    /// The secret has a new value.
     Updated,
-    /// It was there, and was left as it was.
+    /// The secret to create exists already, and was not changed.
     Exists,
-    /// It is not there, so that it can have no value.
+    /// The secret to update does not exist.
     Missing,
+    /// The command failed. The text is the reason.
     Failed(String),
 }
 
 impl Outcome {
-    /// Returns the outcome's name for programs and people.
+    /// Returns the name of the outcome.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -60,48 +65,55 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the secret is as it was to become. One that was there already is nobody's
-    /// failure.
+    /// Returns whether the outcome is a success. A secret that exists already is not a failure.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
 }
 
 impl AwsCli<'_> {
-    /// Runs one command to its end.
-    pub(super) async fn run(&self, deed: Deed, name: &str, value: &SecretValue) -> Outcome {
-        let words = words(deed, "", name, FROM_PIPE, self.region.as_deref());
+    /// Runs one command and waits for its end.
+    pub(super) async fn run(
+        &self,
+        operation: Operation,
+        name: &str,
+        value: &SecretValue,
+    ) -> Outcome {
+        let words = command_words(operation, "", name, FROM_PIPE, self.region.as_deref());
         let mut command = Command::new(&self.program);
         command.args(&words[1..]).kill_on_drop(true);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-        match within(self.clock, COMMAND_WAIT_MAX, ended(command, value)).await {
-            Some(Ok((status, complaint))) => outcome(deed, status, &complaint, value),
+        match within(self.clock, COMMAND_WAIT_MAX, complete(command, value)).await {
+            Some(Ok((status, errors))) => outcome(operation, status, &errors, value),
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let program = self.program.display();
-                Outcome::Failed(format!("{program} is not there; --aws says where the AWS CLI is"))
+                Outcome::Failed(format!(
+                    "{program} was not found; install the AWS CLI, or name its program with --aws"
+                ))
             }
             Some(Err(error)) => Outcome::Failed(error.to_string()),
-            None => Outcome::Failed(format!("no end within {COMMAND_WAIT_MAX:?}")),
+            None => Outcome::Failed(format!("the command did not end within {COMMAND_WAIT_MAX:?}")),
         }
     }
 }
 
-/// Hands the value over, and returns how the command ended and what it complained of.
-async fn ended(mut command: Command, value: &SecretValue) -> io::Result<(ExitStatus, String)> {
+/// Runs a command with the value on its standard input. Returns its exit status and its error output.
+async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(ExitStatus, String)> {
     let mut child = command.spawn()?;
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
-    let handing = async {
+    let write = async {
         if let Some(mut stdin) = stdin {
-            // A command that ends without reading says why itself.
+            // A command that ends without reading the value reports the reason itself.
             let _ = stdin.write_all(value.expose()).await;
         }
     };
-    let ((), complaint, status) = tokio::join!(handing, read(stderr), child.wait());
-    Ok((status?, complaint))
+    let ((), errors, status) = tokio::join!(write, read(stderr), child.wait());
+    Ok((status?, errors))
 }
 
-/// Reads what is looked at, and the rest for nobody, so that the command does not wait.
+/// Keeps the first [`OUTPUT_BYTES_MAX`] bytes of a stream, and drains the rest so that the command
+/// does not block.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
@@ -111,42 +123,45 @@ async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn outcome(deed: Deed, status: ExitStatus, complaint: &str, value: &SecretValue) -> Outcome {
-    let has = |code: &str| complaint.contains(&format!("({code})"));
-    match deed {
-        Deed::Create if status.success() => Outcome::Created,
-        Deed::Update if status.success() => Outcome::Updated,
-        Deed::Create if has("ResourceExistsException") => Outcome::Exists,
-        Deed::Update if has("ResourceNotFoundException") => Outcome::Missing,
-        _ => Outcome::Failed(told(status, complaint, value)),
+fn outcome(operation: Operation, status: ExitStatus, errors: &str, value: &SecretValue) -> Outcome {
+    match operation {
+        Operation::Create if status.success() => Outcome::Created,
+        Operation::Update if status.success() => Outcome::Updated,
+        Operation::Create if errors.contains("(ResourceExistsException)") => Outcome::Exists,
+        Operation::Update if errors.contains("(ResourceNotFoundException)") => Outcome::Missing,
+        _ => Outcome::Failed(failure(status, errors, value)),
     }
 }
 
-/// Returns the last line of a complaint, unless there is something of the value in it.
-fn told(status: ExitStatus, complaint: &str, value: &SecretValue) -> String {
-    let line = complaint.trim().lines().last().unwrap_or_default();
+/// Returns the last line of the error output, unless the line shows a part of the value.
+fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
+    let line = errors.trim().lines().last().unwrap_or_default();
     if line.is_empty() {
         return status.to_string();
     }
     if shows(line, value) {
-        return format!("{status}; what it said is kept back, since the value is in it");
+        return format!("{status}; the error message is hidden, because it contains the value");
     }
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether a text shows the value, or one of the texts in it.
+/// Returns whether a text shows the value, or one of the texts inside a JSON value.
 fn shows(text: &str, value: &SecretValue) -> bool {
-    fn any(value: &Value, test: &dyn Fn(&str) -> bool) -> bool {
-        match value {
-            Value::String(text) => test(text),
-            Value::Array(all) => all.iter().any(|one| any(one, test)),
-            Value::Object(all) => all.values().any(|one| any(one, test)),
-            _ => false,
-        }
+    str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
+        || serde_json::from_slice(value.expose()).is_ok_and(|json| shows_json(text, &json))
+}
+
+fn shows_json(text: &str, json: &Value) -> bool {
+    match json {
+        Value::String(part) => shows_part(text, part),
+        Value::Array(all) => all.iter().any(|one| shows_json(text, one)),
+        Value::Object(all) => all.values().any(|one| shows_json(text, one)),
+        _ => false,
     }
-    let is_in = |part: &str| part.chars().count() >= TELLING_CHARS && text.contains(part);
-    str::from_utf8(value.expose()).is_ok_and(is_in)
-        || serde_json::from_slice(value.expose()).is_ok_and(|value| any(&value, &is_in))
+}
+
+fn shows_part(text: &str, part: &str) -> bool {
+    part.chars().count() >= TELLING_CHARS && text.contains(part)
 }
 
 #[cfg(test)]
@@ -160,26 +175,31 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(deed: Deed, code: i32, complaint: &str, expected: Outcome) {
+    fn check(operation: Operation, code: i32, errors: &str, expected: Outcome) {
         let status = ExitStatus::from_raw(code << 8);
-        assert_eq!(outcome(deed, status, complaint, &value()), expected, "{complaint}");
+        assert_eq!(outcome(operation, status, errors, &value()), expected, "{errors}");
     }
 
     #[test]
-    fn what_the_cli_says_is_told_without_the_value() {
-        check(Deed::Create, 0, "", Outcome::Created);
-        check(Deed::Update, 0, "", Outcome::Updated);
+    fn error_of_the_cli_is_reported_without_the_value() {
+        check(Operation::Create, 0, "", Outcome::Created);
+        check(Operation::Update, 0, "", Outcome::Updated);
         let exists = "\nAn error occurred (ResourceExistsException) when calling the CreateSecret \
                       operation: it is there\n";
-        check(Deed::Create, 254, exists, Outcome::Exists);
+        check(Operation::Create, 254, exists, Outcome::Exists);
         let missing = "An error occurred (ResourceNotFoundException) when calling: none";
-        check(Deed::Update, 254, missing, Outcome::Missing);
-        check(Deed::Create, 254, missing, Outcome::Failed(missing.to_owned()));
-        check(Deed::Create, 253, "a\nUnable to\u{1b} x\n", Outcome::Failed("Unable to? x".into()));
-        check(Deed::Create, 1, " ", Outcome::Failed("exit status: 1".into()));
-        let kept = "exit status: 1; what it said is kept back, since the value is in it";
+        check(Operation::Update, 254, missing, Outcome::Missing);
+        check(Operation::Create, 254, missing, Outcome::Failed(missing.to_owned()));
+        check(
+            Operation::Create,
+            253,
+            "a\nUnable to\u{1b} x\n",
+            Outcome::Failed("Unable to? x".into()),
+        );
+        check(Operation::Create, 1, " ", Outcome::Failed("exit status: 1".into()));
+        let hidden = "exit status: 1; the error message is hidden, because it contains the value";
         for part in ["hunter2", "hunter3"] {
-            check(Deed::Update, 1, &format!("bad: {part}"), Outcome::Failed(kept.into()));
+            check(Operation::Update, 1, &format!("bad: {part}"), Outcome::Failed(hidden.into()));
         }
     }
 
@@ -189,27 +209,28 @@ mod tests {
         let cli = AwsCli { program, region: None, clock: &clock };
         let mut command = Command::new(&cli.program);
         command.args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::piped());
-        let (status, complaint) = ended(command, &value()).await.expect("a shell");
-        outcome(Deed::Create, status, &complaint, &value())
+        let (status, errors) = complete(command, &value()).await.expect("the system has a shell");
+        outcome(Operation::Create, status, &errors, &value())
     }
 
     #[tokio::test]
-    async fn the_value_goes_through_the_pipe() {
+    async fn value_goes_through_the_pipe() {
         let bytes = value().len();
-        let is_whole = format!("test \"$(cat /dev/stdin | wc -c)\" -eq {bytes}");
-        assert_eq!(ran(&is_whole).await, Outcome::Created);
+        let is_complete = format!("test \"$(cat /dev/stdin | wc -c)\" -eq {bytes}");
+        assert_eq!(ran(&is_complete).await, Outcome::Created);
         assert_eq!(ran("exit 3").await, Outcome::Failed("exit status: 3".to_owned()));
-        // More than a pipe holds does not hold the command up.
+        // Output that exceeds the buffer of a pipe does not block the command.
         let much = "head -c 300000 /dev/zero | tr '\\0' x >&2; exit 0";
         assert_eq!(ran(much).await, Outcome::Created);
     }
 
     #[tokio::test]
-    async fn a_cli_that_is_not_there_is_told() {
+    async fn missing_cli_is_reported() {
         let clock = SystemClock::new();
         let cli = AwsCli { program: "/nonexistent/aws".into(), region: None, clock: &clock };
-        let told = cli.run(Deed::Create, "a", &value()).await;
-        let expected = "/nonexistent/aws is not there; --aws says where the AWS CLI is";
-        assert_eq!(told, Outcome::Failed(expected.to_owned()));
+        let outcome = cli.run(Operation::Create, "a", &value()).await;
+        let expected =
+            "/nonexistent/aws was not found; install the AWS CLI, or name its program with --aws";
+        assert_eq!(outcome, Outcome::Failed(expected.to_owned()));
     }
 }

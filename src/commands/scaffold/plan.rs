@@ -1,55 +1,84 @@
-//! Which secrets there are to be: a name for each convention, filled in with what was given. Pure.
+//! Plans the secrets to create or update: the names that the conventions give for some values of
+//! their placeholders. Pure.
 
 use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
 use std::collections::BTreeMap;
 
-/// The most secrets of one plan.
+/// The maximum number of secrets in one plan.
 const SECRETS_MAX: usize = 1000;
 
-/// The placeholders that have an option of their own.
+/// The placeholder that the option `--company` sets.
 pub(super) const COMPANY: &str = "company_name";
+
+/// The placeholder that the option `--project` sets.
 pub(super) const PROJECT: &str = "project_name";
+
+/// The placeholder that the option `--channel` sets.
 pub(super) const CHANNEL: &str = "channel";
 
-/// What was asked for.
+/// The secrets that the user wants.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
-    /// Of these kinds; of every kind where none is named.
+pub(super) struct PlanRequest {
+    /// The wanted kinds. If empty, all kinds are wanted.
     pub(super) kinds: Vec<String>,
-    /// For these channels; for all where none is named.
+    /// The wanted channels. If empty, all channels are wanted.
     pub(super) channels: Vec<String>,
-    /// The values of placeholders.
+    /// The values of placeholders, by the name of the placeholder.
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A secret that there is to be.
+/// A secret that is to be created or updated.
 #[derive(Debug)]
-pub(super) struct Planned<'a> {
+pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
+    /// The values of the placeholders in the name.
     pub(super) bindings: PlaceholderValues,
 }
 
-/// Why there is no plan.
+/// Why no plan can be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BadPlan {
-    #[error("there is no kind '{asked}'; there are {}", there.join(", "))]
-    Kind { asked: String, there: Vec<String> },
-    #[error("no convention that was asked for is of the channel '{0}'")]
+pub(super) enum PlanError {
+    /// No convention has the kind.
+    #[error("unknown kind '{unknown}'; the kinds are {}", known.join(", "))]
+    Kind {
+        /// The kind that the user named.
+        unknown: String,
+        /// The kinds of all conventions.
+        known: Vec<String>,
+    },
+    /// No selected convention belongs to the channel.
+    #[error("no selected convention belongs to the channel '{0}'")]
     Channel(String),
-    #[error("'{placeholder}' has no value, for {}: give {}", kinds.join(", "), option(placeholder))]
-    Missing { placeholder: String, kinds: Vec<String> },
-    #[error("no convention that was asked for has a placeholder '{0}'")]
+    /// A placeholder has no value.
+    #[error("'{placeholder}' has no value, for {}: use {}", kinds.join(", "), option(placeholder))]
+    Missing {
+        /// The placeholder without a value.
+        placeholder: String,
+        /// The kinds that need a value.
+        kinds: Vec<String>,
+    },
+    /// No selected convention has the placeholder.
+    #[error("no selected convention has the placeholder '{0}'")]
     Unused(String),
+    /// The values do not give a valid name.
     #[error("{kind}: {problem}")]
-    Name { kind: String, problem: FillError },
-    #[error("more than {SECRETS_MAX} secrets")]
+    Name {
+        /// The kind of the convention.
+        kind: String,
+        /// The problem with the value of a placeholder.
+        problem: FillError,
+    },
+    /// The plan exceeds [`SECRETS_MAX`].
+    #[error("more than {SECRETS_MAX} secrets; select kinds or channels")]
     TooMany,
-    #[error("no convention is of that kind and channel")]
+    /// No convention has both the kind and the channel.
+    #[error("no convention has that kind and channel")]
     Nothing,
 }
 
+/// Returns the option that sets a placeholder.
 fn option(placeholder: &str) -> String {
     match placeholder {
         COMPANY => "--company".to_owned(),
@@ -59,55 +88,57 @@ fn option(placeholder: &str) -> String {
     }
 }
 
-/// Plans the secrets that were asked for, or tells everything that is in the way.
+/// Plans the wanted secrets, or returns every reason why no plan can be made.
 pub(super) fn plan<'a>(
     conventions: &'a Conventions,
-    asked: &Asked,
-) -> Result<Vec<Planned<'a>>, Vec<BadPlan>> {
+    request: &PlanRequest,
+) -> Result<Vec<PlannedSecret<'a>>, Vec<PlanError>> {
     let mut problems = Vec::new();
-    let is_kind = |one: &&Convention| {
-        asked.kinds.is_empty() || asked.kinds.iter().any(|kind| kind == one.kind())
-    };
-    let of_kind: Vec<&Convention> = conventions.iter().filter(is_kind).collect();
-    for kind in asked.kinds.iter().filter(|kind| conventions.of_kind(kind).is_none()) {
-        let there = conventions.iter().map(|one| one.kind().to_owned()).collect();
-        problems.push(BadPlan::Kind { asked: kind.clone(), there });
+    for kind in request.kinds.iter().filter(|kind| conventions.of_kind(kind).is_none()) {
+        let known = conventions.iter().map(|one| one.kind().to_owned()).collect();
+        problems.push(PlanError::Kind { unknown: kind.clone(), known });
     }
-    for channel in &asked.channels {
-        if !of_kind.iter().any(|one| is_of_channel(one, channel)) {
-            problems.push(BadPlan::Channel(channel.clone()));
-        }
-    }
-    let chosen: Vec<&Convention> = of_kind
-        .into_iter()
+    let of_kind: Vec<&Convention> = conventions
+        .iter()
         .filter(|one| {
-            asked.channels.is_empty()
-                || asked.channels.iter().any(|channel| is_of_channel(one, channel))
+            request.kinds.is_empty() || request.kinds.iter().any(|kind| kind == one.kind())
         })
         .collect();
-    for placeholder in asked.values.keys() {
-        if !chosen.iter().any(|one| has(one, placeholder)) {
-            problems.push(BadPlan::Unused(placeholder.clone()));
+    for channel in &request.channels {
+        if !of_kind.iter().any(|one| belongs_to(one, channel)) {
+            problems.push(PlanError::Channel(channel.clone()));
         }
     }
-    problems.extend(missing(&chosen, asked));
-    if problems.is_empty() && chosen.is_empty() {
-        problems.push(BadPlan::Nothing);
+    let selected: Vec<&Convention> = of_kind
+        .into_iter()
+        .filter(|one| {
+            request.channels.is_empty()
+                || request.channels.iter().any(|channel| belongs_to(one, channel))
+        })
+        .collect();
+    for placeholder in request.values.keys() {
+        if !selected.iter().any(|one| has(one, placeholder)) {
+            problems.push(PlanError::Unused(placeholder.clone()));
+        }
+    }
+    problems.extend(missing_values(&selected, request));
+    if problems.is_empty() && selected.is_empty() {
+        problems.push(PlanError::Nothing);
     }
     let mut planned = Vec::new();
-    for convention in chosen {
-        for bindings in all_bindings(convention, asked) {
+    for convention in selected {
+        for bindings in combinations(convention, request) {
             match convention.pattern().fill(&bindings) {
-                Ok(name) => planned.push(Planned { name, convention, bindings }),
-                // Told once, by its placeholder.
+                Ok(name) => planned.push(PlannedSecret { name, convention, bindings }),
+                // `missing_values` has already reported this placeholder.
                 Err(FillError::Missing(_)) => {}
                 Err(problem) => {
-                    problems.push(BadPlan::Name { kind: convention.kind().to_owned(), problem });
+                    problems.push(PlanError::Name { kind: convention.kind().to_owned(), problem });
                 }
             }
         }
         if planned.len() > SECRETS_MAX {
-            problems.push(BadPlan::TooMany);
+            problems.push(PlanError::TooMany);
             break;
         }
     }
@@ -115,26 +146,30 @@ pub(super) fn plan<'a>(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
-/// Returns each placeholder that has no value, with the kinds that need one.
-fn missing(chosen: &[&Convention], asked: &Asked) -> Vec<BadPlan> {
+/// Returns an error for each placeholder without a value.
+fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanError> {
     let mut kinds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for convention in chosen {
+    for convention in selected {
         for placeholder in convention.pattern().placeholders() {
-            if options(convention, placeholder, asked).is_empty() {
+            if candidate_values(convention, placeholder, request).is_empty() {
                 kinds.entry(placeholder).or_default().push(convention.kind().to_owned());
             }
         }
     }
-    let told = |(placeholder, kinds): (&str, Vec<String>)| BadPlan::Missing {
-        placeholder: placeholder.to_owned(),
-        kinds,
-    };
-    kinds.into_iter().map(told).collect()
+    kinds
+        .into_iter()
+        .map(|(placeholder, kinds)| PlanError::Missing {
+            placeholder: placeholder.to_owned(),
+            kinds,
+        })
+        .collect()
 }
 
-/// Returns whether a convention is of a channel. Where no placeholder says so, the beginning of its
-/// kind does, as that of `whatsapp-twilio`.
-fn is_of_channel(convention: &Convention, channel: &str) -> bool {
+/// Returns whether a convention belongs to a channel.
+///
+/// A convention without the placeholder `channel` belongs to the channel with which its kind begins:
+/// the kind `whatsapp-twilio` belongs to `whatsapp`.
+fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
             let allowed = convention.pattern().allowed(CHANNEL);
@@ -148,44 +183,57 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the values that a placeholder gets: the one that was given, the channels that were, or all
-/// that it may have.
-fn options<'a>(convention: &'a Convention, placeholder: &str, asked: &'a Asked) -> Vec<&'a str> {
-    if let Some(given) = asked.values.get(placeholder) {
-        return vec![given];
+/// Returns the values for a placeholder: the requested value, the requested channels, or all values
+/// that the convention allows.
+fn candidate_values<'a>(
+    convention: &'a Convention,
+    placeholder: &str,
+    request: &'a PlanRequest,
+) -> Vec<&'a str> {
+    if let Some(value) = request.values.get(placeholder) {
+        return vec![value];
     }
-    if placeholder == CHANNEL && !asked.channels.is_empty() {
-        let own = asked.channels.iter().filter(|channel| is_of_channel(convention, channel));
-        return own.map(String::as_str).collect();
+    if placeholder == CHANNEL && !request.channels.is_empty() {
+        return request
+            .channels
+            .iter()
+            .filter(|channel| belongs_to(convention, channel))
+            .map(String::as_str)
+            .collect();
     }
     let allowed = convention.pattern().allowed(placeholder).unwrap_or_default();
     allowed.iter().map(|one| &**one).collect()
 }
 
-/// Returns every combination of values, up to one more than there may be.
-fn all_bindings(convention: &Convention, asked: &Asked) -> Vec<PlaceholderValues> {
+/// Returns every combination of values for the placeholders of a convention.
+///
+/// The number of combinations is cut just above [`SECRETS_MAX`], which is enough to report the error.
+fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
-        let options = options(convention, placeholder, asked);
-        let with = |before: PlaceholderValues| {
-            options.iter().map(move |value| {
-                let mut bindings = before.clone();
-                bindings.set(placeholder, value);
-                bindings
-            })
-        };
-        all = all.into_iter().flat_map(with).take(SECRETS_MAX + 1).collect();
+        let values = candidate_values(convention, placeholder, request);
+        all = all
+            .iter()
+            .flat_map(|before| values.iter().map(|value| extended(before, placeholder, value)))
+            .take(SECRETS_MAX + 1)
+            .collect();
     }
     all
+}
+
+fn extended(bindings: &PlaceholderValues, placeholder: &str, value: &str) -> PlaceholderValues {
+    let mut extended = bindings.clone();
+    extended.set(placeholder, value);
+    extended
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn asked(kinds: &[&str], channels: &[&str], values: &[(&str, &str)]) -> Asked {
+    fn request(kinds: &[&str], channels: &[&str], values: &[(&str, &str)]) -> PlanRequest {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Asked {
+        PlanRequest {
             kinds: owned(kinds),
             channels: owned(channels),
             values: values.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect(),
@@ -195,9 +243,9 @@ mod tests {
     const ACME: [(&str, &str); 2] = [(COMPANY, "acme"), (PROJECT, "support")];
 
     #[track_caller]
-    fn check(asked: &Asked, expected: &[&str]) {
+    fn check(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let planned = plan(&conventions, asked).expect("a plan");
+        let planned = plan(&conventions, request).expect("the request is valid");
         let names: Vec<&str> = planned.iter().map(|one| &*one.name).collect();
         assert_eq!(names, expected);
     }
@@ -205,7 +253,7 @@ mod tests {
     #[test]
     fn every_secret_of_a_project_is_planned() {
         check(
-            &asked(&[], &[], &ACME),
+            &request(&[], &[], &ACME),
             &[
                 "whatsapp-credentials/acme/support/twilio",
                 "sms-credentials/acme/support/twilio",
@@ -218,58 +266,60 @@ mod tests {
     }
 
     #[test]
-    fn channels_and_kinds_choose_among_them() {
+    fn channels_and_kinds_select_secrets() {
         check(
-            &asked(&[], &["sms"], &ACME),
+            &request(&[], &["sms"], &ACME),
             &["sms-credentials/acme/support/twilio", "openai-api-key/sms"],
         );
         check(
-            &asked(&["openai-api-key"], &["email", "sms"], &[]),
+            &request(&["openai-api-key"], &["email", "sms"], &[]),
             &["openai-api-key/email", "openai-api-key/sms"],
         );
-        check(&asked(&["openai-api-key"], &[], &[(CHANNEL, "sms")]), &["openai-api-key/sms"]);
+        check(&request(&["openai-api-key"], &[], &[(CHANNEL, "sms")]), &["openai-api-key/sms"]);
     }
 
     #[track_caller]
-    fn refused(asked: &Asked, expected: &[&str]) {
+    fn refused(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let told = plan(&conventions, asked).expect_err("no plan");
-        let told: Vec<String> = told.iter().map(ToString::to_string).collect();
-        assert_eq!(told, expected);
+        let problems = plan(&conventions, request).expect_err("the request is not valid");
+        let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        assert_eq!(messages, expected);
     }
 
     #[test]
-    fn everything_that_is_in_the_way_is_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         refused(
-            &asked(&[], &[], &[]),
+            &request(&[], &[], &[]),
             &[
-                "'company_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: give \
+                "'company_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: use \
                  --company",
-                "'project_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: give \
+                "'project_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: use \
                  --project",
             ],
         );
         refused(
-            &asked(&["fax"], &["pager"], &[("a", "b")]),
+            &request(&["fax"], &["pager"], &[("a", "b")]),
             &[
-                "there is no kind 'fax'; there are whatsapp-twilio, sms-twilio, email-sendgrid, \
+                "unknown kind 'fax'; the kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
                  openai-api-key",
-                "no convention that was asked for is of the channel 'pager'",
-                "no convention that was asked for has a placeholder 'a'",
+                "no selected convention belongs to the channel 'pager'",
+                "no selected convention has the placeholder 'a'",
             ],
         );
         refused(
-            &asked(&["sms-twilio"], &["email"], &ACME),
+            &request(&["sms-twilio"], &["email"], &ACME),
             &[
-                "no convention that was asked for is of the channel 'email'",
-                "no convention that was asked for has a placeholder 'company_name'",
-                "no convention that was asked for has a placeholder 'project_name'",
+                "no selected convention belongs to the channel 'email'",
+                "no selected convention has the placeholder 'company_name'",
+                "no selected convention has the placeholder 'project_name'",
             ],
         );
-        let told = "must have characters of A-Za-z0-9_+=.@!- only, at least one, and be neither '.' nor '..'";
-        refused(
-            &asked(&["sms-twilio"], &[], &[(COMPANY, "a/b"), (PROJECT, "$(x)")]),
-            &[&format!("sms-twilio: the value of 'company_name' {told}")],
-        );
+        let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];
+        let conventions = Conventions::built_in();
+        let convention = conventions.of_kind("sms-twilio").expect("the kind is built in");
+        let mut bindings = PlaceholderValues::default();
+        values.iter().for_each(|(placeholder, value)| bindings.set(placeholder, value));
+        let problem = convention.pattern().fill(&bindings).expect_err("the value is not valid");
+        refused(&request(&["sms-twilio"], &[], &values), &[&format!("sms-twilio: {problem}")]);
     }
 }

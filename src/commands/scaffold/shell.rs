@@ -1,48 +1,50 @@
-//! Commands of the AWS CLI as a shell takes them. Pure.
+//! Formats AWS CLI commands for a shell. Pure.
 
-/// What a command does to a secret.
+/// What an AWS CLI command does to a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Deed {
-    /// Makes it, where it is not there.
+pub(super) enum Operation {
+    /// Creates a secret. The command fails if the secret exists.
     Create,
-    /// Gives it a value, where it is there.
+    /// Changes the value of a secret. The command fails if the secret does not exist.
     Update,
 }
 
-/// Returns the words of a command: what the CLI is called, and its arguments.
-pub(super) fn words(
-    deed: Deed,
+/// Returns the words of a command: the program and its arguments.
+pub(super) fn command_words(
+    operation: Operation,
     program: &str,
     name: &str,
     value: &str,
     region: Option<&str>,
 ) -> Vec<String> {
-    let (operation, named) = match deed {
-        Deed::Create => ("create-secret", "--name"),
-        Deed::Update => ("update-secret", "--secret-id"),
+    let (subcommand, name_option) = match operation {
+        Operation::Create => ("create-secret", "--name"),
+        Operation::Update => ("update-secret", "--secret-id"),
     };
-    let mut words = [program, "secretsmanager", operation].map(str::to_owned).to_vec();
-    let mut option = |option: &str, value: &str| match value.starts_with('-') {
-        // Behind a blank it would be taken for another option.
-        true => words.push(format!("{option}={value}")),
-        false => words.extend([option.to_owned(), value.to_owned()]),
-    };
-    option(named, name);
-    option("--secret-string", value);
+    let mut words = [program, "secretsmanager", subcommand].map(str::to_owned).to_vec();
+    add_option(&mut words, name_option, name);
+    add_option(&mut words, "--secret-string", value);
     if let Some(region) = region {
-        option("--region", region);
+        add_option(&mut words, "--region", region);
     }
     words
 }
 
-/// Writes words so that a shell takes each as it is.
-pub(super) fn line(words: &[String]) -> String {
+fn add_option(words: &mut Vec<String>, option: &str, value: &str) {
+    match value.starts_with('-') {
+        // As a word of its own, the value would be taken for another option.
+        true => words.push(format!("{option}={value}")),
+        false => words.extend([option.to_owned(), value.to_owned()]),
+    }
+}
+
+/// Joins words to a line from which a shell gets exactly these words.
+pub(super) fn command_line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_+=.@-:,".contains(c);
-    // A word with '=' may be an assignment where it is the first.
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
@@ -55,26 +57,28 @@ mod tests {
     use std::process::Command;
 
     #[test]
-    fn a_command_names_the_secret_and_its_value() {
-        let create = words(Deed::Create, "aws", "a/b", r#"{"a":"b"}"#, None);
+    fn command_names_the_secret_and_its_value() {
+        let create = command_words(Operation::Create, "aws", "a/b", r#"{"a":"b"}"#, None);
         let expected = r#"aws secretsmanager create-secret --name a/b --secret-string '{"a":"b"}'"#;
-        assert_eq!(line(&create), expected);
-        let update = words(Deed::Update, "aws", "-a", "file://x y", Some("eu-north-1"));
+        assert_eq!(command_line(&create), expected);
+        let update =
+            command_words(Operation::Update, "aws", "-a", "file://x y", Some("eu-north-1"));
         let expected = "aws secretsmanager update-secret --secret-id=-a --secret-string \
                         'file://x y' --region eu-north-1";
-        assert_eq!(line(&update), expected);
+        assert_eq!(command_line(&update), expected);
     }
 
     #[test]
-    fn a_shell_takes_each_word_as_it_is() {
+    fn shell_gets_each_word_unchanged() {
         let words = [
             "", "a b", "*", "$HOME", "`x`", "\"q\"", "'", "a'b''c", "\\", "\\'", "!x", "#x", "~",
             "a;b", "a&b", "a|b", "a>b", "a\nb", "\t", "(a)", "{a,b}", "[a]", "é", "-n", "%s",
         ];
         for word in words {
             let script = format!("printf '<%s>' {}", quoted(word));
-            let told = Command::new("sh").args(["-c", &script]).output().expect("a shell");
-            assert_eq!(String::from_utf8_lossy(&told.stdout), format!("<{word}>"));
+            let output =
+                Command::new("sh").args(["-c", &script]).output().expect("the system has a shell");
+            assert_eq!(String::from_utf8_lossy(&output.stdout), format!("<{word}>"));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The values that secrets get: read from a file for all of them or one for each, and looked over by
-//! their conventions before anything is written.
+//! The values for `sidekey scaffold --update`. Each value is checked against the convention of its
+//! secret before anything is written.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -10,56 +10,69 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The most bytes of one value.
+/// The maximum number of bytes of one value.
 ///
 /// Source: `SecretString` of `UpdateSecret` in AWS's API reference (1 to 65,536).
 const VALUE_BYTES_MAX: u64 = 65_536;
 
-/// The most bytes of a file with the values of many.
+/// The maximum number of bytes of a file with the values of several secrets.
 const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Where values are.
+/// The values for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// In one JSON object, by name.
+    /// A JSON object that maps names of secrets to values.
     File(Map<String, Value>),
-    /// In a folder, each in a file of its own: NAME.json.
+    /// A folder with a file NAME.json for each secret.
     Folder(PathBuf),
 }
 
-/// Why a file of values cannot be used. It shows nothing of what is in it.
+/// Why a file of values cannot be used. The messages quote nothing from the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
+    /// The file could not be read.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    #[error("longer than {0} bytes")]
+    /// The file exceeds this number of bytes.
+    #[error("the file is longer than {0} bytes")]
     TooLong(u64),
-    #[error("not JSON, at line {line}, column {column}")]
+    /// The file is not JSON.
+    #[error("not JSON: error at line {line}, column {column}")]
     NotJson {
-        /// Counted from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// Counted from 1.
+        /// The column, counted from 1.
         column: usize,
     },
-    #[error("an object of NAME: VALUE expected")]
+    /// The file is JSON, but not an object.
+    #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
 
-/// Why a secret cannot get its value.
+/// Why a secret cannot be updated.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
-    #[error("no value is given for it")]
+pub(super) enum ValueError {
+    /// The file of values has no value for the secret.
+    #[error("the file has no value for this secret")]
     Absent,
-    #[error("{}: {why}", path.display())]
-    File { path: PathBuf, why: BadValues },
-    #[error("{0}; --allow-placeholders writes it all the same")]
+    /// The file with the value of the secret cannot be used.
+    #[error("{}: {error}", path.display())]
+    File {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        error: BadValues,
+    },
+    /// A field of the value is a placeholder.
+    #[error("{0}; use --allow-placeholders to write it anyway")]
     Placeholder(Problem),
+    /// The value breaks the convention of the secret.
     #[error(transparent)]
     Problem(Problem),
 }
 
 impl Values {
-    /// Reads a file, standard input where it is `-`, or notes a folder.
+    /// Reads a file, or standard input if the path is `-`. A folder is not read yet.
     pub(super) fn read(path: &Path) -> Result<Self, BadValues> {
         if path.as_os_str() == "-" {
             return Self::parse(&bytes(io::stdin(), VALUES_BYTES_MAX)?);
@@ -71,18 +84,15 @@ impl Values {
     }
 
     fn parse(bytes: &[u8]) -> Result<Self, BadValues> {
-        // Not the error's own words, which may quote a value.
-        let not_json = |error: serde_json::Error| BadValues::NotJson {
-            line: error.line(),
-            column: error.column(),
-        };
-        match serde_json::from_slice(bytes).map_err(not_json)? {
-            Value::Object(values) => Ok(Self::File(values)),
-            _ => Err(BadValues::NotAnObject),
+        match serde_json::from_slice(bytes) {
+            Ok(Value::Object(values)) => Ok(Self::File(values)),
+            Ok(_) => Err(BadValues::NotAnObject),
+            // Only the position is kept: the message of serde_json may quote a value.
+            Err(error) => Err(BadValues::NotJson { line: error.line(), column: error.column() }),
         }
     }
 
-    /// Returns the names that there are values for; nothing for a folder, which is asked by name.
+    /// Returns the names of the secrets in a file. Returns no names for a folder.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {
             Self::File(values) => Some(values.keys().map(String::as_str)),
@@ -91,7 +101,7 @@ impl Values {
         names.into_iter().flatten()
     }
 
-    /// Returns where in a folder the value of a secret is.
+    /// Returns the path of the file with the value of one secret, if the values are in a folder.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::File(_) => None,
@@ -99,42 +109,45 @@ impl Values {
         }
     }
 
-    /// Returns the value of a secret, if it is as its convention says.
+    /// Returns the value of a secret, or everything that is wrong with the value.
     pub(super) fn value(
         &self,
         name: &str,
         convention: &Convention,
         may_be_placeholder: bool,
-    ) -> Result<SecretValue, Vec<Refused>> {
+    ) -> Result<SecretValue, Vec<ValueError>> {
         let value = match self {
+            // The value of a secret may be a JSON text with the value, or the value itself.
             Self::File(values) => match values.get(name) {
-                // As text already, or as the object that it is.
                 Some(Value::String(text)) => SecretValue::from(text.clone()),
                 Some(value) => SecretValue::from(value.to_string()),
-                None => return Err(vec![Refused::Absent]),
+                None => return Err(vec![ValueError::Absent]),
             },
-            Self::Folder(_) => self.of_file(name).map_err(|refused| vec![refused])?,
+            Self::Folder(_) => self.value_in_folder(name).map_err(|error| vec![error])?,
         };
-        let problems = convention.problems(&Content::Text(value.clone())).into_iter();
-        let refused: Vec<Refused> = problems
+        let errors: Vec<ValueError> = convention
+            .problems(&Content::Text(value.clone()))
+            .into_iter()
             .filter_map(|problem| match problem {
                 Problem::Placeholder { .. } if may_be_placeholder => None,
-                Problem::Placeholder { .. } => Some(Refused::Placeholder(problem)),
-                _ => Some(Refused::Problem(problem)),
+                Problem::Placeholder { .. } => Some(ValueError::Placeholder(problem)),
+                _ => Some(ValueError::Problem(problem)),
             })
             .collect();
-        if refused.is_empty() { Ok(value) } else { Err(refused) }
+        if errors.is_empty() { Ok(value) } else { Err(errors) }
     }
 
-    fn of_file(&self, name: &str) -> Result<SecretValue, Refused> {
+    fn value_in_folder(&self, name: &str) -> Result<SecretValue, ValueError> {
         let path = self.path(name).unwrap_or_default();
-        let read = File::open(&path)
+        File::open(&path)
             .map_err(BadValues::from)
-            .and_then(|file| bytes(file, VALUE_BYTES_MAX));
-        read.map(SecretValue::new).map_err(|why| Refused::File { path, why })
+            .and_then(|file| bytes(file, VALUE_BYTES_MAX))
+            .map(SecretValue::new)
+            .map_err(|error| ValueError::File { path, error })
     }
 }
 
+/// Reads a stream of at most `max` bytes.
 fn bytes(stream: impl Read, max: u64) -> Result<Vec<u8>, BadValues> {
     let mut bytes = Vec::new();
     stream.take(max + 1).read_to_end(&mut bytes)?;
@@ -151,48 +164,51 @@ mod tests {
     #[track_caller]
     fn check(values: &Values, may_be_placeholder: bool, expected: Result<usize, &str>) {
         let conventions = Conventions::built_in();
-        let (convention, _) = conventions.of_name(NAME).expect("it has one");
-        let told = values.value(NAME, convention, may_be_placeholder).map(|value| value.len());
-        let told = told.map_err(|refused| {
-            refused.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        let (convention, _) = conventions.of_name(NAME).expect("the name has a convention");
+        let len = values.value(NAME, convention, may_be_placeholder).map(|value| value.len());
+        let len = len.map_err(|errors| {
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         });
-        assert_eq!(told, expected.map_err(str::to_owned));
+        assert_eq!(len, expected.map_err(str::to_owned));
     }
 
     fn parsed(value: &str) -> Values {
-        Values::parse(format!(r#"{{"{NAME}":{value}}}"#).as_bytes()).expect("JSON")
+        Values::parse(format!(r#"{{"{NAME}":{value}}}"#).as_bytes()).expect("the values are JSON")
     }
 
     #[test]
-    fn a_value_is_looked_over_before_it_is_written() {
+    fn value_is_checked_against_its_convention() {
         check(&parsed(r#"{"ai_api_key":"sk-1"}"#), false, Ok(21));
         check(&parsed(r#""{\"ai_api_key\":\"sk-1\"}""#), false, Ok(21));
         check(&parsed(r#"{"ai_api_ky":"sk-1"}"#), false, Err("the field 'ai_api_key' is missing"));
         check(&parsed("[]"), false, Err("the value is JSON, but not an object"));
         let placeholder = parsed(r#"{"ai_api_key":"PLACEHOLDER_X"}"#);
-        let told = "the field 'ai_api_key' is still a placeholder; --allow-placeholders writes it \
-                    all the same";
-        check(&placeholder, false, Err(told));
+        let error = Problem::Placeholder { field: "ai_api_key".into() };
+        let message = format!("{error}; use --allow-placeholders to write it anyway");
+        check(&placeholder, false, Err(&message));
         check(&placeholder, true, Ok(30));
-        check(&Values::File(Map::new()), false, Err("no value is given for it"));
+        check(&Values::File(Map::new()), false, Err("the file has no value for this secret"));
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_shows_nothing_of_itself() {
-        let told = |text: &str| Values::parse(text.as_bytes()).expect_err("bad").to_string();
-        assert_eq!(told("{\n\"a\": hunter2}"), "not JSON, at line 2, column 6");
-        assert_eq!(told("\"hunter2\""), "an object of NAME: VALUE expected");
-        let Err(told) = bytes(&b"hunter2"[..], 3) else { panic!("too long") };
-        assert_eq!(told.to_string(), "longer than 3 bytes");
+    fn error_in_a_file_does_not_quote_the_file() {
+        let error = |text: &str| {
+            Values::parse(text.as_bytes()).expect_err("the values are malformed").to_string()
+        };
+        assert_eq!(error("{\n\"a\": hunter2}"), "not JSON: error at line 2, column 6");
+        let not_an_object = "the file is not a JSON object of the form {\"NAME\": VALUE}";
+        assert_eq!(error("\"hunter2\""), not_an_object);
+        let too_long = bytes(&b"hunter2"[..], 3).expect_err("the stream is too long");
+        assert_eq!(too_long.to_string(), "the file is longer than 3 bytes");
     }
 
     #[test]
-    fn in_a_folder_each_secret_has_its_file() {
-        let values = Values::read(Path::new("/")).expect("a folder");
+    fn folder_has_a_file_for_each_secret() {
+        let values = Values::read(Path::new("/")).expect("the path is a folder");
         assert_eq!(values.path("a/b"), Some("/a/b.json".into()));
         assert_eq!(values.names().count(), 0);
-        let told = "/openai-api-key/sms.json: No such file or directory (os error 2)";
-        check(&values, false, Err(told));
+        let message = "/openai-api-key/sms.json: No such file or directory (os error 2)";
+        check(&values, false, Err(message));
         assert!(Values::read(Path::new("/nonexistent")).is_err());
     }
 }

@@ -1,19 +1,20 @@
-//! Connections in virtual time: their deadlines, their last answers, and whatever bytes a peer sends.
+//! Tests of connections in virtual time: their deadlines, their last answers, and arbitrary bytes.
 
 use super::*;
-use crate::cache::{self, Cache};
+use crate::cache;
 use crate::clock::VirtualClock;
 use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 use crate::secret::scope::{Home, Scope};
+use crate::server::connection_slots::ConnectionSlots;
+use crate::server::context::Context as ServerContext;
 use crate::server::dialect::Dialect;
-use crate::server::in_hand::InHand;
-use crate::server::places::Places;
+use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
 use crate::source::Misconfigured;
-use crate::telemetry::limited::Limited;
+use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
 use crate::tokens::{Token, Tokens};
 use proptest::prelude::*;
@@ -27,7 +28,7 @@ use tokio_util::task::TaskTracker;
 
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// The same with a good token.
+/// A request for `/ping` with a good token.
 const TRUSTED_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
 /// A request that closes its connection.
@@ -36,21 +37,21 @@ const LAST_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: 
 const TRUSTED_METRICS: &[u8] =
     b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
-/// Bytes that a socket holds until they are read: more than any answer has.
+/// The number of bytes that a socket buffers: more than any answer has.
 const SOCKET_BYTES: usize = 256 * 1024;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A door in virtual time.
-pub(in crate::server) struct Served {
+/// A server in virtual time, whose connections are pipes in memory.
+pub(in crate::server) struct TestServer {
     pub(in crate::server) server: Arc<Server>,
-    places: Arc<Places>,
+    slots: Arc<ConnectionSlots>,
     tasks: TaskTracker,
     clock: Arc<VirtualClock>,
     stop: CancellationToken,
 }
 
-/// A connection, and what its peer holds.
+/// The peer of a connection, with the task that serves the connection.
 struct Peer {
     socket: DuplexStream,
     clock: Arc<VirtualClock>,
@@ -58,9 +59,9 @@ struct Peer {
     served: tokio::task::JoinHandle<()>,
 }
 
-impl Served {
-    /// Opens a door with so many places for kept connections.
-    pub(in crate::server) fn new(kept_max: usize) -> Self {
+impl TestServer {
+    /// Creates a server with a limit of `trusted_max` trusted connections.
+    pub(in crate::server) fn new(trusted_max: usize) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
         let metrics = Arc::new(Metrics::new());
         let stop = CancellationToken::new();
@@ -78,7 +79,7 @@ impl Served {
             seed: Some(7),
         };
         let tasks = TaskTracker::new();
-        let cache = Cache::new(
+        let (cache, _) = cache::open(
             config,
             Home { region: "eu-north-1".into(), account: None },
             Arc::new(Misconfigured::new("none")),
@@ -88,41 +89,45 @@ impl Served {
             stop.clone(),
         );
         let server = Arc::new(Server {
-            dialect: Dialect::Agent,
-            cache,
+            context: ServerContext {
+                dialect: Dialect::Agent,
+                cache,
+                metrics,
+                is_settled: AtomicBool::new(true),
+                is_misconfigured: false,
+                refusals_logged: LogLimiter::default(),
+                stop: stop.clone(),
+            },
+            tokens: Arc::new(Tokens::new(vec![
+                Token::new("good".to_owned()).expect("the token is not empty"),
+            ])),
+            renewal: Renewal::new(None),
             resolving: resolving::Config {
-                paths: Paths::parse(["id"]).expect("a good path"),
+                paths: Paths::parse(["id"]).expect("the path is valid"),
                 tenant_check: TenantCheck::default(),
             },
-            in_hand: InHand::default(),
-            tokens: Arc::new(Tokens::new(vec![Token::new("good".to_owned()).expect("not empty")])),
-            renewal: Renewal::new(None),
-            metrics,
-            is_settled: AtomicBool::new(true),
-            is_misconfigured: false,
-            refusals_logged: Limited::default(),
-            stop: stop.clone(),
+            memory: MemoryBudget::default(),
         });
-        Self { server, places: Places::new(8, kept_max), tasks, clock, stop }
+        Self { server, slots: ConnectionSlots::new(8, trusted_max), tasks, clock, stop }
     }
 
     fn connect(&self) -> Peer {
-        self.connect_by(SOCKET_BYTES)
+        self.connect_buffered(SOCKET_BYTES)
     }
 
-    /// Connects by a socket that holds so many bytes until they are read.
-    fn connect_by(&self, bytes: usize) -> Peer {
+    /// Connects through a socket that buffers this number of bytes in each direction.
+    fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
         let (server, stop) = (self.server.clone(), self.stop.clone());
-        let served = self
-            .places
-            .admit(&self.tasks, |place| serve(server, Door::Loopback, other, place, stop.clone()));
+        let served = self.slots.admit(&self.tasks, |slot| {
+            serve(server, ListenerKind::Loopback, other, slot, stop.clone())
+        });
         Peer { socket, clock: self.clock.clone(), stop: self.stop.clone(), served }
     }
 }
 
-fn connect(kept_max: usize) -> Peer {
-    Served::new(kept_max).connect()
+fn connect(trusted_max: usize) -> Peer {
+    TestServer::new(trusted_max).connect()
 }
 
 impl Peer {
@@ -130,26 +135,27 @@ impl Peer {
         self.socket.write_all(bytes).await.expect("the connection is open");
     }
 
-    /// Reads an answer up to the end of `body`.
+    /// Reads an answer up to and including `body`.
     async fn answer(&mut self, body: &str) -> String {
         let mut answer = Vec::new();
         while !answer.ends_with(body.as_bytes()) {
             let read = self.socket.read_buf(&mut answer).await.expect("the connection is open");
             assert!(read > 0, "closed after {}", String::from_utf8_lossy(&answer));
         }
-        String::from_utf8(answer).expect("text")
+        String::from_utf8(answer).expect("the answers are UTF-8")
     }
 
-    /// Reads all that comes until the connection is closed.
+    /// Reads everything until the connection is closed, and checks that its task has not panicked.
     async fn rest(mut self) -> String {
         let mut answer = String::new();
-        self.socket.read_to_string(&mut answer).await.expect("text");
-        // A connection that made room for another was cancelled.
-        assert!(self.served.await.map_or_else(|error| error.is_cancelled(), |()| true), "no panic");
+        self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
+        // The task is cancelled if the connection was closed for another connection.
+        let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
+        assert!(is_sound, "the task of the connection must not panic");
         answer
     }
 
-    /// Sends a request and reads its answer, which is `healthy`.
+    /// Sends a request for `/ping` with a good token, and reads the answer `healthy`.
     async fn ping(&mut self) {
         self.send(TRUSTED_PING).await;
         assert!(self.answer("healthy").await.starts_with("HTTP/1.1 200"));
@@ -161,7 +167,7 @@ impl Peer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_is_too_slow_is_told_so_and_cut() {
+async fn slow_head_gets_error_and_connection_closes() {
     let mut peer = connect(1);
     peer.send(&PING[..20]).await;
     peer.clock.sleep(HEAD_TIME_MAX - MOMENT).await;
@@ -175,9 +181,9 @@ async fn a_head_that_is_too_slow_is_told_so_and_cut() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_says_nothing_is_cut_without_a_word() {
+async fn silent_connection_closes_without_answer() {
     let peer = connect(1);
-    peer.clock.sleep(WAITING_TIME_MAX - MOMENT).await;
+    peer.clock.sleep(UNTRUSTED_TIME_MAX - MOMENT).await;
     assert!(peer.is_open());
     let (clock, started) = (peer.clock.clone(), peer.clock.now());
     assert_eq!(peer.rest().await, "");
@@ -185,7 +191,7 @@ async fn a_peer_that_says_nothing_is_cut_without_a_word() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_in_two_parts_within_the_time_is_served() {
+async fn head_in_two_parts_within_deadline_is_served() {
     let mut peer = connect(1);
     for _ in 0..2 {
         peer.send(&TRUSTED_PING[..20]).await;
@@ -196,7 +202,7 @@ async fn a_head_in_two_parts_within_the_time_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_cannot_be_read_gets_a_body_that_says_why() {
+async fn unreadable_head_gets_error_with_body() {
     let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
     let many = format!("GET /ping HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1));
     for (head, status) in [
@@ -213,26 +219,27 @@ async fn a_head_that_cannot_be_read_gets_a_body_that_says_why() {
     }
 }
 
-/// A peer may send the next request while it has not read the last answer: the time that it takes
-/// over that is not the head's.
+/// A peer may send the next request before it has read the last answer. The time until it has read that
+/// answer does not count toward the deadline of the next head.
 #[tokio::test(start_paused = true)]
-async fn a_head_has_its_time_once_the_answer_before_it_is_read() {
-    let mut peer = Served::new(1).connect_by(1024);
+async fn deadline_of_head_starts_after_previous_answer_is_read() {
+    let mut peer = TestServer::new(1).connect_buffered(1024);
     peer.send(TRUSTED_METRICS).await;
     tokio::task::yield_now().await;
     peer.send(&PING[..20]).await;
     peer.clock.sleep(HEAD_TIME_MAX * 3).await;
     assert!(peer.is_open());
     let answers = peer.rest().await;
-    let (head, body) = answers.split_once("\r\n\r\n").expect("a head");
+    let (head, body) = answers.split_once("\r\n\r\n").expect("the answers have a head");
     let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
-    let length: usize = length.and_then(|length| length.parse().ok()).expect("a length");
+    let length: usize =
+        length.and_then(|length| length.parse().ok()).expect("the head has a content length");
     assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_closed_after_its_ticks_and_a_used_one_never() {
+async fn idle_connection_closes_after_its_ticks_and_used_one_stays_open() {
     let mut peer = connect(1);
     for _ in 0..3 * IDLE_TICKS_MAX {
         peer.ping().await;
@@ -245,7 +252,7 @@ async fn an_idle_connection_is_closed_after_its_ticks_and_a_used_one_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_freeze_of_hours_passes_as_one_tick() {
+async fn freeze_of_hours_counts_as_one_tick() {
     let mut peer = connect(1);
     peer.ping().await;
     for _ in 0..5 {
@@ -256,7 +263,7 @@ async fn a_freeze_of_hours_passes_as_one_tick() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn beyond_the_limit_one_is_told_so_and_liveness_is_still_answered() {
+async fn connections_over_limit_get_error_and_ping_still_works() {
     let mut peer = connect(0);
     peer.send(TRUSTED_METRICS).await;
     let answer = peer.rest().await;
@@ -271,13 +278,13 @@ async fn beyond_the_limit_one_is_told_so_and_liveness_is_still_answered() {
     }
 }
 
-/// Returns a request for `path` with a line of a header.
+/// Returns a request for `path` with a header. The header is empty, or ends with a line break.
 fn asking(path: &str, header: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_to_a_request_without_a_good_token_is_the_last() {
+async fn request_without_good_token_closes_connection() {
     let read = "/secretsmanager/get?secretId=x";
     for (path, header) in [
         ("/ping", ""),
@@ -288,9 +295,9 @@ async fn an_answer_to_a_request_without_a_good_token_is_the_last() {
         (read, "x-vault-token: good\r\norigin: null\r\n"),
         ("/nowhere", ""),
     ] {
-        for is_kept_before in [false, true] {
+        for is_trusted_before in [false, true] {
             let mut peer = connect(1);
-            if is_kept_before {
+            if is_trusted_before {
                 peer.ping().await;
             }
             let started = peer.clock.now();
@@ -304,7 +311,7 @@ async fn an_answer_to_a_request_without_a_good_token_is_the_last() {
     for path in ["/ping", "/ready", "/metrics", read, "/nowhere"] {
         let mut peer = connect(1);
         peer.send(asking(path, "x-vault-token: good\r\n").as_bytes()).await;
-        peer.clock.sleep(WAITING_TIME_MAX * 2).await;
+        peer.clock.sleep(UNTRUSTED_TIME_MAX * 2).await;
         peer.send(LAST_PING).await;
         let answers = peer.rest().await;
         let closing = answers.matches("\r\nconnection: close\r\n").count();
@@ -312,10 +319,10 @@ async fn an_answer_to_a_request_without_a_good_token_is_the_last() {
     }
 }
 
-/// Whatever a peer does without a token, its connection ends in time: silence, a head that never
-/// ends, half a body, a request whose answer it does not read or reads byte by byte.
+/// An untrusted connection ends in time, whatever the peer does: it sends nothing, an endless head or
+/// half a body, or it reads its answer byte by byte or not at all.
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_a_good_token_ends_in_time() {
+async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
     let metrics = asking("/metrics", "");
     for (asked, after, every) in [
@@ -326,10 +333,10 @@ async fn a_connection_without_a_good_token_ends_in_time() {
         (&*metrics, Duration::from_secs(9), None),
         (&*metrics, Duration::ZERO, Some(Duration::from_secs(1))),
     ] {
-        let mut peer = Served::new(1).connect_by(1024);
+        let mut peer = TestServer::new(1).connect_buffered(1024);
         peer.clock.sleep(after).await;
         peer.send(asked.as_bytes()).await;
-        let left = WAITING_TIME_MAX - after;
+        let left = UNTRUSTED_TIME_MAX - after;
         let mut passed = Duration::ZERO;
         while let Some(every) = every.filter(|every| passed + *every < left) {
             peer.socket.read_u8().await.expect("the connection is open");
@@ -341,11 +348,11 @@ async fn a_connection_without_a_good_token_ends_in_time() {
     }
 }
 
-/// Half a head that comes in the same write as a request has its time as any head has.
+/// Half a head that arrives together with a complete request has the same deadline as any head.
 #[tokio::test(start_paused = true)]
-async fn half_a_head_behind_a_request_has_its_time() {
+async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
-    let ping = str::from_utf8(TRUSTED_PING).expect("text");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the answers are UTF-8");
     for request in [
         ping.to_owned(),
         ping.repeat(2),
@@ -362,14 +369,14 @@ async fn half_a_head_behind_a_request_has_its_time() {
     }
 }
 
-/// A connection on which nothing is left of a request stays open, in whatever way the request came.
+/// A connection stays open after a complete request, in whatever pieces the request arrived.
 #[tokio::test(start_paused = true)]
-async fn a_whole_request_leaves_no_head_behind() {
+async fn connection_stays_open_after_complete_requests() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
     let sized = format!("{post}content-length: 2\r\n\r\n");
     let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
     let expecting = sized.replace("content-length", "expect: 100-continue\r\ncontent-length");
-    let ping = str::from_utf8(TRUSTED_PING).expect("text");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the answers are UTF-8");
     for parts in [
         &[ping][..],
         &[&*ping.repeat(3)],
@@ -394,37 +401,38 @@ async fn a_whole_request_leaves_no_head_behind() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_kept_connection_that_is_idle_longest_makes_room_for_another() {
-    let served = Served::new(2);
+async fn trusted_connection_idle_longest_is_closed_for_another() {
+    let served = TestServer::new(2);
     let [mut first, mut second, mut third] = [(); 3].map(|()| served.connect());
     first.ping().await;
     second.ping().await;
     first.ping().await;
     third.ping().await;
-    assert_eq!(second.rest().await, "", "idle since its only answer");
+    assert_eq!(second.rest().await, "", "the second connection has been idle longest");
     for peer in [&mut first, &mut third] {
         peer.ping().await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn stopping_closes_an_idle_connection() {
+async fn stop_closes_idle_connection() {
     let mut peer = connect(1);
     peer.ping().await;
     peer.stop.cancel();
     assert_eq!(peer.rest().await, "");
 }
 
-/// How many inputs are tried. What fails is shrunk, and names its seed.
+/// The number of inputs that are tried. An input that fails is shrunk, and the failure names the seed.
 const INPUTS: u32 = 2_048;
 
-/// The seed of the inputs.
+/// The seed from which all inputs are generated.
 const SEED: u64 = 1;
 
-/// The most time in which any connection ends whose peer sends no more.
+/// The maximum time until a connection ends after its peer has sent its last byte.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// What a peer sends: bytes, and where they are split, with the milliseconds that pass at each split.
+/// The bytes that a peer sends, and the positions at which the peer pauses, with milliseconds for each
+/// pause.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -433,21 +441,21 @@ struct Input {
 
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"{}\" split at {:?}", self.bytes.escape_ascii(), self.places())
+        write!(f, "\"{}\" split at {:?}", self.bytes.escape_ascii(), self.pauses())
     }
 }
 
 impl Input {
-    /// Returns where the bytes are split, with the milliseconds that pass there, in order.
-    fn places(&self) -> Vec<(usize, u64)> {
-        let place = |(at, pause): &(Index, u64)| (at.index(self.bytes.len() + 1), *pause);
-        let mut places: Vec<_> = self.splits.iter().map(place).collect();
-        places.sort_unstable();
-        places
+    /// Returns the positions of the pauses in ascending order, with the milliseconds of each pause.
+    fn pauses(&self) -> Vec<(usize, u64)> {
+        let pause = |(at, millis): &(Index, u64)| (at.index(self.bytes.len() + 1), *millis);
+        let mut pauses: Vec<_> = self.splits.iter().map(pause).collect();
+        pauses.sort_unstable();
+        pauses
     }
 }
 
-/// Requests of every kind, with and without a good token.
+/// Returns valid requests of every kind, with and without a good token.
 fn requests() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for token in ["", "x-vault-token: good\r\n", "x-amz-security-token: good\r\n"] {
@@ -468,7 +476,8 @@ fn requests() -> Vec<Vec<u8>> {
     requests.into_iter().map(String::into_bytes).collect()
 }
 
-/// Requests, requests with a byte replaced, a part left out or bytes put in, and bytes alone.
+/// Generates valid requests, requests with a replaced byte, a missing part or inserted bytes, and
+/// random bytes.
 fn input() -> impl Strategy<Value = Input> {
     let request = || proptest::sample::select(requests());
     let replaced = (request(), any::<Index>(), any::<u8>()).prop_map(|(mut request, at, byte)| {
@@ -495,7 +504,7 @@ fn input() -> impl Strategy<Value = Input> {
     (pieces, splits).prop_map(|(bytes, splits)| Input { bytes, splits })
 }
 
-/// Takes an answer off the front of `bytes`, and returns what is left, or `None` if it is cut.
+/// Returns the bytes after the first answer in `bytes`, or `None` if this answer is incomplete.
 fn after_answer(bytes: &str) -> Option<&str> {
     let (head, rest) = bytes.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 ") && !head.starts_with("HTTP/1.0 ") {
@@ -506,17 +515,17 @@ fn after_answer(bytes: &str) -> Option<&str> {
     rest.get(length.ok()?..)
 }
 
-/// Sends an input to a new connection and checks what comes of it.
+/// Sends an input to a new connection, and checks its answers and its end.
 async fn try_input(input: Input) -> Result<(), TestCaseError> {
-    let served = Served::new(1);
+    let served = TestServer::new(1);
     let mut peer = served.connect();
     let clock = peer.clock.clone();
     let started = clock.now();
     let (mut reading, mut writing) = tokio::io::split(peer.socket);
     let write = async {
         let mut from = 0;
-        for (to, pause) in input.places() {
-            // The connection may have ended: then nothing more is sent.
+        for (to, pause) in input.pauses() {
+            // This fails if the connection has ended. Then the remaining bytes do not matter.
             let _ = writing.write_all(&input.bytes[from..to]).await;
             clock.sleep(Duration::from_millis(pause)).await;
             from = to;
@@ -526,35 +535,42 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("it waits for ever"),
+        () = write => unreachable!("writing ends with an endless wait"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
-    prop_assert!(is_over, "the connection never ends");
-    let ended = clock.now().since(started).expect("the clock runs");
+    prop_assert!(is_over, "the connection did not end in time");
+    let ended = clock.now().since(started).expect("time does not run backwards");
     let answers = String::from_utf8_lossy(&answers).into_owned();
     let mut left = &*answers;
     while !left.is_empty() {
         let Some(rest) = after_answer(left) else {
-            return Err(TestCaseError::fail(format!("no whole answer: {left:?} in {answers:?}")));
+            return Err(TestCaseError::fail(format!("incomplete answer: {left:?} in {answers:?}")));
         };
         left = rest;
     }
-    // Only a request with the token takes the kept place.
+    // Only a request with the good token makes a connection trusted.
     let has_token = input.bytes.windows(4).any(|window| window == b"good");
-    prop_assert!(has_token || ended <= WAITING_TIME_MAX, "open for {ended:?} without a token");
+    prop_assert!(
+        has_token || ended <= UNTRUSTED_TIME_MAX,
+        "the connection was open for {ended:?} without a good token"
+    );
     let panicked = (&mut peer.served).await.is_err();
-    prop_assert!(!panicked, "a panic");
+    prop_assert!(!panicked, "the task of the connection panicked");
     let mut next = served.connect();
     next.send(PING).await;
     let answer = next.rest().await;
-    prop_assert!(answer.starts_with("HTTP/1.1 200"), "the next connection: {}", answer);
+    prop_assert!(
+        answer.starts_with("HTTP/1.1 200"),
+        "the next connection must be served: {}",
+        answer
+    );
     Ok(())
 }
 
-/// Whatever bytes arrive, in whatever pieces: no panic, whole answers or none, an end in time, and the
-/// next connection is served.
+/// For any bytes in any pieces: nothing panics, all answers are complete, the connection ends in time,
+/// and the next connection is served.
 #[test]
-fn any_bytes_are_answered_or_the_connection_is_closed() {
+fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];
     seed[..8].copy_from_slice(&SEED.to_le_bytes());
     let config = ProptestConfig { cases: INPUTS, failure_persistence: None, ..Default::default() };
@@ -562,7 +578,7 @@ fn any_bytes_are_answered_or_the_connection_is_closed() {
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let outcome = runner.run(&input(), |input| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().expect("a runtime");
+        let runtime = runtime.enable_time().start_paused(true).build().expect("the runtime starts");
         runtime.block_on(try_input(input))
     });
     if let Err(error) = outcome {

@@ -1,19 +1,21 @@
 //! The dialect of AWS's Secrets Manager Agent.
 
-use super::{Value, answer, json_error, render};
+use super::error_body::json_error;
+use super::json::{JsonValue, render};
 use crate::cache::ReadError;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
-use crate::server::Response;
 use crate::server::gate::Refusal;
 use crate::server::problem::Problem;
+use crate::server::response::{PLAIN_TEXT, Response, with_body};
 use crate::source::FetchErrorKind;
 use bytes::Bytes;
 use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A version, in the order of keys that AWS's agent writes. Absent values are left out.
+/// The JSON body of the answer to a read. The keys have the order in which AWS's agent writes them, and
+/// absent values are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -30,21 +32,21 @@ struct Body<'a> {
     created_date: Option<String>,
 }
 
-/// Renders a version.
+/// Renders a version of a secret as the body of the answer to a read.
 pub(super) fn body(version: &Version) -> SecretValue {
-    let value = Value::of(&version.content);
+    let value = JsonValue::of(&version.content);
     render(&Body {
         arn: &version.arn,
         name: &version.name,
         version_id: &version.id,
         secret_string: value.text(),
-        secret_binary: value.binary(),
+        secret_binary: value.base64(),
         version_stages: &version.labels,
         created_date: version.created.map(epoch_seconds),
     })
 }
 
-/// Returns seconds since 1970 with at most three digits of fraction, and none where it is zero.
+/// Returns the seconds since 1970 as text. Its fraction has up to three digits, without trailing zeros.
 fn epoch_seconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     match since.subsec_millis() {
@@ -56,26 +58,29 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Answers a request that failed: plain text where AWS's agent answers so, else JSON.
+/// Builds the response to a request that failed. Errors that AWS's agent sends in plain text are sent
+/// in plain text, and all other errors in JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
-    let text = |status, text: &str| {
-        answer(status, "text/plain; charset=utf-8", Bytes::copy_from_slice(text.as_bytes()))
-    };
     match problem {
-        Problem::Refused(Refusal::Connections) => {
+        Problem::Refused(Refusal::TooManyConnections) => {
             text(StatusCode::TOO_MANY_REQUESTS, "Connection limit exceeded")
         }
         Problem::Refused(Refusal::ForwardedFor) => text(StatusCode::BAD_REQUEST, "Forwarded"),
         Problem::Refused(Refusal::Token) => text(StatusCode::FORBIDDEN, "Bad Token"),
-        Problem::Method | Problem::MethodPost => {
+        Problem::MethodNotGet | Problem::MethodNotPost => {
             text(StatusCode::METHOD_NOT_ALLOWED, "Not allowed")
         }
-        Problem::Path => text(StatusCode::NOT_FOUND, "Not found"),
+        Problem::UnknownPath => text(StatusCode::NOT_FOUND, "Not found"),
         Problem::Query(bad) => text(StatusCode::BAD_REQUEST, &bad.to_string()),
         other => json_error(status(other), other),
     }
 }
 
+fn text(status: StatusCode, text: &str) -> Response {
+    with_body(status, PLAIN_TEXT, Bytes::copy_from_slice(text.as_bytes()))
+}
+
+/// Returns the status of an error that is sent in JSON.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -90,7 +95,7 @@ fn status(problem: &Problem) -> StatusCode {
             FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            // What the service says of credentials is a 400; having none is the agent's own fault.
+            // AWS answers 400 if it refuses credentials. A lack of credentials is a fault of Sidekey.
             FetchErrorKind::Credentials if &*error.code == "InternalFailure" => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -122,11 +127,11 @@ mod tests {
     #[track_caller]
     fn check(version: &Version, expected: &str) {
         let body = body(version);
-        assert_eq!(std::str::from_utf8(body.expose()).expect("text"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
     }
 
     #[test]
-    fn bodies_are_those_of_the_agent_to_the_byte() {
+    fn bodies_equal_those_of_aws_agent_byte_for_byte() {
         let text = Content::Text(String::from("a\"<b>&").into());
         check(
             &version(text, Some(1_569_534_789_046)),
@@ -149,19 +154,19 @@ mod tests {
     async fn sent(failed: Problem) -> (u16, String) {
         let response = problem(&failed);
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a full body").to_bytes();
-        (status, String::from_utf8(body.to_vec()).expect("text"))
+        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
+        (status, String::from_utf8(body.to_vec()).expect("the body is UTF-8"))
     }
 
     #[tokio::test]
-    async fn what_the_agent_says_in_plain_text() {
+    async fn plain_text_errors_equal_those_of_aws_agent() {
         for (problem, status, body) in [
-            (Problem::Refused(Refusal::Connections), 429, "Connection limit exceeded"),
+            (Problem::Refused(Refusal::TooManyConnections), 429, "Connection limit exceeded"),
             (Problem::Refused(Refusal::ForwardedFor), 400, "Forwarded"),
             (Problem::Refused(Refusal::Token), 403, "Bad Token"),
-            (Problem::Method, 405, "Not allowed"),
-            (Problem::MethodPost, 405, "Not allowed"),
-            (Problem::Path, 404, "Not found"),
+            (Problem::MethodNotGet, 405, "Not allowed"),
+            (Problem::MethodNotPost, 405, "Not allowed"),
+            (Problem::UnknownPath, 404, "Not found"),
         ] {
             assert_eq!(sent(problem).await, (status, body.to_owned()));
         }
@@ -182,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn statuses_of_what_is_not_the_service_s_own_error() {
+    async fn failures_get_the_statuses_of_aws_agent() {
         for (kind, code, expected) in [
             (FetchErrorKind::Timeout, "TimeoutError", 504),
             (FetchErrorKind::Connection, "ConnectionError", 502),

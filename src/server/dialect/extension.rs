@@ -1,14 +1,15 @@
 //! The dialect of AWS's Parameters and Secrets Lambda Extension.
 //!
-//! That one is a Go program, and its answers are what Go's `encoding/json` makes of an answer of the
-//! AWS SDK for Go v2. They are written here as Go writes them.
+//! AWS's extension is a Go program. Its bodies are answers of the AWS SDK for Go v2, serialised by Go's
+//! `encoding/json`, so this module imitates Go's way of writing JSON.
 
-use super::{Value, answer, json_error, render_as};
+use super::error_body::json_error;
+use super::json::{JsonValue, render_with};
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
-use crate::server::Response;
 use crate::server::gate::Refusal;
 use crate::server::problem::Problem;
+use crate::server::response::{PLAIN_TEXT, Response, with_body};
 use hyper::StatusCode;
 use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
@@ -17,13 +18,14 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Where AWS's front doors, and this agent, name an error's type.
+/// The header in which the servers of AWS name the type of an error.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// How every error but that of a wrong token begins.
-const FAILED: &str = "an unexpected error occurred while executing request";
+/// The beginning of all error messages, except the message about a wrong token.
+const ERROR_START: &str = "an unexpected error occurred while executing request";
 
-/// A version, in the order of Go's structure. What is absent is `null`.
+/// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent
+/// values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -38,35 +40,36 @@ struct Body<'a> {
     result_metadata: Metadata,
 }
 
+/// The member `ResultMetadata`, which is always an empty object.
 #[derive(Serialize)]
 struct Metadata {}
 
-/// Renders a version.
+/// Renders a version of a secret as the body of the answer to a read.
 pub(super) fn body(version: &Version) -> SecretValue {
-    let value = Value::of(&version.content);
+    let value = JsonValue::of(&version.content);
     let body = Body {
         arn: &version.arn,
-        // As Go writes a time: zeros at the end of the fraction are left out.
+        // Like Go, this format omits zeros at the end of the fraction.
         created_date: version
             .created
             .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
         name: &version.name,
-        secret_binary: value.binary(),
+        secret_binary: value.base64(),
         secret_string: value.text(),
         version_id: &version.id,
         version_stages: &version.labels,
         result_metadata: Metadata {},
     };
-    render_as(&body, Escaping)
+    render_with(&body, GoFormatter)
 }
 
-/// Writes strings as Go does, so that they can stand in HTML and JavaScript.
+/// Escapes strings as Go does: the characters that are special in HTML and JavaScript are escaped too.
 ///
 /// Source: `Marshal` in the documentation of Go's `encoding/json`.
 #[derive(Clone, Copy)]
-struct Escaping;
+struct GoFormatter;
 
-impl Formatter for Escaping {
+impl Formatter for GoFormatter {
     fn write_string_fragment<W>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()>
     where
         W: ?Sized + Write,
@@ -89,27 +92,32 @@ impl Formatter for Escaping {
     }
 }
 
-/// Answers a request that failed: plain text with the type in a header. Its clients try any 400 again,
-/// so whatever may pass is one.
+/// Builds the response to a request that failed: plain text, with the error type in a header.
+///
+/// The clients of AWS's extension retry every status 400, so each problem that may pass has this
+/// status.
 pub(super) fn problem(problem: &Problem) -> Response {
     let (status, text) = match problem {
         Problem::Refused(Refusal::Token) => {
             (StatusCode::UNAUTHORIZED, "bad session token or header key".to_owned())
         }
         Problem::NotServed(_) => return json_error(StatusCode::NOT_IMPLEMENTED, problem),
-        Problem::Method | Problem::MethodPost => (StatusCode::METHOD_NOT_ALLOWED, told(problem)),
-        Problem::Path => (StatusCode::NOT_FOUND, told(problem)),
-        _ => (StatusCode::BAD_REQUEST, told(problem)),
+        Problem::MethodNotGet | Problem::MethodNotPost => {
+            (StatusCode::METHOD_NOT_ALLOWED, text_of(problem))
+        }
+        Problem::UnknownPath => (StatusCode::NOT_FOUND, text_of(problem)),
+        _ => (StatusCode::BAD_REQUEST, text_of(problem)),
     };
-    let mut response = answer(status, "text/plain; charset=utf-8", text.into());
+    let mut response = with_body(status, PLAIN_TEXT, text.into());
     if let Ok(kind) = HeaderValue::from_str(problem.kind()) {
         response.headers_mut().insert(ERROR_TYPE, kind);
     }
     response
 }
 
-fn told(problem: &Problem) -> String {
-    format!("{FAILED}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
+/// Returns the text of an error: the beginning that clients know, and then the type, message and hint.
+fn text_of(problem: &Problem) -> String {
+    format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }
 
 #[cfg(test)]
@@ -135,11 +143,11 @@ mod tests {
             content,
         };
         let body = body(&version);
-        assert_eq!(std::str::from_utf8(body.expose()).expect("text"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the text is UTF-8"), expected);
     }
 
     #[test]
-    fn bodies_are_those_of_the_extension_to_the_byte() {
+    fn bodies_equal_those_of_aws_extension_byte_for_byte() {
         let text = |text: &str| Content::Text(text.to_owned().into());
         check(
             text("{\"user\":\"ann\"}"),
@@ -166,20 +174,20 @@ mod tests {
         let response = problem(&failed);
         let status = response.status().as_u16();
         let kind = response.headers().get(ERROR_TYPE);
-        let kind = kind.map(|kind| kind.to_str().expect("text").to_owned());
-        let body = response.into_body().collect().await.expect("a full body").to_bytes();
-        (status, kind, String::from_utf8(body.to_vec()).expect("text"))
+        let kind = kind.map(|kind| kind.to_str().expect("the text is UTF-8").to_owned());
+        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
+        (status, kind, String::from_utf8(body.to_vec()).expect("the text is UTF-8"))
     }
 
     #[tokio::test]
-    async fn a_wrong_token_is_told_in_the_words_of_the_extension() {
+    async fn wrong_token_gets_error_of_aws_extension() {
         let (status, kind, body) = sent(Problem::Refused(Refusal::Token)).await;
         assert_eq!((status, &*body), (401, "bad session token or header key"));
         assert_eq!(kind.as_deref(), Some("AccessDeniedException"));
     }
 
     #[tokio::test]
-    async fn failures_begin_as_those_of_the_extension_and_say_why() {
+    async fn failures_begin_like_those_of_aws_extension_and_give_the_cause() {
         let kind = FetchErrorKind::NotFound;
         let missing = FetchError::new(kind, "ResourceNotFoundException", "can't find it.");
         let (status, kind, body) = sent(Problem::Read(missing.into())).await;
@@ -193,30 +201,30 @@ mod tests {
         );
         for (problem, expected, kind) in [
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
-            (Problem::Refused(Refusal::Connections), 400, "TooManyConnectionsException"),
+            (Problem::Refused(Refusal::TooManyConnections), 400, "TooManyConnectionsException"),
             (Problem::Read(ReadError::OutOfScope), 400, "AccessDeniedException"),
             (Problem::Read(ReadError::WaitOver(Duration::ZERO)), 400, "TimeoutError"),
             (Problem::HeadTooLarge(1), 400, "BadRequestException"),
-            (Problem::Body, 400, "BadRequestException"),
-            (Problem::Method, 405, "MethodNotAllowedException"),
-            (Problem::MethodPost, 405, "MethodNotAllowedException"),
-            (Problem::Path, 404, "NotFoundException"),
+            (Problem::UnexpectedBody, 400, "BadRequestException"),
+            (Problem::MethodNotGet, 405, "MethodNotAllowedException"),
+            (Problem::MethodNotPost, 405, "MethodNotAllowedException"),
+            (Problem::UnknownPath, 404, "NotFoundException"),
         ] {
             let (status, own, body) = sent(problem).await;
             assert_eq!((status, own.as_deref()), (expected, Some(kind)));
-            assert!(body.starts_with(&format!("{FAILED}: {kind}: ")), "{body}");
+            assert!(body.starts_with(&format!("{ERROR_START}: {kind}: ")), "{body}");
         }
     }
 
     #[tokio::test]
-    async fn what_is_not_served_is_told_in_json() {
+    async fn unsupported_feature_is_reported_in_json() {
         let (status, _, body) = sent(Problem::NotServed(NotServed::Parameters)).await;
         assert_eq!(status, 501);
         assert!(body.starts_with(r#"{"__type":"UnsupportedOperationException","#), "{body}");
     }
 
     #[tokio::test]
-    async fn a_type_that_is_no_header_is_told_in_the_text_alone() {
+    async fn type_that_is_not_a_valid_header_is_only_in_the_text() {
         let odd = FetchError::new(FetchErrorKind::Invalid, "Odd\nException", "m");
         let (status, kind, body) = sent(Problem::Read(odd.into())).await;
         assert_eq!((status, kind), (400, None));

@@ -65,6 +65,10 @@ impl Asker {
 }
 
 /// Where this machine has its programs: node and java are not at the same place everywhere.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "only the agent reads its variables through `config`"
+)]
 fn path() -> OsString {
     std::env::var_os("PATH").unwrap_or_default()
 }

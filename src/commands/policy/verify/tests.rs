@@ -1,7 +1,7 @@
-//! Policies as people have them, and what is said of them.
+//! Tests of verdicts on typical policies.
 
 use super::super::document::statements;
-use super::super::granted;
+use super::super::parse;
 use super::*;
 use crate::hostile::mangled;
 use proptest::prelude::*;
@@ -11,7 +11,7 @@ const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1";
 const VIA: &str = "secretsmanager.eu-north-1.amazonaws.com";
 
-/// What the seed's WhatsApp processor reads.
+/// The secrets that the example processor of WhatsApp messages reads.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
 fn arns(ends: &[&str]) -> Vec<String> {
@@ -20,28 +20,34 @@ fn arns(ends: &[&str]) -> Vec<String> {
 
 fn least(is_batch: bool, has_key: bool) -> Vec<Statement> {
     let secrets = READS.map(|name| format!("{HERE}{name}{SUFFIX}"));
-    let keys: Vec<_> = has_key.then(|| KEY.parse().expect("a key")).into_iter().collect();
+    let keys: Vec<_> =
+        has_key.then(|| KEY.parse().expect("the ARN is a key")).into_iter().collect();
     statements("S", secrets, &keys, is_batch)
 }
 
-/// Judges statements, and returns what is said, shortened: `lack:`, `beyond:` and what it is about.
-fn said(policy: &[Value], least: &[Statement]) -> Vec<String> {
-    let policy = granted::parse(&json!({ "Statement": policy }).to_string()).expect("a policy");
+/// Returns the verdict on statements as lines that begin with `lack:`, `beyond:` or `not judged:`.
+fn verdict_lines(policy: &[Value], least: &[Statement]) -> Vec<String> {
+    let policy =
+        parse::parse(&json!({ "Statement": policy }).to_string()).expect("the policy is valid");
     let verdict = verify(&policy, least);
-    let short = |text: &str| text.replace(HERE, "");
     let lacks = verdict.lacks.iter().map(|lack| {
         let action = lack.action.rsplit_once(':').map_or("", |(_, name)| name);
-        format!("lack: {action} {}: {}", short(&lack.resource), lack.why)
+        format!("lack: {action} {}: {}", lack.resource.replace(HERE, ""), lack.reason)
     });
     let beyond = verdict.beyond.iter().map(|one| {
         let condition = if one.is_conditional { " (conditional)" } else { "" };
-        format!("beyond: {} {}: {:?}{condition}", one.action, short(&one.resource), one.why)
+        format!(
+            "beyond: {} {}: {:?}{condition}",
+            one.action,
+            one.resource.replace(HERE, ""),
+            one.reason
+        )
     });
     let rest = verdict.not_judged.iter().map(|action| format!("not judged: {action}"));
-    let said: Vec<String> = lacks.chain(beyond).chain(rest).collect();
-    let is_exact = !said.iter().any(|line| !line.starts_with("not"));
+    let lines: Vec<String> = lacks.chain(beyond).chain(rest).collect();
+    let is_exact = !lines.iter().any(|line| !line.starts_with("not"));
     assert_eq!(verdict.is_exact(), is_exact);
-    said
+    lines
 }
 
 fn allow(action: Value, resource: Value) -> Value {
@@ -53,7 +59,7 @@ fn with(mut statement: Value, name: &str, value: Value) -> Value {
     statement
 }
 
-/// The statement that is needed.
+/// The statement that grants exactly what is needed.
 fn exact() -> Value {
     allow(
         json!(GET),
@@ -63,7 +69,7 @@ fn exact() -> Value {
 
 #[track_caller]
 fn check(policy: &[Value], expected: &[&str]) {
-    assert_eq!(said(policy, &least(false, false)), expected, "{policy:?}");
+    assert_eq!(verdict_lines(policy, &least(false, false)), expected, "{policy:?}");
 }
 
 const LACKS_BOTH: [&str; 2] = [
@@ -72,17 +78,17 @@ const LACKS_BOTH: [&str; 2] = [
 ];
 
 #[test]
-fn the_least_policy_is_exact() {
+fn least_policy_is_exact() {
     check(&[exact()], &[]);
     let document = super::super::document::Document::of(&least(true, true)).json();
-    let policy = granted::parse(&document).expect("a policy");
+    let policy = parse::parse(&document).expect("the policy is valid");
     assert!(verify(&policy, &least(true, true)).is_exact());
     let shouted = with(exact(), "Action", json!("SECRETSMANAGER:getsecretvalue"));
     check(&[shouted], &[]);
 }
 
 #[test]
-fn what_is_not_granted_is_lacking() {
+fn permission_that_is_not_granted_is_lacking() {
     check(&[], &LACKS_BOTH);
     let one = allow(json!(GET), json!(arns(&["openai-api-key/whatsapp-??????"])));
     check(std::slice::from_ref(&one), &LACKS_BOTH[1..]);
@@ -94,7 +100,7 @@ fn what_is_not_granted_is_lacking() {
             "beyond: secretsmanager:describesecret openai-api-key/whatsapp-??????: OtherAction",
         ],
     );
-    // One company's secrets are not those of every company.
+    // A pattern for one company does not cover the pattern for every company.
     check(
         &[allow(json!(GET), json!(arns(&["whatsapp-credentials/acme/*/twilio-??????"])))],
         &LACKS_BOTH,
@@ -102,7 +108,7 @@ fn what_is_not_granted_is_lacking() {
 }
 
 #[test]
-fn the_seeds_own_pattern_is_wider_by_its_end() {
+fn star_in_place_of_the_suffix_is_excessive() {
     let ends = ["whatsapp-credentials/*/*/twilio-*", "openai-api-key/whatsapp-*"];
     check(
         &[allow(json!([GET]), json!(arns(&ends)))],
@@ -114,7 +120,7 @@ fn the_seeds_own_pattern_is_wider_by_its_end() {
 }
 
 #[test]
-fn wildcards_are_named() {
+fn wildcards_are_excessive() {
     check(&[allow(json!("*"), json!("*"))], &["beyond: * *: WildAction"]);
     for action in ["secretsmanager:*", "secretsmanager:get*", "s*", "secretsmanager:getsecretvalu?"]
     {
@@ -136,7 +142,7 @@ fn wildcards_are_named() {
 }
 
 #[test]
-fn other_secrets_and_actions_are_named() {
+fn other_secrets_and_actions_are_excessive() {
     let other = allow(json!(GET), json!(arns(&["sms-credentials/acme/x/twilio-??????"])));
     check(
         &[exact(), other],
@@ -156,13 +162,13 @@ fn other_secrets_and_actions_are_named() {
             "not judged: sqs:*",
         ],
     );
-    // A narrower one of what is needed is needed too.
+    // A resource that is narrower than a needed resource is needed too.
     let narrow = allow(json!(GET), json!(arns(&["whatsapp-credentials/a/b/twilio-AbC123"])));
     check(&[exact(), narrow], &[]);
 }
 
 #[test]
-fn what_is_denied_or_may_be_is_lacking() {
+fn permission_that_may_be_denied_is_lacking() {
     let deny =
         |resource: Value| with(allow(json!("secretsmanager:*"), resource), "Effect", json!("Deny"));
     check(
@@ -199,7 +205,7 @@ fn what_is_denied_or_may_be_is_lacking() {
 }
 
 #[test]
-fn conditions_and_exclusions_are_not_relied_upon() {
+fn permission_under_condition_or_by_exclusion_is_lacking() {
     let tagged = json!({"StringEquals": {"aws:ResourceTag/team": "a"}});
     check(
         &[with(exact(), "Condition", tagged)],
@@ -211,8 +217,8 @@ fn conditions_and_exclusions_are_not_relied_upon() {
     check(
         &[json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"})],
         &[
-            "lack: GetSecretValue openai-api-key/whatsapp-??????: granted by statement 1 only by what it leaves out",
-            "lack: GetSecretValue whatsapp-credentials/*/*/twilio-??????: granted by statement 1 only by what it leaves out",
+            "lack: GetSecretValue openai-api-key/whatsapp-??????: granted by statement 1 only through NotAction or NotResource",
+            "lack: GetSecretValue whatsapp-credentials/*/*/twilio-??????: granted by statement 1 only through NotAction or NotResource",
             "beyond: all but iam:* *: AllButActions",
         ],
     );
@@ -221,14 +227,14 @@ fn conditions_and_exclusions_are_not_relied_upon() {
         &[but],
         &[
             LACKS_BOTH[0],
-            "lack: GetSecretValue whatsapp-credentials/*/*/twilio-??????: granted by statement 1 only by what it leaves out",
+            "lack: GetSecretValue whatsapp-credentials/*/*/twilio-??????: granted by statement 1 only through NotAction or NotResource",
             "beyond: secretsmanager:GetSecretValue all but openai-api-key/*: AllButResources",
         ],
     );
-    // A grant without conditions beside it is enough.
+    // An exact grant in addition is enough.
     let also = json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"});
     check(&[exact(), also], &["beyond: all but iam:* *: AllButActions"]);
-    // A variable may come out as anything: not relied upon, and too much.
+    // The value of a variable is unknown: the grant is not certain, and it may be too much.
     check(
         &[allow(json!(GET), json!(arns(&["openai-api-key/${aws:username}-??????"])))],
         &[
@@ -240,29 +246,29 @@ fn conditions_and_exclusions_are_not_relied_upon() {
 }
 
 #[test]
-fn keys_and_batches_are_judged_where_they_are_asked_for() {
+fn keys_and_batches_are_judged_if_requested() {
     let (batch, key) = (allow(json!(BATCH), json!("*")), allow(json!(DECRYPT), json!(KEY)));
     let least = least(true, true);
     assert_eq!(
-        said(&[exact()], &least),
+        verdict_lines(&[exact()], &least),
         ["lack: BatchGetSecretValue *: not granted", &format!("lack: Decrypt {KEY}: not granted"),]
     );
     assert_eq!(
-        said(&[exact(), batch.clone(), key.clone()], &least),
+        verdict_lines(&[exact(), batch.clone(), key.clone()], &least),
         [format!("beyond: kms:Decrypt {KEY}: AnyService"),]
     );
     let via = |service: &str| json!({"StringEquals": {"KMS:viaservice": service}});
     let tied = with(key.clone(), "Condition", via(VIA));
-    assert_eq!(said(&[exact(), batch.clone(), tied], &least), [""; 0]);
+    assert_eq!(verdict_lines(&[exact(), batch.clone(), tied], &least), [""; 0]);
     let more = json!({"StringEquals": {"kms:ViaService": [VIA, "s3.eu-north-1.amazonaws.com"]}});
     let loose = with(key.clone(), "Condition", more);
     assert_eq!(
-        said(&[exact(), batch.clone(), loose], &least),
+        verdict_lines(&[exact(), batch.clone(), loose], &least),
         [format!("beyond: kms:Decrypt {KEY}: AnyService (conditional)")]
     );
     let elsewhere = with(key, "Condition", via("s3.eu-north-1.amazonaws.com"));
     assert_eq!(
-        said(&[exact(), batch, elsewhere], &least),
+        verdict_lines(&[exact(), batch, elsewhere], &least),
         [
             format!("lack: Decrypt {KEY}: granted by A only under a condition (KMS:viaservice)"),
             format!("beyond: kms:Decrypt {KEY}: AnyService (conditional)"),
@@ -276,12 +282,12 @@ const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","Action":["secre
 
 proptest! {
     #[test]
-    fn for_any_policy_a_denial_of_all_takes_everything_away(text in mangled(MANY)) {
+    fn for_any_policy_denying_everything_makes_everything_lacking(text in mangled(MANY)) {
         let least = least(true, true);
-        let Ok(mut policy) = granted::parse(&text) else { return Ok(()) };
+        let Ok(mut policy) = parse::parse(&text) else { return Ok(()) };
         let _ = verify(&policy, &least);
         let deny = json!({"Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}});
-        policy.extend(granted::parse(&deny.to_string()).expect("a policy"));
+        policy.extend(parse::parse(&deny.to_string()).expect("the policy is valid"));
         let needed: usize = least.iter().map(|need| need.resources.len()).sum();
         prop_assert_eq!(verify(&policy, &least).lacks.len(), needed);
     }

@@ -1,4 +1,4 @@
-//! What `BatchGetSecretValue` answers: values, and beside them what failed.
+//! The answer to `BatchGetSecretValue`: the values of secrets, and an error for each id that failed.
 
 use super::failure;
 use crate::secret::value::SecretValue;
@@ -9,13 +9,14 @@ const VALUES: &[u8] = br#"{"SecretValues":["#;
 const ERRORS: &[u8] = br#"],"Errors":"#;
 const END: &[u8] = b"}";
 
-/// An answer to be.
+/// An answer to `BatchGetSecretValue` that is being built.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Batch {
     values: Vec<SecretValue>,
     errors: Vec<Failed>,
 }
 
+/// The error for one id of a batch.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -25,28 +26,30 @@ struct Failed {
 }
 
 impl Batch {
-    /// Adds a value as [`value`](super::value()) renders it.
+    /// Adds a secret, rendered as in an answer to `GetSecretValue`.
     pub(in crate::server) fn add(&mut self, value: SecretValue) {
         self.values.push(value);
     }
 
-    /// Adds what failed for one of the ids.
+    /// Adds the error for one of the ids.
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),
-            error_code: failure::fault(problem).1.to_owned(),
+            error_code: failure::status_and_kind(problem).1.to_owned(),
             message: failure::message(problem),
         });
     }
 
-    /// Returns whether every id failed.
+    /// Returns whether no id has led to a value.
     pub(in crate::server) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Returns the answer: the values as they are rendered, in a buffer of exactly its size.
+    /// Returns the JSON body. Its buffer has exactly the size of the body: a buffer that grows would
+    /// leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
-        let errors = serde_json::to_vec(&self.errors).expect("strings are always JSON");
+        let errors =
+            serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");
         let values = self.values.iter().map(SecretValue::len).sum::<usize>();
         let commas = self.values.len().saturating_sub(1);
         let size = VALUES.len() + values + commas + ERRORS.len() + errors.len() + END.len();
@@ -61,7 +64,11 @@ impl Batch {
         for part in [ERRORS, &errors, END] {
             body.extend_from_slice(part);
         }
-        debug_assert_eq!(body.len(), size, "a buffer that grew has left a copy behind");
+        debug_assert_eq!(
+            body.len(),
+            size,
+            "the buffer must not grow, because growth leaves copies of secrets in memory"
+        );
         SecretValue::new(body)
     }
 }
@@ -81,11 +88,14 @@ mod tests {
             batch.fail(id, &Problem::Read(error.into()));
         }
         assert_eq!(batch.is_empty(), values.is_empty());
-        assert_eq!(std::str::from_utf8(batch.body().expose()).expect("text"), expected);
+        assert_eq!(
+            std::str::from_utf8(batch.body().expose()).expect("the body is UTF-8"),
+            expected
+        );
     }
 
     #[test]
-    fn values_and_errors_stand_side_by_side() {
+    fn batch_has_values_and_errors() {
         check(&[], &[], r#"{"SecretValues":[],"Errors":[]}"#);
         check(&[r#"{"a":1}"#, "{}"], &[], r#"{"SecretValues":[{"a":1},{}],"Errors":[]}"#);
         check(

@@ -1,4 +1,4 @@
-//! What `DescribeSecret` answers, as far as the held versions tell.
+//! The answer to `DescribeSecret`, as far as the cached versions of the secret tell.
 
 use super::value::epoch_seconds;
 use crate::cache::entry::Entry;
@@ -8,6 +8,7 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+/// The JSON body of the answer. It has those members of AWS's answer that Sidekey knows.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -19,32 +20,36 @@ struct Body<'a> {
     version_ids_to_stages: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
-/// Renders what is known of a secret: its current version, and the labels of all `held` ones.
-pub(in crate::server) fn description(current: &Version, held: &[Arc<Entry>]) -> Bytes {
+/// Renders the description of a secret from its current version and from all its `cached` versions.
+pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -> Bytes {
     let body = Body {
         arn: &current.arn,
         created_date: current.created.map(epoch_seconds),
         name: &current.name,
-        version_ids_to_stages: stages(held),
+        version_ids_to_stages: stages(cached),
     };
-    serde_json::to_vec(&body).expect("strings and a number are always JSON").into()
+    serde_json::to_vec(&body)
+        .expect("a struct of strings and a finite number serialises to JSON")
+        .into()
 }
 
-/// Returns which labels each version carries. Where entries contradict each other, since a label moved
-/// between their calls, the newer call counts. A version without a label is left out, as AWS does.
-fn stages(held: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
-    let mut newest_first: Vec<&Entry> = held.iter().map(|entry| &**entry).collect();
+/// Returns the staging labels of each version.
+///
+/// Entries contradict each other if a label moved to another version between their calls to AWS. Then
+/// the newer call counts. Versions without a label are left out, as AWS does.
+fn stages(cached: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
+    let mut newest_first: Vec<&Entry> = cached.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));
-    let (mut known, mut taken) = (BTreeSet::new(), BTreeSet::new());
+    let (mut known_versions, mut used_labels) = (BTreeSet::new(), BTreeSet::new());
     let mut stages = BTreeMap::new();
     for version in newest_first.into_iter().map(|entry| &entry.version) {
-        if !known.insert(&*version.id) {
+        if !known_versions.insert(&*version.id) {
             continue;
         }
         let labels = version.labels.iter().map(|label| &**label);
-        let free: Vec<&str> = labels.filter(|label| taken.insert(*label)).collect();
-        if !free.is_empty() {
-            stages.insert(&*version.id, free);
+        let unused: Vec<&str> = labels.filter(|label| used_labels.insert(*label)).collect();
+        if !unused.is_empty() {
+            stages.insert(&*version.id, unused);
         }
     }
     stages
@@ -74,25 +79,25 @@ mod tests {
     }
 
     #[test]
-    fn a_description_is_that_of_aws_to_the_byte_and_has_no_value() {
+    fn description_equals_that_of_aws_and_has_no_value() {
         let current = entry("v2", &["AWSCURRENT", "BLUE"], 1);
-        let held = [entry("v1", &["AWSPREVIOUS"], 2), current.clone()];
-        let body = description(&current.version, &held);
+        let cached = [entry("v1", &["AWSPREVIOUS"], 2), current.clone()];
+        let body = description(&current.version, &cached);
         assert_eq!(
-            std::str::from_utf8(&body).expect("text"),
+            std::str::from_utf8(&body).expect("the body is UTF-8"),
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":1.5,"Name":"app/db","VersionIdsToStages":{"v1":["AWSPREVIOUS"],"v2":["AWSCURRENT","BLUE"]}}"#
         );
     }
 
     #[track_caller]
-    fn check(held: &[Arc<Entry>], expected: &[(&str, &[&str])]) {
-        let found = stages(held);
+    fn check(cached: &[Arc<Entry>], expected: &[(&str, &[&str])]) {
+        let found = stages(cached);
         let found: Vec<(&str, &[&str])> = found.iter().map(|(id, all)| (*id, &**all)).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
-    fn of_two_that_contradict_each_other_the_newer_counts() {
+    fn newer_of_two_contradicting_entries_counts() {
         let (old, new) = (entry("v1", &["AWSCURRENT", "OLD"], 1), entry("v2", &["AWSCURRENT"], 2));
         check(&[old.clone(), new.clone()], &[("v1", &["OLD"]), ("v2", &["AWSCURRENT"])]);
         check(&[new, old], &[("v1", &["OLD"]), ("v2", &["AWSCURRENT"])]);

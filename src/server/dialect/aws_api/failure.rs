@@ -1,57 +1,59 @@
-//! How the AWS API says that a call failed, so that an SDK raises its own typed error.
+//! Errors of the AWS API, built so that an SDK raises its own typed error.
 //!
-//! Always JSON, since plain text makes SDKs fail in other ways; 500 where trying again may help, which
-//! is what they do then, and 400 where it cannot.
+//! The body is always JSON, because SDKs cannot parse plain text. The status is 500 if a retry may
+//! help, because SDKs retry after 500. Otherwise the status is 400.
 
-use super::JSON;
 use crate::cache::ReadError;
-use crate::server::Response;
-use crate::server::dialect::json_error_of;
+use crate::server::dialect::error_body::{ErrorBody, error_response};
 use crate::server::gate::Refusal;
 use crate::server::problem::Problem;
+use crate::server::response::{AWS_JSON, Response};
 use crate::source::{FetchError, FetchErrorKind};
 use hyper::StatusCode;
 
-/// What AWS calls its own failures.
+/// The type that AWS gives to failures of its own servers.
 const INTERNAL: &str = "InternalServiceError";
 
-/// Answers a request that failed.
+/// Builds the response to a call that failed.
 pub(in crate::server) fn problem(problem: &Problem) -> Response {
-    let (status, kind) = fault(problem);
-    json_error_of(status, kind, &message(problem), problem.hint(), JSON)
+    let (status, kind) = status_and_kind(problem);
+    let body = ErrorBody { kind, message: &message(problem), hint: problem.hint() };
+    error_response(status, AWS_JSON, &body)
 }
 
-/// Returns the status and AWS's name of a failure.
-pub(super) fn fault(problem: &Problem) -> (StatusCode, &str) {
-    let caller = |kind| (StatusCode::BAD_REQUEST, kind);
-    let server = |kind| (StatusCode::INTERNAL_SERVER_ERROR, kind);
+/// Returns the status of an error, and its type as AWS names it.
+pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
+    const CALLER: StatusCode = StatusCode::BAD_REQUEST;
+    const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
     match problem {
-        Problem::Refused(Refusal::Session | Refusal::NoSession) => {
-            caller("UnrecognizedClientException")
+        Problem::Refused(Refusal::WrongSessionToken | Refusal::NoSessionToken) => {
+            (CALLER, "UnrecognizedClientException")
         }
-        Problem::Refused(Refusal::Connections) | Problem::Read(ReadError::WaitOver(_)) => {
-            server(INTERNAL)
+        Problem::Refused(Refusal::TooManyConnections) | Problem::Read(ReadError::WaitOver(_)) => {
+            (SERVER, INTERNAL)
         }
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
-            FetchErrorKind::Service => server(&error.code),
-            _ if is_of_aws(error) || !error.kind.is_transient() => caller(&error.code),
-            _ => server(INTERNAL),
+            FetchErrorKind::Service => (SERVER, &error.code),
+            _ if is_answer_of_aws(error) || !error.kind.is_transient() => (CALLER, &error.code),
+            _ => (SERVER, INTERNAL),
         },
-        other => caller(other.kind()),
+        other => (CALLER, other.kind()),
     }
 }
 
-/// Returns AWS's own words where there are some. Elsewhere the hint is part of the message, which is
-/// all that an SDK shows.
+/// Returns the message of an error. For an answer of AWS this is AWS's own message. All other messages
+/// end with the hint, because SDKs show nothing but the message.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
-        Problem::Read(ReadError::Upstream(error)) if is_of_aws(error) => error.message.to_string(),
+        Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
+            error.message.to_string()
+        }
         other => format!("{}; {}", other.message(), other.hint()),
     }
 }
 
-/// Returns whether a failure is AWS's own answer, in AWS's own words.
-fn is_of_aws(error: &FetchError) -> bool {
+/// Returns whether a failure is an answer of AWS, with AWS's own type and message.
+fn is_answer_of_aws(error: &FetchError) -> bool {
     match error.kind {
         FetchErrorKind::NotFound
         | FetchErrorKind::Denied
@@ -60,7 +62,7 @@ fn is_of_aws(error: &FetchError) -> bool {
         | FetchErrorKind::Invalid
         | FetchErrorKind::Throttled
         | FetchErrorKind::Service => true,
-        // There were none, and so nobody to answer.
+        // With this code no credentials were found, so nothing was sent to AWS.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
         FetchErrorKind::OutOfScope
         | FetchErrorKind::OtherRegion
@@ -78,7 +80,7 @@ fn is_of_aws(error: &FetchError) -> bool {
 mod tests {
     use super::*;
     use crate::secret::reference::BadReference;
-    use crate::server::dialect::aws_api::operation::BadCall;
+    use crate::server::operation::BadCall;
     use http_body_util::BodyExt;
     use hyper::header::CONTENT_TYPE;
     use serde_json::Value;
@@ -87,20 +89,23 @@ mod tests {
     async fn sent(failed: &Problem) -> (u16, Value) {
         let response = problem(failed);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-amz-json-1.1");
-        assert!(!response.headers().contains_key("x-amzn-errortype"), "it would win");
+        assert!(
+            !response.headers().contains_key("x-amzn-errortype"),
+            "the header would override the type in the body"
+        );
         let status = response.status().as_u16();
-        let body = response.into_body().collect().await.expect("a full body").to_bytes();
-        (status, serde_json::from_slice(&body).expect("JSON"))
+        let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
+        (status, serde_json::from_slice(&body).expect("the body is JSON"))
     }
 
     #[tokio::test]
-    async fn errors_are_what_an_sdk_reads_and_retries_only_where_that_may_help() {
+    async fn errors_are_typed_for_sdks_and_retried_only_if_that_may_help() {
         let upstream = |kind, code| Problem::Read(FetchError::new(kind, code, "m").into());
         for (failed, status, kind) in [
-            (Problem::Refused(Refusal::Session), 400, "UnrecognizedClientException"),
-            (Problem::Refused(Refusal::NoSession), 400, "UnrecognizedClientException"),
+            (Problem::Refused(Refusal::WrongSessionToken), 400, "UnrecognizedClientException"),
+            (Problem::Refused(Refusal::NoSessionToken), 400, "UnrecognizedClientException"),
             (Problem::Refused(Refusal::Host), 400, "ForbiddenException"),
-            (Problem::Refused(Refusal::Connections), 500, INTERNAL),
+            (Problem::Refused(Refusal::TooManyConnections), 500, INTERNAL),
             (Problem::Call(BadCall::Unsupported), 400, "UnsupportedOperationException"),
             (Problem::Call(BadCall::Missing("secretId")), 400, "ValidationException"),
             (Problem::Reference(BadReference::Empty), 400, "ValidationException"),
@@ -153,11 +158,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn awss_words_are_kept_and_others_say_what_to_do() {
+    async fn messages_of_aws_are_kept_and_others_end_with_the_hint() {
         let message = async |failed: &Problem| {
             let (_, body) = sent(failed).await;
             assert!(body["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
-            body["message"].as_str().expect("a text").to_owned()
+            body["message"].as_str().expect("the message is a string").to_owned()
         };
         let missing = FetchError::new(
             FetchErrorKind::NotFound,
@@ -168,9 +173,9 @@ mod tests {
             message(&Problem::Read(missing.into())).await,
             "Secrets Manager can't find the specified secret."
         );
-        let keys = message(&Problem::Refused(Refusal::NoSession)).await;
+        let keys = message(&Problem::Refused(Refusal::NoSessionToken)).await;
         assert!(keys.contains("no session token") && keys.contains("AWS_SESSION_TOKEN"), "{keys}");
         let allow = message(&Problem::Read(ReadError::OutOfScope)).await;
-        assert!(allow.contains("SIDEKEY_ALLOW does not cover it; add"), "{allow}");
+        assert!(allow.contains("SIDEKEY_ALLOW does not cover the secret; add"), "{allow}");
     }
 }

@@ -1,14 +1,15 @@
-//! One version, as `GetSecretValue` answers it and as a batch has it.
+//! Renders one version of a secret for `GetSecretValue` and `BatchGetSecretValue`.
 
-use crate::cache::entry::{Entry, Form};
+use crate::cache::entry::Entry;
+use crate::cache::rendered::Form;
 use crate::secret::field::FieldError;
 use crate::secret::value::SecretValue;
 use crate::secret::version::Version;
-use crate::server::dialect::{Value, render};
+use crate::server::dialect::json::{JsonValue, render};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A version, in the order of AWS's answers. Absent values are left out.
+/// A version of a secret. The keys have the order of AWS's answers, and absent values are left out.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -25,39 +26,41 @@ struct Body<'a> {
     version_stages: &'a [Box<str>],
 }
 
-/// Returns an entry as an answer, rendered once; where a field of it is wanted, with the field's bare
-/// text in the place of the value.
+/// Renders an entry. If a field is requested, the text of this field takes the place of the value.
+///
+/// The rendered full value is cached with the entry. A rendered field is not cached.
 ///
 /// # Errors
 ///
-/// Where there is no such field.
+/// Fails if the value has no such field.
 pub(in crate::server) fn value(
     entry: &Entry,
     field: Option<&str>,
 ) -> Result<SecretValue, FieldError> {
     let version = &entry.version;
     match field {
-        None => {
-            let whole = |version: &Version| body(version, &Value::of(&version.content));
-            Ok(entry.answer(Form::AwsApi, whole).clone())
-        }
-        Some(field) => Ok(body(version, &Value::text_of(entry.fields().field(field)?))),
+        None => Ok(entry.answer(Form::AwsApi, full_body).clone()),
+        Some(field) => Ok(body(version, &JsonValue::of_text(entry.fields().field(field)?))),
     }
 }
 
-fn body(version: &Version, value: &Value<'_>) -> SecretValue {
+fn full_body(version: &Version) -> SecretValue {
+    body(version, &JsonValue::of(&version.content))
+}
+
+fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     render(&Body {
         arn: &version.arn,
         created_date: version.created.map(epoch_seconds),
         name: &version.name,
-        secret_binary: value.binary(),
+        secret_binary: value.base64(),
         secret_string: value.text(),
         version_id: &version.id,
         version_stages: &version.labels,
     })
 }
 
-/// Returns seconds since 1970, to the millisecond.
+/// Returns the seconds since 1970, with a precision of one millisecond.
 pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() as f64 + f64::from(since.subsec_millis()) / 1000.0
@@ -87,12 +90,12 @@ mod tests {
 
     #[track_caller]
     fn check(entry: &Entry, field: Option<&str>, expected: &str) {
-        let body = value(entry, field).expect("there is such a field");
-        assert_eq!(std::str::from_utf8(body.expose()).expect("text"), expected);
+        let body = value(entry, field).expect("the secret has the field");
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
     }
 
     #[test]
-    fn answers_are_those_of_aws_to_the_byte() {
+    fn answers_equal_those_of_aws_byte_for_byte() {
         let object = Content::Text(String::from(r#"{"user":"<ann> & \"b\""}"#).into());
         let object = entry(object, Some(1_569_534_789_046));
         check(
@@ -113,10 +116,12 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_value_is_rendered_once_and_beside_that_of_the_dialect() {
+    fn full_value_is_rendered_once_for_each_form() {
         let entry = entry(Content::Text(String::from("hunter2").into()), Some(1000));
         let (first, second) = (value(&entry, None), value(&entry, None));
-        let bytes = |value: Result<SecretValue, FieldError>| value.expect("no field").share();
+        let bytes = |value: Result<SecretValue, FieldError>| {
+            value.expect("a full value always renders").share()
+        };
         assert_eq!(bytes(first).as_ptr(), bytes(second).as_ptr());
         let dialect = entry.answer(Form::Dialect, |_| String::from("other").into());
         assert_eq!(dialect.expose(), b"other");
@@ -128,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_seconds_to_the_millisecond() {
+    fn dates_are_seconds_with_milliseconds() {
         for (millis, expected) in [
             (0, "0.0"),
             (1_569_534_789_046, "1569534789.046"),
@@ -136,7 +141,10 @@ mod tests {
             (4_102_444_800_001, "4102444800.001"),
         ] {
             let seconds = epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis));
-            assert_eq!(serde_json::to_string(&seconds).expect("a number"), expected);
+            assert_eq!(
+                serde_json::to_string(&seconds).expect("a finite number serialises"),
+                expected
+            );
         }
     }
 }

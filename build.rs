@@ -1,0 +1,73 @@
+//! Translates the preset of the channel processors into Rust constants.
+//!
+//! The files in `presets/channel-processors` are data: users read them, copy them and change the copies.
+//! Parsing the TOML of the conventions at every start would cost the Lambda layer about 220,000
+//! instructions, or 7 % of a cold start, so Sidekey parses it here, when it is built. Unit tests check
+//! that the constants equal what Sidekey's own parsers read from the same files.
+
+use std::error::Error;
+use std::path::Path;
+use std::{env, fs};
+use toml::{Table, Value};
+
+const CONVENTIONS: &str = "presets/channel-processors/conventions.toml";
+const SETTINGS: &str = "presets/channel-processors/sidekey.toml";
+
+#[expect(clippy::disallowed_methods, reason = "cargo names the output folder in a variable")]
+fn main() -> Result<(), Box<dyn Error>> {
+    for input in ["build.rs", CONVENTIONS, SETTINGS] {
+        println!("cargo::rerun-if-changed={input}");
+    }
+
+    let file: Table = fs::read_to_string(CONVENTIONS)?.parse()?;
+    let rows: Vec<String> = array(&file["convention"]).iter().map(row).collect();
+    let folder = env::var_os("OUT_DIR").ok_or("cargo has not set OUT_DIR")?;
+    fs::write(Path::new(&folder).join("conventions.rs"), format!("&[{}]", rows.join(", ")))?;
+
+    let file: Table = fs::read_to_string(SETTINGS)?.parse()?;
+    let paths = texts(&file["resolve_paths"]).join(",");
+    println!("cargo::rustc-env=SIDEKEY_BUILT_IN_RESOLVE_PATHS={paths}");
+    Ok(())
+}
+
+/// Writes one `[[convention]]` as a `Row` of `src/convention/built_in.rs`.
+fn row(convention: &Value) -> String {
+    let fields: Vec<String> = convention["fields"]
+        .as_table()
+        .expect("`fields` is a table")
+        .iter()
+        .map(|(name, field)| row_field(name, field))
+        .collect();
+    format!(
+        "Row {{ kind: {:?}, pattern: {:?}, service: {:?}, placeholders: &{:?}, fields: &[{}] }}",
+        text(&convention["kind"]),
+        text(&convention["pattern"]),
+        text(&convention["service"]),
+        texts(&convention["placeholders"]),
+        fields.join(", "),
+    )
+}
+
+/// Writes one field as a `RowField` of `src/convention/built_in.rs`. The preset states its type and
+/// whether it is secret, so no default of the format is repeated here.
+fn row_field(name: &str, field: &Value) -> String {
+    let field_type = text(&field["type"]);
+    let is_secret = field["secret"].as_bool().expect("`secret` is true or false");
+    let is_optional = field.get("optional").and_then(Value::as_bool).unwrap_or(false);
+    format!(
+        "RowField {{ name: {name:?}, field_type: {field_type:?}, is_secret: {is_secret}, \
+         is_optional: {is_optional} }}"
+    )
+}
+
+fn array(value: &Value) -> &[Value] {
+    value.as_array().expect("the value is an array")
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().expect("the value is a string")
+}
+
+fn texts(value: &Value) -> Vec<&str> {
+    array(value).iter().map(text).collect()
+}

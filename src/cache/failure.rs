@@ -1,0 +1,81 @@
+//! A failed attempt to fetch a secret, and how long to wait before the next attempt.
+
+use super::{freshness, rollback};
+use crate::clock::Moment;
+use crate::source::{FetchError, FetchErrorKind};
+use std::time::Duration;
+
+/// The last failed attempt to fetch a secret, with a summary of the failed attempts before it.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Why the last attempt failed.
+    pub error: FetchError,
+    /// The number of consecutive failed attempts.
+    pub count: u32,
+    /// When AWS first refused a call since the last success, if AWS refused any.
+    pub refused_since: Option<Moment>,
+    /// When the last attempt ended.
+    pub at: Moment,
+    /// The time from the end of the last attempt until timers may start the next one.
+    pub wait: Duration,
+    /// The time from the end of the last attempt during which readers get this error without
+    /// another attempt.
+    memory: Duration,
+}
+
+impl Failure {
+    /// Adds one more failed attempt to `previous`. `most` is the longest wait until the next
+    /// attempt after a transient failure; `draw` is a random number from `[0, 1)`.
+    pub fn after(
+        previous: Option<&Self>,
+        error: FetchError,
+        now: Moment,
+        most: Duration,
+        draw: f64,
+    ) -> Self {
+        let count = previous.map_or(0, |previous| previous.count).saturating_add(1);
+        let is_refusal = !error.kind.is_transient();
+        let first = previous.and_then(|previous| previous.refused_since);
+        let back_off_max = if is_refusal { freshness::BACK_OFF_MAX } else { most };
+        let back_off = freshness::back_off(count, back_off_max, draw);
+        // Readers get a remembered refusal only for seconds, however many refusals there were: an
+        // operator who has just granted access must not wait for long.
+        let (memory, wait) = match error.kind {
+            FetchErrorKind::Lagging => (rollback::AGREE_AFTER, rollback::AGREE_AFTER),
+            _ if is_refusal => (freshness::REFUSAL_MEMORY, back_off.max(freshness::REFUSAL_MEMORY)),
+            // Readers that have nothing to serve must soon notice that an outage is over.
+            _ => (back_off.min(freshness::EMPTY_BACK_OFF_MAX), back_off),
+        };
+        // A call by another id may have been sent before a refusal and fail after it. Such a
+        // failure must not shorten the wait that the refusal set.
+        let left = previous.map(|previous| (previous.memory_left(now), previous.retry_in(now)));
+        let (memory_left, retry_in) = left.unwrap_or_default();
+        Self {
+            error,
+            count,
+            refused_since: first.or_else(|| is_refusal.then_some(now)),
+            at: now,
+            wait: wait.max(retry_in),
+            memory: memory.max(memory_left),
+        }
+    }
+
+    /// Returns whether readers still get this error at `now` without another attempt.
+    pub fn is_remembered(&self, now: Moment) -> bool {
+        !self.memory_left(now).is_zero()
+    }
+
+    /// Returns how long timers must still wait at `now` before the next attempt. Returns zero if
+    /// the clocks cannot tell how long ago the last attempt ended.
+    pub fn retry_in(&self, now: Moment) -> Duration {
+        self.left(self.wait, now)
+    }
+
+    fn memory_left(&self, now: Moment) -> Duration {
+        self.left(self.memory, now)
+    }
+
+    fn left(&self, span: Duration, now: Moment) -> Duration {
+        now.since(self.at).map_or(Duration::ZERO, |since| span.saturating_sub(since))
+    }
+}

@@ -1,0 +1,35 @@
+//! Decides whether a freeze interrupted a call, or the call itself failed.
+//!
+//! Pure: the elapsed time is an argument.
+
+use std::time::Duration;
+
+/// A call that ends this much later than its deadline counts as interrupted by a freeze. Both clocks run
+/// on during a freeze, and timers of a running process are never so late.
+pub const FREEZE_SLACK: Duration = Duration::from_secs(1);
+
+/// The maximum number of times that one call is repeated because a freeze interrupted it. More
+/// interruptions in a row mean that the clock is being adjusted: each real freeze also ends the
+/// invocation whose reader waited for the call.
+pub const INTERRUPTIONS_MAX: usize = 8;
+
+/// Returns whether a freeze interrupted an operation that had `deadline` to end, and that ended after
+/// the time `took`. Returns `true` if the clocks cannot tell the elapsed time.
+pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
+    took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn call_that_ends_a_second_after_its_deadline_was_interrupted() {
+        let deadline = Duration::from_secs(4);
+        for (millis, expected) in [(0, false), (4000, false), (4999, false), (5000, true)] {
+            let took = Some(Duration::from_millis(millis));
+            assert_eq!(was_interrupted(took, deadline), expected, "{millis}");
+        }
+        assert!(was_interrupted(None, deadline));
+    }
+}

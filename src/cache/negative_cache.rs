@@ -1,0 +1,154 @@
+//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or that
+//! invents names, then neither floods AWS with calls nor evicts cached entries.
+
+use super::failure::Failure;
+use super::freshness::EMPTY_BACK_OFF_MAX;
+use crate::clock::Moment;
+use crate::secret::key::Key;
+use crate::source::FetchError;
+use std::collections::{HashMap, HashSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The maximum number of remembered failures.
+pub(super) const FAILURES_MAX: usize = 1000;
+
+/// The last failures of calls for secrets that are not cached.
+#[derive(Debug)]
+pub(super) struct NegativeCache {
+    /// The listed secrets. Their failures are never dropped, because timers retry these secrets.
+    listed: HashSet<Key>,
+    failures: Mutex<HashMap<Key, Failure>>,
+}
+
+impl NegativeCache {
+    /// Makes an empty cache that never drops failures of `listed` secrets to make room for others.
+    pub(super) fn new(listed: HashSet<Key>) -> Self {
+        Self { listed, failures: Mutex::default() }
+    }
+
+    /// Returns the error that readers of `key` get without a new call. Returns `None` if the next
+    /// reader may call AWS.
+    pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failure = failures.get(key)?;
+        failure.is_remembered(now).then(|| failure.error.clone())
+    }
+
+    /// Returns why the last call for `key` failed, and the time until timers may retry.
+    pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
+        let failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
+    }
+
+    /// Adds a failed call for `key`. The back-off comes from `draw`, a random number from `[0, 1)`. If
+    /// the cache is full, the oldest failure of an unlisted secret is dropped.
+    pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
+        let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
+        let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
+        failures.insert(key.clone(), failure);
+        if failures.len() > FAILURES_MAX {
+            let unlisted = failures.iter().filter(|(key, _)| !self.listed.contains(key));
+            let oldest = unlisted.min_by_key(|(_, failure)| failure.at.steady);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                failures.remove(&oldest);
+            }
+        }
+    }
+
+    /// Drops all failures. After a restore they belong to another environment.
+    pub(super) fn forget_all(&self) {
+        self.failures.lock().expect("no thread panics while it holds the lock").clear();
+    }
+
+    /// Drops the failures of `key`, because AWS answered a call for it.
+    pub(super) fn forget(&self, key: &Key) {
+        self.failures.lock().expect("no thread panics while it holds the lock").remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::reference::SecretId;
+    use crate::secret::selector::Selector;
+    use crate::source::FetchErrorKind;
+    use std::time::SystemTime;
+
+    fn key(id: &str) -> Key {
+        Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
+    }
+
+    fn at(millis: u64) -> Moment {
+        let span = Duration::from_millis(millis);
+        Moment { wall: SystemTime::UNIX_EPOCH + span, steady: span }
+    }
+
+    fn error(kind: FetchErrorKind) -> FetchError {
+        FetchError::new(kind, "Code", "message")
+    }
+
+    #[test]
+    fn refusal_is_remembered_for_three_seconds_and_failure_for_its_back_off() {
+        let cache = NegativeCache::new(HashSet::new());
+        cache.record(&key("refused"), error(FetchErrorKind::NotFound), at(0), 0.5);
+        cache.record(&key("failed"), error(FetchErrorKind::Service), at(0), 0.5);
+        let remembered = |id, millis| cache.error(&key(id), at(millis)).is_some();
+        assert!(remembered("refused", 2999) && !remembered("refused", 3000));
+        assert!(remembered("failed", 99) && !remembered("failed", 100));
+        assert!(cache.last(&key("failed"), at(100)).is_some(), "the failure is still known");
+        cache.forget(&key("failed"));
+        assert!(cache.last(&key("failed"), at(100)).is_none());
+    }
+
+    /// After refusals, timers wait longer for the next attempt than readers do.
+    #[test]
+    fn failure_after_refusals_is_remembered_for_its_own_back_off() {
+        let cache = NegativeCache::new(HashSet::new());
+        for _ in 0..10 {
+            cache.record(&key("x"), error(FetchErrorKind::NotFound), at(0), 0.99);
+        }
+        cache.record(&key("x"), error(FetchErrorKind::Timeout), at(3000), 0.5);
+        // Half of the longest back-off is 2.5 s.
+        assert!(cache.error(&key("x"), at(5499)).is_some());
+        assert!(cache.error(&key("x"), at(5500)).is_none());
+        let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure is remembered");
+        assert!(wait > Duration::from_secs(20), "timers wait for {wait:?}");
+    }
+
+    /// While no value can be served, timers retry within seconds after a transient failure, because
+    /// the outage may be over. After a refusal, frequent retries would only cost calls.
+    #[test]
+    fn failures_are_retried_sooner_than_refusals() {
+        let cache = NegativeCache::new(HashSet::new());
+        let mut waits = [Duration::ZERO; 2];
+        for n in 0..12 {
+            for (wait, (id, kind)) in waits
+                .iter_mut()
+                .zip([("failed", FetchErrorKind::Throttled), ("refused", FetchErrorKind::NotFound)])
+            {
+                let now = at(n * 60_000);
+                cache.record(&key(id), error(kind), now, 0.99);
+                *wait = cache.last(&key(id), now).expect("the failure is remembered").1;
+            }
+        }
+        let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
+        assert_eq!(waits, expected);
+    }
+
+    #[test]
+    fn failures_of_invented_names_are_bounded() {
+        let cache = NegativeCache::new(HashSet::from([key("listed")]));
+        cache.record(&key("listed"), error(FetchErrorKind::NotFound), at(0), 0.0);
+        for n in 0..FAILURES_MAX as u64 + 10 {
+            cache.record(&key(&format!("x{n}")), error(FetchErrorKind::NotFound), at(n), 0.0);
+        }
+        assert_eq!(
+            cache.failures.lock().expect("no thread panics while it holds the lock").len(),
+            FAILURES_MAX
+        );
+        assert!(cache.last(&key("x0"), at(0)).is_none());
+        assert!(cache.last(&key("x1009"), at(0)).is_some());
+        assert!(cache.last(&key("listed"), at(0)).is_some(), "failures of listed secrets are kept");
+    }
+}

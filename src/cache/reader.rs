@@ -1,0 +1,402 @@
+//! The reader's handle on the cache: looks up entries, waits for flights, and decides what a reader
+//! gets if they fail.
+
+use super::entry::Entry;
+use super::flight::Outcome;
+use super::freeze::was_interrupted;
+use super::freshness::{Freshness, Reason};
+use super::served::{How, ReadError, Served};
+use super::snapshot::{CachedSecret, Snapshot};
+use super::state::{Missing, State};
+use super::status::{self, Status};
+use super::writer::Writer;
+use crate::clock::{Clock, Moment, within};
+use crate::convention::problem::Problem;
+use crate::secret::key::Key;
+use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
+use crate::source::{FetchError, FetchErrorKind};
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The shortest time between two calls to AWS for `refreshNow` reads of one secret.
+pub const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The maximum number of flights that one read waits for. A read joins the flight of an entry that
+/// carries the wanted label. If the answer carries the label no more, the read waits for a flight of
+/// its own.
+const ROUNDS_MAX: usize = 3;
+
+/// The reader's handle on a cache. A reader never changes entries and never calls AWS: it asks the
+/// writer for a flight. Clones share one cache.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    state: Arc<State>,
+    writer: Writer,
+}
+
+impl Cache {
+    /// Makes a reader of `state`, for which `writer` starts flights.
+    pub(super) fn new(state: Arc<State>, writer: Writer) -> Self {
+        Self { state, writer }
+    }
+
+    /// Returns the entry for `selector` (a label or version id) of the secret `id`, if a reader may get
+    /// the entry without waiting. This is the hot path: it takes no lock, allocates nothing, and does not copy
+    /// the value.
+    pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
+        let now = self.state.clock.now();
+        self.state.detect_restore(now);
+        let snapshot = self.state.snapshot.load();
+        let secret = snapshot.secret(id)?;
+        let entry = secret.select(selector)?;
+        let how = match entry.freshness(now, self.state.epoch()) {
+            Freshness::Fresh => How::Hit,
+            Freshness::Due => {
+                self.refresh_in_background(secret, entry, now);
+                How::Hit
+            }
+            // AWS refused the label or version id by which the entry was fetched. This says nothing
+            // about the version itself, so a reader of another selector needs a call of its own.
+            Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
+            Freshness::Stale(reason) => {
+                self.refresh_in_background(secret, entry, now);
+                How::Stale(reason)
+            }
+            Freshness::Expired => return None,
+        };
+        entry.marks.touch(now);
+        Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
+    }
+
+    /// Returns the entries of the same secret as `entry` that readers may get now without waiting. The
+    /// list always includes `entry`.
+    pub fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+        let now = self.state.clock.now();
+        self.state.detect_restore(now);
+        let epoch = self.state.epoch();
+        let snapshot = self.state.snapshot.load();
+        let cached = snapshot.secret(&entry.version.arn).map_or(&[][..], |secret| secret.entries());
+        cached
+            .iter()
+            .filter(|own| !Arc::ptr_eq(own, entry))
+            .filter(|own| own.freshness(now, epoch) != Freshness::Expired)
+            .chain([entry])
+            .cloned()
+            .collect()
+    }
+
+    /// Returns the clock that the cache uses.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.state.clock
+    }
+
+    /// Returns all cached entries. Later changes of the cache do not change the snapshot.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.state.snapshot.load_full()
+    }
+
+    /// Returns the listed secrets that are not cached. A secret with a TTL of 0 is never cached: it
+    /// counts as missing only while calls for it fail.
+    pub fn missing(&self) -> Vec<Missing> {
+        self.state.missing()
+    }
+
+    /// Returns the required listed secrets that are not cached. The agent is not ready while there
+    /// is any.
+    pub fn missing_required(&self) -> Vec<Missing> {
+        let mut missing = self.state.missing();
+        missing.retain(|missing| missing.is_required);
+        missing
+    }
+
+    /// Returns the age of the oldest entry, or zero if no entry is cached.
+    pub fn oldest_age(&self) -> Duration {
+        let now = self.state.clock.now();
+        let snapshot = self.state.snapshot.load();
+        snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
+    }
+
+    /// Returns the number of flights under way, with those that wait for a slot.
+    pub fn flights_under_way(&self) -> usize {
+        self.state.flights.len()
+    }
+
+    /// Returns how many problems the cached values have, for every kind of problem.
+    pub fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
+        status::problem_counts(&self.state)
+    }
+
+    /// Returns the state of every entry, without its value.
+    pub fn status(&self) -> Status {
+        let now = self.state.clock.now();
+        self.state.detect_restore(now);
+        Status::of(&self.state, now)
+    }
+
+    /// Tells the cache that the process was restored from a SnapStart snapshot. No cached entry is
+    /// fresh any more, and entries that were read are fetched again at once.
+    pub fn restored(&self) {
+        self.state.restore();
+    }
+
+    /// Sets the account that the function runs in. This account overrides the configured one.
+    pub fn learn_account(&self, account: &str) {
+        self.state.learn_account(account);
+    }
+
+    /// Completes when an entry or a failure has changed since this function was called.
+    pub fn changed(&self) -> impl Future<Output = ()> {
+        self.state.changed.notified()
+    }
+
+    /// Returns whether `SIDEKEY_ALLOW` covers a secret.
+    pub fn is_allowed(&self, id: &SecretId) -> bool {
+        self.state.is_allowed(id)
+    }
+
+    /// Returns the entry that answers `key`. If no entry may be served, waits for AWS, for at most
+    /// the configured wait of readers.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret, if AWS fails or refuses, or if
+    /// the wait is over.
+    pub async fn read(&self, key: Key) -> Result<Served, ReadError> {
+        self.read_since(key, self.state.clock.now()).await
+    }
+
+    /// Returns the entry that answers `key`, as [`read`](Self::read) does, for a request that
+    /// already waited for other secrets since `started`. Its total wait is bounded.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read). If the wait is already over, no call is made.
+    pub async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
+        if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
+            return Ok(served);
+        }
+        self.check_scope(&key)?;
+        match self.within_wait(started, self.wait_for_answer(&key)).await {
+            Err(over @ ReadError::WaitOver(_)) => self.serve_in_trouble(&key, true).ok_or(over),
+            answered => answered,
+        }
+    }
+
+    /// Returns the answer of a new call for `key`, or the cached entry if the last call for `key` was
+    /// sent less than [`REFRESH_NOW_INTERVAL`] ago.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read). A failed call leaves the cached entry in place.
+    pub async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
+        self.check_scope(&key)?;
+        if let Some(recent) = self.recent_outcome(&key) {
+            return recent;
+        }
+        self.within_wait(self.state.clock.now(), async {
+            let wanted = self.flight_key(&key);
+            let fetched = self.fetch_or_keep(&wanted).await;
+            let is_answer = match &fetched {
+                Ok(entry) => wanted == key || self.answers(entry, &key),
+                Err(error) => !is_refusal_of_another(error, &wanted, &key),
+            };
+            let entry = if is_answer { fetched? } else { self.fetch_or_keep(&key).await? };
+            Ok(self.serve(entry, How::Refreshed))
+        })
+        .await
+    }
+
+    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret.
+    fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
+        self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
+    }
+
+    /// Starts a refresh of `entry` that no reader waits for. Does nothing if a refresh is under way,
+    /// or if the wait after a failed refresh is not over.
+    fn refresh_in_background(&self, secret: &CachedSecret, entry: &Entry, now: Moment) {
+        let is_paused =
+            entry.marks.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
+        if !is_paused
+            && entry.marks.claim_refresh()
+            && self.writer.join_or_start(&secret.fetch_key(entry)).is_err()
+        {
+            entry.marks.release_refresh();
+        }
+    }
+
+    /// Waits for flights until one of them answers `key`, or an attempt for `key` fails.
+    async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
+        for _ in 0..ROUNDS_MAX {
+            let wanted = self.flight_key(key);
+            if let Some(error) = self.remembered_error(&wanted) {
+                return self.serve_despite(error, key);
+            }
+            match self.fetch(&wanted).await {
+                Ok(entry) if wanted == *key || self.answers(&entry, key) => {
+                    return Ok(self.serve(entry, How::Miss));
+                }
+                Ok(_) => {}
+                Err(error) if is_refusal_of_another(&error, &wanted, key) => {}
+                Err(error) => return self.serve_despite(error, key),
+            }
+        }
+        let message = "the secret changed faster than Sidekey could read it";
+        Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
+    }
+
+    /// Returns whether `entry`, which was fetched for another key, answers `key`. While the flight was
+    /// under way, the name may have moved to another secret, and the label to another version.
+    fn answers(&self, entry: &Entry, key: &Key) -> bool {
+        let snapshot = self.state.snapshot.load();
+        let secret = snapshot.secret(key.id.as_str());
+        secret.is_some_and(|secret| *secret.arn == *entry.version.arn)
+            && (entry.selector == key.selector || key.selector.selects(&entry.version))
+    }
+
+    /// Returns the key of the flight that answers `key`. If a cached entry carries the wanted label
+    /// or version id, and AWS has not refused to refresh that entry, its flight answers `key`.
+    fn flight_key(&self, key: &Key) -> Key {
+        let snapshot = self.state.snapshot.load();
+        let Some(secret) = snapshot.secret(key.id.as_str()) else {
+            return key.clone();
+        };
+        let entry = secret.select(&key.selector).filter(|entry| !entry.marks.is_refused());
+        let selector = entry.map_or(&key.selector, |entry| &entry.selector);
+        Key { id: secret.fetch_id.clone(), selector: selector.clone() }
+    }
+
+    /// Returns the error of the last failed attempt for `key`, if readers still get it without
+    /// another attempt.
+    fn remembered_error(&self, key: &Key) -> Option<FetchError> {
+        let now = self.state.clock.now();
+        match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
+            Some(entry) => entry
+                .marks
+                .failure()
+                .filter(|failure| failure.is_remembered(now))
+                .map(|failure| failure.error.clone()),
+            None => self.state.negative.error(key, now),
+        }
+    }
+
+    /// Returns the outcome of the last call for `key`, if that call was less than
+    /// [`REFRESH_NOW_INTERVAL`] ago.
+    fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
+        let now = self.state.clock.now();
+        let snapshot = self.state.snapshot.load();
+        let Some(entry) = snapshot.entry(key.id.as_str(), &key.selector) else {
+            return self.state.negative.error(key, now).map(|error| Err(error.into()));
+        };
+        if let Some(failure) = entry.marks.failure().filter(|failure| is_recent(failure.at, now)) {
+            return Some(Err(failure.error.clone().into()));
+        }
+        is_recent(entry.sent, now).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
+    }
+
+    /// Records the read of `entry` and returns the entry to the reader.
+    fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
+        let now = self.state.clock.now();
+        let was_read = entry.marks.was_read();
+        entry.marks.touch(now);
+        if !was_read {
+            // The refresh loop does not plan refreshes of unread entries: wake it for the first read.
+            self.state.changed.notify_waiters();
+        }
+        let age = entry.age(now).unwrap_or_default();
+        Served { entry, how, age }
+    }
+
+    /// Runs `work` until the reader that began at `started` has waited long enough. If a freeze
+    /// interrupted the wait, the wait begins again once, because frozen time does not count.
+    async fn within_wait<T>(
+        &self,
+        started: Moment,
+        work: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
+        let wait = self.state.config.reader_wait;
+        let waited = self.state.clock.now().since(started).unwrap_or_default();
+        // Here a freeze counts: otherwise, after a freeze, every further read of one request would
+        // begin a new wait.
+        if !waited.is_zero() && waited >= wait {
+            return Err(ReadError::WaitOver(wait));
+        }
+        let mut work = pin!(work);
+        let left = wait.saturating_sub(waited);
+        if let Some(done) = within(&*self.state.clock, left, &mut work).await {
+            return done;
+        }
+        if was_interrupted(self.state.clock.now().since(started), wait)
+            && let Some(done) = within(&*self.state.clock, wait, &mut work).await
+        {
+            return done;
+        }
+        Err(ReadError::WaitOver(wait))
+    }
+
+    /// Returns the cached entry for `key` if readers may get it although a call failed.
+    /// `is_transient` is whether the call failed transiently, or did not end within the wait.
+    fn serve_in_trouble(&self, key: &Key, is_transient: bool) -> Option<Served> {
+        let now = self.state.clock.now();
+        // The reader has waited: the process may have been restored meanwhile.
+        self.state.detect_restore(now);
+        let epoch = self.state.epoch();
+        let snapshot = self.state.snapshot.load();
+        let entry = snapshot.entry(key.id.as_str(), &key.selector)?;
+        let freshness = match is_transient {
+            true => entry.freshness_in_trouble(now, epoch),
+            false => entry.freshness(now, epoch),
+        };
+        match freshness {
+            // Another flight, perhaps for another id of the same secret, succeeded meanwhile.
+            Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
+            Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
+            Freshness::Expired => None,
+        }
+    }
+
+    /// Returns the cached entry for `key` if readers may get it although an attempt failed with
+    /// `error`, else returns `error`. The failure is already recorded.
+    fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
+        let is_transient = error.kind.is_transient();
+        self.lookup(key.id.as_str(), &key.selector)
+            .or_else(|| self.serve_in_trouble(key, is_transient))
+            .ok_or_else(|| error.into())
+    }
+
+    /// Fetches `key`. If the answer is held back because it is older than the cached entry, returns
+    /// the cached entry, if readers may get it.
+    async fn fetch_or_keep(&self, key: &Key) -> Outcome {
+        match self.fetch(key).await {
+            Err(error) if error.kind == FetchErrorKind::Lagging => {
+                self.serve_in_trouble(key, true).map(|served| served.entry).ok_or(error)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Joins or starts the flight for `key`, and waits until the flight ends.
+    async fn fetch(&self, key: &Key) -> Outcome {
+        let (flight, is_joined) = self.writer.join_or_start(key)?;
+        if is_joined {
+            self.state.metrics.flights_joined.inc();
+        }
+        flight.outcome().await
+    }
+}
+
+/// Returns whether `then` is less than [`REFRESH_NOW_INTERVAL`] ago.
+fn is_recent(then: Moment, now: Moment) -> bool {
+    now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
+}
+
+/// Returns whether `error` is a refusal that says nothing about `key`. The call was for `wanted`: the
+/// selector of a cached entry that carried the label or version id of `key`.
+fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
+    wanted.selector != key.selector && !error.kind.is_transient()
+}
+
+#[cfg(test)]
+mod tests;

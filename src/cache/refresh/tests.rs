@@ -1,0 +1,148 @@
+//! The refresh loop: which entries it fetches, and how often.
+
+use crate::cache::fixture::{Answer, SECOND, Setup, arn, ok, rule};
+use crate::cache::freshness::{BACK_OFF_MAX, Policy, Refresh};
+use crate::cache::policies::Rule;
+use crate::cache::prefetch::Mode;
+use crate::cache::{How, refresh};
+use crate::clock::{Clock, Moment};
+use crate::source::FetchErrorKind;
+use std::time::Duration;
+
+#[tokio::test(start_paused = true)]
+async fn timers_refresh_only_listed_secrets_that_were_read() {
+    let fixture = Setup { listed: vec!["busy", "idle"], ..Setup::default() }.build();
+    fixture.script("busy", Answer::Version(1));
+    fixture.script("idle", Answer::Version(1));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    assert_eq!(fixture.calls(), 2);
+    for _ in 0..1000 {
+        assert_eq!(fixture.read("busy").await, ok("v1", How::Hit), "a reader never waits");
+        fixture.pass(SECOND).await;
+    }
+    let calls = fixture.source.calls.lock().unwrap().clone();
+    assert_eq!(calls.iter().filter(|id| **id == "idle").count(), 1);
+    let busy = calls.iter().filter(|id| **id == "busy").count();
+    assert!((11..=15).contains(&busy), "one call per 70 to 90 s, not {busy} in 1,000 s");
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanently_refused_secret_costs_no_calls_unless_it_is_listed() {
+    let fixture = Setup { listed: vec!["listed"], ..Setup::default() }.build();
+    for name in ["listed", "read"] {
+        fixture.script(name, Answer::Version(1));
+        fixture.read(name).await.unwrap();
+        fixture.script(name, Answer::Fail(FetchErrorKind::Denied));
+    }
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.pass(300 * SECOND).await;
+    let calls = || fixture.source.calls.lock().unwrap().clone();
+    let before = calls().len();
+    fixture.pass(600 * SECOND).await;
+    let later = &calls()[before..];
+    assert!(later.len() > 10 && later.iter().all(|name| name == "listed"), "{later:?}");
+    fixture.script("read", Answer::Version(2));
+    assert_eq!(fixture.read("read").await, ok("v2", How::Miss));
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_version() {
+    const TTL: Duration = Duration::from_secs(10);
+    const ROTATION: Duration = Duration::from_secs(3);
+    let policy = Policy { ttl: TTL, ..Policy::default() };
+    let fixture = Setup { policy, listed: vec!["busy"], ..Setup::default() }.build();
+    fixture.script("busy", Answer::Version(0));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    let started = fixture.clock.now();
+    let since = |then: Moment| fixture.clock.now().since(then).unwrap();
+    let (mut rotations, mut newest) = (vec![started], 0);
+    while since(started) < 12 * TTL {
+        if since(*rotations.last().unwrap()) >= ROTATION {
+            fixture.script("busy", Answer::Version(u32::try_from(rotations.len()).unwrap()));
+            rotations.push(fixture.clock.now());
+        }
+        let before = fixture.clock.now();
+        let (id, how) = fixture.read("busy").await.unwrap();
+        assert_eq!((how, fixture.clock.now()), (How::Hit, before), "no reader waits");
+        let version: usize = id[1..].parse().unwrap();
+        assert!(version >= newest, "v{version} after v{newest}");
+        newest = version;
+        if let Some(replaced) = rotations.get(version + 1) {
+            assert!(
+                since(*replaced) <= TTL,
+                "v{version} {:?} after it was replaced",
+                since(*replaced)
+            );
+        }
+        fixture.pass(Duration::from_millis(1)).await;
+    }
+    // At most one call for each 0.7 of the TTL, and the call of the prefetch.
+    assert!(fixture.calls() <= 12 * 10 / 7 + 2, "{} calls", fixture.calls());
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_thaw_only_entries_that_were_read_are_fetched() {
+    let fixture = Setup { listed: vec!["read", "unread"], ..Setup::default() }.build();
+    fixture.script("read", Answer::Version(1));
+    fixture.script("unread", Answer::Version(1));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    fixture.read("read").await.unwrap();
+    tokio::time::advance(Duration::from_secs(24 * 3600)).await;
+    fixture.pass(SECOND).await;
+    let calls = fixture.source.calls.lock().unwrap().clone();
+    assert_eq!(calls[2..], ["read"], "one refresh of the read secret, and none of the unread one");
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn policy_known_only_from_the_answer_causes_no_loop_of_calls() {
+    // The pattern of the rule is an ARN, so the name alone does not show that the rule applies.
+    let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule(&arn("live")) }];
+    let fixture = Setup { rules, listed: vec!["live"], ..Setup::default() }.build();
+    fixture.script("live", Answer::Version(1));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    assert!(fixture.cache.missing().is_empty());
+    fixture.pass(60 * SECOND).await;
+    assert_eq!(fixture.calls(), 1);
+    refreshing.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn secret_that_is_always_refreshed_stays_fresh_without_readers() {
+    let rules = vec![Rule { refresh: Some(Refresh::Always), ..rule("warm") }];
+    let fixture = Setup { rules, listed: vec!["warm", "idle"], ..Setup::default() }.build();
+    let calls = |name: &str| {
+        let calls = fixture.source.calls.lock().unwrap();
+        calls.iter().filter(|id| **id == *name).count()
+    };
+    fixture.script("warm", Answer::Version(1));
+    fixture.script("idle", Answer::Version(1));
+    let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
+    fixture.prefetch(Mode::Get, SECOND).await;
+    fixture.pass(1000 * SECOND).await;
+    let refreshed = calls("warm");
+    assert!((12..=15).contains(&refreshed), "one call per 70 to 90 s, not {refreshed} in 1,000 s");
+    assert_eq!(calls("idle"), 1);
+    fixture.script("warm", Answer::Version(2));
+    fixture.pass(95 * SECOND).await;
+    assert_eq!(fixture.read("warm").await, ok("v2", How::Hit));
+
+    // During an outage, the back-off limits the calls as for any other secret.
+    fixture.script("warm", Answer::Fail(FetchErrorKind::Connection));
+    fixture.pass(100 * SECOND).await;
+    let before = calls("warm");
+    fixture.pass(3600 * SECOND).await;
+    let tries = calls("warm") - before;
+    assert!((120..=480).contains(&tries), "one call per 30 s at most, not {tries} in an hour");
+    fixture.script("warm", Answer::Version(3));
+    fixture.pass(BACK_OFF_MAX + SECOND).await;
+    assert_eq!(fixture.read("warm").await, ok("v3", How::Hit));
+    refreshing.abort();
+}

@@ -1,0 +1,85 @@
+//! Checks cached entries: an entry does not go back to an older version without reason, and an entry that
+//! is read is refreshed in time.
+
+use super::SECOND;
+use super::log::{Call, State, number};
+use super::world::{World, key, secret};
+use crate::cache::entry::Entry;
+use crate::cache::flight::FLIGHTS_MAX;
+use crate::cache::freshness::{JITTER, Refresh};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+impl World {
+    /// Returns the cached entry for `id`.
+    pub(super) fn cached(&self, id: &str) -> Option<Arc<Entry>> {
+        let snapshot = self.cache()?.snapshot();
+        snapshot.secret(id)?.select(&key(id).selector).cloned()
+    }
+
+    /// Compares the cached entries with those of the last observation, and checks the changes.
+    pub(super) fn observe(&self) {
+        let Some(cache) = self.cache() else { return };
+        let snapshot = cache.snapshot();
+        let mut problem = None;
+        {
+            let mut state = self.state();
+            let seen = std::mem::take(&mut state.seen);
+            for (_, entry) in snapshot.entries_by_arn() {
+                let older = seen.get(&entry.version.arn);
+                let older = older.filter(|older| !Arc::ptr_eq(older, entry));
+                problem = problem
+                    .or_else(|| self.went_back(&state, older?, entry))
+                    .or_else(|| self.was_neglected(&state, entry));
+            }
+            let now = self.now().steady;
+            for arn in seen.keys().filter(|arn| snapshot.secret(arn).is_none()) {
+                state.lost.insert(secret(arn), now);
+            }
+            state.seen = snapshot
+                .entries()
+                .map(|(_, entry)| (entry.version.arn.clone(), entry.clone()))
+                .collect::<HashMap<_, _>>();
+        }
+        self.require(problem.is_none(), || problem.unwrap_or_default());
+    }
+
+    /// Returns an error text if `entry` should not have replaced `older`.
+    fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
+        let (from, to) = (&older.version.id, &entry.version.id);
+        if !self.setup.is_dated || number(to) >= number(from) {
+            return None;
+        }
+        let answer = state.fetched(entry).and_then(Call::version);
+        let is_right = answer.is_some_and(|(_, id, at)| {
+            let is_needed = self.may_be_served(state, older, true, at) != Some(true);
+            is_needed || state.is_agreed(older, id, at)
+        });
+        (!is_right).then(|| format!("{} went back from {from} to {to}", entry.version.arn))
+    }
+
+    /// Returns an error text if `entry` was read, its calls succeed, and it was not refreshed when it
+    /// was due: readers of a busy secret must never wait.
+    fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
+        let policy = &self.setup.policies[secret(&entry.version.name)];
+        let call = state.fetched(entry)?;
+        let is_calm = call.epoch == state.epoch
+            && call.disturbed == state.disturbed
+            && self.setup.secrets <= FLIGHTS_MAX
+            && state.failures(entry).next().is_none();
+        if !is_calm {
+            return None;
+        }
+        let due = entry.sent.steady + policy.ttl.mul_f64(1.0 - JITTER.start);
+        let since = match policy.refresh {
+            Refresh::Always => due,
+            Refresh::WhenRead => due.max(state.first_read(entry)?),
+        };
+        // Timers are coarse, and a call is sent a moment after its flight starts.
+        let is_late = self.now().steady > since + SECOND / 2;
+        let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
+        let is_asked = later.any(|other| other.secret == call.secret);
+        (is_late && !is_asked)
+            .then(|| format!("{} is due, but no call was made", entry.version.arn))
+    }
+}

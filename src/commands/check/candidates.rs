@@ -1,0 +1,444 @@
+//! The references to check, from the command line and from a JSON file. Pure.
+//!
+//! In a JSON file, two kinds of text are references: text at one of the configured paths, anywhere in
+//! the file, and text that has the form of a name of some convention.
+
+use super::dynamo::{is_type, plain};
+use crate::convention::Conventions;
+use crate::message::paths::Paths;
+use crate::message::search::{LimitExceeded, Search, SearchError};
+use crate::secret::arn::Arn;
+use crate::secret::reference::{Reference, SecretId};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::{Display, Write};
+
+/// The maximum number of references in one run of `sidekey check`.
+pub(super) const REFERENCES_MAX: usize = 10_000;
+
+/// The maximum number of locations that are reported for one reference.
+const LOCATIONS_MAX: usize = 5;
+
+/// The maximum number of bytes of a location in the report. A location contains keys from the file,
+/// and a key may be as long as the file.
+const LOCATION_BYTES_MAX: usize = 1024;
+
+/// A text that may be a reference, and its locations in the JSON file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Candidate {
+    /// The text as it is written. The text may turn out not to be a reference.
+    pub(super) text: String,
+    /// The locations in the JSON file. Empty for a text from the command line.
+    pub(super) locations: Vec<String>,
+}
+
+/// All candidates in the order in which they were found. Each text is listed once.
+#[derive(Debug, Default)]
+pub(super) struct Candidates {
+    all: Vec<Candidate>,
+    by_text: HashMap<String, usize>,
+}
+
+/// Why a file cannot be searched. The messages quote nothing from the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum FileError {
+    /// The file is neither JSON nor JSON lines.
+    #[error(
+        "not JSON: error at line {line}, column {column}; not JSON lines: error in line {first}"
+    )]
+    NotJson {
+        /// The line at which the file stops being one JSON text, counted from 1.
+        line: usize,
+        /// The column in that line, counted from 1.
+        column: usize,
+        /// The first line that is not a JSON text by itself, counted from 1.
+        first: usize,
+    },
+    /// The file contains nothing but white space.
+    #[error("the file is empty")]
+    Empty,
+    /// The file exceeds a limit of the search.
+    #[error(transparent)]
+    LimitExceeded(#[from] LimitExceeded),
+    /// The candidates exceed [`REFERENCES_MAX`].
+    #[error("more than {REFERENCES_MAX} references; split the file")]
+    TooMany,
+}
+
+impl Candidates {
+    /// Adds a text, and its location if the text is from a file.
+    pub(super) fn add(&mut self, text: &str, location: Option<&str>) -> Result<(), FileError> {
+        let at = match self.by_text.get(text) {
+            Some(at) => *at,
+            None if self.all.len() == REFERENCES_MAX => return Err(FileError::TooMany),
+            None => {
+                self.by_text.insert(text.to_owned(), self.all.len());
+                self.all.push(Candidate { text: text.to_owned(), locations: Vec::new() });
+                self.all.len() - 1
+            }
+        };
+        let locations = &mut self.all[at].locations;
+        if locations.len() < LOCATIONS_MAX
+            && let Some(location) =
+                location.map(shortened).filter(|location| !locations.contains(location))
+        {
+            locations.push(location);
+        }
+        Ok(())
+    }
+
+    /// Adds every candidate in a JSON text or in JSON lines.
+    pub(super) fn search(
+        &mut self,
+        text: &str,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<(), FileError> {
+        if text.trim().is_empty() {
+            return Err(FileError::Empty);
+        }
+        if self.search_items(text, paths, conventions)? {
+            return Ok(());
+        }
+        let error = match serde_json::from_str(text) {
+            Ok(value) => {
+                return self.walk(&plain(value), &mut Location::default(), paths, conventions);
+            }
+            Err(error) => error,
+        };
+        // The text may be JSON lines: each line is searched like an item of a list.
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        for (number, (at, line)) in lines.enumerate() {
+            // The error keeps only positions: the message of serde_json may quote the file.
+            let value = serde_json::from_str(line).map_err(|_| FileError::NotJson {
+                line: error.line(),
+                column: error.column(),
+                first: at + 1,
+            })?;
+            self.walk(&plain(value), &mut Location(format!("[{number}]")), paths, conventions)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_all(self) -> Vec<Candidate> {
+        self.all
+    }
+
+    /// Searches a list, or an object that contains lists, one item at a time.
+    ///
+    /// The output of `aws dynamodb scan` is such an object. Parsed as a whole, it takes 43 times the
+    /// memory of its text. Returns `false` if the text has another form and was not searched.
+    fn search_items(
+        &mut self,
+        text: &str,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<bool, FileError> {
+        let Ok(root) = serde_json::from_str::<&RawValue>(text) else { return Ok(false) };
+        let members = match root.get().starts_with('[') {
+            true => BTreeMap::from([(String::new(), root)]),
+            false => match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
+                Ok(members) if is_separable(&members, paths) => members,
+                _ => return Ok(false),
+            },
+        };
+        let mut location = Location::default();
+        for (key, member) in members {
+            let is_searched = location.below(&key, |location| {
+                let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(member.get()) else {
+                    return self.search_raw(member, location, paths, conventions);
+                };
+                for (at, item) in items.into_iter().enumerate() {
+                    let is_searched = location.with(format_args!("[{at}]"), |location| {
+                        self.search_raw(item, location, paths, conventions)
+                    })?;
+                    if !is_searched {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            })?;
+            if !is_searched {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Parses and searches one item. Returns `false` if the item has a number or a character that a
+    /// JSON value cannot represent.
+    fn search_raw(
+        &mut self,
+        raw: &RawValue,
+        location: &mut Location,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<bool, FileError> {
+        let Ok(value) = serde_json::from_str(raw.get()) else { return Ok(false) };
+        self.walk(&plain(value), location, paths, conventions).map(|()| true)
+    }
+
+    /// Adds every candidate in a value and in the values below it.
+    fn walk(
+        &mut self,
+        value: &Value,
+        location: &mut Location,
+        paths: &Paths,
+        conventions: &Conventions,
+    ) -> Result<(), FileError> {
+        match value {
+            Value::Object(object) => {
+                let search = Search::new(paths, []).at_most(REFERENCES_MAX);
+                let found = search.run(value).map_err(|failed| match failed {
+                    SearchError::LimitExceeded(limit) => FileError::LimitExceeded(limit),
+                    SearchError::Unreadable(_) => unreachable!("a parsed object is readable"),
+                })?;
+                for one in found.references {
+                    // A value that is not a string is reported as an empty reference.
+                    let text = one.reference.unwrap_or_default();
+                    location.below(&one.path, |location| self.add(&text, Some(&location.0)))?;
+                }
+                for (key, value) in object {
+                    location
+                        .below(key, |location| self.walk(value, location, paths, conventions))?;
+                }
+            }
+            Value::Array(all) => {
+                for (at, value) in all.iter().enumerate() {
+                    location.with(format_args!("[{at}]"), |location| {
+                        self.walk(value, location, paths, conventions)
+                    })?;
+                }
+            }
+            Value::String(text) if has_convention(text, conventions) => {
+                self.add(text, Some(&location.0))?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Returns whether each member of an object can be searched alone, without the object around it.
+///
+/// That is not so if the object is a typed value of DynamoDB, or if a configured path begins at the
+/// object.
+fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
+    let is_typed = members.len() == 1 && members.keys().all(|key| is_type(key));
+    let mut first_keys = paths.iter().map(|path| {
+        let path = path.to_string();
+        path.split_once('.').map_or(&*path, |(first, _)| first).to_owned()
+    });
+    !is_typed && !first_keys.any(|first| first == "*" || members.contains_key(&first))
+}
+
+/// The current location of the search in the file, such as `Items[0].channel_config`.
+///
+/// The whole search shares one buffer. A new text for each value would copy the keys above the value
+/// again and again, and a key may be as long as the file.
+#[derive(Default)]
+struct Location(String);
+
+impl Location {
+    /// Runs `work` with a location that is extended by a key.
+    fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let dot = if self.0.is_empty() { "" } else { "." };
+        self.with(format_args!("{dot}{key}"), work)
+    }
+
+    /// Runs `work` with a location that is extended by `end`, and restores the location afterwards.
+    fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
+        let before = self.0.len();
+        let _ = write!(self.0, "{end}");
+        let result = work(self);
+        self.0.truncate(before);
+        result
+    }
+}
+
+/// Cuts a location at [`LOCATION_BYTES_MAX`] bytes.
+fn shortened(location: &str) -> String {
+    match location.len() > LOCATION_BYTES_MAX {
+        true => format!("{}…", &location[..location.floor_char_boundary(LOCATION_BYTES_MAX)]),
+        false => location.to_owned(),
+    }
+}
+
+/// Returns whether a text refers to a secret whose name matches a convention.
+fn has_convention(text: &str, conventions: &Conventions) -> bool {
+    let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
+    match &id {
+        SecretId::Name(name) => conventions.of_name(name).is_some(),
+        SecretId::Arn(arn) => names(arn).any(|name| conventions.of_name(name).is_some()),
+    }
+}
+
+/// Returns the secret names that an ARN may contain: its last part with and without the last hyphen
+/// and six characters, which may be the suffix of Secrets Manager.
+pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
+    let (full, stripped) = arn.possible_names();
+    stripped.into_iter().chain([full])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{self, VALUE, mangled};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn paths() -> Paths {
+        Paths::parse(["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"])
+            .expect("the paths are valid")
+    }
+
+    fn found(text: &str) -> Result<Vec<(String, Vec<String>)>, FileError> {
+        let mut candidates = Candidates::default();
+        candidates.search(text, &paths(), &Conventions::built_in())?;
+        Ok(candidates.into_all().into_iter().map(|one| (one.text, one.locations)).collect())
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[(&str, &[&str])]) {
+        let owned = |locations: &[&str]| locations.iter().map(|one| (*one).to_owned()).collect();
+        let expected: Vec<(String, Vec<String>)> =
+            expected.iter().map(|(text, places)| ((*text).to_owned(), owned(places))).collect();
+        assert_eq!(found(text), Ok(expected), "{text}");
+    }
+
+    const WHATSAPP: &str = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
+
+    #[test]
+    fn context_object_is_searched_at_the_configured_paths() {
+        let message = json!({
+            "channel_config": {"whatsapp": {"credentials_id": "own/name", "other": "own/other"}},
+            "ai_config": {"ai_api_key_reference": "own/key#ai_api_key", "model": "gpt"},
+        });
+        check(
+            &message.to_string(),
+            &[
+                ("own/name", &["channel_config.whatsapp.credentials_id"]),
+                ("own/key#ai_api_key", &["ai_config.ai_api_key_reference"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn scan_of_a_table_is_searched_in_its_items() {
+        let item = |company: &str, reference: &str| {
+            json!({
+                "company_id": {"S": company},
+                "channel_config": {"M": {"whatsapp": {"M": {"credentials_id": {"S": reference}}}}},
+                "ai_config": {"M": {"ai_api_key_reference": {"S": "openai-api-key/whatsapp"}}},
+            })
+        };
+        let items = [item("a", WHATSAPP), item("b", "own/name")];
+        let key_at = "ai_config.ai_api_key_reference";
+        check(
+            &json!({"Items": items, "Count": 2}).to_string(),
+            &[
+                (WHATSAPP, &["Items[0].channel_config.whatsapp.credentials_id"]),
+                (
+                    "openai-api-key/whatsapp",
+                    &[&format!("Items[0].{key_at}"), &format!("Items[1].{key_at}")],
+                ),
+                ("own/name", &["Items[1].channel_config.whatsapp.credentials_id"]),
+            ],
+        );
+        let lines = items.map(|item| json!({ "Item": item }).to_string()).join("\n\n");
+        check(
+            &lines,
+            &[
+                (WHATSAPP, &["[0].Item.channel_config.whatsapp.credentials_id"]),
+                (
+                    "openai-api-key/whatsapp",
+                    &[&format!("[0].Item.{key_at}"), &format!("[1].Item.{key_at}")],
+                ),
+                ("own/name", &["[1].Item.channel_config.whatsapp.credentials_id"]),
+            ],
+        );
+    }
+
+    #[test]
+    fn names_that_match_a_convention_are_found_anywhere() {
+        let arn =
+            format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{WHATSAPP}-AbC123");
+        let message = json!({"a": [{"b": "openai-api-key/sms"}, arn, "x y", "openai-api-key/fax"]});
+        check(&message.to_string(), &[("openai-api-key/sms", &["a[0].b"]), (&arn, &["a[1]"])]);
+        check("\"openai-api-key/sms\"", &[("openai-api-key/sms", &[""])]);
+    }
+
+    #[test]
+    fn non_string_at_a_path_is_an_empty_reference() {
+        let message = json!({"ai_config": {"ai_api_key_reference": 5}});
+        check(&message.to_string(), &[("", &["ai_config.ai_api_key_reference"])]);
+    }
+
+    #[test]
+    fn locations_are_kept_up_to_the_limit() {
+        let all: Vec<Value> = (0..9).map(|_| json!("openai-api-key/sms")).collect();
+        let found = found(&Value::Array(all).to_string()).expect("the file is searched");
+        assert_eq!((found.len(), found[0].1.len()), (1, LOCATIONS_MAX));
+    }
+
+    /// If each value copied the long key, the copies would fill terabytes.
+    #[test]
+    fn long_key_costs_no_more_than_its_own_length() {
+        let (key, zeros) = ("k".repeat(8 * 1024 * 1024), "0,".repeat(200_000));
+        let text = format!(r#"{{"{key}":[{zeros}"openai-api-key/sms"]}}"#);
+        let all = found(&text).expect("the file is searched");
+        assert_eq!(all[0].1[0].len(), LOCATION_BYTES_MAX + "…".len());
+    }
+
+    #[test]
+    fn error_in_a_file_is_reported_by_line_and_column() {
+        let error = |text: &str| found(text).expect_err("the file is malformed").to_string();
+        assert_eq!(error(" \n"), "the file is empty");
+        let expected = "not JSON: error at line 2, column 1; not JSON lines: error in line 2";
+        assert_eq!(error("{}\nhunter2\n{}"), expected);
+        let many: Vec<String> =
+            (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();
+        let many = serde_json::to_string(&many).expect("texts can be serialized");
+        assert_eq!(found(&many), Err(FileError::TooMany));
+    }
+
+    const MESSAGE: &str = r#"{"channel_config":{"a":{"credentials_id":"own/name"}},"b":["hunter2",
+        {"S":"openai-api-key/sms"}],"ai_config":{"ai_api_key_reference":5}}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_file_locations_are_few_and_no_error_quotes_the_file(
+            text in prop_oneof![mangled(MESSAGE), hostile::json().prop_map(|json| json.to_string())],
+        ) {
+            match found(&text) {
+                Ok(all) => prop_assert!(all.iter().all(|(_, locations)| locations.len() <= LOCATIONS_MAX)),
+                Err(bad) => prop_assert!(!bad.to_string().contains(VALUE), "{bad}"),
+            }
+        }
+
+        #[test]
+        fn for_any_file_search_by_items_finds_the_same_as_search_of_the_complete_file(
+            items in hostile::json(),
+            more in hostile::json(),
+            name in "channel_config|ai_config|Items|L|S",
+        ) {
+            let both = json!({name.clone(): items, "more": more});
+            for value in [items.clone(), json!({"Items": items, "Count": more}), json!({name: items}), both] {
+                let mut candidates = Candidates::default();
+                let searched = candidates
+                    .walk(&plain(value.clone()), &mut Location::default(), &paths(), &Conventions::built_in())
+                    .map(|()| candidates.into_all().into_iter().map(|one| (one.text, one.locations)).collect());
+                prop_assert_eq!(found(&value.to_string()), searched, "{}", value);
+            }
+        }
+
+        #[test]
+        fn for_any_lines_the_search_finds_the_same_as_in_a_list(
+            values in proptest::collection::vec(hostile::json(), 2..5),
+        ) {
+            let lines: Vec<String> = values.iter().map(Value::to_string).collect();
+            prop_assert_eq!(found(&lines.join("\n")), found(&format!("[{}]", lines.join(","))));
+        }
+    }
+}

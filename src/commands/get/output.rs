@@ -1,0 +1,186 @@
+//! Formats a secret for `sidekey get`.
+
+use crate::secret::field::{FieldError, Fields};
+use crate::secret::value::SecretValue;
+use crate::secret::version::{Content, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The service that the secret was read from.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ReadFrom {
+    /// The running agent.
+    Agent,
+    /// Secrets Manager, without an agent.
+    Aws,
+}
+
+/// Settings for formatting a secret.
+#[derive(Debug)]
+pub(super) struct Output<'a> {
+    /// The reference, as the user wrote it.
+    pub(super) reference: &'a str,
+    /// The field to print instead of the full value.
+    pub(super) field: Option<&'a str>,
+    pub(super) from: ReadFrom,
+    /// Whether the JSON output contains the value.
+    pub(super) has_value: bool,
+    /// Whether standard output is a terminal.
+    pub(super) is_terminal: bool,
+}
+
+/// Why a secret cannot be printed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OutputError {
+    /// The secret does not have the field.
+    #[error(transparent)]
+    Field(#[from] FieldError),
+    /// The secret is binary, and standard output is a terminal.
+    #[error("the secret is binary and cannot be printed to a terminal; redirect it, or use --json")]
+    Binary,
+}
+
+/// The JSON output of `sidekey get --json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Json<'a> {
+    reference: &'a str,
+    arn: &'a str,
+    name: &'a str,
+    version_id: &'a str,
+    version_stages: &'a [Box<str>],
+    created_date: Option<String>,
+    source: ReadFrom,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<&'a str>,
+}
+
+impl Output<'_> {
+    /// Returns the bare value. On a terminal, a newline follows the value.
+    pub(super) fn bare(&self, version: &Version) -> Result<SecretValue, OutputError> {
+        let value = match self.content(version)? {
+            Content::Binary(_) if self.is_terminal => return Err(OutputError::Binary),
+            Content::Text(value) | Content::Binary(value) => value,
+        };
+        if !self.is_terminal {
+            return Ok(value);
+        }
+        let mut line = Vec::with_capacity(value.len() + 1);
+        line.extend_from_slice(value.expose());
+        line.push(b'\n');
+        Ok(SecretValue::new(line))
+    }
+
+    /// Returns the metadata of the version as JSON, with the value if `has_value` is set.
+    pub(super) fn json(&self, version: &Version) -> Result<SecretValue, OutputError> {
+        let content = self.content(version)?;
+        let encoded = match &content {
+            Content::Text(_) => None,
+            Content::Binary(bytes) => Some(SecretValue::from(STANDARD.encode(bytes.expose()))),
+        };
+        let (value, value_base64) = match (&content, &encoded) {
+            (Content::Text(text), _) => (str::from_utf8(text.expose()).ok(), None),
+            (_, Some(base64)) => (None, str::from_utf8(base64.expose()).ok()),
+            _ => (None, None),
+        };
+        let created = version.created.map(OffsetDateTime::from);
+        let output = Json {
+            reference: self.reference,
+            arn: &version.arn,
+            name: &version.name,
+            version_id: &version.id,
+            version_stages: &version.labels,
+            created_date: created.and_then(|created| created.format(&Rfc3339).ok()),
+            source: self.from,
+            value: value.filter(|_| self.has_value),
+            value_base64: value_base64.filter(|_| self.has_value),
+        };
+        let mut json = serde_json::to_vec(&output).expect("texts and lists can be serialized");
+        json.push(b'\n');
+        Ok(SecretValue::new(json))
+    }
+
+    /// Returns the full content of a secret, or the requested field.
+    fn content(&self, version: &Version) -> Result<Content, FieldError> {
+        match self.field {
+            Some(field) => Fields::of(&version.content).field(field).cloned().map(Content::Text),
+            None => Ok(version.content.clone()),
+        }
+    }
+}
+
+/// Writes to standard output without its buffer, because the buffer would keep a copy of the secret.
+pub(super) fn write(value: &SecretValue) -> io::Result<()> {
+    let unbuffered = io::stdout().as_fd().try_clone_to_owned()?;
+    File::from(unbuffered).write_all(value.expose())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn version(content: Content) -> Version {
+        Version {
+            arn: "arn".into(),
+            name: "app/db".into(),
+            id: "v1".into(),
+            labels: vec!["AWSCURRENT".into()],
+            created: Some(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046)),
+            content,
+        }
+    }
+
+    fn text(value: &str) -> Version {
+        version(Content::Text(value.to_owned().into()))
+    }
+
+    fn output(field: Option<&'static str>, is_terminal: bool) -> Output<'static> {
+        let has_value = !is_terminal;
+        Output { reference: "app/db", field, from: ReadFrom::Agent, has_value, is_terminal }
+    }
+
+    #[track_caller]
+    fn check(output: Result<SecretValue, OutputError>, expected: Result<&[u8], &str>) {
+        let output = output.map(|value| value.expose().to_vec()).map_err(|error| error.to_string());
+        assert_eq!(output, expected.map(<[u8]>::to_vec).map_err(str::to_owned));
+    }
+
+    #[test]
+    fn pipe_gets_the_bare_value_and_terminal_a_line() {
+        let binary = || version(Content::Binary(SecretValue::new(vec![0, 255])));
+        check(output(None, false).bare(&text("a\nb")), Ok(b"a\nb"));
+        check(output(None, true).bare(&text("a")), Ok(b"a\n"));
+        check(output(Some("user"), false).bare(&text(r#"{"user":"ann"}"#)), Ok(b"ann"));
+        check(output(None, false).bare(&binary()), Ok(&[0, 255]));
+        check(
+            output(None, true).bare(&binary()),
+            Err(
+                "the secret is binary and cannot be printed to a terminal; redirect it, or use --json",
+            ),
+        );
+        check(
+            output(Some("pass"), false).bare(&text(r#"{"user":"ann"}"#)),
+            Err("the secret has no field 'pass'; it has 'user'"),
+        );
+    }
+
+    #[test]
+    fn json_on_a_terminal_leaves_the_value_out() {
+        let begin = r#"{"reference":"app/db","arn":"arn","name":"app/db","versionId":"v1","versionStages":["AWSCURRENT"],"createdDate":"2019-09-26T21:53:09.046Z","source":"agent""#;
+        let with = |end: &str| format!("{begin}{end}}}\n");
+        check(output(None, false).json(&text("a\"")), Ok(with(r#","value":"a\"""#).as_bytes()));
+        check(output(None, true).json(&text("a")), Ok(with("").as_bytes()));
+        let binary = version(Content::Binary(SecretValue::new(b"hi".to_vec())));
+        check(output(None, false).json(&binary), Ok(with(r#","valueBase64":"aGk=""#).as_bytes()));
+    }
+}

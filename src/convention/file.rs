@@ -1,0 +1,530 @@
+//! Parses a TOML file of conventions: a user's file, or a preset of Sidekey.
+
+use super::definition::Convention;
+use super::field::{Field, FieldType};
+use super::list::Conventions;
+use super::marker::Marker;
+use super::pattern::NamePattern;
+use std::fmt::Display;
+use toml::{Table, Value};
+
+/// The key of the array of tables that define conventions.
+const CONVENTION: &str = "convention";
+
+/// The key that switches the built-in conventions on or off.
+const BUILT_IN: &str = "built_in";
+
+/// The maximum number of conventions in a file. The name of each fetched secret is matched against the
+/// conventions one after the other.
+const CONVENTIONS_MAX: usize = 100;
+
+/// The marker of a convention that sets no `placeholders`.
+const DEFAULT_MARKER: &str = "PLACEHOLDER*";
+
+/// A parsed file of conventions, and everything that is wrong with the file.
+#[derive(Debug)]
+pub struct ParsedFile {
+    /// The valid conventions of the file, and the built-in conventions unless the file switches them off.
+    pub conventions: Conventions,
+    /// The mistakes in the file, in the order in which they were found.
+    pub mistakes: Vec<Mistake>,
+    /// The keys that the format does not have.
+    pub unknown_keys: Vec<UnknownKey>,
+}
+
+/// A mistake in a file of conventions.
+#[derive(Debug)]
+pub struct Mistake {
+    /// The location of the mistake, such as `convention[2].pattern`. Empty if the mistake concerns the
+    /// whole file.
+    pub location: String,
+    /// The description of the mistake. It does not quote the file, which may contain a secret by accident.
+    pub problem: String,
+}
+
+/// A key in a file of conventions that the format does not have.
+#[derive(Debug)]
+pub struct UnknownKey {
+    /// The location of the key, such as `convention[2].servce`.
+    pub location: String,
+    /// The key as it is written in the file.
+    pub key: String,
+    /// The kind of table that the key is in, such as `a convention`. `None` at the top level of the file.
+    pub table: Option<&'static str>,
+    /// The keys that this kind of table can have.
+    pub known: Vec<&'static str>,
+}
+
+/// One key of a kind of table. `T` is the value that the table is parsed into.
+#[derive(Debug)]
+pub struct Key<T> {
+    /// The name of the key.
+    pub name: &'static str,
+    /// The value that applies if the key is left out, as text. Empty if the key is required.
+    pub default: &'static str,
+    /// The description of the key in the documentation.
+    pub help: &'static str,
+    parse: fn(&mut T, &Value, &str, &mut Report),
+}
+
+/// Every key of a `[[convention]]` table, in the order of the documentation.
+pub const KEYS: &[Key<Draft>] = &[
+    Key {
+        name: "kind",
+        default: "",
+        help: "The unique name of the convention: lower-case letters, digits and single hyphens.",
+        parse: |draft, value, location, report| {
+            draft.kind = report.or_default(location, text(value)).to_owned();
+        },
+    },
+    Key {
+        name: "pattern",
+        default: "",
+        help: "The names of the secrets, with a {placeholder} for each part that differs.",
+        parse: |draft, value, location, report| {
+            draft.pattern = report.or_default(location, pattern(value).map(Some));
+        },
+    },
+    Key {
+        name: "service",
+        default: "",
+        help: "The service that the credentials are for.",
+        parse: |draft, value, location, report| {
+            draft.service = report.or_default(location, text(value)).to_owned();
+        },
+    },
+    Key {
+        name: "fields",
+        default: "",
+        help: "A table of the fields that the JSON value must have, each with its type.",
+        parse: |draft, value, location, report| match value.as_table() {
+            Some(table) => draft.fields = fields(table, location, report),
+            None => report.add(location, "a table expected, such as { token = \"string\" }"),
+        },
+    },
+    Key {
+        name: "placeholders",
+        default: DEFAULT_MARKER,
+        help: "Texts that mark a value as not filled in yet; each can have one `*`.",
+        parse: |draft, value, location, report| {
+            draft.markers = report.or_default(location, markers(value));
+        },
+    },
+];
+
+/// Every key of a field that is written as a table, in the order of the documentation.
+pub const FIELD_KEYS: &[Key<Field>] = &[
+    Key {
+        name: "type",
+        default: "string",
+        help: "The JSON type of the value: string, number, boolean, object or array.",
+        parse: |field, value, location, report| match field_type(value) {
+            Ok(field_type) => field.field_type = field_type,
+            Err(problem) => report.add(location, problem),
+        },
+    },
+    Key {
+        name: "secret",
+        default: "true",
+        help: "Whether the value is secret, and not only an identifier.",
+        parse: |field, value, location, report| {
+            field.is_secret = report.or_default(location, boolean(value));
+        },
+    },
+    Key {
+        name: "optional",
+        default: "false",
+        help: "Whether the field may be missing, null or empty.",
+        parse: |field, value, location, report| {
+            field.is_optional = report.or_default(location, boolean(value));
+        },
+    },
+];
+
+/// The parts of a convention that have been parsed so far.
+#[derive(Debug)]
+pub struct Draft {
+    kind: String,
+    pattern: Option<NamePattern>,
+    service: String,
+    fields: Vec<Field>,
+    markers: Vec<Marker>,
+}
+
+/// Parses a file of conventions. If the text is not TOML, only the built-in conventions are returned.
+pub fn parse(text: &str) -> ParsedFile {
+    let mut report = Report::default();
+    let conventions = match text.parse() {
+        Ok(table) => root(&table, &mut report),
+        Err(error) => {
+            // The error's own `Display` quotes the line, and the line may contain a secret by accident.
+            report.add("", format!("not TOML: {}", toml::de::Error::message(&error)));
+            Conventions::built_in()
+        }
+    };
+    let Report { mistakes, unknown_keys } = report;
+    ParsedFile { conventions, mistakes, unknown_keys }
+}
+
+fn root(table: &Table, report: &mut Report) -> Conventions {
+    let (mut base, mut own) = (Conventions::built_in(), Vec::new());
+    for (key, value) in table {
+        match (key.as_str(), value.as_bool()) {
+            (CONVENTION, _) => own = conventions(value, report),
+            (BUILT_IN, Some(true)) => {}
+            (BUILT_IN, Some(false)) => base = Conventions::default(),
+            (BUILT_IN, None) => report.add(key, BOOLEAN_EXPECTED),
+            _ => report.unknown_keys.push(UnknownKey {
+                location: key.clone(),
+                key: key.clone(),
+                table: None,
+                known: vec![CONVENTION, BUILT_IN],
+            }),
+        }
+    }
+    base.with(own)
+}
+
+/// Parses the `[[convention]]` tables in the order of the file. Locations count the tables from 1.
+fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
+    let tables: Option<Vec<&Table>> =
+        value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
+    let Some(tables) = tables else {
+        report.add(CONVENTION, "tables expected, each with the heading [[convention]]");
+        return Vec::new();
+    };
+    if tables.len() > CONVENTIONS_MAX {
+        report.add(CONVENTION, format!("more than {CONVENTIONS_MAX} tables"));
+        return Vec::new();
+    }
+    let mut found: Vec<Convention> = Vec::new();
+    for (table, number) in tables.into_iter().zip(1..) {
+        let location = format!("{CONVENTION}[{number}]");
+        let Some(convention) = convention(table, &location, report) else { continue };
+        if found.iter().any(|earlier| earlier.kind() == convention.kind()) {
+            report.add(format!("{location}.kind"), "an earlier convention has the same kind");
+        }
+        found.push(convention);
+    }
+    found
+}
+
+fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Convention> {
+    let mistakes_before = report.mistakes.len();
+    let mut draft = Draft {
+        kind: String::new(),
+        pattern: None,
+        service: String::new(),
+        fields: Vec::new(),
+        markers: vec![Marker::parse(DEFAULT_MARKER).expect("the default marker is valid")],
+    };
+    parse_keys(&mut draft, KEYS, "a convention", table, location, report);
+    for key in KEYS.iter().filter(|key| key.default.is_empty()) {
+        if !table.contains_key(key.name) {
+            report.add(location, format!("{} is missing", key.name));
+        }
+    }
+    if report.mistakes.len() > mistakes_before {
+        return None;
+    }
+    let Draft { kind, pattern, service, fields, markers } = draft;
+    Convention::new(&kind, pattern?, &service, fields, markers)
+        .map_err(|bad| report.add(location, bad.to_string()))
+        .ok()
+}
+
+/// Parses the fields of a convention, in the alphabetical order of their names.
+fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
+    let mut fields = Vec::new();
+    for (name, value) in table {
+        let location = format!("{location}.{name}");
+        let mut field = match Field::new(name, FieldType::String) {
+            Ok(field) => field,
+            Err(bad) => {
+                report.add(location, bad.to_string());
+                continue;
+            }
+        };
+        match value {
+            Value::Table(table) => {
+                parse_keys(&mut field, FIELD_KEYS, "a field", table, &location, report);
+            }
+            value => match field_type(value) {
+                Ok(field_type) => field.field_type = field_type,
+                Err(problem) => report.add(location, problem),
+            },
+        }
+        fields.push(field);
+    }
+    fields
+}
+
+/// Parses the keys of one table into `target`. `kind_of_table` names the table in hints about unknown keys.
+fn parse_keys<T>(
+    target: &mut T,
+    keys: &[Key<T>],
+    kind_of_table: &'static str,
+    table: &Table,
+    location: &str,
+    report: &mut Report,
+) {
+    for (name, value) in table {
+        let location = format!("{location}.{name}");
+        match keys.iter().find(|key| key.name == name) {
+            Some(key) => (key.parse)(target, value, &location, report),
+            None => report.unknown_keys.push(UnknownKey {
+                location,
+                key: name.clone(),
+                table: Some(kind_of_table),
+                known: keys.iter().map(|key| key.name).collect(),
+            }),
+        }
+    }
+}
+
+fn text(value: &Value) -> Result<&str, &'static str> {
+    value.as_str().ok_or("a string expected")
+}
+
+fn pattern(value: &Value) -> Result<NamePattern, String> {
+    NamePattern::parse(text(value)?).map_err(|bad| bad.to_string())
+}
+
+fn markers(value: &Value) -> Result<Vec<Marker>, String> {
+    value
+        .as_array()
+        .and_then(|items| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>())
+        .filter(|texts| !texts.is_empty())
+        .ok_or("a list of at least one string expected")?
+        .into_iter()
+        .map(|text| Marker::parse(text).map_err(|bad| format!("'{text}': {bad}")))
+        .collect()
+}
+
+fn field_type(value: &Value) -> Result<FieldType, &'static str> {
+    value
+        .as_str()
+        .and_then(FieldType::from_label)
+        .ok_or("string, number, boolean, object or array expected")
+}
+
+const BOOLEAN_EXPECTED: &str = "true or false expected";
+
+fn boolean(value: &Value) -> Result<bool, &'static str> {
+    value.as_bool().ok_or(BOOLEAN_EXPECTED)
+}
+
+/// Collects what is wrong with a file while the file is parsed.
+#[derive(Debug, Default)]
+struct Report {
+    mistakes: Vec<Mistake>,
+    unknown_keys: Vec<UnknownKey>,
+}
+
+impl Report {
+    fn add(&mut self, location: impl Into<String>, problem: impl Into<String>) {
+        self.mistakes.push(Mistake { location: location.into(), problem: problem.into() });
+    }
+
+    /// Returns the value, or reports the problem and returns the default value of the type. Parsing
+    /// continues, so that all mistakes are reported at once.
+    fn or_default<T: Default>(&mut self, location: &str, result: Result<T, impl Display>) -> T {
+        result.unwrap_or_else(|problem| {
+            self.add(location, problem.to_string());
+            T::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::mangled;
+    use crate::secret::version::Content;
+    use proptest::prelude::*;
+
+    const PRESET: &str = include_str!("../../presets/channel-processors/conventions.toml");
+
+    const VONAGE: &str = r#"
+        [[convention]]
+        kind = "sms-vonage"
+        pattern = "sms-credentials/{company_name}/{stage:dev|prod}/vonage"
+        service = "Vonage"
+        placeholders = ["TODO*", "change me"]
+        [convention.fields]
+        key = "string"
+        port = { type = "number", secret = false, optional = true }
+        name = { secret = false }
+    "#;
+
+    /// Returns one line for each mistake and each unknown key: its location and what is wrong.
+    fn lines(file: &ParsedFile) -> Vec<String> {
+        let mistakes = file
+            .mistakes
+            .iter()
+            .map(|mistake| format!("{}: {}", mistake.location, mistake.problem));
+        let unknown = file.unknown_keys.iter().map(|unknown| format!("{}: ?", unknown.location));
+        mistakes.chain(unknown).collect()
+    }
+
+    #[track_caller]
+    fn valid(text: &str) -> Conventions {
+        let file = parse(text);
+        assert_eq!(lines(&file), [""; 0]);
+        file.conventions
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expected: &[&str]) {
+        let found = lines(&parse(text));
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
+        }
+    }
+
+    fn kinds(text: &str) -> Vec<String> {
+        valid(text).iter().map(|convention| convention.kind().to_owned()).collect()
+    }
+
+    #[test]
+    fn preset_is_parsed_without_mistakes_and_equals_the_built_in_conventions() {
+        assert_eq!(valid(PRESET), Conventions::built_in());
+    }
+
+    #[test]
+    fn convention_that_is_deleted_from_a_copy_of_the_preset_is_gone() {
+        let end = PRESET.find("[[convention]]\nkind = \"email").expect("the preset has e-mail");
+        assert_eq!(kinds(&PRESET[..end]), ["whatsapp-twilio", "sms-twilio"]);
+    }
+
+    #[test]
+    fn every_key_is_parsed() {
+        let all = valid(VONAGE);
+        let first = all.iter().next().expect("the file has a convention");
+        assert_eq!((first.kind(), first.service()), ("sms-vonage", "Vonage"));
+        let pattern = "sms-credentials/{company_name}/{stage:dev|prod}/vonage";
+        assert_eq!(first.pattern().to_string(), pattern);
+        let fields: Vec<_> = first
+            .fields()
+            .iter()
+            .map(|field| (field.name(), field.field_type, field.is_secret, field.is_optional))
+            .collect();
+        assert_eq!(
+            fields,
+            [
+                ("key", FieldType::String, true, false),
+                ("name", FieldType::String, false, false),
+                ("port", FieldType::Number, false, true),
+            ]
+        );
+        let value = r#"{"key":"TODO","name":"change me"}"#.to_owned();
+        let problems = first.problems(&Content::Text(value.into()));
+        let codes: Vec<&str> = problems.iter().map(|problem| problem.code()).collect();
+        assert_eq!(codes, ["placeholder"; 2]);
+    }
+
+    #[test]
+    fn own_conventions_come_first_and_built_in_ones_can_be_switched_off() {
+        let built_in = ["whatsapp-twilio", "sms-twilio", "email-sendgrid", "openai-api-key"];
+        assert_eq!(kinds(""), built_in);
+        assert_eq!(kinds("built_in = true"), built_in);
+        assert_eq!(kinds("built_in = false"), [""; 0]);
+        assert_eq!(kinds(&format!("built_in = false\n{VONAGE}")), ["sms-vonage"]);
+        assert_eq!(kinds(VONAGE)[..2], ["sms-vonage", "whatsapp-twilio"]);
+        let replacing = VONAGE.replace("\"sms-vonage\"", "\"whatsapp-twilio\"");
+        assert_eq!(kinds(&replacing)[..2], ["whatsapp-twilio", "sms-twilio"]);
+    }
+
+    #[test]
+    fn placeholder_marker_has_a_default() {
+        let all = valid(&VONAGE.replace("placeholders = [\"TODO*\", \"change me\"]", ""));
+        let first = all.iter().next().expect("the file has a convention");
+        assert!(first.markers().iter().any(|marker| marker.matches("PLACEHOLDER_KEY")));
+    }
+
+    #[test]
+    fn all_mistakes_are_reported_at_once_with_their_locations() {
+        refused(
+            "built_in = 1\n\
+             [[convention]]\nkind = 1\npattern = \"a/{b\"\nservice = []\nfields = \"a\"\nplaceholders = []\n\
+             [[convention]]\nkind = \"a\"\nplaceholders = [\"*\"]\n\
+             [convention.fields]\n\"a b\" = \"string\"\nc = \"text\"\nd = { type = 1, secret = \"no\" }\n\
+             [[convention]]\nkind = \"A\"\npattern = \"a\"\nservice = \"S\"\nfields = { a = \"string\" }\n\
+             [[convention]]\nkind = \"a\"\npattern = \"a\"\nservice = \"S\"\nfields = {}\n",
+            &[
+                "built_in: true or false",
+                "convention[1].fields: a table expected",
+                "convention[1].kind: a string expected",
+                "convention[1].pattern: the '{' at character 3",
+                "convention[1].placeholders: a list of at least one",
+                "convention[1].service: a string expected",
+                "convention[2].fields.a b: a field's name must",
+                "convention[2].fields.c: string, number,",
+                "convention[2].fields.d.secret: true or false",
+                "convention[2].fields.d.type: string, number,",
+                "convention[2].placeholders: '*': a placeholder marker needs",
+                "convention[2]: pattern is missing",
+                "convention[2]: service is missing",
+                "convention[3]: a kind must begin",
+                "convention[4]: a convention needs at least one field",
+            ],
+        );
+        refused(&VONAGE.repeat(2), &["convention[2].kind: an earlier convention has the same"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_reported_and_do_not_invalidate_the_rest() {
+        let text = VONAGE
+            .replace("service =", "Servce = 1\nservice =")
+            .replace("optional = true", "optional = true, optonal = 1");
+        let text = format!("builtin = false\n{text}");
+        refused(
+            &text,
+            &["builtin: ?", "convention[1].Servce: ?", "convention[1].fields.port.optonal: ?"],
+        );
+        let file = parse(&text);
+        assert_eq!(file.conventions, valid(VONAGE));
+        let tables: Vec<_> = file.unknown_keys.iter().map(|unknown| unknown.table).collect();
+        assert_eq!(tables, [None, Some("a convention"), Some("a field")]);
+        let known: Vec<usize> = file.unknown_keys.iter().map(|key| key.known.len()).collect();
+        assert_eq!(known, [2, KEYS.len(), FIELD_KEYS.len()]);
+    }
+
+    #[test]
+    fn conventions_must_be_tables_and_are_limited_in_number() {
+        for text in ["convention = 1", "convention = [1]", "[convention]\nkind = \"a\""] {
+            refused(text, &["convention: tables expected"]);
+        }
+        let tables = |count: usize| {
+            (0..count)
+                .map(|number| VONAGE.replace("sms-vonage", &format!("kind-{number}")))
+                .collect::<String>()
+        };
+        refused(&tables(CONVENTIONS_MAX), &[]);
+        refused(&tables(CONVENTIONS_MAX + 1), &["convention: more than 100 tables"]);
+    }
+
+    #[test]
+    fn text_that_is_not_toml_is_not_quoted() {
+        let file = parse("key = = hunter2");
+        assert!(lines(&file)[0].starts_with(": not TOML: "), "{file:?}");
+        assert!(!lines(&file)[0].contains("hunter2"), "{file:?}");
+        assert_eq!(file.conventions, Conventions::built_in());
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_file_a_convention_is_complete_or_a_mistake_is_reported(text in mangled(VONAGE)) {
+            let file = parse(&text);
+            let all = &file.conventions;
+            let is_own = all.iter().any(|convention| convention.kind() == "sms-vonage");
+            prop_assert!(is_own || !lines(&file).is_empty() || all.iter().count() >= 4);
+            for convention in all.iter() {
+                prop_assert!(!convention.fields().is_empty() && !convention.markers().is_empty());
+                let again = NamePattern::parse(&convention.pattern().to_string());
+                prop_assert_eq!(again.as_ref(), Ok(convention.pattern()));
+            }
+        }
+    }
+}

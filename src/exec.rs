@@ -1,0 +1,134 @@
+//! Puts secrets into environment variables and replaces this process by a program.
+//!
+//! This serves programs whose code cannot be changed: they need neither HTTP nor Sidekey's API.
+
+mod program;
+mod reads;
+mod variable;
+
+use crate::clock::{Clock, SystemClock};
+use crate::config::contact::Contact;
+use crate::config::vars::Vars;
+use crate::config::{Host, Mistakes};
+use crate::hardening;
+use crate::tokens::Token;
+use program::{ExecError, NOT_STARTED, become_program};
+use std::error::Error;
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use variable::FilledVariable;
+
+/// The longest wait for an agent to start listening.
+///
+/// The agent may run in another container, whose image has to be unpacked first.
+const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The longest wait on Lambda for the agent to start listening.
+///
+/// Lambda starts the agent before the runtime, so waiting longer would not help. Lambda itself
+/// ends a start after 10 s.
+const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Fills the variables that refer to a secret, and becomes the program.
+///
+/// Without such variables, no agent is needed. `read_token_file` gets the port of the agent and
+/// returns the token that the agent wrote to a file. This function is called only if no token is
+/// configured, and only once the agent listens.
+///
+/// The function returns only if the program was not started. Then it prints all reasons to standard
+/// error and returns one of these exit codes: 125 if a variable cannot be filled, 126 if the program
+/// cannot be run, 127 if the program does not exist.
+pub async fn run(
+    vars: &dyn Vars,
+    host: Host,
+    contact: Result<Contact, Mistakes>,
+    read_token_file: impl FnOnce(u16) -> Option<Token>,
+    command: &[OsString],
+) -> ExitCode {
+    // This process reads secrets, so it hides until it becomes the program. It sets no core limit,
+    // because the program would inherit the limit. If the system refuses to hide the process, it is
+    // as open as the program will be anyway.
+    let _ = hardening::hide();
+    let Some((name, args)) = command.split_first() else {
+        return not_started(&["no command is given".to_owned()]);
+    };
+    match fill_variables(vars, host, contact, read_token_file).await {
+        Ok(variables) => {
+            let ExecError { reason, code } = become_program(name, args, variables);
+            print_error(&format!("sidekey: {reason}"));
+            ExitCode::from(code)
+        }
+        Err(problems) => not_started(&problems),
+    }
+}
+
+/// Returns every variable with its value, or every problem that prevents this.
+async fn fill_variables(
+    vars: &dyn Vars,
+    host: Host,
+    contact: Result<Contact, Mistakes>,
+    read_token_file: impl FnOnce(u16) -> Option<Token>,
+) -> Result<Vec<FilledVariable>, Vec<String>> {
+    let (variables, malformed) = variable::find(
+        vars.names().into_iter().filter_map(|name| vars.get(&name).map(|value| (name, value))),
+    );
+    let mut problems: Vec<String> = malformed.iter().map(ToString::to_string).collect();
+    let keys = variable::keys(&variables);
+    if keys.is_empty() {
+        return if problems.is_empty() { Ok(Vec::new()) } else { Err(problems) };
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let contact = match wait_for_agent(contact, host, read_token_file, &*clock).await {
+        Ok(contact) => contact,
+        Err(reasons) => {
+            problems.extend(reasons);
+            return Err(problems);
+        }
+    };
+    let values = reads::read_all(contact, keys, clock).await;
+    let (filled, failed) = variable::fill(variables, &values);
+    problems.extend(failed.iter().map(ToString::to_string));
+    if problems.is_empty() { Ok(filled) } else { Err(problems) }
+}
+
+/// Waits until the agent listens, and completes the contact with the agent's token.
+async fn wait_for_agent(
+    contact: Result<Contact, Mistakes>,
+    host: Host,
+    read_token_file: impl FnOnce(u16) -> Option<Token>,
+    clock: &dyn Clock,
+) -> Result<Contact, Vec<String>> {
+    let Contact { address, token, port } = contact
+        .map_err(|mistakes| mistakes.0.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    let wait = match host {
+        Host::Standalone => AGENT_WAIT_MAX,
+        Host::Lambda => LAMBDA_AGENT_WAIT_MAX,
+    };
+    reads::wait_for_listener(&address, wait, clock).await.map_err(|error| {
+        let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+        vec![format!("{error}{cause}")]
+    })?;
+    match token.or_else(|| read_token_file(port)) {
+        None => Err(vec![
+            "SIDEKEY_TOKEN: no token is configured; set SIDEKEY_TOKEN to the agent's token"
+                .to_owned(),
+        ]),
+        token => Ok(Contact { address, token, port }),
+    }
+}
+
+fn not_started(problems: &[String]) -> ExitCode {
+    print_error("sidekey: the program was not started:");
+    for problem in problems {
+        print_error(&format!("  {problem}"));
+    }
+    ExitCode::from(NOT_STARTED)
+}
+
+/// Writes a line to standard error. A failed write is ignored: the exit code still reports the error.
+fn print_error(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

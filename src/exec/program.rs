@@ -1,0 +1,88 @@
+//! Replaces this process by another program.
+
+use super::variable::FilledVariable;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// The exit code if something failed before the program could be started.
+///
+/// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with it.
+pub(super) const NOT_STARTED: u8 = 125;
+
+/// The exit code if the program exists but cannot be run.
+const NOT_RUNNABLE: u8 = 126;
+
+/// The exit code if the program does not exist.
+const NOT_FOUND: u8 = 127;
+
+/// Why this process could not become the program.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct ExecError {
+    /// The reason, as a text for the user.
+    pub(super) reason: String,
+    /// The exit code for this process.
+    pub(super) code: u8,
+}
+
+/// Replaces this process by the program `name`, and sets the filled variables.
+///
+/// The program keeps the process id, the open streams, the working directory and all other
+/// variables. The function returns only if the program could not be run.
+pub(super) fn become_program(
+    name: &OsStr,
+    args: &[OsString],
+    variables: Vec<FilledVariable>,
+) -> ExecError {
+    let mut program = Command::new(name);
+    program.args(args);
+    for FilledVariable { name, value } in variables {
+        program.env(name, OsStr::from_bytes(value.expose()));
+    }
+    exec_error(name, &program.exec())
+}
+
+fn exec_error(name: &OsStr, error: &io::Error) -> ExecError {
+    let name = name.display();
+    match error.kind() {
+        io::ErrorKind::NotFound => ExecError {
+            reason: format!(
+                "{name} was not found; check the path, and the interpreter that a script names in \
+                 its first line"
+            ),
+            code: NOT_FOUND,
+        },
+        io::ErrorKind::ArgumentListTooLong => ExecError {
+            reason: format!(
+                "{name} cannot be run: its arguments and variables together are longer than the \
+                 system allows (see getconf ARG_MAX); use fields instead of complete secrets, or \
+                 let the program ask the agent over HTTP"
+            ),
+            code: NOT_RUNNABLE,
+        },
+        _ => ExecError { reason: format!("{name} cannot be run: {error}"), code: NOT_RUNNABLE },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, part: &str, code: u8) {
+        let error = become_program(name.as_ref(), &[], Vec::new());
+        assert_eq!(error.code, code);
+        assert!(error.reason.contains(part), "{}", error.reason);
+    }
+
+    #[test]
+    fn failures_have_the_exit_codes_of_shells() {
+        check("/nonexistent/program", "/nonexistent/program was not found", 127);
+        check("/", "/ cannot be run: Permission denied", 126);
+        let error = exec_error("p".as_ref(), &io::ErrorKind::ArgumentListTooLong.into());
+        assert_eq!(error.code, 126);
+        assert!(error.reason.contains("ARG_MAX"), "{}", error.reason);
+    }
+}

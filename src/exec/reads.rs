@@ -1,0 +1,138 @@
+//! Waits for the agent, and reads the secrets of all variables concurrently.
+
+use crate::client::secret::ReadError;
+use crate::client::{Address, Client, ClientError};
+use crate::clock::{Clock, within};
+use crate::config::contact::Contact;
+use crate::secret::key::Key;
+use crate::secret::version::Content;
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// The maximum number of concurrent reads. It equals the maximum number of calls that an agent makes
+/// to AWS at the same time.
+const READS_MAX: usize = 32;
+
+/// The timeout of one read.
+///
+/// The agent gives up earlier and reports the reason: after 5 s by default.
+const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// The pause between two attempts to connect to an agent that does not listen yet.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Waits until an agent listens at `address`, but not longer than `wait`.
+///
+/// # Errors
+///
+/// The error of the last attempt to connect. An error that waiting cannot cure is returned at once.
+pub(super) async fn wait_for_listener(
+    address: &Address,
+    wait: Duration,
+    clock: &dyn Clock,
+) -> Result<(), ClientError> {
+    let started = clock.now();
+    loop {
+        let error = match Client::connect(address, None).await {
+            Ok(_) => return Ok(()),
+            Err(error) => error,
+        };
+        let is_over = clock.now().since(started).is_none_or(|waited| waited >= wait);
+        if is_over || !may_start_later(&error) {
+            return Err(error);
+        }
+        clock.sleep(PAUSE).await;
+    }
+}
+
+/// Returns whether the error means that the agent may only not have started yet.
+fn may_start_later(error: &ClientError) -> bool {
+    let ClientError::NoAgent(_, error) = error else { return false };
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
+/// Reads every secret, up to [`READS_MAX`] secrets at once.
+///
+/// The result lacks a secret whose read panicked.
+pub(super) async fn read_all(
+    contact: Contact,
+    keys: Vec<Key>,
+    clock: Arc<dyn Clock>,
+) -> HashMap<Key, Result<Content, ReadError>> {
+    let (contact, permits) = (Arc::new(contact), Arc::new(Semaphore::new(READS_MAX)));
+    let mut reads = JoinSet::new();
+    for key in keys {
+        let (contact, permits, clock) = (contact.clone(), permits.clone(), clock.clone());
+        reads.spawn(async move {
+            let _permit = permits.acquire().await;
+            let content = within(&*clock, READ_WAIT_MAX, read(&contact, &key)).await;
+            (key, content.unwrap_or_else(|| Err(late())))
+        });
+    }
+    let mut contents = HashMap::new();
+    while let Some(read) = reads.join_next().await {
+        contents.extend(read);
+    }
+    contents
+}
+
+fn late() -> ReadError {
+    ReadError::NoAnswer(format!("the agent did not answer within {READ_WAIT_MAX:?}"))
+}
+
+async fn read(contact: &Contact, key: &Key) -> Result<Content, ReadError> {
+    let mut client = Client::connect(&contact.address, contact.token.as_ref())
+        .await
+        .map_err(|error| ReadError::NoAnswer(error.to_string()))?;
+    client.secret(key).await.map(|version| version.content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Moment, Sleep};
+    use std::net::TcpListener;
+    use std::sync::Mutex;
+
+    /// A clock that advances only when a task sleeps. A sleep returns at once.
+    #[derive(Debug, Default)]
+    struct SleepClock(Mutex<Duration>);
+
+    impl Clock for SleepClock {
+        fn now(&self) -> Moment {
+            let steady = *self.0.lock().expect("no holder of the lock panicked");
+            Moment { wall: std::time::UNIX_EPOCH + steady, steady }
+        }
+
+        fn sleep(&self, span: Duration) -> Sleep {
+            *self.0.lock().expect("no holder of the lock panicked") += span;
+            Box::pin(async {})
+        }
+    }
+
+    #[tokio::test]
+    async fn absent_agent_is_awaited_up_to_the_timeout() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("the listener is bound");
+        let clock = SleepClock::default();
+        let wait = Duration::from_secs(1);
+        assert!(wait_for_listener(&Address::Loopback(address), wait, &clock).await.is_ok());
+        assert_eq!(clock.now().steady, Duration::ZERO);
+
+        let absent = Address::Socket("/nonexistent/socket".into());
+        let error = wait_for_listener(&absent, wait, &clock).await.expect_err("no agent listens");
+        assert_eq!(error.to_string(), "no agent listens at /nonexistent/socket");
+        assert_eq!(clock.now().steady, wait);
+
+        let invalid = Address::Socket("x".repeat(1000).into());
+        assert!(
+            wait_for_listener(&invalid, wait, &clock).await.is_err(),
+            "the path is too long for a socket"
+        );
+        assert_eq!(clock.now().steady, wait, "waiting cannot cure this error");
+    }
+}

@@ -1,0 +1,263 @@
+//! The environment variables that refer to a secret, and their values. Pure.
+
+use crate::client::secret::ReadError;
+use crate::secret::field::{FieldError, Fields};
+use crate::secret::key::Key;
+use crate::secret::reference::{BadReference, Reference};
+use crate::secret::value::SecretValue;
+use crate::secret::version::Content;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+/// The prefix of the value of a variable that refers to a secret. The reference follows the prefix.
+const PREFIX: &str = "sidekey:";
+
+/// The prefix of the names of Sidekey's own variables. Such a variable configures the agent and is
+/// never filled with a secret.
+const OWN_PREFIX: &str = "SIDEKEY_";
+
+/// The maximum number of bytes of one variable: its name, `=`, its value and the final NUL byte.
+///
+/// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`: 32 pages, here of 4 KiB.
+const VARIABLE_BYTES_MAX: usize = 128 * 1024;
+
+/// A variable that refers to a secret, or to one field of a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SecretVariable {
+    name: String,
+    key: Key,
+    field: Option<Box<str>>,
+}
+
+/// A variable with the value of its secret.
+#[derive(Debug)]
+pub(super) struct FilledVariable {
+    pub(super) name: String,
+    pub(super) value: SecretValue,
+}
+
+/// A variable that cannot be filled.
+///
+/// The error shows the name of the variable but never its value: a user may have set the secret
+/// itself in place of a reference.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct VariableError {
+    name: String,
+    reason: Reason,
+}
+
+/// Why a variable cannot be filled.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Reason {
+    /// The text after the prefix is not a reference.
+    #[error("the text after '{PREFIX}' is not a reference: {0}")]
+    Reference(BadReference),
+    /// The secret could not be read.
+    #[error(transparent)]
+    Read(ReadError),
+    /// The secret does not have the field.
+    #[error(transparent)]
+    Field(FieldError),
+    /// The secret is binary.
+    #[error("the secret is binary, and a variable can only contain text")]
+    Binary,
+    /// The value contains a NUL byte, which ends the value of a variable.
+    #[error("the value has a NUL byte, which a variable cannot contain")]
+    Nul,
+    /// The variable exceeds [`VARIABLE_BYTES_MAX`].
+    #[error("name and value together exceed the {VARIABLE_BYTES_MAX} bytes of one variable")]
+    TooLong,
+}
+
+impl fmt::Display for VariableError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name, self.reason)
+    }
+}
+
+/// Finds the variables that refer to a secret, and the variables whose reference is invalid.
+pub(super) fn find(
+    vars: impl IntoIterator<Item = (String, String)>,
+) -> (Vec<SecretVariable>, Vec<VariableError>) {
+    let (mut variables, mut errors) = (Vec::new(), Vec::new());
+    for (name, value) in vars {
+        let Some(reference) = value.strip_prefix(PREFIX).filter(|_| !name.starts_with(OWN_PREFIX))
+        else {
+            continue;
+        };
+        match Reference::parse(reference) {
+            Ok(Reference { id, selector, field }) => {
+                variables.push(SecretVariable { name, key: Key { id, selector }, field });
+            }
+            Err(bad) => errors.push(VariableError { name, reason: Reason::Reference(bad) }),
+        }
+    }
+    (variables, errors)
+}
+
+/// Returns the secrets to read. Each secret is listed once, even if several variables use it.
+pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
+    let mut seen = HashSet::new();
+    variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
+}
+
+/// Fills each variable from the contents that were read.
+pub(super) fn fill(
+    variables: Vec<SecretVariable>,
+    contents: &HashMap<Key, Result<Content, ReadError>>,
+) -> (Vec<FilledVariable>, Vec<VariableError>) {
+    let (mut filled, mut errors) = (Vec::new(), Vec::new());
+    for SecretVariable { name, key, field } in variables {
+        let value = match contents.get(&key) {
+            Some(Ok(content)) => value(content, field.as_deref()),
+            Some(Err(error)) => Err(Reason::Read(error.clone())),
+            None => Err(Reason::Read(ReadError::NoAnswer(
+                "reading the secret failed inside Sidekey; report this as a bug".to_owned(),
+            ))),
+        };
+        match value.and_then(|value| check_size(&name, value)) {
+            Ok(value) => filled.push(FilledVariable { name, value }),
+            Err(reason) => errors.push(VariableError { name, reason }),
+        }
+    }
+    (filled, errors)
+}
+
+fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> {
+    match (field, content) {
+        (Some(field), content) => Fields::of(content).field(field).cloned().map_err(Reason::Field),
+        (None, Content::Text(text)) => Ok(text.clone()),
+        (None, Content::Binary(_)) => Err(Reason::Binary),
+    }
+}
+
+/// Returns the value, unless the kernel would refuse or truncate the variable.
+fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
+    if value.expose().contains(&0) {
+        return Err(Reason::Nul);
+    }
+    let bytes = name.len() + "=".len() + value.len() + "\0".len();
+    if bytes > VARIABLE_BYTES_MAX { Err(Reason::TooLong) } else { Ok(value) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{VALUE, text_of};
+    use crate::secret::reference::SecretId;
+    use crate::secret::selector::Selector;
+    use proptest::prelude::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn key(name: &str) -> Key {
+        Key { id: SecretId::Name(name.into()), selector: Selector::current() }
+    }
+
+    #[test]
+    fn only_values_with_the_prefix_are_references() {
+        let (found, errors) = find(pairs(&[
+            ("A", "sidekey:app/db"),
+            ("B", "sidekey:app/db#user"),
+            ("C", "app/db"),
+            ("D", " sidekey:app/db"),
+            ("E", "SIDEKEY:app/db"),
+            ("F", ""),
+            ("SIDEKEY_TOKEN", "sidekey:app/db"),
+        ]));
+        let variable = |name: &str, field: Option<&str>| SecretVariable {
+            name: name.to_owned(),
+            key: key("app/db"),
+            field: field.map(Into::into),
+        };
+        assert_eq!(found, [variable("A", None), variable("B", Some("user"))]);
+        assert_eq!(errors, []);
+        assert_eq!(keys(&found), [key("app/db")], "each secret is listed once");
+    }
+
+    #[test]
+    fn invalid_reference_is_reported_without_its_text() {
+        let (found, errors) = find(pairs(&[("A", "sidekey:hunter two"), ("B", "sidekey:")]));
+        assert_eq!(found, []);
+        let messages: Vec<String> = errors.iter().map(VariableError::to_string).collect();
+        let expected = [("A", "hunter two"), ("B", "")].map(|(name, text)| {
+            let bad = Reference::parse(text).expect_err("the text is not a reference");
+            format!("{name}: the text after 'sidekey:' is not a reference: {bad}")
+        });
+        assert_eq!(messages, expected);
+    }
+
+    /// Fills one variable, `V`, from the secret `s`.
+    fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
+        let (variables, _) = find(pairs(&[("V", value)]));
+        let (filled, errors) = fill(variables, &HashMap::from([(key("s"), read)]));
+        let text = |value: &SecretValue| String::from_utf8_lossy(value.expose()).into_owned();
+        match (&filled[..], &errors[..]) {
+            ([one], []) => Ok(text(&one.value)),
+            ([], [one]) => Err(one.to_string()),
+            _ => panic!("one result was expected: {filled:?} {errors:?}"),
+        }
+    }
+
+    fn content(text: &str) -> Result<Content, ReadError> {
+        Ok(Content::Text(text.to_owned().into()))
+    }
+
+    #[track_caller]
+    fn check(value: &str, read: Result<Content, ReadError>, expected: Result<&str, &str>) {
+        let expected = expected.map(str::to_owned).map_err(str::to_owned);
+        assert_eq!(filled(value, read), expected);
+    }
+
+    #[test]
+    fn variable_gets_the_value_or_the_text_of_the_field() {
+        check("sidekey:s", content("a=b\n"), Ok("a=b\n"));
+        check("sidekey:s", content(""), Ok(""));
+        check("sidekey:s#n", content(r#"{"n":"x \"y\""}"#), Ok(r#"x "y""#));
+        check("sidekey:s#n", content(r#"{"n":[1, 2]}"#), Ok("[1,2]"));
+    }
+
+    #[test]
+    fn value_that_does_not_fit_a_variable_is_reported() {
+        let binary = || Ok(Content::Binary(SecretValue::new(vec![1])));
+        check(
+            "sidekey:s",
+            binary(),
+            Err("V: the secret is binary, and a variable can only contain text"),
+        );
+        check("sidekey:s#n", binary(), Err("V: the secret is binary and has no fields"));
+        let lacks = "V: the secret has no field 'n'; it has 'pass'";
+        check("sidekey:s#n", content(r#"{"pass":"hunter2"}"#), Err(lacks));
+        let nul = "V: the value has a NUL byte, which a variable cannot contain";
+        check("sidekey:s", content("a\0b"), Err(nul));
+        check("sidekey:s#n", content(r#"{"n":"\u0000"}"#), Err(nul));
+        let refused = ReadError::Refused { kind: "K".to_owned(), message: "m".to_owned() };
+        check("sidekey:s", Err(refused), Err("V: K: m"));
+        check(
+            "sidekey:other",
+            content("x"),
+            Err("V: reading the secret failed inside Sidekey; report this as a bug"),
+        );
+    }
+
+    #[test]
+    fn variable_may_be_as_long_as_the_kernel_allows() {
+        let most = VARIABLE_BYTES_MAX - "V=\0".len();
+        check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
+        let message = "V: name and value together exceed the 131072 bytes of one variable";
+        check("sidekey:s", content(&"x".repeat(most + 1)), Err(message));
+    }
+
+    proptest! {
+        #[test]
+        fn for_any_variable_no_error_shows_its_value(
+            text in text_of(&["sidekey:", "arn:", ":", "#", " ", "app/db", VALUE]),
+        ) {
+            let (found, errors) = find(pairs(&[("A", &text)]));
+            prop_assert_eq!(found.len() + errors.len(), usize::from(text.starts_with(PREFIX)));
+            prop_assert!(errors.iter().all(|one| !one.to_string().contains(VALUE)));
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Answers a call of the AWS API: from the cache, and with flights for secrets that are not cached.
+
+use super::body::{self, BODY_BYTES_MAX, RequestBody};
+use super::concurrent_reads::ConcurrentReads;
+use super::context::Context;
+use super::dialect::aws_api::{Batch, description, value};
+use super::lookup::{find, find_since, read_result, refuse_withheld};
+use super::operation::{Call, Operation, RequestedSecret};
+use super::problem::Problem;
+use super::response::{self, AWS_JSON, Response};
+use crate::cache::Served;
+use crate::clock::Moment;
+use crate::secret::reference::{BorrowedReference, SeparateParts};
+use crate::secret::selector::Selector;
+use crate::secret::value::SecretValue;
+use crate::telemetry::metrics::ReadResult;
+use hyper::StatusCode;
+
+/// Handles a call of the AWS API.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AwsApiCall<'a> {
+    pub(super) context: &'a Context,
+    pub(super) operation: Operation,
+}
+
+impl AwsApiCall<'_> {
+    /// Reads the body of the call, and answers the call.
+    pub(super) async fn answer(
+        self,
+        body: &mut impl RequestBody,
+    ) -> Result<(Response, ReadResult), Problem> {
+        let body = body::read(body, BODY_BYTES_MAX, self.context.cache.clock()).await?;
+        match self.operation.parse(&body)? {
+            Call::Get(secret) => self.get(&secret).await,
+            Call::Batch(ids) => Ok(self.batch(&ids).await),
+            Call::Describe(secret) => self.describe(&secret).await,
+        }
+    }
+
+    async fn get(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
+        let wanted = secret.parse_reference()?;
+        let served = find(&self.context.cache, &wanted, false).await?;
+        refuse_withheld(&served)?;
+        let mut response = response::secret(AWS_JSON, &value(&served.entry, wanted.field)?);
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, &self.context.metrics)))
+    }
+
+    /// Describes a secret. The answer has no value, so a secret with a malformed value can be described
+    /// too.
+    async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
+        let cache = &self.context.cache;
+        let current =
+            BorrowedReference { selector: Selector::current(), ..secret.parse_reference()? };
+        let served = find(cache, &current, false).await?;
+        let cached = cache.servable_entries(&served.entry);
+        let body = description(&served.entry.version, &cached);
+        let mut response = response::with_body(StatusCode::OK, AWS_JSON, body);
+        response::set_no_store(response.headers_mut());
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, &self.context.metrics)))
+    }
+
+    /// Reads the secrets of a batch, which waits no longer than a request for one secret may wait. A
+    /// secret that the batch names twice is answered once, as AWS does.
+    async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
+        let mut distinct: Vec<&str> = Vec::new();
+        for id in ids {
+            if !distinct.contains(&&**id) {
+                distinct.push(id);
+            }
+        }
+        let started = self.context.cache.clock().now();
+        let mut outcomes = Vec::with_capacity(distinct.len());
+        let mut reads = ConcurrentReads::new(|number: usize, read| outcomes.push((number, read)));
+        for id in &distinct {
+            reads.start(self.read_one(id, started)).await;
+        }
+        reads.finish().await;
+        outcomes.sort_by_key(|(number, _)| *number);
+        let mut batch = Batch::default();
+        let mut answered: Vec<(Option<&str>, Served)> = Vec::new();
+        let mut worst = ReadResult::Hit;
+        for (id, (_, outcome)) in distinct.iter().zip(outcomes) {
+            match outcome {
+                Ok((field, served, body)) => {
+                    worst = worse(worst, read_result(&served, &self.context.metrics));
+                    if !answered.iter().any(|(of, other)| *of == field && is_same(other, &served)) {
+                        batch.add(body);
+                        answered.push((field, served));
+                    }
+                }
+                Err(problem) => batch.fail(id, &problem),
+            }
+        }
+        let result = if batch.is_empty() { ReadResult::Error } else { worst };
+        (response::secret(AWS_JSON, &batch.body()), result)
+    }
+
+    async fn read_one<'a>(self, id: &'a str, started: Moment) -> Result<BatchRead<'a>, Problem> {
+        let wanted = BorrowedReference::parse(id, SeparateParts::default())?;
+        let served = find_since(&self.context.cache, &wanted, started).await?;
+        refuse_withheld(&served)?;
+        let body = value(&served.entry, wanted.field)?;
+        Ok((wanted.field, served, body))
+    }
+}
+
+/// The outcome of reading one id of a batch: the field that the id names, the secret, and the secret
+/// rendered for the AWS API.
+type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
+
+/// Returns whether two ids led to the same version of the same secret, as a name and an ARN can do.
+fn is_same(a: &Served, b: &Served) -> bool {
+    let (a, b) = (&a.entry.version, &b.entry.version);
+    a.arn == b.arn && a.id == b.id
+}
+
+/// Returns the worse of two results, under which the metrics count a batch: a miss is worse than a
+/// stale read, and a stale read is worse than a hit.
+fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
+    match (a, b) {
+        (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,
+        (ReadResult::Hit, other) => other,
+        (other, _) => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batch_counts_as_its_slowest_read() {
+        use ReadResult::{Hit, Miss, Stale};
+        for (a, b, expected) in [
+            (Hit, Hit, Hit),
+            (Hit, Stale, Stale),
+            (Stale, Hit, Stale),
+            (Stale, Miss, Miss),
+            (Miss, Stale, Miss),
+        ] {
+            assert_eq!(worse(a, b), expected, "{a:?} {b:?}");
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Runs the reads of one request concurrently, a limited number of them at a time.
+
+use crate::cache::flight::FLIGHTS_MAX;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use std::fmt;
+use std::pin::Pin;
+
+/// The maximum number of reads that one request runs at a time.
+///
+/// This is a quarter of all concurrent calls to AWS, so that a request with many uncached names leaves
+/// calls to other requests.
+const READS_MAX: usize = FLIGHTS_MAX / 4;
+
+/// A running read. Its output is the number with which the read was started, and the outcome.
+type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
+
+/// The running reads of one request. Reads are numbered from 0 in the order in which they are started.
+pub(super) struct ConcurrentReads<'f, T, F> {
+    running: FuturesUnordered<Numbered<'f, T>>,
+    started: usize,
+    /// Called with the number and the outcome of each read that has finished.
+    on_outcome: F,
+}
+
+impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
+    /// Creates an empty set of reads. Each finished read is passed to `on_outcome`, with its number.
+    pub(super) fn new(on_outcome: F) -> Self {
+        Self { running: FuturesUnordered::new(), started: 0, on_outcome }
+    }
+
+    /// Starts a read. If [`READS_MAX`] reads are running, waits until one of them has finished.
+    pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
+        while self.running.len() >= READS_MAX {
+            self.await_one().await;
+        }
+        let number = self.started;
+        self.started += 1;
+        self.running.push(Box::pin(async move { (number, read.await) }));
+    }
+
+    /// Waits until all reads have finished.
+    pub(super) async fn finish(mut self) {
+        while !self.running.is_empty() {
+            self.await_one().await;
+        }
+    }
+
+    async fn await_one(&mut self) {
+        if let Some((number, outcome)) = self.running.next().await {
+            (self.on_outcome)(number, outcome);
+        }
+    }
+}
+
+/// Omits the futures and outcomes, because an outcome may contain a secret.
+impl<T, F> fmt::Debug for ConcurrentReads<'_, T, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConcurrentReads")
+            .field("running", &self.running.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, VirtualClock};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::{Duration, SystemTime};
+
+    async fn sleep(clock: &VirtualClock, seconds: u64) -> u64 {
+        clock.sleep(Duration::from_secs(seconds)).await;
+        seconds
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reads_run_concurrently_and_keep_their_numbers() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        let mut done = Vec::new();
+        let mut reads = ConcurrentReads::new(|number, seconds| done.push((number, seconds)));
+        for seconds in [3, 1, 0, 2] {
+            reads.start(sleep(&clock, seconds)).await;
+        }
+        reads.finish().await;
+        assert_eq!(done, [(2, 0), (1, 1), (3, 2), (0, 3)]);
+        assert_eq!(clock.now().steady, Duration::from_secs(3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn running_reads_are_limited_and_slow_one_delays_no_other() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let read = async |seconds| {
+            most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            sleep(&clock, seconds).await;
+            running.fetch_sub(1, Ordering::Relaxed);
+        };
+        let mut done = 0;
+        let mut reads = ConcurrentReads::new(|_, ()| done += 1);
+        reads.start(read(100)).await;
+        for _ in 0..70 {
+            reads.start(read(1)).await;
+        }
+        assert_eq!(
+            clock.now().steady,
+            Duration::from_secs(9),
+            "seven reads of one second each run at a time beside the slow read"
+        );
+        reads.finish().await;
+        assert_eq!(done, 71);
+        assert_eq!(most.load(Ordering::Relaxed), READS_MAX);
+    }
+}

@@ -1,0 +1,345 @@
+//! Limits the number of open connections, and chooses a connection to close if there are too many.
+//!
+//! A new connection is untrusted. The first request with a good token makes the connection trusted.
+//! Trusted and untrusted connections have separate limits, so untrusted connections never take the slot
+//! of a trusted connection. A new connection is always accepted: if needed, the oldest untrusted
+//! connection is closed.
+
+use super::wire::Exchange;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::task::{AbortHandle, JoinHandle};
+use tokio_util::task::TaskTracker;
+
+/// The slots for the connections of one listener, or of several listeners that share a limit.
+#[derive(Debug)]
+pub(super) struct ConnectionSlots {
+    untrusted_max: usize,
+    trusted_max: usize,
+    /// The number of events so far, which are accepted connections and answers. The sequence number of
+    /// a connection's last event shows which of two connections has been idle for longer.
+    events: AtomicU64,
+    /// Locked when a connection is accepted, becomes trusted, or ends. A request on a trusted
+    /// connection never locks this mutex.
+    open: Mutex<OpenConnections>,
+}
+
+/// The open connections, by their ids. A connection that was accepted later has a larger id.
+#[derive(Debug, Default)]
+struct OpenConnections {
+    untrusted: BTreeMap<u64, Connection>,
+    trusted: BTreeMap<u64, Connection>,
+    last_id: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    exchange: Arc<Exchange>,
+    /// Ends the connection. This is `None` until the task of the connection is spawned.
+    task: Option<AbortHandle>,
+}
+
+impl ConnectionSlots {
+    /// Creates slots for `untrusted_max` connections without a good token, and for `trusted_max`
+    /// connections with a good token.
+    pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
+        let open = Mutex::default();
+        Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
+    }
+
+    /// Serves a new connection as a task of `tasks`. If there are too many untrusted connections, the
+    /// oldest of them is closed.
+    pub(super) fn admit<F>(
+        self: &Arc<Self>,
+        tasks: &TaskTracker,
+        serve: impl FnOnce(ConnectionSlot) -> F,
+    ) -> JoinHandle<()>
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let slot = self.take_slot();
+        let id = slot.id;
+        // No lock may be held here: a runtime that shuts down drops the task at once, and the drop of
+        // the slot takes the lock.
+        let task = tasks.spawn(serve(slot));
+        let mut open = self.lock();
+        let OpenConnections { untrusted, trusted, .. } = &mut *open;
+        if let Some(connection) = untrusted.get_mut(&id).or_else(|| trusted.get_mut(&id)) {
+            connection.task = Some(task.abort_handle());
+        }
+        task
+    }
+
+    /// Closes the oldest untrusted connection. Returns `false` if there is no untrusted connection.
+    pub(super) fn close_untrusted(&self) -> bool {
+        self.lock().close_untrusted()
+    }
+
+    fn take_slot(self: &Arc<Self>) -> ConnectionSlot {
+        let exchange = Arc::new(Exchange::default());
+        exchange.set_last_event(self.next_event());
+        let mut open = self.lock();
+        if open.untrusted.len() >= self.untrusted_max {
+            open.close_untrusted();
+        }
+        open.last_id += 1;
+        let id = open.last_id;
+        open.untrusted.insert(id, Connection { exchange: exchange.clone(), task: None });
+        ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
+    }
+
+    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken, the
+    /// trusted connection that has been idle longest is closed. Returns `false` if all of them are
+    /// busy.
+    fn make_trusted(&self, id: u64) -> bool {
+        let mut open = self.lock();
+        if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
+            return false;
+        }
+        // The connection is missing if it was closed for another connection in the meantime.
+        let connection = open.untrusted.remove(&id);
+        connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
+    }
+
+    /// Returns the sequence number of the next event.
+    ///
+    /// Two threads may get the same number. Then two connections count as idle for equally long, which
+    /// does no harm. In return, an answer needs no atomic increment, which would be slower.
+    fn next_event(&self) -> u64 {
+        let next = self.events.load(Ordering::Relaxed) + 1;
+        self.events.store(next, Ordering::Relaxed);
+        next
+    }
+
+    fn lock(&self) -> MutexGuard<'_, OpenConnections> {
+        self.open.lock().expect("no thread panics while it holds the lock of the slots")
+    }
+}
+
+impl OpenConnections {
+    fn close_untrusted(&mut self) -> bool {
+        close(&mut self.untrusted, oldest)
+    }
+}
+
+/// Closes the connection that `choose` selects. Returns `false` if `choose` selects none.
+fn close(
+    connections: &mut BTreeMap<u64, Connection>,
+    choose: fn(&[Candidate]) -> Option<u64>,
+) -> bool {
+    let candidates: Vec<Candidate> =
+        connections.iter().map(|(id, connection)| connection.candidate(*id)).collect();
+    let Some(closed) = choose(&candidates).and_then(|id| connections.remove(&id)) else {
+        return false;
+    };
+    if let Some(task) = closed.task {
+        task.abort();
+    }
+    true
+}
+
+impl Connection {
+    fn candidate(&self, id: u64) -> Candidate {
+        let (is_busy, idle_since) = (self.exchange.is_answering(), self.exchange.last_event());
+        Candidate { id, is_busy, idle_since }
+    }
+}
+
+/// The properties of a connection that decide whether it is closed for another connection.
+#[derive(Clone, Copy, Debug)]
+struct Candidate {
+    id: u64,
+    /// Whether a request of the connection is being answered.
+    is_busy: bool,
+    /// The sequence number of the event since which the connection is idle. This event is its last
+    /// answer or its acceptance. A smaller number means that the connection has been idle for longer.
+    idle_since: u64,
+}
+
+/// Chooses the connection that has been idle longest. A busy connection is never chosen.
+fn longest_idle(open: &[Candidate]) -> Option<u64> {
+    let idle = open.iter().filter(|candidate| !candidate.is_busy);
+    idle.min_by_key(|candidate| candidate.idle_since).map(|candidate| candidate.id)
+}
+
+/// Chooses the oldest connection, even if it is busy.
+///
+/// A caller without a good token can keep a connection busy for as long as it likes. Such a connection
+/// must not keep out a new connection, whose requests may have a good token.
+fn oldest(open: &[Candidate]) -> Option<u64> {
+    open.iter().map(|candidate| candidate.id).min()
+}
+
+/// The slot of one open connection. Dropping the slot makes it free for another connection.
+#[derive(Debug)]
+pub(super) struct ConnectionSlot {
+    slots: Arc<ConnectionSlots>,
+    id: u64,
+    exchange: Arc<Exchange>,
+    is_trusted: AtomicBool,
+}
+
+impl ConnectionSlot {
+    /// Returns the state of the connection's exchange of requests and answers.
+    pub(super) fn exchange(&self) -> &Arc<Exchange> {
+        &self.exchange
+    }
+
+    /// Returns whether a request of this connection had a good token, so that the connection stays
+    /// open.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.is_trusted.load(Ordering::Relaxed)
+    }
+
+    /// Makes the connection trusted, because a request has a good token. Returns `false` if the limit
+    /// of trusted connections is reached and all of them are busy.
+    pub(super) fn make_trusted(&self) -> bool {
+        self.is_trusted() || {
+            let is_trusted = self.slots.make_trusted(self.id);
+            self.is_trusted.store(is_trusted, Ordering::Relaxed);
+            is_trusted
+        }
+    }
+
+    /// Notes that a request has been answered, so that the connection is idle from now on.
+    pub(super) fn note_answered(&self) {
+        self.exchange.note_answer(self.slots.next_event());
+    }
+}
+
+impl Drop for ConnectionSlot {
+    fn drop(&mut self) {
+        let mut open = self.slots.lock();
+        if self.is_trusted() {
+            open.trusted.remove(&self.id);
+        } else {
+            open.untrusted.remove(&self.id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::pending;
+
+    /// Checks that the connection `idle` is chosen as the longest idle, and the connection `old` as the
+    /// oldest. Each of the `open` connections is busy or not, and has a last event. Its id is its
+    /// index.
+    #[track_caller]
+    fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
+        let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {
+            id: id as u64,
+            is_busy: *is_busy,
+            idle_since: *since,
+        };
+        let open: Vec<Candidate> = open.iter().enumerate().map(candidate).collect();
+        assert_eq!((longest_idle(&open), oldest(&open)), (idle, old), "{open:?}");
+    }
+
+    #[test]
+    fn longest_idle_trusted_or_oldest_untrusted_connection_is_closed() {
+        const BUSY: bool = true;
+        check(&[], None, None);
+        check(&[(false, 7)], Some(0), Some(0));
+        check(&[(false, 7), (false, 3), (false, 5)], Some(1), Some(0));
+        check(&[(false, 3), (false, 3)], Some(0), Some(0));
+        check(&[(BUSY, 1), (false, 3), (BUSY, 2)], Some(1), Some(0));
+        check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
+    }
+
+    /// A listener whose connections end only if they are closed for another connection.
+    struct Listener {
+        slots: Arc<ConnectionSlots>,
+        tasks: TaskTracker,
+    }
+
+    /// A connection whose task has passed its slot to the test.
+    struct Accepted {
+        slot: Arc<ConnectionSlot>,
+        task: JoinHandle<()>,
+    }
+
+    impl Listener {
+        fn new(untrusted_max: usize, trusted_max: usize) -> Self {
+            Self {
+                slots: ConnectionSlots::new(untrusted_max, trusted_max),
+                tasks: TaskTracker::new(),
+            }
+        }
+
+        fn accept(&self) -> Accepted {
+            let mut taken = None;
+            let task = self.slots.admit(&self.tasks, |slot| {
+                taken = Some(Arc::new(slot));
+                pending()
+            });
+            Accepted { slot: taken.expect("the connection is served at once"), task }
+        }
+    }
+
+    impl Accepted {
+        async fn is_closed(&self) -> bool {
+            tokio::task::yield_now().await;
+            self.task.is_finished()
+        }
+    }
+
+    #[tokio::test]
+    async fn new_connection_closes_oldest_untrusted_one() {
+        let listener = Listener::new(2, 1);
+        let [first, second, third] = [(); 3].map(|()| listener.accept());
+        assert!(first.is_closed().await);
+        assert!(!second.is_closed().await && !third.is_closed().await);
+        // A connection that becomes trusted frees its slot for an untrusted connection.
+        assert!(second.slot.make_trusted());
+        let fourth = listener.accept();
+        for open in [&second, &third, &fourth] {
+            assert!(!open.is_closed().await);
+        }
+        assert!(listener.slots.close_untrusted());
+        assert!(third.is_closed().await);
+        assert!(listener.slots.close_untrusted());
+        assert!(fourth.is_closed().await);
+        assert!(!listener.slots.close_untrusted(), "no untrusted connection is left");
+        assert!(!second.is_closed().await);
+    }
+
+    #[tokio::test]
+    async fn trusted_connection_is_closed_for_another_only_if_idle() {
+        let listener = Listener::new(4, 2);
+        let [first, second, third] = [(); 3].map(|()| listener.accept());
+        for busy in [&first, &second] {
+            busy.slot.exchange().note_request();
+            assert!(busy.slot.make_trusted());
+            assert!(busy.slot.make_trusted(), "a second good token takes no second slot");
+        }
+        assert!(!third.slot.make_trusted() && !third.slot.is_trusted());
+        second.slot.note_answered();
+        assert!(third.slot.make_trusted());
+        assert!(second.is_closed().await);
+        assert!(!first.is_closed().await && !third.is_closed().await);
+    }
+
+    #[tokio::test]
+    async fn connection_that_ends_frees_its_slot() {
+        let listener = Listener::new(2, 1);
+        let [trusted, untrusted] = [(); 2].map(|()| listener.accept());
+        trusted.slot.exchange().note_request();
+        assert!(trusted.slot.make_trusted());
+        assert!(!untrusted.slot.make_trusted());
+        drop(trusted.slot);
+        assert!(untrusted.slot.make_trusted());
+        drop(untrusted.slot);
+        let open = listener.slots.lock();
+        assert!(open.untrusted.is_empty() && open.trusted.is_empty());
+    }
+
+    #[tokio::test]
+    async fn no_connection_becomes_trusted_without_trusted_slots() {
+        let listener = Listener::new(2, 0);
+        assert!(!listener.accept().slot.make_trusted());
+    }
+}

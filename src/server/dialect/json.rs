@@ -1,0 +1,98 @@
+//! Renders secrets as JSON, without leaving copies of a value in memory.
+
+use crate::secret::value::SecretValue;
+use crate::secret::version::Content;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+use serde_json::ser::{CompactFormatter, Formatter};
+use std::io::{self, Write};
+use zeroize::Zeroizing;
+
+/// A secret value as JSON can hold it: text as it is, or bytes as base64.
+pub(in crate::server) enum JsonValue<'a> {
+    /// A value that is text.
+    Text(&'a str),
+    /// A binary value, encoded as base64. The encoded text is wiped from memory on drop.
+    Base64(Zeroizing<String>),
+}
+
+impl<'a> JsonValue<'a> {
+    /// Converts the value of a secret to its form in JSON.
+    pub(in crate::server) fn of(content: &'a Content) -> Self {
+        match content {
+            Content::Text(text) => Self::of_text(text),
+            Content::Binary(bytes) => Self::Base64(Zeroizing::new(STANDARD.encode(bytes.expose()))),
+        }
+    }
+
+    /// Converts a value that is known to be text.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the value is not UTF-8.
+    pub(in crate::server) fn of_text(text: &'a SecretValue) -> Self {
+        let text = std::str::from_utf8(text.expose());
+        Self::Text(text.expect("a text value is UTF-8, because it was made from a `String`"))
+    }
+
+    /// Returns the value if it is text.
+    pub(in crate::server) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Base64(_) => None,
+        }
+    }
+
+    /// Returns the value in base64 if it is binary.
+    pub(in crate::server) fn base64(&self) -> Option<&str> {
+        match self {
+            Self::Text(_) => None,
+            Self::Base64(base64) => Some(base64),
+        }
+    }
+}
+
+/// Renders compact JSON that contains a secret, into a buffer of exactly its size.
+///
+/// A buffer that grows would leave copies of the secret in freed memory, which nothing wipes.
+pub(in crate::server) fn render(body: &impl Serialize) -> SecretValue {
+    render_with(body, CompactFormatter)
+}
+
+/// Renders JSON as [`render`] does, with another formatter.
+pub(super) fn render_with<F>(body: &impl Serialize, formatter: F) -> SecretValue
+where
+    F: Formatter + Clone,
+{
+    let mut rendered = Vec::with_capacity(size(body, formatter.clone()));
+    let mut serializer = serde_json::Serializer::with_formatter(&mut rendered, formatter);
+    body.serialize(&mut serializer).expect("writing to a vector never fails");
+    SecretValue::new(rendered)
+}
+
+/// Returns the size of compact JSON in bytes, without keeping the JSON.
+pub(in crate::server) fn compact_size(body: &impl Serialize) -> usize {
+    size(body, CompactFormatter)
+}
+
+fn size(body: &impl Serialize, formatter: impl Formatter) -> usize {
+    let mut size = ByteCounter(0);
+    let mut serializer = serde_json::Serializer::with_formatter(&mut size, formatter);
+    body.serialize(&mut serializer).expect("counting bytes never fails");
+    size.0
+}
+
+/// A writer that counts the bytes that are written, and discards them.
+struct ByteCounter(usize);
+
+impl Write for ByteCounter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,172 @@
+//! Handles one request: gate, route, handler, answer.
+
+use super::aws_api_call::AwsApiCall;
+use super::body::{self, RequestBody};
+use super::connection_slots::ConnectionSlot;
+use super::context::Context;
+use super::gate::{self, Admitted, ListenerKind, Refusal};
+use super::memory_budget::MemoryBudget;
+use super::probes::Probes;
+use super::problem::Problem;
+use super::renewal::Renewal;
+use super::request::Target;
+use super::resolving::{self, Resolve};
+use super::response::Response;
+use super::route::{self, Route};
+use super::secret_read::SecretRead;
+use crate::printable::LogExcerpt;
+use crate::telemetry::metrics::ReadResult;
+use crate::tokens::Tokens;
+use hyper::header::{CONNECTION, HeaderValue};
+use hyper::http::request::Parts;
+use std::sync::Arc;
+
+/// The state that all connections share.
+#[derive(Debug)]
+pub struct Server {
+    /// The parts of the agent that every request handler may use.
+    pub context: Context,
+    /// The tokens that the gate accepts now.
+    pub tokens: Arc<Tokens>,
+    /// Refreshes the agent's credentials if a request has an unknown session token.
+    pub renewal: Renewal,
+    /// How `/resolve` finds references in messages, and to which tenant a message belongs.
+    pub resolving: resolving::Config,
+    /// The memory that concurrent `/resolve` requests may use together.
+    pub memory: MemoryBudget,
+}
+
+impl Server {
+    /// Answers one request. A good token turns the connection into a trusted one, which stays open.
+    /// After the answer to any other request the connection is closed.
+    pub(super) async fn handle(
+        &self,
+        listener: ListenerKind,
+        slot: &ConnectionSlot,
+        request: &Parts,
+        mut body: impl RequestBody,
+    ) -> Response {
+        let Context { cache, metrics, dialect, .. } = &self.context;
+        let target = target(listener, request);
+        let started = cache.clock().now();
+        let admitted = self.admit(listener, target, request).await;
+        let has_good_token = admitted.as_ref().is_ok_and(|admitted| admitted.is_trusted);
+        let stays_open = has_good_token && slot.make_trusted();
+        let answered = match admitted {
+            Err(refusal) => Err(Problem::Refused(refusal)),
+            // Liveness is answered even if there is no slot: a busy agent is alive.
+            Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
+                Err(Problem::Refused(Refusal::TooManyConnections))
+            }
+            Ok(admitted) => self.dispatch(&admitted, listener, target, request, &mut body).await,
+        };
+        let (mut response, result) = match answered {
+            Ok(answered) => answered,
+            Err(problem) => {
+                self.record(request, &problem);
+                let is_refused = problem.is_refusal();
+                let result = if is_refused { ReadResult::Refused } else { ReadResult::Error };
+                (dialect.problem(target, &problem), Some(result))
+            }
+        };
+        if target.is_read() {
+            metrics.read_took(cache.clock().now().since(started).unwrap_or_default());
+            if let Some(result) = result {
+                metrics.read(result);
+            }
+        }
+        if !stays_open {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        body::drain(&mut body, cache.clock()).await;
+        response
+    }
+
+    /// Passes a request to its handler. Returns the answer, and the result under which the metrics
+    /// count a read. The result is `None` if the request is not a read, or if the handler has counted
+    /// its reads.
+    async fn dispatch(
+        &self,
+        admitted: &Admitted,
+        listener: ListenerKind,
+        target: Target<'_>,
+        request: &Parts,
+        body: &mut impl RequestBody,
+    ) -> Result<(Response, Option<ReadResult>), Problem> {
+        let Parts { method, uri, headers, .. } = request;
+        let context = &self.context;
+        let query = uri.query().unwrap_or_default();
+        let unknown = context.dialect.unknown_parameter();
+        let probes = Probes(context);
+        let response =
+            match route::route(admitted, listener, target, method, query, headers, unknown)? {
+                Route::Ping => probes.ping(),
+                Route::Ready { is_trusted } => probes.ready(is_trusted),
+                Route::Metrics => probes.metrics(),
+                Route::Status => probes.status(),
+                Route::Restore => probes.restored(),
+                Route::Resolve => {
+                    let resolve =
+                        Resolve { context, config: &self.resolving, memory: &self.memory };
+                    resolve.answer(body).await?
+                }
+                Route::Secret(query) => {
+                    let (response, result) =
+                        SecretRead { context, query, headers }.answer().await?;
+                    return Ok((response, Some(result)));
+                }
+                Route::Call(operation) => {
+                    let (response, result) = AwsApiCall { context, operation }.answer(body).await?;
+                    return Ok((response, Some(result)));
+                }
+            };
+        Ok((response, None))
+    }
+
+    /// Runs the gate. If the session token of a request is unknown, the agent's own credentials are
+    /// refreshed, and the gate runs once more.
+    async fn admit(
+        &self,
+        listener: ListenerKind,
+        target: Target<'_>,
+        request: &Parts,
+    ) -> Result<Admitted, Refusal> {
+        match gate::admit(target, listener, &request.uri, &request.headers, &self.tokens) {
+            Err(Refusal::WrongSessionToken) => {
+                self.renewal.renew(self.context.cache.clock()).await;
+                gate::admit(target, listener, &request.uri, &request.headers, &self.tokens)
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Counts a refusal of the gate, and logs a refused request. The rate of log lines is limited, and
+    /// texts from the caller are escaped.
+    fn record(&self, request: &Parts, problem: &Problem) {
+        let Context { cache, metrics, refusals_logged, .. } = &self.context;
+        if let Problem::Refused(refusal) = problem {
+            metrics.gate_refused(refusal.label());
+        }
+        if !problem.is_refusal() {
+            return;
+        }
+        match refusals_logged.pass(cache.clock().now()) {
+            Some(left_out) => tracing::warn!(
+                method = %LogExcerpt(request.method.as_str()),
+                path = %LogExcerpt(request.uri.path()),
+                error = problem.kind(),
+                reason = %LogExcerpt(&problem.message()),
+                left_out,
+                "refused a request"
+            ),
+            None => metrics.log_lines_dropped.inc(),
+        }
+    }
+}
+
+/// Returns the target of a request. The metrics port serves no secrets, so the targets of reads are
+/// unknown there.
+fn target(listener: ListenerKind, request: &Parts) -> Target<'_> {
+    let target = Target::of(&request.method, request.uri.path());
+    if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }
+}

@@ -1,0 +1,131 @@
+//! Limits how much memory all concurrent `/resolve` requests may use together.
+//!
+//! A body with messages has up to 6 MiB, and so has its answer. Without a limit, a few dozen concurrent
+//! requests would use more memory than a small container has. The reservation ends when the answer is
+//! passed to hyper, because a caller that reads its answer slowly must not delay other requests.
+
+use super::body::{BODY_BYTES_MAX, BODY_TIME_MAX, MESSAGES_BYTES_MAX};
+use super::problem::Problem;
+use crate::clock::{Clock, within};
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// The maximum memory of all concurrent small requests, in bytes: enough for about 100 requests of the
+/// usual size.
+const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// The maximum memory of all concurrent large requests, in bytes: enough for one request of the largest
+/// size.
+const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
+
+/// The memory of a large request in addition to its body, in bytes: for the references found in the
+/// body, one parsed message, or the answer.
+const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
+
+/// The fixed part of the memory of a small request, in bytes. The other part is nine times the body.
+const SMALL_EXTRA_BYTES: usize = 16 * 1024;
+
+/// The number of bytes that one permit of a semaphore stands for.
+const UNIT_BYTES: usize = 1024;
+
+/// The memory that concurrent `/resolve` requests may use.
+///
+/// Small requests have a budget of their own, so that large requests, which are slow, do not delay
+/// them.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
+}
+
+/// Memory that is reserved for one request. Dropping the reservation returns the memory to the budget.
+#[derive(Debug)]
+pub struct Reservation(
+    #[expect(dead_code, reason = "the drop of the permit returns the memory")] OwnedSemaphorePermit,
+);
+
+/// Creates a budget of which nothing is reserved.
+impl Default for MemoryBudget {
+    fn default() -> Self {
+        Self { small: pool(SMALL_BYTES_MAX), large: pool(LARGE_BYTES_MAX) }
+    }
+}
+
+impl MemoryBudget {
+    /// Reserves memory for a request whose body has `declared` bytes, and waits until enough memory is
+    /// free. If the length of the body is unknown, the largest possible body is assumed.
+    ///
+    /// # Errors
+    ///
+    /// Fails if other requests use the memory for longer than [`BODY_TIME_MAX`].
+    pub async fn reserve(
+        &self,
+        declared: Option<usize>,
+        clock: &dyn Clock,
+    ) -> Result<Reservation, Problem> {
+        let body = declared.unwrap_or(MESSAGES_BYTES_MAX).min(MESSAGES_BYTES_MAX);
+        match body <= BODY_BYTES_MAX {
+            true => reserve_from(&self.small, small_bytes(body), clock).await,
+            false => reserve_from(&self.large, body + LARGE_EXTRA_BYTES, clock).await,
+        }
+    }
+}
+
+/// Returns the memory of a small request in bytes: its body, and the parsed references, which take up
+/// to eight times the memory of their text.
+fn small_bytes(body: usize) -> usize {
+    9 * body + SMALL_EXTRA_BYTES
+}
+
+fn pool(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes / UNIT_BYTES))
+}
+
+async fn reserve_from(
+    pool: &Arc<Semaphore>,
+    bytes: usize,
+    clock: &dyn Clock,
+) -> Result<Reservation, Problem> {
+    let units = u32::try_from(bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
+    within(clock, BODY_TIME_MAX, pool.clone().acquire_many_owned(units))
+        .await
+        .and_then(Result::ok)
+        .map(Reservation)
+        .ok_or(Problem::Overloaded)
+}
+
+/// Each budget is large enough for the largest request that may use it. Otherwise such a request would
+/// wait until its timeout.
+const _: () = assert!(
+    MESSAGES_BYTES_MAX + LARGE_EXTRA_BYTES <= LARGE_BYTES_MAX
+        && 9 * BODY_BYTES_MAX + SMALL_EXTRA_BYTES <= SMALL_BYTES_MAX
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+    use std::time::SystemTime;
+
+    #[tokio::test(start_paused = true)]
+    async fn large_requests_take_turns_and_do_not_delay_small_ones() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        let memory = MemoryBudget::default();
+        let largest = memory.reserve(None, &clock).await.expect("the budget is unused");
+        let late = memory.reserve(Some(MESSAGES_BYTES_MAX), &clock).await;
+        assert_eq!(late.map(|_| ()), Err(Problem::Overloaded));
+        assert_eq!(clock.now().steady, BODY_TIME_MAX);
+        for _ in 0..100 {
+            memory
+                .reserve(Some(2000), &clock)
+                .await
+                .expect("small requests have a budget of their own");
+        }
+        drop(largest);
+        memory
+            .reserve(Some(MESSAGES_BYTES_MAX), &clock)
+            .await
+            .expect("the dropped reservation returned its memory");
+        assert_eq!(clock.now().steady, BODY_TIME_MAX);
+    }
+}

@@ -1,0 +1,408 @@
+//! Parses a call of the AWS API: the operation from a header, and its members from a JSON body.
+//!
+//! Pure: takes headers and bytes, and returns an [`Operation`] or a [`Call`].
+
+use crate::secret::reference::{
+    BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
+    VERSION_CHARS_MAX,
+};
+use crate::source::BATCH_MAX;
+use hyper::header::{HeaderMap, HeaderName};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::error::Category;
+
+/// The header in which a call of the AWS API names its operation.
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+
+/// The operations of the AWS API that Sidekey serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// Reads one version of one secret.
+    GetSecretValue,
+    /// Reads the current versions of up to [`BATCH_MAX`] secrets.
+    BatchGetSecretValue,
+    /// Describes a secret without its value.
+    DescribeSecret,
+}
+
+/// A call of the AWS API with its parsed body.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Reads one version of one secret.
+    Get(RequestedSecret),
+    /// Reads the current versions of the secrets with these ids.
+    Batch(Vec<String>),
+    /// Describes a secret without its value.
+    Describe(RequestedSecret),
+}
+
+/// The secret and version that a call asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct RequestedSecret {
+    /// A name or ARN of a secret, which may also contain a field, a staging label and a version id.
+    reference: String,
+    stage: Option<String>,
+    version: Option<String>,
+}
+
+/// Why a call of the AWS API is not valid.
+///
+/// Where AWS has a message for an error, Sidekey sends that message. No message quotes the caller's
+/// body, because a body may contain a secret value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadCall {
+    /// The call names no operation, or an operation that Sidekey does not serve.
+    #[error("Sidekey only reads: it serves GetSecretValue, BatchGetSecretValue and DescribeSecret")]
+    Unsupported,
+    /// The body is not JSON.
+    #[error("the body is not JSON, at line {line}, column {column}")]
+    NotJson {
+        /// The line of the error, counted from 1.
+        line: usize,
+        /// The column of the error, counted from 1.
+        column: usize,
+    },
+    /// The body is JSON, but not the JSON that the operation expects.
+    #[error("the JSON body does not fit the operation, at line {line}, column {column}")]
+    Shape {
+        /// The line of the error, counted from 1.
+        line: usize,
+        /// The column of the error, counted from 1.
+        column: usize,
+    },
+    /// The member of this name is missing.
+    #[error(
+        "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
+         must not be null"
+    )]
+    Missing(&'static str),
+    /// The member of this name is empty.
+    #[error(
+        "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
+         have length greater than or equal to 1"
+    )]
+    Empty(&'static str),
+    /// A member is longer than AWS allows.
+    #[error(
+        "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member \
+         must have length less than or equal to {max}"
+    )]
+    TooLong {
+        /// The name of the member.
+        member: &'static str,
+        /// The maximum length: characters of a text, or items of a list.
+        max: usize,
+    },
+    /// A batch has both `SecretIdList` and `Filters`, or neither of them.
+    #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
+    ListOrFilters,
+    /// A batch has `Filters`. Sidekey cannot search, because it only knows the secrets that were read.
+    #[error(
+        "Sidekey caches only secrets that were read and cannot search: 'Filters' is not served"
+    )]
+    Filters,
+}
+
+impl BadCall {
+    /// Returns the error type, as AWS names it.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Unsupported => "UnsupportedOperationException",
+            Self::NotJson { .. } | Self::Shape { .. } => "SerializationException",
+            Self::Missing(_) | Self::Empty(_) | Self::TooLong { .. } => "ValidationException",
+            Self::ListOrFilters | Self::Filters => "InvalidParameterException",
+        }
+    }
+
+    /// Returns what the caller should do about the error.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Unsupported => {
+                "for other operations reach AWS directly: use a separate client without \
+                 AWS_ENDPOINT_URL_SECRETS_MANAGER, or a client with AWS's own endpoint"
+            }
+            Self::NotJson { .. } | Self::Shape { .. } => {
+                "send the JSON object that AWS's SDKs send for this operation"
+            }
+            Self::Missing(_) | Self::Empty(_) | Self::TooLong { .. } | Self::ListOrFilters => {
+                "correct the call as AWS's API reference describes"
+            }
+            Self::Filters => "name the secrets in SecretIdList, or reach AWS directly",
+        }
+    }
+}
+
+impl Operation {
+    /// Recognises the operation of a call by its header `X-Amz-Target`.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the header is missing, or names an operation that Sidekey does not serve.
+    pub fn of(headers: &HeaderMap) -> Result<Self, BadCall> {
+        let target = headers.get(TARGET).map(|target| target.as_bytes());
+        match target.and_then(|target| target.strip_prefix(b"secretsmanager.")) {
+            Some(b"GetSecretValue") => Ok(Self::GetSecretValue),
+            Some(b"BatchGetSecretValue") => Ok(Self::BatchGetSecretValue),
+            Some(b"DescribeSecret") => Ok(Self::DescribeSecret),
+            _ => Err(BadCall::Unsupported),
+        }
+    }
+
+    /// Parses the body of a call of this operation.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the body is not valid for the operation.
+    pub fn parse(self, body: &[u8]) -> Result<Call, BadCall> {
+        match self {
+            Self::GetSecretValue => RequestedSecret::of(members(body)?).map(Call::Get),
+            Self::DescribeSecret => {
+                let secret = RequestedSecret::of(members(body)?)?;
+                Ok(Call::Describe(RequestedSecret { stage: None, version: None, ..secret }))
+            }
+            Self::BatchGetSecretValue => batch(members(body)?).map(Call::Batch),
+        }
+    }
+}
+
+/// The members of a call for one secret.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct OneSecret {
+    secret_id: Option<String>,
+    version_stage: Option<String>,
+    version_id: Option<String>,
+}
+
+/// The members of a call for a batch of secrets.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct ManySecrets {
+    secret_id_list: Option<Vec<String>>,
+    filters: Option<IgnoredAny>,
+}
+
+impl RequestedSecret {
+    fn of(members: OneSecret) -> Result<Self, BadCall> {
+        let reference = members.secret_id.ok_or(BadCall::Missing("secretId"))?;
+        check_length("secretId", &reference, ID_CHARS_MAX)?;
+        for (member, value, max) in [
+            ("versionStage", &members.version_stage, STAGE_CHARS_MAX),
+            ("versionId", &members.version_id, VERSION_CHARS_MAX),
+        ] {
+            value.as_ref().map_or(Ok(()), |value| check_length(member, value, max))?;
+        }
+        Ok(Self { reference, stage: members.version_stage, version: members.version_id })
+    }
+
+    /// Returns the secret, version and field that the call asks for.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the reference is not valid, or if both the reference and a member name a version.
+    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
+        let separate = SeparateParts {
+            stage: self.stage.as_deref(),
+            version: self.version.as_deref(),
+            field: None,
+        };
+        BorrowedReference::parse(&self.reference, separate)
+    }
+}
+
+fn batch(members: ManySecrets) -> Result<Vec<String>, BadCall> {
+    let ids = match (members.secret_id_list, members.filters) {
+        (Some(ids), None) => ids,
+        (None, Some(_)) => return Err(BadCall::Filters),
+        _ => return Err(BadCall::ListOrFilters),
+    };
+    match ids.len() {
+        0 => Err(BadCall::Empty("secretIdList")),
+        1..=BATCH_MAX => Ok(ids),
+        _ => Err(BadCall::TooLong { member: "secretIdList", max: BATCH_MAX }),
+    }
+}
+
+fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), BadCall> {
+    match value.chars().count() {
+        0 => Err(BadCall::Empty(member)),
+        length if length > max => Err(BadCall::TooLong { member, max }),
+        _ => Ok(()),
+    }
+}
+
+/// Parses the members of a body. An empty body has no members.
+fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
+    if body.is_empty() {
+        return Ok(T::default());
+    }
+    // `serde` would accept a JSON list of the members' values as well as an object.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(BadCall::Shape { line: 1, column: 1 });
+    }
+    // Only the position is reported: the text of the parser's error may quote the body.
+    serde_json::from_slice(body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        match error.classify() {
+            Category::Data => BadCall::Shape { line, column },
+            Category::Io | Category::Syntax | Category::Eof => BadCall::NotJson { line, column },
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::{VALUE, json, mangled, text};
+    use crate::secret::selector::Selector;
+    use proptest::prelude::*;
+
+    #[track_caller]
+    fn of(target: Option<&str>, expected: Result<Operation, BadCall>) {
+        let header = target
+            .map(|target| (TARGET, target.parse().expect("the target is a valid header value")));
+        assert_eq!(Operation::of(&header.into_iter().collect()), expected, "{target:?}");
+    }
+
+    #[test]
+    fn operations_are_recognised_by_header() {
+        of(Some("secretsmanager.GetSecretValue"), Ok(Operation::GetSecretValue));
+        of(Some("secretsmanager.BatchGetSecretValue"), Ok(Operation::BatchGetSecretValue));
+        of(Some("secretsmanager.DescribeSecret"), Ok(Operation::DescribeSecret));
+        for other in [
+            "secretsmanager.PutSecretValue",
+            "secretsmanager.getsecretvalue",
+            "GetSecretValue",
+            "AmazonSSM.GetParameter",
+            "",
+        ] {
+            of(Some(other), Err(BadCall::Unsupported));
+        }
+        of(None, Err(BadCall::Unsupported));
+    }
+
+    #[track_caller]
+    fn get(body: &str, id: &str, stage: Option<&str>, version: Option<&str>, field: Option<&str>) {
+        let Ok(Call::Get(secret)) = Operation::GetSecretValue.parse(body.as_bytes()) else {
+            panic!("{body} is not a valid call");
+        };
+        let selector = Selector::new(stage, version);
+        assert_eq!(
+            secret.parse_reference(),
+            Ok(BorrowedReference { id, selector, field }),
+            "{body}"
+        );
+    }
+
+    #[test]
+    fn unknown_members_are_ignored() {
+        get(r#"{"SecretId":"app/db"}"#, "app/db", None, None, None);
+        get(r#" {"New":[1,{}],"SecretId":"\u0061"} "#, "a", None, None, None);
+        get(r#"{"SecretId":"a","VersionStage":null,"VersionId":"v"}"#, "a", None, Some("v"), None);
+        get(r#"{"SecretId":"a","VersionStage":"S"}"#, "a", Some("S"), None, None);
+        get(r#"{"SecretId":"a#password"}"#, "a", None, None, Some("password"));
+        let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
+        get(&format!(r#"{{"SecretId":"{arn}:f:S:V"}}"#), arn, Some("S"), Some("V"), Some("f"));
+        let body = br#"{"SecretIdList":["a","b","a"]}"#;
+        let ids = ["a", "b", "a"].map(str::to_owned);
+        let batch = Operation::BatchGetSecretValue.parse(body);
+        assert_eq!(batch, Ok(Call::Batch(ids.to_vec())));
+        let described = Operation::DescribeSecret.parse(br#"{"SecretId":"a","VersionId":"v"}"#);
+        let secret = RequestedSecret { reference: "a".to_owned(), ..RequestedSecret::default() };
+        assert_eq!(described, Ok(Call::Describe(secret)));
+    }
+
+    #[track_caller]
+    fn refused(operation: Operation, body: &str, kind: &str, words: &str) {
+        let bad = operation.parse(body.as_bytes()).expect_err("the call is not valid");
+        assert_eq!(bad.kind(), kind, "{body}");
+        assert!(bad.to_string().contains(words), "{bad}");
+        assert!(!bad.to_string().contains("hunter2"), "{bad}");
+    }
+
+    #[test]
+    fn bad_calls_get_error_messages_of_aws_and_no_quotes() {
+        let get = |body: &str, kind, words| refused(Operation::GetSecretValue, body, kind, words);
+        get("", "ValidationException", "Value null at 'secretId'");
+        get("{}", "ValidationException", "Value null at 'secretId'");
+        get(r#"{"SecretId":null}"#, "ValidationException", "Member must not be null");
+        get(r#"{"SecretId":""}"#, "ValidationException", "greater than or equal to 1");
+        let long = |member: &str, chars: usize| {
+            format!(r#"{{"SecretId":"a","{member}":"{}"}}"#, "x".repeat(chars))
+        };
+        get(&long("VersionStage", 257), "ValidationException", "less than or equal to 256");
+        get(&long("VersionStage", 0), "ValidationException", "at 'versionStage'");
+        get(&long("VersionId", 65), "ValidationException", "less than or equal to 64");
+        let id = format!(r#"{{"SecretId":"{}"}}"#, "x".repeat(2049));
+        get(&id, "ValidationException", "less than or equal to 2048");
+        get(r#"{"SecretId":"hunter2""#, "SerializationException", "not JSON, at line 1, column 21");
+        get("hunter2", "SerializationException", "line 1, column 1");
+        get(r#""hunter2""#, "SerializationException", "does not fit the operation");
+        get("{\n\"SecretId\":7}", "SerializationException", "line 2, column 12");
+        get(r#"["hunter2"]"#, "SerializationException", "line 1, column 1");
+        get("\u{feff}{}", "SerializationException", "line 1, column 1");
+
+        let batch =
+            |body: &str, kind, words| refused(Operation::BatchGetSecretValue, body, kind, words);
+        batch("{}", "InvalidParameterException", "Either 'SecretIdList' or 'Filters'");
+        batch(r#"{"SecretIdList":["a"],"Filters":[]}"#, "InvalidParameterException", "not both");
+        let filters = r#"{"Filters":[{"Key":"name","Values":["a"]}]}"#;
+        batch(filters, "InvalidParameterException", "'Filters' is not served");
+        assert!(BadCall::Filters.hint().contains("SecretIdList"));
+        batch(r#"{"SecretIdList":[]}"#, "ValidationException", "greater than or equal to 1");
+        let ids = vec!["\"a\""; 21].join(",");
+        let many = format!("{{\"SecretIdList\":[{ids}]}}");
+        batch(&many, "ValidationException", "less than or equal to 20");
+        batch(r#"{"SecretIdList":"hunter2"}"#, "SerializationException", "column 25");
+    }
+
+    const GET: &str =
+        r#"{"SecretId":"hunter2","VersionStage":"hunter2","VersionId":"hunter2","a":[{}]}"#;
+    const BATCH: &str = r#"{"SecretIdList":["a","hunter2"],"MaxResults":1}"#;
+
+    proptest! {
+        #[test]
+        fn for_any_body_a_call_keeps_its_bounds_and_no_error_quotes_it(
+            body in prop_oneof![mangled(GET), mangled(BATCH), json().prop_map(|json| json.to_string())],
+        ) {
+            for operation in
+                [Operation::GetSecretValue, Operation::DescribeSecret, Operation::BatchGetSecretValue]
+            {
+                match operation.parse(body.as_bytes()) {
+                    Ok(Call::Get(secret) | Call::Describe(secret)) => {
+                        let chars = |text: &str| text.chars().count();
+                        prop_assert!((1..=ID_CHARS_MAX).contains(&chars(&secret.reference)));
+                        for (given, max) in
+                            [(&secret.stage, STAGE_CHARS_MAX), (&secret.version, VERSION_CHARS_MAX)]
+                        {
+                            let is_good = |given: &str| (1..=max).contains(&chars(given));
+                            prop_assert!(given.as_deref().is_none_or(is_good));
+                        }
+                    }
+                    Ok(Call::Batch(ids)) => prop_assert!((1..=BATCH_MAX).contains(&ids.len())),
+                    Err(bad) => {
+                        prop_assert!(!bad.to_string().contains(VALUE) && !bad.hint().contains(VALUE));
+                    }
+                }
+            }
+        }
+
+        #[test]
+        fn for_any_bytes_a_body_is_parsed_or_refused(body in proptest::collection::vec(any::<u8>(), 0..64)) {
+            let _ = Operation::GetSecretValue.parse(&body);
+            let _ = Operation::BatchGetSecretValue.parse(&body);
+        }
+
+        #[test]
+        fn for_any_members_a_call_is_parsed_back(id in text(), stage in text()) {
+            let body = serde_json::json!({"SecretId": id, "VersionStage": stage}).to_string();
+            match Operation::GetSecretValue.parse(body.as_bytes()) {
+                Ok(Call::Get(secret)) => {
+                    prop_assert_eq!(secret, RequestedSecret { reference: id, stage: Some(stage), version: None });
+                }
+                other => prop_assert!(id.is_empty() || stage.is_empty(), "{other:?}"),
+            }
+        }
+    }
+}

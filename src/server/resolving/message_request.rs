@@ -1,0 +1,314 @@
+//! The references that one message asks to resolve, each checked by its text.
+//!
+//! Pure: takes the references that were found in a list, a message or a record, and returns which of
+//! them must be read and which of them are refused.
+
+use super::config::Config;
+use super::unresolved::Unresolved;
+use crate::cache::ReadError;
+use crate::message::body::{BadMessage, Record};
+use crate::message::search::{Found, FoundReference};
+use crate::message::tenant::Tenant;
+use crate::secret::reference::{BadReference, Reference, SecretId};
+use crate::server::problem::Problem;
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt;
+
+/// The maximum number of characters with which the answer quotes a reference that is too long.
+const QUOTED_CHARS_MAX: usize = 256;
+
+/// The memory of a reference in addition to its texts, in bytes: the reference, its outcome, and two
+/// allocations.
+const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
+
+/// The references that one message, or a list of references, asks to resolve.
+#[derive(Debug)]
+pub struct MessageRequest {
+    /// The id that SQS gave the message, if it came in an SQS event.
+    pub message_id: Option<Box<str>>,
+    /// The FIFO group of the message. The messages of a group must be processed in order.
+    pub group: Option<Box<str>>,
+    /// The tenant to which the message belongs.
+    pub tenant: Tenant,
+    /// The references that were found in the message.
+    pub references: Box<[RequestedReference]>,
+    /// Why the message as a whole fails, whatever the outcomes of its references.
+    pub problem: Option<Unresolved>,
+}
+
+/// One reference of a message.
+#[derive(Debug)]
+pub struct RequestedReference {
+    /// The key of the credential in the answer: the path of the reference, or the reference itself.
+    pub key: Box<str>,
+    /// The reference as it is written in the message. A reference that is too long is truncated.
+    pub text: Box<str>,
+    /// Why the reference is refused and not read, if it is.
+    pub refused: Option<Unresolved>,
+}
+
+/// Checks references by their text, before any secret is read.
+pub struct ReferenceChecker<'a> {
+    /// The configuration of `/resolve`.
+    pub config: &'a Config,
+    /// Returns whether `SIDEKEY_ALLOW` covers a secret.
+    pub is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
+}
+
+/// Omits the fields, because a function cannot be printed.
+impl fmt::Debug for ReferenceChecker<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReferenceChecker").finish_non_exhaustive()
+    }
+}
+
+impl ReferenceChecker<'_> {
+    /// Checks a list of references. A list belongs to no tenant, because it has no message. A reference
+    /// that the list has twice is answered once.
+    pub fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
+        let tenant = Tenant::without_message();
+        let mut seen = HashSet::new();
+        let references: Box<[RequestedReference]> = references
+            .iter()
+            .filter(|reference| seen.insert(&***reference))
+            .map(|reference| {
+                let checked = self.check(&tenant, reference, Box::default());
+                RequestedReference { key: checked.text.clone(), ..checked }
+            })
+            .collect();
+        let problem = references.is_empty().then_some(Unresolved::NoReference);
+        MessageRequest { message_id: None, group: None, tenant, references, problem }
+    }
+
+    /// Checks the references that were found in a message.
+    pub fn message(&self, found: Found) -> MessageRequest {
+        let tenant = Tenant::from_texts(found.texts);
+        let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
+        let mut references = Vec::with_capacity(found.references.len());
+        for FoundReference { path, reference, .. } in found.references {
+            match reference {
+                Some(text) => references.push(self.check(&tenant, &text, path)),
+                None => problem = problem.or(Some(Unresolved::NotAString(path))),
+            }
+        }
+        MessageRequest {
+            message_id: None,
+            group: None,
+            tenant,
+            references: references.into(),
+            problem,
+        }
+    }
+
+    /// Checks the references that were found in the message of a record. A record without a valid
+    /// message fails.
+    pub fn record(&self, record: Record<'_>, found: Result<Found, BadMessage>) -> MessageRequest {
+        let message = match found {
+            Ok(found) => self.message(found),
+            Err(bad) => MessageRequest::failed(bad.into()),
+        };
+        MessageRequest { message_id: Some(record.message_id), group: record.group, ..message }
+    }
+
+    /// Checks whether a reference is valid, and whether a message of this tenant may have the secret.
+    fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
+        let refused = self.refusal(tenant, reference).err();
+        let text = match refused {
+            Some(Unresolved::Reference(BadReference::TooLong { .. })) => truncate(reference),
+            _ => reference.into(),
+        };
+        RequestedReference { key, text, refused }
+    }
+
+    fn refusal(&self, tenant: &Tenant, reference: &str) -> Result<(), Unresolved> {
+        let parsed = Reference::from_message(reference)?;
+        self.config.tenant_check.check(&parsed.id, tenant)?;
+        if !(self.is_allowed)(&parsed.id) {
+            return Err(Problem::from(ReadError::OutOfScope).into());
+        }
+        Ok(())
+    }
+}
+
+impl MessageRequest {
+    /// Creates a request without references, for a message that has failed already.
+    pub fn failed(why: Unresolved) -> Self {
+        Self {
+            message_id: None,
+            group: None,
+            tenant: Tenant::without_message(),
+            references: Box::default(),
+            problem: Some(why),
+        }
+    }
+
+    /// Fails the message, and removes its references.
+    pub fn fail(&mut self, why: Unresolved) {
+        self.references = Box::default();
+        self.problem = Some(why);
+    }
+
+    /// Returns the references that are not refused, and must be read.
+    pub fn references_to_read(&self) -> Vec<&str> {
+        self.references
+            .iter()
+            .filter(|reference| reference.refused.is_none())
+            .map(|reference| &*reference.text)
+            .collect()
+    }
+
+    /// Returns the approximate memory of all references of the message, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.references
+            .iter()
+            .map(|reference| reference.key.len() + reference.text.len() + REFERENCE_BYTES)
+            .sum()
+    }
+}
+
+fn truncate(text: &str) -> Box<str> {
+    match text.char_indices().nth(QUOTED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]).into(),
+        None => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convention::Conventions;
+    use crate::message::body::Body;
+    use crate::message::path::Path;
+    use crate::message::paths::Paths;
+    use crate::message::search::Search;
+    use crate::message::tenant::{TenantBinding, TenantCheck};
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+
+    fn config(bound: &[&str]) -> Config {
+        let paths = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
+        let bindings = bound.iter().map(|path| TenantBinding {
+            placeholder: "company_name".into(),
+            path: Path::parse(path).expect("the path is valid"),
+        });
+        Config {
+            paths: Paths::parse(paths).expect("the paths are valid"),
+            tenant_check: TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect()),
+        }
+    }
+
+    /// Returns the key, the text and the error type of each reference.
+    fn listed(message: &MessageRequest) -> Vec<(&str, &str, Option<&str>)> {
+        message
+            .references
+            .iter()
+            .map(|reference| (&*reference.key, &*reference.text, reference.kind()))
+            .collect()
+    }
+
+    impl RequestedReference {
+        fn kind(&self) -> Option<&str> {
+            self.refused.as_ref().map(Unresolved::kind)
+        }
+    }
+
+    fn of_list(references: &[&str]) -> MessageRequest {
+        let config = config(&[]);
+        let checker = ReferenceChecker { config: &config, is_allowed: &|_| true };
+        checker.list(&references.iter().map(|text| Cow::Borrowed(*text)).collect::<Vec<_>>())
+    }
+
+    fn of_message(config: &Config, message: &Value) -> MessageRequest {
+        let search = Search::new(&config.paths, config.tenant_check.paths());
+        let Ok(found) = search.run(message) else {
+            panic!("the message must be within the limits")
+        };
+        let is_allowed = |id: &SecretId| id.as_str() != "forbidden";
+        ReferenceChecker { config, is_allowed: &is_allowed }.message(found)
+    }
+
+    #[test]
+    fn list_requests_each_reference_once() {
+        let request = of_list(&["b", "a", "b", "a#x", "no name"]);
+        assert_eq!(
+            listed(&request),
+            [
+                ("b", "b", None),
+                ("a", "a", None),
+                ("a#x", "a#x", None),
+                ("no name", "no name", Some("ValidationException"))
+            ]
+        );
+        assert_eq!(request.problem, None);
+        assert_eq!(request.references_to_read(), ["b", "a", "a#x"]);
+        assert_eq!(of_list(&[]).problem, Some(Unresolved::NoReference));
+    }
+
+    #[test]
+    fn message_requests_references_at_configured_paths() {
+        let message = json!({
+            "channel_config": {"sms": {"credentials_id": "a"}, "mail": {"credentials_id": null}},
+            "ai_config": {"ai_api_key_reference": "b#c"},
+        });
+        let request = of_message(&config(&[]), &message);
+        assert_eq!(
+            listed(&request),
+            [
+                ("channel_config.sms.credentials_id", "a", None),
+                ("ai_config.ai_api_key_reference", "b#c", None)
+            ]
+        );
+        let not_a_string = Unresolved::NotAString("channel_config.mail.credentials_id".into());
+        assert_eq!(request.problem, Some(not_a_string));
+        let nothing = of_message(&config(&[]), &json!({"a": "b"}));
+        assert_eq!(listed(&nothing), []);
+        assert_eq!(nothing.problem, Some(Unresolved::NoReference));
+    }
+
+    #[test]
+    fn reference_refused_in_one_message_may_be_read_for_another() {
+        let message = |company| {
+            let id = "sms-credentials/acme/x/twilio";
+            json!({"company": company, "channel_config": {"sms": {"credentials_id": id}}})
+        };
+        let config = config(&["company"]);
+        let requests = ["other", "acme"].map(|company| of_message(&config, &message(company)));
+        let refused: Vec<_> = requests.iter().map(|request| listed(request)[0].2).collect();
+        assert_eq!(refused, [Some("AccessDeniedException"), None]);
+        let to_read = requests.each_ref().map(MessageRequest::references_to_read);
+        assert_eq!(to_read, [vec![], vec!["sms-credentials/acme/x/twilio"]]);
+    }
+
+    #[test]
+    fn secret_outside_allow_list_is_not_read() {
+        let message = json!({"ai_config": {"ai_api_key_reference": "forbidden"}});
+        let request = of_message(&config(&[]), &message);
+        assert_eq!(listed(&request)[0].2, Some("AccessDeniedException"));
+        assert_eq!(request.references_to_read(), [""; 0]);
+    }
+
+    #[test]
+    fn record_without_valid_message_requests_nothing() {
+        let event = br#"{"Records": [{"messageId": "m", "body": "hello"}]}"#;
+        let Ok(Body::Event(records)) = Body::recognise(event) else {
+            panic!("the body must be recognised as an event")
+        };
+        let record = records[0].read(0).expect("the record has an id");
+        let config = config(&[]);
+        let found = record.search(&Search::new(&config.paths, []));
+        let request =
+            ReferenceChecker { config: &config, is_allowed: &|_| true }.record(record, found);
+        assert_eq!((request.message_id.as_deref(), request.references.len()), (Some("m"), 0));
+        let kind = request.problem.as_ref().map(Unresolved::kind);
+        assert_eq!(kind, Some("SerializationException"));
+    }
+
+    #[test]
+    fn reference_that_is_too_long_is_truncated() {
+        let request = of_list(&[&"é".repeat(5000), &"x".repeat(600)]);
+        assert_eq!(*request.references[0].text, format!("{}…", "é".repeat(256)));
+        assert_eq!(*request.references[1].text, format!("{}…", "x".repeat(256)));
+        assert!(request.references.iter().all(|reference| reference.refused.is_some()));
+    }
+}

@@ -1,0 +1,280 @@
+//! The outcome of each message of a `/resolve` request, and the JSON of the answer.
+//!
+//! The answer has a result for each message, and the list of failed messages that an SQS-triggered
+//! function returns to Lambda.
+
+use super::message_request::{MessageRequest, RequestedReference};
+use super::unresolved::Unresolved;
+use crate::cache::Served;
+use crate::secret::field::{FieldError, json, json_field};
+use crate::secret::value::SecretValue;
+use crate::server::dialect::error_body::ErrorBody;
+use crate::server::dialect::json::{JsonValue, compact_size, render};
+use crate::server::response::cache_label;
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
+
+/// The secret, or the field of a secret, to which a reference leads. It has no `Debug`, so that it is
+/// never logged.
+pub(in crate::server) struct Credential<'a> {
+    value: CredentialValue<'a>,
+    version_id: &'a str,
+    /// Where the secret came from, such as `hit` or `miss`.
+    cache: &'static str,
+    /// The codes of the problems of a malformed value.
+    problem: Option<&'a str>,
+}
+
+/// The value of a credential.
+enum CredentialValue<'a> {
+    /// A value that is JSON. It is answered byte for byte, so that no number is rounded.
+    Json(&'a RawValue),
+    /// A value that is other text, or binary.
+    Other(JsonValue<'a>),
+}
+
+/// The outcome of one message: a credential or an error for each of its references.
+pub(in crate::server) struct MessageResult<'a> {
+    request: &'a MessageRequest,
+    /// The outcomes of the references, in the order of the references.
+    credentials: Box<[Result<&'a Credential<'a>, Unresolved>]>,
+    /// Why the message failed after its references were read.
+    later_problem: Option<Box<Unresolved>>,
+    /// Whether an earlier message of the same FIFO group failed. The answer then has no credentials of
+    /// this message, because the caller must not process the message yet.
+    is_skipped: bool,
+}
+
+impl<'a> Credential<'a> {
+    /// Takes the full value of a secret, or one field of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the value has no field of this name.
+    pub(in crate::server) fn of(
+        served: &'a Served,
+        field: Option<&str>,
+    ) -> Result<Self, FieldError> {
+        let version = &served.entry.version;
+        let content = &version.content;
+        let raw = match field {
+            Some(name) => {
+                let text = served.entry.fields().field(name)?;
+                json_field(content, name).ok_or_else(|| JsonValue::of_text(text))
+            }
+            None => json(content).ok_or_else(|| JsonValue::of(content)),
+        };
+        Ok(Self {
+            value: raw.map_or_else(CredentialValue::Other, CredentialValue::Json),
+            version_id: &version.id,
+            cache: cache_label(served.how),
+            problem: served.entry.malformed.as_ref().map(|malformed| malformed.codes()),
+        })
+    }
+}
+
+impl<'a> MessageResult<'a> {
+    /// Creates the result of a message from the outcomes of its references.
+    pub(in crate::server) fn new(
+        request: &'a MessageRequest,
+        credentials: impl Iterator<Item = Result<&'a Credential<'a>, Unresolved>>,
+    ) -> Self {
+        let credentials = credentials.collect();
+        Self { request, credentials, later_problem: None, is_skipped: false }
+    }
+
+    /// Returns the FIFO group of the message, if it has one.
+    pub(in crate::server) fn group(&self) -> Option<&str> {
+        self.request.group.as_deref()
+    }
+
+    /// Returns whether the message has no problem, and all its references were resolved.
+    pub(in crate::server) fn is_ok(&self) -> bool {
+        self.problem().is_none() && self.credentials.iter().all(Result::is_ok)
+    }
+
+    /// Fails the message as a whole. The answer then has no credentials of this message.
+    pub(in crate::server) fn fail(&mut self, why: Unresolved) {
+        self.credentials = Box::default();
+        self.later_problem = Some(Box::new(why));
+    }
+
+    /// Skips the message, because an earlier message of the same FIFO group failed. The answer has the
+    /// errors of the message, if there are any, but none of its credentials.
+    pub(in crate::server) fn skip(&mut self) {
+        self.is_skipped = true;
+        if self.is_ok() {
+            self.later_problem = Some(Box::new(Unresolved::EarlierMessageFailed));
+        }
+    }
+
+    /// Returns the size of the result in the answer, in bytes.
+    pub(in crate::server) fn size(&self) -> usize {
+        compact_size(self)
+    }
+
+    /// Returns the references that failed, each with its error.
+    pub(in crate::server) fn failures(&self) -> impl Iterator<Item = (&str, &Unresolved)> {
+        self.outcomes().filter_map(|(reference, credential)| {
+            let why = credential.as_ref().err()?;
+            Some((&*reference.text, why))
+        })
+    }
+
+    fn problem(&self) -> Option<&Unresolved> {
+        self.later_problem.as_deref().or(self.request.problem.as_ref())
+    }
+
+    /// Returns the references that the answer has, each with its outcome.
+    fn outcomes(
+        &self,
+    ) -> impl Iterator<Item = (&'a RequestedReference, &Result<&'a Credential<'a>, Unresolved>)>
+    {
+        let outcomes = self.request.references.iter().zip(&self.credentials);
+        outcomes.filter(|(_, credential)| credential.is_err() || !self.is_skipped)
+    }
+}
+
+/// Renders the answer, in a buffer of exactly its size.
+pub(in crate::server) fn render_answer(results: &[MessageResult<'_>]) -> SecretValue {
+    render(&AnswerBody { results, batch_item_failures: BatchItemFailures(results) })
+}
+
+/// The JSON body of the answer to a `/resolve` request.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AnswerBody<'a> {
+    results: &'a [MessageResult<'a>],
+    batch_item_failures: BatchItemFailures<'a>,
+}
+
+/// The list of failed messages, in the format that Lambda expects from an SQS-triggered function.
+struct BatchItemFailures<'a>(&'a [MessageResult<'a>]);
+
+impl Serialize for BatchItemFailures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(
+            self.0
+                .iter()
+                .filter(|result| !result.is_ok())
+                .filter_map(|result| result.request.message_id.as_deref())
+                .map(|id| BatchItemFailure { item_identifier: id }),
+        )
+    }
+}
+
+/// The entry for one failed message in the list of failed messages.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure<'a> {
+    item_identifier: &'a str,
+}
+
+/// The JSON of one message's result.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ResultBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'a str>,
+    ok: bool,
+    credentials: Credentials<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+impl Serialize for MessageResult<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let body = ResultBody {
+            message_id: self.request.message_id.as_deref(),
+            ok: self.is_ok(),
+            credentials: Credentials(self),
+            error: self.problem().map(ErrorJson),
+        };
+        body.serialize(serializer)
+    }
+}
+
+/// The JSON object with all credentials of a message, by the keys of their references.
+struct Credentials<'a>(&'a MessageResult<'a>);
+
+impl Serialize for Credentials<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.outcomes().map(|(reference, credential)| {
+            let body = match credential {
+                Ok(credential) => CredentialBody {
+                    reference: &reference.text,
+                    value: credential.value.value(),
+                    value_base64: credential.value.base64(),
+                    version_id: Some(credential.version_id),
+                    cache: Some(credential.cache),
+                    problem: credential.problem,
+                    error: None,
+                },
+                Err(why) => CredentialBody {
+                    reference: &reference.text,
+                    value: None,
+                    value_base64: None,
+                    version_id: None,
+                    cache: None,
+                    problem: None,
+                    error: Some(ErrorJson(why)),
+                },
+            };
+            (&*reference.key, body)
+        }))
+    }
+}
+
+/// The JSON of one credential, or of the error for its reference.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CredentialBody<'a> {
+    reference: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<JsonOrText<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value_base64: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorJson<'a>>,
+}
+
+/// A value in JSON: a JSON value as it is, or text as a JSON string.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum JsonOrText<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+}
+
+impl CredentialValue<'_> {
+    fn value(&self) -> Option<JsonOrText<'_>> {
+        match self {
+            Self::Json(raw) => Some(JsonOrText::Json(raw)),
+            Self::Other(value) => value.text().map(JsonOrText::Text),
+        }
+    }
+
+    fn base64(&self) -> Option<&str> {
+        match self {
+            Self::Json(_) => None,
+            Self::Other(value) => value.base64(),
+        }
+    }
+}
+
+/// The JSON of an error of a message or a reference.
+struct ErrorJson<'a>(&'a Unresolved);
+
+impl Serialize for ErrorJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let message = self.0.message();
+        let body = ErrorBody { kind: self.0.kind(), message: &message, hint: self.0.hint() };
+        body.serialize(serializer)
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits that all messages of one request share.
+//!
+//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged large
+//! message fails, and ordinary messages do not.
+
+use std::collections::{BinaryHeap, HashSet};
+use std::hash::Hash;
+
+/// A limit on the total size of messages, which are added one after the other.
+#[derive(Debug)]
+pub struct SharedLimit {
+    max: usize,
+    /// The total size of all messages that are not dropped.
+    total: usize,
+    /// The size and the index of each message that is not dropped, with the largest message on top.
+    messages: BinaryHeap<(usize, usize)>,
+}
+
+impl SharedLimit {
+    /// Creates a limit that no message uses yet.
+    pub fn new(max: usize) -> Self {
+        Self { max, total: 0, messages: BinaryHeap::new() }
+    }
+
+    /// Adds the message `index`, and returns the indexes of the messages that are dropped to keep the
+    /// limit. The largest messages are dropped first, and of messages with the same size the last one.
+    pub fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
+        self.total += size;
+        self.messages.push((size, index));
+        let mut dropped = Vec::new();
+        while self.total > self.max
+            && let Some((size, index)) = self.messages.pop()
+        {
+            self.total -= size;
+            dropped.push(index);
+        }
+        dropped
+    }
+}
+
+/// Selects messages so that they have at most `max` distinct items together, and returns these items
+/// and the indexes of the dropped messages.
+///
+/// Each message has an index and its items. Messages with few items are selected first, and the
+/// returned items are in this order.
+pub fn distinct_within<T: Copy + Eq + Hash>(
+    max: usize,
+    messages: &[(usize, Vec<T>)],
+) -> (Vec<T>, Vec<usize>) {
+    let mut fewest_first: Vec<&(usize, Vec<T>)> = messages.iter().collect();
+    fewest_first.sort_by_key(|(_, items)| items.len());
+    let (mut selected, mut seen, mut dropped) = (Vec::new(), HashSet::new(), Vec::new());
+    for (index, items) in fewest_first {
+        let new: HashSet<T> = items.iter().copied().filter(|item| !seen.contains(item)).collect();
+        if selected.len() + new.len() > max {
+            dropped.push(*index);
+            continue;
+        }
+        selected.extend(items.iter().copied().filter(|item| seen.insert(*item)));
+    }
+    (selected, dropped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn largest_message_is_dropped() {
+        let mut limit = SharedLimit::new(10);
+        assert!(limit.add(0, 3).is_empty());
+        assert!(limit.add(1, 7).is_empty());
+        assert_eq!(limit.add(2, 1), [1]);
+        assert_eq!(limit.add(3, 100), [3]);
+        assert!(limit.add(4, 3).is_empty());
+        assert!(limit.add(5, 3).is_empty());
+        assert_eq!(limit.add(6, 3), [6], "of messages with the same size, the last one is dropped");
+        assert_eq!(SharedLimit::new(0).add(0, 1), [0]);
+    }
+
+    #[test]
+    fn messages_with_fewest_items_are_selected_first() {
+        let messages =
+            [(0, vec!["a", "b", "c", "d"]), (1, vec!["b", "e"]), (3, vec!["e", "b", "e"])];
+        assert_eq!(distinct_within(5, &messages), (vec!["b", "e", "a", "c", "d"], vec![]));
+        assert_eq!(distinct_within(4, &messages), (vec!["b", "e"], vec![0]));
+        assert_eq!(distinct_within(1, &messages), (vec![], vec![1, 3, 0]));
+    }
+
+    proptest! {
+        /// A message is never dropped if it is not larger than the limit divided by the number of
+        /// messages.
+        #[test]
+        fn for_any_sizes_a_message_within_its_even_part_is_kept(sizes in prop::collection::vec(0usize..50, 1..30), max in 0usize..500) {
+            let mut limit = SharedLimit::new(max);
+            let dropped: Vec<usize> =
+                sizes.iter().enumerate().flat_map(|(index, size)| limit.add(index, *size)).collect();
+            prop_assert!(limit.total <= max);
+            prop_assert_eq!(limit.messages.len() + dropped.len(), sizes.len());
+            prop_assert!(dropped.iter().all(|index| sizes[*index] > max / sizes.len()));
+        }
+
+        #[test]
+        fn for_any_messages_selected_items_are_within_the_limit(messages in prop::collection::vec(prop::collection::vec(0u8..40, 0..12), 0..12), max in 0usize..40) {
+            let messages: Vec<(usize, Vec<u8>)> = messages.into_iter().enumerate().collect();
+            let (items, dropped) = distinct_within(max, &messages);
+            prop_assert!(items.len() <= max);
+            for (index, message) in &messages {
+                let is_selected = message.iter().all(|item| items.contains(item));
+                prop_assert!(is_selected || dropped.contains(index));
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Builds HTTP responses: bodies, content types, and the headers of answers with secrets.
+
+use crate::cache::{How, Served};
+use crate::secret::value::SecretValue;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::StatusCode;
+use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
+use serde::Serialize;
+
+/// A response with a complete body in memory.
+pub type Response = hyper::Response<Full<Bytes>>;
+
+/// The content type of plain text.
+pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
+
+/// The content type of JSON, except in the AWS API.
+pub(super) const JSON: &str = "application/json";
+
+/// The content type of JSON in the AWS API. The AWS SDKs accept no other content type.
+pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
+
+/// The header that says whether the secret came from the cache: `hit`, `miss`, `stale` or `refreshed`.
+const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
+
+/// The header that lists the problems of a malformed value as codes.
+const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
+
+/// The header that says that `refreshNow` had no effect, because the last refresh was too recent.
+const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
+
+/// Builds a response with a body that is not secret.
+pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// Builds a response with a JSON body that is not secret.
+///
+/// # Panics
+///
+/// Panics if the body cannot be serialised: it must consist of structs, lists, strings and numbers.
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    let body = serde_json::to_vec(body).expect("structs of strings and numbers serialise to JSON");
+    with_body(status, JSON, body.into())
+}
+
+/// Builds a response without a body.
+pub(super) fn without_body(status: StatusCode) -> Response {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+/// Builds the response to a caller that already has the current version.
+pub(super) fn not_modified() -> Response {
+    let mut response = without_body(StatusCode::NOT_MODIFIED);
+    set_no_store(response.headers_mut());
+    response
+}
+
+/// Builds a response with a secret value. Only this function passes the bytes of a secret to a socket.
+pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response {
+    let mut response = with_body(StatusCode::OK, content_type, body.share());
+    set_no_store(response.headers_mut());
+    response
+}
+
+/// Forbids intermediaries to cache the response.
+pub(super) fn set_no_store(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+}
+
+/// Sets the headers that describe a served entry: its version, its age, where it came from, and the
+/// problems of a malformed value.
+pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
+    if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
+        headers.insert(ETAG, etag);
+    }
+    headers.insert(AGE, HeaderValue::from(served.age.as_secs()));
+    headers.insert(CACHE, HeaderValue::from_static(cache_label(served.how)));
+    if let Some(malformed) = &served.entry.malformed
+        && let Ok(codes) = HeaderValue::from_maybe_shared(malformed.header())
+    {
+        headers.insert(PROBLEM, codes);
+    }
+    if served.how == How::RefreshLimited {
+        headers.insert(REFRESH, HeaderValue::from_static("limited"));
+    }
+}
+
+/// Returns the label with which answers say where they came from: `hit`, `miss`, `stale` or
+/// `refreshed`.
+pub(super) fn cache_label(how: How) -> &'static str {
+    match how {
+        How::Hit | How::RefreshLimited => "hit",
+        How::Miss => "miss",
+        How::Stale(_) => "stale",
+        How::Refreshed => "refreshed",
+    }
+}

@@ -1,0 +1,122 @@
+//! Answers a request that reads one secret.
+
+use super::context::Context;
+use super::lookup::{find, read_result, refuse_withheld};
+use super::problem::Problem;
+use super::request::Query;
+use super::response::{self, JSON, PLAIN_TEXT, Response};
+use crate::cache::reader::REFRESH_NOW_INTERVAL;
+use crate::cache::{How, Served};
+use crate::clock::within;
+use crate::secret::reference::BorrowedReference;
+use crate::telemetry::metrics::ReadResult;
+use hyper::header::{HeaderMap, IF_NONE_MATCH};
+use std::time::Duration;
+
+/// Handles `GET /secretsmanager/get` and `GET /v1/{id}`.
+#[derive(Debug)]
+pub(super) struct SecretRead<'a> {
+    pub(super) context: &'a Context,
+    pub(super) query: Query<'a>,
+    pub(super) headers: &'a HeaderMap,
+}
+
+impl SecretRead<'_> {
+    /// Reads the secret, and answers in the dialect of the deployment.
+    pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
+        let Context { cache, dialect, metrics, .. } = self.context;
+        let wanted = self.query.parse_reference()?;
+        let mut served = find(cache, &wanted, self.query.refresh_now).await?;
+        if let Some(wait) = self.query.wait.filter(|_| self.has_version(&served)) {
+            served = self.wait_for_change(&wanted, served, wait).await?;
+        }
+        refuse_withheld(&served)?;
+        let (content_type, body) = match wanted.field {
+            Some(field) => (PLAIN_TEXT, served.entry.fields().field(field)?),
+            None => (JSON, dialect.body(&served.entry)),
+        };
+        let mut response = if self.has_version(&served) {
+            response::not_modified()
+        } else {
+            response::secret(content_type, body)
+        };
+        response::set_entry_headers(response.headers_mut(), &served);
+        Ok((response, read_result(&served, metrics)))
+    }
+
+    /// Waits until the version differs from the caller's version, `wait` is over, or the agent stops.
+    ///
+    /// The long poll counts as a read of the secret, so the cache continues to refresh the secret.
+    async fn wait_for_change(
+        &self,
+        wanted: &BorrowedReference<'_>,
+        unchanged: Served,
+        wait: Duration,
+    ) -> Result<Served, Problem> {
+        let Context { cache, stop, .. } = self.context;
+        tokio::select! {
+            biased;
+            changed = within(cache.clock(), wait, self.changed(wanted)) => {
+                changed.unwrap_or(Ok(unchanged))
+            }
+            () = stop.cancelled() => Ok(unchanged),
+        }
+    }
+
+    /// Waits, without a limit, until the version differs from the caller's version.
+    async fn changed(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
+        let cache = &self.context.cache;
+        loop {
+            // Registered before the cache is read: a change in between must not be missed.
+            let changed = cache.changed();
+            let served = find(cache, wanted, false).await?;
+            if !self.has_version(&served) {
+                return Ok(served);
+            }
+            changed.await;
+            if served.how == How::Miss {
+                // The secret does not stay in the cache, so the change was only the flight of this
+                // request. A pause limits the calls to AWS to the rate that `refreshNow` has.
+                cache.clock().sleep(REFRESH_NOW_INTERVAL).await;
+            }
+        }
+    }
+
+    /// Returns whether the caller already has the version that was served.
+    fn has_version(&self, served: &Served) -> bool {
+        matches_etag(self.headers, &served.entry.etag)
+    }
+}
+
+/// Returns whether the `If-None-Match` headers of a request match an entity tag, compared as RFC 9110
+/// says.
+fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
+    headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
+        tags.as_bytes()
+            .split(|b| *b == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entity_tags_match_as_rfc_9110_says() {
+        for (sent, expected) in [
+            ("\"v1\"", true),
+            ("W/\"v1\"", true),
+            ("\"v0\", \"v1\"", true),
+            ("*", true),
+            ("\"v2\"", false),
+            ("v1", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IF_NONE_MATCH, sent.parse().expect("the tag is a valid header value"));
+            assert_eq!(matches_etag(&headers, b"\"v1\""), expected, "{sent}");
+        }
+        assert!(!matches_etag(&HeaderMap::new(), b"\"v1\""));
+    }
+}

@@ -1,0 +1,51 @@
+//! Limits log lines that a caller can trigger.
+
+use crate::clock::Moment;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// The shortest time between two log lines of one kind.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Allows one log line of one kind a second, and counts the lines that are left out.
+#[derive(Debug, Default)]
+pub struct LogLimiter {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last: Option<Moment>,
+    dropped: u64,
+}
+
+impl LogLimiter {
+    /// Returns the number of lines that were left out since the last one, if a line may be logged now.
+    /// Returns `None` if this line must be left out as well.
+    pub fn pass(&self, now: Moment) -> Option<u64> {
+        let mut state = self.state.lock().expect("no thread panics while it holds the lock");
+        let is_due =
+            state.last.and_then(|last| now.since(last)).is_none_or(|since| since >= INTERVAL);
+        if !is_due {
+            state.dropped += 1;
+            return None;
+        }
+        state.last = Some(now);
+        Some(std::mem::take(&mut state.dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn one_line_a_second_is_allowed_and_reports_how_many_were_left_out() {
+        let limiter = LogLimiter::default();
+        let start = Moment { wall: SystemTime::UNIX_EPOCH, steady: Duration::ZERO };
+        let at = |millis| start.after(Duration::from_millis(millis));
+        let passed = [0, 10, 999, 1000, 1001, 2500].map(|millis| limiter.pass(at(millis)));
+        assert_eq!(passed, [Some(0), None, None, Some(2), None, Some(1)]);
+    }
+}

@@ -1,0 +1,281 @@
+//! Whoever may not ask is told so in the words that clients of AWS's agent know, is counted, and
+//! gets nothing: neither a value nor a call on their behalf.
+
+use crate::support::agent::{REGION, Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path, read_request};
+use crate::support::client::{Answer, get, request};
+use crate::support::clock::ManualClock;
+use crate::support::fake;
+use crate::support::gateway::Parrot;
+use fake_aws::Fake;
+use fake_aws::Operation::GetSecretValue;
+use serde_json::json;
+use std::time::Duration;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+
+/// An agent that holds `app/db`.
+async fn holding() -> (Fake, Sidekey) {
+    let clock = ManualClock::new();
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
+    (fake, sidekey)
+}
+
+/// Sends a request, checks that upstream saw nothing of it, that it was counted as `refusal` and as
+/// nothing else, and that the next reader is served.
+async fn ask(
+    fake: &Fake,
+    sidekey: &Sidekey,
+    request: impl AsRef<[u8]>,
+    refusal: Option<&str>,
+) -> Answer {
+    let (calls, before) = (fake.calls().total(), sidekey.metrics().await);
+    let answer = sidekey.connect().await.exchange(request).await;
+    let counted = sidekey.metrics().await.since(&before, "sidekey_gate_refusals_total");
+    let series = |reason| (format!("sidekey_gate_refusals_total{{reason=\"{reason}\"}}"), 1.0);
+    assert_eq!(counted, refusal.map(series).into_iter().collect::<Vec<_>>());
+    assert_eq!(fake.calls().total(), calls, "upstream was asked");
+    let next = sidekey.read("app/db").await;
+    assert_eq!((next.value().as_str(), next.cache()), ("hunter2", "hit"));
+    answer
+}
+
+/// The refusals that AWS's agent has too are answered in its own words to the byte, in the order of
+/// its own checks, and each of the gate's is counted.
+#[tokio::test]
+async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
+    let (fake, sidekey) = holding().await;
+    let path = read_path("app/db");
+    let wrong = (TOKEN_HEADER.0, "wrong");
+    let for_another = ("X-Forwarded-For", "10.0.0.1");
+    for (asked, status, body, refusal) in [
+        (get(&path, &[]), 403, "Bad Token", Some("token")),
+        (get(&path, &[wrong]), 403, "Bad Token", Some("token")),
+        (get(&path, &[(TOKEN_HEADER.0, "")]), 403, "Bad Token", Some("token")),
+        (get(&path, &[("X-Vault-Token", "wrong")]), 403, "Bad Token", Some("token")),
+        (get(&path, &[("Authorization", TOKEN)]), 403, "Bad Token", Some("token")),
+        (get("/v1/app/db", &[]), 403, "Bad Token", Some("token")),
+        (get("/status", &[]), 403, "Bad Token", Some("token")),
+        (get("/nowhere", &[]), 403, "Bad Token", Some("token")),
+        (request("PUT", &path, &[], ""), 403, "Bad Token", Some("token")),
+        (get(&path, &[TOKEN_HEADER, for_another]), 400, "Forwarded", Some("forwarded_for")),
+        (get(&path, &[for_another]), 400, "Forwarded", Some("forwarded_for")),
+        (get("/nowhere", &[for_another]), 400, "Forwarded", Some("forwarded_for")),
+        (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "Not allowed", None),
+        (request("PUT", "/nowhere", &[TOKEN_HEADER], ""), 405, "Not allowed", None),
+        (request("DELETE", "/v1/app/db", &[TOKEN_HEADER], ""), 405, "Not allowed", None),
+        (get("/nowhere", &[TOKEN_HEADER]), 404, "Not found", None),
+        (get("/", &[TOKEN_HEADER]), 404, "Not found", None),
+        (get("/v1", &[TOKEN_HEADER]), 404, "Not found", None),
+        (get("/v1/", &[TOKEN_HEADER]), 400, "missing secret ID", None),
+        (get("/secretsmanager/get", &[TOKEN_HEADER]), 400, "missing parameter secretId", None),
+        (get(&read_path(""), &[TOKEN_HEADER]), 400, "missing parameter secretId", None),
+        (read_request("app/db&refreshNow=maybe"), 400, "invalid refreshNow value", None),
+        (read_request("app/db&refreshNow="), 400, "invalid refreshNow value", None),
+        (read_request("app/db&Field=a"), 400, "unknown parameter: Field", None),
+        (get("/v1/app/db?secretId=x", &[TOKEN_HEADER]), 400, "unknown parameter: secretId", None),
+    ] {
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, body), "{asked}");
+        assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
+    }
+}
+
+/// What only Sidekey refuses is JSON with a type, a message and a hint, the same to the byte.
+#[tokio::test]
+async fn refusals_known_to_sidekey_only_are_typed_json() {
+    let (fake, sidekey) = holding().await;
+    let path = read_path("app/db");
+    let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
+    let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
+    let host = r#"{"__type":"ForbiddenException","message":"the request is meant for another host","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
+    let body = r#"{"__type":"BadRequestException","message":"a GET request must not have a body","hint":"send the parameters in the query"}"#;
+    let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"allow the function's own role to read the secret; in another account this takes a resource policy on the secret"}"#;
+    let parameters = r#"{"__type":"UnsupportedOperationException","message":"Parameter Store is not supported yet","hint":"read the parameter with an AWS SDK"}"#;
+    let with = |name, value| get(&path, &[TOKEN_HEADER, (name, value)]);
+    let absolute = format!(
+        "GET http://evil.example{path} HTTP/1.1\r\nHost: localhost\r\n{}: {TOKEN}\r\n\r\n",
+        TOKEN_HEADER.0
+    );
+    let two_hosts = format!("{}Host: evil.example\r\n\r\n", &with("Host", "localhost")).replacen(
+        "\r\n\r\nHost",
+        "\r\nHost",
+        1,
+    );
+    let roled = "app/db&roleArn=arn:aws:iam::123456789012:role/x";
+    let named = "/systemsmanager/parameters/get?name=x";
+    for (asked, status, expected, refusal) in [
+        (with("Forwarded", "for=10.0.0.1"), 400, proxy, Some("forwarded")),
+        (with("Origin", "http://localhost"), 400, browser, Some("origin")),
+        (with("Origin", "null"), 400, browser, Some("origin")),
+        (with("Host", "evil.example"), 400, host, Some("host")),
+        (with("Host", "localhost.evil.example:2773"), 400, host, Some("host")),
+        (with("Host", "10.0.0.1"), 400, host, Some("host")),
+        (absolute, 400, host, Some("host")),
+        (two_hosts, 400, host, Some("host")),
+        (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, body, None),
+        (with("Transfer-Encoding", "chunked") + "0\r\n\r\n", 400, body, None),
+        (read_request(roled), 501, role, None),
+        (get(named, &[TOKEN_HEADER]), 501, parameters, None),
+        (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
+    ] {
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, expected), "{asked}");
+        assert_eq!(answer.header("content-type"), Some(JSON), "{asked}");
+    }
+}
+
+/// Every way to name this machine is let in, `/ping` is answered to anybody, and probes need no
+/// token: what is refused above is refused for what it is.
+#[tokio::test]
+async fn permitted_requests_are_admitted() {
+    let (fake, sidekey) = holding().await;
+    let path = read_path("app/db");
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
+        let asked = get(&path, &[TOKEN_HEADER, ("Host", host)]);
+        assert_eq!(ask(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
+    }
+    let vault = get(&path, &[("x-vault-token", TOKEN)]);
+    assert_eq!(ask(&fake, &sidekey, &vault, None).await.value(), "hunter2");
+    let foreign = [("Host", "evil.example"), ("X-Forwarded-For", "x"), ("Origin", "x")];
+    for headers in [&foreign[..], &[]] {
+        let ping = ask(&fake, &sidekey, get("/ping", headers), None).await;
+        assert_eq!((ping.status, ping.text()), (200, "healthy"));
+    }
+    for path in ["/ready", "/metrics"] {
+        assert_eq!(ask(&fake, &sidekey, get(path, &[]), None).await.status, 200);
+        let asked = get(path, &[("Host", "evil.example")]);
+        assert_eq!(ask(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
+    }
+}
+
+/// A head beyond the limit is answered 431 with a JSON body, one that is not HTTP with 400, and one
+/// that never ends with 408; then the connection is closed.
+#[tokio::test]
+async fn bad_heads_get_typed_errors() {
+    let (fake, sidekey) = holding().await;
+    let long = "x".repeat(64 * 1024);
+    let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
+    let path = read_path("app/db");
+    for (asked, status, kind) in [
+        (get(&path, &[TOKEN_HEADER, ("X-Long", &long)]), 431, "BadRequestException"),
+        (get(&path, &many), 431, "BadRequestException"),
+        ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
+        (get("/a b", &[]), 400, "BadRequestException"),
+    ] {
+        let answer = ask(&fake, &sidekey, &asked, None).await;
+        let shown = &asked[..asked.len().min(60)];
+        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{shown}");
+        assert_eq!(answer.header("content-type"), Some(JSON));
+        assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
+    }
+    let mut slow = sidekey.connect().await;
+    slow.send("GET /ping HTTP/1.1\r\nHost: local").await;
+    // Answered on another connection, so that these bytes have been read.
+    sidekey.metrics().await;
+    sidekey.pass(Duration::from_secs(5));
+    let answer = slow.receive().await;
+    assert_eq!((answer.status, answer.kind().as_str()), (408, "BadRequestException"));
+    slow.closed().await;
+}
+
+/// What the AWS API does not serve is refused in its own form: with a status and a type that an SDK
+/// does not retry, and the caller's session token in place of ours.
+#[tokio::test]
+async fn aws_api_refusals_use_its_own_format() {
+    let (fake, sidekey) = holding().await;
+    let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
+    let body = r#"{"SecretId":"app/db"}"#;
+    let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
+    for (asked, kind, refusal) in [
+        (request("POST", "/", &[target], body), "UnrecognizedClientException", Some("token")),
+        (signed("wrong"), "UnrecognizedClientException", Some("token")),
+        (
+            request("POST", "/", &[target, TOKEN_HEADER], body),
+            "UnrecognizedClientException",
+            Some("token"),
+        ),
+        (signed(TOKEN), "UnsupportedOperationException", None),
+    ] {
+        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{asked}");
+        assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
+        assert!(answer.json()["message"].as_str().is_some_and(|it| !it.is_empty()));
+    }
+}
+
+/// Every refused read is counted as one, so that a caller with a wrong token shows.
+#[tokio::test]
+async fn refused_reads_are_counted() {
+    let (_fake, sidekey) = holding().await;
+    let before = sidekey.metrics().await;
+    for asked in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
+        sidekey.connect().await.exchange(asked).await;
+    }
+    // No read of a secret, and so not counted as one.
+    sidekey.connect().await.exchange(get("/status", &[])).await;
+    let counted = sidekey.metrics().await.since(&before, "sidekey_reads_total");
+    assert_eq!(counted, [("sidekey_reads_total{result=\"refused\"}".to_owned(), 3.0)]);
+}
+
+/// With `SIDEKEY_ALLOW`, what it does not cover is refused with words that say it was Sidekey, not
+/// AWS, and upstream sees no call: by name, by ARN, in another account and with `refreshNow`.
+#[tokio::test]
+async fn disallowed_secrets_are_refused_without_a_call() {
+    let clock = ManualClock::new();
+    let fake = fake(&clock).await;
+    for name in ["app/db", "app/api/key", "other"] {
+        fake.secrets().create(name, "hunter2").expect("a new name");
+    }
+    let arn = |name| fake.secrets().arn(name).expect("the secret is there");
+    let foreign = arn("app/db").replace("123456789012", "210987654321");
+    let sidekey = Setup::of(&fake, &clock)
+        .with("SIDEKEY_ALLOW", "app/*")
+        .with("SIDEKEY_SECRETS", "app/db")
+        .start()
+        .await;
+    let other = arn("other");
+    for id in ["other", "app/api/key", "app", &foreign, &other, "other&refreshNow=true"] {
+        let answer = ask(&fake, &sidekey, read_request(id), None).await;
+        assert_eq!(
+            (answer.status, answer.json()),
+            (
+                400,
+                json!({
+                    "__type": "AccessDeniedException",
+                    "message": "Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret",
+                    "hint": "add the secret to SIDEKEY_ALLOW",
+                })
+            ),
+            "{id}"
+        );
+    }
+    assert_eq!(fake.calls().count(GetSecretValue), 1, "the prefetch");
+    assert_eq!(sidekey.read(&arn("app/db")).await.value(), "hunter2");
+}
+
+/// An answer that is about a secret which `SIDEKEY_ALLOW` does not cover is not published, whatever
+/// was asked for: the reader is refused, and nothing is held.
+#[tokio::test]
+async fn answer_about_a_disallowed_secret_is_not_cached() {
+    let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:other-AbC123");
+    let answer = json!({"ARN": arn, "Name": "other", "VersionId": "v-1", "SecretString": "hunter2",
+        "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_700_000_000.0});
+    let upstream = Parrot::saying_json("200 OK", &answer.to_string()).await;
+    let clock = ManualClock::new();
+    for (allowed, is_published) in [("app/*", false), ("app/*,other", true)] {
+        let sidekey =
+            Setup::at(&upstream.url(), &clock).with("SIDEKEY_ALLOW", allowed).start().await;
+        let calls = upstream.calls();
+        let answer = sidekey.read("app/db").await;
+        assert_eq!(upstream.calls(), calls + 1);
+        assert_eq!(answer.text().contains("hunter2"), is_published, "{}", answer.text());
+        assert_eq!(sidekey.agent.status().entries.len(), usize::from(is_published));
+        if !is_published {
+            assert_eq!((answer.status, answer.kind().as_str()), (400, "AccessDeniedException"));
+            assert!(answer.text().contains("Sidekey refused"), "{}", answer.text());
+        }
+    }
+}

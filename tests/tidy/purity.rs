@@ -1,0 +1,134 @@
+//! Which files only decide, and in which files a library, a lock or a secret's bytes may be seen.
+
+use crate::repository::{File, begins_word, sources};
+
+/// Files and folders of pure functions: without tasks, waiting, files, connections and logs.
+#[rustfmt::skip]
+const PURE: &[&str] = &[
+    "src/secret.rs", "src/secret/", "src/convention.rs", "src/convention/", "src/message.rs", "src/message/",
+    "src/cache/freshness.rs", "src/cache/malformed.rs", "src/cache/plan.rs", "src/cache/policies.rs",
+    "src/cache/snapshot.rs",
+    "src/server/gate.rs", "src/server/operation.rs", "src/server/problem.rs", "src/server/request.rs",
+    "src/server/resolving/", "src/server/route.rs",
+    "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
+    "src/commands/check/gateway_key.rs", "src/commands/check/report.rs", "src/commands/policy/",
+    "src/commands/scaffold/plan.rs", "src/commands/table.rs",
+];
+
+/// Words that a pure file does not contain, besides those of AWS's SDK.
+const IMPURE: &[&str] = &["tokio", "async", "await", "std::fs", "std::net::Tcp", "tracing"];
+
+/// The beginnings of the names of the AWS SDK's crates.
+#[rustfmt::skip]
+const AWS_SDK: &[&str] = &[
+    "aws_config", "aws_credential", "aws_runtime", "aws_sdk", "aws_sig", "aws_smithy", "aws_types",
+];
+
+/// Each row has some words, the only files that may contain them, and advice for other files.
+/// `clippy.toml` lists the calls that no file may make.
+#[rustfmt::skip]
+const PLACES: &[(&[&str], &[&str], &str)] = &[
+    (AWS_SDK, &["src/source/secrets_manager.rs", "src/source/secrets_manager/"],
+     "only `source::secrets_manager` uses AWS's SDK: go through the trait `Source`"),
+    (&["hyper", "http_body_util"],
+     &["src/http1.rs", "src/server.rs", "src/server/", "src/source/secrets_manager/", "src/client.rs",
+       "src/commands/dev/watch.rs", "extension/src/api.rs", "fake-aws/"],
+     "only the server and the HTTP clients use hyper: call one of those"),
+    (&["snapshot.store("], &["src/cache/publisher.rs"],
+     "the snapshot has one writer: publish through `Writer::settle`"),
+    (&[".expose("],
+     &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
+       "src/client/secret.rs", "src/exec/", "src/commands/get/output.rs",
+       "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
+     "a secret's bytes are seen only where they are parsed, checked, rendered or passed on: pass the \
+      `SecretValue` there"),
+    (&[".share()"], &["src/secret/value.rs", "src/server/response.rs"],
+     "a secret's bytes go to a socket in one place: pass the `SecretValue` there"),
+    // A flight, a writer, a draw of a random number, the start and end of a connection, and a log line
+    // may take a lock. A cached read takes none.
+    (&["Mutex", "RwLock"],
+     &["src/cache/flight.rs", "src/cache/logged_versions.rs", "src/cache/marks.rs",
+       "src/cache/negative_cache.rs", "src/cache/publisher.rs", "src/cache/slots.rs", "src/cache/state.rs",
+       "src/server/connection_slots.rs", "src/server/renewal.rs", "src/source/", "src/tokens.rs",
+       "src/clock.rs", "src/telemetry/log_limiter.rs", "src/telemetry/lines.rs", "fake-aws/"],
+     "a cached read takes no lock: use an `ArcSwap`, an atomic or a `OnceLock`"),
+    (&["tokio::spawn"], &["src/agent.rs"],
+     "a detached task outlives what it works on: spawn it on a `TaskTracker`"),
+];
+
+/// Finds words in pure files that are not pure.
+fn impure(files: &[File]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for file in sources(files).filter(|file| file.is_in(PURE)) {
+        for (at, line) in file.code().into_iter().enumerate() {
+            for word in IMPURE.iter().chain(AWS_SDK).filter(|word| begins_word(line, word)) {
+                problems.push(format!("{}:{}: a pure file contains `{word}`", file.path, at + 1));
+            }
+        }
+    }
+    problems
+}
+
+/// Finds words in files that may not contain them.
+fn misplaced(files: &[File]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (words, places, remedy) in PLACES {
+        for file in sources(files).filter(|file| !file.is_in(places)) {
+            for (at, line) in file.code().into_iter().enumerate() {
+                for word in words.iter().filter(|word| begins_word(line, word)) {
+                    problems.push(format!("{}:{}: `{word}`: {remedy}", file.path, at + 1));
+                }
+            }
+        }
+    }
+    problems
+}
+
+/// Finds files and folders that the tables above name and that do not exist.
+fn missing(files: &[File]) -> Vec<String> {
+    let places = PLACES.iter().flat_map(|(_, places, _)| *places).chain(PURE);
+    let missing = places.filter(|place| !files.iter().any(|file| file.is_in(&[place])));
+    missing.map(|place| format!("tests/tidy/purity.rs names {place}")).collect()
+}
+
+mod tests {
+    use super::*;
+    use crate::repository::{assert_finds, assert_none, repository};
+
+    #[test]
+    fn pure_files_only_decide() {
+        assert_none(&impure(&repository()), "Take what the function needs as an argument.");
+        let text = "async fn f() {}\nuse tokio::net;\nuse aws_config::Region;\nlet is_async = 1;";
+        let planted = ["src/secret/planted.rs", "src/server/planted.rs"];
+        let planted = planted.map(|path| File::new(path, text));
+        assert_finds(&impure(&planted), &["secret/planted.rs:1", ":2", ":3"]);
+    }
+
+    #[test]
+    fn libraries_locks_and_plaintext_stay_in_their_files() {
+        assert_none(&misplaced(&repository()), "Each line says what to use instead.");
+        for line in [
+            "use aws_sdk_secretsmanager::Client;",
+            "use hyper::Uri;",
+            "self.0.snapshot.store(next);",
+            "print(value.expose());",
+            "send(value.share());",
+            "lock: Mutex<u8>,",
+            "tokio::spawn(work);",
+        ] {
+            let comment = format!("// {line}");
+            let planted = [("src/x.rs", line), ("tests/x.rs", line), ("src/y.rs", &*comment)];
+            let planted = planted.map(|(path, text)| File::new(path, text));
+            assert_finds(&misplaced(&planted), &["src/x.rs:1"]);
+        }
+    }
+
+    #[test]
+    fn the_tables_name_files_that_exist() {
+        assert_none(
+            &missing(&repository()),
+            "Rename the file in the table too, or remove its row.",
+        );
+        assert!(!missing(&[]).is_empty(), "a missing file is found");
+    }
+}

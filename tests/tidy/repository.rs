@@ -1,0 +1,124 @@
+//! The files of the repository, in the form in which the checks read them.
+
+use std::fs;
+use std::path::Path;
+
+/// A Rust file or a page of the repository.
+#[derive(Clone, Debug)]
+pub(crate) struct File {
+    /// The path from the root of the repository, with `/` between its parts.
+    pub(crate) path: String,
+    pub(crate) text: String,
+}
+
+impl File {
+    pub(crate) fn new(path: &str, text: &str) -> Self {
+        Self { path: path.to_owned(), text: text.to_owned() }
+    }
+
+    /// Returns whether `places` has this file, or a folder (written with a final `/`) around it.
+    pub(crate) fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| match place.strip_suffix('/') {
+            Some(_) => self.path.starts_with(place),
+            None => self.path == **place,
+        })
+    }
+
+    /// Returns the lines of code, without the tests at the end of the file. A comment is an empty line.
+    pub(crate) fn code(&self) -> Vec<&str> {
+        let end = self.text.find("\n#[cfg(test)]\nmod tests {").unwrap_or(self.text.len());
+        self.text[..end]
+            .lines()
+            .map(|line| match line.trim_start().starts_with("//") {
+                true => "",
+                false => line.split_once(" // ").map_or(line, |(code, _)| code),
+            })
+            .collect()
+    }
+}
+
+/// Returns the files of the library and the binaries that are compiled into a release.
+pub(crate) fn sources(files: &[File]) -> impl Iterator<Item = &File> {
+    files.iter().filter(|file| {
+        file.path.ends_with(".rs")
+            && file.is_in(&["src/", "extension/src/", "fake-aws/src/"])
+            && !is_test_code(files, &file.path)
+    })
+}
+
+/// Returns whether this file, or a module around it, is declared behind `#[cfg(test)]`.
+fn is_test_code(files: &[File], path: &str) -> bool {
+    let Some((folder, name)) = path.trim_end_matches(".rs").rsplit_once('/') else { return false };
+    let parents = [format!("{folder}.rs"), format!("{folder}/lib.rs"), format!("{folder}/main.rs")];
+    let declares_test = |file: &File| {
+        let modules = file.text.split("\n#[cfg(test)]\n").skip(1);
+        let mut modules = modules.filter_map(|rest| rest.lines().next()?.split("mod ").nth(1));
+        modules.any(|module| module.strip_suffix(';') == Some(name))
+    };
+    files.iter().any(|file| parents.contains(&file.path) && declares_test(file))
+        || is_test_code(files, folder)
+}
+
+/// Returns a page, or an empty one if the page is missing, so that its check fails.
+pub(crate) fn page(files: &[File], path: &str) -> File {
+    files.iter().find(|file| file.path == path).cloned().unwrap_or_else(|| File::new(path, ""))
+}
+
+/// Returns whether `needle` is in `line` at the beginning of a word.
+pub(crate) fn begins_word(line: &str, needle: &str) -> bool {
+    line.match_indices(needle).any(|(at, _)| {
+        !needle.starts_with(is_of_word) || !line[..at].chars().next_back().is_some_and(is_of_word)
+    })
+}
+
+pub(crate) fn is_of_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+pub(crate) fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Reads every Rust file and every page of the repository.
+pub(crate) fn repository() -> Vec<File> {
+    let mut files = Vec::new();
+    collect("", &mut files);
+    assert!(files.len() > 50, "{} is not the root of the repository", root().display());
+    files
+}
+
+fn collect(folder: &str, files: &mut Vec<File>) {
+    let mut names: Vec<String> = fs::read_dir(root().join(folder))
+        .expect("a folder of the repository can be listed")
+        .map(|item| item.expect("an entry can be read").file_name().to_string_lossy().into_owned())
+        .filter(|name| !["target", "node_modules"].contains(&&**name) && !name.starts_with('.'))
+        .collect();
+    names.sort();
+    for name in names {
+        let path = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+        if root().join(&path).is_dir() {
+            collect(&path, files);
+        } else if path.ends_with(".rs") || path.ends_with(".md") {
+            let text = fs::read_to_string(root().join(&path)).expect("the file is UTF-8");
+            files.push(File { path, text });
+        }
+    }
+}
+
+/// Fails unless `problems` is empty, with the problems and with what to do about them.
+#[track_caller]
+pub(crate) fn assert_none(problems: &[String], remedy: &str) {
+    assert!(problems.is_empty(), "\n{}\n\n{remedy}\n", problems.join("\n"));
+}
+
+/// Fails unless there is one problem for each expected text, in this order, which contains that text.
+#[track_caller]
+pub(crate) fn assert_finds(problems: &[String], expected: &[&str]) {
+    assert_eq!(problems.len(), expected.len(), "unexpected problems: {problems:#?}");
+    for (problem, expected) in problems.iter().zip(expected) {
+        assert!(
+            problem.contains(expected),
+            "the problem `{problem}` does not contain `{expected}`"
+        );
+    }
+}
