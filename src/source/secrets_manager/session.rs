@@ -166,7 +166,7 @@ impl Session {
 
     fn cache(&self, credentials: Credentials, attempt: u64) -> Arc<CachedCredentials> {
         if let Some(token) = credentials.session_token() {
-            self.tokens.note_session(token);
+            self.tokens.add_session(token);
         }
         let cached = Arc::new(CachedCredentials {
             credentials,
