@@ -12,7 +12,7 @@
 //! - [`secret`]: names, references, values and versions of secrets.
 //! - [`convention`]: rules for the names and contents of one kind of secret.
 //! - [`message`]: finds references to secrets in the messages that a function receives.
-//! - [`source`]: fetches secrets from AWS; the fake AWS service of tests and `sidekey dev` is here too.
+//! - [`source`]: fetches secrets from AWS.
 //! - [`telemetry`]: the log and the metrics.
 //! - [`cache`]: keeps secrets, and decides when to refresh them.
 //! - [`server`]: answers HTTP requests from the cache.

@@ -33,7 +33,7 @@ pub trait Source: fmt::Debug + Send + Sync + 'static {
 /// Source: `SecretIdList` of `BatchGetSecretValue` in AWS's API reference.
 pub const BATCH_MAX: usize = 20;
 
-/// Why a fetch failed. The error contains no error of the SDK, because the `Debug` output of an SDK
+/// Why a fetch failed. This type does not contain the error of the SDK, because the `Debug` output of an SDK
 /// error contains the raw response, which may contain a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
@@ -65,7 +65,7 @@ pub enum FetchErrorKind {
     /// The response is about a secret that the configuration does not allow to read.
     OutOfScope,
     /// The secret is in a region that the agent does not call.
-    Abroad,
+    OtherRegion,
     /// Too many calls of this agent are waiting.
     Overloaded,
     /// AWS throttles the agent.
@@ -81,7 +81,7 @@ pub enum FetchErrorKind {
     /// The response is older than the cached version, and no second response has confirmed the older
     /// version yet.
     Lagging,
-    /// The agent has no credentials, or AWS refuses the credentials.
+    /// The agent has no credentials, or AWS rejects the credentials.
     Credentials,
     /// The agent's configuration is invalid.
     Misconfigured,
@@ -98,7 +98,7 @@ impl FetchErrorKind {
         Self::Decryption,
         Self::Invalid,
         Self::OutOfScope,
-        Self::Abroad,
+        Self::OtherRegion,
         Self::Overloaded,
         Self::Throttled,
         Self::Service,
@@ -117,7 +117,7 @@ impl FetchErrorKind {
         !matches!(
             self,
             Self::OutOfScope
-                | Self::Abroad
+                | Self::OtherRegion
                 | Self::Overloaded
                 | Self::Lagging
                 | Self::Misconfigured
@@ -143,7 +143,7 @@ impl FetchErrorKind {
             | Self::Decryption
             | Self::Invalid
             | Self::OutOfScope
-            | Self::Abroad
+            | Self::OtherRegion
             | Self::Misconfigured => false,
         }
     }
@@ -157,7 +157,7 @@ impl FetchErrorKind {
             Self::Decryption => "decryption",
             Self::Invalid => "invalid",
             Self::OutOfScope => "out_of_scope",
-            Self::Abroad => "abroad",
+            Self::OtherRegion => "abroad",
             Self::Overloaded => "overloaded",
             Self::Throttled => "throttled",
             Self::Service => "service",
@@ -188,7 +188,7 @@ impl FetchErrorKind {
             }
             Self::Invalid => "check the name or ARN, the version id and the stage",
             Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
-            Self::Abroad => {
+            Self::OtherRegion => {
                 "use the ARN as Secrets Manager shows it; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
                  only secrets of the function's own region"
             }

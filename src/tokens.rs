@@ -79,7 +79,7 @@ impl Tokens {
     }
 
     /// Adds the session token of the agent's newest credentials. The oldest session token is dropped.
-    pub fn note_session(&self, token: &str) {
+    pub fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
         let _writer = self.writer.lock().expect("no holder of the lock panicked");
         let known = self.sessions.load();
@@ -132,7 +132,7 @@ mod tests {
     fn current_and_previous_session_token_are_accepted() {
         let tokens = tokens(&["own"]);
         for session in ["a", "a", "b", "c"] {
-            tokens.note_session(session);
+            tokens.add_session(session);
         }
         assert!(tokens.accepts_session(b"c") && tokens.accepts_session(b"b"));
         assert!(!tokens.accepts_session(b"a"), "the token is two sessions old");
@@ -144,7 +144,7 @@ mod tests {
     fn empty_token_is_refused_and_no_token_is_printed() {
         assert_eq!(Token::new(String::new()).map(|_| ()), Err(EmptyToken));
         let tokens = tokens(&["hunter2"]);
-        tokens.note_session("hunter3");
+        tokens.add_session("hunter3");
         assert!(!format!("{tokens:?}").contains("hunter"));
     }
 
@@ -157,7 +157,7 @@ mod tests {
             let start = Barrier::new(3);
             let note = |session| {
                 start.wait();
-                tokens.note_session(session);
+                tokens.add_session(session);
             };
             thread::scope(|scope| {
                 scope.spawn(|| note("a"));

@@ -83,7 +83,7 @@ impl Match {
     }
 }
 
-/// The operation and the secrets of a call. [`Match`] compares a call by these.
+/// The operation and the secrets of a call. A [`Match`] checks both.
 #[derive(Debug, Default)]
 pub(crate) struct CallTarget {
     /// The operation, or `None` if the fake does not support it.

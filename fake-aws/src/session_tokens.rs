@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn expired_token_is_refused_as_expired() {
+    fn expired_token_is_rejected_as_expired() {
         let tokens = session_tokens();
         tokens.accept_only(["a"]);
         tokens.expire("a");

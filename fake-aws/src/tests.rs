@@ -147,7 +147,7 @@ async fn error_has_a_type_a_message_and_a_request_id() {
 }
 
 #[tokio::test]
-async fn invalid_requests_are_refused_like_aws_does() {
+async fn invalid_requests_are_rejected_like_aws_does() {
     let fake = started().await;
     let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=x");
     let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");

@@ -199,7 +199,7 @@ fn as_json(secrets: Vec<Value>) -> String {
 /// Returns a step for each secret that is to be created.
 fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'a>>, Failure> {
     let steps = planned_secrets(args, conventions)?.into_iter().map(|secret| {
-        let fields = secret.convention.placeholder_value(&secret.bindings);
+        let fields = secret.convention.placeholder_value(&secret.placeholder_values);
         let value = Value::Object(fields).to_string();
         Step {
             operation: Operation::Create,

@@ -217,7 +217,7 @@ mod tests {
     fn check(target: Target<'_>, pairs: &[(&str, &str)], expected: Result<bool, Refusal>) {
         let tokens =
             Tokens::new(vec![Token::new("good".to_owned()).expect("the token is not empty")]);
-        tokens.note_session("session");
+        tokens.add_session("session");
         let mut all = headers(pairs);
         all.entry(HOST)
             .or_insert("localhost:2773".parse().expect("the test uses valid header values"));

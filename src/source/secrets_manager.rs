@@ -50,7 +50,7 @@ use std::time::Duration;
 /// The maximum time for a TCP and TLS handshake. The SDK's own default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// How to reach Secrets Manager. `Debug` prints the names of the environment variables without their
+/// The configuration of [`SecretsManager`]. `Debug` prints the names of the environment variables without their
 /// values, because the values include keys and session tokens.
 pub struct Config {
     /// The function's region. Without a configured region, the SDK looks for one.
@@ -158,7 +158,7 @@ impl SecretsManager {
         self.clients.region()
     }
 
-    /// Reads the rotation settings of a secret, with the operation `DescribeSecret`. Only commands call
+    /// Reads the state of the automatic rotation of a secret, with the operation `DescribeSecret`. Only commands call
     /// this method: the agent itself does not need the permission for `DescribeSecret`.
     ///
     /// # Errors
@@ -187,7 +187,7 @@ impl SecretsManager {
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
-    /// Makes sure that credentials are cached, makes a call, and records if AWS refuses the
+    /// Makes sure that credentials are cached, makes a call, and records if AWS rejects the
     /// credentials.
     async fn signed<T, E>(
         &self,
@@ -200,7 +200,7 @@ impl SecretsManager {
         call.await.map_err(|error| {
             let error = sdk_error::from_sdk_error(&error);
             if error.kind == FetchErrorKind::Credentials {
-                credentials.mark_refused();
+                credentials.mark_rejected();
             }
             error
         })

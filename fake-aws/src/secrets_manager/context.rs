@@ -30,7 +30,7 @@ impl Context<'_> {
         self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
     }
 
-    /// Returns a secret for a change. Refuses a secret that is scheduled for deletion.
+    /// Returns a secret for a change. Rejects a secret that is scheduled for deletion.
     pub(crate) fn secret_mut(
         &mut self,
         operation: Operation,

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_page_sizes_and_tokens_are_refused() {
+    fn invalid_page_sizes_and_tokens_are_rejected() {
         let mut account = Account::with(&[]);
         let mut check = |body: Value, kind: &str| {
             assert_eq!(account.call_and_fail(Operation::ListSecrets, body).0, kind);

@@ -43,7 +43,7 @@ impl Plaintext {
         }
     }
 
-    /// Returns whether the value is empty. AWS refuses empty values.
+    /// Returns whether the value is empty. AWS rejects empty values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_put_is_a_no_op_and_another_value_is_refused() {
+    fn repeated_put_is_a_no_op_and_another_value_is_rejected() {
         let mut secret = secret(&["a", "b"]);
         secret.put("a", Plaintext::from("a"), &[], NOW).expect("the same value again");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
@@ -312,16 +312,16 @@ mod tests {
     }
 
     #[test]
-    fn label_moves_that_aws_refuses_are_refused() {
-        let refusal = |to, from| {
+    fn label_moves_that_aws_rejects_are_rejected() {
+        let rejection = |to, from| {
             let mut secret = secret(&["a", "b"]);
             secret.move_label(CURRENT, to, from, NOW).expect_err("an invalid move").message
         };
-        assert!(refusal(Some("a"), None).contains("RemoveFromVersionId can't be empty"));
-        assert!(refusal(None, Some("b")).contains("completely removed"));
-        assert!(refusal(None, None).contains("completely removed"));
-        assert!(refusal(Some("b"), Some("a")).contains("not attached to version a"));
-        assert!(refusal(Some("c"), Some("b")).contains("VersionId: c"));
+        assert!(rejection(Some("a"), None).contains("RemoveFromVersionId can't be empty"));
+        assert!(rejection(None, Some("b")).contains("completely removed"));
+        assert!(rejection(None, None).contains("completely removed"));
+        assert!(rejection(Some("b"), Some("a")).contains("not attached to version a"));
+        assert!(rejection(Some("c"), Some("b")).contains("VersionId: c"));
     }
 
     #[test]

@@ -63,8 +63,8 @@ pub(crate) fn arn(location: &Location, name: &str, suffix: &str) -> String {
     format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
 }
 
-/// Removes a hyphen and a suffix from the resource of an ARN. Returns `None` if the resource does not
-/// end like that.
+/// Removes a hyphen and a suffix from the resource of an ARN. Returns `None` if the resource has
+/// no suffix.
 pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix =
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_neither_name_nor_secret_arn_is_refused() {
+    fn text_that_is_neither_name_nor_secret_arn_is_rejected() {
         let too_long = "x".repeat(2049);
         for id in ["", "db main", "db:main", "arn:aws:s3:::bucket", "arn:", &too_long] {
             let error = SecretId::parse(id).expect_err("an invalid secret id");

@@ -16,8 +16,9 @@ use std::time::Duration;
 
 /// A handle that reads and changes the secrets of a fake. Clones change the same fake.
 ///
-/// A parameter `id` is a name, a full ARN or a partial ARN, as in a request. Methods return AWS's error
-/// if the secret does not exist.
+/// A parameter `id` is a name, a full ARN or a partial ARN, as in a request. Names refer to the home
+/// account and region, which are 123456789012 and eu-north-1. Methods return AWS's error if the secret
+/// does not exist.
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
@@ -68,7 +69,7 @@ impl Secrets {
         Ok(version_id)
     }
 
-    /// Moves a staging label to the given version from whatever version has the label now.
+    /// Moves a staging label to the given version, from the version that has the label now.
     pub fn move_label(&self, id: &str, label: &str, version_id: &str) -> Result<(), AwsError> {
         let mut store = self.store();
         let secret = store.find_mut(id)?;
@@ -151,8 +152,8 @@ mod tests {
 
         secrets.move_label("db", CURRENT, &first).expect("an existing version");
         assert_eq!(secrets.version_id("db", "AWSPREVIOUS"), Ok(second));
-        let refused = secrets.move_label("db", CURRENT, "none");
-        assert_eq!(refused, Err(error::version_not_found("none")));
+        let rejected = secrets.move_label("db", CURRENT, "none");
+        assert_eq!(rejected, Err(error::version_not_found("none")));
     }
 
     #[test]

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn second_secret_with_the_same_name_is_refused() {
+    fn second_secret_with_the_same_name_is_rejected() {
         let (mut store, ..) = store();
         let again = store.create(&Location::default(), "db", NOW).expect_err("a duplicate name");
         assert_eq!(again.kind, "ResourceExistsException");

@@ -62,7 +62,7 @@ fn denial_of_an_operation_on_one_secret_quotes_the_secret() {
 }
 
 #[test]
-fn body_with_a_wrong_type_is_refused_and_not_quoted() {
+fn body_with_a_wrong_type_is_rejected_and_not_quoted() {
     let mut account = Account::with(&[]);
     let body = json!({ "Name": "db", "SecretString": { "password": "hunter2" } });
     let error = account.call_and_fail(Operation::CreateSecret, body);

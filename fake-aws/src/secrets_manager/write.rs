@@ -292,11 +292,11 @@ mod tests {
         assert_eq!(first["VersionId"], ID);
         assert_eq!(account.call(Operation::CreateSecret, body), first);
 
-        let mut refused = |body| account.call_and_fail(Operation::CreateSecret, body).0;
+        let mut rejected = |body| account.call_and_fail(Operation::CreateSecret, body).0;
         let other = json!({ "Name": "db", "SecretString": "y", "ClientRequestToken": ID });
-        assert_eq!(refused(other), "ResourceExistsException");
+        assert_eq!(rejected(other), "ResourceExistsException");
         let new = json!({ "Name": "db", "SecretString": "x" });
-        assert_eq!(refused(new), "ResourceExistsException");
+        assert_eq!(rejected(new), "ResourceExistsException");
     }
 
     #[test]
@@ -372,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn secret_scheduled_for_deletion_refuses_operations_until_restored() {
+    fn secret_scheduled_for_deletion_rejects_operations_until_restored() {
         let mut account = Account::with(&[("db", "one")]);
         let body = json!({ "SecretId": "db", "RecoveryWindowInDays": 7 });
         let response = account.call(Operation::DeleteSecret, body.clone());
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_recovery_windows_are_refused() {
+    fn invalid_recovery_windows_are_rejected() {
         let mut account = Account::with(&[("db", "one")]);
         for (days, force) in [(6, false), (31, false), (7, true)] {
             let body = json!({

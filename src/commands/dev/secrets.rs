@@ -10,7 +10,7 @@ use std::time::SystemTime;
 /// An example of a secrets file, for error messages.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The characters that are percent-encoded in a query. Those of secret names stay readable.
+/// The characters that are percent-encoded in a query. Frequent characters of secret names stay readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
@@ -77,8 +77,8 @@ fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
 }
 
 fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
-    let text = fs::read_to_string(path).with_context(|| {
-        format!("could not read {}; an example of such a file: {EXAMPLE}", path.display())
+    let text = fs::read_to_string(path).map_err(|error| {
+        anyhow::anyhow!("could not read {}: {error}; an example: {EXAMPLE}", path.display())
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }

@@ -34,7 +34,7 @@ pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
     /// The values of the placeholders in the name.
-    pub(super) bindings: PlaceholderValues,
+    pub(super) placeholder_values: PlaceholderValues,
 }
 
 /// Why no plan can be made.
@@ -127,9 +127,9 @@ pub(super) fn plan<'a>(
     }
     let mut planned = Vec::new();
     for convention in selected {
-        for bindings in combinations(convention, request) {
-            match convention.pattern().fill(&bindings) {
-                Ok(name) => planned.push(PlannedSecret { name, convention, bindings }),
+        for placeholder_values in combinations(convention, request) {
+            match convention.pattern().fill(&placeholder_values) {
+                Ok(name) => planned.push(PlannedSecret { name, convention, placeholder_values }),
                 // `missing_values` has already reported this placeholder.
                 Err(FillError::Missing(_)) => {}
                 Err(problem) => {
@@ -221,8 +221,12 @@ fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<Placehold
     all
 }
 
-fn extended(bindings: &PlaceholderValues, placeholder: &str, value: &str) -> PlaceholderValues {
-    let mut extended = bindings.clone();
+fn extended(
+    placeholder_values: &PlaceholderValues,
+    placeholder: &str,
+    value: &str,
+) -> PlaceholderValues {
+    let mut extended = placeholder_values.clone();
     extended.set(placeholder, value);
     extended
 }
@@ -317,9 +321,10 @@ mod tests {
         let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];
         let conventions = Conventions::built_in();
         let convention = conventions.of_kind("sms-twilio").expect("the kind is built in");
-        let mut bindings = PlaceholderValues::default();
-        values.iter().for_each(|(placeholder, value)| bindings.set(placeholder, value));
-        let problem = convention.pattern().fill(&bindings).expect_err("the value is not valid");
+        let mut placeholder_values = PlaceholderValues::default();
+        values.iter().for_each(|(placeholder, value)| placeholder_values.set(placeholder, value));
+        let problem =
+            convention.pattern().fill(&placeholder_values).expect_err("the value is not valid");
         refused(&request(&["sms-twilio"], &[], &values), &[&format!("sms-twilio: {problem}")]);
     }
 }

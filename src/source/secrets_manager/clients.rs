@@ -100,7 +100,7 @@ impl Clients {
 }
 
 fn wrong_region(message: String) -> FetchError {
-    FetchError::new(FetchErrorKind::Abroad, "InvalidParameterException", message)
+    FetchError::new(FetchErrorKind::OtherRegion, "InvalidParameterException", message)
 }
 
 fn client(sdk_config: &SdkConfig, region: &str, endpoint: Option<String>) -> Client {

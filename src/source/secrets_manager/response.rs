@@ -13,7 +13,7 @@ use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
 use aws_smithy_types::{Blob, DateTime};
 use std::time::{Duration, SystemTime};
 
-/// The rotation settings of a secret.
+/// The state of the automatic rotation of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// Whether automatic rotation is enabled.

@@ -11,7 +11,7 @@ use std::error::Error;
 /// The maximum number of characters of an AWS error message that the agent passes on.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// Converts the error of a failed call.
+/// Converts the SDK error of a failed call to a [`FetchError`].
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,

@@ -1,8 +1,8 @@
 //! The agent's own AWS credentials: obtained from the SDK's provider chain, cached, and replaced before
-//! their expiry or after AWS has refused a call. Session tokens are added to the tokens that the gate
+//! their expiry or after AWS has rejected a call. Session tokens are added to the tokens that the gate
 //! accepts.
 //!
-//! The SDK's own cache is not used. It keeps credentials until their expiry even if AWS refuses them,
+//! The SDK's own cache is not used. It keeps credentials until their expiry even if AWS rejects them,
 //! and it reads the files of a profile only once.
 
 use super::sdk_config::{Settings, credentials_provider};
@@ -53,7 +53,7 @@ pub(super) struct CachedCredentials {
     obtained: Moment,
     /// The number of the attempt that obtained the credentials.
     attempt: u64,
-    is_refused: AtomicBool,
+    is_rejected: AtomicBool,
 }
 
 /// What an attempt to get credentials leaves for the next attempt.
@@ -166,13 +166,13 @@ impl Session {
 
     fn cache(&self, credentials: Credentials, attempt: u64) -> Arc<CachedCredentials> {
         if let Some(token) = credentials.session_token() {
-            self.tokens.note_session(token);
+            self.tokens.add_session(token);
         }
         let cached = Arc::new(CachedCredentials {
             credentials,
             obtained: self.clock.now(),
             attempt,
-            is_refused: AtomicBool::new(false),
+            is_rejected: AtomicBool::new(false),
         });
         self.cached.store(Some(cached.clone()));
         cached
@@ -209,9 +209,9 @@ impl Session {
 }
 
 impl CachedCredentials {
-    /// Records that AWS refused a call that was signed with these credentials.
-    pub(super) fn mark_refused(&self) {
-        self.is_refused.store(true, Ordering::Relaxed);
+    /// Records that AWS rejected a call that was signed with these credentials.
+    pub(super) fn mark_rejected(&self) {
+        self.is_rejected.store(true, Ordering::Relaxed);
     }
 
     fn validity(&self, now: Moment) -> Validity {
@@ -219,7 +219,7 @@ impl CachedCredentials {
         Validity {
             age: now.since(self.obtained),
             remaining: expiry.map(|expiry| expiry.duration_since(now.wall).unwrap_or_default()),
-            is_refused: self.is_refused.load(Ordering::Relaxed),
+            is_rejected: self.is_rejected.load(Ordering::Relaxed),
         }
     }
 }
@@ -249,8 +249,8 @@ struct Validity {
     age: Option<Duration>,
     /// The time until the expiry, or `None` if the credentials have no expiry.
     remaining: Option<Duration>,
-    /// Whether AWS has refused a call that was signed with the credentials.
-    is_refused: bool,
+    /// Whether AWS has rejected a call that was signed with the credentials.
+    is_rejected: bool,
 }
 
 impl Validity {
@@ -261,13 +261,13 @@ impl Validity {
             Some(remaining) => remaining > REFRESH_AHEAD,
             None => age < NO_EXPIRY_CACHED,
         };
-        // Credentials younger than the retry delay are used even if they were refused.
-        age < RETRY_DELAY || (is_fresh && !self.is_refused)
+        // Credentials younger than the retry delay are used even if they were rejected.
+        age < RETRY_DELAY || (is_fresh && !self.is_rejected)
     }
 
     /// Returns whether the credentials can sign a call if no new credentials are available.
     fn is_unexpired(self) -> bool {
-        !self.is_refused && self.remaining != Some(Duration::ZERO)
+        !self.is_rejected && self.remaining != Some(Duration::ZERO)
     }
 }
 
@@ -277,9 +277,9 @@ mod tests {
 
     /// Checks whether credentials are usable and whether they are unexpired. Times are in seconds.
     #[track_caller]
-    fn check(age: Option<u64>, remaining: Option<u64>, is_refused: bool, expected: (bool, bool)) {
+    fn check(age: Option<u64>, remaining: Option<u64>, is_rejected: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);
-        let validity = Validity { age: seconds(age), remaining: seconds(remaining), is_refused };
+        let validity = Validity { age: seconds(age), remaining: seconds(remaining), is_rejected };
         assert_eq!((validity.is_usable(), validity.is_unexpired()), expected, "{validity:?}");
     }
 
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn refused_credentials_are_replaced_at_most_once_per_second() {
+    fn rejected_credentials_are_replaced_at_most_once_per_second() {
         check(Some(1), Some(3600), true, (false, false));
         check(Some(1), None, true, (false, false));
         check(Some(0), Some(3600), true, (true, false));

@@ -65,7 +65,7 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
         // With this code no credentials were found, so nothing was sent to AWS.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
         FetchErrorKind::OutOfScope
-        | FetchErrorKind::Abroad
+        | FetchErrorKind::OtherRegion
         | FetchErrorKind::Overloaded
         | FetchErrorKind::Timeout
         | FetchErrorKind::Connection
@@ -130,7 +130,7 @@ mod tests {
             ),
             (upstream(FetchErrorKind::Credentials, "InternalFailure"), 500, INTERNAL),
             (
-                upstream(FetchErrorKind::Abroad, "InvalidParameterException"),
+                upstream(FetchErrorKind::OtherRegion, "InvalidParameterException"),
                 400,
                 "InvalidParameterException",
             ),

@@ -31,7 +31,8 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections, each with the start of its idle time. The longest idle one is first.
+    /// The idle connections, each with the start of its idle time. The connection that has been idle longest is
+    /// first.
     connections: Vec<(Moment, Origin, Connection)>,
     /// Whether a task is running that closes old connections.
     is_swept: bool,

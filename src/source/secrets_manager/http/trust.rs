@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_bundle_is_refused_when_it_is_loaded() {
+    fn invalid_bundle_is_rejected_when_it_is_loaded() {
         assert_eq!(Trust::with_bundle(b"").map(|_| ()), Err(BadTrust::Empty));
         let bad = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         assert_eq!(Trust::with_bundle(bad).map(|_| ()), Err(BadTrust::Certificate(1)));

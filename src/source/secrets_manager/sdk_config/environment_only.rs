@@ -11,7 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 
-/// Loads the configuration.
+/// Loads the SDK's configuration from the environment variables only.
 #[expect(clippy::unused_async, reason = "the other loader reads files")]
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());

@@ -11,7 +11,7 @@ use aws_types::os_shim_internal::Env;
 /// call itself.
 const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
-/// Loads the configuration.
+/// Loads the SDK's configuration with all of the SDK's default sources.
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let variables: Vec<(&str, &str)> = settings
         .environment
