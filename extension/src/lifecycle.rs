@@ -58,7 +58,7 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     let _log = log::start(loaded.config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
-        tracing::warn!(%error, "the process could not be made undumpable");
+        tracing::warn!(%error, "the agent continues, but other processes of this user may read its memory");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;

@@ -165,6 +165,9 @@ async fn read_from_agent(
     let mut client = match Client::connect(&contact.address, contact.token.as_ref()).await {
         Ok(client) => client,
         Err(error) if is_absent(&error) && !args.agent => return Ok(None),
+        Err(error) if is_absent(&error) => {
+            return Err(Failure::unread(format!("{error}; start the agent, or use --direct")));
+        }
         Err(error) => return Err(Failure::unread(error.to_string())),
     };
     client.secret(key).await.map(Some).map_err(|error| {

@@ -32,7 +32,7 @@ pub(super) async fn run() -> ExitCode {
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
-        tracing::warn!(%error, "the process could not be made undumpable");
+        tracing::warn!(%error, "the agent continues, but other processes of this user may read its memory");
     }
     for warning in warnings {
         tracing::warn!("{warning}");

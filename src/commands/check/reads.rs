@@ -53,5 +53,6 @@ pub(super) async fn read_all(
 
 /// Returns the error that is reported for a secret whose read panicked.
 pub(super) fn panicked() -> FetchError {
-    FetchError::new(FetchErrorKind::Internal, "InternalFailure", "reading the secret failed")
+    let message = "reading the secret failed inside Sidekey; report this as a bug";
+    FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)
 }

@@ -33,7 +33,7 @@ pub(in crate::commands) enum BadTarget {
     #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
     /// The pattern contains a character that is neither valid in a name nor a wildcard.
-    #[error("character {at} is none of A-Za-z0-9/_+=.@!- and no wildcard")]
+    #[error("character {at} is neither a wildcard nor one of A-Za-z0-9/_+=.@!-")]
     Character {
         /// The position, counted from 1.
         at: usize,
