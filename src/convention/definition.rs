@@ -44,7 +44,7 @@ pub enum BadConvention {
     /// The convention has no field.
     #[error("a convention needs at least one field")]
     NoFields,
-    /// The convention has more than [`FIELDS_MAX`] fields.
+    /// The convention has more than `FIELDS_MAX` fields.
     #[error("a convention can have at most {FIELDS_MAX} fields")]
     TooManyFields,
     /// Two fields of the convention have the same name.
@@ -53,7 +53,7 @@ pub enum BadConvention {
     /// The convention has no marker, so a placeholder could not be distinguished from a real value.
     #[error("a convention needs at least one placeholder marker, such as PLACEHOLDER*")]
     NoMarkers,
-    /// The convention has more than [`MARKERS_MAX`] placeholder markers.
+    /// The convention has more than `MARKERS_MAX` placeholder markers.
     #[error("a convention can have at most {MARKERS_MAX} placeholder markers")]
     TooManyMarkers,
 }

@@ -51,7 +51,7 @@ pub enum BadNamePattern {
     /// The text is empty.
     #[error("a pattern must not be empty")]
     Empty,
-    /// The text is longer than [`PATTERN_CHARS_MAX`].
+    /// The text is longer than `PATTERN_CHARS_MAX`.
     #[error("longer than {PATTERN_CHARS_MAX} characters")]
     TooLong,
     /// The text has a character that a secret's name cannot have.

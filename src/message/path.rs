@@ -29,10 +29,10 @@ pub enum BadPath {
     /// The text is empty.
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
-    /// The text is longer than [`PATH_CHARS_MAX`].
+    /// The text is longer than `PATH_CHARS_MAX`.
     #[error("longer than {PATH_CHARS_MAX} bytes")]
     TooLong,
-    /// The path has more than [`PARTS_MAX`] keys.
+    /// The path has more than `PARTS_MAX` keys.
     #[error("more than {PARTS_MAX} keys")]
     TooDeep,
     /// A key is empty.

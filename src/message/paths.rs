@@ -21,7 +21,7 @@ pub enum BadPaths {
     /// The list is empty.
     #[error("must not be empty")]
     None,
-    /// The list has more than [`PATHS_MAX`] paths.
+    /// The list has more than `PATHS_MAX` paths.
     #[error("more than {PATHS_MAX} paths")]
     TooMany,
     /// A path in the list is not valid.

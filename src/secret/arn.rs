@@ -111,11 +111,10 @@ impl Parts<'_> {
         expected: &'static str,
         is_valid: impl Fn(&str) -> bool,
     ) -> Result<usize, BadArn> {
-        let (part, _) =
-            self.text[self.at..].split_once(':').ok_or(BadArn::new(expected, self.at))?;
-        if !is_valid(part) {
-            return Err(BadArn::new(expected, self.at));
-        }
+        let part = match self.text[self.at..].split_once(':') {
+            Some((part, _)) if is_valid(part) => part,
+            _ => return Err(BadArn::new(expected, self.at)),
+        };
         let start = self.at;
         self.at += part.len() + 1;
         Ok(start)
