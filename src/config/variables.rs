@@ -340,7 +340,7 @@ mod tests {
             ("SIDEKEY_PREFETCH", "all", "get, batch or auto"),
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
             ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
-            ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "https expected"),
+            ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "use https"),
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),

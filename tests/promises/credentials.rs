@@ -182,7 +182,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
     is_of_credentials(&missing, 500, "InternalFailure");
-    assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
+    assert!(missing.text().contains("their source failed"), "{}", missing.text());
     assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.pass(Duration::from_millis(wait));

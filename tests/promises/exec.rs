@@ -33,7 +33,7 @@ async fn upstream(clock: &Arc<ManualClock>) -> Fake {
     let secrets = fake.secrets();
     for (name, value) in [
         ("app/db", "hunter2 = 'two'"),
-        ("app/json", r#"{"user": "ann \"a\"", "port": 5432, "nul": "\u0000"}"#),
+        ("app/json", r#"{"user": "joan \"a\"", "port": 5432, "nul": "\u0000"}"#),
         ("app/other", "hunter4"),
         ("other/db", "hunter5"),
     ] {
@@ -89,7 +89,7 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
     assert_eq!(code, Some(0), "{filled}");
     let expected = plain
         .replace("A=sidekey:app/db", "A=hunter2 = 'two'")
-        .replace("B=sidekey:app/json#user", r#"B=ann "a""#)
+        .replace("B=sidekey:app/json#user", r#"B=joan "a""#)
         .replace("C=sidekey:app/json#port", "C=5432")
         .replace(&format!("D={old}"), "D=hunter4");
     let sorted = |text: &str| {
@@ -161,7 +161,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
     ] {
         assert!(output.contains(part), "{part}:\n{output}");
     }
-    for part in ["it was started", "hunter", "ann", TOKEN, "GOOD"] {
+    for part in ["it was started", "hunter", "joan", TOKEN, "GOOD"] {
         assert!(!output.contains(part), "{part}:\n{output}");
     }
 }
@@ -202,7 +202,7 @@ async fn unusable_tokens_and_agents_are_explained() {
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
-        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 is any free port"),
+        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 means any free port"),
         ("SIDEKEY_PORT", &*parrot, "A: another program than Sidekey answered, with status 200"),
     ] {
         let mut vars = good.clone();

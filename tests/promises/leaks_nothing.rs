@@ -433,7 +433,7 @@ async fn program_output_shows_no_value() {
         "\"level\":\"DEBUG\"",
         "a call to Secrets Manager failed",
         "refused a request",
-        "is not as its convention says",
+        "breaks its convention",
     ] {
         assert!(log.contains(part), "the log has {part}:\n{log}");
     }

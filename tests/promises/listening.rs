@@ -294,9 +294,9 @@ async fn bindable_addresses_are_bound_although_others_fail() {
         (first.address.to_string(), folder.write("notes", "").display().to_string());
     let free = free.to_string();
     for (port, socket, probes, told, is_readable) in [
-        (&*free, &*blocked, &*taken, &["no socket", "SIDEKEY_METRICS_LISTEN"][..], true),
+        (&*free, &*blocked, &*taken, &["is not a socket", "SIDEKEY_METRICS_LISTEN"][..], true),
         (&taken[10..], &socket, &taken, &["SIDEKEY_PORT", "SIDEKEY_METRICS_LISTEN"], true),
-        (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "no socket"], false),
+        (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "is not a socket"], false),
     ] {
         let setup = setup
             .clone()

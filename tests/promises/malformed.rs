@@ -23,8 +23,8 @@ const WHOLE: &str =
     r#"{"twilio_account_sid":"AC1","twilio_auth_token":"t0k3n","twilio_template_sid":"HX1"}"#;
 const HALF: &str = r#"{"twilio_account_sid":"AC1","twilio_auth_token":"PLACEHOLDER_AUTH_TOKEN"}"#;
 const CODES: &str = "placeholder twilio_auth_token, missing twilio_template_sid";
-const MESSAGE: &str = "Sidekey refused this read: 'sms-credentials/acme/support/twilio' is not as a \
-                       secret of the kind sms-twilio must be: the field 'twilio_auth_token' is still \
+const MESSAGE: &str = "Sidekey refused this read: 'sms-credentials/acme/support/twilio' breaks the \
+     convention for secrets of kind sms-twilio: the field 'twilio_auth_token' is still \
                        a placeholder, the field 'twilio_template_sid' is missing";
 const HEADER: &str = "x-sidekey-problem";
 
@@ -307,7 +307,7 @@ async fn malformed_version_is_logged_once() {
         }
         program.signal(Signal::TERM);
         let (_, log) = program.ended().await;
-        let lines = log.lines().filter(|line| line.contains("is not as its convention says"));
+        let lines = log.lines().filter(|line| line.contains("breaks its convention"));
         let lines: Vec<Value> =
             lines.map(|line| serde_json::from_str(line).expect("a line is JSON")).collect();
         let told: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
