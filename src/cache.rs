@@ -1,9 +1,9 @@
-//! Caches secrets, and keeps them fresh.
+//! Caches secrets in memory, and keeps the cached values fresh.
 //!
-//! [`open`] makes the two handles on one cache. [`Cache`] is the reader's handle: it looks up entries
-//! and waits for flights. A flight is one call to AWS that several readers share. [`Writer`] starts
-//! flights, and is the only one that changes entries. A file of this module imports only from
-//! files above it in this list.
+//! [`open`] makes the two handles on a cache. [`Cache`] is the handle of readers: it looks up
+//! cached values and waits for calls to AWS. [`Writer`] is the only handle that calls AWS and
+//! changes cached values. Several readers can share one call to AWS; such a shared call is a
+//! flight. Each file of this module imports only from files that are listed above it.
 
 pub mod freshness;
 pub mod policies;
@@ -50,8 +50,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Makes an empty cache, and returns the reader's and the writer's handle on it. The cache runs its
-/// flights as tasks of `tasks`; they end when `stop` is cancelled.
+/// Makes an empty cache, and returns two handles on it: [`Cache`] for readers, and [`Writer`],
+/// which calls AWS. The calls run as tasks of `tasks`, and end when `stop` is cancelled.
 pub fn open(
     config: Config,
     home: Home,

@@ -1,33 +1,34 @@
-//! Reads the clocks and sleeps. All other code takes the time from here.
+//! Reads the clocks and sleeps. All other code takes the time from this module.
 //!
-//! Lambda freezes the process between invocations, and SnapStart restores it on another machine days
-//! later. No single clock is right in both cases. So a [`Moment`] has the readings of two clocks: the
-//! wall clock, which an operator or time synchronisation can set, and a steady clock, which may not
-//! count the time in a snapshot.
+//! Lambda freezes the process between invocations, and SnapStart restores it on another machine
+//! days later. No single clock is right in both cases. So a [`Moment`] has the readings of two
+//! clocks. The wall clock can be set by an operator or by time synchronisation. The steady clock
+//! cannot be set, but may not count the time between a snapshot and its restore.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may step back before ages count as unknown. Time synchronisation moves the
-/// clock only by milliseconds; a larger step means that an operator set the clock.
+/// How far the wall clock may step back before Sidekey treats ages as unknown. Time synchronisation
+/// moves the clock only by milliseconds; a larger step means that an operator set the clock.
 pub const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
-/// The readings of both clocks at one moment.
+/// A moment, as the readings of the wall clock and the steady clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The reading of the wall clock, which can be set.
+    /// The reading of the wall clock, which an operator or time synchronisation can set.
     pub wall: SystemTime,
-    /// The reading of the steady clock: the time since the process started. It cannot be set.
+    /// The reading of the steady clock: the time since the process started. This clock cannot be
+    /// set.
     pub steady: Duration,
 }
 
 impl Moment {
-    /// Returns the time since `earlier`, or `None` if the clocks cannot tell.
+    /// Returns the time from `earlier` to this moment, or `None` if the clocks cannot tell.
     ///
-    /// The larger elapsed time of the two clocks counts, because a clock that stood still must not make
-    /// a value look younger. The time is unknown if the wall clock went back by more than
+    /// If the clocks differ, the longer time counts, because a clock that stood still must not make
+    /// a value look younger. The clocks cannot tell if the wall clock went back by more than
     /// [`WALL_STEP_BACK_MAX`], or if the steady clock went back at all.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
@@ -48,17 +49,19 @@ impl Moment {
 /// A future that completes when a sleep is over.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A source of the current time that can also sleep. Tests replace it by a clock that they control.
+/// A clock that tells the current time and can sleep. Tests replace the clock of the machine by a
+/// clock that they control.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the current moment.
+    /// Returns the current readings of the wall clock and the steady clock.
     fn now(&self) -> Moment;
-    /// Returns a future that completes after `span`.
+    /// Returns a future that completes when the time `span` has passed.
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
 /// Runs `work` with the timeout `span`. Returns the result of `work`, or `None` after a timeout.
 ///
-/// If `work` and the timeout are ready at the same time, as after a freeze, `work` wins.
+/// If `work` has completed and the timeout has passed at the same time, as after a freeze, the
+/// result of `work` counts.
 pub async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
@@ -71,15 +74,15 @@ pub async fn within<T>(
     }
 }
 
-/// The clocks of the machine.
+/// The real clocks of the machine.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
-    /// Makes a clock whose steady reading starts at zero.
-    #[expect(clippy::disallowed_methods, reason = "only this function reads the clocks")]
+    /// Makes a clock that reads the machine's clocks. The steady clock starts at zero.
+    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -92,18 +95,18 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "only this function reads the clocks")]
+    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
     fn now(&self) -> Moment {
         Moment { wall: SystemTime::now(), steady: self.started.elapsed() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "only this function sleeps")]
+    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
 }
 
-/// A clock for tests: it follows tokio's paused time, and a test can set its wall clock.
+/// A clock for tests. It follows tokio's paused time, and a test can set its wall clock.
 #[cfg(any(test, feature = "dev"))]
 #[derive(Debug)]
 pub struct VirtualClock {
@@ -114,8 +117,9 @@ pub struct VirtualClock {
 
 #[cfg(any(test, feature = "dev"))]
 impl VirtualClock {
-    /// Makes a clock whose wall clock shows `wall` now. Needs a tokio runtime with paused time.
-    #[expect(clippy::disallowed_methods, reason = "tokio's paused time is what drives this clock")]
+    /// Makes a test clock whose wall clock shows `wall` now. Needs a tokio runtime with paused
+    /// time.
+    #[expect(clippy::disallowed_methods, reason = "this test clock follows tokio's paused time")]
     pub fn starting_at(wall: SystemTime) -> Self {
         Self {
             started: tokio::time::Instant::now(),
@@ -129,7 +133,8 @@ impl VirtualClock {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Restarts the steady clock at zero, as on another machine after a restore.
+    /// Restarts the steady clock at zero, as it happens when a snapshot is restored on another
+    /// machine.
     pub fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
             self.started.elapsed();
@@ -152,7 +157,7 @@ impl Clock for VirtualClock {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "only this function sleeps")]
+    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
@@ -162,8 +167,8 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
-    /// Checks the age if the wall clock has advanced by `wall` seconds, and the steady clock by `steady`
-    /// seconds.
+    /// Checks the elapsed time if the wall clock has advanced by `wall` seconds, and the steady
+    /// clock by `steady` seconds.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>) {
         let hour = Duration::from_secs(3600);

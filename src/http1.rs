@@ -1,4 +1,4 @@
-//! One HTTP/1.1 connection of a client, with one exchange at a time.
+//! A client's HTTP/1.1 connection. It sends one request at a time, and waits for the response.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,40 +12,44 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Why an exchange gave no complete response. The messages quote nothing from the response.
+/// Why a request over a connection got no complete response. The error messages quote no part of a
+/// response.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// The connection was closed before the request was sent.
+    /// Error: the connection was closed before the request was sent.
     #[error("the connection was closed before the request was sent")]
     NotSent {
-        /// The request, to be sent over another connection.
+        /// The request that was not sent. The caller can send it over another connection.
         request: Box<Request<Bytes>>,
-        /// The reason of the HTTP library.
+        /// The error of the HTTP library, which says why the connection was closed.
         #[source]
         error: hyper::Error,
     },
-    /// The connection broke before the response began, or the response is not valid HTTP.
+    /// Error: the connection broke before the response began, or the response is not valid HTTP.
     #[error("the connection broke before the response began")]
     NoResponse(#[source] hyper::Error),
-    /// The response broke off, or its body exceeds the limit of the connection.
-    #[error("the response broke off or is too long")]
+    /// Error: the response ended early, or the body of the response is longer than the connection
+    /// allows.
+    #[error("the response ended early, or its body is too long")]
     Body(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// A byte stream to the server: TCP, TLS or a Unix socket.
+/// A stream of bytes to and from a server: TCP, TLS or a Unix socket.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// The future that reads from and writes to the socket. It is `None` after it has completed.
+/// The future that reads from and writes to the socket of a connection. It is `None` after the
+/// future has completed.
 ///
-/// hyper returns an unsent request to the caller only after this future is dropped.
+/// The HTTP library hyper returns an unsent request to the caller only after this future is
+/// dropped.
 type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// An HTTP/1.1 connection to a server.
 ///
-/// The task that awaits an exchange also drives the connection, so an exchange needs no second task
-/// and no wake-up between tasks.
+/// The task that waits for a response also reads from and writes to the socket. So a request needs
+/// no second task and no wake-up between tasks.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driving,
@@ -61,21 +65,22 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Starts HTTP over a fresh socket. Responses may have `body_bytes_max` bytes of body.
+    /// Starts HTTP over a new socket. The body of each response may have at most `body_bytes_max`
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// If the HTTP library cannot set up the connection.
+    /// Returns an error if the HTTP library cannot set up the connection.
     pub async fn new(socket: Box<dyn Socket>, body_bytes_max: usize) -> Result<Self, hyper::Error> {
         let (sender, driver) = handshake(TokioIo::new(socket)).await?;
         Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
     }
 
-    /// Waits until the connection can take a request.
+    /// Waits until the connection can send a request.
     ///
     /// # Errors
     ///
-    /// If the connection has been closed.
+    /// Returns an error if the connection was closed.
     pub async fn ready(&mut self) -> Result<(), hyper::Error> {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -85,7 +90,8 @@ impl Connection {
         .await
     }
 
-    /// Returns whether the connection can take a request now, as far as the peer has signalled.
+    /// Returns whether the connection can send a request now. The server may have closed the
+    /// connection without this client knowing it yet.
     pub async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -95,11 +101,11 @@ impl Connection {
         .await
     }
 
-    /// Sends a request and reads the complete response.
+    /// Sends a request, and returns the complete response.
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or the body of the response is too long.
+    /// Returns an error if the connection breaks, or if the body of the response is too long.
     pub async fn exchange(
         &mut self,
         request: Request<Bytes>,
@@ -127,7 +133,8 @@ impl Connection {
             if done.is_ready() {
                 return done;
             }
-            // The result of the driver is not needed: the response reports why a connection ended.
+            // The result of `drive` is not needed, because the response says why a connection
+            // ended.
             drive(driver, context);
             response.as_mut().poll(context)
         })
@@ -135,7 +142,8 @@ impl Connection {
     }
 }
 
-/// Polls the driver once, and drops a completed driver.
+/// Lets the connection read from and write to its socket. Drops the future of the connection once
+/// it has completed.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
@@ -155,7 +163,7 @@ mod tests {
         (connection.expect("a connection"), server)
     }
 
-    /// Reads one request and sends `response`.
+    /// Reads one request from the client and sends `response`.
     async fn respond(server: &mut DuplexStream, response: &str) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {

@@ -1,13 +1,13 @@
-//! Text from outside the agent, made safe to print.
+//! Makes text from outside the agent safe to print.
 
 use std::fmt;
 
-/// The maximum number of characters that a [`LogExcerpt`] shows of its text.
+/// The maximum number of characters of a caller's text that a [`LogExcerpt`] prints.
 const LOG_CHARS_MAX: usize = 80;
 
-/// A text in which each control character is printed as `?`.
+/// A text that is safe to print on a terminal. Each control character is printed as `?`.
 ///
-/// The printed text stays on one line and cannot steer a terminal.
+/// The printed text stays on one line and cannot control the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Printable<'a>(pub &'a str);
 
@@ -17,10 +17,11 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The beginning of a text that a caller wrote, for the log.
+/// The beginning of a text from a caller, safe to print in the log.
 ///
-/// It prints at most 80 characters and then the number of characters that it left out. Characters
-/// other than printable ASCII become `?`, so the text cannot forge a log line.
+/// At most 80 characters are printed, followed by the number of characters that were left out.
+/// Characters other than printable ASCII are printed as `?`, so that the text cannot forge a log
+/// line.
 #[derive(Clone, Copy, Debug)]
 pub struct LogExcerpt<'a>(pub &'a str);
 
@@ -35,7 +36,7 @@ impl fmt::Display for LogExcerpt<'_> {
     }
 }
 
-/// Writes each character, or `?` for a character that is not allowed.
+/// Prints each character of `chars`, or `?` for a character that is not allowed.
 fn print(
     chars: impl Iterator<Item = char>,
     is_allowed: fn(char) -> bool,

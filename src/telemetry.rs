@@ -1,4 +1,4 @@
-//! Metrics, the log and panics: what the agent reports about itself.
+//! What the agent reports about itself: metrics, a log, and panics.
 
 pub mod log_limiter;
 pub mod lines;

@@ -1,4 +1,5 @@
-//! A cached version of a secret.
+//! An entry: one version of a secret in the cache, with the facts that decide how fresh the entry
+//! is.
 
 use super::freshness::{self, Freshness, Policy, Standing, Trouble};
 use super::malformed::Malformed;
@@ -15,33 +16,39 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// A cached version of a secret. Everything but [`marks`](Self::marks) and the rendered answers
-/// stays as it was fetched.
+/// One cached version of a secret. An entry never changes after the fetch, except for its
+/// [`marks`](Self::marks) (reads and failed refreshes) and the answers that Sidekey renders from
+/// it.
 #[derive(Debug)]
 pub struct Entry {
-    /// The value and its metadata, as AWS answered them.
+    /// The value of the secret and its metadata, as AWS returned them.
     pub version: Version,
-    /// The label or version id that the call asked for.
+    /// The label or version id that the call to AWS asked for.
     pub selector: Selector,
-    /// When the call that fetched the entry was sent. The age of the entry counts from here.
+    /// When Sidekey sent the call that fetched this entry. The age of the entry counts from this
+    /// moment.
     pub sent: Moment,
-    /// The epoch in which the call was sent: the number of known SnapStart restores before it.
+    /// The number of SnapStart restores that Sidekey knew of when it sent the call for this entry.
     pub epoch: u64,
-    /// The refresh policy of the secret. The writer looks it up once, so that readers need not.
+    /// The refresh policy of the secret. The writer stores the policy here, so that readers need
+    /// not look it up.
     pub policy: Policy,
-    /// The version id as an HTTP entity tag, with its quotes.
+    /// The version id as an HTTP entity tag, including the quotes.
     pub etag: Bytes,
-    /// How the value breaks the convention of its secret's name, if the value breaks it.
+    /// How the value breaks the convention for secrets of its name. `None` if the value follows the
+    /// convention, or no convention matches the name.
     pub malformed: Option<Arc<Malformed>>,
-    /// The mutable part of the entry: reads and failed refreshes.
+    /// The part of the entry that changes while the entry is cached: its reads and failed
+    /// refreshes.
     pub marks: Marks,
     jitter: f64,
     rendered: Rendered,
 }
 
 impl Entry {
-    /// Makes the entry of a version fetched by a call sent at `sent` in `epoch`. The jitter comes
-    /// from `draw`, a random number from `[0, 1)`.
+    /// Makes an entry for `version`, which was fetched by a call sent at `sent`, after `epoch`
+    /// SnapStart restores. `draw` is a random number from `[0, 1)` from which the jitter of the
+    /// entry is computed.
     pub fn new(
         version: Version,
         selector: Selector,
@@ -64,45 +71,48 @@ impl Entry {
         }
     }
 
-    /// Sets how the value breaks the convention of its secret's name.
+    /// Sets how the value breaks the convention for secrets of its name.
     #[must_use]
     pub fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
         Self { malformed, ..self }
     }
 
-    /// Notifies `grown` whenever a reader makes the entry take more memory.
+    /// Sets `grown`, which the entry notifies whenever a reader makes the entry take more memory.
     #[must_use]
     pub fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
     }
 
-    /// Returns the entry in one form. Calls `render` if no reader asked for this form before.
+    /// Returns the answer of this entry in the given form. Calls `render` if no reader has asked
+    /// for this form before.
     pub fn answer(&self, form: Form, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
         self.rendered.answer(form, || render(&self.version))
     }
 
-    /// Returns the fields of the value. The first call parses the value.
+    /// Returns the fields of the secret's value. The first call parses the value.
     pub fn fields(&self) -> &Fields {
         self.rendered.fields(&self.version.content)
     }
 
-    /// Returns the number of bytes that the value, its rendered answers and its fields take.
+    /// Returns the memory of this entry in bytes: the value, its rendered answers and its parsed
+    /// fields.
     pub fn bytes(&self) -> usize {
         self.version.content.len() + self.rendered.bytes()
     }
 
-    /// Returns a sort key for the order in which the calls for entries were sent. The epoch comes first,
-    /// because the steady clock may start again from zero at a restore.
+    /// Returns a key that sorts entries by the time when their calls to AWS were sent. The number
+    /// of restores comes first in the key, because a restore may set the steady clock back to zero.
     pub fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
 
-    /// Returns the age at `now`, or `None` if the clocks cannot tell.
+    /// Returns the age of the entry at `now`, or `None` if the clocks cannot tell the age.
     pub fn age(&self, now: Moment) -> Option<Duration> {
         now.since(self.sent)
     }
 
-    /// Returns the facts that decide how fresh the entry is at `now`, in `epoch`.
+    /// Returns the facts that decide how fresh the entry is at `now`, after `epoch` SnapStart
+    /// restores.
     pub fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now),
@@ -112,13 +122,13 @@ impl Entry {
         }
     }
 
-    /// Returns how fresh the entry is at `now`, in `epoch`.
+    /// Returns how fresh the entry is at `now`, after `epoch` SnapStart restores.
     pub fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
-    /// Returns how fresh the entry is at `now`, in `epoch`, if an attempt to refresh it has just
-    /// failed transiently.
+    /// Returns how fresh the entry is at `now` if an attempt to refresh it has just failed
+    /// transiently. `epoch` is the number of SnapStart restores so far.
     pub fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
         let mut standing = self.standing(now, epoch);
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
@@ -126,7 +136,8 @@ impl Entry {
         freshness::freshness(&self.policy, &standing)
     }
 
-    /// Decides whether `answer` replaces this entry, and remembers an answer that is held back.
+    /// Decides whether `answer` from AWS replaces this entry. If `answer` is rejected for now
+    /// because it is older than the entry, the entry remembers `answer`.
     pub fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)

@@ -1,41 +1,45 @@
-//! Counts the restores of a SnapStart snapshot.
+//! Counts the restores of the process from a SnapStart snapshot. An epoch is the time between two
+//! restores.
 //!
-//! Lambda takes a snapshot of an environment after its initialisation, and starts other environments
-//! from the snapshot, days later and many at once. Lambda does not notify extensions of a restore.
-//! The function's after-restore hook may call the agent, and the clocks show a restore: the wall
-//! clock counts the time between snapshot and restore, the steady clock does not.
+//! Lambda takes a snapshot of an environment after its initialisation, and starts many other
+//! environments from this snapshot, perhaps days later. Lambda does not notify extensions of a
+//! restore. The agent learns of a restore in two ways. The function's after-restore hook may call
+//! the agent. And the clocks show a restore: the wall clock counts the time between snapshot and
+//! restore, but the steady clock does not.
 
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// The difference between the elapsed times of both clocks that counts as a restore. During a freeze
-/// both clocks run on, and time synchronisation moves the wall clock only by milliseconds.
+/// If the elapsed times of the wall clock and the steady clock differ by this much, the process was
+/// restored from a snapshot. A freeze cannot cause the difference, because both clocks run on. Time
+/// synchronisation cannot cause it, because it moves the wall clock only by milliseconds.
 pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
-/// The number of known restores of this process.
+/// Counts the restores of this process from a SnapStart snapshot.
 #[derive(Debug)]
 pub(super) struct Epoch {
     count: AtomicU64,
-    /// The time of the wall clock minus the time of the steady clock, in milliseconds, at the last
-    /// restore. `None` if restores are not detected by the clocks.
+    /// The difference between the wall clock and the steady clock at the last restore, in
+    /// milliseconds. `None` if the clocks are not used to detect restores.
     offset_ms: Option<AtomicI64>,
 }
 
 impl Epoch {
-    /// Starts at zero. If `watches_clocks`, a jump of one clock against the other counts as a restore.
+    /// Makes a counter of restores that starts at zero. If `watches_clocks` is `true`, a jump of
+    /// one clock against the other counts as a restore.
     pub(super) fn new(watches_clocks: bool, now: Moment) -> Self {
         let offset_ms = watches_clocks.then(|| AtomicI64::new(offset_ms(now)));
         Self { count: AtomicU64::new(0), offset_ms }
     }
 
-    /// Returns the number of known restores. Takes no lock.
+    /// Returns the number of restores that Sidekey knows of. Takes no lock.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the clocks show at `now` a restore that was not reported before. Only one
-    /// caller gets `true` for each restore. Takes no lock.
+    /// Returns whether the clocks show at `now` a restore that this function has not reported
+    /// before. Only one caller gets `true` for each restore. Takes no lock.
     pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
@@ -43,13 +47,14 @@ impl Epoch {
             && known.compare_exchange(before, offset, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Counts one more restore.
+    /// Counts one more restore from a SnapStart snapshot.
     pub(super) fn increment(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Returns the time of the wall clock since 1970 minus the time of the steady clock, in milliseconds.
+/// Returns the difference between the wall clock (since 1970) and the steady clock, in
+/// milliseconds.
 fn offset_ms(now: Moment) -> i64 {
     let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     millis(wall).saturating_sub(millis(now.steady))
@@ -73,12 +78,21 @@ mod tests {
         let epoch = Epoch::new(true, moment(10_000, 0));
         assert!(
             !epoch.detects_restore(moment(13_600_000, 13_590_000)),
-            "both clocks ran on in a freeze"
+            "a freeze is no restore, because both clocks run on"
         );
-        assert!(!epoch.detects_restore(moment(13_600_999, 13_590_000)), "time synchronisation");
-        assert!(epoch.detects_restore(moment(99_000_000, 13_590_100)), "a restore a day later");
+        assert!(
+            !epoch.detects_restore(moment(13_600_999, 13_590_000)),
+            "time synchronisation is no restore"
+        );
+        assert!(
+            epoch.detects_restore(moment(99_000_000, 13_590_100)),
+            "the wall clock shows a restore after a day"
+        );
         assert!(!epoch.detects_restore(moment(99_000_500, 13_590_600)));
-        assert!(epoch.detects_restore(moment(99_000_600, 0)), "the steady clock restarted");
+        assert!(
+            epoch.detects_restore(moment(99_000_600, 0)),
+            "a restart of the steady clock is a restore"
+        );
     }
 
     #[test]

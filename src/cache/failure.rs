@@ -5,27 +5,27 @@ use crate::clock::Moment;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The last failed attempt to fetch a secret, with a summary of the failed attempts before it.
+/// The last failed attempt to fetch a secret, and how many attempts failed before it.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Why the last attempt failed.
+    /// Why the last attempt to fetch the secret failed.
     pub error: FetchError,
-    /// The number of consecutive failed attempts.
+    /// The number of consecutive failed attempts to fetch the secret.
     pub count: u32,
-    /// When AWS first refused a call since the last success, if AWS refused any.
+    /// When AWS first refused a call for the secret since the last success. `None` if AWS refused
+    /// no call.
     pub refused_since: Option<Moment>,
-    /// When the last attempt ended.
+    /// When the last attempt to fetch the secret ended.
     pub at: Moment,
-    /// The time from the end of the last attempt until timers may start the next one.
+    /// The back-off: how long after the last attempt timers may start the next attempt.
     pub wait: Duration,
-    /// The time from the end of the last attempt during which readers get this error without
-    /// another attempt.
+    /// How long after the last attempt readers get this error without a new attempt.
     memory: Duration,
 }
 
 impl Failure {
-    /// Adds one more failed attempt to `previous`. `most` is the longest wait until the next
-    /// attempt after a transient failure; `draw` is a random number from `[0, 1)`.
+    /// Adds one failed attempt to `previous`. `most` is the longest wait until the next attempt
+    /// after a transient failure. `draw` is a random number from `[0, 1)`.
     pub fn after(
         previous: Option<&Self>,
         error: FetchError,
@@ -38,16 +38,17 @@ impl Failure {
         let first = previous.and_then(|previous| previous.refused_since);
         let back_off_max = if is_refusal { freshness::BACK_OFF_MAX } else { most };
         let back_off = freshness::back_off(count, back_off_max, draw);
-        // Readers get a remembered refusal only for seconds, however many refusals there were: an
+        // Readers get a remembered refusal for only a few seconds, even after many refusals: an
         // operator who has just granted access must not wait for long.
         let (memory, wait) = match error.kind {
             FetchErrorKind::Lagging => (rollback::AGREE_AFTER, rollback::AGREE_AFTER),
             _ if is_refusal => (freshness::REFUSAL_MEMORY, back_off.max(freshness::REFUSAL_MEMORY)),
-            // Readers that have nothing to serve must soon notice that an outage is over.
+            // If no value is cached, readers must soon notice that an outage is over.
             _ => (back_off.min(freshness::EMPTY_BACK_OFF_MAX), back_off),
         };
-        // A call by another id may have been sent before a refusal and fail after it. Such a
-        // failure must not shorten the wait that the refusal set.
+        // Two calls for one secret, by its name and by its ARN, may overlap. If one call is refused
+        // and then the other call fails transiently, the failure must not shorten the wait that the
+        // refusal set.
         let left = previous.map(|previous| (previous.memory_left(now), previous.retry_in(now)));
         let (memory_left, retry_in) = left.unwrap_or_default();
         Self {
@@ -60,7 +61,7 @@ impl Failure {
         }
     }
 
-    /// Returns whether readers still get this error at `now` without another attempt.
+    /// Returns whether readers at `now` still get this error without a new attempt.
     pub fn is_remembered(&self, now: Moment) -> bool {
         !self.memory_left(now).is_zero()
     }

@@ -1,4 +1,4 @@
-//! A cache over a source that tests script, in virtual time; tests only.
+//! A cache for tests. Each test sets how the source of secrets answers; time is virtual.
 
 use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
@@ -23,42 +23,44 @@ use tokio_util::task::TaskTracker;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// The time that a scripted call takes.
+/// The time that one call to the test's source of secrets takes.
 pub(super) const LATENCY: Duration = Duration::from_millis(40);
 
-/// The name of a secret that has a convention. The values of [`Answer::Version`] break it.
+/// The name of a secret for which there is a naming convention. The values of [`Answer::Version`]
+/// break this convention.
 pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 
-/// What the scripted source does when it is called for one secret.
+/// How the test's source answers a call for one secret.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// Answers with the version of this number.
+    /// The source answers with the version of this number.
     Version(u32),
-    /// Answers with the version of this number, whose value follows the convention of its name.
+    /// The source answers with the version of this number. The value follows the convention for
+    /// secrets of its name.
     WellFormed(u32),
-    /// Answers with the version of this number if the call asks for one of these labels or for the
-    /// version's id. Other calls fail with `NotFound`.
+    /// The source answers with the version of this number if the call asks for one of these labels
+    /// or for the id of this version. Other calls fail with `NotFound`.
     Labelled(u32, &'static [&'static str]),
-    /// Fails with this kind of error.
+    /// The source fails with an error of this kind.
     Fail(FetchErrorKind),
-    /// Never answers.
+    /// The source never answers.
     Hang,
-    /// Fails with a timeout after two seconds.
+    /// The source fails with a timeout after two seconds.
     TimeOut,
-    /// Panics.
+    /// The source panics.
     Panic,
 }
 
-/// A source that answers as a test tells it to.
+/// A source of secrets that answers calls as a test has set.
 #[derive(Debug)]
 pub(super) struct ScriptedSource {
     clock: Arc<VirtualClock>,
     answers: Mutex<HashMap<String, Answer>>,
-    /// The ids of all single calls, in order.
+    /// The names or ARNs of all calls for single secrets, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// The number of single calls under way, and its maximum so far.
+    /// The number of calls for single secrets that run now, and the largest such number so far.
     pub(super) in_flight: Mutex<(usize, usize)>,
-    /// The number of secrets in each batch call.
+    /// The number of secrets in each batch call so far.
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
 }
@@ -86,7 +88,9 @@ impl ScriptedSource {
             }
             Answer::Fail(kind) => Err(error(*kind)),
             Answer::Hang | Answer::TimeOut | Answer::Panic => {
-                unreachable!("`fetch` handles these answers itself")
+                unreachable!(
+                    "`fetch` handles `Hang`, `TimeOut` and `Panic` before it calls `answer`"
+                )
             }
         }
     }
@@ -141,13 +145,13 @@ fn error(kind: FetchErrorKind) -> FetchError {
     FetchError::new(kind, kind.label(), "scripted")
 }
 
-/// Returns the full ARN of the scripted secret called `name`.
+/// Returns the full ARN of the test secret called `name`.
 pub(super) fn arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
 }
 
-/// Makes version `n` of the secret called `name`. It was created `n` seconds after 1970 and carries
-/// the label that `key` asks for.
+/// Makes version `n` of the secret called `name`. The version was created `n` seconds after 1970
+/// and carries the label that `key` asks for.
 pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
     let labels = key.selector.stage().into_iter().map(Into::into).collect();
     Version {
@@ -165,12 +169,12 @@ pub(super) fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
 }
 
-/// Makes a rule for one pattern that changes nothing of the default policy.
+/// Makes a rule whose secrets match `pattern`. The rule changes nothing of the default policy.
 pub(super) fn rule(pattern: &str) -> Rule {
     Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
 }
 
-/// A cache over a scripted source.
+/// A cache for a test, with its source of secrets, its clock and its metrics.
 pub(super) struct Fixture {
     pub(super) cache: Cache,
     pub(super) writer: Writer,
@@ -179,7 +183,7 @@ pub(super) struct Fixture {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The settings in which tests differ.
+/// The settings of a test's cache that differ between tests.
 pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
@@ -251,22 +255,22 @@ impl Setup {
 }
 
 impl Fixture {
-    /// Runs a whole prefetch.
+    /// Prefetches the listed secrets, and waits until the prefetch has ended or `deadline` is over.
     pub(super) async fn prefetch(&self, mode: Mode, deadline: Duration) -> Report {
         prefetch::begin(&self.writer, mode).await.settle(&self.writer, deadline).await
     }
 
-    /// Sets what the source does at the next calls for `name`.
+    /// Sets how the source answers the next calls for the secret called `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
-    /// Returns the number of single calls so far.
+    /// Returns the number of calls for single secrets so far.
     pub(super) fn calls(&self) -> usize {
         self.source.calls.lock().unwrap().len()
     }
 
-    /// Lets virtual time pass.
+    /// Advances virtual time by `span`.
     pub(super) async fn pass(&self, span: Duration) {
         self.clock.sleep(span).await;
     }
@@ -282,7 +286,8 @@ impl Fixture {
     }
 }
 
-/// Returns the version's id and how it was served, or the label of the error's kind.
+/// Returns the id of the version and how it was served. If the read failed, returns the label of
+/// the error kind.
 pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
     match read {
         Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),
@@ -292,12 +297,12 @@ pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), 
     }
 }
 
-/// Returns the expected outcome of a read that is served.
+/// Returns the outcome of a successful read, for comparison with the actual outcome.
 pub(super) fn ok(id: &str, how: How) -> Result<(String, How), String> {
     Ok((id.to_owned(), how))
 }
 
-/// Returns the expected outcome of a read that fails.
+/// Returns the outcome of a failed read, for comparison with the actual outcome.
 pub(super) fn failed(kind: &str) -> Result<(String, How), String> {
     Err(kind.to_owned())
 }

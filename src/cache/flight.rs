@@ -1,4 +1,4 @@
-//! Flights: calls to AWS that several readers share.
+//! Flights. A flight is one call to AWS that several readers share.
 
 use super::entry::Entry;
 use super::slots::{Rank, Slot, Slots};
@@ -8,21 +8,24 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::sync::Notify;
 
-/// The maximum number of flights that call AWS at the same time. Further flights wait for a slot.
+/// The maximum number of concurrent calls to AWS. Further calls wait.
 pub const FLIGHTS_MAX: usize = 32;
 
-/// The maximum number of flights, with those that wait for a slot. It is twice the maximum number of
-/// listed secrets, so that readers still get flights during a large prefetch.
+/// The maximum number of flights (shared calls to AWS), including flights that wait to be sent. The
+/// number is twice the maximum number of listed secrets, so that readers still get flights during a
+/// large prefetch.
 pub const FLIGHTS_KNOWN_MAX: usize = 2000;
 
-/// The maximum number of flights for names that were never read before. The remaining flights are
-/// reserved for cached and listed secrets.
+/// The maximum number of flights (shared calls to AWS) for names that were never read before. The
+/// remaining flights are reserved for cached and listed secrets.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
-/// The result of a flight: the cached entry, or why the call failed.
+/// The result of a call to AWS that several readers share: the entry that the readers get, or why
+/// the call failed.
 pub type Outcome = Result<Arc<Entry>, FetchError>;
 
-/// All flights under way, at most one for each key.
+/// All flights (shared calls to AWS) that have not ended. There is at most one flight for each key,
+/// that is for each secret and label or version id.
 #[derive(Debug)]
 pub struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -35,20 +38,21 @@ struct UnderWay {
     first_time: usize,
 }
 
-/// A handle on which a reader waits for a flight.
+/// A handle on one shared call to AWS. Readers wait on this handle for the result of the call.
 #[derive(Clone, Debug, Default)]
 pub struct Flight(Arc<Course>);
 
-/// The outcome of a flight, and the readers that wait for it. Readers are woken in the order in which
-/// they began to wait.
+/// The outcome of one shared call to AWS, and the readers that wait for this outcome. Readers wake
+/// in the order in which they began to wait.
 #[derive(Debug, Default)]
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
 }
 
-/// The obligation to end a flight. If the landing is dropped without [`land`](Self::land), as in a
-/// panic, the flight ends with an error, so that no reader waits for ever.
+/// The duty to end a flight, that is a shared call to AWS. If a landing is dropped without a call
+/// of [`land`](Self::land), as in a panic, the flight ends with an error, so that no reader waits
+/// for ever.
 #[derive(Debug)]
 pub struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
@@ -58,18 +62,19 @@ pub struct Landing {
 }
 
 impl Flights {
-    /// Makes an empty set of flights, of which at most `calls_max` call AWS at the same time.
+    /// Makes an empty set of flights (shared calls to AWS). At most `calls_max` flights call AWS at
+    /// the same time.
     pub fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
-    /// Joins the flight for `key`, or starts one. The function that starts a flight also gets its
-    /// [`Landing`], and must end the flight.
+    /// Joins the flight (shared call to AWS) for `key`, or starts a flight. If this function starts
+    /// a flight, it also returns a [`Landing`], and the caller must end the flight with it.
     ///
     /// # Errors
     ///
-    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] flights are under way, or half as many if `rank` is
-    /// [`Rank::FirstTime`].
+    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] flights have not ended yet. The limit for flights
+    /// with [`Rank::FirstTime`] is half of this number.
     pub fn join_or_start(
         &self,
         key: &Key,
@@ -84,7 +89,7 @@ impl Flights {
         let is_full = under_way.flights.len() >= FLIGHTS_KNOWN_MAX
             || (is_first_time && under_way.first_time >= FIRST_TIME_MAX);
         if is_full {
-            let message = "too many calls to Secrets Manager are waiting";
+            let message = "too many calls to Secrets Manager are already waiting";
             return Err(FetchError::new(
                 FetchErrorKind::Overloaded,
                 "OverloadedException",
@@ -99,32 +104,33 @@ impl Flights {
         Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
     }
 
-    /// Waits for a slot. The caller may call AWS until it drops the slot.
+    /// Waits for permission to call AWS. The caller may call AWS until it drops the returned slot.
     pub async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }
 
-    /// Returns the number of flights under way, with those that wait for a slot.
+    /// Returns the number of flights (shared calls to AWS) that have not ended, including flights
+    /// that wait to be sent.
     pub fn len(&self) -> usize {
         self.under_way.lock().expect("no thread panics while it holds the lock").flights.len()
     }
 
-    /// Returns whether no flight is under way.
+    /// Returns whether there is no flight, that is no shared call to AWS that has not ended.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Flight {
-    /// Waits until the flight has ended, and returns its outcome.
+    /// Waits until the shared call to AWS has ended, and returns the outcome of the call.
     ///
     /// # Errors
     ///
-    /// Returns why the call failed.
+    /// Returns an error if the call failed.
     pub async fn outcome(self) -> Outcome {
         loop {
-            // Created before the outcome is checked: a landing between the check and the wait then
-            // wakes this reader.
+            // Create this future before the check of the outcome. If the flight ends between the
+            // check and the wait, the future still wakes this reader.
             let landed = self.0.landed.notified();
             if let Some(outcome) = self.0.outcome.get() {
                 return outcome.clone();
@@ -135,18 +141,19 @@ impl Flight {
 }
 
 impl Landing {
-    /// Ends the flight with `outcome`, and wakes its readers.
+    /// Ends the flight (shared call to AWS) with `outcome`, and wakes the readers that wait for it.
     pub fn land(self, outcome: Outcome) {
-        // `drop` follows and wakes the readers. It keeps this outcome, because the first one counts.
+        // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
+        // first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
-    /// Returns the key that the flight fetches.
+    /// Returns the key of the secret that this flight (shared call to AWS) fetches.
     pub fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Returns the rank by which the flight waits for a slot.
+    /// Returns the priority with which this flight (shared call to AWS) waits to be sent.
     pub fn rank(&self) -> Rank {
         self.rank
     }
@@ -154,8 +161,8 @@ impl Landing {
 
 impl Drop for Landing {
     fn drop(&mut self) {
-        // Removed before the readers wake: a reader that needs another outcome may start the next
-        // flight at once.
+        // Remove the flight before its readers wake: a reader that needs another outcome may start
+        // the next flight at once.
         {
             let mut under_way =
                 self.under_way.lock().expect("no thread panics while it holds the lock");
@@ -163,7 +170,7 @@ impl Drop for Landing {
             under_way.first_time -= usize::from(self.rank == Rank::FirstTime);
         }
         self.flight.0.outcome.get_or_init(|| {
-            let message = "Sidekey gave up the call to AWS";
+            let message = "Sidekey ended the call to AWS before AWS answered";
             Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message))
         });
         self.flight.0.landed.notify_waiters();
@@ -219,7 +226,7 @@ mod tests {
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
         assert!(
             flights.join_or_start(&key("s7"), Rank::Known).is_ok(),
-            "a flight under way can be joined"
+            "a flight that has not ended can be joined"
         );
         drop(boarded);
         assert!(flights.join_or_start(&key("one more"), Rank::Known).is_ok());
@@ -230,7 +237,9 @@ mod tests {
         let flights = Flights::new(FLIGHTS_MAX);
         let invented = |n: usize| flights.join_or_start(&key(&format!("x{n}")), Rank::FirstTime);
         let mut landings: Vec<_> = (0..FIRST_TIME_MAX)
-            .map(|n| invented(n).expect("a first-time flight is allowed").1)
+            .map(|n| {
+                invented(n).expect("a flight for a name that was never read before can start").1
+            })
             .collect();
         let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
@@ -249,9 +258,9 @@ mod tests {
         assert!(flights.is_empty());
     }
 
-    /// One thread ends flights one by one, and readers on other threads wait for them in the same order.
-    /// So they meet at the same flight again and again. A lost wake-up would leave a reader waiting for
-    /// ever.
+    /// One thread ends flights one by one. Readers on other threads wait for the flights in the
+    /// same order, so the threads meet at the same flight again and again. A lost wake-up would
+    /// leave a reader waiting for ever.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn readers_on_many_threads_all_get_the_outcome() {
         const ROUNDS: u64 = 100;
@@ -273,7 +282,8 @@ mod tests {
             let lander = thread::spawn(move || {
                 let mut draws = fastrand::Rng::with_seed(seed);
                 for landing in boarded.into_iter().filter_map(|(_, landing)| landing) {
-                    // A random delay varies how far the readers are behind.
+                    // A random delay varies how far the readers are behind the thread that ends the
+                    // flights.
                     (0..draws.u32(..200)).for_each(|_| hint::spin_loop());
                     if draws.bool() { landing.land(Err(error())) } else { drop(landing) }
                 }
@@ -281,7 +291,7 @@ mod tests {
             let clock = SystemClock::new();
             let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
             assert!(seen.is_some(), "seed {seed}: a reader was not woken");
-            lander.join().expect("the landing thread does not panic");
+            lander.join().expect("the thread that ends the flights does not panic");
             assert!(flights.is_empty(), "seed {seed}");
         }
     }

@@ -1,20 +1,20 @@
-//! Decides whether a freeze interrupted a call, or the call itself failed.
+//! Decides whether a call failed by itself, or because the process was frozen during the call.
 //!
-//! Pure: the elapsed time is an argument.
+//! All functions are pure: the elapsed time is an argument.
 
 use std::time::Duration;
 
-/// A call that ends this much later than its deadline counts as interrupted by a freeze. Both clocks run
-/// on during a freeze, and timers of a running process are never so late.
+/// If a call ends this much later than its deadline, the process was frozen during the call. Both
+/// clocks run on during a freeze, and timers of a running process are never so late.
 pub const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// The maximum number of times that one call is repeated because a freeze interrupted it. More
-/// interruptions in a row mean that the clock is being adjusted: each real freeze also ends the
-/// invocation whose reader waited for the call.
+/// How many times one call is repeated because a freeze interrupted it. After more interruptions,
+/// Sidekey assumes that the clock is being adjusted: each real freeze also ends the invocation
+/// whose reader waits for the call.
 pub const INTERRUPTIONS_MAX: usize = 8;
 
-/// Returns whether a freeze interrupted an operation that had `deadline` to end, and that ended after
-/// the time `took`. Returns `true` if the clocks cannot tell the elapsed time.
+/// Returns whether a freeze interrupted an operation that should end within `deadline`, and that
+/// took the time `took`. Returns `true` if `took` is `None`, that is if the clocks cannot tell.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

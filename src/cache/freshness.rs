@@ -1,76 +1,80 @@
-//! Decides how fresh an entry is.
+//! Decides how fresh a cached entry is.
 //!
-//! Pure: ages and random draws are arguments. The terms `stale-while-revalidate` and `stale-if-error`
-//! come from RFC 5861.
+//! All functions are pure: ages and random numbers are arguments. The terms
+//! `stale-while-revalidate` and `stale-if-error` come from RFC 5861.
 
 use std::time::Duration;
 
-/// The share of [`Policy::ttl`] by which refreshes start before the TTL ends. Each entry gets a random
-/// share from this range, so that environments that started together refresh at different times.
+/// The range of the jitter: how early a refresh starts before the TTL ends, as a share of
+/// [`Policy::ttl`]. Each entry gets a random share from this range, so that environments that
+/// started together refresh at different times.
 pub const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
-/// The longest wait between two attempts to refresh a cached entry after failures.
+/// The longest back-off: the wait after a failed attempt to refresh a cached entry, before the next
+/// attempt.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// The longest wait between two attempts after transient failures if no value is cached that could be
-/// served meanwhile.
+/// The longest back-off after transient failures if no cached value can be served meanwhile.
 ///
-/// Source: the fleet simulation in `docs/fleet.md`. When ten functions scale out at once and exceed the
-/// quota of AWS, the last environment is ready after 8 s with this wait, but after 47 s with
+/// Source: the fleet simulation in `docs/fleet.md`. Ten functions scale out at once and exceed the
+/// quota of AWS. The last environment is ready after 8 s with this back-off, but after 47 s with
 /// [`BACK_OFF_MAX`].
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
-/// The time after a failed attempt during which AWS counts as failing. It is the longest back-off plus
-/// the time that the next attempt may take.
+/// How long after a failed attempt Sidekey assumes that AWS still fails. This is the longest
+/// back-off plus the time that the next attempt may take.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The wait after the first failure, before jitter. Each further failure doubles the wait.
+/// The back-off after the first failure, before jitter. Each further failure doubles the back-off.
 pub const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
-/// The shortest wait after a failure, for every random draw. It protects AWS from readers that retry in
-/// a loop.
+/// The shortest back-off after a failure, whatever the random number is. It protects AWS from
+/// readers that retry in a loop.
 pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// The time during which readers get a refusal of AWS without a new call.
+/// How long readers get a remembered refusal of AWS without a new call.
 pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The TTL of a value that Sidekey withholds because it breaks its convention. It is short, so that a
-/// fixed value is served soon. It also limits the cost of a value that stays broken to one call in
-/// this time.
+/// The TTL of a value that Sidekey withholds from readers because the value breaks the convention
+/// for secrets of its name. The TTL is short, so that a fixed value is served soon. A value that
+/// stays broken costs at most one call in this time.
 pub const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
 /// The refresh policy of one secret: how old its value may get, and what readers get if AWS fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// The age up to which readers get the value as fresh.
+    /// The age up to which readers get the cached value as fresh.
     pub ttl: Duration,
-    /// The time after the TTL during which readers get the old value while a refresh runs.
+    /// How long after the TTL readers get the old value while a refresh runs.
     pub stale_while_revalidate: Duration,
-    /// The time after the TTL during which readers get the old value while AWS fails transiently.
+    /// How long after the TTL readers get the old value while AWS fails transiently.
     pub stale_if_error: Duration,
-    /// The time after the first refusal of AWS during which readers still get the old value.
+    /// How long after the first refusal of AWS readers still get the old value.
     pub denied_grace: Duration,
     /// Whether timers refresh the secret even if no reader reads it.
     pub refresh: Refresh,
-    /// Whether the agent is not ready until the secret is cached. Applies to listed secrets only.
+    /// Whether the agent is not ready until the secret is cached. Applies only to the secrets of
+    /// `SIDEKEY_SECRETS`.
     pub is_required: bool,
 }
 
-/// Which entries timers refresh before their TTL ends.
+/// Which cached entries timers refresh before the TTL ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Refresh {
-    /// Timers refresh an entry if a reader read it since it was fetched. The cost follows the use.
+    /// Timers refresh an entry only if a reader has read the entry since it was fetched. Secrets
+    /// that are not read then cost no calls.
     #[default]
     WhenRead,
-    /// Timers refresh every entry. A secret that is rarely read is fresh when it is read.
+    /// Timers refresh every entry, so that even a secret that is rarely read is fresh when a reader
+    /// reads it.
     Always,
 }
 
 impl Refresh {
-    /// Both variants.
+    /// All variants of this setting: timers refresh the entries that were read, or all entries.
     pub const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
 
-    /// Returns the name of the variant in configuration and status.
+    /// Returns the name of this setting in the configuration and on the status page.
     pub fn label(self) -> &'static str {
         match self {
             Self::WhenRead => "when-read",
@@ -93,8 +97,9 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns this policy as it applies to a withheld value: after [`WITHHELD_TTL`] the next reader
-    /// waits for a new call, and timers fetch the value only if it is read.
+    /// Returns this refresh policy, changed for a value that Sidekey withholds from readers. The
+    /// TTL becomes at most [`WITHHELD_TTL`]. Once the TTL is over, the next reader waits for a new
+    /// call. Timers fetch the value only if it is read.
     #[must_use]
     pub fn of_withheld(self) -> Self {
         Self {
@@ -106,58 +111,61 @@ impl Policy {
     }
 }
 
-/// The facts about an entry that decide how fresh it is at one moment.
+/// The facts about a cached entry that decide how fresh the entry is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// The time since the call that fetched the entry was sent. `None` if the clocks cannot tell.
+    /// The age of the cached entry: the time since the call that fetched it was sent. `None` if the
+    /// clocks cannot tell.
     pub age: Option<Duration>,
-    /// The share of the TTL by which this entry is refreshed early, from [`JITTER`].
+    /// How early this entry is refreshed, as a share of its TTL. The share is from [`JITTER`].
     pub jitter: f64,
-    /// Whether the entry was fetched before the process was restored from a snapshot. If so, the entry
-    /// is not fresh, whatever its age.
+    /// Whether the process was restored from a snapshot after the entry was fetched. If so, the
+    /// entry is not fresh, whatever its age.
     pub is_restored: bool,
-    /// The failed attempts since the entry was fetched, if any failed.
+    /// When attempts to refresh the entry failed. `None` if no attempt has failed since the entry
+    /// was fetched.
     pub trouble: Option<Trouble>,
 }
 
-/// The failed attempts to refresh an entry since it was fetched.
+/// When attempts to refresh an entry failed since the entry was fetched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// The time since the first refusal of AWS. `None` if AWS refused no attempt.
+    /// The time since AWS first refused to refresh the entry. `None` if AWS refused no attempt.
     pub refused: Option<Duration>,
-    /// The time since the last failed attempt ended. `None` if the clocks cannot tell.
+    /// The time since the last failed attempt to refresh the entry ended. `None` if the clocks
+    /// cannot tell.
     pub attempted: Option<Duration>,
 }
 
-/// How fresh an entry is. This decides what a reader gets.
+/// How fresh a cached entry is. The freshness decides what a reader gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// The reader gets the entry, and no refresh is needed yet.
+    /// A reader gets the cached entry, and no refresh is needed yet.
     Fresh,
-    /// The reader gets the entry, and a refresh starts in the background.
+    /// A reader gets the cached entry as fresh, and a refresh starts in the background.
     Due,
-    /// The reader gets the entry, marked as stale, and a refresh starts in the background.
+    /// A reader gets the cached entry, marked as stale, and a refresh starts in the background.
     Stale(Reason),
-    /// The reader waits for AWS, and gets the answer or an error.
+    /// A reader waits for AWS, and gets the answer of AWS or an error.
     Expired,
 }
 
-/// Why a stale entry is served.
+/// Why a reader gets a stale entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// The TTL is over, and a refresh is under way.
+    /// A stale entry is served because its TTL is over and a refresh is running.
     Revalidating,
-    /// The TTL is over, and AWS fails transiently.
+    /// A stale entry is served because its TTL is over and AWS fails transiently.
     Failing,
-    /// AWS refuses the secret, and the grace period is not over.
+    /// A stale entry is served because AWS refuses the secret and the grace period is not over.
     Refused,
 }
 
 impl Reason {
-    /// All reasons.
+    /// All reasons to serve a stale entry.
     pub const ALL: [Self; 3] = [Self::Revalidating, Self::Failing, Self::Refused];
 
-    /// Returns the name of the reason as a metric label.
+    /// Returns the reason's name in the labels of metrics.
     pub fn label(self) -> &'static str {
         match self {
             Self::Revalidating => "revalidating",
@@ -167,9 +175,10 @@ impl Reason {
     }
 }
 
-/// Decides how fresh an entry is under `policy`.
+/// Decides how fresh an entry is, from its refresh policy and the facts in `standing`.
 pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
-    // A TTL of 0 means no cache, so that nothing can be stale: every reader waits for a call.
+    // A TTL of 0 turns the cache off for this secret. No entry can be stale, and every reader waits
+    // for a call.
     if policy.ttl.is_zero() {
         return Freshness::Expired;
     }
@@ -191,8 +200,8 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
             return Freshness::Stale(Reason::Revalidating);
         }
     }
-    // If the last attempt ended longer ago than timers ever wait, the process was frozen. The reader
-    // then makes a call to see whether AWS still fails.
+    // If the last attempt ended longer ago than timers ever wait for the next attempt, the process
+    // was frozen. The reader then makes a call to see whether AWS still fails.
     let is_failing = standing
         .trouble
         .and_then(|trouble| trouble.attempted)
@@ -203,20 +212,21 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age at which an entry becomes due for a refresh, before its TTL ends.
+/// Returns the age at which an entry is due for a refresh, before the TTL ends.
 pub fn due(policy: &Policy, jitter: f64) -> Duration {
     debug_assert!(JITTER.contains(&jitter), "the jitter is a share from JITTER");
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Returns a share from [`JITTER`] for `draw`, a random number from `[0, 1)`.
+/// Returns the share from [`JITTER`] that corresponds to `draw`, a random number from `[0, 1)`.
 pub fn jitter(draw: f64) -> f64 {
     debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns the wait after `failures` consecutive failures: a random part (full jitter) of a bound that
-/// doubles with each failure, up to `most`. The random number `draw` is from `[0, 1)`.
+/// Returns the back-off after `failures` consecutive failures. The back-off is a random part (full
+/// jitter) of a bound that doubles with each failure, up to `most`. `draw` is the random number,
+/// from `[0, 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
 pub fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
@@ -262,8 +272,8 @@ mod tests {
         }
     }
 
-    /// Checks the freshness of an entry of `age` seconds with 20 % jitter under [`policy`]. Without
-    /// `age`, the age is unknown.
+    /// Checks how fresh an entry of `age` seconds is under [`policy`], with a jitter of 20 %. If
+    /// `age` is `None`, the age is unknown.
     #[track_caller]
     fn check(age: Option<f64>, trouble: Option<Trouble>, expected: Freshness) {
         let age = age.map(Duration::from_secs_f64);

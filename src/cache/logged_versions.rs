@@ -1,22 +1,22 @@
-//! Remembers which malformed versions were logged, so that each version is logged once, however often
-//! it is fetched.
+//! Remembers which malformed versions were logged, so that Sidekey logs each version only once,
+//! however often the version is fetched.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// The maximum number of remembered versions.
+/// The maximum number of malformed versions that are remembered as logged.
 const LOGGED_MAX: usize = 1000;
 
 /// The ARN of a secret, and the id of one of its versions.
 type VersionKey = (Box<str>, Box<str>);
 
-/// The malformed versions that were logged last.
+/// The malformed versions that Sidekey has logged, up to a maximum number.
 #[derive(Debug, Default)]
 pub(super) struct LoggedVersions(Mutex<VecDeque<VersionKey>>);
 
 impl LoggedVersions {
-    /// Adds a version, and returns whether the version was not in the set before. If the set is full,
-    /// the version that was added first is removed.
+    /// Adds a malformed version to the logged versions. Returns `true` if the version was not
+    /// logged before. If the set is full, removes the version that was added first.
     pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
         let mut logged = self.0.lock().expect("no thread panics while it holds the lock");
         if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {

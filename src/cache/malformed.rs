@@ -1,7 +1,7 @@
-//! How a value breaks the convention of its secret's name. The check runs once for each version, and
-//! its result is reported with each answer.
+//! Finds and describes how a secret's value breaks the convention for secrets of its name. Sidekey
+//! checks each cached version once, and reports the result with each answer.
 //!
-//! Pure.
+//! All functions are pure.
 
 use crate::convention::Conventions;
 use crate::convention::problem::Problem;
@@ -9,26 +9,27 @@ use crate::secret::version::Version;
 use bytes::Bytes;
 use std::fmt;
 
-/// The maximum number of problems of one value that a header or a message lists.
+/// The maximum number of problems of one value that an HTTP header or an error message lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// The problems of a malformed value. They contain no part of the value itself.
+/// The problems of a malformed value, that is a value that breaks the convention for secrets of its
+/// name. The problems contain no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// The name of the secret. It matches the pattern of the convention, and so it has no characters
-    /// that could forge a log line.
+    /// The name of the secret. The name cannot forge a log line, because the pattern of the naming
+    /// convention allows no such characters.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
     codes: Bytes,
-    /// Whether readers get an error instead of the value.
+    /// Whether readers get an error instead of the malformed value.
     pub is_withheld: bool,
 }
 
 impl Malformed {
-    /// Checks a version against the convention of its name. Returns `None` if the value follows the
-    /// convention, or if there is no convention for the name. With `is_strict`, a malformed value is
-    /// withheld from readers.
+    /// Checks a version of a secret against the convention for secrets of its name. Returns `None`
+    /// if the value follows the convention, or if no convention matches the name. If `is_strict` is
+    /// `true`, readers get an error instead of a malformed value.
     pub fn find(conventions: &Conventions, version: &Version, is_strict: bool) -> Option<Self> {
         let (convention, _) = conventions.of_name(&version.name)?;
         let problems = convention.problems(&version.content);
@@ -44,23 +45,24 @@ impl Malformed {
         })
     }
 
-    /// Returns the kind of the convention.
+    /// Returns the kind of secret, as the naming convention defines it.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Returns all problems of the value. There is at least one.
+    /// Returns all problems of the malformed value. The list has at least one problem.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Returns the first problems in the form for headers and the log: the code of each problem, and
-    /// its field if there is one. For example: `missing auth_token, empty account_sid`.
+    /// Returns the first problems of the malformed value as short text for HTTP headers and the
+    /// log: the code of each problem, and the field that has it, if any. For example: `missing
+    /// auth_token, empty account_sid`.
     pub fn codes(&self) -> &str {
         std::str::from_utf8(&self.codes).expect("the bytes come from a string")
     }
 
-    /// Returns the bytes of [`codes`](Self::codes) for a header, without a copy.
+    /// Returns the text of [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
     pub fn header(&self) -> Bytes {
         self.codes.clone()
     }
@@ -83,7 +85,7 @@ fn codes(problems: &[Problem]) -> String {
     problems.iter().take(PROBLEMS_SHOWN_MAX).map(code).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the code of a problem, and its field if there is one.
+/// Returns the code of a problem, followed by the field that has the problem, if any.
 fn code(problem: &Problem) -> String {
     match problem.field() {
         Some(field) => format!("{} {field}", problem.code()),

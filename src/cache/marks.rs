@@ -1,4 +1,5 @@
-//! What changes about a cached entry: its reads, its failed refreshes, and answers held back.
+//! The facts about a cached entry that change while the entry is cached: its reads, its failed
+//! refreshes, and older answers of AWS that are not used yet.
 
 use super::failure::Failure;
 use super::freshness::{BACK_OFF_MAX, Trouble};
@@ -11,69 +12,74 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The mutable part of an entry. Readers update it without a lock.
+/// The facts about a cached entry that change while it is cached. On the path of a cached read,
+/// readers update them without a lock.
 #[derive(Debug)]
 pub struct Marks {
     failure: ArcSwapOption<Failure>,
     held_back: Mutex<Option<HeldBack>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
-    /// The steady time of the last read, in milliseconds.
+    /// When the entry was last read: the time of the steady clock, in milliseconds.
     read_at_ms: AtomicU64,
 }
 
-/// An older version that AWS answered while a newer version was cached.
+/// An answer of AWS that is not used yet, because its version is older than the cached version.
 #[derive(Debug)]
 struct HeldBack {
-    /// The id of the older version.
+    /// The id of the older version that AWS answered with.
     version: Box<str>,
-    /// When AWS first answered with the older version.
+    /// When AWS first answered with this older version.
     since: Moment,
 }
 
 impl Marks {
-    /// Makes the marks of an unread entry whose call was sent at `sent`.
+    /// Makes the marks of an entry that no reader has read, and that was fetched by a call sent at
+    /// `sent`.
     pub fn new(sent: Moment) -> Self {
         Self {
             failure: ArcSwapOption::empty(),
             held_back: Mutex::new(None),
             is_refreshing: AtomicBool::new(false),
             was_read: AtomicBool::new(false),
-            // The reader that the entry is fetched for has yet to read it. Until then the time of
-            // the call counts, so that eviction does not take new entries first.
+            // The reader that waits for the entry has not read it yet. Until then the time of the
+            // call counts as the last read, so that new entries are not evicted first.
             read_at_ms: AtomicU64::new(millis(sent)),
         }
     }
 
-    /// Returns the last failed attempt to refresh the entry, if the last attempt failed.
+    /// Returns the last failed attempt to refresh the entry, or `None` if no attempt has failed
+    /// since the entry was fetched.
     pub fn failure(&self) -> Option<Arc<Failure>> {
         self.failure.load_full()
     }
 
-    /// Returns whether AWS has refused a refresh since the entry was fetched.
+    /// Returns whether AWS has refused to refresh the entry since the entry was fetched.
     pub fn is_refused(&self) -> bool {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
-    /// Returns how long ago refreshes of the entry failed, if the last attempt failed.
+    /// Returns how long ago attempts to refresh the entry failed. Returns `None` if no attempt has
+    /// failed since the entry was fetched.
     pub fn trouble(&self, now: Moment) -> Option<Trouble> {
         self.failure.load().as_deref().map(|failure| Trouble {
-            // If the clocks cannot tell how long ago the refusal was, the grace period is over.
+            // If the clocks cannot tell how long ago the refusal was, the grace period counts as
+            // over.
             refused: failure.refused_since.map(|since| now.since(since).unwrap_or(Duration::MAX)),
             attempted: now.since(failure.at),
         })
     }
 
-    /// Records one more failed attempt to refresh the entry. Only the flight that refreshes the
-    /// entry calls this function.
+    /// Records one more failed attempt to refresh the entry. Only the flight (shared call to AWS)
+    /// that refreshes the entry calls this function.
     pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
         let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
 
-    /// Decides whether `answer` replaces the `cached` version, and remembers an answer that is held
-    /// back. `may_serve` is whether readers may get the cached version meanwhile.
+    /// Decides whether `answer` replaces the `cached` version. Remembers an answer that is older
+    /// and not used yet. `may_serve` says whether readers may get the cached version meanwhile.
     pub fn judge(
         &self,
         cached: &Version,
@@ -81,9 +87,11 @@ impl Marks {
         now: Moment,
         may_serve: bool,
     ) -> Verdict {
-        let mut held_back = self.held_back.lock().expect("no thread panics while it judges");
+        let mut held_back =
+            self.held_back.lock().expect("no thread panics while it decides about an answer");
         let same = held_back.as_ref().filter(|held_back| held_back.version == answer.id);
-        // If the clocks cannot tell how long ago the first such answer came, this one is the first.
+        // If the clocks cannot tell how long ago AWS first gave this answer, this answer counts as
+        // the first.
         let seen = same.and_then(|held_back| now.since(held_back.since));
         let verdict = rollback::judge(cached, answer, seen, may_serve);
         if verdict == Verdict::HoldBack && seen.is_none() {
@@ -92,36 +100,36 @@ impl Marks {
         verdict
     }
 
-    /// Records a read at `now`.
+    /// Records that a reader read the entry at `now`.
     pub fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
         self.was_read.store(true, Ordering::Relaxed);
     }
 
-    /// Returns whether a reader got the entry since it was fetched.
+    /// Returns whether a reader has read the entry since the entry was fetched.
     pub fn was_read(&self) -> bool {
         self.was_read.load(Ordering::Relaxed)
     }
 
-    /// Returns the steady time of the last read of the secret, in milliseconds. Before the first
-    /// read, returns the time when the call for the secret was sent.
+    /// Returns when the secret was last read: the time of the steady clock, in milliseconds. Before
+    /// the first read, returns the time when the call for the secret was sent.
     pub fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
     /// Copies the time of the last read from `older`, the marks of the entry that this entry
-    /// replaces: a refresh does not count as a read.
+    /// replaces. A refresh must not count as a read.
     pub fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
     }
 
-    /// Claims the next refresh. Returns `false` if another reader claimed it since the last refresh
-    /// ended.
+    /// Reserves the next refresh for the calling reader. Returns `false` if another reader has
+    /// reserved it and that refresh has not ended.
     pub fn claim_refresh(&self) -> bool {
         !self.is_refreshing.swap(true, Ordering::Relaxed)
     }
 
-    /// Allows readers to claim a refresh again.
+    /// Allows readers to reserve a refresh of this entry again.
     pub fn release_refresh(&self) {
         self.is_refreshing.store(false, Ordering::Relaxed);
     }

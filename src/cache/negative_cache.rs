@@ -1,5 +1,5 @@
-//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or that
-//! invents names, then neither floods AWS with calls nor evicts cached entries.
+//! Remembers failed calls for secrets that are not cached. Because of this, a client that retries
+//! in a loop or invents names neither floods AWS with calls nor evicts cached entries.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -10,39 +10,43 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The maximum number of remembered failures.
+/// The maximum number of failed calls that the negative cache remembers.
 pub(super) const FAILURES_MAX: usize = 1000;
 
-/// The last failures of calls for secrets that are not cached.
+/// The negative cache: the last failure of calls for each secret that is not cached.
 #[derive(Debug)]
 pub(super) struct NegativeCache {
-    /// The listed secrets. Their failures are never dropped, because timers retry these secrets.
+    /// The listed secrets (`SIDEKEY_SECRETS`). Their failures are never dropped, because timers
+    /// retry listed secrets.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
 
 impl NegativeCache {
-    /// Makes an empty cache that never drops failures of `listed` secrets to make room for others.
+    /// Makes an empty negative cache. It never drops the failures of `listed` secrets to make room
+    /// for other failures.
     pub(super) fn new(listed: HashSet<Key>) -> Self {
         Self { listed, failures: Mutex::default() }
     }
 
-    /// Returns the error that readers of `key` get without a new call. Returns `None` if the next
-    /// reader may call AWS.
+    /// Returns the remembered error that readers of the secret `key` get without a new call.
+    /// Returns `None` if the next reader may cause a call to AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
 
-    /// Returns why the last call for `key` failed, and the time until timers may retry.
+    /// Returns why the last call for the secret `key` failed, and how long timers must wait before
+    /// they retry.
     pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
-    /// Adds a failed call for `key`. The back-off comes from `draw`, a random number from `[0, 1)`. If
-    /// the cache is full, the oldest failure of an unlisted secret is dropped.
+    /// Records a failed call for the secret `key`. `draw`, a random number from `[0, 1)`,
+    /// determines the back-off. If the negative cache is full, drops the oldest failure of an
+    /// unlisted secret.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
@@ -56,12 +60,14 @@ impl NegativeCache {
         }
     }
 
-    /// Drops all failures. After a restore they belong to another environment.
+    /// Drops all failures. The agent calls this function after a restore from a snapshot, because
+    /// the failures belong to the environment before the restore.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }
 
-    /// Drops the failures of `key`, because AWS answered a call for it.
+    /// Drops the remembered failure of the secret `key`. The writer calls this function when AWS
+    /// has answered a call for `key`.
     pub(super) fn forget(&self, key: &Key) {
         self.failures.lock().expect("no thread panics while it holds the lock").remove(key);
     }
@@ -113,11 +119,12 @@ mod tests {
         assert!(cache.error(&key("x"), at(5499)).is_some());
         assert!(cache.error(&key("x"), at(5500)).is_none());
         let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure is remembered");
-        assert!(wait > Duration::from_secs(20), "timers wait for {wait:?}");
+        assert!(wait > Duration::from_secs(20), "timers wait for more than 20 s, not {wait:?}");
     }
 
-    /// While no value can be served, timers retry within seconds after a transient failure, because
-    /// the outage may be over. After a refusal, frequent retries would only cost calls.
+    /// While no value can be served, timers retry soon after a transient failure, because the
+    /// outage may be over. After a refusal, they retry less often, because frequent retries would
+    /// only cost calls.
     #[test]
     fn failures_are_retried_sooner_than_refusals() {
         let cache = NegativeCache::new(HashSet::new());

@@ -1,23 +1,23 @@
-//! Decides when timers refresh an entry.
+//! Decides when timers refresh a cached entry.
 //!
-//! Pure: ages are arguments.
+//! All functions are pure: ages are arguments.
 
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
-/// When timers fetch an entry.
+/// When timers fetch a cached entry again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     /// Timers fetch the entry now.
     Now,
-    /// Timers do nothing for this time, and then decide again.
+    /// Timers wait for this time, and then decide again whether to fetch the entry.
     In(Duration),
-    /// Timers do not fetch the entry. Its next reader starts the refresh.
+    /// Timers do not fetch the entry. The next reader of the entry starts the refresh.
     WhenRead,
 }
 
-/// Returns when timers fetch an entry. `was_read` is whether a reader read the entry since it was
-/// fetched. `retry_in` is the rest of the wait after a failed attempt, if the last attempt failed.
+/// Returns when timers fetch an entry again. `was_read` says whether a reader has read the entry
+/// since it was fetched. `retry_in` is the remaining back-off if the last refresh failed.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
@@ -41,8 +41,8 @@ pub fn next(
     }
 }
 
-/// Returns whether AWS has refused an entry for longer than its grace period. Timers then stop
-/// retrying, and only readers cause calls.
+/// Returns whether AWS has refused to refresh an entry for longer than the grace period of the
+/// entry. Timers then stop retrying, and only readers cause calls.
 pub fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
@@ -65,7 +65,7 @@ mod tests {
         }
     }
 
-    /// Checks the plan for an entry of `age` seconds with 20 % jitter and a TTL of 100 s.
+    /// Checks the plan for an entry of `age` seconds, with a jitter of 20 % and a TTL of 100 s.
     #[track_caller]
     fn check(age: Option<u64>, was_read: bool, retry_in: Option<u64>, expected: Next) {
         check_under(Refresh::WhenRead, age, was_read, retry_in, expected);

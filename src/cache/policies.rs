@@ -1,6 +1,8 @@
-//! Finds the refresh policy of a secret: the first matching rule, else the default.
+//! Finds the refresh policy of a secret: the policy of the first matching rule, else the default
+//! policy.
 //!
-//! Pure: the ids of the secret, and the region and account of the function, are arguments.
+//! All functions are pure: the name or ARN of the secret, and the region and account of the
+//! function, are arguments.
 
 use super::freshness::{Policy, Refresh};
 use crate::secret::arn::Arn;
@@ -10,27 +12,30 @@ use crate::secret::scope::{Home, Scope};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A rule that changes the default policy for some secrets. Fields that are `None` keep the default.
+/// A rule that changes the default refresh policy for some secrets. A field that is `None` leaves
+/// the default unchanged.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// The secrets that the rule applies to.
+    /// The secrets that this rule applies to.
     pub secrets: Scope,
     /// The age up to which readers get the value as fresh, as in [`Policy::ttl`].
     pub ttl: Option<Duration>,
-    /// The time after the TTL during which readers get the old value while a refresh runs.
+    /// How long after the TTL readers get the old value while a refresh runs.
     pub stale_while_revalidate: Option<Duration>,
-    /// The time after the TTL during which readers get the old value while AWS fails transiently.
+    /// How long after the TTL readers get the old value while AWS fails transiently.
     pub stale_if_error: Option<Duration>,
-    /// The time after the first refusal of AWS during which readers still get the old value.
+    /// How long after the first refusal of AWS readers still get the old value.
     pub denied_grace: Option<Duration>,
-    /// Whether timers refresh the secrets even if no reader reads them.
+    /// Whether timers refresh these secrets even if no reader reads them.
     pub refresh: Option<Refresh>,
-    /// Whether the agent is not ready until the listed secrets of this rule are cached.
+    /// Whether the agent is not ready until the secrets of `SIDEKEY_SECRETS` that this rule matches
+    /// are cached.
     pub is_required: Option<bool>,
 }
 
 impl Rule {
-    /// Returns the policy of the secrets that the rule applies to: `default`, changed by this rule.
+    /// Returns the refresh policy of the secrets that this rule applies to: `default`, changed by
+    /// the rule.
     pub fn policy(&self, default: &Policy) -> Policy {
         Policy {
             ttl: self.ttl.unwrap_or(default.ttl),
@@ -45,7 +50,8 @@ impl Rule {
     }
 }
 
-/// All rules, and the default policy of secrets that no rule matches. The first matching rule wins.
+/// All rules, and the default refresh policy for secrets that no rule matches. The first matching
+/// rule wins.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     default: Policy,
@@ -53,7 +59,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Combines the default policy with the rules that change it.
+    /// Makes the policies from a default policy and the rules that change the default.
     pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
         let resolved = rules.into_iter().map(|rule| {
             let policy = rule.policy(&default);
@@ -62,24 +68,26 @@ impl Policies {
         Self { default, rules: resolved.collect() }
     }
 
-    /// Returns the policy of the secret with the ARN and the name from an answer of AWS. It does not
-    /// depend on the id that the call asked for.
+    /// Returns the refresh policy of the secret with this ARN and name, both from an answer of AWS.
+    /// The policy does not depend on the name or ARN by which the secret was requested.
     pub fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
-    /// Returns the policy of each listed secret, as far as its reference alone determines the policy.
+    /// Returns the refresh policy of each secret of `SIDEKEY_SECRETS`, as far as the name or ARN
+    /// there determines the policy.
     pub fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
-    /// Returns the policy of a secret of which only the reference is known. The policy may turn out to
-    /// be another one once AWS answers.
+    /// Returns the refresh policy of the secret `id` before AWS has answered. The final policy may
+    /// differ, because a rule may match only the name or only the ARN in the answer.
     pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_admit(id, home))
     }
 
-    /// Returns the policy of the first rule for whose secrets `matches` returns `true`.
+    /// Returns the refresh policy of the first rule for which `matches` returns `true`, else the
+    /// default policy.
     fn first(&self, matches: impl Fn(&Scope) -> bool) -> Policy {
         let rule = self.rules.iter().find(|(secrets, _)| matches(secrets));
         rule.map_or(self.default, |(_, policy)| *policy)
@@ -98,8 +106,8 @@ mod tests {
         Home { region: "eu-north-1".into(), account: account.map(Into::into) }
     }
 
-    /// Makes one rule of each list of patterns. The first rule has a TTL of 1 s, the second of 2 s, and
-    /// so on. The default TTL is 100 s.
+    /// Makes one rule from each list of patterns. The first rule has a TTL of 1 s, the second rule
+    /// a TTL of 2 s, and so on. The default TTL is 100 s.
     fn policies(rules: &[&[&str]]) -> Policies {
         let rule = |(patterns, seconds): (&&[&str], u32)| Rule {
             secrets: Scope::new(patterns.iter().copied()).expect("the patterns are valid"),

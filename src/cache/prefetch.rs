@@ -1,4 +1,4 @@
-//! Fetches the listed secrets at start.
+//! Prefetches the listed secrets (`SIDEKEY_SECRETS`) when the agent starts.
 
 use super::flight::{Flight, Landing};
 use super::slots::Rank;
@@ -10,27 +10,28 @@ use crate::secret::reference::SecretId;
 use crate::source::BATCH_MAX;
 use std::time::Duration;
 
-/// The smallest number of listed secrets for which [`Mode::Auto`] tries batches. For fewer secrets,
-/// parallel calls are as fast and need no permission on `*`.
+/// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] uses batch calls.
+/// For fewer secrets, parallel calls are as fast and need no permission on `*`.
 pub const AUTO_BATCH_MIN: usize = 6;
 
-/// How the listed secrets are fetched.
+/// How the agent fetches the secrets of `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
-    /// One `GetSecretValue` call for each secret, in parallel. AWS allows 10,000 such calls a second,
-    /// and a role needs permission only on its own secrets.
+    /// The prefetch makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
+    /// such calls a second, and a role needs permission only on its own secrets.
     #[default]
     Get,
-    /// One `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such calls a second, and a
-    /// role needs a permission on `*`.
+    /// The prefetch makes one `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such
+    /// calls a second, and a role needs a permission on `*`.
     Batch,
-    /// Batches if at least [`AUTO_BATCH_MIN`] secrets are listed, but only [`Get`](Self::Get) after a
-    /// batch has failed.
+    /// The prefetch uses batch calls if at least [`AUTO_BATCH_MIN`] secrets are listed. After a
+    /// failed batch call, it fetches the remaining secrets as in the mode [`Get`](Self::Get).
     Auto,
 }
 
 impl Mode {
-    /// Returns whether this mode tries batches for a list of `listed` secrets.
+    /// Returns whether the prefetch uses batch calls in this mode, if `SIDEKEY_SECRETS` has
+    /// `listed` secrets.
     pub fn tries_batches(self, listed: usize) -> bool {
         match self {
             Self::Get => false,
@@ -39,48 +40,49 @@ impl Mode {
         }
     }
 
-    /// Returns whether this mode tries another batch after a batch that AWS answered
-    /// (`was_answered`), or that failed as a whole.
+    /// Returns whether the prefetch makes further batch calls in this mode. `was_answered` is
+    /// `false` if the last batch call failed as a whole.
     pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
         was_answered || self == Self::Batch
     }
 }
 
-/// The result of the prefetch.
+/// The result of the prefetch, which fetches the secrets of `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The number of listed secrets.
+    /// The number of listed secrets that the agent prefetches.
     pub listed: usize,
-    /// The listed secrets that are not cached.
+    /// The listed secrets that are not cached when the prefetch ends.
     pub missing: Vec<Missing>,
     /// The time that the prefetch took.
     pub took: Duration,
-    /// Whether the first call for every required secret had ended by the deadline.
+    /// Whether the first call for every required secret ended before the deadline of the prefetch.
     pub is_settled: bool,
 }
 
-/// The number of calls that start before the prefetch yields to the runtime. The runtime then sends
-/// these calls and reads their answers while later calls are still being signed. Without the yield,
-/// all answers would arrive in one burst at the end. A smaller number costs more in task switches
-/// than it gains.
+/// The number of calls that the prefetch starts before it yields to the runtime. The runtime then
+/// sends these calls and reads their answers while later calls are still being signed. Without the
+/// yield, all answers would arrive in one burst at the end. A smaller number would cost more in
+/// task switches than it gains.
 const CALLS_PER_YIELD: usize = 4;
 
-/// A prefetch whose calls are under way.
+/// A prefetch whose calls have started but not all ended.
 #[derive(Debug)]
 pub struct Underway {
     started: Moment,
-    /// The flights for required secrets.
+    /// The shared calls to AWS that the prefetch waits for: those for required secrets.
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every listed secret. The refresh loop retries failed calls. Start the refresh loop
-/// after this function returns: an earlier refresh loop would call for each listed secret itself.
+/// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop after this
+/// function returns, because a running refresh loop would call for each listed secret itself. The
+/// refresh loop retries failed calls.
 pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
     let listed = &state.config.listed;
     let home = state.home.load_full();
-    // Calls for required secrets get slots first.
+    // Sort required secrets first, because their calls must be sent first.
     let mut ordered: Vec<&Key> = listed.iter().collect();
     ordered.sort_by_key(|key| !state.is_required(key));
     let (in_batches, alone): (Vec<&Key>, Vec<&Key>) = ordered.into_iter().partition(|key| {
@@ -88,7 +90,8 @@ pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
     });
     let mut awaited = Vec::with_capacity(listed.len());
     let mut landings = Vec::new();
-    // An error means that too many flights are waiting. The refresh loop then fetches the secret.
+    // If `join_or_start` fails, too many calls are waiting. The refresh loop fetches the secret
+    // later.
     for key in in_batches {
         if let Ok((flight, landing)) = state.flights.join_or_start(key, Rank::Known) {
             awaited.extend(state.is_required(key).then_some(flight));
@@ -109,8 +112,8 @@ pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
 }
 
 impl Underway {
-    /// Waits until the first call for every required secret has ended, or `deadline` has passed since
-    /// the prefetch began. Calls that are still under way then go on.
+    /// Waits until the first call for every required secret has ended. Stops waiting when
+    /// `deadline` has passed since the prefetch began. Calls that have not ended by then go on.
     pub async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
@@ -134,7 +137,7 @@ impl Underway {
     }
 }
 
-/// Returns whether a batch may fetch `key`. A batch always answers the current version, and goes to
+/// Returns whether a batch call may fetch `key`. A batch call always fetches current versions, from
 /// the function's own region, `home`.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     let is_at_home = match &key.id {
@@ -144,11 +147,13 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     mode.tries_batches(listed) && is_at_home && key.selector.is_current()
 }
 
-/// Fetches the secrets of `landings` by batches, or one by one once the mode gives up on batches.
+/// Fetches the secrets of `landings` by batch calls. A landing is the duty to end one shared call.
+/// If `mode` allows no further batch calls after a failed one, fetches each remaining secret by its
+/// own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
-    // A batch identifies its answers by the names of the secrets. An ARN may lead to a secret of
-    // another account that has the same name as one of ours, so names and ARNs go separately.
+    // A batch call identifies its answers by the names of the secrets. An ARN may belong to another
+    // account that has a secret of the same name, so names and ARNs go into separate batches.
     let (names, arns): (Vec<_>, Vec<_>) =
         landings.into_iter().partition(|landing| matches!(landing.key().id, SecretId::Name(_)));
     for mut remaining in [names, arns] {
@@ -163,16 +168,16 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     }
 }
 
-/// Makes one batch call and ends its flights. If the batch fails as a whole, each of its secrets is
-/// fetched by a call of its own: the role may lack the permission on `*`, or one denied secret may
-/// have failed the batch. Returns whether AWS answered the batch.
+/// Makes one batch call for the secrets of `chunk`, and returns whether AWS answered it. If the
+/// batch call fails as a whole, fetches each of its secrets by its own call: the role may lack the
+/// permission on `*`, or one denied secret may have failed the whole batch.
 async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let slot = writer.state().flights.slot(Rank::Known).await;
     let fetched = writer.upstream().fetch_batch(&keys).await;
     drop(slot);
     match fetched {
-        // A freeze interrupted the call, which says nothing about batches.
+        // A freeze interrupted the call. This is no reason to stop using batch calls.
         None => {
             run_alone(writer, chunk);
             true
@@ -189,7 +194,7 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
                 kind = error.kind.label(),
                 code = &*error.code,
                 secrets = keys.len(),
-                "a batch call failed; Sidekey fetches its secrets one by one"
+                "a batch call to AWS failed; Sidekey fetches its secrets one by one"
             );
             run_alone(writer, chunk);
             false
@@ -197,7 +202,7 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     }
 }
 
-/// Fetches each secret by a call of its own.
+/// Fetches the secret of each landing by its own call to AWS.
 fn run_alone(writer: &Writer, landings: Vec<Landing>) {
     for landing in landings {
         writer.spawn(writer.clone().run_flight(landing));

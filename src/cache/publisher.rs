@@ -1,4 +1,5 @@
-//! The one place that replaces the snapshot.
+//! The publisher: the only code that replaces the snapshot, the immutable map of all cached
+//! entries.
 
 use super::entry::Entry;
 use super::snapshot::Snapshot;
@@ -7,28 +8,30 @@ use crate::secret::key::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The panic message of a poisoned lock.
+/// The panic message if a thread panicked while it replaced the snapshot.
 const POISONED: &str = "no thread panics while it replaces the snapshot";
 
-/// Replaces the snapshot in a state, one change at a time.
+/// Replaces the snapshot of all cached entries in the shared state, one change at a time.
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: Arc<State>,
-    /// Locked from the read of the old snapshot until the new one is stored, so that no concurrent
-    /// change is lost.
+    /// This lock is held from the read of the old snapshot until the new snapshot is stored, so
+    /// that no concurrent change is lost.
     replacing: Mutex<()>,
-    /// Whether the last snapshot exceeded the memory limit, which was logged then.
+    /// Whether the last snapshot exceeded the memory limit. Sidekey logs a warning only when this
+    /// becomes `true`.
     was_over_limit: AtomicBool,
 }
 
 impl Publisher {
-    /// Publishes to the readers of `state`.
+    /// Makes a publisher that replaces the snapshot in `state`.
     pub(super) fn new(state: Arc<State>) -> Self {
         Self { state, replacing: Mutex::new(()), was_over_limit: AtomicBool::new(false) }
     }
 
-    /// Adds an entry that was fetched for `key`. Returns the entry that is cached now: a newer one
-    /// than `entry` if the call for the newer one was sent later.
+    /// Adds `entry`, which was fetched for `key`, to the cache. Returns the entry that is cached
+    /// afterwards. This is a newer entry than `entry` if the call for the newer entry was sent
+    /// later.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -39,8 +42,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts entries if they exceed the memory limit. Entries grow when a reader is the first to
-    /// ask for a form or a field.
+    /// Evicts entries if the cached entries exceed the memory limit. An entry takes more memory
+    /// when a reader is the first to ask for a form or a field.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -51,9 +54,9 @@ impl Publisher {
         }
     }
 
-    /// Removes the cached entry that has the same secret and selector as `entry`. The policy says that
-    /// the secret must not be cached, but an older entry may be cached: another policy seemed to apply
-    /// before the account was known.
+    /// Removes the cached entry that has the same secret and selector as `entry`. Call this
+    /// function if the policy says that the secret must not be cached. An older entry may be
+    /// cached, because another policy seemed to apply before the account was known.
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -62,7 +65,7 @@ impl Publisher {
         }
     }
 
-    /// Stores the next snapshot. Call this function only while `replacing` is locked.
+    /// Stores `next` as the current snapshot. Call this function only while `replacing` is locked.
     fn replace(&self, next: Snapshot) {
         let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
         self.state.metrics.entries.set(entries);
@@ -70,7 +73,8 @@ impl Publisher {
         self.state.snapshot.store(Arc::new(next));
     }
 
-    /// Logs a warning when listed secrets begin to exceed the memory limit.
+    /// Logs a warning when the listed secrets begin to exceed the memory limit. `bytes` is the
+    /// memory of all cached entries.
     fn warn_if_over_limit(&self, bytes: usize) {
         let limit = self.state.limits.bytes_max;
         let is_over = bytes > limit;
@@ -78,8 +82,8 @@ impl Publisher {
             tracing::warn!(
                 bytes,
                 limit,
-                "the listed secrets take more memory than SIDEKEY_CACHE_BYTES, so no other secret is \
-                 cached; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
+                "the listed secrets take more memory than SIDEKEY_CACHE_BYTES allows, so no other \
+                 secret is cached; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
             );
         }
         self.was_over_limit.store(is_over, Ordering::Relaxed);

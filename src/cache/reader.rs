@@ -1,5 +1,5 @@
-//! The reader's handle on the cache: looks up entries, waits for flights, and decides what a reader
-//! gets if they fail.
+//! The reader's handle on the cache. It looks up entries, waits for calls to AWS, and decides what
+//! a reader gets if a call fails.
 
 use super::entry::Entry;
 use super::flight::Outcome;
@@ -21,16 +21,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest time between two calls to AWS for `refreshNow` reads of one secret.
+/// The shortest time between two calls to AWS for one secret that readers request with
+/// `refreshNow`.
 pub const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum number of flights that one read waits for. A read joins the flight of an entry that
-/// carries the wanted label. If the answer carries the label no more, the read waits for a flight of
-/// its own.
+/// The maximum number of calls to AWS that one read waits for. A read can share a call for another
+/// label, if the cached version carries both labels. If the new version carries only the other
+/// label, the read waits for a call with the wanted label.
 const ROUNDS_MAX: usize = 3;
 
-/// The reader's handle on a cache. A reader never changes entries and never calls AWS: it asks the
-/// writer for a flight. Clones share one cache.
+/// The reader's handle on a cache. It never changes entries and never calls AWS: it asks the
+/// writer's handle for a call. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     state: Arc<State>,
@@ -38,14 +39,14 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Makes a reader of `state`, for which `writer` starts flights.
+    /// Makes a reader's handle on `state`. `writer` calls AWS for this handle.
     pub(super) fn new(state: Arc<State>, writer: Writer) -> Self {
         Self { state, writer }
     }
 
-    /// Returns the entry for `selector` (a label or version id) of the secret `id`, if a reader may get
-    /// the entry without waiting. This is the hot path: it takes no lock, allocates nothing, and does not copy
-    /// the value.
+    /// Returns the cached entry of the secret `id` for `selector`, a label or version id. Returns
+    /// `None` if a reader must wait for AWS. The function is on the hot path: it takes no lock,
+    /// allocates nothing, and does not copy the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -58,8 +59,9 @@ impl Cache {
                 self.refresh_in_background(secret, entry, now);
                 How::Hit
             }
-            // AWS refused the label or version id by which the entry was fetched. This says nothing
-            // about the version itself, so a reader of another selector needs a call of its own.
+            // AWS refused the label or version id by which the entry was fetched. The refusal says
+            // nothing about the cached version itself, so a reader of another label or version id
+            // needs its own call.
             Freshness::Stale(Reason::Refused) if entry.selector != *selector => return None,
             Freshness::Stale(reason) => {
                 self.refresh_in_background(secret, entry, now);
@@ -71,8 +73,8 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
     }
 
-    /// Returns the entries of the same secret as `entry` that readers may get now without waiting. The
-    /// list always includes `entry`.
+    /// Returns all entries of the secret of `entry` that readers may get now without waiting. The
+    /// list always includes `entry` itself.
     pub fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -93,87 +95,93 @@ impl Cache {
         &*self.state.clock
     }
 
-    /// Returns all cached entries. Later changes of the cache do not change the snapshot.
+    /// Returns all cached entries. The returned snapshot does not change when the cache changes
+    /// later.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.snapshot.load_full()
     }
 
-    /// Returns the listed secrets that are not cached. A secret with a TTL of 0 is never cached: it
-    /// counts as missing only while calls for it fail.
+    /// Returns the listed secrets (of `SIDEKEY_SECRETS`) that are not cached. A secret with a TTL
+    /// of 0 is never cached, and counts as missing only while calls for it fail.
     pub fn missing(&self) -> Vec<Missing> {
         self.state.missing()
     }
 
-    /// Returns the required listed secrets that are not cached. The agent is not ready while there
-    /// is any.
+    /// Returns the required listed secrets that are not cached. The agent is not ready until this
+    /// list is empty.
     pub fn missing_required(&self) -> Vec<Missing> {
         let mut missing = self.state.missing();
         missing.retain(|missing| missing.is_required);
         missing
     }
 
-    /// Returns the age of the oldest entry, or zero if no entry is cached.
+    /// Returns the age of the oldest cached entry, or zero if no entry is cached.
     pub fn oldest_age(&self) -> Duration {
         let now = self.state.clock.now();
         let snapshot = self.state.snapshot.load();
         snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
     }
 
-    /// Returns the number of flights under way, with those that wait for a slot.
+    /// Returns the number of flights (shared calls to AWS) that have not ended, including flights
+    /// that wait to be sent.
     pub fn flights_under_way(&self) -> usize {
         self.state.flights.len()
     }
 
-    /// Returns how many problems the cached values have, for every kind of problem.
+    /// Returns, for each kind of problem, how many problems of this kind the cached values have.
     pub fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
         status::problem_counts(&self.state)
     }
 
-    /// Returns the state of every entry, without its value.
+    /// Returns the state of every cached entry, without the secret's value.
     pub fn status(&self) -> Status {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         Status::of(&self.state, now)
     }
 
-    /// Tells the cache that the process was restored from a SnapStart snapshot. No cached entry is
-    /// fresh any more, and entries that were read are fetched again at once.
+    /// Tells the cache that Lambda restored the process from a SnapStart snapshot. No cached entry
+    /// counts as fresh afterwards, and entries that were read are fetched again at once.
     pub fn restored(&self) {
         self.state.restore();
     }
 
-    /// Sets the account that the function runs in. This account overrides the configured one.
+    /// Sets the AWS account that the function runs in. This account overrides the configured
+    /// account.
     pub fn learn_account(&self, account: &str) {
         self.state.learn_account(account);
     }
 
-    /// Completes when an entry or a failure has changed since this function was called.
+    /// Returns a future that completes once an entry changes or a call fails. Changes after this
+    /// function returns count, even before the future is awaited.
     pub fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` covers a secret.
+    /// Returns whether `SIDEKEY_ALLOW` covers the secret `id`, or the secret is already cached.
     pub fn is_allowed(&self, id: &SecretId) -> bool {
         self.state.is_allowed(id)
     }
 
-    /// Returns the entry that answers `key`. If no entry may be served, waits for AWS, for at most
-    /// the configured wait of readers.
+    /// Returns the entry that answers `key` (the name or ARN of a secret, with a label or version
+    /// id). If no cached entry may be served, waits for AWS up to the configured maximum wait.
     ///
     /// # Errors
     ///
-    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret, if AWS fails or refuses, or if
-    /// the wait is over.
+    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret, if the call to AWS fails, or
+    /// if the maximum wait is over.
     pub async fn read(&self, key: Key) -> Result<Served, ReadError> {
         self.read_since(key, self.state.clock.now()).await
     }
 
-    /// Returns the entry that answers `key`, as [`read`](Self::read) does, for a request that
-    /// already waited for other secrets since `started`. Its total wait is bounded.
+    /// Returns the entry that answers `key` (the name or ARN of a secret, with a label or version
+    /// id), as [`read`](Self::read) does. Use this function for a request that has waited for other
+    /// secrets since `started`: the maximum wait applies to the whole request.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). If the wait is already over, no call is made.
+    /// Returns the same errors as [`read`](Self::read). If the maximum wait is already over and no
+    /// cached entry may be served, returns an error without a call.
     pub async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
         if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
             return Ok(served);
@@ -185,12 +193,15 @@ impl Cache {
         }
     }
 
-    /// Returns the answer of a new call for `key`, or the cached entry if the last call for `key` was
-    /// sent less than [`REFRESH_NOW_INTERVAL`] ago.
+    /// Makes a new call to AWS for `key` (the name or ARN of a secret, with a label or version id),
+    /// and returns the answer. If the last call for `key` was sent less than
+    /// [`REFRESH_NOW_INTERVAL`] ago, returns the outcome of that call instead. For a secret that is
+    /// not cached, returns a remembered error while readers still get it.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read). A failed call leaves the cached entry in place.
+    /// Returns the same errors as [`read`](Self::read). If the call fails, the cached entry stays
+    /// in the cache.
     pub async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
         if let Some(recent) = self.recent_outcome(&key) {
@@ -209,13 +220,13 @@ impl Cache {
         .await
     }
 
-    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret.
+    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret of `key`.
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
         self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
 
-    /// Starts a refresh of `entry` that no reader waits for. Does nothing if a refresh is under way,
-    /// or if the wait after a failed refresh is not over.
+    /// Starts a refresh of `entry` that no reader waits for. Does nothing while another refresh
+    /// runs, or while the back-off after a failed refresh lasts.
     fn refresh_in_background(&self, secret: &CachedSecret, entry: &Entry, now: Moment) {
         let is_paused =
             entry.marks.failure().is_some_and(|failure| !failure.retry_in(now).is_zero());
@@ -227,7 +238,7 @@ impl Cache {
         }
     }
 
-    /// Waits for flights until one of them answers `key`, or an attempt for `key` fails.
+    /// Waits for calls to AWS until the answer of a call matches `key`, or a call for `key` fails.
     async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
@@ -247,8 +258,9 @@ impl Cache {
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 
-    /// Returns whether `entry`, which was fetched for another key, answers `key`. While the flight was
-    /// under way, the name may have moved to another secret, and the label to another version.
+    /// Returns whether `entry`, which was fetched for another key, answers `key`. The entry may not
+    /// answer `key`: during the call, the name may have moved to another secret, or the label to
+    /// another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -256,8 +268,9 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Returns the key of the flight that answers `key`. If a cached entry carries the wanted label
-    /// or version id, and AWS has not refused to refresh that entry, its flight answers `key`.
+    /// Returns the key (a secret's name or ARN, with a label or version id) that a call for `key`
+    /// must fetch. If a cached entry carries the wanted label or version id, and AWS has not
+    /// refused to refresh this entry, returns the key by which this entry was fetched.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
         let Some(secret) = snapshot.secret(key.id.as_str()) else {
@@ -268,8 +281,8 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of the last failed attempt for `key`, if readers still get it without
-    /// another attempt.
+    /// Returns the error of the last failed attempt to fetch `key`, if readers still get this error
+    /// without a new attempt.
     fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
@@ -282,8 +295,9 @@ impl Cache {
         }
     }
 
-    /// Returns the outcome of the last call for `key`, if that call was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago.
+    /// Returns the outcome of the last call for `key`, if the call was less than
+    /// [`REFRESH_NOW_INTERVAL`] ago. For a secret that is not cached, returns the error that
+    /// readers still get without a new call.
     fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
         let now = self.state.clock.now();
         let snapshot = self.state.snapshot.load();
@@ -296,21 +310,23 @@ impl Cache {
         is_recent(entry.sent, now).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
     }
 
-    /// Records the read of `entry` and returns the entry to the reader.
+    /// Records that a reader gets `entry`, and returns `entry` in the form of a read's result.
     fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
         entry.marks.touch(now);
         if !was_read {
-            // The refresh loop does not plan refreshes of unread entries: wake it for the first read.
+            // The refresh loop plans no refreshes for entries that no reader has read. Wake the
+            // loop, because this is the first read of the entry.
             self.state.changed.notify_waiters();
         }
         let age = entry.age(now).unwrap_or_default();
         Served { entry, how, age }
     }
 
-    /// Runs `work` until the reader that began at `started` has waited long enough. If a freeze
-    /// interrupted the wait, the wait begins again once, because frozen time does not count.
+    /// Runs `work` until the maximum wait of the reader, which began at `started`, is over. If the
+    /// process was frozen during the wait, the wait begins again once, because frozen time does not
+    /// count.
     async fn within_wait<T>(
         &self,
         started: Moment,
@@ -318,8 +334,8 @@ impl Cache {
     ) -> Result<T, ReadError> {
         let wait = self.state.config.reader_wait;
         let waited = self.state.clock.now().since(started).unwrap_or_default();
-        // Here a freeze counts: otherwise, after a freeze, every further read of one request would
-        // begin a new wait.
+        // Here frozen time counts. Otherwise, if one request reads several secrets, each read after
+        // a freeze would begin a new wait.
         if !waited.is_zero() && waited >= wait {
             return Err(ReadError::WaitOver(wait));
         }
@@ -337,10 +353,11 @@ impl Cache {
     }
 
     /// Returns the cached entry for `key` if readers may get it although a call failed.
-    /// `is_transient` is whether the call failed transiently, or did not end within the wait.
+    /// `is_transient` says whether the call failed transiently or did not end within the maximum
+    /// wait.
     fn serve_in_trouble(&self, key: &Key, is_transient: bool) -> Option<Served> {
         let now = self.state.clock.now();
-        // The reader has waited: the process may have been restored meanwhile.
+        // The reader has waited, so the process may have been restored from a snapshot meanwhile.
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
@@ -350,15 +367,15 @@ impl Cache {
             false => entry.freshness(now, epoch),
         };
         match freshness {
-            // Another flight, perhaps for another id of the same secret, succeeded meanwhile.
+            // Another call succeeded meanwhile, perhaps a call by the ARN instead of the name.
             Freshness::Fresh | Freshness::Due => Some(self.serve(entry.clone(), How::Hit)),
             Freshness::Stale(reason) => Some(self.serve(entry.clone(), How::Stale(reason))),
             Freshness::Expired => None,
         }
     }
 
-    /// Returns the cached entry for `key` if readers may get it although an attempt failed with
-    /// `error`, else returns `error`. The failure is already recorded.
+    /// Returns the cached entry for `key` if readers may get it although a call failed with
+    /// `error`. Otherwise returns `error`. The caller has already recorded the failure.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
         let is_transient = error.kind.is_transient();
         self.lookup(key.id.as_str(), &key.selector)
@@ -366,8 +383,8 @@ impl Cache {
             .ok_or_else(|| error.into())
     }
 
-    /// Fetches `key`. If the answer is held back because it is older than the cached entry, returns
-    /// the cached entry, if readers may get it.
+    /// Fetches `key` from AWS. If the answer is rejected because it is older than the cached entry,
+    /// returns the cached entry if readers may get it.
     async fn fetch_or_keep(&self, key: &Key) -> Outcome {
         match self.fetch(key).await {
             Err(error) if error.kind == FetchErrorKind::Lagging => {
@@ -377,7 +394,7 @@ impl Cache {
         }
     }
 
-    /// Joins or starts the flight for `key`, and waits until the flight ends.
+    /// Joins the running call for `key`, or starts a call, and waits until the call ends.
     async fn fetch(&self, key: &Key) -> Outcome {
         let (flight, is_joined) = self.writer.join_or_start(key)?;
         if is_joined {
@@ -387,13 +404,13 @@ impl Cache {
     }
 }
 
-/// Returns whether `then` is less than [`REFRESH_NOW_INTERVAL`] ago.
+/// Returns whether the moment `then` is less than [`REFRESH_NOW_INTERVAL`] before `now`.
 fn is_recent(then: Moment, now: Moment) -> bool {
     now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
 }
 
-/// Returns whether `error` is a refusal that says nothing about `key`. The call was for `wanted`: the
-/// selector of a cached entry that carried the label or version id of `key`.
+/// Returns whether AWS refused a call for `wanted` with `error`, and the refusal says nothing about
+/// `key`. This is so if `wanted` and `key` ask for different labels or version ids.
 fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
     wanted.selector != key.selector && !error.kind.is_transient()
 }

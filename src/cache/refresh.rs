@@ -1,4 +1,5 @@
-//! The loop that refreshes entries before their TTL ends: plan, fetch, sleep.
+//! The loop that refreshes cached entries before their TTL ends. Each round starts the calls that
+//! are due, and then sleeps.
 
 use super::plan::{self, Next};
 use super::state::Missing;
@@ -6,14 +7,15 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the loop. Every change of an entry wakes the loop; this limit bounds how
-/// much the loop can miss if a clock jumps.
+/// The longest sleep of the refresh loop. Every change of an entry wakes the loop. This limit
+/// bounds the delay of a refresh if a clock jumps.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
-/// Refreshes entries until the agent stops.
+/// Refreshes cached entries until the agent stops.
 ///
-/// After a freeze the sleep ends at once. Each due entry is then fetched once, if a reader read the
-/// entry or its policy says `always`. Missed ticks do not pile up.
+/// After a freeze of the process, the sleep ends at once, and each due entry is fetched once if a
+/// reader has read it or its policy says `always`. The loop does not make up for the refreshes that
+/// it missed.
 pub async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
@@ -28,8 +30,8 @@ pub async fn run(writer: Writer) {
     }
 }
 
-/// Starts a flight for each entry that is due and for each missing listed secret. Returns the time
-/// until the next flight is due.
+/// Starts a call for each entry that is due and for each missing listed secret. Returns the time
+/// until the next call is due.
 fn start_due_flights(writer: &Writer) -> Option<Duration> {
     let state = writer.state();
     let now = state.clock.now();
@@ -38,8 +40,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     for (secret, entry) in state.snapshot.load().entries_by_arn() {
         let retry_in = entry.marks.failure().map(|failure| failure.retry_in(now));
         let standing = entry.standing(now, state.epoch());
-        // A refused entry is given up after its grace period, unless it is listed: a listed secret
-        // is retried for as long as the agent runs.
+        // After a refusal of AWS, timers stop refreshing an entry once its grace period is over. A
+        // listed secret is an exception: timers retry it for as long as the agent runs.
         let is_given_up = plan::is_given_up(&entry.policy, &standing)
             && !state.limits.is_listed(secret, &entry.selector);
         let was_read = entry.marks.was_read() && !is_given_up;
@@ -49,8 +51,9 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     for Missing { key, .. } in state.missing() {
         let next = match state.negative.last(&key, now) {
             Some((_, wait)) if !wait.is_zero() => Next::In(wait),
-            // Without a failure, the flight is still under way and is joined here. Or there is no
-            // flight, because the entry was evicted or too many flights were waiting.
+            // If no failure is recorded, there are two cases. If the call for the secret still
+            // runs, it is joined here. Otherwise a call starts now: the entry was evicted, or too
+            // many calls were waiting before.
             _ => Next::Now,
         };
         start_or_schedule(writer, &key, next, &mut wake_in);
@@ -58,8 +61,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     wake_in
 }
 
-/// Starts the flight for `key` if the flight is due now. If it is due later, `wake_in` becomes at most
-/// the time until then.
+/// Starts a call for `key` if the call is due now. If the call is due later, reduces `wake_in` to
+/// the time until then, unless `wake_in` is already shorter.
 fn start_or_schedule(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
     match next {
         Next::Now => drop(writer.join_or_start(key)),

@@ -1,4 +1,5 @@
-//! What readers derive from a value: rendered answers and parsed fields, each computed once.
+//! Data that readers derive from a secret's value: rendered answers and parsed fields. Sidekey
+//! computes each of them once per cached version.
 
 use crate::secret::field::Fields;
 use crate::secret::value::SecretValue;
@@ -6,35 +7,38 @@ use crate::secret::version::Content;
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
-/// A form in which readers get an entry. Readers may ask for one entry in both forms.
+/// The form of an answer to a reader. Different readers may ask for one cached version in different
+/// forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// The form of the deployment's dialect.
+    /// The form of the AWS agent that this deployment imitates (`SIDEKEY_DIALECT`).
     Dialect,
-    /// The form of the AWS API.
+    /// The form of the Secrets Manager API.
     AwsApi,
 }
 
-/// The number of forms.
+/// The number of forms in which a value can be rendered.
 const FORMS: usize = 2;
 
-/// The rendered answers and the parsed fields of one value. The first reader that needs one of them
-/// computes it; later readers share the result.
+/// The rendered answers and the parsed fields of one value. The first reader that needs an answer
+/// or the fields computes them; later readers share the result.
 #[derive(Debug, Default)]
 pub struct Rendered {
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
-    /// Notified when the entry takes more memory than before.
+    /// Notified when the rendered answers and parsed fields take more memory than before.
     grown: Option<Arc<Notify>>,
 }
 
 impl Rendered {
-    /// Makes an empty set that notifies `grown` whenever a reader adds to it.
+    /// Makes an empty set of rendered answers. It notifies `grown` whenever a reader adds an answer
+    /// or the fields.
     pub fn notifying(grown: Arc<Notify>) -> Self {
         Self { grown: Some(grown), ..Self::default() }
     }
 
-    /// Returns the answer in one form. Calls `render` if no reader asked for this form before.
+    /// Returns the answer in the given form. Calls `render` if no reader has asked for this form
+    /// before.
     pub fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
         self.answers[form as usize].get_or_init(|| {
             let answer = render();
@@ -43,7 +47,7 @@ impl Rendered {
         })
     }
 
-    /// Returns the fields of `content`. Parses `content` if no reader asked for a field before.
+    /// Returns the fields of `content`. Parses `content` if no reader has asked for a field before.
     pub fn fields(&self, content: &Content) -> &Fields {
         self.fields.get_or_init(|| {
             let fields = Fields::of(content);
@@ -52,7 +56,7 @@ impl Rendered {
         })
     }
 
-    /// Returns the number of bytes that the answers and the fields take.
+    /// Returns the number of bytes that the rendered answers and the parsed fields take.
     pub fn bytes(&self) -> usize {
         let answers = self.answers.iter().filter_map(OnceLock::get).map(SecretValue::len);
         answers.sum::<usize>() + self.fields.get().map_or(0, Fields::bytes)

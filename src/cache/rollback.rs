@@ -1,27 +1,30 @@
-//! Decides whether an answer replaces a cached version that is newer.
+//! Decides whether an answer of AWS replaces a cached version that is newer than the answer.
 //!
-//! Secrets Manager is eventually consistent: right after a rotation, a call may still be answered with
-//! the previous version. Such an answer must not undo the rotation. But an operator can also move a
-//! label back to an older version, and readers must then get that version. Pure: times are arguments.
+//! Secrets Manager is eventually consistent: right after a rotation, AWS may still answer a call
+//! with the previous version. Such an answer must not undo the rotation. But an operator can also
+//! move a label back to an older version, and readers must then get the older version. All
+//! functions are pure: times are arguments.
 
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// The time after which a second call must give the same older answer before Sidekey accepts it.
+/// How long after a first older answer a second call must give the same older answer before Sidekey
+/// accepts it.
 pub const AGREE_AFTER: Duration = Duration::from_secs(1);
 
-/// The decision about an answer.
+/// The decision whether an answer of AWS replaces the cached version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The answer replaces the cached version.
+    /// The answer of AWS replaces the cached version.
     Accept,
-    /// The cached version stays, with its age unchanged, until a second call gives the same answer.
+    /// The answer of AWS is older and is not used yet. The cached version and its age stay
+    /// unchanged until a later call gives the same answer.
     HoldBack,
 }
 
-/// Decides whether `answer` replaces the `cached` version. `seen` is the time since the same answer was
-/// first held back. `may_serve` is whether readers may get the cached version meanwhile. If they may
-/// not, an older version is better than none.
+/// Decides whether `answer` replaces the `cached` version. `seen` is the time since AWS first gave
+/// the same older answer. If readers may not get the cached version (`may_serve` is `false`), the
+/// answer always replaces it, because an older version is better than none.
 pub fn judge(
     cached: &Version,
     answer: &Version,
@@ -30,7 +33,7 @@ pub fn judge(
 ) -> Verdict {
     let is_older = match (cached.created, answer.created) {
         (Some(cached), Some(answer)) => answer < cached,
-        // Without dates the order is unknown, and the answer is accepted.
+        // If a version has no creation date, the order is unknown, and the answer is accepted.
         _ => false,
     };
     let is_agreed = seen.is_some_and(|seen| seen >= AGREE_AFTER);
@@ -59,7 +62,8 @@ mod tests {
         }
     }
 
-    /// Judges the answer `id` while `v2`, created at 20 s, is cached.
+    /// Checks the decision about the answer `id` while the version `v2`, created at 20 s, is
+    /// cached.
     #[track_caller]
     fn check(id: &str, created: Option<u64>, seen: Option<f64>, expected: Verdict) {
         let seen = seen.map(Duration::from_secs_f64);

@@ -1,4 +1,4 @@
-//! What a read returns: an entry and how it came, or why there is none.
+//! The result of a read: a cached or fetched value and how the cache obtained it, or an error.
 
 use super::entry::Entry;
 use super::freshness::Reason;
@@ -6,44 +6,44 @@ use crate::source::FetchError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The successful result of a read.
+/// The result of a successful read from the cache.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// The entry that answers the read.
+    /// The cached or fetched version of the secret that answers the read.
     pub entry: Arc<Entry>,
-    /// Whether the entry was cached, stale, or fetched for this read.
+    /// Whether the value was cached, stale, or fetched for this read.
     pub how: How,
-    /// The time since the call that fetched the entry was sent.
+    /// The age of the value: the time since Sidekey sent the call that fetched it.
     pub age: Duration,
 }
 
-/// How a read was answered.
+/// How the cache answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum How {
-    /// The entry was cached and not older than its TTL.
+    /// The read was answered from the cache, and the cached value was not older than its TTL.
     Hit,
-    /// The reader waited for AWS.
+    /// The read was answered after the reader had waited for AWS.
     Miss,
-    /// The entry was cached, but its TTL was over or AWS refused to refresh it.
+    /// The read was answered with a cached value whose TTL was over, or that AWS refused to
+    /// refresh.
     Stale(Reason),
-    /// The reader asked for `refreshNow` and got the answer of a new call.
+    /// The reader asked for `refreshNow`, and got the answer of a new call to AWS.
     Refreshed,
-    /// The reader asked for `refreshNow` less than
-    /// [`REFRESH_NOW_INTERVAL`](super::reader::REFRESH_NOW_INTERVAL) after the last call, and got
-    /// the cached entry.
+    /// The reader asked for `refreshNow` too soon, and got the cached value. "Too soon" means less
+    /// than [`REFRESH_NOW_INTERVAL`](super::reader::REFRESH_NOW_INTERVAL) after the last call.
     RefreshLimited,
 }
 
-/// Why a read failed.
+/// Why a read from the cache failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// `SIDEKEY_ALLOW` does not cover the secret. AWS was not asked.
+    /// Error: `SIDEKEY_ALLOW` does not cover the secret. Sidekey did not ask AWS.
     #[error("Sidekey refused this read: SIDEKEY_ALLOW does not cover the secret")]
     OutOfScope,
-    /// AWS did not answer within this time, the configured wait of readers.
+    /// Error: AWS did not answer within the configured maximum wait, which this variant contains.
     #[error("AWS did not answer within {0:?}")]
     WaitOver(Duration),
-    /// The call to AWS failed, or AWS refused it.
+    /// Error: the call to AWS failed, or AWS refused the call.
     #[error(transparent)]
     Upstream(#[from] FetchError),
 }

@@ -1,10 +1,11 @@
-//! A seeded simulation: tests the cache in virtual time in a world in which everything goes wrong.
+//! A simulation that tests the cache in virtual time while calls to AWS fail and hang, clocks jump,
+//! and the process freezes.
 //!
-//! The world knows the true versions of all secrets, and keeps its own log of what it answered. After
-//! each event, each call and each read, the model checks the cache: [`reads`] checks how old a value
-//! may get and which errors are right, [`calls`] checks that each call is needed, and [`entries`]
-//! checks what stays cached. Each seed has its own policies, secrets, faults and readers. Two runs of
-//! one seed are identical.
+//! The simulated world knows the true versions of all secrets, and logs its answers to calls. After
+//! each event, each call and each read, a model checks the cache: [`reads`] checks the age of each
+//! value and whether each error is right, [`calls`] checks that each call is needed, and
+//! [`entries`] checks which values stay cached. Each random seed has its own policies, secrets,
+//! faults and readers. Two runs of one seed are identical.
 
 mod calls;
 mod events;
@@ -31,19 +32,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// The number of seeds that are run. A failure prints its seed. To replay a seed, let the range of one
-/// test begin at this seed.
+/// The number of random seeds that the simulation tests. A failed test prints its seed. To replay
+/// only the failure, start the range in one of the tests at that seed.
 const SEEDS: u64 = 4000;
 
-/// The number of seeds that are run twice to compare the runs.
+/// The number of random seeds that the simulation runs twice, to check that both runs are
+/// identical.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// The number of events of each seed.
+/// The number of random events in the simulation of each seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A cache, the world around it, and the tasks of its readers.
+/// The simulation of one seed: a cache, the simulated AWS around it, and the tasks of its readers.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -68,14 +70,14 @@ fn two_runs_of_one_seed_are_identical() {
     for seed in 0..SEEDS_REPLAYED {
         let (first, second) = (run(seed), run(seed));
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
-            assert_eq!(one, other, "seed {seed}, line {line}");
+            assert_eq!(one, other, "two runs of seed {seed} differ in line {line}");
         }
-        assert_eq!(first.len(), second.len(), "seed {seed}");
+        assert_eq!(first.len(), second.len(), "two runs of seed {seed} have different lengths");
     }
 }
 
-/// Simulates one seed, and returns the trace of its events. Each run has its own runtime, so that
-/// virtual time begins at zero.
+/// Simulates one random seed, and returns a text line for each event. Each simulation has its own
+/// runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("the system can start a runtime").block_on(simulate(seed))
@@ -123,7 +125,9 @@ async fn simulate(seed: u64) -> Vec<String> {
         simulation.world.check(seed, &format!("event {number}, {event}"));
     }
     simulation.recover().await;
-    simulation.world.require(!refreshing.is_finished(), || "the refresh loop has ended".to_owned());
+    simulation
+        .world
+        .require(!refreshing.is_finished(), || "the refresh loop ended too early".to_owned());
     simulation.world.check(seed, "the end");
     simulation.world.unwatch();
     stop.cancel();
@@ -133,29 +137,32 @@ async fn simulate(seed: u64) -> Vec<String> {
 }
 
 impl Simulation {
-    /// Ends all faults, and checks that all reads succeed after one longest back-off.
+    /// Ends all simulated faults, waits for the longest back-off, and checks that all reads
+    /// succeed.
     async fn recover(&mut self) {
         let setup = self.world.setup.clone();
         self.world.heal();
         for id in self.world.names() {
             self.read(&id, false);
         }
-        // The last call may have hung, or a freeze may have interrupted it.
+        // Wait long enough for a last call that hangs, or that a freeze interrupted.
         self.clock.sleep(BACK_OFF_MAX + 3 * DEADLINE + 2 * setup.reader_wait).await;
         let missing = self.cache.missing();
         let is_small = setup.entries_max < setup.listed.len();
         self.world.require(missing.is_empty() || is_small, || {
-            format!("missing after all faults ended: {missing:?}")
+            format!("listed secrets are still missing after all faults ended: {missing:?}")
         });
         let waiting = self.world.waiting();
-        self.world.require(waiting == 0, || format!("{waiting} readers were never answered"));
+        self.world.require(waiting == 0, || format!("{waiting} readers never got an answer"));
         for id in self.world.names() {
             let served = self.ask(&id, false).await;
-            self.world
-                .require(served.is_ok(), || format!("{id} after all faults ended: {served:?}"));
+            self.world.require(served.is_ok(), || {
+                format!("a read of {id} failed after all faults ended: {served:?}")
+            });
         }
-        // Values from before the end of all faults are now too old. A label that was moved back is
-        // accepted at the second answer.
+        // After this sleep, values from before the end of all faults are too old to serve. If a
+        // label was moved back to an older version, the cache accepts that version only after two
+        // calls.
         self.clock.sleep(setup.life_max()).await;
         for _ in 0..2 {
             for id in self.world.names() {

@@ -1,33 +1,35 @@
-//! Slots limit the number of concurrent calls to AWS, and decide which waiting call goes first.
+//! Limits the number of concurrent calls to AWS, and decides which waiting call goes first. A slot
+//! is the right to make one call.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use tokio::sync::oneshot;
 
-/// The priority of a call.
+/// The priority of a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rank {
-    /// The call is for a secret that is cached or listed.
+    /// Priority of calls for a secret that is cached, or that is listed in `SIDEKEY_SECRETS`.
     Known,
-    /// The call is for a name that was never read before. Callers and messages can invent names
-    /// without end, so these calls wait behind known ones and never take all slots.
+    /// Priority of calls for a name that was never read before. Such calls wait behind calls for
+    /// known secrets and never take all slots, because callers and messages can invent names
+    /// without end.
     FirstTime,
 }
 
-/// A set of slots. Each concurrent call to AWS takes one.
+/// A limited number of slots. Each concurrent call to AWS takes one slot.
 #[derive(Clone, Debug)]
 pub struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// The number of free slots that first-time calls may take.
+    /// How many more slots the calls for names that were never read before may take.
     free_for_first_time: usize,
     known: VecDeque<oneshot::Sender<Slot>>,
     first_time: VecDeque<oneshot::Sender<Slot>>,
 }
 
-/// The right to make one call. Dropping the slot returns the right to [`Slots`].
+/// The right to make one call to AWS. Dropping the slot lets the next waiting call start.
 #[derive(Debug)]
 pub struct Slot {
     slots: Slots,
@@ -35,7 +37,8 @@ pub struct Slot {
 }
 
 impl Slots {
-    /// Makes `calls_max` slots. First-time calls can take at most three quarters of the slots.
+    /// Makes `calls_max` slots. Calls for names that were never read before can take at most three
+    /// quarters of the slots.
     pub fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
@@ -45,7 +48,7 @@ impl Slots {
         })))
     }
 
-    /// Waits until a slot is free for this rank, and takes it.
+    /// Waits until a slot is free for a call with priority `rank`, and takes the slot.
     pub async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
             let mut state = self.0.lock().expect("no thread panics while it holds the lock");
@@ -63,20 +66,21 @@ impl Slots {
         }
     }
 
-    /// Grants free slots to waiting calls.
+    /// Gives the free slots to waiting calls.
     fn grant(&self) {
         loop {
             let next = self.0.lock().expect("no thread panics while it holds the lock").next();
             let Some((rank, grant)) = next else { return };
-            // If the waiting call was given up meanwhile, the send fails and drops the slot, which
-            // returns it.
+            // If the waiting call was cancelled meanwhile, the send fails and drops the slot.
+            // Dropping returns the slot.
             drop(grant.send(Slot { slots: self.clone(), rank }));
         }
     }
 }
 
 impl State {
-    /// Takes a slot if one is free for this rank. Returns whether it did.
+    /// Takes a slot if a slot is free for a call with priority `rank`. Returns whether a slot was
+    /// free.
     fn take(&mut self, rank: Rank) -> bool {
         let is_free = match rank {
             Rank::Known => self.free > 0,
@@ -89,7 +93,7 @@ impl State {
         is_free
     }
 
-    /// Returns the queue of waiting calls of this rank.
+    /// Returns the queue of waiting calls with priority `rank`.
     fn waiting(&mut self, rank: Rank) -> &mut VecDeque<oneshot::Sender<Slot>> {
         match rank {
             Rank::Known => &mut self.known,
@@ -97,7 +101,7 @@ impl State {
         }
     }
 
-    /// Takes a slot for the waiting call that goes next, and removes this call from its queue.
+    /// Takes a slot for the next waiting call, and removes this call from its queue.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());
@@ -126,7 +130,7 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// Polls once, and returns the slot if it was granted.
+    /// Polls the future once. Returns the slot if the future is ready.
     fn poll(acquiring: std::pin::Pin<&mut impl Future<Output = Slot>>) -> Option<Slot> {
         match acquiring.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(slot) => Some(slot),
@@ -144,7 +148,10 @@ mod tests {
         let known = [Known; 2].map(|rank| poll(pin!(slots.acquire(rank))));
         assert!(known.iter().all(Option::is_some));
         drop(known);
-        assert!(poll(seventh.as_mut()).is_none(), "the share of first-time calls is used up");
+        assert!(
+            poll(seventh.as_mut()).is_none(),
+            "first-time calls have taken their whole share of the slots"
+        );
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());
     }
@@ -159,7 +166,7 @@ mod tests {
         assert!(poll(known.as_mut()).is_none());
         drop(only);
         assert!(poll(first_time.as_mut()).is_none());
-        let slot = poll(known.as_mut()).expect("the known call is granted the slot");
+        let slot = poll(known.as_mut()).expect("the call for the known secret gets the slot");
         drop(slot);
         assert!(poll(first_time.as_mut()).is_some());
     }

@@ -1,6 +1,6 @@
-//! The immutable map of all cached entries.
+//! A snapshot: the immutable map of all cached entries.
 //!
-//! Pure: a change returns the next snapshot and leaves the old one unchanged.
+//! All functions are pure: a change returns a new snapshot and leaves the old snapshot unchanged.
 
 use super::entry::Entry;
 use crate::secret::key::Key;
@@ -12,27 +12,31 @@ use std::sync::Arc;
 /// The maximum number of cached versions of one secret.
 pub const VERSIONS_MAX: usize = 8;
 
-/// The maximum number of ids that lead to one secret: its ARN, its name, and partial ARNs.
+/// The maximum number of ids by which one cached secret can be found: its ARN, its name, and
+/// partial ARNs.
 pub const IDS_MAX: usize = 8;
 
-/// The limits of a snapshot, and the secrets that are exempt from them.
+/// The size limits of the cache, and the listed secrets (of `SIDEKEY_SECRETS`), which are exempt
+/// from these limits.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
-    /// The maximum number of cached entries. Listed secrets are cached even above this number.
+    /// The maximum number of cached entries. Sidekey caches the secrets of `SIDEKEY_SECRETS` even
+    /// above this number.
     pub entries_max: usize,
-    /// The maximum number of bytes that cached values, rendered answers and fields take. Listed
-    /// secrets are cached even above this number.
+    /// The maximum number of bytes for cached values, their rendered answers and their parsed
+    /// fields. Sidekey caches the secrets of `SIDEKEY_SECRETS` even above this number.
     pub bytes_max: usize,
-    /// The listed secrets. They are never evicted.
+    /// The listed secrets (`SIDEKEY_SECRETS`), which are never evicted.
     pub listed: Listed,
 }
 
-/// The listed secrets, as a map from the id of each secret to its listed selectors.
+/// The listed secrets (`SIDEKEY_SECRETS`): a map from the name or ARN of each secret to the labels
+/// and version ids that are listed for it.
 #[derive(Clone, Debug, Default)]
 pub struct Listed(HashMap<Box<str>, Vec<Selector>>);
 
 impl Listed {
-    /// Returns whether the secret `id` is listed with this selector.
+    /// Returns whether `SIDEKEY_SECRETS` lists the secret `id` with this label or version id.
     pub fn contains(&self, id: &str, selector: &Selector) -> bool {
         self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
     }
@@ -49,51 +53,54 @@ impl<'a> FromIterator<&'a Key> for Listed {
 }
 
 impl Limits {
-    /// Returns whether a snapshot of `count` entries, which take `bytes`, meets the limits.
+    /// Returns whether a cache with `count` entries, which take `bytes` bytes, meets these limits.
     fn are_met(&self, count: usize, bytes: usize) -> bool {
         count <= self.entries_max && bytes <= self.bytes_max
     }
 
-    /// Returns whether `secret` is listed with this selector, under any of its ids.
+    /// Returns whether `SIDEKEY_SECRETS` lists `secret`, by any of its ids, with this label or
+    /// version id.
     pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
         secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
-/// All cached entries, found by each id of their secrets.
+/// All cached entries. An entry can be found by each known name and ARN of its secret.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
-/// The cached entries of one secret.
+/// All cached entries of one secret, and the ids by which the secret can be found.
 #[derive(Clone, Debug)]
 pub struct CachedSecret {
     /// The full ARN of the secret.
     pub arn: Arc<str>,
-    /// The id by which calls fetch the secret again. It is the name, if a reader asked by name: a
-    /// call by name notices that the secret was deleted and created again under another ARN.
+    /// The id by which calls fetch the secret again. It is the name, if a reader has asked by name.
+    /// A call by name finds the new secret if the secret was deleted and created again under
+    /// another ARN.
     pub fetch_id: SecretId,
-    /// The names and ARNs that AWS answered with this secret.
+    /// The names and ARNs for which AWS answered with this secret.
     ids: Vec<Arc<str>>,
     entries: Vec<Arc<Entry>>,
 }
 
 impl CachedSecret {
-    /// Returns the entry that answers `selector`, a label or version id: the entry that was fetched for
-    /// `selector`, else an entry whose version carries the label or has the id.
+    /// Returns the entry that answers `selector`, a label or version id. Prefers the entry that was
+    /// fetched for `selector`; otherwise returns an entry whose version carries the label or has
+    /// the id.
     pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector)
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
-    /// Returns the entry that was fetched for `selector`. Failed refreshes of `selector` are recorded
-    /// on this entry.
+    /// Returns the entry that was fetched for `selector`, a label or version id. Failed refreshes
+    /// of `selector` are recorded on this entry.
     pub fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
-    /// Returns all cached entries of the secret.
+    /// Returns all cached entries of this secret.
     pub fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
@@ -105,42 +112,43 @@ impl CachedSecret {
 }
 
 impl Snapshot {
-    /// Returns the secret that `id` leads to.
+    /// Returns the cached secret that can be found by `id`, a name or ARN.
     pub fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
-    /// Returns the entry that answers `selector` (a label or version id) of the secret that `id` leads
-    /// to.
+    /// Returns the entry that answers `selector` (a label or version id) of the secret that can be
+    /// found by `id`, a name or ARN.
     pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.select(selector)
     }
 
-    /// Returns the entry that was fetched for `selector` of the secret that `id` leads to.
+    /// Returns the entry that was fetched for `selector` (a label or version id) of the secret that
+    /// can be found by `id`, a name or ARN.
     pub fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.exact(selector)
     }
 
-    /// Returns every entry once, with the secret it belongs to.
+    /// Returns every cached entry once, together with its secret.
     pub fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
         secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
-    /// Returns every entry once, with the secret it belongs to, sorted by ARN. Use it if the order of
-    /// a hash map must not influence the result.
+    /// Returns every cached entry once, together with its secret, sorted by ARN. Use this function
+    /// if the random order of a hash map must not influence the result.
     pub fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
     }
 
-    /// Returns the next snapshot, in which the id of `asked` and the ARN in the answer lead to `entry`,
-    /// and the number of entries that were evicted for it.
+    /// Adds `entry` in a new snapshot. The id of `asked` and the ARN in the answer of AWS both find
+    /// the entry. Returns the new snapshot, and how many entries were evicted to make room.
     ///
-    /// A name or partial ARN leads only to the ARN that AWS answered for it. The name *in* the answer
-    /// does not lead to the entry: a call by ARN may have fetched a secret of another account or
-    /// region.
+    /// A name or partial ARN finds only the secret that AWS returned for it. The name *in* the
+    /// answer does not find the entry, because a call by ARN may have fetched a secret of another
+    /// account or region.
     #[must_use]
     pub fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -162,7 +170,7 @@ impl Snapshot {
         (next, dropped + evicted)
     }
 
-    /// Evicts entries until the limits are met. Returns the next snapshot and the number of evicted
+    /// Evicts entries until the limits are met. Returns the new snapshot and the number of evicted
     /// entries.
     #[must_use]
     pub fn trimmed(&self, limits: &Limits) -> (Self, usize) {
@@ -171,12 +179,14 @@ impl Snapshot {
         (next, evicted)
     }
 
-    /// Returns the number of bytes that the values, rendered answers and fields of all entries take.
+    /// Returns the memory of all cached entries in bytes: values, rendered answers and parsed
+    /// fields.
     pub fn bytes(&self) -> usize {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
-    /// Returns the next snapshot, without the entry that was fetched for `selector` of the secret `arn`.
+    /// Returns a new snapshot without the entry that was fetched for `selector` (a label or version
+    /// id) of the secret `arn`.
     #[must_use]
     pub fn without(&self, arn: &str, selector: &Selector) -> Self {
         let mut next = self.clone();
@@ -186,7 +196,7 @@ impl Snapshot {
         next
     }
 
-    /// Removes `id` from the secret that it led to, if that secret has another ARN than `arn`.
+    /// Removes `id` from the secret that `id` found so far, if the ARN of that secret is not `arn`.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
@@ -201,7 +211,7 @@ impl Snapshot {
         self.insert(secret);
     }
 
-    /// Makes all ids of `secret` lead to it.
+    /// Adds `secret`, so that it can be found by each of its ids.
     fn insert(&mut self, secret: CachedSecret) {
         let shared = Arc::new(secret);
         for id in &shared.ids {
@@ -209,8 +219,9 @@ impl Snapshot {
         }
     }
 
-    /// Evicts the least recently read entries until the limits are met, and returns their number.
-    /// Evicts `newest` last. If only listed entries are left, the limits may stay exceeded.
+    /// Evicts the least recently read entries until the limits are met, and returns the number of
+    /// evicted entries. `newest` is evicted last. Listed entries are never evicted, so the limits
+    /// may stay exceeded.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {
@@ -221,7 +232,7 @@ impl Snapshot {
             .filter(|(secret, entry)| !limits.is_listed(secret, &entry.selector))
             .map(|(secret, entry)| (secret.arn.clone(), entry.clone()))
             .collect();
-        // The ARN only makes the order of entries with the same time definite.
+        // Sorting by ARN only gives a fixed order to entries that were read at the same time.
         evictable.sort_by_cached_key(|(arn, entry)| {
             let is_newest = newest.is_some_and(|newest| Arc::ptr_eq(newest, entry));
             (is_newest, entry.marks.read_at_ms(), arn.clone())
@@ -238,7 +249,8 @@ impl Snapshot {
         before - count
     }
 
-    /// Removes one entry of the secret `arn`. Removes the secret as well if it has no other entry.
+    /// Removes one entry of the secret `arn`. If the secret has no other entry, removes the secret,
+    /// too.
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
         let Some(old) = self.by_id.get(arn) else { return };
         let mut secret = CachedSecret::clone(old);
@@ -254,7 +266,7 @@ impl Snapshot {
 }
 
 impl CachedSecret {
-    /// Makes `id` lead to this secret.
+    /// Adds `id` to the names and ARNs by which this secret can be found.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -265,13 +277,13 @@ impl CachedSecret {
         }
     }
 
-    /// Replaces the entry with the same selector as `entry`, or adds `entry`. Returns the number of
-    /// entries that were removed to keep [`VERSIONS_MAX`]; the current version and listed versions
-    /// are never removed.
+    /// Replaces the entry with the same selector as `entry`, or adds `entry`. If the secret has
+    /// [`VERSIONS_MAX`] versions, removes one version first, but never the current version or a
+    /// listed version. Returns the number of removed entries.
     ///
-    /// An entry whose call was sent later than the call for `entry` is not replaced. Before it is
-    /// known that a name and an ARN mean one secret, two flights may fetch this secret at once, and
-    /// the slower flight must not bring an old value back.
+    /// An entry is not replaced if its call was sent later than the call for `entry`. Two calls may
+    /// fetch one secret at once, while Sidekey does not know yet that a name and an ARN mean the
+    /// same secret. The slower call must not bring an old value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
@@ -291,7 +303,8 @@ impl CachedSecret {
         dropped
     }
 
-    /// Returns the least recently read entry that may be removed for another version.
+    /// Returns the least recently read entry that may be removed to make room for another version.
+    /// The current version and listed versions must not be removed.
     fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
         self.entries
             .iter()
@@ -339,7 +352,8 @@ mod tests {
         Limits { entries_max, bytes_max: usize::MAX, listed: listed.iter().collect() }
     }
 
-    /// Publishes version `id` of the secret `arn` as the answer to a call by the id `asked`.
+    /// Adds version `id` of the secret `arn` to `snapshot`, as the answer to a call by the name or
+    /// ARN `asked`.
     fn publish(snapshot: &Snapshot, asked: &str, arn: &str, id: &str, limits: &Limits) -> Snapshot {
         let entry = entry(arn, id, &["AWSCURRENT"], Selector::current());
         snapshot.publish(&key(asked, Selector::current()), entry, limits).0
@@ -428,7 +442,7 @@ mod tests {
         check(&snapshot, &arn("first"), None);
     }
 
-    /// Makes an entry whose value has this number of bytes.
+    /// Makes an entry whose value is `bytes` bytes long.
     fn large(arn: &str, bytes: usize) -> Arc<Entry> {
         let entry = entry(arn, "v", &["AWSCURRENT"], Selector::current());
         let content = Content::Text(SecretValue::from("x".repeat(bytes)));

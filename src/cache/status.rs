@@ -1,4 +1,4 @@
-//! The status page's view of the cache: every entry, without its value.
+//! The state of the cache for the status page: every cached entry, without the secret's value.
 
 use super::entry::Entry;
 use super::freshness::{Freshness, Reason};
@@ -11,87 +11,98 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The number of kinds of problems that a value can have.
+/// The number of kinds of problems that a secret's value can have.
 pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 
-/// The state of the cache at one moment.
+/// The state of the cache at one moment, for the status page.
 #[derive(Debug, Serialize)]
 pub struct Status {
-    /// All entries, sorted by ARN and version id.
+    /// The state of every cached entry, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
-    /// The listed secrets that are not cached.
+    /// The listed secrets (of `SIDEKEY_SECRETS`) that are not cached.
     pub missing: Vec<MissingStatus>,
-    /// The number of flights under way, with those that wait for a slot.
+    /// The number of calls to AWS that have not ended, including calls that wait to be sent. A call
+    /// that several readers share counts once.
     pub flights: usize,
 }
 
-/// The state of one entry.
+/// The state of one cached version of a secret, for the status page.
 #[derive(Debug, Serialize)]
 pub struct EntryStatus {
-    /// The name of the secret.
+    /// The name of the cached secret.
     pub name: Box<str>,
-    /// The full ARN of the secret.
+    /// The full ARN of the cached secret.
     pub arn: Box<str>,
-    /// The staging label that the call asked for, if it asked for a label.
+    /// The staging label that the call to AWS asked for. `None` if the call asked for a version id.
     pub stage: Option<Box<str>>,
-    /// The id of the cached version.
+    /// The id of the cached version of the secret.
     pub version_id: Box<str>,
-    /// The labels that the version carried when it was fetched.
+    /// The staging labels that the cached version carried when it was fetched.
     pub version_stages: Vec<Box<str>>,
-    /// When the version was created, in the format of RFC 3339.
+    /// When the cached version was created, in the format of RFC 3339. `None` if AWS did not say
+    /// when.
     pub created: Option<String>,
-    /// The seconds since the call that fetched the entry was sent.
+    /// The age of the cached entry in seconds, counted from the time when the call that fetched it
+    /// was sent. `None` if the clocks cannot tell.
     pub age_seconds: Option<u64>,
-    /// How fresh the entry is: `fresh`, `due`, `stale` or `expired`.
+    /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
     pub freshness: &'static str,
-    /// The TTL of the secret, in seconds.
+    /// The TTL of the cached secret, in seconds.
     pub ttl_seconds: f64,
-    /// When timers refresh the entry: `always`, or `when-read` if they do so only after a read.
+    /// When timers refresh the cached entry: `always`, or `when-read` if they refresh it only after
+    /// a reader has read it.
     pub refresh: &'static str,
-    /// Why the last attempt to refresh the entry failed, if it failed.
+    /// Why the last attempt to refresh the cached entry failed. `None` if no attempt has failed
+    /// since the entry was fetched.
     pub problem: Option<Problem>,
-    /// The kind of the convention that matches the secret's name, if there is one.
+    /// The kind of secret, as the naming convention that matches the secret's name defines it.
+    /// `None` if no naming convention matches.
     pub convention: Option<Box<str>>,
-    /// How the value breaks the convention.
+    /// How the value breaks the convention for secrets of its name. Empty if the value follows the
+    /// convention.
     pub problems: Vec<ValueProblem>,
-    /// Whether readers get an error instead of the value, because the value breaks the convention.
+    /// Whether readers get an error instead of the value, because the value breaks the convention
+    /// for secrets of its name.
     pub withheld: bool,
 }
 
-/// One problem of a value that breaks its convention.
+/// One problem of a secret's value that breaks the convention for secrets of its name.
 #[derive(Debug, Serialize)]
 pub struct ValueProblem {
-    /// The code of the kind of problem, such as `missing`.
+    /// The code for this kind of problem, such as `missing`.
     pub code: &'static str,
-    /// The field that has the problem. `None` if the whole value has it.
+    /// The field of the secret's value that has the problem. `None` if the problem concerns the
+    /// whole value.
     pub field: Option<Box<str>>,
-    /// A sentence that describes the problem.
+    /// A sentence that describes the problem of the secret's value.
     pub message: String,
 }
 
-/// A listed secret that is not cached.
+/// A listed secret (of `SIDEKEY_SECRETS`) that is not cached, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct MissingStatus {
-    /// The name or ARN under which the secret is listed.
+    /// The name or ARN by which `SIDEKEY_SECRETS` lists the secret.
     pub reference: Box<str>,
-    /// Whether the agent is not ready until the secret is cached.
+    /// Whether the agent is not ready until the listed secret is cached.
     pub required: bool,
-    /// Why the last attempt to fetch the secret failed. `None` before the first attempt has ended.
+    /// Why the last attempt to fetch the listed secret failed. `None` before the first attempt has
+    /// ended.
     pub problem: Option<Problem>,
 }
 
-/// Why an attempt to fetch a secret failed.
+/// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// The kind of the error, as in metric labels.
+    /// The kind of the error, as in the labels of metrics.
     pub kind: &'static str,
-    /// The error code of AWS.
+    /// The AWS error code of the failed attempt.
     pub code: Box<str>,
-    /// The error message of AWS.
+    /// The error message of the failed attempt, from AWS or Sidekey.
     pub message: Box<str>,
     /// What the operator can do about the error.
     pub hint: &'static str,
-    /// The number of consecutive failed attempts.
+    /// The number of consecutive failed attempts to fetch the secret. `None` if this number is not
+    /// recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failures: Option<u32>,
 }
@@ -119,7 +130,7 @@ impl ValueProblem {
 }
 
 impl Status {
-    /// Returns the state of every entry of `state` at `now`.
+    /// Returns the state at `now` of every entry and every missing listed secret in `state`.
     pub(super) fn of(state: &State, now: Moment) -> Self {
         let epoch = state.epoch();
         let snapshot = state.snapshot.load();
@@ -174,7 +185,7 @@ impl MissingStatus {
     }
 }
 
-/// Returns how many problems the cached values have, for every kind of problem.
+/// Returns, for each kind of problem, how many problems of this kind the cached values have.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

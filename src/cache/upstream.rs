@@ -1,4 +1,5 @@
-//! Calls to AWS: counted, and repeated if a freeze interrupted them.
+//! Calls AWS. This module counts the calls, and repeats a call if a freeze of the process
+//! interrupted it.
 
 use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::state::State;
@@ -9,19 +10,21 @@ use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::metrics::{Ended, Operation};
 use std::sync::Arc;
 
-/// When a call was sent.
+/// When a call to AWS was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    /// The time when the call was sent.
+    /// The time when the call to AWS was sent.
     pub(super) moment: Moment,
-    /// The number of known SnapStart restores at that time.
+    /// The number of SnapStart restores that Sidekey knew of when the call to AWS was sent.
     pub(super) epoch: u64,
 }
 
-/// The answer to a call for several secrets: one result for each secret, or why the call failed.
+/// The answer to a call for several secrets: one result for each secret, or why the whole call
+/// failed.
 pub(super) type BatchAnswer = Result<Vec<Result<Version, FetchError>>, FetchError>;
 
-/// The service that values come from, and the state in which its calls are counted.
+/// Makes the calls to AWS (or to another source of secrets), and counts them in the metrics of the
+/// shared state.
 #[derive(Debug)]
 pub(super) struct Upstream {
     state: Arc<State>,
@@ -29,20 +32,22 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Calls `source`, and counts its calls in the metrics of `state`.
+    /// Makes an object that calls `source`, and counts its calls in the metrics of `state`.
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
         Self { state, source }
     }
 
-    /// Returns the current time and epoch, for a call that is sent now.
+    /// Returns the current time and the number of SnapStart restores so far, for a call that is
+    /// sent now.
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
         Sent { moment, epoch: self.state.epoch() }
     }
 
-    /// Fetches one secret. Repeats the call if a freeze interrupted it, because its answer may be as
-    /// old as the freeze was long. Returns when the last call was sent, and its answer.
+    /// Fetches one secret. If a freeze interrupted the call, repeats the call, because the answer
+    /// may be as old as the freeze was long. Returns when the last call was sent, and the answer to
+    /// that call.
     pub(super) async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
@@ -51,12 +56,12 @@ impl Upstream {
                 return (sent, answer);
             }
         }
-        let message = "the process was frozen during each attempt to call AWS";
+        let message = "the process of Sidekey was frozen during each attempt to call AWS";
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
-    /// Fetches several secrets by one call. Returns when the call was sent, and its answer, or
-    /// `None` if a freeze interrupted the call.
+    /// Fetches several secrets by one call. Returns when the call was sent, and the answer to the
+    /// call. Returns `None` if a freeze interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
@@ -65,8 +70,8 @@ impl Upstream {
         (!is_interrupted).then_some((sent, answer))
     }
 
-    /// Counts a call that was sent at `sent` and has just ended. Returns whether a freeze or a
-    /// restore interrupted the call. A fetch that failed without a call is not counted.
+    /// Counts a call to AWS that was sent at `sent` and has just ended. Returns whether a freeze or
+    /// a restore interrupted the call. Does not count a fetch that failed before a call was sent.
     fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
         if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;

@@ -1,4 +1,5 @@
-//! The writer's handle on the cache: it starts flights and decides what happens to their answers.
+//! The writer's handle on the cache. It starts calls to AWS, and decides what happens to their
+//! answers.
 
 use super::entry::Entry;
 use super::flight::{Flight, Landing, Outcome};
@@ -24,12 +25,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What to do about a value that breaks its convention.
+/// The hint in the log for a secret whose value breaks the convention for secrets of its name.
 const HINT: &str =
-    "put a complete value into the secret; docs/configuration.md lists the conventions";
+    "put a complete value into the secret; docs/configuration.md explains the conventions";
 
-/// The writer's handle on a cache: the only one that calls AWS and changes entries. Clones share one
-/// cache.
+/// The writer's handle on a cache. Only this handle calls AWS and changes entries. All clones of
+/// the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Writer(Arc<Inner>);
 
@@ -41,15 +42,15 @@ struct Inner {
     /// Notified when an entry takes more memory than before.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
-    /// Limits log lines about names that callers invent.
+    /// Limits the log lines about failed calls for names that callers invent.
     failures_logged: LogLimiter,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Writer {
-    /// Makes the writer of `state`, which calls `source`. Flights run as tasks of `tasks`, and end
-    /// when `stop` is cancelled.
+    /// Makes the writer's handle on `state`. The handle calls `source`. The calls run as tasks of
+    /// `tasks`, and end when `stop` is cancelled.
     pub(super) fn new(
         state: Arc<State>,
         source: Arc<dyn Source>,
@@ -68,17 +69,18 @@ impl Writer {
         }))
     }
 
-    /// Returns the state that readers share.
+    /// Returns the state that the writer's handle shares with readers.
     pub(super) fn state(&self) -> &State {
         &self.0.state
     }
 
-    /// Returns the service that this writer calls.
+    /// Returns the service that this handle calls: AWS, or a source that a test provides.
     pub(super) fn upstream(&self) -> &Upstream {
         &self.0.upstream
     }
 
-    /// Completes when an entry has grown since the last time that this function completed.
+    /// Completes once an entry takes more memory than before. Growth since the last completion of
+    /// this function counts.
     pub(super) async fn grown(&self) {
         self.0.grown.notified().await;
     }
@@ -88,19 +90,19 @@ impl Writer {
         self.0.stop.cancelled()
     }
 
-    /// Evicts entries if they exceed the memory limit.
+    /// Evicts entries if the cached entries exceed the memory limit.
     pub(super) fn trim(&self) {
         self.0.publisher.trim();
     }
 
-    /// Runs `work` as a task that the agent joins when it stops.
+    /// Runs `work` as a task. When the agent stops, it waits until the task ends.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(work);
     }
 
-    /// Joins the flight for `key`, or starts a flight if there is none. A flight is a task of its
-    /// own, so that it goes on if its first reader goes away. Returns the flight, and whether it was
-    /// under way before.
+    /// Joins the running call for `key`, or starts a call. A call runs as its own task, so that it
+    /// goes on if its first reader goes away. Returns a handle on the call, and whether the call
+    /// was already running.
     pub(super) fn join_or_start(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, landing) = self.0.state.flights.join_or_start(key, self.rank(key))?;
         let is_joined = landing.is_none();
@@ -110,8 +112,9 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
-    /// Returns the rank of a call for `key`. Callers can invent labels and version ids as easily as
-    /// names, so a call for an unknown version of a cached secret is a first-time call, too.
+    /// Returns the priority of a call for `key`. A call for an unknown version of a cached secret
+    /// has the same low priority as a call for an unknown name, because callers can invent labels
+    /// and version ids, too.
     fn rank(&self, key: &Key) -> Rank {
         let (id, selector) = (key.id.as_str(), &key.selector);
         let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
@@ -121,7 +124,8 @@ impl Writer {
         }
     }
 
-    /// Makes the call of one flight and ends the flight.
+    /// Calls AWS for the secret of `landing`, and passes the outcome to the readers that wait for
+    /// the call.
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
@@ -140,7 +144,8 @@ impl Writer {
         landing.land(outcome);
     }
 
-    /// Publishes an answer, or records a failure. Returns the outcome for the readers of the flight.
+    /// Caches the answer of a call, or records that the call failed. Returns the outcome for the
+    /// readers that share the call.
     pub(super) fn settle(
         &self,
         key: &Key,
@@ -150,13 +155,15 @@ impl Writer {
         let state = &self.0.state;
         let before = state.snapshot.load_full();
         let outcome = answer.and_then(|version| self.accept(key, sent, version));
-        // A held-back answer may have linked `key` to the cached entry that it was held back for.
+        // Even if the answer was rejected as older than a cached entry, the cache may now know that
+        // `key` means this entry.
         let after = state.snapshot.load_full();
         let snapshot = if outcome.is_ok() { before } else { after };
         let older = snapshot.exact(key.id.as_str(), &key.selector);
         if let Some(older) = older {
-            // Even a successful flight may leave this entry in place: if the answer has another ARN,
-            // or comes after the answer to a later call.
+            // Allow readers to refresh this entry again. Even a successful call can leave the entry
+            // in the cache: the answer may have another ARN, or may come after the answer to a
+            // later call.
             older.marks.release_refresh();
             state.metrics.refreshed(outcome.as_ref().err().map(|error| error.kind));
         }
@@ -175,11 +182,11 @@ impl Writer {
         outcome
     }
 
-    /// Makes the entry of an answer, and publishes it unless the TTL of the secret is 0.
+    /// Makes an entry from an answer of AWS. Caches the entry unless the TTL of the secret is 0.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
-            let message = "the answer of AWS has no valid ARN of a secret";
+            let message = "the answer of AWS contains no valid ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
         if matches!(key.id, SecretId::Name(_)) {
@@ -191,14 +198,16 @@ impl Writer {
         let snapshot = state.snapshot.load();
         let now = state.clock.now();
         state.detect_restore(now);
-        // Found by the ARN in the answer: the name of `key` may not lead to this secret yet.
+        // Search by the ARN in the answer, because the cache may not know yet that `key` means this
+        // secret.
         if let Some(older) = snapshot.exact(&version.arn, &key.selector)
             && older.judge(&version, now, state.epoch()) == Verdict::HoldBack
         {
             if snapshot.secret(key.id.as_str()).is_none_or(|secret| *secret.arn != *version.arn) {
                 self.0.publisher.publish(key, older.clone());
             }
-            let message = "the answer is older than the cached version";
+            let message =
+                "AWS answered with a version that is older than the cached version of the secret";
             return Err(FetchError::new(FetchErrorKind::Lagging, "StaleAnswer", message));
         }
         let policy = state.config.policies.of_answer(&arn, &version.name, &state.home.load());
@@ -211,7 +220,8 @@ impl Writer {
         Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Makes the entry of an answer, and checks its value against the convention of its name.
+    /// Makes an entry from an answer of AWS, and checks the value against the convention for
+    /// secrets of its name.
     fn entry(
         &self,
         key: &Key,
@@ -229,8 +239,8 @@ impl Writer {
             .with_grown(self.0.grown.clone())
     }
 
-    /// Returns how a value breaks the convention of its secret's name. A version that is cached is
-    /// not checked again, and each version is logged once.
+    /// Returns how the value of `version` breaks the convention for secrets of its name. Does not
+    /// check a version again that is cached. Logs each malformed version once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
         if let Some(known) = cached.iter().find(|entry| entry.version.id == version.id) {
@@ -246,14 +256,14 @@ impl Writer {
                 problems = found.codes(),
                 withheld = found.is_withheld,
                 hint = HINT,
-                "the value of a secret breaks its convention"
+                "the value of a secret breaks the convention for secrets of this name"
             );
         }
         Some(Arc::new(found))
     }
 
-    /// Records a failed attempt: on the entry that it should have refreshed, or in the negative
-    /// cache if there is no such entry.
+    /// Records a failed attempt to fetch `key`: on `older`, the cached entry for `key`, or in the
+    /// negative cache if no entry is cached.
     fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), state.draw());
@@ -261,8 +271,8 @@ impl Writer {
             Some(older) => older.marks.fail(error.clone(), now, draw),
             None => state.negative.record(key, error.clone(), now, draw),
         }
-        // Callers can invent names without end, so log lines about unknown names are limited. Cached
-        // and listed secrets are bounded anyway.
+        // Limit the log lines about unknown names, because callers can invent names without end.
+        // The number of cached and listed secrets is limited anyway.
         let is_known =
             older.is_some() || state.limits.listed.contains(key.id.as_str(), &key.selector);
         let passed = if is_known { Some(0) } else { self.0.failures_logged.pass(now) };

@@ -1,7 +1,8 @@
-//! A bounded queue of log lines, and the thread that writes the lines.
+//! A bounded queue of log lines, and the thread that writes the queued lines.
 //!
-//! If the log is a pipe and its reader stops reading, a write blocks for ever. Only the writing thread
-//! blocks then. Lines that do not fit into the queue are dropped and counted.
+//! If the log is a pipe and its reader stops reading, a write blocks for ever. Because a separate
+//! thread writes, only that thread blocks. Lines that do not fit into the queue are dropped and
+//! counted.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -11,13 +12,14 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The maximum number of queued bytes: room for more than a thousand lines.
+/// The maximum number of bytes of queued log lines. They have room for more than a thousand lines.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
-/// The stack size of the writing thread. A small stack suffices, because the thread only writes.
+/// The stack size of the thread that writes log lines. A small stack suffices, because the thread
+/// only writes.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// The queue of log lines. Clones share one queue and one writing thread.
+/// The queue of log lines. All clones share one queue and one thread that writes the lines.
 #[derive(Clone)]
 pub struct Lines(Arc<Queue>);
 
@@ -30,12 +32,13 @@ struct Queue {
 #[derive(Default)]
 struct State {
     queued: Vec<u8>,
-    /// Whether the thread has taken lines from the queue and not written them yet.
+    /// Whether the writing thread has taken lines from the queue that it has not written yet.
     is_writing: bool,
 }
 
 impl Lines {
-    /// Starts the thread that writes to `sink`. Dropped lines are counted in `dropped`.
+    /// Starts a thread that writes log lines to `sink`. `dropped` counts the lines that are
+    /// dropped.
     ///
     /// # Errors
     ///
@@ -49,7 +52,8 @@ impl Lines {
         Ok(Self(queue))
     }
 
-    /// Waits for at most `wait` until all queued lines are written. Returns whether they are.
+    /// Waits for at most `wait` until all queued log lines are written. Returns whether they are
+    /// written.
     pub fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
@@ -63,7 +67,7 @@ impl Queue {
         self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    /// Queues a complete line. Drops the line if the queue is full.
+    /// Adds a complete log line to the queue. Drops the line if the queue is full.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.queued.len() + line.len() > QUEUED_BYTES_MAX {
@@ -75,7 +79,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Writes lines as they are queued. Never returns: the thread ends with the process.
+    /// Writes log lines to `sink` as soon as they are queued. Never returns: the thread ends with
+    /// the process.
     fn write_out(&self, mut sink: impl Write) {
         let mut taken = Vec::new();
         loop {
@@ -87,7 +92,8 @@ impl Queue {
                 std::mem::swap(&mut state.queued, &mut taken);
                 state.is_writing = true;
             }
-            // If the log is closed, the agent goes on without it.
+            // If the log is closed, the agent goes on without a log, and counts the lines as
+            // dropped.
             if sink.write_all(&taken).and_then(|()| sink.flush()).is_err() {
                 let lines = taken.iter().filter(|byte| **byte == b'\n').count();
                 self.dropped.inc_by(lines as u64);
@@ -99,7 +105,7 @@ impl Queue {
     }
 }
 
-/// Prints no log line.
+/// The debug output of the queue contains no log lines.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
@@ -114,7 +120,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Queues one line per call: the formatting layer writes each line in one call.
+/// Adds one log line to the queue for each call of `write`: the formatting code passes each line in
+/// one call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
@@ -134,7 +141,7 @@ mod tests {
     const SHORT_WAIT: Duration = Duration::from_millis(1);
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// A log that passes its bytes to the test, and blocks while `blocked` is locked.
+    /// A test's log. It passes its bytes to the test, and blocks while `blocked` is locked.
     struct Sink {
         written: mpsc::Sender<Vec<u8>>,
         blocked: Arc<Mutex<()>>,
@@ -197,16 +204,16 @@ mod tests {
         for _ in 0..1000 {
             log(&lines, &line);
         }
-        assert!(!lines.flush(SHORT_WAIT), "a flush of an undrained log times out");
+        assert!(!lines.flush(SHORT_WAIT), "a flush times out while the log is blocked");
         drop(block);
         assert!(lines.flush(TIMEOUT));
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
-        assert_eq!(bytes % line.len(), 0, "only complete lines are dropped");
+        assert_eq!(bytes % line.len(), 0, "the log never drops a part of a line");
         let kept = bytes / line.len();
         assert_eq!(usize::try_from(dropped.get()), Ok(1000 - kept));
         assert!(
             (262..=2 * 262).contains(&kept),
-            "one full queue is kept, and the lines taken from the queue before: {kept}"
+            "the log keeps one or two full queues of lines, not {kept} lines"
         );
     }
 

@@ -1,4 +1,4 @@
-//! Starts the log: JSON lines on Lambda and in containers, text on a terminal.
+//! Starts the log. Log lines are JSON on Lambda and in containers, and text on a terminal.
 
 use super::lines::Lines;
 use prometheus::IntCounter;
@@ -10,51 +10,52 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The most detailed level of log lines that are written.
+/// The most detailed level of log lines that Sidekey writes.
 pub type Level = LevelFilter;
 
-/// The name prefix of the crates whose log lines are written. Lines of other crates are never written:
-/// if the AWS SDK cannot parse an answer, the SDK logs the full answer, with credentials in it.
+/// The name prefix of the crates whose log lines Sidekey writes. Lines of other crates are never
+/// written: if the AWS SDK cannot parse an answer, it logs the full answer, which may contain
+/// credentials.
 const OWN: &str = "sidekey";
 
-/// The longest time that the end of the process waits for the last log lines to be written.
+/// The longest time that the process waits at its end until the last log lines are written.
 pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 /// The configuration of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The most detailed level of log lines that are written.
+    /// The most detailed level of log lines that Sidekey writes.
     pub level: Level,
-    /// The format of a line.
+    /// The format of the log lines: JSON or text.
     pub format: Format,
-    /// The stream that the lines are written to.
+    /// The stream that the log lines are written to: standard output or standard error.
     pub stream: Stream,
 }
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Each line is one JSON object with `timestamp` (RFC 3339), `level`, `message` and further fields.
-    /// Lambda can filter such lines by their level.
+    /// Each log line is one JSON object with `timestamp` (RFC 3339), `level`, `message` and further
+    /// fields. Lambda can filter such log lines by level.
     Json,
-    /// Each line is text for humans.
+    /// Each log line is text for humans.
     Text,
-    /// Lines are [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    /// Log lines are [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
     TextOnTerminal,
 }
 
-/// The stream that the log is written to.
+/// The output stream that the log is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
     /// The log goes to standard output, from where Lambda collects it.
     Out,
-    /// The log goes to standard error, because standard output has the result of a command.
+    /// The log goes to standard error, because a command writes its result to standard output.
     Err,
 }
 
-/// A running log. Dropping it waits until the last lines are written, but at most [`FLUSH_MAX`]: an
-/// undrained log must not keep the process from ending.
-#[must_use = "keep the log until the process ends: dropping it flushes the last lines"]
+/// The running log. Dropping it waits until the last log lines are written, but at most
+/// [`FLUSH_MAX`]: the process must end even if no other process reads the log.
+#[must_use = "keep the log until the process ends: dropping the log writes the last lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
 
@@ -66,8 +67,8 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log. Later calls have no effect. Lines that are dropped because the log is read too
-/// slowly are counted in `dropped`.
+/// Starts the log. Further calls of this function have no effect. `dropped` counts the log lines
+/// that are dropped because the log is read too slowly.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),
@@ -75,7 +76,8 @@ pub fn start(config: Config, dropped: &IntCounter) -> Log {
     };
     let writer = match (&lines, config.stream) {
         (Ok(lines), _) => BoxMakeWriter::new(lines.clone()),
-        // If no thread can be started, a log that may block is better than no log.
+        // If the system cannot start a thread, write log lines directly. Such writes may block, but
+        // a log that may block is better than no log.
         (Err(_), Stream::Out) => BoxMakeWriter::new(io::stdout),
         (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };

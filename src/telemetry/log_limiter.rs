@@ -1,13 +1,14 @@
-//! Limits log lines that a caller can trigger.
+//! Limits log lines that callers can trigger at will.
 
 use crate::clock::Moment;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The shortest time between two log lines of one kind.
+/// The shortest time between two log lines that one limiter allows.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Allows one log line of one kind a second, and counts the lines that are left out.
+/// Allows one log line a second, and counts the lines that it suppresses. Use one limiter for each
+/// kind of log line.
 #[derive(Debug, Default)]
 pub struct LogLimiter {
     state: Mutex<State>,
@@ -20,8 +21,8 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Returns the number of lines that were left out since the last one, if a line may be logged now.
-    /// Returns `None` if this line must be left out as well.
+    /// Returns the number of lines suppressed since the last logged line, if a line may be logged
+    /// now. Returns `None` if the caller must suppress this line as well.
     pub fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

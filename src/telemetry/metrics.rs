@@ -1,5 +1,6 @@
 //! All metrics, with their help texts and labels. Label values come from fixed sets: the name of a
-//! secret or the text of a caller never becomes a label value, and all series exist from the start.
+//! secret or text from a caller never becomes a label value. All series exist from the first scrape
+//! on.
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -10,26 +11,29 @@ use prometheus::{
 };
 use std::time::Duration;
 
-/// The upper bounds of the latency buckets of calls to AWS, in seconds. A call takes 10 to 300 ms.
+/// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. A call
+/// takes 10 to 300 ms.
 const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
-/// The upper bounds of the latency buckets of reads, in seconds. A hit takes microseconds; a miss takes
-/// as long as the call to AWS that the reader waits for.
+/// The upper bounds of the histogram buckets for the duration of reads, in seconds. A cache hit
+/// takes microseconds. A cache miss takes as long as the call to AWS that the reader waits for.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
-/// The result of a read.
+/// The result of reading a secret, as a label of the metric of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReadResult {
-    /// The read was answered from the cache.
+    /// The read was answered from the cache with a fresh value.
     Hit,
-    /// The read was answered after the reader waited for AWS.
+    /// The read was answered after the reader had waited for AWS.
     Miss,
-    /// The read was answered with a stale entry.
+    /// The read was answered from the cache with a stale value.
     Stale,
-    /// Sidekey refused the read: by the gate, by `SIDEKEY_ALLOW`, or because the request is invalid.
+    /// Sidekey refused the read. For example, the token was wrong, `SIDEKEY_ALLOW` does not cover
+    /// the secret, or the request was invalid.
     Refused,
-    /// The read failed: AWS failed or did not answer in time, or the wanted field is missing.
+    /// The read failed, because AWS failed or did not answer in time, or the requested field is
+    /// missing.
     Error,
 }
 
@@ -47,12 +51,12 @@ impl ReadResult {
     }
 }
 
-/// The operations of Secrets Manager that Sidekey calls.
+/// The operations of AWS Secrets Manager that Sidekey calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// The call fetches one secret.
+    /// The operation `GetSecretValue` fetches one secret.
     GetSecretValue,
-    /// The call fetches up to 20 secrets.
+    /// The operation `BatchGetSecretValue` fetches up to 20 secrets.
     BatchGetSecretValue,
 }
 
@@ -67,12 +71,13 @@ impl Operation {
     }
 }
 
-/// The outcome of a call to Secrets Manager.
+/// How a call to AWS Secrets Manager ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {
-    /// AWS answered the call.
+    /// The call ended with an answer of AWS.
     Answered,
-    /// A freeze interrupted the call. This does not count as a failure.
+    /// The call was interrupted, because the process was frozen or restored from a snapshot. An
+    /// interrupted call does not count as failed.
     Interrupted,
     /// The call failed with this kind of error.
     Failed(FetchErrorKind),
@@ -92,8 +97,8 @@ impl Ended {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The counters of reads, in the order of [`ReadResult::ALL`]. They are looked up once, because a
-    /// lookup by label takes a lock, and a cached read must take no lock.
+    /// The counters of reads, in the order of [`ReadResult::ALL`]. Each counter is looked up once
+    /// at start, because a lookup by label takes a lock, and a cached read must take no lock.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
     stale_reads: IntCounterVec,
@@ -101,31 +106,32 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// The number of reads that waited for a call to AWS that another read had started.
+    /// The number of reads that shared a call to AWS that another read had started.
     pub flights_joined: IntCounter,
-    /// The number of entries that were evicted because the cache was full.
+    /// The number of cached entries that were evicted because the cache was full.
     pub evictions: IntCounter,
     /// The number of cached entries.
     pub entries: IntGauge,
-    /// The number of bytes of cached values and their rendered answers.
+    /// The number of bytes that cached values and the answers rendered from them take.
     pub cache_bytes: IntGauge,
-    /// The age of the oldest entry, in seconds.
+    /// The age of the oldest cached entry, in seconds.
     pub oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
-    /// The time that the prefetch took, in seconds.
+    /// The time that the prefetch of the listed secrets took, in seconds.
     pub prefetch_duration: Gauge,
-    /// The number of required listed secrets that are not cached.
+    /// The number of required secrets of `SIDEKEY_SECRETS` that are not cached.
     pub listed_missing: IntGauge,
-    /// The number of open connections of callers.
+    /// The number of open connections from callers.
     pub connections: IntGauge,
-    /// The number of panics that were caught.
+    /// The number of panics in Sidekey that were caught.
     pub panics: IntCounter,
-    /// The number of log lines that were dropped: too many of one kind, or the log is read too slowly.
+    /// The number of log lines that were dropped, because too many of one kind came or because the
+    /// log is read too slowly.
     pub log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Makes and registers all metrics.
+    /// Makes all metrics of the agent, and registers them.
     pub fn new() -> Self {
         let registry = Registry::new();
         let build = register(
@@ -148,7 +154,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from the head of a request to its answer, for requests that read secrets.",
+                        "Time from a request's headers to its answer, for requests that read secrets.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -156,7 +162,7 @@ impl Metrics {
             stale_reads: counters(
                 &registry,
                 "sidekey_stale_reads_total",
-                "Reads answered with a stale entry, by reason.",
+                "Reads answered with a stale value, by reason.",
                 &["reason"],
             ),
             upstream_requests: counters(
@@ -185,13 +191,13 @@ impl Metrics {
             gate_refusals: counters(
                 &registry,
                 "sidekey_gate_refusals_total",
-                "Requests that the gate refused before reading anything, by reason.",
+                "Requests that Sidekey refused before it read a secret, by reason.",
                 &["reason"],
             ),
             flights_joined: counter(
                 &registry,
                 "sidekey_flights_joined_total",
-                "Reads that waited for a call to Secrets Manager that another read had started.",
+                "Reads that shared a call to Secrets Manager that another read had started.",
             ),
             evictions: counter(
                 &registry,
@@ -208,7 +214,7 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_oldest_entry_age_seconds",
-                    "Age of the oldest cached entry, counted from the time when its call was sent.",
+                    "Age of the oldest cached value, counted from the call that fetched it.",
                 ),
             ),
             secret_problems: register(
@@ -216,7 +222,7 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "sidekey_secret_problems",
-                        "Problems of cached values that break the conventions of their names.",
+                        "Problems of cached values that break the convention for their name.",
                     ),
                     &["problem"],
                 ),
@@ -225,7 +231,8 @@ impl Metrics {
                 &registry,
                 Gauge::new(
                     "sidekey_prefetch_duration_seconds",
-                    "Time from the start until the first call for every required secret had ended.",
+                    "Time from the start of the prefetch until the first call for every required \
+                     secret had ended.",
                 ),
             ),
             listed_missing: gauge(
@@ -238,7 +245,7 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped: too many of one kind, or the log is read too slowly.",
+                "Log lines dropped: too many of one kind came, or the log is read too slowly.",
             ),
             registry,
         }
@@ -249,38 +256,42 @@ impl Metrics {
         self.reads[result as usize].inc();
     }
 
-    /// Records the time that a request for one or several secrets took.
+    /// Records how long a request took that read one or several secrets.
     pub fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a read that was answered with a stale entry. `reason` is one of the announced reasons.
+    /// Counts a read that was answered with a stale value. `reason` must be one of the reasons that
+    /// [`announce_stale_reasons`](Self::announce_stale_reasons) got.
     pub fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager, and records the time that the call took.
+    /// Counts a call to Secrets Manager. Also records how long the call took, unless it was
+    /// interrupted.
     pub fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
-        // The length of a freeze is no latency of Secrets Manager.
+        // The call took so long because of a freeze of the process, not because of Secrets Manager.
         if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
             duration.observe(took.as_secs_f64());
         }
     }
 
-    /// Counts a refresh of a cached entry. `failed` is the kind of its error, if it failed.
+    /// Counts a refresh of a cached entry. `failed` is the kind of error, if the refresh failed.
     pub fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
-    /// Counts a request that the gate refused. `reason` is one of the announced reasons.
+    /// Counts a request that Sidekey refused before it read a secret, for example because of a
+    /// wrong token. `reason` must be one of the reasons that
+    /// [`announce_gate_refusals`](Self::announce_gate_refusals) got.
     pub fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Sets the number of problems of cached values, for every kind of problem.
+    /// Sets, for each kind of problem, how many problems of this kind the cached values have.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -288,21 +299,23 @@ impl Metrics {
         }
     }
 
-    /// Creates a series for every reason of a stale read.
+    /// Creates a time series for each reason of a stale read, so that all series exist from the
+    /// start.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.stale_reads.with_label_values(&[reason]);
         }
     }
 
-    /// Creates a series for every reason of a refusal by the gate.
+    /// Creates a time series for each reason to refuse a request before a secret is read, such as a
+    /// wrong token, so that all series exist from the start.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.gate_refusals.with_label_values(&[reason]);
         }
     }
 
-    /// Renders all metrics in Prometheus' text format, with those of the process.
+    /// Renders all metrics in Prometheus' text format, including the metrics of the process.
     pub fn render(&self) -> String {
         self.create_series();
         let families = self.registry.gather().into_iter().chain(process_metrics());
@@ -314,8 +327,9 @@ impl Metrics {
         }
     }
 
-    /// Creates all series, so that the first failure shows as a step from zero. Runs at each scrape,
-    /// because at start it would take 2 % of all instructions.
+    /// Creates all time series, so that the first failure shows as a step from zero. This function
+    /// runs at each scrape and not at start, because it would take 2 % of all instructions of the
+    /// start.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -359,13 +373,13 @@ fn register<C: Collector + Clone + 'static>(
     valid
 }
 
-/// Returns the metrics of the process, such as its memory and its CPU time.
+/// Returns metrics of the operating system about the process, such as memory and CPU time.
 #[cfg(target_os = "linux")]
 fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns no metrics of the process: only Linux provides them.
+/// Returns no metrics about the process, because they are available only on Linux.
 #[cfg(not(target_os = "linux"))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()
@@ -389,14 +403,14 @@ mod tests {
             "sidekey_refreshes_total{outcome=\"ok\"} 0",
             "sidekey_stale_reads_total{reason=\"failing\"} 0",
         ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+            assert!(text.contains(line), "the metrics lack the line {line}:\n{text}");
         }
         let names = text.lines().filter(|line| line.starts_with("# TYPE")).count();
         let helps: Vec<&str> =
             text.lines().filter(|line| line.starts_with("# HELP sidekey")).collect();
-        assert!(names > helps.len(), "metrics of the process are rendered as well");
+        assert!(names > helps.len(), "the rendered text contains metrics of the process");
         for help in helps {
-            assert!(help.ends_with('.'), "a sentence ends in a full stop: {help}");
+            assert!(help.ends_with('.'), "the help text must end in a full stop: {help}");
         }
     }
 
@@ -427,7 +441,7 @@ mod tests {
             "sidekey_gate_refusals_total{reason=\"host\"} 1",
             "sidekey_build_info{arch=",
         ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+            assert!(text.contains(line), "the metrics lack the line {line}:\n{text}");
         }
     }
 }

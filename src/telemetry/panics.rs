@@ -1,15 +1,19 @@
-//! Counts and logs panics. A panic ends one request or one task, never the process.
+//! Counts and logs panics. A panic ends one request or one task, but never the whole process.
 
 use super::metrics::Metrics;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
-/// Counts every panic, and logs its file and line. The panic message is not logged, because it may
-/// contain a secret's value.
+/// Counts every panic, and logs the file and line of the panic. The panic message is not logged,
+/// because it may contain a secret's value.
 pub fn observe(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {
         metrics.panics.inc();
         let (file, line) = panic.location().map_or(("unknown", 0), |at| (at.file(), at.line()));
-        tracing::error!(file, line, "Sidekey caught a panic; please report its file and line");
+        tracing::error!(
+            file,
+            line,
+            "Sidekey caught a panic; please report the file and line of this panic"
+        );
     }));
 }

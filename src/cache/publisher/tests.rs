@@ -1,4 +1,4 @@
-//! Eviction, and concurrent changes of the snapshot.
+//! Tests of eviction, and of concurrent changes of the cached entries.
 
 use crate::cache::fixture::{Answer, SECOND, Setup, key, ok, outcome, version};
 use crate::cache::rendered::Form;
@@ -9,7 +9,8 @@ use std::thread;
 use std::thread::ScopedJoinHandle;
 use tokio::task::JoinSet;
 
-/// Secrets that are read for the first time in one burst must evict older entries, and not each other.
+/// If many secrets are read for the first time in one burst, they must evict older entries and not
+/// each other.
 #[tokio::test(start_paused = true)]
 async fn burst_of_new_secrets_evicts_older_ones() {
     let names: Vec<&'static str> =
@@ -32,7 +33,8 @@ async fn burst_of_new_secrets_evicts_older_ones() {
     }
 }
 
-/// A reader that asks for a form that was not rendered yet makes an entry grow. Then others are evicted.
+/// A reader that asks for a new form of an entry makes the entry take more memory. The cache then
+/// evicts other entries.
 #[tokio::test(start_paused = true)]
 async fn growing_entry_evicts_others() {
     let fixture = Setup { bytes_max: 100, ..Setup::default() }.build();
@@ -76,7 +78,10 @@ fn concurrently_published_entries_are_all_cached() {
             let mut cached = 0;
             while !writers.iter().all(ScopedJoinHandle::is_finished) {
                 let now = cache.snapshot().entries().count();
-                assert!(now >= cached, "round {round}: {now} entries after {cached}");
+                assert!(
+                    now >= cached,
+                    "round {round}: {now} entries are cached, but {cached} were cached before"
+                );
                 cached = now;
             }
         });

@@ -1,4 +1,4 @@
-//! Reads: hits, flights, outages, refusals and `refreshNow`.
+//! Tests of reads: cache hits, shared calls, outages, refusals and `refreshNow`.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome};
 use crate::cache::freshness::{BACK_OFF_MAX, EMPTY_BACK_OFF_MAX, Policy, REFUSAL_MEMORY, Reason};
@@ -62,7 +62,11 @@ async fn transient_failure_leaves_the_old_value_in_place_until_its_limit() {
     fixture.pass(101 * SECOND).await;
     fixture.script("app", Answer::Fail(FetchErrorKind::Throttled));
     let stale = ok("v1", How::Stale(Reason::Failing));
-    assert_eq!(fixture.read("app").await, stale, "the first reader waits for the failure");
+    assert_eq!(
+        fixture.read("app").await,
+        stale,
+        "the first reader waits until the call has failed"
+    );
     let before = fixture.clock.now();
     assert_eq!(fixture.read("app").await, stale);
     assert_eq!(fixture.clock.now(), before, "the second reader does not wait");
@@ -97,7 +101,7 @@ async fn no_reader_waits_during_an_outage() {
     for _ in 0..3000 {
         let before = fixture.clock.now();
         assert_eq!(fixture.read("app").await, stale);
-        assert_eq!(fixture.clock.now(), before, "no reader waits, even if an attempt is under way");
+        assert_eq!(fixture.clock.now(), before, "no reader waits, even while a call is running");
         fixture.pass(SECOND).await;
     }
     refreshing.abort();
@@ -171,8 +175,12 @@ async fn refresh_now_calls_aws_once_a_second() {
     fixture.pass(SECOND).await;
     assert_eq!(fixture.read_now("app").await, failed("service"));
     assert_eq!(fixture.read_now("app").await, failed("service"));
-    assert_eq!(fixture.calls(), 3, "the limit applies during an outage as well");
-    assert_eq!(fixture.read("app").await, ok("v2", How::Hit), "the cached entry stays");
+    assert_eq!(fixture.calls(), 3, "one call per second is the limit during an outage as well");
+    assert_eq!(
+        fixture.read("app").await,
+        ok("v2", How::Hit),
+        "the cached entry stays after a failed call"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -231,7 +239,7 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         assert_eq!(servable_ids(&read.entry), expected);
         fixture.pass(101 * SECOND).await;
         let read = fixture.cache.read(key("app")).await.unwrap();
-        assert_eq!(servable_ids(&read.entry), ["v1"], "the other entry is too old");
+        assert_eq!(servable_ids(&read.entry), ["v1"], "the entry for AWSPREVIOUS is too old");
     }
 }
 
@@ -244,12 +252,16 @@ async fn removed_label_fails_only_reads_of_this_label() {
     assert_eq!(
         fixture.read("app").await,
         ok("v1", How::Hit),
-        "the entry of BLUE carries AWSCURRENT, too"
+        "the entry that was fetched for BLUE also carries AWSCURRENT"
     );
 
     fixture.script("app", Answer::Labelled(2, &["AWSCURRENT"]));
     fixture.pass(101 * SECOND).await;
-    assert_eq!(fixture.read("app").await, ok("v2", How::Miss), "only the label BLUE was removed");
+    assert_eq!(
+        fixture.read("app").await,
+        ok("v2", How::Miss),
+        "the label AWSCURRENT can still be read"
+    );
     let stale = ok("v1", How::Stale(Reason::Refused));
     assert_eq!(
         outcome(fixture.cache.read(blue.clone()).await),
@@ -285,7 +297,7 @@ async fn read_answered_from_the_entry_of_another_selector_shares_its_grace_perio
     for _ in 0..10 {
         assert_eq!(outcome(fixture.cache.read(version.clone()).await), stale);
     }
-    assert_eq!(fixture.calls(), 3, "the third call is for the version id");
+    assert_eq!(fixture.calls(), 3, "the calls are two for AWSCURRENT and one for the version id");
     fixture.pass(60 * SECOND).await;
     assert_eq!(outcome(fixture.cache.read(version).await), failed("denied"));
 }

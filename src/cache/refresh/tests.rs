@@ -1,4 +1,4 @@
-//! The refresh loop: which entries it fetches, and how often.
+//! Tests of the refresh loop: which cached secrets it fetches, and how often.
 
 use crate::cache::fixture::{Answer, SECOND, Setup, arn, ok, rule};
 use crate::cache::freshness::{BACK_OFF_MAX, Policy, Refresh};
@@ -24,7 +24,10 @@ async fn timers_refresh_only_listed_secrets_that_were_read() {
     let calls = fixture.source.calls.lock().unwrap().clone();
     assert_eq!(calls.iter().filter(|id| **id == "idle").count(), 1);
     let busy = calls.iter().filter(|id| **id == "busy").count();
-    assert!((11..=15).contains(&busy), "one call per 70 to 90 s, not {busy} in 1,000 s");
+    assert!(
+        (11..=15).contains(&busy),
+        "expected one call per 70 to 90 s, but got {busy} calls in 1,000 s"
+    );
     refreshing.abort();
 }
 
@@ -74,13 +77,13 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         if let Some(replaced) = rotations.get(version + 1) {
             assert!(
                 since(*replaced) <= TTL,
-                "v{version} {:?} after it was replaced",
+                "a reader got v{version} {:?} after v{version} was replaced",
                 since(*replaced)
             );
         }
         fixture.pass(Duration::from_millis(1)).await;
     }
-    // At most one call for each 0.7 of the TTL, and the call of the prefetch.
+    // The maximum is one call for each 0.7 of the TTL, in addition to the call of the prefetch.
     assert!(fixture.calls() <= 12 * 10 / 7 + 2, "{} calls", fixture.calls());
     refreshing.abort();
 }
@@ -96,13 +99,18 @@ async fn after_a_thaw_only_entries_that_were_read_are_fetched() {
     tokio::time::advance(Duration::from_secs(24 * 3600)).await;
     fixture.pass(SECOND).await;
     let calls = fixture.source.calls.lock().unwrap().clone();
-    assert_eq!(calls[2..], ["read"], "one refresh of the read secret, and none of the unread one");
+    assert_eq!(
+        calls[2..],
+        ["read"],
+        "the loop refreshes only the secret that was read, and only once"
+    );
     refreshing.abort();
 }
 
 #[tokio::test(start_paused = true)]
 async fn policy_known_only_from_the_answer_causes_no_loop_of_calls() {
-    // The pattern of the rule is an ARN, so the name alone does not show that the rule applies.
+    // The pattern of the rule is an ARN, so Sidekey cannot tell from the name alone that the rule
+    // applies.
     let rules = vec![Rule { ttl: Some(Duration::ZERO), ..rule(&arn("live")) }];
     let fixture = Setup { rules, listed: vec!["live"], ..Setup::default() }.build();
     fixture.script("live", Answer::Version(1));
@@ -128,19 +136,26 @@ async fn secret_that_is_always_refreshed_stays_fresh_without_readers() {
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.pass(1000 * SECOND).await;
     let refreshed = calls("warm");
-    assert!((12..=15).contains(&refreshed), "one call per 70 to 90 s, not {refreshed} in 1,000 s");
+    assert!(
+        (12..=15).contains(&refreshed),
+        "expected one call per 70 to 90 s, but got {refreshed} calls in 1,000 s"
+    );
     assert_eq!(calls("idle"), 1);
     fixture.script("warm", Answer::Version(2));
     fixture.pass(95 * SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v2", How::Hit));
 
-    // During an outage, the back-off limits the calls as for any other secret.
+    // During an outage, the back-off limits the calls for this secret as it does for any other
+    // secret.
     fixture.script("warm", Answer::Fail(FetchErrorKind::Connection));
     fixture.pass(100 * SECOND).await;
     let before = calls("warm");
     fixture.pass(3600 * SECOND).await;
     let tries = calls("warm") - before;
-    assert!((120..=480).contains(&tries), "one call per 30 s at most, not {tries} in an hour");
+    assert!(
+        (120..=480).contains(&tries),
+        "expected at most one call per 30 s, but got {tries} calls in an hour"
+    );
     fixture.script("warm", Answer::Version(3));
     fixture.pass(BACK_OFF_MAX + SECOND).await;
     assert_eq!(fixture.read("warm").await, ok("v3", How::Hit));

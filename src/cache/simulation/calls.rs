@@ -1,4 +1,4 @@
-//! Checks calls: each call is needed, and no two concurrent calls fetch one secret.
+//! Checks each simulated call: the call is needed, and no concurrent call fetches the same secret.
 
 use super::SECOND;
 use super::log::{Answered, Call, State, number, since};
@@ -13,7 +13,8 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 
 impl World {
-    /// Records the start of a call, and checks that the call is needed. Returns its number.
+    /// Records the start of a simulated call, and checks that the call is needed. Returns the
+    /// number of the call.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
         self.note(&format!("a call for {id}"));
@@ -23,13 +24,13 @@ impl World {
         let problem = {
             let state = self.state();
             let under_way = || state.calls.iter().filter(|call| call.ended.is_none());
-            // All secrets of a batch are one call, and there is one batch at a time.
+            // All secrets of a batch share one call, and at most one batch runs at a time.
             let calls = under_way().filter(|call| !call.is_batch).count()
                 + usize::from(under_way().any(|call| call.is_batch));
             if under_way().any(|call| call.id == id) {
-                Some(format!("a second call for {id} is under way"))
+                Some(format!("a call for {id} began while another call for {id} was running"))
             } else if !is_batch && calls >= FLIGHTS_MAX {
-                Some("too many concurrent calls".to_owned())
+                Some("too many calls run at the same time".to_owned())
             } else {
                 self.needless(&state, id, cached.as_ref(), now)
             }
@@ -67,10 +68,11 @@ impl World {
         let readers = || state.readers.values().filter(|reader| reader.secret == secret);
         let is_read = readers().any(|reader| !reader.is_now);
         let is_asked_anew = readers().any(|reader| reader.is_now);
-        // With many secrets, a flight may wait for a slot until its call is not needed any more.
+        // With many secrets, a call may wait so long for its turn that it is not needed any more
+        // when it starts.
         let is_at_once = self.setup.secrets <= FLIGHTS_MAX;
-        // If the secret was created again, or its entry was evicted, the model does not know on which
-        // entry a failure was recorded.
+        // If the secret was created again, or its entry was evicted, the model does not know for
+        // which entry the cache recorded a failure.
         let truth = &state.truths[secret];
         let is_simple = is_at_once
             && self.setup.entries_max >= 100
@@ -87,12 +89,14 @@ impl World {
         }
         let Some(cached) = cached else {
             let is_listed = self.setup.listed.iter().any(|own| own == id);
-            // The entry was evicted after its flight started, and before the call was sent.
+            // The entry was evicted after the cache decided to refresh it, and before the call was
+            // sent.
             let is_lost = state.lost.get(&secret) == Some(&now.steady);
-            // Without a reader, the prefetch makes the call, or timers do after the prefetch failed.
-            // The back-off limits these calls.
+            // Without a waiting reader, a call comes from the prefetch, or from timers after a
+            // failed prefetch. The back-off limits these calls.
             let is_needed = is_asked_anew || is_listed || is_lost;
-            return (!is_needed).then(|| format!("no reader waits for {id}"));
+            return (!is_needed)
+                .then(|| format!("a call was made for {id}, but no reader waits for {id}"));
         };
         let useless = self.useless(state, secret, cached, now).filter(|_| is_at_once);
         if !is_asked_anew || useless.is_none() {
@@ -102,10 +106,11 @@ impl World {
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent).is_some_and(|since| since < REFRESH_NOW_INTERVAL));
-        (is_simple && is_again).then(|| format!("a second call for {id} within one second"))
+        (is_simple && is_again)
+            .then(|| format!("a second call with refreshNow for {id} within one second"))
     }
 
-    /// Returns an error text if a background refresh of `cached` is not needed.
+    /// Returns an error text if a refresh of `cached` in the background is not needed.
     fn useless(
         &self,
         state: &State,
@@ -115,16 +120,17 @@ impl World {
     ) -> Option<&'static str> {
         let policy = &self.setup.policies[secret];
         if state.first_read(cached).is_none() && policy.refresh == Refresh::WhenRead {
-            return Some("no reader read the entry since it was fetched");
+            return Some("an entry is refreshed, but no reader has read it since the last fetch");
         }
         let is_restored = state.fetched(cached).is_none_or(|call| call.epoch != state.epoch);
         let due = policy.ttl.mul_f64(1.0 - JITTER.end);
         let is_due = since(now, cached.sent).is_none_or(|age| age >= due);
         let has_failed = state.failures(cached).next().is_some();
-        (!is_due && !is_restored && !has_failed).then_some("the entry is not due")
+        (!is_due && !is_restored && !has_failed).then_some("an entry is refreshed before it is due")
     }
 
-    /// Records the end of a call. If `fails`, the whole batch failed, and the answer does not count.
+    /// Records the end of a simulated call. If `fails` is `true`, the whole batch failed, and
+    /// `answered` does not count.
     pub(super) fn end(&self, call: usize, answered: Answered, fails: bool) {
         self.observe();
         self.note(&format!("an answer to call {call}: {answered:?}"));
@@ -132,12 +138,13 @@ impl World {
         let mut state = self.state();
         let id = state.calls[call].id.clone();
         let cached = match &answered {
-            // The name may lead to this secret only from now on, so look by ARN.
+            // Search by ARN, because the cache may not have known until now that the name means
+            // this secret.
             Answered::Version { arn, .. } => self.cached(arn),
             Answered::Failed(_) => self.cached(&id),
         };
         let took = since(now, state.calls[call].sent);
-        // Calls from before a restore count as interrupted.
+        // Calls that were sent before a restore count as interrupted.
         let is_cut = took.is_none_or(|took| took >= DEADLINE + SECOND)
             || state.calls[call].epoch != state.epoch;
         let is_held_back = match (&answered, &cached) {
@@ -156,7 +163,7 @@ impl World {
     }
 }
 
-/// Returns an error text if a call for `id` comes too soon after a failed call.
+/// Returns an error text if a call for `id` begins too soon after a failed call for `id`.
 fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) -> Option<String> {
     let mut own = state.calls.iter().filter(|call| call.id == id);
     let (kind, at) = match cached {
@@ -174,8 +181,8 @@ fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) 
         kind if kind.is_transient() => BACK_OFF_MIN,
         _ => REFUSAL_MEMORY,
     };
-    // A restore empties the negative cache.
+    // A restore empties the cache of failed calls.
     let is_forgotten = cached.is_none() && state.epoch > 0;
     let is_early = !is_forgotten && since(now, at).is_some_and(|since| since < wait);
-    is_early.then(|| format!("a call for {id} within {wait:?} of the failure {kind:?}"))
+    is_early.then(|| format!("a call for {id} came within {wait:?} after the failure {kind:?}"))
 }

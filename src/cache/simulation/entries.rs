@@ -1,5 +1,5 @@
-//! Checks cached entries: an entry does not go back to an older version without reason, and an entry that
-//! is read is refreshed in time.
+//! Checks the cached entries of the simulation. An entry must not go back to an older version
+//! without reason, and an entry that readers read must be refreshed in time.
 
 use super::SECOND;
 use super::log::{Call, State, number};
@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl World {
-    /// Returns the cached entry for `id`.
+    /// Returns the cached entry of the secret whose name or ARN is `id`.
     pub(super) fn cached(&self, id: &str) -> Option<Arc<Entry>> {
         let snapshot = self.cache()?.snapshot();
         snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
-    /// Compares the cached entries with those of the last observation, and checks the changes.
+    /// Checks how the cached entries changed since the last call of this function.
     pub(super) fn observe(&self) {
         let Some(cache) = self.cache() else { return };
         let snapshot = cache.snapshot();
@@ -44,7 +44,8 @@ impl World {
         self.require(problem.is_none(), || problem.unwrap_or_default());
     }
 
-    /// Returns an error text if `entry` should not have replaced `older`.
+    /// Returns an error text if the cache should not have replaced `older` by `entry`, because the
+    /// version in `entry` is older.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
         if !self.setup.is_dated || number(to) >= number(from) {
@@ -55,11 +56,13 @@ impl World {
             let is_needed = self.may_be_served(state, older, true, at) != Some(true);
             is_needed || state.is_agreed(older, id, at)
         });
-        (!is_right).then(|| format!("{} went back from {from} to {to}", entry.version.arn))
+        (!is_right).then(|| {
+            format!("the entry of {} went back from version {from} to {to}", entry.version.arn)
+        })
     }
 
-    /// Returns an error text if `entry` was read, its calls succeed, and it was not refreshed when it
-    /// was due: readers of a busy secret must never wait.
+    /// Returns an error text if a reader has read `entry`, calls for it succeed, and the cache did
+    /// not refresh it when it was due. Readers of a busy secret must never wait.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
         let policy = &self.setup.policies[secret(&entry.version.name)];
         let call = state.fetched(entry)?;
@@ -75,11 +78,11 @@ impl World {
             Refresh::Always => due,
             Refresh::WhenRead => due.max(state.first_read(entry)?),
         };
-        // Timers are coarse, and a call is sent a moment after its flight starts.
+        // Timers are imprecise, and a call is sent a moment after the cache decides to make it.
         let is_late = self.now().steady > since + SECOND / 2;
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
         (is_late && !is_asked)
-            .then(|| format!("{} is due, but no call was made", entry.version.arn))
+            .then(|| format!("the entry of {} is due, but no call was made", entry.version.arn))
     }
 }

@@ -1,4 +1,4 @@
-//! Random events of the simulated world, drawn from the seed.
+//! The random events of the simulated world. The random seed determines them.
 
 use super::log::Reader;
 use super::truth::Fault;
@@ -10,7 +10,7 @@ use crate::source::FetchErrorKind;
 use std::future::Future;
 use std::time::Duration;
 
-/// The kinds of transient failures that the world uses.
+/// The kinds of transient failures that occur in the simulation.
 const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Throttled,
     FetchErrorKind::Service,
@@ -20,12 +20,13 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// The kinds of refusals that the world uses.
+/// The kinds of refusals that occur in the simulation.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 
 impl Simulation {
-    /// Draws one event, applies it, and returns its name.
+    /// Chooses a random event, applies it to the simulated world, and returns a description of the
+    /// event.
     pub(super) async fn happen(&mut self) -> &'static str {
         let n = self.rng.usize(0..self.world.setup.secrets);
         let event = match self.rng.u8(0..100) {
@@ -62,21 +63,22 @@ impl Simulation {
                 "the end of all faults"
             }
         };
-        // Half of the events happen at the same time as the next one.
+        // Half of all events happen at the same time as the next event.
         if self.rng.bool() {
             self.clock.sleep(Duration::from_millis(self.rng.u64(0..50))).await;
         }
         event
     }
 
-    /// Starts a reader as a task.
+    /// Starts a simulated reader of `id` as a task. If `is_now` is `true`, the reader asks for
+    /// `refreshNow`.
     pub(super) fn read(&mut self, id: &str, is_now: bool) {
         let asking = self.ask(id, is_now);
         self.readers.spawn(asking);
     }
 
-    /// Returns a future that reads `id`. While the reader waits, the world knows it. The result is
-    /// checked.
+    /// Returns a future that reads `id` and checks the result. The world's log lists the reader
+    /// while it waits.
     pub(super) fn ask(
         &mut self,
         id: &str,
@@ -139,7 +141,8 @@ impl Simulation {
         "time passed"
     }
 
-    /// Advances the time at once, as a freeze does, while calls and reads are under way.
+    /// Advances the time at once, as a freeze of the process does, while calls and reads are
+    /// running.
     async fn freeze(&mut self) -> &'static str {
         let span = match self.rng.u8(0..3) {
             0 => 2 * DEADLINE.mul_f64(self.rng.f64()),
@@ -200,8 +203,8 @@ impl Simulation {
                 state.offset_ms.1 = state.offset_ms.0;
             }
         }
-        // The cache detects a restore at its next access. This access makes the time of the detection
-        // definite.
+        // The cache detects a restore at its next access. Access the cache now, so that the model
+        // knows the time of the detection.
         drop(self.cache.status());
         "the wall clock was set"
     }

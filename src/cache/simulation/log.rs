@@ -1,4 +1,4 @@
-//! The log of the simulated world: its calls and readers, and their results.
+//! The log of the simulated world: all calls and all waiting readers, with their results.
 
 use super::SECOND;
 use super::truth::Truth;
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns the larger elapsed time of the two clocks. Returns `None` if the wall clock was set back by
-/// more than a second in between.
+/// Returns the time from `then` to `now`: the larger elapsed time of the two clocks. Returns `None`
+/// if the wall clock was set back by more than a second in between.
 pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     let steady = now.steady - then.steady;
     match now.wall.duration_since(then.wall) {
@@ -21,71 +21,76 @@ pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     }
 }
 
-/// The answer of the world to a call.
+/// How the simulated world answered a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answered {
     Version { arn: Box<str>, id: Box<str>, is_lagging: bool },
     Failed(FetchErrorKind),
 }
 
-/// A call of the cache to the world.
+/// A call from the cache to the simulated world.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_batch: bool,
     pub(super) sent: Moment,
-    /// The number of restores before the call was sent.
+    /// The number of SnapStart restores before the call was sent.
     pub(super) epoch: u64,
-    /// The total time of freezes, and the number of adjustments of the wall clock, until this moment.
+    /// The total time of freezes, and how often the wall clock was set, until the call was sent.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
-    /// The entry that was cached for the id when the call ended.
+    /// The cached entry of the secret when the call ended.
     pub(super) cached: Option<Arc<Entry>>,
-    /// Whether the answer does not count: a freeze interrupted the call, or the whole batch failed.
+    /// Whether the answer to the call does not count, because a freeze interrupted the call or the
+    /// whole batch failed.
     pub(super) is_discarded: bool,
-    /// Whether the answer was held back: it was older than the cached version, and unconfirmed.
+    /// Whether the cache must not use the answer to the call yet, because the answer is older than
+    /// the cached version and no second call has confirmed it.
     pub(super) is_held_back: bool,
 }
 
-/// A reader that waits for its result.
+/// A simulated reader that waits for the result of its read.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_now: bool,
     pub(super) started: Moment,
-    /// Whether a cached entry could be served without a wait when the reader came.
+    /// Whether the cache had an entry to serve without a wait when the reader came.
     pub(super) need_not_wait: bool,
-    /// The total time of freezes, and the number of adjustments of the wall clock, until this moment.
+    /// The total time of freezes, and how often the wall clock was set, until the reader came.
     pub(super) disturbed: (Duration, u32),
 }
 
-/// The knowledge of the model.
+/// Everything that the model of the simulation knows.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that readers got, with the steady time of the first read.
+    /// The entries that readers got, each with the time of its first read on the steady clock.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// The cached entry of each ARN at the last observation.
+    /// The cached entry of each ARN when the model last checked the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
-    /// The steady time at which each secret was last found to be evicted.
+    /// When the model last found that the entry of each secret was evicted: a time on the steady
+    /// clock.
     pub(super) lost: HashMap<usize, Duration>,
     pub(super) epoch: u64,
-    /// The total adjustment of the wall clock in milliseconds: until now, and until the last restore.
+    /// By how many milliseconds the wall clock was set forward in total: until now, and until the
+    /// last restore.
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
-    /// All events, one line each. Two runs of one seed must have the same trace.
+    /// All events of the simulation, one line each. Two runs of one seed must have the same events.
     pub(super) trace: Vec<String>,
-    /// The length of the trace at the first violation.
+    /// The length of the trace when the cache first violated a rule. `None` if it violated no rule.
     pub(super) violated: Option<usize>,
 }
 
 impl Call {
-    /// Returns the kind of failure that the cache should have recorded for the call, and its time.
+    /// Returns the kind and the time of the failure that the cache should have recorded for this
+    /// call.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
@@ -95,13 +100,14 @@ impl Call {
         }
     }
 
-    /// Returns the ARN and version id of a successful answer that counts, and its time.
+    /// Returns the ARN, the version id and the time of the answer, if the call succeeded and its
+    /// answer counts.
     pub(super) fn version(&self) -> Option<(&str, &str, Moment)> {
         self.any_version().filter(|_| !self.is_discarded)
     }
 
-    /// Returns the ARN and version id of a successful answer, and its time, even if a freeze interrupted
-    /// the call.
+    /// Returns the ARN, the version id and the time of the answer, if the call succeeded. A freeze
+    /// may have interrupted the call.
     pub(super) fn any_version(&self) -> Option<(&str, &str, Moment)> {
         match self.ended.as_ref()? {
             (at, Answered::Version { arn, id, .. }) => Some((arn, id, *at)),
@@ -115,7 +121,7 @@ impl Call {
 }
 
 impl State {
-    /// Returns the failures recorded on `entry`, in the order of their calls.
+    /// Returns the failed attempts to refresh `entry`, in the order in which their calls were sent.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -123,23 +129,23 @@ impl State {
         self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
     }
 
-    /// Returns whether an attempt to refresh `entry` has failed so recently that readers do not wait for
-    /// the next attempt. Failures of unknown age do not count.
+    /// Returns whether an attempt to refresh `entry` failed so recently that readers do not wait
+    /// for the next attempt. Failures of unknown age do not count.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.and_then(|at| since(now, at)).is_some_and(|since| since < FAILING_MAX)
     }
 
-    /// Returns the steady time of the first read of `entry`.
+    /// Returns the time on the steady clock at which a reader first read `entry`.
     pub(super) fn first_read(&self, entry: &Entry) -> Option<Duration> {
-        // Searched from the newest read, because `entry` is cached and so recent.
+        // Search from the newest read, because `entry` is cached and so its reads are recent.
         let read = self.reads.iter().rev().find(|(read, _)| std::ptr::eq(&**read, entry));
         read.map(|(_, at)| *at)
     }
 
-    /// Returns the time of the first refusal while `entry` was cached.
+    /// Returns the time of the first refusal by AWS while `entry` was cached.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
-        // Calls are listed in the order of sending, and may end in another order.
+        // Calls are listed in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
     }
@@ -156,7 +162,8 @@ impl State {
         matching.max_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady))
     }
 
-    /// Returns whether an older answer with version `id` is confirmed and may replace `cached` at `now`.
+    /// Returns whether the older answer with version `id` may replace `cached` at `now`, because
+    /// two calls some time apart gave this answer.
     pub(super) fn is_agreed(&self, cached: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
@@ -165,12 +172,13 @@ impl State {
             .filter_map(Call::version)
             .collect();
         answers.sort_by_key(|(_, _, at)| at.steady);
-        // If the age of the first such answer is unknown, a later one counts.
+        // If the age of the first answer with this version is unknown, a later answer counts as the
+        // first.
         let mut same = answers.iter().rev().take_while(|(_, other, _)| *other == id);
         same.any(|(_, _, at)| since(now, *at).is_some_and(|since| since >= AGREE_AFTER))
     }
 
-    /// Returns whether a call for `id` that begins now repeats an interrupted call.
+    /// Returns whether a call for `id` that begins now repeats a call that a freeze interrupted.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
         let last = self.calls.iter().rev().find(|call| call.id == id);
         last.is_some_and(|last| {
@@ -180,7 +188,8 @@ impl State {
     }
 }
 
-/// Returns the number in the id of a version. Newer versions have larger numbers.
+/// Returns the number that the id of a simulated version contains. Newer versions have larger
+/// numbers.
 pub(super) fn number(id: &str) -> u32 {
-    id[1..].parse().expect("a version's id ends with its number")
+    id[1..].parse().expect("the id of a simulated version ends with a number")
 }

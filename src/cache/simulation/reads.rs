@@ -1,7 +1,7 @@
-//! Checks reads: an independent model of the rules for how old a value may get.
+//! Checks each simulated read with an independent model of the rules for how old a value may get.
 //!
-//! If the wall clock was set back, ages are unknown to the cache and to the model. Then a fresh entry is
-//! an error, and every refusal is accepted.
+//! If the wall clock was set back, neither the cache nor the model knows ages. Then the model
+//! treats a fresh entry as an error, and accepts every refusal of a read.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -14,23 +14,23 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The resolution of timers.
+/// The resolution of timers in the simulation.
 const TICK: Duration = Duration::from_millis(2);
 
 impl World {
-    /// Checks the result of a read.
+    /// Checks the result of a simulated read.
     pub(super) fn judge(&self, reader: &Reader, read: &Result<Served, ReadError>) {
         self.observe();
         let what = read.as_ref().map(|served| (&served.entry.version.id, served.how, served.age));
-        self.note(&format!("a reader of {}: {what:?}", reader.id));
+        self.note(&format!("a read of {} returned {what:?}", reader.id));
         let now = self.now();
         let problem = {
             let state = self.state();
             let late = self.late(&state, reader, now);
-            // In virtual time, code that does not wait takes no time.
+            // In virtual time, only a wait takes time.
             let has_waited = now.steady > reader.started.steady;
             let needless = (reader.need_not_wait && has_waited)
-                .then(|| "the reader waited although an entry could be served".to_owned());
+                .then(|| "the reader waited although the cache had an entry to serve".to_owned());
             late.or(needless).or_else(|| match read {
                 Ok(served) => self.too_old(&state, reader, served, now),
                 Err(error) => self.refused(&state, reader, error, now),
@@ -48,7 +48,7 @@ impl World {
         }
     }
 
-    /// Returns whether a reader of `id` that comes now must be served without a wait.
+    /// Returns whether the cache must serve a reader of `id` that comes now without a wait.
     pub(super) fn need_not_wait(&self, id: &str) -> bool {
         self.observe();
         let Some(cached) = self.cached(id) else { return false };
@@ -57,17 +57,18 @@ impl World {
         self.may_be_served(&state, &cached, has_failed, now).unwrap_or(false)
     }
 
-    /// Returns an error text if the result came too late.
+    /// Returns an error text if a simulated read returned too late.
     fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
         let wait = self.setup.reader_wait;
         let frozen = state.disturbed.0 - reader.disturbed.0;
-        // A wait that a freeze interrupted begins again once.
+        // If a freeze interrupts the wait of a reader, the wait begins again once.
         let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
         let took = now.steady - reader.started.steady;
-        (took > most + frozen + 2 * TICK).then(|| format!("an answer after {took:?}"))
+        (took > most + frozen + 2 * TICK)
+            .then(|| format!("the reader got an answer too late, after {took:?}"))
     }
 
-    /// Returns an error text if `served` is older than allowed.
+    /// Returns an error text if the entry in `served` is older than the refresh policy allows.
     fn too_old(
         &self,
         state: &State,
@@ -78,11 +79,11 @@ impl World {
         let policy = self.setup.policies[reader.secret];
         let entry = &served.entry;
         let Some(call) = state.fetched(entry) else {
-            return Some("no call was answered with this version".to_owned());
+            return Some("the reader got a version with which no call was answered".to_owned());
         };
         let (arn, _, _) = call.any_version().expect("`fetched` returns answered calls only");
         if reader.id.starts_with("arn:") && reader.id != arn {
-            return Some("the ARN led to another secret".to_owned());
+            return Some("the reader got another secret than the ARN names".to_owned());
         }
         let age = since(now, call.sent);
         let below = |bound: Duration| age.is_some_and(|age| age < bound);
@@ -91,8 +92,9 @@ impl World {
         let is_cached = self.cached(&reader.id).is_some_and(|cached| Arc::ptr_eq(&cached, entry));
         let has_waited = now.steady - reader.started.steady >= self.setup.reader_wait;
         let has_failed = state.has_just_failed(entry, now);
-        // A call was answered while the reader waited, and the call for the served entry was sent no
-        // earlier than that call. A call by another id may have overtaken it.
+        // Whether a call was answered while the reader waited. The call for the served entry must
+        // have been sent no earlier than that call: a later call by another id may have replaced
+        // its answer.
         let was_answered = || {
             let mut others = state.calls.iter().filter(|other| other.secret == reader.secret);
             others.any(|other| {
@@ -114,7 +116,8 @@ impl World {
             }),
             How::RefreshLimited => below(SECOND),
             How::Miss => was_answered(),
-            // If the answer was held back, the reader gets the cached entry.
+            // If the answer of AWS was older than the cached entry, the reader gets the cached
+            // entry.
             How::Refreshed => {
                 let is_kept = state.failures(entry).any(|(kind, at)| {
                     kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
@@ -123,16 +126,19 @@ impl World {
             }
         };
         if !is_allowed {
-            return Some(format!("too old: age {age:?}, refused {refused:?}, cached {is_cached}"));
+            return Some(format!(
+                "the served entry is too old: age {age:?}, refused {refused:?}, cached {is_cached}"
+            ));
         }
         let is_passed_off = matches!(served.how, How::Hit | How::Stale(_)) && policy.ttl.is_zero();
         if is_passed_off {
-            return Some("with a TTL of 0 nothing may be served from the cache".to_owned());
+            return Some("the cache served an entry although its TTL is 0".to_owned());
         }
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns an error text if the version was replaced too long ago although all calls succeeded since.
+    /// Returns an error text if the version in `entry` was replaced too long ago, although all
+    /// calls have succeeded since then.
     fn outlived(
         &self,
         state: &State,
@@ -142,7 +148,8 @@ impl World {
     ) -> Option<String> {
         let policy = self.setup.policies[call.secret];
         let truth = &state.truths[call.secret];
-        // A secret that was created again has another history.
+        // After a secret was deleted and created again, the list of its versions says nothing about
+        // the old entry.
         if truth.arn() != *entry.version.arn || truth.is_deleted {
             return None;
         }
@@ -151,21 +158,21 @@ impl World {
         let (replaced, _) = truth.history.get(at + 1)?;
         let bound = policy.ttl + policy.stale_while_revalidate;
         let is_well = state.calls.iter().filter(|other| other.secret == call.secret).all(|other| {
-            // A call under way may hang.
+            // A call that has not ended may hang.
             let Some((ended, answered)) = &other.ended else { return false };
             let is_lagging = matches!(answered, Answered::Version { is_lagging: true, .. });
             let is_good = other.failure().is_none() && !is_lagging && !other.is_discarded;
-            // After a failure the cache pauses, even if calls would succeed by now.
+            // After a failure the cache backs off, even if calls would succeed by now.
             is_good || (ended.steady < *replaced && !other.is_about(entry))
         });
-        // A call may take up to its deadline, and may be interrupted and repeated.
+        // A call may take as long as its deadline, and may be interrupted and repeated.
         let most = bound.max(2 * DEADLINE + SECOND);
         let is_frozen = since(call.ended.as_ref()?.0, call.sent)? >= DEADLINE;
         (is_well && !is_frozen && now.steady - *replaced >= most)
             .then(|| format!("replaced at {replaced:?}"))
     }
 
-    /// Returns an error text if the reader should not have got `error`.
+    /// Returns an error text if the model does not expect that the reader got `error`.
     fn refused(
         &self,
         state: &State,
@@ -175,9 +182,13 @@ impl World {
     ) -> Option<String> {
         let policy = self.setup.policies[reader.secret];
         match error {
-            ReadError::OutOfScope => return Some("no secret is outside the scope".to_owned()),
+            ReadError::OutOfScope => {
+                return Some(
+                    "the read was refused by scope, but the scope covers all secrets".to_owned(),
+                );
+            }
             ReadError::WaitOver(wait) if now.steady - reader.started.steady < *wait => {
-                return Some("the wait was not over".to_owned());
+                return Some("the read timed out before the maximum wait of the reader".to_owned());
             }
             ReadError::WaitOver(_) => {}
             ReadError::Upstream(error) => {
@@ -191,7 +202,7 @@ impl World {
                         })
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
-                    return Some("no call failed with this kind of error".to_owned());
+                    return Some("the reader got an error with which no call failed".to_owned());
                 }
             }
         }
@@ -210,8 +221,8 @@ impl World {
         })
     }
 
-    /// Returns whether `cached` may be served. `is_in_need` is whether AWS fails transiently. Returns `None`
-    /// if the clocks cannot tell the age.
+    /// Returns whether readers may get the entry `cached`. `is_in_need` says whether AWS fails
+    /// transiently. Returns `None` if the clocks cannot tell the age of the entry.
     pub(super) fn may_be_served(
         &self,
         state: &State,

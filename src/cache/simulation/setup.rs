@@ -1,29 +1,29 @@
-//! The setup of a simulated world: settings that differ between seeds.
+//! The settings of a simulated world that differ between random seeds.
 
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
 use crate::secret::scope::Scope;
 use std::time::Duration;
 
-/// The setup of one seed.
+/// The settings of the simulation of one random seed.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    /// The policy of each secret, by the number of the secret.
+    /// The refresh policy of each secret, indexed by the number of the secret.
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
     pub(super) secrets: usize,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
-    /// Whether answers have the creation dates of versions.
+    /// Whether the simulated AWS states when versions were created.
     pub(super) is_dated: bool,
     pub(super) latency_max_ms: u64,
 }
 
 impl Setup {
-    /// Draws a random setup.
+    /// Chooses random settings for one simulation.
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
-        // Sometimes there are more secrets than slots for concurrent calls.
+        // In some simulations there are more secrets than concurrent calls are allowed.
         let secrets = if rng.u8(0..20) == 0 { 40 } else { rng.usize(1..5) };
         let common = policy(rng);
         let mut policies = vec![common; secrets];
@@ -32,7 +32,7 @@ impl Setup {
                 *own = policy(rng);
             }
         }
-        // An undisturbed call must end within the wait of every reader.
+        // A call without a fault must end before the maximum wait of a reader is over.
         let latency_max_ms = [20, 100, 700, 3500][rng.usize(0..4)];
         let waits: &[u64] = if latency_max_ms < 1000 { &[1, 3, 5] } else { &[5] };
         Self {
@@ -47,7 +47,8 @@ impl Setup {
         }
     }
 
-    /// Returns the policies for the configuration of the cache: one rule for each secret.
+    /// Returns the refresh policies for the configuration of the cache, with one rule for each
+    /// secret.
     pub(super) fn rules(&self) -> Policies {
         let rule = |(number, policy): (usize, &Policy)| Rule {
             secrets: Scope::new([format!("s{number}").as_str()]).expect("the pattern is valid"),
@@ -61,7 +62,7 @@ impl Setup {
         Policies::new(Policy::default(), self.policies.iter().enumerate().map(rule).collect())
     }
 
-    /// Returns the longest time for which a value may be served while all calls succeed.
+    /// Returns the longest time for which the cache may serve a value while all calls succeed.
     pub(super) fn life_max(&self) -> Duration {
         let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
         lives.max().unwrap_or_default()
@@ -76,7 +77,7 @@ fn policy(rng: &mut fastrand::Rng) -> Policy {
         stale_if_error: any(rng, &[0, 10, 100, 3600]),
         denied_grace: any(rng, &[0, 5, 60]),
         refresh: match rng.u8(0..4) {
-            // With a shorter TTL, calls would dominate the simulation.
+            // With a shorter TTL, the simulation would consist mostly of calls.
             0 if ttl >= Duration::from_secs(5) => Refresh::Always,
             _ => Refresh::WhenRead,
         },

@@ -1,4 +1,5 @@
-//! The simulated world: the source that the cache calls. It has the true secrets, faults, and a log.
+//! The simulated world: a source of secrets for the cache. It has the true versions of all secrets,
+//! simulated faults, and a log.
 
 use super::SECOND;
 use super::log::{Answered, State};
@@ -16,13 +17,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// The number of trace lines that are printed before a violation.
+/// The number of trace lines that a failed test prints before the first violation of a rule.
 const LINES_SHOWN: usize = 40;
 
-/// The deadline of a call.
+/// The deadline of a simulated call.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The simulated world of one seed.
+/// The simulated world of one random seed: its secrets, its clock and its log.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) setup: Setup,
@@ -57,12 +58,13 @@ impl World {
         world
     }
 
-    /// Gives the world access to the entries of `cache`.
+    /// Gives the world access to `cache`, so that the model can check the cached entries.
     pub(super) fn watch(&self, cache: &Cache) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
     }
 
-    /// Drops the cache, which breaks the reference cycle of cache and source.
+    /// Drops the world's handle on the cache. The cache and the world refer to each other, so
+    /// neither would be freed otherwise.
     pub(super) fn unwatch(&self) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = None;
     }
@@ -83,14 +85,14 @@ impl World {
         self.state().truths.iter().map(|truth| truth.name.clone()).collect()
     }
 
-    /// Returns the id of the current version of the secret called `name`.
+    /// Returns the id of the current version of the secret whose name or ARN is `name`.
     pub(super) fn current(&self, name: &str) -> String {
         let state = self.state();
         let truth = &state.truths[secret(name)];
         version_id(truth.current(self.now().steady))
     }
 
-    /// Creates a version of secret `n` and makes it current.
+    /// Creates a new version of the secret with number `n`, and makes this version current.
     pub(super) fn rotate(&self, n: usize) {
         let now = self.now().steady;
         let mut state = self.state();
@@ -100,7 +102,7 @@ impl World {
         state.truths[n].history.push((now, version));
     }
 
-    /// Deletes secret `n` and creates it again under another ARN.
+    /// Deletes the secret with number `n`, and creates it again under another ARN.
     pub(super) fn recreate(&self, n: usize) {
         {
             let truth = &mut self.state().truths[n];
@@ -112,7 +114,8 @@ impl World {
         self.rotate(n);
     }
 
-    /// Records a violation if `is_met` is `false`.
+    /// Records that the cache violated a rule if `is_met` is `false`. `what` describes the
+    /// violation.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
             self.note(&what());
@@ -122,7 +125,7 @@ impl World {
         }
     }
 
-    /// Fails the test if there was a violation, and prints the trace before it.
+    /// Fails the test if the cache violated a rule, and prints the events before the violation.
     pub(super) fn check(&self, seed: u64, when: &str) {
         self.observe();
         self.note(when);
@@ -136,13 +139,13 @@ impl World {
         self.state().readers.len()
     }
 
-    /// Adds a line to the trace.
+    /// Adds a line to the trace, which lists all events of the simulation.
     pub(super) fn note(&self, what: &str) {
         let now = self.now().steady;
         self.state().trace.push(format!("{now:>12.3?} {what}"));
     }
 
-    /// Ends all faults, and creates deleted secrets again.
+    /// Ends all simulated faults, and creates deleted secrets again.
     pub(super) fn heal(&self) {
         let mut gone = Vec::new();
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
@@ -155,7 +158,7 @@ impl World {
         }
     }
 
-    /// Returns the random numbers for the next call for `id`.
+    /// Returns the source of random numbers for the next call for `id`.
     fn draws(&self, id: &str) -> fastrand::Rng {
         let calls = self.state().calls.iter().filter(|call| call.id == id).count();
         let mut hasher = DefaultHasher::new();
@@ -163,7 +166,8 @@ impl World {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// Returns the answer to a call for `id` now, and whether the answer comes from a lagging replica.
+    /// Returns how the simulated AWS answers a call for `id` now, and whether the answer comes from
+    /// a replica that lags behind.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();
@@ -259,11 +263,11 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
     }
 }
 
-/// Returns the number of the secret with this name or ARN.
+/// Returns the number of the simulated secret with this name or ARN.
 pub(super) fn secret(id: &str) -> usize {
-    let full_name = id.rsplit(':').next().expect("a split has a last part");
-    let name = full_name.split('-').next().expect("a split has a first part");
-    name[1..].parse().expect("a name ends with its number")
+    let full_name = id.rsplit(':').next().expect("`rsplit` returns at least one part");
+    let name = full_name.split('-').next().expect("`split` returns at least one part");
+    name[1..].parse().expect("the name of a simulated secret ends with its number")
 }
 
 fn version_id(number: u32) -> String {

@@ -1,4 +1,4 @@
-//! Restores of a snapshot, and the account of the function.
+//! Tests of restores from a SnapStart snapshot, and of the account of the function.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, arn, failed, ok, rule};
 use crate::cache::freshness::Reason;
@@ -17,27 +17,28 @@ async fn no_entry_from_before_a_restore_is_served_as_fresh() {
     fixture.prefetch(Mode::Get, SECOND).await;
     fixture.read("read").await.unwrap();
 
-    // The hook reports a restore that the clocks do not show, within the TTL.
+    // The after-restore hook reports the restore. The clocks do not show this restore, and the TTL
+    // is not over.
     fixture.script("read", Answer::Version(2));
     fixture.script("unread", Answer::Version(2));
     fixture.cache.restored();
     assert_eq!(fixture.read("read").await, ok("v2", How::Miss));
     assert_eq!(fixture.read("unread").await, ok("v2", How::Miss));
 
-    // Without the hook, the clocks show the restore: only the wall clock has advanced.
+    // Without the hook, the clocks show the restore, because only the wall clock has advanced.
     fixture.script("read", Answer::Version(3));
     fixture.clock.step_forward(5 * SECOND);
     assert_eq!(fixture.read("read").await, ok("v3", How::Miss));
 
-    // If AWS fails after the restore, the cached entry is served as stale.
+    // If AWS fails after the restore, the cached entry is still served, as stale.
     fixture.script("read", Answer::Fail(FetchErrorKind::Connection));
     fixture.cache.restored();
     assert_eq!(fixture.read("read").await, ok("v3", How::Stale(Reason::Failing)));
     refreshing.abort();
 }
 
-/// Most functions have no after-restore hook, so the clocks alone show a restore. Failures from before it
-/// must not count, because they belong to another environment.
+/// Most functions have no after-restore hook, so only the clocks show a restore. Failures from
+/// before the restore must not count, because they belong to another environment.
 #[tokio::test(start_paused = true)]
 async fn restore_detected_by_the_clocks_forgets_failures() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();

@@ -1,4 +1,4 @@
-//! Calls that a freeze or a restore interrupts.
+//! Tests of calls to AWS that a freeze or a restore interrupts.
 
 use crate::cache::How;
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, key, ok, outcome};
@@ -16,20 +16,21 @@ async fn call_interrupted_by_a_freeze_is_repeated_and_fails_no_reader() {
         fixture.pass(LATENCY / 2).await;
         tokio::time::advance(Duration::from_secs(3600)).await;
         fixture.script("app", Answer::Version(2));
-        // The answer of the first call is from before the freeze. Only the second answer counts.
+        // The first call was answered before the freeze, so its answer does not count. Only the
+        // answer of the second call counts.
         let thawed = fixture.cache.read(key("app")).await.unwrap();
         assert_eq!((&*thawed.entry.version.id, thawed.age), ("v2", LATENCY));
         assert_eq!(
             interrupted.await.unwrap(),
             ok("v2", How::Miss),
-            "the reader from before the freeze is served as well"
+            "the reader that came before the freeze gets a value as well"
         );
         assert_eq!(fixture.calls(), 2);
         let metrics = fixture.metrics.render();
         let count = |outcome: &str, n: u32| {
             let series = "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=";
             let line = format!("{series}\"{outcome}\"}} {n}");
-            assert!(metrics.contains(&line), "the line {line} is missing in\n{metrics}");
+            assert!(metrics.contains(&line), "the metrics lack the line {line}:\n{metrics}");
         };
         count("cut", 1);
         count("ok", 1);
@@ -41,7 +42,7 @@ async fn call_interrupted_by_a_freeze_is_repeated_and_fails_no_reader() {
 async fn interrupted_call_is_repeated_up_to_a_limit() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
-    // The reader goes away during the freeze, and the call goes on.
+    // The reader is cancelled during the freeze, but the call to AWS goes on.
     let read = async || {
         let cache = fixture.cache.clone();
         drop(tokio::spawn(async move { cache.read(key("app")).await }));
@@ -67,7 +68,11 @@ async fn interrupted_call_is_repeated_up_to_a_limit() {
     for _ in 0..=INTERRUPTIONS_MAX {
         freeze().await;
     }
-    assert_eq!(fixture.calls(), 2 * (1 + INTERRUPTIONS_MAX), "then the call counts as failed");
+    assert_eq!(
+        fixture.calls(),
+        2 * (1 + INTERRUPTIONS_MAX),
+        "a call that was interrupted too often counts as failed"
+    );
     let served = fixture.cache.read(key("app")).await;
     assert!(served.is_err(), "the cached entry is hours old: {served:?}");
 }

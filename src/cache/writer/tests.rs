@@ -1,4 +1,4 @@
-//! What happens to answers: rollbacks, policies and conventions.
+//! Tests of the handling of AWS's answers: rollbacks, policies and naming conventions.
 
 use crate::cache::fixture::{
     Answer, CONVENTIONAL, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome, rule, version,
@@ -35,10 +35,10 @@ async fn lagging_replica_does_not_undo_a_rotation() {
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
     fixture.script("app", Answer::Version(2));
-    assert_eq!(fixture.calls(), 2, "the answer is held back for a second");
+    assert_eq!(fixture.calls(), 2, "the older answer is not used for one second");
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
-    assert_eq!(fixture.calls(), 3, "then a second call is made");
+    assert_eq!(fixture.calls(), 3, "after one second, a second call is made");
     refreshing.abort();
 }
 
@@ -49,7 +49,11 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
     fixture.read("app").await.unwrap();
     fixture.script("app", Answer::Version(1));
     fixture.pass(2 * SECOND).await;
-    assert_eq!(fixture.read_now("app").await, ok("v2", How::Refreshed), "the answer is held back");
+    assert_eq!(
+        fixture.read_now("app").await,
+        ok("v2", How::Refreshed),
+        "the older answer is not used yet"
+    );
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -67,7 +71,7 @@ async fn expired_value_is_served_stale_until_a_second_answer_confirms_the_older_
     assert_eq!(
         fixture.read("app").await,
         ok("v2", How::Stale(Reason::Failing)),
-        "this read starts another call"
+        "this read gets the stale value and starts another call"
     );
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -93,7 +97,7 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     fixture.pass(SECOND).await;
     let late = fixture.writer.upstream().sending();
     fixture.writer.settle(&by_name, late, Ok(version("app", 2, &by_name))).unwrap();
-    // Without a creation date, the order of the calls decides.
+    // Without a creation date, the order in which the calls were sent decides.
     let undated = Version { created: None, ..version("app", 1, &by_arn) };
     let cached = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
     assert!(cached.marks.claim_refresh());
@@ -137,7 +141,7 @@ async fn one_secret_can_have_a_ttl_of_zero() {
     fixture.prefetch(Mode::Get, SECOND).await;
     assert!(fixture.cache.missing().is_empty());
     fixture.pass(60 * SECOND).await;
-    assert_eq!(fixture.calls(), 2, "timers fetch nothing with a TTL of 0");
+    assert_eq!(fixture.calls(), 2, "timers do not fetch a secret with a TTL of 0");
     for _ in 0..3 {
         assert_eq!(fixture.read("live").await, ok("v1", How::Miss));
     }
@@ -154,7 +158,11 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     fixture.script("other", Answer::Version(1));
     let by_arn = || fixture.cache.read(key(&arn("live")));
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
-    assert_eq!(outcome(by_arn().await), ok("v1", How::Hit), "the account is not known yet");
+    assert_eq!(
+        outcome(by_arn().await),
+        ok("v1", How::Hit),
+        "the entry is cached, because the account is not known yet"
+    );
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
     fixture.pass(95 * SECOND).await;
@@ -170,7 +178,7 @@ async fn cached_version_is_checked_against_its_convention_once() {
     let malformed =
         async || fixture.cache.read(key(CONVENTIONAL)).await.unwrap().entry.malformed.clone();
     fixture.script(CONVENTIONAL, Answer::Version(1));
-    let first = malformed().await.expect("the value is not JSON, and so malformed");
+    let first = malformed().await.expect("the value is malformed, because it is not JSON");
     assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
     fixture.pass(101 * SECOND).await;
     let again = malformed().await.expect("the same version is still malformed");
@@ -187,7 +195,7 @@ async fn cached_version_is_checked_against_its_convention_once() {
     assert_eq!(
         fixture.cache.problems().map(|(_, count)| count),
         [0; 7],
-        "the other secret has no convention"
+        "no naming convention matches the other secret"
     );
 }
 
@@ -199,7 +207,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     fixture.script(CONVENTIONAL, Answer::Version(1));
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
-    assert_eq!(fixture.cache.missing(), [], "a withheld secret is cached");
+    assert_eq!(fixture.cache.missing(), [], "a secret is cached even if its value is withheld");
     fixture.pass(3600 * SECOND).await;
     assert_eq!(fixture.calls(), 1, "without readers, no call is made");
 
@@ -215,7 +223,10 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
         fixture.pass(SECOND).await;
     }
     let calls = fixture.calls();
-    assert!((20..=35).contains(&calls), "one call in 3.5 to 5 s, not {calls} in 100 s");
+    assert!(
+        (20..=35).contains(&calls),
+        "expected one call per 3.5 to 5 s, but got {calls} calls in 100 s"
+    );
 
     fixture.pass(100 * SECOND).await;
     fixture.script(CONVENTIONAL, Answer::WellFormed(2));
