@@ -1,4 +1,5 @@
-//! Where secrets come from: the trait [`Source`], its errors, and the implementation for AWS.
+//! The trait [`Source`] for services that provide secrets, its errors, and its implementation for
+//! AWS Secrets Manager.
 
 pub mod secrets_manager;
 
@@ -9,88 +10,94 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// The future of a fetch. The future is boxed: one allocation is cheap compared with a network call.
+/// The future that fetches a secret. The future is boxed, because one allocation is cheap compared
+/// with a network call.
 pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
-/// A service that provides secrets.
+/// A service from which the agent fetches secrets, such as AWS Secrets Manager.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum time that a fetch can take. The source enforces this limit itself.
+    /// Returns the maximum time that one fetch of a secret can take. The source itself enforces
+    /// this limit.
     fn deadline(&self) -> Duration;
 
-    /// Fetches one version of one secret. The source does not retry: the cache decides about retries.
+    /// Fetches one version of one secret. The source does not retry failed fetches, because the
+    /// cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
-    /// Fetches the current versions of up to [`BATCH_MAX`] secrets with one call. The results are in
-    /// the order of `keys`. The keys must be either all names or all ARNs.
+    /// Fetches the current versions of up to [`BATCH_MAX`] secrets with one call. The results are
+    /// in the order of `keys`. All keys must be names, or all keys must be ARNs.
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>>;
 }
 
-/// The maximum number of secrets in one batch.
+/// The maximum number of secrets in one batch call.
 ///
 /// Source: `SecretIdList` of `BatchGetSecretValue` in AWS's API reference.
 pub const BATCH_MAX: usize = 20;
 
-/// Why a fetch failed. This type does not contain the error of the SDK, because the `Debug` output of an SDK
-/// error contains the raw response, which may contain a value.
+/// The reason why a secret could not be fetched. The type does not contain the error of the AWS
+/// SDK, because the `Debug` output of an SDK error contains the raw response, and a response may
+/// contain a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct FetchError {
-    /// The kind of failure, which decides whether to retry and which hint to give.
+    /// The kind of failure, which determines the retries and the hint for the user.
     pub kind: FetchErrorKind,
-    /// AWS's error code, or a code in the same style if AWS sent no code.
+    /// AWS's error code. If AWS sent no code, the agent chooses a code in the same style.
     pub code: Box<str>,
-    /// AWS's error message, or our own message if AWS sent no message. The message never quotes an
-    /// unreadable response.
+    /// The error message of AWS, or a message of the agent if AWS sent none. The text never quotes
+    /// a response that the agent could not interpret, because such a response may contain a secret
+    /// value.
     pub message: Box<str>,
-    /// The request id that AWS support asks for.
+    /// The id that AWS gave to the failed request. AWS support asks for this id.
     pub request_id: Option<Box<str>>,
 }
 
-/// The kind of a failed fetch.
+/// The kind of failure when the agent fetches a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchErrorKind {
-    /// The secret or the version does not exist.
+    /// Error: the secret does not exist, or the secret has no such version.
     NotFound,
-    /// IAM denies the call.
+    /// Error: the permissions of the agent's role do not allow the call.
     Denied,
-    /// The secret has no readable value: a deletion is scheduled, or the secret has no value yet.
+    /// Error: the secret exists but has no readable value, because its deletion is scheduled or
+    /// because no value has been stored yet.
     Unavailable,
-    /// The KMS key of the secret cannot decrypt the value.
+    /// Error: AWS cannot decrypt the value with the KMS key of the secret.
     Decryption,
-    /// AWS rejects the request as invalid.
+    /// Error: AWS rejects the request as invalid.
     Invalid,
-    /// The response is about a secret that the configuration does not allow to read.
+    /// Error: AWS returned a secret that the agent's configuration does not allow to read.
     OutOfScope,
-    /// The secret is in a region that the agent does not call.
+    /// Error: the secret is in an AWS region that the agent does not call.
     OtherRegion,
-    /// Too many calls of this agent are waiting.
+    /// Error: too many calls of this agent to AWS are already waiting.
     Overloaded,
-    /// AWS throttles the agent.
+    /// Error: AWS throttles the agent, because the agent or the AWS account makes too many calls.
     Throttled,
-    /// The service failed.
+    /// Error: AWS Secrets Manager had an internal failure.
     Service,
-    /// No response arrived within the timeout for one attempt.
+    /// Error: no response arrived within the timeout for one attempt to call AWS.
     Timeout,
-    /// The service could not be reached, or the connection broke.
+    /// Error: the agent could not connect to AWS, or the connection broke during the call.
     Connection,
-    /// A response arrived, but the agent cannot interpret it.
+    /// Error: AWS sent a response that the agent cannot interpret.
     Unreadable,
-    /// The response is older than the cached version, and no second response has confirmed the older
-    /// version yet.
+    /// Error: AWS returned a version that is older than the cached version. The agent serves the
+    /// older version only after a second response from AWS has confirmed the older version.
     Lagging,
-    /// The agent has no credentials, or AWS rejects the credentials.
+    /// Error: the agent has no AWS credentials, or AWS rejects the credentials.
     Credentials,
-    /// The agent's configuration is invalid.
+    /// Error: the agent's configuration is invalid.
     Misconfigured,
-    /// A bug in this program.
+    /// Error: Sidekey has a bug.
     Internal,
 }
 
 impl FetchErrorKind {
-    /// Every kind, in the order of the variants.
+    /// All kinds of failure, in the order of the enum variants.
     pub const ALL: [Self; 17] = [
         Self::NotFound,
         Self::Denied,
@@ -111,8 +118,8 @@ impl FetchErrorKind {
         Self::Internal,
     ];
 
-    /// Returns whether a call to AWS can end with this kind of error. The other kinds are errors that
-    /// the agent finds before a call, or after a successful call.
+    /// Returns whether this kind of failure can be the result of a call to AWS. The agent detects
+    /// the other kinds before a call, or after a successful call.
     pub fn is_call_result(self) -> bool {
         !matches!(
             self,
@@ -124,8 +131,8 @@ impl FetchErrorKind {
         )
     }
 
-    /// Returns whether the same call may succeed later without a change of the configuration, the
-    /// permissions or the secret.
+    /// Returns whether the same call may succeed later even if nobody changes the configuration,
+    /// the permissions or the secret.
     pub fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -148,7 +155,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns the name of this kind in metric labels and in logs.
+    /// Returns the name of this kind of failure in metric labels and in logs.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -171,7 +178,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns a hint: what the caller or the operator can do about this kind of error.
+    /// Returns a hint that tells the caller or the operator how to fix this kind of failure.
     pub fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
@@ -182,32 +189,44 @@ impl FetchErrorKind {
                 "grant secretsmanager:GetSecretValue on this secret to the function's role, and \
                  kms:Decrypt if the secret has its own KMS key"
             }
-            Self::Unavailable => "restore the secret, or give it a value",
+            Self::Unavailable => {
+                "if the deletion of the secret is scheduled, restore the secret; otherwise store a \
+                 value in the secret"
+            }
             Self::Decryption => {
                 "enable the KMS key of this secret and grant kms:Decrypt on the key"
             }
-            Self::Invalid => "check the name or ARN, the version id and the stage",
+            Self::Invalid => {
+                "check the secret's name or ARN, the version id and the staging label in the request"
+            }
             Self::OutOfScope => "add the secret to SIDEKEY_ALLOW",
             Self::OtherRegion => {
-                "use the ARN as Secrets Manager shows it; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
+                "copy the ARN from Secrets Manager; if SIDEKEY_REGION_ONLY is set, Sidekey reads \
                  only secrets of the function's own region"
             }
-            Self::Overloaded => "retry; if this continues, look for a caller that invents names",
+            Self::Overloaded => {
+                "retry; if the error persists, look for a caller that requests made-up secret names"
+            }
             Self::Throttled => "Secrets Manager throttles Sidekey; Sidekey retries automatically",
             Self::Service => "Secrets Manager failed; Sidekey retries automatically",
             Self::Timeout => {
-                "no response within SIDEKEY_UPSTREAM_TIMEOUT; check the network, the VPC endpoint and \
-                 DNS"
+                "AWS did not respond within SIDEKEY_UPSTREAM_TIMEOUT; check the network, the VPC \
+                 endpoint and DNS"
             }
-            Self::Connection => "check the network: VPC endpoint, security group, DNS, proxy",
-            Self::Unreadable => "the response is not from Secrets Manager; check the endpoint",
+            Self::Connection => {
+                "check the network: the VPC endpoint, the security group, DNS and the proxy"
+            }
+            Self::Unreadable => {
+                "the response is not in the format of Secrets Manager; check the endpoint"
+            }
             Self::Lagging => {
-                "a replica lags behind a rotation, or a label was moved back; Sidekey retries \
-                 automatically"
+                "AWS returned an older version: a replica lags behind a rotation, or AWSCURRENT \
+                 was moved back; Sidekey retries automatically"
             }
             Self::Credentials => {
-                "check the role, the profile or the variables that Sidekey's credentials come from; \
-                 Sidekey finds new credentials without a restart, except in variables"
+                "check the role, the profile or the environment variables that provide Sidekey's \
+                 credentials; Sidekey detects new credentials without a restart, except in \
+                 environment variables"
             }
             Self::Misconfigured => "correct Sidekey's configuration and deploy again",
             Self::Internal => "this is a bug in Sidekey; please report it",
@@ -216,19 +235,19 @@ impl FetchErrorKind {
 }
 
 impl FetchError {
-    /// Creates an error without a request id.
+    /// Creates an error that has no AWS request id.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None }
     }
 }
 
-/// A source for an agent with an invalid configuration. Every fetch fails with the list of mistakes, so
-/// the mistakes appear in the function's own log.
+/// A source for an agent whose configuration is invalid. Every fetch fails with an error message
+/// that lists the mistakes, so that the application that reads a secret logs the mistakes.
 #[derive(Debug)]
 pub struct Misconfigured(FetchError);
 
 impl Misconfigured {
-    /// Creates a source whose fetches all fail with the message `mistakes`.
+    /// Creates a source whose fetches all fail with the error message `mistakes`.
     pub fn new(mistakes: &str) -> Self {
         let kind = FetchErrorKind::Misconfigured;
         Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))

@@ -1,4 +1,4 @@
-//! The record of the calls that the fake received.
+//! The record of the calls that the fake AWS server received.
 
 use crate::lock::lock;
 use crate::operation::Operation;
@@ -7,29 +7,35 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The maximum number of calls that the record keeps in full. Counts include older calls.
+/// The maximum number of recent calls that the fake records with all details. Older calls are only
+/// counted.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of pairs of operation and `SecretId` that are counted. Calls with further pairs
-/// count only in the totals.
+/// The maximum number of distinct pairs of an operation and a `SecretId` for which the fake counts
+/// calls. Calls with further pairs count only in the totals.
 const PAIRS_MAX: usize = 10_000;
 
-/// One call that the fake received. `Debug` omits the credentials.
+/// One call that the fake AWS server received. The `Debug` output omits the credentials of the
+/// call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The operation, or `None` if the fake does not support it.
+    /// The operation that the caller requested, or `None` if the fake does not support the
+    /// operation.
     pub operation: Option<Operation>,
-    /// The secret ids exactly as the caller sent them. For `CreateSecret`, this is the name.
+    /// The `SecretId` parameters of the call, exactly as the caller sent them. For `CreateSecret`,
+    /// the only element is the name of the new secret.
     pub secret_ids: Vec<String>,
-    /// The header `Host`.
+    /// The value of the request header `Host`.
     pub host: Option<String>,
-    /// The header `User-Agent`.
+    /// The value of the request header `User-Agent`.
     pub user_agent: Option<String>,
-    /// The header `Authorization`. The fake does not verify the signature in it.
+    /// The value of the request header `Authorization`. The fake does not verify the signature in
+    /// this header.
     pub authorization: Option<String>,
-    /// The header `X-Amz-Security-Token`.
+    /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub security_token: Option<String>,
-    /// The number of the connection that carried the call. The first connection has number 1.
+    /// The number of the TCP connection that carried the call. The first connection of a fake has
+    /// number 1.
     pub connection: u64,
 }
 
@@ -47,15 +53,17 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Replaces a credential by dots and keeps the information whether there is a credential.
+/// Returns `..` instead of the credential, so that a log shows only whether a credential was sent.
 fn redacted(credential: Option<&String>) -> Option<&'static str> {
     credential.map(|_| "..")
 }
 
-/// A handle to the record of calls. Clones read the same record.
+/// A handle to the record of calls that the fake received. All clones of a handle read the same
+/// record.
 ///
-/// The fake records a call after it has computed the response and before it sends the response. A
-/// change that a test makes after [`wait_for`](Self::wait_for) therefore does not affect that call.
+/// The fake first computes the response to a call, then records the call, then sends the response.
+/// If a test changes a secret after [`wait_for`](Self::wait_for), the responses to the recorded
+/// calls therefore still contain the old value.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     record: Arc<Mutex<Record>>,
@@ -71,29 +79,29 @@ struct Record {
 }
 
 impl Calls {
-    /// Returns the number of all calls.
+    /// Returns the number of all calls that the fake received.
     pub fn total(&self) -> u64 {
         self.record().total
     }
 
-    /// Returns the number of calls of one operation.
+    /// Returns the number of calls of `operation` that the fake received.
     pub fn count(&self, operation: Operation) -> u64 {
         self.record().by_operation.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of calls of one operation for a secret. `secret_id` must be what the caller
-    /// sent: a name does not count calls that use the ARN.
+    /// Returns the number of calls of `operation` whose `SecretId` was exactly `secret_id`. If
+    /// `secret_id` is a name, calls that used the secret's ARN are not counted.
     pub fn count_for(&self, operation: Operation, secret_id: &str) -> u64 {
         let key = (operation, secret_id.to_owned());
         self.record().by_secret.get(&key).copied().unwrap_or(0)
     }
 
-    /// Returns the last 10,000 calls, oldest first.
+    /// Returns the last 10,000 calls that the fake received, oldest first.
     pub fn list(&self) -> Vec<Call> {
         self.record().recent.iter().cloned().collect()
     }
 
-    /// Returns the most recent call.
+    /// Returns the most recent call that the fake received.
     pub fn last(&self) -> Option<Call> {
         self.record().recent.back().cloned()
     }
@@ -101,7 +109,8 @@ impl Calls {
     /// Waits until the fake has received at least `count` calls of `operation`.
     pub async fn wait_for(&self, operation: Operation, count: u64) {
         loop {
-            // Register before the check, so that no call is missed between check and wait.
+            // Register for the notification before checking the count. Otherwise a call that
+            // arrives between the check and the wait would be missed.
             let arrived = self.arrived.notified();
             if self.count(operation) >= count {
                 return;
@@ -110,12 +119,12 @@ impl Calls {
         }
     }
 
-    /// Removes all calls from the record and resets all counts to zero.
+    /// Removes all calls from the record and resets all call counts to zero.
     pub fn clear(&self) {
         *self.record() = Record::default();
     }
 
-    /// Adds a call to the record and wakes all tasks in [`wait_for`](Self::wait_for).
+    /// Adds a call to the record and wakes all tasks that wait in [`wait_for`](Self::wait_for).
     pub(crate) fn add(&self, call: Call) {
         self.record().add(call);
         self.arrived.notify_waiters();

@@ -1,22 +1,26 @@
-//! Errors as AWS returns them.
+//! Error responses in the form in which AWS returns them.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// An error as AWS returns it. The message may contain names of secrets, but never a value.
+/// An error response in the form in which AWS returns it. The error message may contain names of
+/// secrets, but never a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {message}")]
 pub struct AwsError {
-    /// The HTTP status: 400 for an error of the caller, 500 for a failure of the service.
+    /// The HTTP status of the error response: 400 for a mistake of the caller, 500 for a failure of
+    /// the AWS service.
     pub status: u16,
-    /// AWS's name of the error, such as `ResourceNotFoundException`.
+    /// The name of the error in AWS's API, such as `ResourceNotFoundException`.
     pub kind: Cow<'static, str>,
-    /// AWS's error message. The message is empty if AWS sends no message with this error.
+    /// The error message that AWS sends. The text is empty if AWS sends no message with this kind
+    /// of error.
     pub message: Cow<'static, str>,
 }
 
-/// Errors that AWS's front end returns before Secrets Manager itself sees the request. The front end
-/// writes the JSON key `message` in lower case, Secrets Manager writes `Message`. Clients read both.
+/// Errors that AWS's front end returns before the request reaches Secrets Manager. In the JSON of
+/// an error, the front end uses the key `message`, but Secrets Manager uses the key `Message`.
+/// Clients read both keys.
 const FRONT_END_ERRORS: [&str; 6] = [
     "ExpiredTokenException",
     "MissingAuthenticationTokenException",
@@ -27,29 +31,33 @@ const FRONT_END_ERRORS: [&str; 6] = [
 ];
 
 impl AwsError {
-    /// Creates an error of the caller, with status 400.
+    /// Creates an error that the caller caused, with HTTP status 400.
     pub(crate) fn new(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status: 400, kind: Cow::Borrowed(kind), message: message.into() }
     }
 
-    /// Creates an `InvalidRequestException`: the secret is in a state that forbids the operation.
+    /// Creates an `InvalidRequestException`, which means that the current state of the secret does
+    /// not allow the operation.
     pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("InvalidRequestException", message)
     }
 
-    /// Creates an `InvalidParameterException`: the value of a parameter is not valid.
+    /// Creates an `InvalidParameterException`, which means that a parameter of the request has an
+    /// invalid value.
     pub(crate) fn invalid_parameter(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("InvalidParameterException", message)
     }
 
-    /// Creates a `ValidationException`: a parameter breaks the API's model. AWS validates the model
-    /// before it checks permissions or looks for the secret.
+    /// Creates a `ValidationException`, which means that a parameter violates a constraint of the
+    /// API, such as a maximum length. AWS checks these constraints before it checks permissions and
+    /// looks for the secret.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("ValidationException", message)
     }
 
-    /// Creates a `ValidationException` in the words that AWS uses if a parameter breaks a constraint
-    /// of the API's model. `value` is `None` if the value is sensitive, so AWS does not quote it.
+    /// Creates the `ValidationException` that AWS returns if the parameter `member` violates
+    /// `constraint`, in AWS's words. `value` is `None` if AWS does not quote the value, for example
+    /// because the value is sensitive.
     pub(crate) fn broken_constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
         let quoted = value.map(|it| format!(" {it}")).unwrap_or_default();
         Self::validation(format!(
@@ -58,29 +66,30 @@ impl AwsError {
         ))
     }
 
-    /// Creates the error for a request body that cannot be parsed. AWS sends no message either.
+    /// Creates the error for a request body that cannot be parsed. The error message is empty,
+    /// because AWS sends no message with this error.
     pub(crate) fn serialization() -> Self {
         Self::new("SerializationException", "")
     }
 
-    /// Creates the error for an operation that the fake does not support. AWS sends no message for
-    /// unknown operations.
+    /// Creates the error for an operation that the fake does not support. The error message is
+    /// empty, because AWS sends no message for unknown operations.
     pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "")
     }
 
-    /// Creates the error for a caller that sends too many calls per second.
+    /// Creates the error for a caller that sends too many calls per second: `ThrottlingException`.
     pub(crate) fn throttled() -> Self {
         Self::new("ThrottlingException", "Rate exceeded")
     }
 
-    /// Creates the error for a failure of the service, with status 500.
+    /// Creates the error for an internal failure of the AWS service, with HTTP status 500.
     pub(crate) fn internal() -> Self {
         let message = "An error occurred on the server side.";
         Self { status: 500, ..Self::new("InternalServiceError", message) }
     }
 
-    /// Returns the response body for this error in the protocol AWS JSON.
+    /// Returns the JSON body of the error response, in the format of the protocol AWS JSON.
     pub(crate) fn to_json(&self) -> Value {
         if self.message.is_empty() {
             return json!({ "__type": self.kind });

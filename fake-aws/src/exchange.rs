@@ -1,5 +1,5 @@
-//! One HTTP request and its response: parses the request, executes the operation, injects the fault,
-//! records the call, and sends the response.
+//! Handles one HTTP request: parses the request, executes the operation, injects a fault if a test
+//! configured one, records the call, and sends the response.
 
 mod reply;
 mod request;
@@ -26,20 +26,20 @@ use request::{Parameters, ParsedRequest};
 use std::future::pending;
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request body in bytes. The largest value has 64 KiB, and JSON escapes can make
-/// the value several times as long.
+/// The maximum size of a request body in bytes. A secret value has at most 64 KiB, but JSON escapes
+/// can make the value several times as long.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// The connection that a request arrived on.
+/// A handle to the TCP connection on which a request arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionHandle {
-    /// The number of the connection. The first connection has number 1.
+    /// The number of the TCP connection. The first connection of a fake has number 1.
     pub(crate) number: u64,
-    /// Resets the connection when it is cancelled.
+    /// Cancelling this token makes the fake reset the connection with a TCP RST.
     pub(crate) reset: CancellationToken,
 }
 
-/// The state of a fake, which all connections share.
+/// The state of one fake AWS server. All connections of the fake share this state.
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
     pub(crate) faults: Faults,
@@ -50,7 +50,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Creates a state without secrets and without faults.
+    /// Creates the state of a new fake, without secrets and without faults.
     pub(crate) fn new(home: Location, now: Now) -> Self {
         Self {
             secrets: Secrets::new(home.clone(), Now::clone(&now)),
@@ -62,10 +62,11 @@ impl State {
         }
     }
 
-    /// Responds to one request.
+    /// Handles one HTTP request and returns the response.
     ///
-    /// The response is computed when the request arrives, and sent after the latency. A change in
-    /// between does not affect the response. This is how a slow service behaves.
+    /// The fake computes the response when the request arrives, and sends the response after the
+    /// configured latency. Like in a slow service, a secret that changes during the latency does
+    /// not change the response.
     pub(crate) async fn respond(
         &self,
         connection: &ConnectionHandle,
@@ -84,8 +85,8 @@ impl State {
             (_, Some(error)) => Some(Reply::error(request.service, &error)),
             (_, None) => Some(self.reply(request)),
         };
-        // The call is recorded after the response was computed: a test that waits for the call may
-        // then change secrets without an effect on this response.
+        // The fake records the call after it has computed the response. A test that waits for the
+        // call can then change secrets without changing this response.
         tracing::debug!(?call, "the fake received a call");
         self.calls.add(call);
         wait_precisely(outcome.latency).await;
@@ -114,10 +115,11 @@ impl State {
         }
     }
 
-    /// Executes the operation. The order of the checks is the same as in AWS.
+    /// Executes the requested operation. The fake checks the operation, the signature and the
+    /// session token in the same order as AWS.
     fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
         let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
-        // AssumeRoleWithWebIdentity is not signed: the caller has no credentials yet.
+        // AssumeRoleWithWebIdentity needs no signature, because the caller has no credentials yet.
         if operation != Operation::AssumeRoleWithWebIdentity {
             check_signed(request.authorization.as_deref())?;
             self.session_tokens.check(request.security_token.as_deref())?;
@@ -145,8 +147,8 @@ fn body_too_large() -> AwsError {
     AwsError { status: 413, ..AwsError::new("RequestEntityTooLargeException", message) }
 }
 
-/// Checks that a request has a signature. The fake does not know the secret key, so it does not verify
-/// the signature.
+/// Checks that the request has an `Authorization` header with an AWS signature. The fake does not
+/// verify the signature, because it does not know the caller's secret key.
 fn check_signed(authorization: Option<&str>) -> Result<(), AwsError> {
     match authorization {
         Some(value) if value.starts_with("AWS4-HMAC-SHA256 ") => Ok(()),

@@ -1,4 +1,4 @@
-//! Faults that a test injects, and the latency of responses.
+//! Faults and latencies that a test injects into the calls to the fake.
 
 use crate::clock::Now;
 use crate::error::AwsError;
@@ -11,43 +11,52 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A fault that the fake injects into one call.
+/// A fault that the fake AWS server injects into a call, such as an error response or a broken
+/// connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No fault: the call gets its normal response, even if [`Faults::always`] set another fault.
-    /// Use this variant for the gaps in a [script](Faults::script).
+    /// No fault: the call gets its normal response, even if [`Faults::always`] set another fault. A
+    /// [script](Faults::script) uses this variant for calls that must succeed between faults.
     Pass,
-    /// The fake returns `ThrottlingException` and does not execute the operation.
+    /// Fault: the fake returns `ThrottlingException` and does not execute the operation.
     Throttle,
-    /// The fake returns `InternalServiceError` with status 500 and does not execute the operation.
+    /// Fault: the fake returns `InternalServiceError` with status 500 and does not execute the
+    /// operation.
     InternalError,
-    /// The fake returns the given error and does not execute the operation.
+    /// Fault: the fake returns the given error and does not execute the operation.
     Error {
-        /// The HTTP status of the response.
+        /// The HTTP status of the injected error response.
         status: u16,
-        /// AWS's name of the error, such as `ResourceNotFoundException`.
+        /// The name of the injected error in AWS's API, such as `ResourceNotFoundException`.
         kind: String,
-        /// The error message.
+        /// The text of the injected error message.
         message: String,
     },
-    /// The fake never responds, but keeps the connection open. It does not execute the operation.
+    /// Fault: the fake never responds, but keeps the connection open. The fake does not execute the
+    /// operation.
     Stall,
-    /// The fake resets the connection with a TCP RST. It does not execute the operation.
+    /// Fault: the fake resets the connection with a TCP RST. The fake does not execute the
+    /// operation.
     Reset,
-    /// The fake closes the connection after half of the response body.
+    /// Fault: the fake sends only the first half of the response body and then closes the
+    /// connection.
     Truncated,
-    /// The fake sends a body that is neither JSON nor UTF-8, with the content type of JSON.
+    /// Fault: the fake sends a response body that is neither JSON nor UTF-8. The `Content-Type`
+    /// header still says JSON.
     Garbage,
-    /// The fake sends the normal response body with this content type.
+    /// Fault: the fake sends the normal response body, but with the given value of the
+    /// `Content-Type` header.
     ContentType(String),
-    /// The fake sends the response body byte by byte, and waits this long before each byte.
+    /// Fault: the fake sends the response body byte by byte, with a wait of the given duration
+    /// before each byte.
     Drip(Duration),
-    /// The fake sends the normal response this much later than the configured latency.
+    /// Fault: the fake sends the normal response later. The delay is added to the configured
+    /// latency.
     Delay(Duration),
 }
 
-/// Selects the calls that a fault or a latency applies to. A condition that is not set matches every
-/// call.
+/// Selects the calls to which a fault or a latency applies: by operation, by secret, by both, or
+/// all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -55,23 +64,24 @@ pub struct Match {
 }
 
 impl Match {
-    /// Matches every call.
+    /// Returns a match that selects every call.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// Matches all calls of one operation.
+    /// Returns a match that selects all calls of the given operation.
     pub fn operation(operation: Operation) -> Self {
         Self { operation: Some(operation), secret: None }
     }
 
-    /// Matches all calls for one secret, including batches that contain the secret. A name also
-    /// matches calls that use the ARN, and an ARN also matches calls that use the name.
+    /// Returns a match that selects all calls for one secret, including batch calls that contain
+    /// the secret. If `id` is a name, the match also selects calls that use the secret's ARN. If
+    /// `id` is an ARN, the match also selects calls that use the secret's name.
     pub fn secret(id: &str) -> Self {
         Self { operation: None, secret: Some(id.to_owned()) }
     }
 
-    /// Restricts this match to calls for one secret.
+    /// Restricts this match to calls for the secret with the name or ARN `id`.
     #[must_use]
     pub fn and_secret(self, id: &str) -> Self {
         Self { secret: Some(id.to_owned()), ..self }
@@ -83,28 +93,31 @@ impl Match {
     }
 }
 
-/// The operation and the secrets of a call. A [`Match`] checks both.
+/// The operation and the secrets of a call. A [`Match`] compares this operation and these secrets
+/// with its own conditions.
 #[derive(Debug, Default)]
 pub(crate) struct CallTarget {
-    /// The operation, or `None` if the fake does not support it.
+    /// The operation of the call, or `None` if the fake does not support the operation.
     pub(crate) operation: Option<Operation>,
-    /// The names and the ARNs of all secrets that the call asks for.
+    /// The names and the ARNs of all secrets that the call requests.
     pub(crate) secret_aliases: Vec<String>,
 }
 
-/// The latency and the fault that apply to one call.
+/// The latency and the fault that the fake applies to one call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The time from the arrival of the request to the start of the response.
+    /// The time between the arrival of the request and the start of the response.
     pub(crate) latency: Duration,
-    /// The fault to inject. [`Fault::Pass`] means no fault.
+    /// The fault that the fake injects into the call. [`Fault::Pass`] means no fault.
     pub(crate) fault: Fault,
 }
 
-/// A handle that injects faults and sets latencies. Clones control the same fake.
+/// A handle with which a test injects faults and sets latencies. All clones of a handle control the
+/// same fake.
 ///
-/// The fake picks one fault per call: first from the oldest script that matches and has faults left,
-/// then from the rate limit, then from the oldest matching [`always`](Self::always).
+/// The fake injects at most one fault per call. It takes the first fault that it finds, in this
+/// order: the oldest matching [`script`](Self::script) that has faults left, the rate limit, the
+/// oldest matching fault of [`always`](Self::always).
 #[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
@@ -127,79 +140,88 @@ impl Faults {
     }
 
     /// Sets the latency of all responses. The fake computes a response when the request arrives and
-    /// sends it later, so a value that changes in between is still the old value in the response.
+    /// sends the response after the latency. If a secret changes in between, the response still
+    /// contains the old value.
     pub fn set_latency(&self, latency: Duration) {
         self.rules().latency = latency;
     }
 
     /// Sets the latency of the responses to matching calls. If several latencies match a call, the
-    /// last one that was set applies.
+    /// most recently set latency applies.
     pub fn set_latency_of(&self, matching: Match, latency: Duration) {
         let mut rules = self.rules();
         rules.latencies.retain(|(it, _)| *it != matching);
         rules.latencies.push((matching, latency));
     }
 
-    /// Injects `faults` into the next matching calls: the first fault into the first call, and so on.
+    /// Injects `faults` into the next matching calls: the first fault into the first call, the
+    /// second fault into the second call, and so on.
     pub fn script(&self, matching: Match, faults: impl IntoIterator<Item = Fault>) {
         self.rules().scripts.push((matching, faults.into_iter().collect()));
     }
 
-    /// Injects `fault` into every matching call, until [`clear`](Self::clear) is called.
+    /// Injects `fault` into every matching call until [`clear`](Self::clear) is called.
     pub fn always(&self, matching: Match, fault: Fault) {
         self.rules().permanent.push((matching, fault));
     }
 
-    /// Throttles all calls above this rate. The bucket holds the calls of one second.
+    /// Throttles calls beyond `calls_per_second` with `ThrottlingException`. Bursts of up to
+    /// `calls_per_second` calls pass at once.
     pub fn throttle_above(&self, calls_per_second: u32) {
         let now = (self.now)();
         self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
     }
 
-    /// Denies an operation on all secrets, as an IAM policy does.
+    /// Denies an operation on all secrets, with the error that AWS returns if an IAM policy denies
+    /// the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
     }
 
-    /// Allows an operation that [`deny_operation`](Self::deny_operation) denied.
+    /// Allows an operation again after [`deny_operation`](Self::deny_operation) denied the
+    /// operation.
     pub fn allow_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, false));
     }
 
-    /// Denies all operations on a secret, as an IAM policy does.
+    /// Denies all operations on one secret, with the error that AWS returns if an IAM policy denies
+    /// the operation.
     pub fn deny_secret(&self, id: &str) {
         self.change_policy(|policy| policy.set_secret_denied(id, true));
     }
 
-    /// Allows all operations on a secret that [`deny_secret`](Self::deny_secret) denied.
+    /// Allows all operations on a secret again after [`deny_secret`](Self::deny_secret) denied
+    /// them.
     pub fn allow_secret(&self, id: &str) {
         self.change_policy(|policy| policy.set_secret_denied(id, false));
     }
 
-    /// Sets whether one denied secret fails the whole batch. AWS fails the batch if the policy of a
-    /// VPC endpoint denies the secret, and reports one error per secret if an IAM policy denies it.
+    /// Sets whether a denied secret makes the whole batch call fail. AWS does this if the policy of
+    /// a VPC endpoint denies a secret. If an IAM policy denies a secret, AWS instead reports an
+    /// error for only that secret.
     pub fn batch_fails_on_denied(&self, fails: bool) {
         self.change_policy(|policy| policy.set_batch_fails_on_denied(fails));
     }
 
-    /// Sets whether the KMS key of a secret is broken. Reads of the value then fail with
-    /// `DecryptionFailure`.
+    /// Sets whether the KMS key of a secret is broken. If the key is broken, reads of the secret's
+    /// value fail with `DecryptionFailure`.
     pub fn break_key(&self, id: &str, is_broken: bool) {
         self.change_policy(|policy| policy.set_key_broken(id, is_broken));
     }
 
-    /// Removes all faults, latencies, denials and limits. Calls that have already arrived keep
-    /// their fault.
+    /// Removes all faults, latencies, denials and rate limits. A call that has already arrived
+    /// keeps its fault.
     pub fn clear(&self) {
         *self.rules() = Rules::default();
     }
 
-    /// Returns the number of faults in all scripts that were not injected yet.
+    /// Returns how many faults of all scripts have not been injected yet.
     pub fn remaining_scripted(&self) -> usize {
         self.rules().scripts.iter().map(|(_, faults)| faults.len()).sum()
     }
 
-    /// Picks the latency and the fault of a call, and removes the fault from its script.
+    /// Determines the latency and the fault of a call. If the fault comes from a script, removes
+    /// the fault from the script.
     pub(crate) fn next_outcome(&self, target: &CallTarget) -> Outcome {
         let now = (self.now)();
         let mut rules = self.rules();
@@ -215,7 +237,7 @@ impl Faults {
         Outcome { latency, fault }
     }
 
-    /// Returns the current permissions of the caller's role.
+    /// Returns the current permissions of the role with which callers sign their requests.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.rules().policy)
     }
@@ -253,8 +275,8 @@ impl Rules {
 }
 
 impl Fault {
-    /// Returns the error that the fake sends instead of the normal response, if this fault is an
-    /// error.
+    /// Returns the error response that this fault injects, or `None` if the fault is not an error
+    /// response.
     pub(crate) fn error(&self) -> Option<AwsError> {
         match self {
             Self::Throttle => Some(AwsError::throttled()),

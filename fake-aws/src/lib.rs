@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("../README.md")]
 
-// In reading order: a file imports only from files below it.
+// The modules are in reading order: a module imports only from modules that are listed below it.
 mod listener;
 mod exchange;
 mod secrets_manager;
@@ -44,8 +44,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// A running fake. Dropping the fake stops its tasks. [`stop`](Self::stop) also waits until the tasks
-/// have ended.
+/// A running fake of AWS Secrets Manager and STS. Dropping the value stops the tasks of the fake.
+/// The method [`stop`](Self::stop) also waits until the tasks have ended.
 pub struct Fake {
     listener: Listener,
     state: Arc<State>,
@@ -54,8 +54,8 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Starts a fake on a free port of 127.0.0.1. Plain secret names refer to account 123456789012 in
-    /// eu-north-1.
+    /// Starts a fake on a free port of 127.0.0.1. A secret name without an ARN refers to a secret
+    /// of account 123456789012 in region eu-north-1.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();
@@ -65,58 +65,59 @@ impl Fake {
         Ok(Self { listener, state, tasks, stop: stop.drop_guard() })
     }
 
-    /// Returns the address that the fake listens on.
+    /// Returns the socket address on which the fake listens.
     pub fn addr(&self) -> SocketAddr {
         self.listener.addr()
     }
 
-    /// Returns the endpoint URL for clients, such as `http://127.0.0.1:40123`.
+    /// Returns the endpoint URL to configure in AWS clients, such as `http://127.0.0.1:40123`.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr())
     }
 
-    /// Returns the handle that reads and changes secrets.
+    /// Returns the handle with which a test reads and changes the fake's secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.state.secrets
     }
 
-    /// Returns the handle that injects faults and sets latencies.
+    /// Returns the handle with which a test injects faults and sets latencies.
     pub fn faults(&self) -> &Faults {
         &self.state.faults
     }
 
-    /// Returns the handle to the record of calls.
+    /// Returns the handle to the record of calls that the fake received.
     pub fn calls(&self) -> &Calls {
         &self.state.calls
     }
 
-    /// Returns the handle that controls which session tokens are accepted.
+    /// Returns the handle with which a test controls which session tokens the fake accepts.
     pub fn session_tokens(&self) -> &SessionTokens {
         &self.state.session_tokens
     }
 
-    /// Returns the number of connections that were accepted since the start.
+    /// Returns the number of TCP connections that the fake has accepted since it was started.
     pub fn connections(&self) -> u64 {
         self.listener.connections()
     }
 
-    /// Closes all open connections, even in the middle of a response. The fake accepts new
-    /// connections afterwards.
+    /// Closes all open connections, even in the middle of a response. The fake continues to accept
+    /// new connections.
     pub fn close_connections(&self) {
         self.listener.close_connections();
     }
 
-    /// Refuses new connections and closes open connections. The fake keeps its port.
+    /// Makes the fake refuse new connections, and closes all open connections. The fake keeps its
+    /// port reserved.
     pub async fn pause(&self) -> io::Result<()> {
         self.listener.pause().await
     }
 
-    /// Accepts connections again after [`pause`](Self::pause), on the same port.
+    /// Makes the fake accept connections again after [`pause`](Self::pause), on the same port.
     pub async fn resume(&self) -> io::Result<()> {
         self.listener.resume().await
     }
 
-    /// Stops the fake and waits until all of its tasks have ended.
+    /// Stops the fake and waits until all tasks of the fake have ended.
     pub async fn stop(self) {
         drop(self.stop);
         self.tasks.close();

@@ -1,4 +1,5 @@
-//! The listening socket: accepts connections, can refuse new connections, and can close open ones.
+//! The listening socket of the fake: accepts connections, refuses new connections while paused, and
+//! closes open connections.
 
 use crate::clock::wait;
 use crate::exchange::{ConnectionHandle, State};
@@ -18,51 +19,54 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of open connections. Further connections wait until another connection closes.
+/// The maximum number of open connections. The fake accepts further connections only after another
+/// connection has closed.
 const CONNECTIONS_MAX: usize = 4_096;
 
 /// The maximum number of connections that the kernel queues until the fake accepts them.
 const BACKLOG: u32 = 1_024;
 
-/// The time between a failed accept and the next attempt.
+/// The time that the fake waits after it failed to accept a connection, before it tries again.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The listening socket of a fake, and the connections that it accepted.
+/// The listening socket of a fake, and all connections that the fake has accepted.
 pub(crate) struct Listener {
     addr: SocketAddr,
     port: AsyncMutex<Port>,
     acceptor: Acceptor,
 }
 
-/// The state of the port.
+/// The state of the port on which the fake listens.
 enum Port {
-    /// A task accepts connections.
+    /// State of the port: a task accepts connections.
     Listening {
-        /// Ends the task. The task then closes its socket.
+        /// Cancelling this token ends the accepting task, which closes its socket.
         close: CancellationToken,
         /// The task that accepts connections.
         task: JoinHandle<()>,
     },
-    /// Connections are refused. The socket is bound, so that no other process takes the port.
+    /// State of the port: the fake refuses connections. The socket stays bound to the port, so that
+    /// no other process takes the port.
     Reserved(TcpSocket),
-    /// Pausing or resuming failed halfway, so the port is not bound.
+    /// State of the port: pausing or resuming has failed, so no socket is bound to the port.
     Lost,
 }
 
-/// What the accepting task and all connections share.
+/// The state that the accepting task and all connections share.
 #[derive(Clone)]
 struct Acceptor {
     state: Arc<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Closes all connections that are open now. Each use replaces the token.
+    /// Cancelling this token closes all connections that are open now. After the cancellation, a
+    /// new token replaces the old token.
     close_connections: Arc<Mutex<CancellationToken>>,
     slots: Arc<Semaphore>,
     connections: Arc<AtomicU64>,
 }
 
 impl Listener {
-    /// Starts to accept connections. Requires a tokio runtime.
+    /// Starts to accept connections. The caller must run inside a tokio runtime.
     pub(crate) fn start(
         listener: TcpListener,
         state: Arc<State>,
@@ -82,23 +86,25 @@ impl Listener {
         Ok(Self { addr, port, acceptor })
     }
 
-    /// Returns the address of the listening socket.
+    /// Returns the socket address on which the fake listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Returns the number of connections that were accepted since the start.
+    /// Returns the number of connections that the fake has accepted since it was started.
     pub(crate) fn connections(&self) -> u64 {
         self.acceptor.connections.load(Ordering::Relaxed)
     }
 
-    /// Refuses new connections and closes open connections. A second call is a no-op.
+    /// Makes the fake refuse new connections, and closes all open connections. Does nothing if the
+    /// fake is already paused.
     pub(crate) async fn pause(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         match std::mem::replace(&mut *port, Port::Lost) {
             Port::Listening { close, task } => {
                 close.cancel();
-                // The result does not matter: if the task panicked, its socket is closed as well.
+                // The result of the task is ignored: even if the task panicked, its socket is
+                // closed.
                 let _ = task.await;
             }
             reserved @ Port::Reserved(_) => {
@@ -112,7 +118,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Accepts connections again, on the same port. A second call is a no-op.
+    /// Makes the fake accept connections again, on the same port. Does nothing if the fake already
+    /// accepts connections.
     pub(crate) async fn resume(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         let socket = match std::mem::replace(&mut *port, Port::Lost) {
@@ -141,15 +148,16 @@ impl Acceptor {
         Port::Listening { close, task }
     }
 
-    /// Accepts connections until `close` is cancelled.
+    /// Accepts connections until the token `close` is cancelled.
     async fn accept_until(self, listener: TcpListener, close: CancellationToken) {
         let accept_all = async {
             loop {
                 let acquired = Arc::clone(&self.slots).acquire_owned().await;
-                let slot = acquired.expect("the semaphore is never closed");
+                let slot = acquired.expect("the semaphore for connections is never closed");
                 match listener.accept().await {
                     Ok((stream, _)) => self.spawn_connection(stream, slot),
-                    // The peer closed the connection early, or the process has too many open files.
+                    // Accepting failed because the peer closed the connection early, or because the
+                    // process has too many open files.
                     Err(_) => wait(ACCEPT_RETRY_DELAY).await,
                 }
             }
@@ -169,17 +177,19 @@ impl Acceptor {
     }
 }
 
-/// Serves one connection until the peer closes it, `close` is cancelled, or a fault resets it.
+/// Serves one connection until the peer closes the connection, the token `close` is cancelled, or a
+/// fault resets the connection.
 ///
-/// Idle connections have no timeout: under tokio's paused time, a timeout would fire at once.
+/// Idle connections have no timeout, because a timeout would fire at once in tests that pause
+/// tokio's time.
 async fn serve(
     stream: TcpStream,
     state: Arc<State>,
     handle: ConnectionHandle,
     close: CancellationToken,
 ) {
-    // Without TCP_NODELAY the bytes of `Fault::Drip` would arrive in groups. The result is ignored,
-    // because the call fails only if the connection is closed already.
+    // Without TCP_NODELAY, the bytes of `Fault::Drip` would arrive in groups. Errors are ignored,
+    // because setting the option fails only if the connection is already closed.
     let _ = stream.set_nodelay(true);
     let reset = handle.reset.clone();
     let service = service_fn(move |request| {
@@ -194,15 +204,17 @@ async fn serve(
             // With a linger time of zero, the kernel closes a socket with RST instead of FIN.
             let _ = connection.into_parts().io.into_inner().set_zero_linger();
         }
-        // An error comes from the peer, or from a body that is truncated on purpose.
+        // Errors are ignored: the peer closed the connection, or the fake truncated the body on
+        // purpose.
         _ = &mut connection => {}
     }
 }
 
-/// Binds a port without listening on it, so that connections to the port are refused.
+/// Binds a socket to a port without listening. The kernel then refuses connections to the port.
 fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    // Connections that closed recently still occupy the port for the kernel.
+    // Without this option, the kernel does not allow the bind while recently closed connections
+    // still occupy the port.
     socket.set_reuseaddr(true)?;
     socket.bind(addr)?;
     Ok(socket)

@@ -1,17 +1,17 @@
-//! An AWS account and a region.
+//! An AWS account together with an AWS region.
 
-/// An AWS account and a region: where a secret lives. The default is account 123456789012 in
-/// eu-north-1.
+/// The AWS account and the region to which a secret belongs. The default is account 123456789012 in
+/// region eu-north-1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
-    /// The twelve digits of the account id.
+    /// The AWS account id, which has twelve digits.
     pub account: String,
-    /// The region, such as `eu-north-1`.
+    /// The AWS region, such as `eu-north-1`.
     pub region: String,
 }
 
 impl Location {
-    /// Creates a location from an account id and a region.
+    /// Creates a location from an AWS account id and an AWS region.
     pub fn new(account: &str, region: &str) -> Self {
         Self { account: account.to_owned(), region: region.to_owned() }
     }

@@ -1,36 +1,38 @@
-//! The operations that the fake supports, and the service that each belongs to.
+//! The AWS operations that the fake supports, and the AWS service to which each operation belongs.
 
-/// An operation of Secrets Manager or of the Security Token Service (STS).
+/// An API operation of AWS Secrets Manager or of the AWS Security Token Service (STS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
-    /// Secrets Manager: reads one version of one secret.
+    /// Secrets Manager operation: reads one version of one secret.
     GetSecretValue,
-    /// Secrets Manager: reads the current versions of several secrets.
+    /// Secrets Manager operation: reads the current versions of several secrets.
     BatchGetSecretValue,
-    /// Secrets Manager: reads the metadata of one secret, without its value.
+    /// Secrets Manager operation: reads the metadata of one secret, without the secret's value.
     DescribeSecret,
-    /// Secrets Manager: reads the metadata of all secrets, without their values.
+    /// Secrets Manager operation: lists the metadata of all secrets, without their values.
     ListSecrets,
-    /// Secrets Manager: creates a secret.
+    /// Secrets Manager operation: creates a secret.
     CreateSecret,
-    /// Secrets Manager: adds a version to a secret.
+    /// Secrets Manager operation: adds a version to a secret.
     PutSecretValue,
-    /// Secrets Manager: adds a current version to a secret, or changes the secret's description.
+    /// Secrets Manager operation: adds a new current version to a secret, or changes the
+    /// description of the secret.
     UpdateSecret,
-    /// Secrets Manager: moves a staging label from one version to another.
+    /// Secrets Manager operation: moves a staging label from one version of a secret to another
+    /// version.
     UpdateSecretVersionStage,
-    /// Secrets Manager: schedules a secret for deletion, or deletes the secret at once.
+    /// Secrets Manager operation: schedules a secret for deletion, or deletes the secret at once.
     DeleteSecret,
-    /// Secrets Manager: cancels the scheduled deletion of a secret.
+    /// Secrets Manager operation: cancels the scheduled deletion of a secret.
     RestoreSecret,
-    /// STS: exchanges a web identity token for temporary credentials.
+    /// STS operation: exchanges a web identity token for temporary AWS credentials.
     AssumeRoleWithWebIdentity,
-    /// STS: returns the identity that the caller's credentials belong to.
+    /// STS operation: returns the identity to which the caller's credentials belong.
     GetCallerIdentity,
 }
 
 impl Operation {
-    /// All operations, in the order of the variants.
+    /// All operations that the fake supports, in the order of the enum variants.
     pub const ALL: [Self; 12] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
@@ -46,7 +48,7 @@ impl Operation {
         Self::GetCallerIdentity,
     ];
 
-    /// Returns the name of the operation in AWS's API, such as `GetSecretValue`.
+    /// Returns the name of this operation in AWS's API, such as `GetSecretValue`.
     pub fn name(self) -> &'static str {
         match self {
             Self::GetSecretValue => "GetSecretValue",
@@ -64,12 +66,13 @@ impl Operation {
         }
     }
 
-    /// Returns the operation called `name` of `service`, or `None` if the fake does not support it.
+    /// Returns the operation of `service` with the given API name, or `None` if the fake does not
+    /// support the operation.
     pub(crate) fn named(service: Service, name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.service() == service && it.name() == name)
     }
 
-    /// Returns the service that the operation belongs to.
+    /// Returns the AWS service to which this operation belongs.
     pub(crate) fn service(self) -> Service {
         match self {
             Self::AssumeRoleWithWebIdentity | Self::GetCallerIdentity => Service::Sts,
@@ -78,17 +81,19 @@ impl Operation {
     }
 }
 
-/// An AWS service that the fake supports. The two services use different protocols.
+/// An AWS service that the fake supports. The services use different protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// Secrets Manager, with the protocol AWS JSON 1.1: the header `X-Amz-Target` names the operation.
+    /// AWS service: Secrets Manager. Its protocol is AWS JSON 1.1, in which the header
+    /// `X-Amz-Target` names the operation.
     SecretsManager,
-    /// STS, with the protocol AWS Query: a form names the operation, and the response is XML.
+    /// AWS service: STS. Its protocol is AWS Query, in which a form names the operation and the
+    /// response is XML.
     Sts,
 }
 
 impl Service {
-    /// Returns the prefix of the service's actions in IAM policies.
+    /// Returns the prefix of this service's actions in IAM policies, such as `secretsmanager`.
     pub(crate) fn iam_prefix(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",

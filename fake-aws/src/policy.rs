@@ -1,11 +1,13 @@
-//! The permissions of the caller's role, and the errors that IAM returns if a permission is missing.
+//! The permissions of the role with which callers sign their requests, and the error for a missing
+//! permission.
 
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::operation::Operation;
 use std::collections::BTreeSet;
 
-/// Denied operations, denied secrets and broken KMS keys. Everything else is allowed.
+/// The operations and secrets that the fake denies, and the secrets whose KMS keys are broken. The
+/// fake allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
@@ -15,32 +17,34 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Denies or allows an operation on all secrets.
+    /// Sets whether the fake denies an operation on all secrets.
     pub(crate) fn set_operation_denied(&mut self, operation: Operation, is_denied: bool) {
         set(&mut self.denied_operations, operation, is_denied);
     }
 
-    /// Denies or allows all operations on a secret.
+    /// Sets whether the fake denies all operations on the secret `id`.
     pub(crate) fn set_secret_denied(&mut self, id: &str, is_denied: bool) {
         set(&mut self.denied_secrets, id.to_owned(), is_denied);
     }
 
-    /// Sets whether the KMS key of a secret fails to decrypt.
+    /// Sets whether the KMS key of the secret `id` is broken, so that the secret's value cannot be
+    /// decrypted.
     pub(crate) fn set_key_broken(&mut self, id: &str, is_broken: bool) {
         set(&mut self.broken_keys, id.to_owned(), is_broken);
     }
 
-    /// Sets whether one denied secret fails the whole batch.
+    /// Sets whether a denied secret makes the whole batch call fail.
     pub(crate) fn set_batch_fails_on_denied(&mut self, fails: bool) {
         self.batch_fails_on_denied = fails;
     }
 
-    /// Returns whether one denied secret fails the whole batch.
+    /// Returns whether a denied secret makes the whole batch call fail.
     pub(crate) fn batch_fails_on_denied(&self) -> bool {
         self.batch_fails_on_denied
     }
 
-    /// Checks that the role has permission for an operation that does not name one secret.
+    /// Checks that the caller's role may use an operation whose request does not name a single
+    /// secret, such as a batch read.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -52,8 +56,9 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that the role has permission for an operation on a secret. `aliases` are the name and
-    /// the ARNs of the secret. The first alias is what the caller sent, and the error quotes it.
+    /// Checks that the caller's role may use an operation on a secret. `aliases` contains the name
+    /// and the ARNs of the secret. The first alias is the `SecretId` that the caller sent, and the
+    /// error message quotes this alias.
     pub(crate) fn check_secret(
         &self,
         operation: Operation,
@@ -69,7 +74,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that the KMS key of a secret can decrypt the secret's value.
+    /// Checks that the KMS key of a secret is not broken, so that the secret's value can be
+    /// decrypted.
     pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
         if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
             let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \
@@ -80,7 +86,7 @@ impl Policy {
     }
 }
 
-/// Adds `item` to `set` or removes `item` from `set`.
+/// Adds `item` to `set` if `is_present` is true. Otherwise removes `item` from `set`.
 fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     if is_present {
         set.insert(item);
@@ -89,7 +95,7 @@ fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     }
 }
 
-/// Creates the error of a denied call in IAM's words.
+/// Creates the error for a denied call, with the same message that IAM returns.
 fn denied(operation: Operation, resource: Option<&str>, home: &Location) -> AwsError {
     let action = format!("{}:{}", operation.service().iam_prefix(), operation.name());
     let on_resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();

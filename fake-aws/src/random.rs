@@ -1,35 +1,38 @@
-//! Random ids, ARN suffixes and tokens.
+//! Random ids, ARN suffixes and session tokens.
 //!
-//! The random numbers come from the operating system and not from a seeded generator: a session
-//! token that the fake issues is a credential for as long as the fake runs.
+//! The random numbers come from the operating system and not from a seeded generator, because a
+//! session token that the fake issues is a valid credential while the fake runs.
 
 const LETTERS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LETTERS_AND_DIGITS: &[u8; 62] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Returns a random UUID of version 4. AWS uses such UUIDs as ids of versions and of requests.
+/// Returns a random UUID of version 4. AWS uses such UUIDs as ids of secret versions and of
+/// requests.
 pub(crate) fn uuid() -> String {
     let mut bytes = [0_u8; 16];
     fill(&mut bytes);
-    // RFC 9562: the version is in the high bits of byte 6, the variant in those of byte 8.
+    // RFC 9562: the high bits of byte 6 contain the UUID version, and the high bits of byte 8
+    // contain the variant.
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Returns `count` random ASCII letters and digits.
+/// Returns a text of `count` random ASCII letters and digits.
 pub(crate) fn alphanumerics(count: usize) -> String {
     from_alphabet(LETTERS_AND_DIGITS, count)
 }
 
-/// Returns `count` random capital letters.
+/// Returns a text of `count` random capital letters.
 pub(crate) fn capitals(count: usize) -> String {
     from_alphabet(LETTERS, count)
 }
 
-/// Returns `count` random characters of `alphabet`. The first characters of the alphabet are slightly
-/// more frequent, because 256 is not a multiple of its length. That is good enough for a fake.
+/// Returns a text of `count` random characters of `alphabet`. The first characters of the alphabet
+/// are slightly more frequent, because 256 is not a multiple of the alphabet's length. A fake does
+/// not need an exactly uniform distribution.
 fn from_alphabet(alphabet: &[u8], count: usize) -> String {
     let mut bytes = vec![0_u8; count];
     fill(&mut bytes);

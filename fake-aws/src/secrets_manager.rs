@@ -1,14 +1,16 @@
-//! Secrets Manager: executes one operation, from the JSON of a request to the JSON of the response.
+//! Executes operations of Secrets Manager: takes the JSON of a request, and returns the JSON of the
+//! response.
 //!
-//! The operations use no sockets and no clock: the caller passes the store and the time in.
+//! The code uses no sockets and reads no clock, because the caller passes the store of secrets and
+//! the current time in.
 //!
 //! ```text
 //!  read, batch, list, write    the operations
-//!  context                     what all operations work with
-//!  secrets                     the handle for tests
-//!  store, seed                 all secrets, and what fills the store
-//!  secret, plaintext           one secret with its versions
-//!  secret_id, error            names and ARNs, and the errors of this service
+//!  context                     the inputs that all operations need
+//!  secrets                     the handle with which tests change secrets
+//!  store, seed                 the store of all secrets, and files that fill the store
+//!  secret, plaintext           one secret with its versions, and the value of a version
+//!  secret_id, error            names and ARNs of secrets, and errors of Secrets Manager
 //! ```
 
 mod batch;
@@ -31,10 +33,10 @@ use crate::operation::Operation;
 use context::{Context, Response, parse};
 use serde_json::Value;
 
-/// Executes an operation and returns the body of the response.
+/// Executes a Secrets Manager operation and returns the JSON body of the response.
 pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Value) -> Response {
-    // If the request names one secret, the operation itself checks the permission, and the error of a
-    // denied call then quotes the secret as IAM does.
+    // If the request names one secret, the operation itself checks the permission. The message of
+    // an access error then names the secret, as in IAM.
     if !names_one_secret(&body) {
         context.policy.check_operation(operation, context.store.home())?;
     }
@@ -55,7 +57,8 @@ pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Val
     }
 }
 
-/// Returns the secret ids in the body of a request, exactly as the caller sent them.
+/// Returns the `SecretId` parameters in the body of a request, exactly as the caller sent them. For
+/// `CreateSecret`, returns the name of the new secret.
 pub(crate) fn secret_ids(operation: Option<Operation>, body: &Value) -> Vec<String> {
     let single = if operation == Some(Operation::CreateSecret) { "Name" } else { "SecretId" };
     let list = body["SecretIdList"].as_array().into_iter().flatten();

@@ -1,6 +1,8 @@
-//! The Security Token Service: issues temporary credentials, and returns the caller's identity.
+//! The AWS Security Token Service (STS): issues temporary credentials, and returns the caller's
+//! identity.
 //!
-//! The caller passes the time in. The credentials themselves are random.
+//! The code in this file does not read a clock, because the caller passes the current time in. The
+//! issued credentials are random.
 
 pub(crate) mod query;
 
@@ -15,14 +17,15 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The minimum, maximum and default lifetime of credentials in seconds.
+/// The minimum, maximum and default lifetime of temporary credentials in seconds.
 ///
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
-/// Executes an operation and returns the XML inside its result element.
+/// Executes an STS operation. Returns the XML that belongs inside the result element of the
+/// response.
 pub(crate) fn execute(
     operation: Operation,
     form: &Form,
@@ -39,7 +42,7 @@ pub(crate) fn execute(
 fn assume_role(form: &Form, tokens: &SessionTokens, now: SystemTime) -> Result<String, AwsError> {
     let role_arn = required(form, "RoleArn", "roleArn")?;
     let session = required(form, "RoleSessionName", "roleSessionName")?;
-    // The web identity token must be present, but the fake does not verify it.
+    // A request must contain a web identity token, but the fake does not verify the token.
     required(form, "WebIdentityToken", "webIdentityToken")?;
     let expiry = now + lifetime(form)?;
 
@@ -80,7 +83,7 @@ fn caller_identity(home: &Location) -> String {
     ])
 }
 
-/// Returns the lifetime of the credentials that a request asks for.
+/// Returns the lifetime of temporary credentials that a request asks for with `DurationSeconds`.
 fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     let Some(text) = form.get("DurationSeconds") else {
         return Ok(Duration::from_secs(LIFETIME_SECONDS_DEFAULT));
@@ -96,13 +99,13 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     }
 }
 
-/// Formats a time like `2026-01-31T12:00:00Z`. STS writes no fractions of seconds.
+/// Formats a time like `2026-01-31T12:00:00Z`. STS sends times without fractions of seconds.
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)
-        .expect("zero is a valid nanosecond")
+        .expect("zero is a valid number of nanoseconds")
         .format(&Rfc3339)
-        .expect("RFC 3339 can express years of four digits")
+        .expect("RFC 3339 can express every year with four digits")
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Tests of the fake over real sockets: raw HTTP requests and raw HTTP responses.
+//! Tests of the fake over real sockets, with hand-written HTTP requests.
 
 use super::*;
 use serde_json::{Value, json};
@@ -9,12 +9,12 @@ use tokio::net::TcpStream;
 const MS: Duration = Duration::from_millis(1);
 
 /// Returns the result of `work`, or `None` if `work` takes longer than `span`.
-#[expect(clippy::disallowed_methods, reason = "real sockets need real time")]
+#[expect(clippy::disallowed_methods, reason = "tests with real sockets cannot use simulated time")]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
 }
 
-/// Starts a fake with the secret `db`, whose value is `hunter2`.
+/// Starts a fake with a secret called `db`, whose value is `hunter2`.
 async fn started() -> Fake {
     let now: Now = Arc::new(|| SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123));
     let fake = Fake::start(now).await.expect("a free port");
@@ -22,7 +22,7 @@ async fn started() -> Fake {
     fake
 }
 
-/// One HTTP response.
+/// An HTTP response that the test client received.
 #[derive(Debug)]
 struct Response {
     status: u16,
@@ -46,7 +46,7 @@ impl Response {
     }
 }
 
-/// A raw HTTP client with one connection.
+/// A test client that sends HTTP requests over one TCP connection.
 struct Client(TcpStream);
 
 impl Client {
@@ -60,7 +60,7 @@ impl Client {
             request.push_str(&format!("{key}: {value}\r\n"));
         }
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        self.0.write_all(request.as_bytes()).await.expect("the request was sent");
+        self.0.write_all(request.as_bytes()).await.expect("the request can be sent");
     }
 
     async fn send_signed(&mut self, operation: Operation, body: &Value) {
@@ -75,7 +75,8 @@ impl Client {
         self.send(&headers, &body.to_string()).await;
     }
 
-    /// Reads one response. If the connection ends early, the body is incomplete.
+    /// Reads one HTTP response. If the connection ends early, the body of the returned response is
+    /// incomplete.
     async fn receive(&mut self) -> io::Result<Response> {
         let mut bytes = Vec::new();
         let (head, start) = loop {
@@ -112,7 +113,8 @@ async fn get(fake: &Fake, id: &str) -> Response {
     ask(fake, Operation::GetSecretValue, json!({ "SecretId": id })).await
 }
 
-/// Injects `fault` into the next call and returns the response. Checks that the call after it succeeds.
+/// Injects `fault` into the next call and returns the response to this call. Also checks that the
+/// following call succeeds.
 async fn with_fault(fake: &Fake, fault: Fault) -> Response {
     fake.faults().script(Match::any(), [fault]);
     let response = get(fake, "db").await;

@@ -1,10 +1,11 @@
-//! A token bucket: limits the number of calls per second.
+//! A token bucket, which limits the number of calls per second.
 //!
-//! The caller passes the time in, so this file is pure.
+//! The code in this file does not read a clock, because the caller passes the current time in.
 
 use std::time::SystemTime;
 
-/// A token bucket that holds the tokens of one second. Each call takes one token.
+/// A token bucket, which limits the number of calls per second. Each call takes a token, and new
+/// tokens are added over time. The bucket holds at most the tokens of one second.
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens_per_second: f64,
@@ -13,15 +14,16 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Creates a full bucket, so `tokens_per_second` calls pass at once.
+    /// Creates a full bucket, so that the first `tokens_per_second` calls pass at once.
     pub fn full(tokens_per_second: u32, now: SystemTime) -> Self {
         let tokens = f64::from(tokens_per_second);
         Self { tokens_per_second: tokens, tokens, filled_at: now }
     }
 
-    /// Takes a token. Returns `false` if the bucket has no token left.
+    /// Takes a token out of the bucket for one call. Returns `false` if the bucket is empty, so
+    /// that the call must be throttled.
     pub fn take(&mut self, now: SystemTime) -> bool {
-        // If the clock was set back, no time has elapsed and no token is added.
+        // If the clock was set back, the elapsed time counts as zero and no tokens are added.
         let elapsed = now.duration_since(self.filled_at).unwrap_or_default();
         self.filled_at = now;
         let refilled = self.tokens + elapsed.as_secs_f64() * self.tokens_per_second;

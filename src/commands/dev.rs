@@ -1,5 +1,5 @@
-//! The command `sidekey dev`: runs the agent in front of a fake Secrets Manager, so that you can try
-//! Sidekey without an AWS account.
+//! The command `sidekey dev`: runs the agent together with a fake Secrets Manager, so that users
+//! can try Sidekey without an AWS account.
 
 mod secrets;
 mod watch;
@@ -32,21 +32,21 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of reads that are timed, from Secrets Manager and from Sidekey.
+/// How many reads `sidekey dev` measures from the fake Secrets Manager, and also from Sidekey.
 const TIMED_READS: usize = 20;
 
-/// The maximum time after Ctrl-C to finish requests that are in progress.
+/// The maximum time for which requests in progress continue after the user presses Ctrl-C.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON or TOML file of names and values, reloaded when changed [default: six examples]
+    /// JSON or TOML file of secrets, reloaded on change [default: six examples]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
     /// Latency of each call to the fake Secrets Manager
     #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
     latency: Duration,
-    /// Port on localhost; 0 means any free port [default: SIDEKEY_PORT, else 2773]
+    /// Port on localhost, or `0` for any free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
 }
@@ -69,8 +69,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checks_conventions =
         ["SIDEKEY_CONVENTIONS", "SIDEKEY_STRICT"].iter().any(|name| vars.contains_key(*name));
     if args.secrets.is_none() && !checks_conventions {
-        // The example values are placeholders, which break their conventions on purpose. Warnings about
-        // them would only confuse the user.
+        // The example secrets contain dummy texts instead of real values, and therefore violate
+        // Sidekey's naming conventions on purpose. Warnings about the dummy texts would only
+        // confuse the user.
         config.cache.conventions = Arc::default();
     }
     let direct = direct(&vars, clock.clone()).await?;
@@ -81,7 +82,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = agent
         .prefetched()
         .await
-        .context("the prefetch stopped before it finished; run the command again")?;
+        .context("the prefetch of secrets stopped before its end; run `sidekey dev` again")?;
     let address = *agent.addresses().first().context("the agent has no listening address")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
@@ -91,11 +92,13 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     out(&match &args.secrets {
         Some(path) => {
             format!(
-                "Edit {} to see Sidekey pick up the change. Press Ctrl-C to stop.\n",
+                "Edit {}, and Sidekey serves the new values. Press Ctrl-C to stop.\n",
                 path.display()
             )
         }
-        None => "Use --secrets FILE for your own secrets. Press Ctrl-C to stop.\n".to_owned(),
+        None => {
+            "Use `--secrets FILE` to serve your own secrets. Press Ctrl-C to stop.\n".to_owned()
+        }
     });
     tokio::select! {
         () = stopped => {}
@@ -107,8 +110,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the agent's variables, and the token as the printed curl command contains it. The user's
-/// `AWS_*` variables are not included, so that the agent cannot call the user's AWS account.
+/// Returns the environment variables for the agent, and the token as it appears in the printed curl
+/// command. The result contains none of the user's `AWS_*` variables, so that the agent cannot call
+/// the user's AWS account.
 fn variables(
     args: &Args,
     secrets: &Secrets,
@@ -149,15 +153,17 @@ async fn start(
     clock: Arc<dyn Clock>,
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
-    hardening::harden()
-        .context("could not forbid core dumps of this process, which would contain secrets")?;
+    hardening::harden().context(
+        "could not disable core dumps of this process; a core dump would contain secrets",
+    )?;
     reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
-    let listeners = bound.context("could not listen; to use any free port, add `--port 0`")?;
+    let listeners =
+        bound.context("could not listen on the port; add `--port 0` to use any free port")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
-/// Creates a client that reads from the fake Secrets Manager directly, like a function without Sidekey.
+/// Creates a client that reads secrets from the fake Secrets Manager without Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -193,7 +199,8 @@ fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
     )
 }
 
-/// Times reads of one secret from Secrets Manager and from Sidekey. Returns the text to print.
+/// Measures how long reads of one secret take from the fake Secrets Manager and from Sidekey.
+/// Returns the text with both times to print.
 async fn comparison(
     clock: &dyn Clock,
     direct: &SecretsManager,
@@ -214,8 +221,12 @@ async fn comparison(
         let response = client.get(&path).await?;
         from_sidekey.push(elapsed(clock, started));
         if !response.status.is_success() {
-            // The user may have set SIDEKEY_ALLOW or SIDEKEY_STRICT on purpose, so this is no error.
-            return Ok(format!("Sidekey refused this secret with status {}.\n\n", response.status));
+            // A refused read is not an error of this command, because the user may have set
+            // SIDEKEY_ALLOW or SIDEKEY_STRICT on purpose.
+            return Ok(format!(
+                "Sidekey refused to serve {name}, with HTTP status {}.\n\n",
+                response.status
+            ));
         }
     }
     let (from_aws, from_sidekey) = (median(from_aws), median(from_sidekey));

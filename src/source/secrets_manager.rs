@@ -1,13 +1,13 @@
 //! Reads secrets from AWS Secrets Manager with the AWS SDK. No other module uses the AWS SDK.
 //!
 //! ```text
-//!  clients      one SDK client per region
-//!  response     from responses of the SDK to our types
-//!  session      the agent's own credentials
-//!  sdk_config   the region and the credential providers
-//!  sdk_error    from errors of the SDK to our errors
-//!  http         the HTTP client of all SDK clients
-//!  endpoint     a custom endpoint
+//!  clients      one client of the AWS SDK per region
+//!  response     converts responses of the SDK to Sidekey's types
+//!  session      caches the agent's own AWS credentials
+//!  sdk_config   loads the region and the credential providers of the SDK
+//!  sdk_error    converts errors of the SDK to Sidekey's errors
+//!  http         the HTTP client that all SDK clients use
+//!  endpoint     the custom endpoint of SIDEKEY_ENDPOINT
 //! ```
 
 mod clients;
@@ -47,26 +47,28 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum time for a TCP and TLS handshake. The SDK's own default.
+/// The maximum time for opening a connection, including the TLS handshake. The value is the default
+/// of the AWS SDK.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The configuration of [`SecretsManager`]. `Debug` prints the names of the environment variables without their
-/// values, because the values include keys and session tokens.
+/// The configuration of [`SecretsManager`]. The `Debug` output contains the names of the
+/// environment variables but not their values, because the values include keys and session tokens.
 pub struct Config {
-    /// The function's region. Without a configured region, the SDK looks for one.
+    /// The AWS region for which the agent is configured (its home region). If `None`, the AWS SDK
+    /// determines the region.
     pub region: Option<String>,
-    /// The endpoint that replaces AWS's own endpoints.
+    /// The custom endpoint URL to call instead of AWS's own endpoints, if configured.
     pub endpoint: Option<Endpoint>,
-    /// Whether the agent refuses secrets of other regions.
+    /// Whether the agent refuses to read secrets outside its home region.
     pub region_only: bool,
-    /// The maximum time for one attempt, including the time to connect.
+    /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub attempt_timeout: Duration,
-    /// The root certificates that TLS connections trust.
+    /// The root certificates that the agent trusts in TLS connections to AWS.
     pub trust: Trust,
-    /// The environment variables that the SDK reads.
+    /// The environment variables from which the AWS SDK reads its settings.
     pub environment: BTreeMap<String, String>,
-    /// Whether the process may be restored from a snapshot. If so, each call gets new credentials from
-    /// the environment, and connections are not reused.
+    /// Whether the process may be restored from a snapshot, as with Lambda SnapStart. If so, the
+    /// agent gets new credentials for each call and does not reuse connections.
     pub is_snapshot: bool,
 }
 
@@ -84,13 +86,14 @@ impl fmt::Debug for Config {
     }
 }
 
-/// No region is configured and the SDK found none, so the agent does not know which region to call.
+/// Error: no AWS region is configured and the AWS SDK found no region, so the agent cannot call
+/// AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no region is known: set SIDEKEY_REGION or AWS_REGION")]
+#[error("no AWS region is configured: set SIDEKEY_REGION or AWS_REGION")]
 pub struct NoRegion;
 
-/// A client of Secrets Manager in all regions. `Debug` omits the SDK's parts, because they print the
-/// environment.
+/// A client that reads secrets from Secrets Manager, in any AWS region. The `Debug` output omits
+/// the objects of the AWS SDK, because their `Debug` output contains environment variables.
 pub struct SecretsManager {
     clients: Clients,
     session: Arc<Session>,
@@ -104,15 +107,16 @@ impl fmt::Debug for SecretsManager {
 }
 
 impl SecretsManager {
-    /// Creates a client. This makes no call to Secrets Manager, but outside Lambda the SDK may ask the
-    /// instance metadata service for the region.
+    /// Creates a client for Secrets Manager without calling Secrets Manager. Outside Lambda, the
+    /// AWS SDK may call the instance metadata service to find the region.
     ///
-    /// `own_ports` are the loopback ports of the agent, which the client refuses to call. The session
-    /// tokens of all credentials that the client gets are added to `tokens`.
+    /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
+    /// call these ports. When the client gets AWS credentials, it adds their session token to
+    /// `tokens`.
     ///
     /// # Errors
     ///
-    /// Returns an error if no region is known.
+    /// Returns an error if no AWS region is configured and the AWS SDK finds no region.
     pub async fn prepare(
         config: Config,
         own_ports: Vec<u16>,
@@ -133,7 +137,8 @@ impl SecretsManager {
         };
         let loaded = sdk_config::load(&settings).await;
         let region: Box<str> = loaded.region().ok_or(NoRegion)?.as_ref().into();
-        // Later loads, which only look for credentials, must not look for the region again.
+        // The region is stored, so that the SDK does not determine the region again when
+        // credentials are loaded later.
         settings.region = Some(region.to_string());
         let session = Arc::new(Session::new(
             settings,
@@ -148,22 +153,25 @@ impl SecretsManager {
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
-            // The agent may have to get credentials before the attempt. Each part has the timeout.
+            // Before the attempt to read the secret, the agent may have to get credentials. Each of
+            // the two steps may take up to the timeout.
             deadline: attempt_timeout * 2,
         })
     }
 
-    /// Returns the function's region.
+    /// Returns the home region of the agent: the AWS region for which the agent is configured.
     pub fn region(&self) -> &str {
         self.clients.region()
     }
 
-    /// Reads the state of the automatic rotation of a secret, with the operation `DescribeSecret`. Only commands call
-    /// this method: the agent itself does not need the permission for `DescribeSecret`.
+    /// Reads whether and when a secret is rotated automatically, with the operation
+    /// `DescribeSecret`. Only commands such as `sidekey check` call this method, so the agent
+    /// itself does not need the permission for `DescribeSecret`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the call fails. Many roles that may read a secret may not describe it.
+    /// Returns an error if the call to AWS fails. For example, many roles may read a secret but may
+    /// not describe it.
     pub async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
         self.signed(pin!(request.send())).await.map(Rotation::from)
@@ -187,8 +195,8 @@ impl SecretsManager {
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
-    /// Makes sure that credentials are cached, makes a call, and records if AWS rejects the
-    /// credentials.
+    /// Gets credentials if none are cached, and then makes the call to AWS. If AWS rejects the
+    /// credentials, the cached credentials are marked as rejected.
     async fn signed<T, E>(
         &self,
         call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
@@ -230,8 +238,8 @@ impl Source for SecretsManager {
     }
 }
 
-/// Returns the staging label to send. A read of the current version sends no label: this has the same
-/// meaning in AWS, and it is what other clients send.
+/// Returns the staging label that a request contains. A request for the current version contains no
+/// label: AWS returns the current version by default, and other clients send no label either.
 fn requested_stage(key: &Key) -> Option<String> {
     key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
 }

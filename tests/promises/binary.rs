@@ -178,11 +178,11 @@ async fn command_printed_by_dev_works() {
 
         program.line("Press Ctrl-C to stop").await;
         folder.write("secrets.json", "{");
-        program.line("Could not reload the file").await;
+        program.line("Could not reload the secrets file").await;
         assert!(paste(&line, &vars).await.contains("first-value"));
 
         folder.write("secrets.json", r#"{"app/db": {"user": "the-second-value"}}"#);
-        program.line("Sidekey now serves app/db version").await;
+        program.line("Sidekey now serves a new version of app/db").await;
         eventually("the new value", async || {
             paste(&line, &vars).await.contains("the-second-value").then_some(())
         })
@@ -200,7 +200,7 @@ async fn command_printed_by_dev_works() {
 async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
     let program = Program::start(&["dev", "--port", "0", "--latency", "0ms"], &vars);
-    program.line("Sidekey refused this secret with status 400").await;
+    program.line("with HTTP status 400").await;
     program.line("Press Ctrl-C to stop").await;
     program.signal(Signal::INT);
     let (code, output) = program.ended().await;

@@ -1,4 +1,5 @@
-//! Builds an HTTP response from a result or an error, and applies the faults that change a response.
+//! Builds the HTTP response from the result of an operation or from an error, and applies the
+//! faults that change a response.
 
 use super::response_body::ResponseBody;
 use crate::clock::wait;
@@ -14,10 +15,10 @@ use hyper::{Response, StatusCode};
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const XML_TYPE: HeaderValue = HeaderValue::from_static("text/xml");
 
-/// The body of [`Fault::Garbage`]: neither JSON nor UTF-8.
+/// The response body for [`Fault::Garbage`]. These bytes are neither valid JSON nor valid UTF-8.
 const GARBAGE: &[u8] = b"\xff\xfe<html>502 Bad Gateway</html>";
 
-/// A response before it is sent.
+/// A response that the fake has computed but not yet sent.
 pub(crate) struct Reply {
     status: StatusCode,
     content_type: HeaderValue,
@@ -26,7 +27,8 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Creates the response to a successful operation.
+    /// Creates the response to a successful operation. `result` is the JSON or XML result of the
+    /// operation.
     pub(crate) fn success(operation: Operation, result: String) -> Self {
         let request_id = random::uuid();
         let (content_type, text) = match operation.service() {
@@ -36,7 +38,8 @@ impl Reply {
         Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
     }
 
-    /// Creates the response for an error, in the protocol of `service`.
+    /// Creates the error response in the protocol of `service`: JSON for Secrets Manager, XML for
+    /// STS.
     pub(crate) fn error(service: Service, error: &AwsError) -> Self {
         let request_id = random::uuid();
         let (content_type, code, text) = match service {
@@ -46,12 +49,13 @@ impl Reply {
                 (XML_TYPE, code, xml)
             }
         };
-        // A test may inject an error with a number that is not a valid HTTP status.
+        // A test may inject an error whose status is not a valid HTTP status. Such an error gets
+        // status 500.
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         Self { status, content_type, request_id, body: text.into() }
     }
 
-    /// Returns the HTTP response, changed by `fault`.
+    /// Returns the HTTP response after applying the injected `fault`.
     pub(crate) async fn send_with(mut self, fault: Fault) -> Response<ResponseBody> {
         match fault {
             Fault::Truncated => self.send(ResponseBody::truncated),
@@ -73,7 +77,8 @@ impl Reply {
         }
     }
 
-    /// Returns the HTTP response. `to_body` decides how the body is sent.
+    /// Returns the HTTP response. `to_body` decides how the fake sends the body: complete,
+    /// truncated or byte by byte.
     pub(crate) fn send(
         self,
         to_body: impl FnOnce(Bytes) -> ResponseBody,
@@ -83,6 +88,6 @@ impl Reply {
             .header(CONTENT_TYPE, self.content_type)
             .header("x-amzn-requestid", self.request_id)
             .body(to_body(self.body))
-            .expect("a valid status and valid headers always form a response")
+            .expect("a response with a valid status and valid headers is valid")
     }
 }

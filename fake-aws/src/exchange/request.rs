@@ -1,4 +1,4 @@
-//! Parses an HTTP request: which service, which operation, and which parameters.
+//! Parses an HTTP request and finds the AWS service, the operation and the parameters.
 
 use crate::calls::Call;
 use crate::operation::{Operation, Service};
@@ -12,36 +12,37 @@ use serde_json::{Map, Value};
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// A parsed request.
+/// An HTTP request after parsing, before the fake executes the operation.
 pub(crate) struct ParsedRequest {
-    /// The service that the request is for.
+    /// The AWS service that the request is for.
     pub(crate) service: Service,
-    /// The operation, or `None` if the fake does not support it.
+    /// The requested operation, or `None` if the fake does not support the operation.
     pub(crate) operation: Option<Operation>,
-    /// The secret ids in the request, exactly as the caller sent them.
+    /// The `SecretId` parameters of the request, exactly as the caller sent them.
     pub(crate) secret_ids: Vec<String>,
-    /// The parameters of the operation.
+    /// The parameters in the body of the request.
     pub(crate) parameters: Parameters,
-    /// The header `Authorization`.
+    /// The value of the request header `Authorization`.
     pub(crate) authorization: Option<String>,
-    /// The header `X-Amz-Security-Token`.
+    /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub(crate) security_token: Option<String>,
     host: Option<String>,
     user_agent: Option<String>,
 }
 
-/// The parameters in the body of a request.
+/// The parameters in the body of a request, in the format of the service's protocol.
 pub(crate) enum Parameters {
-    /// A JSON object, for services with the protocol AWS JSON.
+    /// Request parameters as a JSON object. Secrets Manager uses this format.
     Json(Value),
-    /// A form, for services with the protocol AWS Query.
+    /// Request parameters as an HTML form. STS uses this format.
     Form(Form),
-    /// A body that is not a JSON object.
+    /// The request body should be a JSON object, but is not. The fake then returns
+    /// `SerializationException`.
     Unreadable,
 }
 
 impl ParsedRequest {
-    /// Parses a request.
+    /// Parses the HTTP request with the headers in `head` and the given body.
     pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
         let (service, operation, parameters) = match header(&head.headers, TARGET) {
             None if is_form(&head.headers) => {
@@ -58,7 +59,8 @@ impl ParsedRequest {
                 (Service::SecretsManager, operation, json_parameters(body))
             }
         };
-        // All operations of both services are POST requests to the path `/`.
+        // In both services, every operation is a POST request to the path `/`. Other requests are
+        // unknown operations.
         let operation = operation.filter(|_| head.method == Method::POST && head.uri.path() == "/");
         let secret_ids = match &parameters {
             Parameters::Json(body) => secrets_manager::secret_ids(operation, body),
@@ -76,7 +78,8 @@ impl ParsedRequest {
         }
     }
 
-    /// Returns the entry for this request in the record of calls.
+    /// Returns the entry that the fake adds to its record of calls for this request. `connection`
+    /// is the number of the TCP connection.
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,

@@ -1,4 +1,4 @@
-//! The body of an HTTP response: sent at once, truncated, or sent byte by byte.
+//! The body of an HTTP response, which the fake sends in one piece, truncated, or byte by byte.
 
 use crate::clock::wait;
 use bytes::Bytes;
@@ -9,7 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// A response body. The announced length is always the length of the complete body.
+/// A response body. The `Content-Length` header is always the length of the complete body, even if
+/// the fake truncates the body.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     remaining: Bytes,
@@ -19,28 +20,30 @@ pub(crate) struct ResponseBody {
 
 #[derive(Debug)]
 enum Mode {
-    /// Sends all bytes at once.
+    /// Mode of sending: the fake sends all bytes of the body at once.
     Complete,
-    /// Sends all remaining bytes, flushes, and then fails. The failure closes the connection.
+    /// Mode of sending: the fake sends the first half of the body, flushes the connection, and then
+    /// returns an error so that hyper closes the connection.
     Truncated { is_flushed: bool },
-    /// Sends one byte at a time, each after a wait.
+    /// Mode of sending: the fake waits for `interval` before each single byte of the body.
     Drip { interval: Duration, wait: Pin<Box<Sleep>> },
 }
 
 impl ResponseBody {
-    /// Creates a body that is sent at once.
+    /// Creates a response body that the fake sends at once.
     pub(crate) fn complete(bytes: Bytes) -> Self {
         Self { announced: length(&bytes), remaining: bytes, mode: Mode::Complete }
     }
 
-    /// Creates a body that ends after half of `bytes`.
+    /// Creates a response body of which the fake sends only the first half of `bytes`.
     pub(crate) fn truncated(bytes: Bytes) -> Self {
         let announced = length(&bytes);
         let half = bytes.slice(..bytes.len() / 2);
         Self { announced, remaining: half, mode: Mode::Truncated { is_flushed: false } }
     }
 
-    /// Creates a body that is sent byte by byte, and waits for `interval` before each byte.
+    /// Creates a response body that the fake sends byte by byte, with a wait of `interval` before
+    /// each byte.
     pub(crate) fn drip(bytes: Bytes, interval: Duration) -> Self {
         let mode = Mode::Drip { interval, wait: Box::pin(wait(interval)) };
         Self { announced: length(&bytes), remaining: bytes, mode }
@@ -48,7 +51,7 @@ impl ResponseBody {
 }
 
 fn length(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).expect("the length of a body fits 64 bits")
+    u64::try_from(bytes.len()).expect("the length of a body fits into 64 bits")
 }
 
 impl Body for ResponseBody {
@@ -64,7 +67,8 @@ impl Body for ResponseBody {
             Mode::Complete => remaining.split_off(0),
             Mode::Truncated { .. } if !remaining.is_empty() => remaining.split_off(0),
             Mode::Truncated { is_flushed: is_flushed @ false } => {
-                // hyper flushes the connection only while the body is pending.
+                // Return `Pending` once, because hyper flushes the connection only while the body
+                // is pending.
                 *is_flushed = true;
                 context.waker().wake_by_ref();
                 return Poll::Pending;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The maximum number of secrets in one batch, and the maximum page size of a batch with filters.
+/// The maximum number of secrets in one batch request. For a batch request with filters, this is
+/// also the maximum number of secrets per page.
 ///
 /// Source: `SecretIdListType` in AWS's API reference.
 const BATCH_MAX: usize = 20;
@@ -52,11 +53,13 @@ impl Context<'_> {
         }
     }
 
-    /// Reads the current version of each secret. An error of one secret is reported in the member
-    /// `Errors`, unless the policy says that one denied secret fails the whole batch.
+    /// Reads the current version of each requested secret. If one secret fails, the response
+    /// reports the failure in the member `Errors`. A test can configure instead that a denied
+    /// secret makes the whole batch call fail.
     fn values(&self, ids: &[String]) -> Result<BTreeMap<&'static str, Value>, AwsError> {
-        // The values are sorted by ARN, without duplicates, and not in the order of the request. AWS
-        // promises no order, so a client that relies on an order must fail with the fake too.
+        // The response contains the values sorted by ARN, without duplicates, instead of in the
+        // order of the request. AWS does not promise an order, so a client that relies on the order
+        // of the request must fail in tests too.
         let mut values = BTreeMap::new();
         let mut errors = Vec::new();
         for id in ids {
@@ -97,7 +100,7 @@ mod tests {
     use super::*;
     use crate::secrets_manager::tests::Account;
 
-    /// Calls the operation. Returns the values, and the ids and codes of the errors.
+    /// Calls `BatchGetSecretValue`. Returns the values, and the secret id and code of each error.
     #[track_caller]
     fn call(account: &mut Account, body: Value) -> (Vec<String>, Vec<(String, String)>) {
         let answer = account.call(Operation::BatchGetSecretValue, body);

@@ -1,4 +1,5 @@
-//! What every operation of Secrets Manager works with: the store, the permissions and the time.
+//! The inputs that every operation of Secrets Manager needs: the store of secrets, the permissions
+//! and the current time.
 
 use super::error;
 use super::secret::Secret;
@@ -10,27 +11,31 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The context of one request. Each operation is a method of this type, in the file of the operation.
+/// The inputs for executing one request. Each Secrets Manager operation is a method of this type,
+/// and is defined in the source file of the operation.
 pub(crate) struct Context<'a> {
     /// All secrets of the fake.
     pub(crate) store: &'a mut Store,
-    /// The permissions of the caller's role.
+    /// The permissions of the role with which the caller signed the request.
     pub(crate) policy: &'a Policy,
-    /// The current time, which becomes the date of created versions and changed secrets.
+    /// The current time. Versions that the request creates and secrets that the request changes get
+    /// this date.
     pub(crate) now: SystemTime,
 }
 
-/// The JSON body of a successful response, or an error.
+/// The result of an operation: the JSON body of a successful response, or an AWS error.
 pub(crate) type Response = Result<Value, AwsError>;
 
 impl Context<'_> {
-    /// Checks that the role has permission for an operation on a secret. AWS checks permissions before
-    /// it looks for the secret, so the check also works for secrets that do not exist.
+    /// Checks that the caller's role has permission for an operation on the secret `id`. Like AWS,
+    /// the function checks the permission before looking for the secret, so the check also works if
+    /// the secret does not exist.
     pub(crate) fn check_permission(&self, operation: Operation, id: &str) -> Result<(), AwsError> {
         self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
     }
 
-    /// Returns a secret for a change. Rejects a secret that is scheduled for deletion.
+    /// Returns a secret that an operation wants to change. Returns an error if the operation is
+    /// denied, or if the secret is missing or scheduled for deletion.
     pub(crate) fn secret_mut(
         &mut self,
         operation: Operation,
@@ -45,17 +50,19 @@ impl Context<'_> {
     }
 }
 
-/// Deserializes the body of a request. Unknown members are ignored.
+/// Deserializes the JSON body of a request. Unknown JSON members are ignored.
 pub(crate) fn parse<T: DeserializeOwned>(body: Value) -> Result<T, AwsError> {
     serde_json::from_value(body).map_err(|_| AwsError::serialization())
 }
 
-/// Returns the value of a required member, or AWS's error if the member is missing.
+/// Returns the value of a required request parameter, or AWS's error if the parameter `member` is
+/// missing.
 pub(crate) fn required(member: &str, value: Option<String>) -> Result<String, AwsError> {
     value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
 }
 
-/// Converts a time to the form of AWS JSON: seconds since 1970, with milliseconds as the fraction.
+/// Converts a time to the number that the protocol AWS JSON uses: seconds since 1970, with
+/// milliseconds as the fraction.
 pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Duration::new(since_epoch.as_secs(), since_epoch.subsec_millis() * 1_000_000).as_secs_f64()

@@ -1,21 +1,21 @@
-//! Errors that only Secrets Manager returns, in AWS's words.
+//! Errors that only Secrets Manager returns, with AWS's error messages.
 
 use crate::error::AwsError;
 
-/// Creates the error for a secret that does not exist.
+/// Creates the error for a request that names a secret that does not exist.
 pub(crate) fn secret_not_found() -> AwsError {
     let message = "Secrets Manager can't find the specified secret.";
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a version id that the secret does not have.
+/// Creates the error for a request with a version id that the secret does not have.
 pub(crate) fn version_not_found(id: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for VersionId: {id}");
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a staging label that no version of the secret has.
+/// Creates the error for a request with a staging label that no version of the secret has.
 pub(crate) fn label_not_found(label: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for staging label: {label}");

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-/// The maximum number of secrets on one page of `ListSecrets`.
+/// The maximum number of secrets on one page of a `ListSecrets` response.
 ///
 /// Source: `MaxResultsType` in AWS's API reference.
 const LIST_MAX: usize = 100;
@@ -23,7 +23,8 @@ pub(crate) struct ListSecrets {
     next_token: Option<String>,
 }
 
-/// One condition on secrets. A secret must meet all conditions of a request.
+/// A condition that selects secrets by name. If a request has several filters, a secret must
+/// satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -32,8 +33,8 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the secret's name starts with one of the values. A value that starts with `!`
-    /// matches the names that do not start with the rest of the value.
+    /// Returns whether the name of the secret starts with one of the filter's values. If a value
+    /// starts with `!`, it matches names that do not start with the rest of the value.
     fn matches(&self, secret: &Secret) -> bool {
         self.values.iter().any(|value| match value.strip_prefix('!') {
             Some(prefix) => !secret.name.starts_with(prefix),
@@ -60,7 +61,7 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Returns the secrets of the home location that meet all filters, sorted by name.
+    /// Returns the secrets of the home account and region that satisfy all filters, sorted by name.
     pub(crate) fn matching_secrets(
         &self,
         filters: &[Filter],
@@ -68,7 +69,8 @@ impl Context<'_> {
     ) -> Result<Vec<&Secret>, AwsError> {
         if let Some(filter) = filters.iter().find(|filter| filter.key != "name") {
             return Err(AwsError::invalid_parameter(format!(
-                "This fake supports only filters with the key name, not with the key {}.",
+                "This fake supports only filters with the key `name`, but the request has a \
+                 filter with the key `{}`.",
                 filter.key
             )));
         }
@@ -81,17 +83,18 @@ impl Context<'_> {
     }
 }
 
-/// One page of a list.
+/// A page of a list of secrets. A caller reads a long list page by page.
 pub(crate) struct Page {
-    /// The index of the first item on the page.
+    /// The index of the first list item on the page.
     start: usize,
-    /// The maximum number of items on the page.
+    /// The maximum number of list items on the page.
     size: usize,
 }
 
 impl Page {
-    /// Parses the page that a request asks for. The token of a page contains the index of its first
-    /// item. Without a size, the page has `size_max` items.
+    /// Determines which page a request asks for. `token` is the request's `NextToken` and contains
+    /// the index of the page's first item. If `size` is `None`, the page has up to `size_max`
+    /// items.
     pub(crate) fn new(
         token: Option<&str>,
         size: Option<usize>,
@@ -112,7 +115,8 @@ impl Page {
         Ok(Self { start, size })
     }
 
-    /// Returns the items of this page, and the token of the next page if there is a next page.
+    /// Returns the items on this page. Also returns the token of the next page, or `None` if this
+    /// page is the last.
     pub(crate) fn slice<'i, T>(&self, items: &'i [T]) -> (&'i [T], Option<String>) {
         let start = self.start.min(items.len());
         let end = start.saturating_add(self.size).min(items.len());

@@ -1,33 +1,34 @@
-//! The value of a secret.
+//! The unencrypted value of a secret: text or bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
 
-/// The value of one version of a secret.
+/// The unencrypted value of one version of a secret.
 ///
-/// `Debug` prints only the length, and there is no `Display`: developers often put real passwords
-/// into a fake.
+/// The `Debug` output contains only the length of the value, and the type does not implement
+/// `Display`. The reason is that developers often put real passwords into a fake.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Plaintext {
-    /// A text, which AWS sends as `SecretString`.
+    /// A secret value that is text. AWS sends the text as `SecretString`.
     Text(String),
-    /// Bytes, which AWS sends as `SecretBinary` in base64.
+    /// A secret value that consists of bytes. AWS sends the bytes as `SecretBinary`, encoded in
+    /// base64.
     Binary(Vec<u8>),
 }
 
-/// The maximum size of a value in bytes.
+/// The maximum size of a secret value in bytes.
 ///
 /// Source: `SecretString` in AWS's API reference.
 pub(crate) const PLAINTEXT_BYTES_MAX: usize = 65_536;
 
 impl Plaintext {
-    /// Decodes a binary value from base64, or returns `None` if `text` is not valid base64.
+    /// Decodes a binary secret value from base64. Returns `None` if `text` is not valid base64.
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         STANDARD.decode(text).ok().map(Self::Binary)
     }
 
-    /// Returns the JSON key and the JSON string that carry the value in a response.
+    /// Returns the JSON key and the JSON string with which a response contains this secret value.
     pub(crate) fn to_member(&self) -> (&'static str, String) {
         match self {
             Self::Text(text) => ("SecretString", text.clone()),
@@ -35,7 +36,7 @@ impl Plaintext {
         }
     }
 
-    /// Returns the size of the value in bytes.
+    /// Returns the size of the secret value in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -43,7 +44,7 @@ impl Plaintext {
         }
     }
 
-    /// Returns whether the value is empty. AWS rejects empty values.
+    /// Returns whether the secret value is empty. AWS rejects empty values.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -27,8 +27,8 @@ impl Context<'_> {
         self.value(&id, request.version_id.as_deref(), request.version_stage.as_deref())
     }
 
-    /// Reads one version of a secret. The result is the response of `GetSecretValue`, and also one
-    /// entry in the response of `BatchGetSecretValue`.
+    /// Reads one version of a secret. The returned JSON is the response of `GetSecretValue`, and
+    /// also has the format of one entry in the response of `BatchGetSecretValue`.
     pub(crate) fn value(
         &self,
         id: &str,
@@ -66,8 +66,9 @@ fn value_entry(secret: &Secret, version: &Version) -> Value {
     })
 }
 
-/// Returns the metadata of a secret as JSON, without values. `labels_key` is the JSON key of the
-/// versions' labels, because `DescribeSecret` and `ListSecrets` use different keys.
+/// Returns the metadata of a secret as JSON, without secret values. `labels_key` is the JSON key
+/// under which the response lists the staging labels. The key is a parameter because
+/// `DescribeSecret` and `ListSecrets` use different keys.
 pub(crate) fn metadata(secret: &Secret, labels_key: &str) -> Map<String, Value> {
     let labels: Map<String, Value> = secret
         .labelled_versions()

@@ -1,55 +1,58 @@
 //! One secret: its versions, and the staging labels that move between the versions.
 //!
-//! The caller passes times and ids in, so this file is pure.
+//! The code in this file reads no clock and creates no random ids, because the caller passes times
+//! and ids in.
 
 use super::error;
 use super::plaintext::Plaintext;
 use crate::error::AwsError;
 use std::time::SystemTime;
 
-/// The staging label of the current version. Reads without a label or a version id return this
-/// version.
+/// The staging label of the current version of a secret. A read without a staging label and without
+/// a version id returns the current version.
 pub(crate) const CURRENT: &str = "AWSCURRENT";
-/// The staging label of the version that was current before.
+/// The staging label of the version that was current before the current version.
 pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// The maximum number of versions of a secret. Beyond it, the oldest version without a label is
-/// removed.
+/// The maximum number of versions that a secret keeps. If a secret has more versions, the fake
+/// removes the oldest version that has no staging label.
 ///
 /// Source: quotas of Secrets Manager, "Versions per secret".
 const VERSIONS_MAX: usize = 100;
 
-/// A secret with all of its versions.
+/// A secret together with all of its versions.
 #[derive(Debug)]
 pub(crate) struct Secret {
-    /// The full ARN of the secret.
+    /// The full ARN of the secret, including the random suffix.
     pub(crate) arn: String,
     /// The name of the secret.
     pub(crate) name: String,
-    /// The description that an operation gave the secret.
+    /// The description of the secret, as set by `CreateSecret` or `UpdateSecret`.
     pub(crate) description: Option<String>,
     /// The time when the secret was created.
     pub(crate) created: SystemTime,
-    /// The time when a version, a label or the description last changed.
+    /// The time when a version, a staging label or the description of the secret last changed.
     pub(crate) changed: SystemTime,
-    /// The time when the secret will be deleted, or `None` if no deletion is scheduled.
+    /// The time for which the deletion of the secret is scheduled, or `None` if no deletion is
+    /// scheduled.
     pub(crate) deletion: Option<SystemTime>,
-    /// Whether a seed created this secret. A later seed without this name then removes the secret.
+    /// Whether a seed (a file of test secrets) contained this secret. If a later seed does not
+    /// contain the secret, applying the later seed removes the secret.
     pub(crate) is_seeded: bool,
-    /// The versions, oldest first.
+    /// The versions of the secret, oldest first.
     versions: Vec<Version>,
 }
 
 /// One version of a secret.
 #[derive(Debug)]
 pub(crate) struct Version {
-    /// The version id, usually a UUID.
+    /// The id of the version, usually a UUID.
     pub(crate) id: String,
-    /// The value of this version.
+    /// The secret value of the version.
     pub(crate) plaintext: Plaintext,
-    /// The time when this version was created.
+    /// The time when the version was created.
     pub(crate) created: SystemTime,
-    /// The staging labels of this version.
+    /// The staging labels of the version.
     pub(crate) labels: Vec<String>,
 }
 
@@ -60,7 +63,8 @@ impl Version {
 }
 
 impl Secret {
-    /// Creates a secret without a version. AWS does the same if a request has no value.
+    /// Creates a secret that has no version yet. AWS also creates such a secret if a `CreateSecret`
+    /// request contains no value.
     pub(crate) fn new(name: &str, arn: String, now: SystemTime) -> Self {
         Self {
             arn,
@@ -74,23 +78,23 @@ impl Secret {
         }
     }
 
-    /// Returns the versions that have a label, oldest first. AWS lists only such versions.
+    /// Returns the versions that have a staging label, oldest first. AWS lists only these versions.
     pub(crate) fn labelled_versions(&self) -> impl Iterator<Item = &Version> {
         self.versions.iter().filter(|version| !version.labels.is_empty())
     }
 
-    /// Returns the version with this id.
+    /// Returns the version with the version id `id`.
     pub(crate) fn version(&self, id: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == id)
     }
 
-    /// Returns the version with this staging label.
+    /// Returns the version that has the staging label `label`.
     pub(crate) fn version_with_label(&self, label: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.has_label(label))
     }
 
-    /// Returns the version that a request selects by version id, by label or by both. A request with
-    /// neither selects the current version.
+    /// Returns the version that a request selects. A request can contain a version id, a staging
+    /// label, both or neither. A request with neither selects the current version.
     pub(crate) fn select(
         &self,
         id: Option<&str>,
@@ -109,10 +113,11 @@ impl Secret {
         Ok(version)
     }
 
-    /// Adds a version with `labels`. The first version of a secret also gets [`CURRENT`].
+    /// Adds a version with the staging labels `labels`. The first version of a secret also gets the
+    /// label [`CURRENT`].
     ///
-    /// If the version already exists with the same value, nothing changes. If the version exists with
-    /// another value, the result is an error.
+    /// If a version with this id and the same value already exists, the function changes nothing.
+    /// If a version with this id and another value exists, the function returns an error.
     pub(crate) fn put(
         &mut self,
         id: &str,
@@ -151,8 +156,9 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves a label to the version `to`, or removes the label from the version `from`. The request
-    /// must follow the rules of `UpdateSecretVersionStage`.
+    /// Moves a staging label to the version `to`. If `to` is `None`, removes the label from the
+    /// version `from` instead. Returns an error if the request breaks the rules of
+    /// `UpdateSecretVersionStage`.
     pub(crate) fn move_label(
         &mut self,
         label: &str,
@@ -192,8 +198,8 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves a label to the version `id`. If the label is [`CURRENT`], the version that loses this
-    /// label gets [`PREVIOUS`].
+    /// Moves a staging label to the version `id`. If the label is [`CURRENT`], the version that was
+    /// current before gets the label [`PREVIOUS`].
     pub(crate) fn attach(&mut self, label: &str, id: &str) {
         let old_id = self.version_with_label(label).map(|version| version.id.clone());
         if old_id.as_deref() == Some(id) {
@@ -232,7 +238,8 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Creates a secret and puts one version per id, each as the current version.
+    /// Creates a secret and adds one version per id. Each added version becomes the current
+    /// version.
     fn secret(ids: &[&str]) -> Secret {
         let mut secret = Secret::new("db", "arn".to_owned(), NOW);
         for id in ids {

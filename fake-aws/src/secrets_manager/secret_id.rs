@@ -1,12 +1,13 @@
-//! The `SecretId` of a request: a name, a full ARN or a partial ARN.
+//! The parameter `SecretId` of a request: a secret's name, full ARN or partial ARN.
 
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The number of random characters that AWS appends to a secret's name in its ARN, after a hyphen.
+/// The number of random characters at the end of a secret's ARN. AWS appends a hyphen and these
+/// characters to the secret's name.
 pub(crate) const SUFFIX_LEN: usize = 6;
 
-/// The maximum length of a `SecretId` in bytes.
+/// The maximum length of a `SecretId` parameter in bytes.
 ///
 /// Source: `SecretIdType` in AWS's API reference.
 const ID_LEN_MAX: usize = 2048;
@@ -16,23 +17,25 @@ const ID_LEN_MAX: usize = 2048;
 /// Source: `NameType` in AWS's API reference.
 const NAME_LEN_MAX: usize = 512;
 
-/// A parsed `SecretId`.
+/// A `SecretId` parameter after parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SecretId<'a> {
-    /// A name, which refers to a secret of the caller's own account and region.
+    /// The `SecretId` is a name. A name refers to a secret of the caller's own account and region.
     Name(&'a str),
-    /// An ARN with the random suffix (full ARN) or without the suffix (partial ARN). The text does
-    /// not tell which of the two it is, because a name may end like a suffix.
+    /// The `SecretId` is a full ARN, which ends with a random suffix, or a partial ARN, which has
+    /// no suffix. The ARN alone does not tell which of the two it is, because the end of a name can
+    /// look like a suffix.
     Arn {
-        /// The account and the region of the secret.
+        /// The AWS account and region in the ARN.
         location: Location,
-        /// The name of the secret, with or without a hyphen and the suffix.
+        /// The last part of the ARN: the name of the secret. In a full ARN, a hyphen and the suffix
+        /// follow the name.
         resource: &'a str,
     },
 }
 
 impl<'a> SecretId<'a> {
-    /// Parses a `SecretId`.
+    /// Parses a `SecretId` parameter.
     pub(crate) fn parse(id: &'a str) -> Result<Self, AwsError> {
         if id.is_empty() {
             let constraint = "have length greater than or equal to 1";
@@ -57,14 +60,14 @@ impl<'a> SecretId<'a> {
     }
 }
 
-/// Returns the full ARN of the secret `name` with the random suffix `suffix`.
+/// Returns the full ARN of the secret called `name`, with the random suffix `suffix`.
 pub(crate) fn arn(location: &Location, name: &str, suffix: &str) -> String {
     let Location { account, region } = location;
     format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
 }
 
-/// Removes a hyphen and a suffix from the resource of an ARN. Returns `None` if the resource has
-/// no suffix.
+/// Removes the hyphen and the random suffix from `resource`, the last part of an ARN. Returns
+/// `None` if the text does not end like a suffix.
 pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix =
@@ -72,7 +75,7 @@ pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Checks that AWS accepts `name` as the name of a secret.
+/// Returns an error if AWS would not accept `name` as the name of a secret.
 pub(crate) fn check_name(name: &str) -> Result<(), AwsError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte);
     if name.is_empty() || name.len() > NAME_LEN_MAX || !name.bytes().all(is_allowed) {

@@ -1,4 +1,4 @@
-//! The handle with which a test changes secrets directly, without HTTP.
+//! The handle with which a test changes secrets directly, without sending HTTP requests.
 
 use super::error;
 use super::plaintext::Plaintext;
@@ -14,11 +14,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A handle that reads and changes the secrets of a fake. Clones change the same fake.
+/// A handle with which a test reads and changes the secrets of a fake. All clones of a handle
+/// change the same fake.
 ///
-/// A parameter `id` is a name, a full ARN or a partial ARN, as in a request. Names refer to the home
-/// account and region, which are 123456789012 and eu-north-1. Methods return AWS's error if the secret
-/// does not exist.
+/// A parameter called `id` is a secret's name, full ARN or partial ARN, as in a request. A name
+/// refers to a secret of the home account 123456789012 in region eu-north-1. If a secret does not
+/// exist, the methods return the error that AWS returns.
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
@@ -30,14 +31,15 @@ impl Secrets {
         Self { store: Arc::new(Mutex::new(Store::new(home))), now }
     }
 
-    /// Creates a secret with one version in the home account and region. Returns the ARN.
+    /// Creates a secret with one version in the home account and region of the fake. Returns the
+    /// ARN of the secret.
     pub fn create(&self, name: &str, value: impl Into<Plaintext>) -> Result<String, AwsError> {
         let home = self.store().home().clone();
         self.create_in(&home, name, value)
     }
 
-    /// Creates a secret with one version in any account and region. Returns the ARN. Requests find a
-    /// secret outside the home location by its ARN only.
+    /// Creates a secret with one version in any account and region. Returns the ARN of the secret.
+    /// A request finds a secret outside the home account and region only by ARN.
     pub fn create_in(
         &self,
         location: &Location,
@@ -51,12 +53,13 @@ impl Secrets {
         Ok(secret.arn.clone())
     }
 
-    /// Adds a current version to a secret. Returns the version id.
+    /// Adds a version to a secret and makes this version the current version. Returns the version
+    /// id.
     pub fn put(&self, id: &str, value: impl Into<Plaintext>) -> Result<String, AwsError> {
         self.put_with_labels(id, value, &[CURRENT])
     }
 
-    /// Adds a version with these staging labels to a secret. Returns the version id.
+    /// Adds a version with the staging labels `labels` to a secret. Returns the version id.
     pub fn put_with_labels(
         &self,
         id: &str,
@@ -69,7 +72,8 @@ impl Secrets {
         Ok(version_id)
     }
 
-    /// Moves a staging label to the given version, from the version that has the label now.
+    /// Moves a staging label to the version `version_id`, away from the version that has the label
+    /// now.
     pub fn move_label(&self, id: &str, label: &str, version_id: &str) -> Result<(), AwsError> {
         let mut store = self.store();
         let secret = store.find_mut(id)?;
@@ -79,8 +83,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// Schedules a secret for deletion after `window`. Reads of the value fail from now on, but the
-    /// secret can be [restored](Self::restore).
+    /// Schedules the deletion of a secret after the time `window`. From now on, reads of the
+    /// secret's value fail, but the test can still [restore](Self::restore) the secret.
     pub fn mark_for_deletion(&self, id: &str, window: Duration) -> Result<(), AwsError> {
         self.store().find_mut(id)?.deletion = Some((self.now)() + window);
         Ok(())
@@ -92,35 +96,35 @@ impl Secrets {
         Ok(())
     }
 
-    /// Deletes a secret at once.
+    /// Deletes a secret at once, without the possibility to restore it.
     pub fn remove(&self, id: &str) -> Result<(), AwsError> {
         self.store().remove(id).map(drop)
     }
 
-    /// Makes all seeded secrets equal to `seed`: creates new secrets, adds a version to secrets with
-    /// another value, and removes secrets that an earlier seed created and this seed does not contain.
-    /// Secrets that were not seeded are not changed, except if the seed contains their name.
+    /// Applies a seed: creates the secrets that are missing, adds a version to each secret whose
+    /// value differs from the seed, and removes the secrets that only an earlier seed contained.
+    /// Secrets that no seed contained are not changed.
     pub fn apply(&self, seed: &Seed) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)
     }
 
-    /// Returns the full ARN of a secret.
+    /// Returns the full ARN of the secret `id`.
     pub fn arn(&self, id: &str) -> Result<String, AwsError> {
         Ok(self.store().find(id)?.arn.clone())
     }
 
-    /// Returns the id of the version that has this staging label.
+    /// Returns the id of the secret's version that has the staging label `label`.
     pub fn version_id(&self, id: &str, label: &str) -> Result<String, AwsError> {
         Ok(self.store().find(id)?.select(None, Some(label))?.id.clone())
     }
 
-    /// Returns the names of all secrets in the home account and region, sorted.
+    /// Returns the names of all secrets in the home account and region, in alphabetical order.
     pub fn names(&self) -> Vec<String> {
         self.store().home_secrets().map(|secret| secret.name.clone()).collect()
     }
 
-    /// Locks the store for one request.
+    /// Locks the store of secrets while one request is executed.
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
     }

@@ -1,8 +1,9 @@
-//! A seed: secrets that fill a fake, read from a JSON or TOML file.
+//! A seed: names and values of secrets for a fake, read from a JSON or TOML file.
 //!
-//! The top-level keys are the names of the secrets. A string value becomes a `SecretString`. An object
-//! (in TOML, a table) becomes a `SecretString` of compact JSON. An object with the single key `$binary`
-//! becomes a `SecretBinary`, decoded from base64:
+//! Each top-level key of the file is the name of a secret. If the value of the key is a string, the
+//! string becomes the `SecretString` of the secret. An object (in TOML, a table) becomes a
+//! `SecretString` that contains compact JSON. An object with the single key `$binary` becomes a
+//! `SecretBinary`, decoded from base64:
 //!
 //! ```toml
 //! "openai-api-key/sms" = "PLACEHOLDER_SMS_API_KEY"
@@ -22,26 +23,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// The key of an object that contains a binary value in base64.
+/// The key of a JSON or TOML object that contains a binary secret value, encoded in base64.
 const BINARY_KEY: &str = "$binary";
 
-/// Secrets that fill a fake: names and values. `Debug` prints the names and the lengths of the values.
+/// Names and values of secrets with which a test fills a fake. The `Debug` output contains the
+/// names and the lengths of the values, but no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
     secrets: BTreeMap<String, Plaintext>,
 }
 
-/// The file format of a seed.
+/// The file format of a seed, that is a file with test secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JSON, with the file name extension `.json`.
+    /// File format JSON, for files with the extension `.json`.
     Json,
-    /// TOML, with the file name extension `.toml`.
+    /// File format TOML, for files with the extension `.toml`.
     Toml,
 }
 
 impl Format {
-    /// Returns the format that belongs to the file name extension of `path`.
+    /// Returns the file format for the file name extension of `path`, or `None` if the extension is
+    /// unknown.
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
             "json" => Some(Self::Json),
@@ -51,80 +54,82 @@ impl Format {
     }
 }
 
-/// The reason why a seed cannot be parsed. The error contains names and line numbers, but no values.
+/// The reason why a seed, that is a file with test secrets, cannot be used. The error messages
+/// contain names of secrets and line numbers, but no values.
 ///
-/// The error does not include the messages of the JSON and TOML parsers, because these messages quote
-/// the text of the file, and that text contains values.
+/// The messages of the JSON and TOML parsers are omitted, because these messages quote the text of
+/// the file, and this text contains secret values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeedError {
-    /// The text is not valid JSON, or not valid TOML.
+    /// Error: the text of the seed is not valid JSON or not valid TOML.
     #[error("syntax error at line {line}, column {column}")]
     Syntax {
-        /// The line of the error. The first line is 1.
+        /// The line of the syntax error. The first line of the file is line 1.
         line: usize,
-        /// The column of the error. The first column is 1.
+        /// The column of the syntax error. The first column of a line is column 1.
         column: usize,
     },
-    /// The text is valid JSON, but not a JSON object.
+    /// Error: the text of the seed is valid JSON, but not a JSON object.
     #[error("the file must contain one object whose keys are the names of the secrets")]
     NotAnObject,
-    /// Two secrets have the same name.
-    #[error("secret `{name}` appears twice: remove one of the two entries")]
+    /// Error: the seed contains two secrets with the same name.
+    #[error("secret `{name}` appears twice in the file: remove one of the two entries")]
     DuplicateName {
-        /// The duplicate name.
+        /// The name that the seed contains twice.
         name: String,
     },
-    /// Secrets Manager does not accept the name of a secret.
-    #[error(
-        "secret name `{name}` is invalid: use 1 to 512 letters, digits and characters of /_+=.@!-"
-    )]
+    /// Error: the seed contains a name that Secrets Manager does not accept as the name of a
+    /// secret.
+    #[error("secret name `{name}` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`")]
     InvalidName {
-        /// The invalid name.
+        /// The name that Secrets Manager does not accept.
         name: String,
     },
-    /// The value of a secret is neither a string nor an object.
-    #[error("secret `{name}` is {found}: use a string or an object")]
+    /// Error: the value of a secret in the seed is neither a string nor an object.
+    #[error("the value of secret `{name}` is {found}: use a string or an object")]
     InvalidType {
-        /// The name of the secret.
+        /// The name of the secret whose value has the wrong type.
         name: String,
         /// The type of the value in words, such as `a number`.
         found: &'static str,
     },
-    /// The value of `$binary` is not valid base64.
+    /// Error: the text after the key `$binary` in the seed is not valid base64.
     #[error("the `$binary` value of secret `{name}` is not valid base64")]
     InvalidBase64 {
-        /// The name of the secret.
+        /// The name of the secret whose `$binary` value is not valid base64.
         name: String,
     },
-    /// The value of a secret is empty, or exceeds the maximum size of Secrets Manager.
+    /// Error: the value of a secret in the seed is empty, or is larger than Secrets Manager allows.
     #[error("the value of secret `{name}` has {bytes} bytes: use 1 to {PLAINTEXT_BYTES_MAX} bytes")]
     InvalidLength {
-        /// The name of the secret.
+        /// The name of the secret whose value is empty or too large.
         name: String,
-        /// The size of the value in bytes.
+        /// The size of the secret value in bytes.
         bytes: usize,
     },
 }
 
-/// The effect of applying a seed. All lists contain names of secrets, sorted.
+/// The changes that a seed made when a test applied the seed to a fake. Each list contains names of
+/// secrets in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Secrets that did not exist before.
+    /// Names of the secrets that did not exist before the seed was applied.
     pub created: Vec<String>,
-    /// Secrets that got a new current version.
+    /// Names of the secrets that got a new current version from the seed.
     pub updated: Vec<String>,
-    /// Secrets that an earlier seed created and that this seed does not contain.
+    /// Names of the secrets that an earlier seed contained and that this seed does not contain.
     pub removed: Vec<String>,
-    /// Secrets that already had the value of the seed.
+    /// Names of the secrets that already had the same value as in the seed.
     pub unchanged: Vec<String>,
 }
 
 impl Seed {
-    /// Parses a seed.
+    /// Parses the text of a JSON or TOML file with test secrets.
     ///
     /// # Errors
     ///
-    /// Returns an error that names the first secret or the line that is invalid.
+    /// Returns an error that names the first invalid secret, or the line and column of a syntax
+    /// error.
     pub fn parse(format: Format, text: &str) -> Result<Self, SeedError> {
         let entries = match format {
             Format::Json => parse_json(text)?,
@@ -141,8 +146,8 @@ impl Seed {
         Ok(Self { secrets })
     }
 
-    /// Returns the example secrets of `sidekey dev`: six secrets of a small messaging product, with
-    /// placeholders as values.
+    /// Returns the six example secrets of the command `sidekey dev`. The names are those of a small
+    /// messaging product, and the values are dummy texts such as `PLACEHOLDER_SMS_API_KEY`.
     pub fn built_in() -> Self {
         let project = "cucumber-recruitment/cv-analysis";
         let sendgrid = serde_json::json!({
@@ -167,7 +172,7 @@ impl Seed {
         }
     }
 
-    /// Returns the names and the values, sorted by name.
+    /// Returns the names and values of the secrets, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Plaintext)> {
         self.secrets.iter().map(|(name, plaintext)| (name.as_str(), plaintext))
     }
@@ -177,12 +182,12 @@ impl Seed {
         self.secrets.contains_key(name)
     }
 
-    /// Returns the number of secrets.
+    /// Returns the number of secrets in the seed.
     pub fn len(&self) -> usize {
         self.secrets.len()
     }
 
-    /// Returns whether the seed contains no secret.
+    /// Returns whether the seed contains no secrets.
     pub fn is_empty(&self) -> bool {
         self.secrets.is_empty()
     }
@@ -200,7 +205,7 @@ fn openai_example(channel: &str) -> Value {
     serde_json::json!({ "ai_api_key": format!("PLACEHOLDER_{channel}_API_KEY") })
 }
 
-/// Converts one entry of a seed file to the value of the secret `name`.
+/// Converts the seed's entry for the secret `name` to a secret value.
 fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     let found = match value {
         Value::String(text) => return checked(name, Plaintext::from(text)),
@@ -219,7 +224,7 @@ fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     Err(SeedError::InvalidType { name: name.to_owned(), found })
 }
 
-/// Checks the size of a value.
+/// Returns the secret value, or an error if the value is empty or too large.
 fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
     match plaintext.len() {
         1..=PLAINTEXT_BYTES_MAX => Ok(plaintext),
@@ -227,7 +232,8 @@ fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
     }
 }
 
-/// The members of a JSON object in the order of the file. A map would hide duplicate names.
+/// The members of a JSON object in the order of the file. A list is used instead of a map, because
+/// a map would hide duplicate names.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -273,8 +279,8 @@ fn parse_toml(text: &str) -> Result<Vec<(String, Value)>, SeedError> {
     Ok(table.into_iter().map(|(name, value)| (name, json_from_toml(value))).collect())
 }
 
-/// Converts a TOML value to JSON. A date becomes a string. Infinity becomes null, because JSON has no
-/// infinity.
+/// Converts a TOML value to JSON. A date becomes a string. Infinity becomes null, because JSON
+/// cannot represent infinity.
 fn json_from_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text),
@@ -342,12 +348,20 @@ mod tests {
     #[test]
     fn error_names_the_secret() {
         let json = Format::Json;
-        check_error(json, r#"{"a": 5}"#, "secret `a` is a number: use a string or an object");
-        check_error(json, r#"{"a": ["x"]}"#, "secret `a` is a list: use a string or an object");
+        check_error(
+            json,
+            r#"{"a": 5}"#,
+            "the value of secret `a` is a number: use a string or an object",
+        );
+        check_error(
+            json,
+            r#"{"a": ["x"]}"#,
+            "the value of secret `a` is a list: use a string or an object",
+        );
         check_error(
             json,
             r#"{"a": "1", "a": "2"}"#,
-            "secret `a` appears twice: remove one of the two entries",
+            "secret `a` appears twice in the file: remove one of the two entries",
         );
         check_error(
             json,
@@ -362,7 +376,7 @@ mod tests {
         check_error(
             json,
             r#"{"a b": "x"}"#,
-            "secret name `a b` is invalid: use 1 to 512 letters, digits and characters of /_+=.@!-",
+            "secret name `a b` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`",
         );
         let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(65_537));
         check_error(json, &long, "the value of secret `a` has 65537 bytes: use 1 to 65536 bytes");

@@ -1,6 +1,6 @@
-//! All secrets of a fake, and the lookup of a secret by name, ARN or partial ARN.
+//! All secrets of a fake, and the lookup of a secret by name, full ARN or partial ARN.
 //!
-//! The caller passes the time in.
+//! The code in this file does not read a clock, because the caller passes the current time in.
 
 use super::error;
 use super::plaintext::Plaintext;
@@ -13,8 +13,8 @@ use crate::random;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// The secrets of the home account and region, and secrets of other accounts and regions. Secrets of
-/// other locations are found by ARN only.
+/// All secrets of a fake. A plain name refers to a secret in the home account and region of the
+/// fake. Secrets of other accounts and regions can be found only by ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,
@@ -22,12 +22,13 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Creates an empty store. Plain names refer to secrets in `home`.
+    /// Creates an empty store. A plain secret name refers to a secret in the account and region
+    /// `home`.
     pub(crate) fn new(home: Location) -> Self {
         Self { home, secrets: BTreeMap::new() }
     }
 
-    /// Returns the account and region that plain names refer to.
+    /// Returns the account and region to which plain secret names refer.
     pub(crate) fn home(&self) -> &Location {
         &self.home
     }
@@ -40,19 +41,19 @@ impl Store {
             .map(|(_, secret)| secret)
     }
 
-    /// Returns the secret that the `SecretId` `id` refers to.
+    /// Returns the secret to which the `SecretId` parameter `id` refers.
     pub(crate) fn find(&self, id: &str) -> Result<&Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.get(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns the secret that the `SecretId` `id` refers to, for a change.
+    /// Returns a mutable reference to the secret to which the `SecretId` parameter `id` refers.
     pub(crate) fn find_mut(&mut self, id: &str) -> Result<&mut Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.get_mut(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Creates a secret without a version.
+    /// Creates a secret that has no version yet.
     pub(crate) fn create(
         &mut self,
         location: &Location,
@@ -77,14 +78,15 @@ impl Store {
         Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
     }
 
-    /// Removes a secret at once. A new secret with the same name gets another ARN.
+    /// Removes a secret at once. If a secret with the same name is created later, it gets a
+    /// different ARN.
     pub(crate) fn remove(&mut self, id: &str) -> Result<Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.remove(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns all identifiers of the secret that `id` refers to: `id` itself, the name and the full
-    /// ARN. If the secret does not exist, the result is `id` only.
+    /// Returns all identifiers of a secret: `id` itself, the secret's name and the secret's full
+    /// ARN. If the secret does not exist, returns only `id`.
     pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
         let mut aliases = vec![id.to_owned()];
         if let Ok(secret) = self.find(id) {
@@ -93,8 +95,9 @@ impl Store {
         aliases
     }
 
-    /// Makes all seeded secrets equal to `seed`. Secrets that a request or a test created are not
-    /// changed, except if the seed contains their name.
+    /// Applies a seed: creates the secrets that are missing, updates the secrets whose values
+    /// differ from the seed, and removes the secrets that only an earlier seed contained. Secrets
+    /// that no seed contained are not changed.
     pub(crate) fn apply(&mut self, seed: &Seed, now: SystemTime) -> Changes {
         let mut changes = Changes::default();
         let home = self.home.clone();
@@ -106,7 +109,7 @@ impl Store {
                 changes.created.push(name.to_owned());
                 continue;
             }
-            let secret = self.find_mut(name).expect("the same lookup succeeded above");
+            let secret = self.find_mut(name).expect("the lookup of the same name above succeeded");
             let is_equal = secret.deletion.is_none()
                 && secret
                     .version_with_label(CURRENT)
@@ -129,10 +132,10 @@ impl Store {
         changes
     }
 
-    /// Returns the key under which the secret that `id` refers to is stored.
+    /// Returns the map key of the secret to which the `SecretId` parameter `id` refers.
     ///
-    /// A full ARN refers to a secret only if the suffix is the secret's own. The ARN of a deleted
-    /// secret therefore does not refer to a new secret with the same name.
+    /// A full ARN refers to a secret only if its random suffix is the suffix of this secret. The
+    /// ARN of a deleted secret therefore does not refer to a newer secret with the same name.
     fn key(&self, id: &str) -> Result<(Location, String), AwsError> {
         let (location, resource) = match SecretId::parse(id)? {
             SecretId::Name(name) => return Ok((self.home.clone(), name.to_owned())),
@@ -148,13 +151,14 @@ impl Store {
     }
 }
 
-/// Gives a secret a new current version with the value from a seed, and cancels its deletion.
+/// Gives a secret a new current version with a value from a seed, and cancels a scheduled deletion
+/// of the secret.
 fn fill(secret: &mut Secret, plaintext: &Plaintext, now: SystemTime) {
     secret.is_seeded = true;
     secret.deletion = None;
     secret
         .put(&random::uuid(), plaintext.clone(), &[CURRENT.to_owned()], now)
-        .expect("a random version id is not in use");
+        .expect("a new random version id is not in use yet");
 }
 
 #[cfg(test)]
@@ -164,8 +168,8 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Creates a store with two secrets `db`: one in the home location, one in another location.
-    /// Returns the store and the ARNs of the two secrets.
+    /// Creates a store with two secrets called `db`: one in the home location, one in another
+    /// location. Returns the store and the ARNs of the two secrets.
     fn store() -> (Store, String, String) {
         let mut store = Store::new(Location::default());
         let other = Location::new("999988887777", "us-east-1");

@@ -1,4 +1,4 @@
-//! An account to call operations on in tests, and tests of the dispatch of operations.
+//! A test account with secrets and permissions, on which tests call operations without a server.
 
 use super::context::{Context, Response};
 use super::execute;
@@ -9,17 +9,18 @@ use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The time of every call in these tests.
+/// The current time, counted from 1970, in all calls of these tests.
 const NOW: Duration = Duration::from_millis(1_500);
 
-/// The secrets and permissions of an account, without a server.
+/// The secrets and the permissions of a test account, without a server.
 pub(crate) struct Account {
     pub(crate) store: Store,
     pub(crate) policy: Policy,
 }
 
 impl Account {
-    /// Creates an account with these secrets, given as pairs of name and value.
+    /// Creates a test account with the given secrets. Each pair contains the name and the value of
+    /// a secret.
     pub(crate) fn with(secrets: &[(&str, &str)]) -> Self {
         let store = Store::new(Location::default());
         let mut account = Self { store, policy: Policy::default() };
@@ -34,13 +35,13 @@ impl Account {
         execute(&mut Context { store, policy, now: SystemTime::UNIX_EPOCH + NOW }, operation, body)
     }
 
-    /// Calls an operation and returns the body of the response.
+    /// Calls an operation that must succeed. Returns the JSON body of the response.
     #[track_caller]
     pub(crate) fn call(&mut self, operation: Operation, body: Value) -> Value {
         self.try_call(operation, body).expect("a successful response")
     }
 
-    /// Calls an operation that must fail. Returns the kind and the message of the error.
+    /// Calls an operation that must fail. Returns the AWS name of the error, and the error message.
     #[track_caller]
     pub(crate) fn call_and_fail(&mut self, operation: Operation, body: Value) -> (String, String) {
         let error = self.try_call(operation, body).expect_err("an error response");

@@ -1,4 +1,4 @@
-//! The operations that change secrets.
+//! The operations of Secrets Manager that change secrets.
 
 use super::context::{Context, Response, epoch_seconds, required};
 use super::error;
@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The minimum, maximum and default number of days before a secret that is scheduled for deletion is
-/// deleted.
+/// The minimum, maximum and default number of days between a `DeleteSecret` request and the
+/// deletion of the secret.
 ///
 /// Source: `RecoveryWindowInDays` of `DeleteSecret` in AWS's API reference.
 const WINDOW_DAYS_MIN: u64 = 7;
@@ -22,8 +22,8 @@ const WINDOW_DAYS_DEFAULT: u64 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The minimum and maximum length of a `ClientRequestToken` in bytes. The token becomes the version
-/// id.
+/// The minimum and maximum length of the request parameter `ClientRequestToken` in bytes. The token
+/// becomes the id of the new version.
 ///
 /// Source: `ClientRequestTokenType` in AWS's API reference.
 const TOKEN_LEN_MIN: usize = 32;
@@ -34,7 +34,7 @@ const TOKEN_LEN_MAX: usize = 64;
 /// Source: `SecretVersionStagesType` in AWS's API reference.
 const LABELS_MAX: usize = 20;
 
-// These requests contain values of secrets, so they do not implement `Debug`.
+// The request types below do not implement `Debug`, because the requests contain secret values.
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -189,8 +189,8 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Deletes a secret at once. As in AWS, a missing secret is no error: the response then contains an
-    /// invented ARN.
+    /// Deletes a secret at once. If the secret does not exist, the function succeeds like AWS and
+    /// returns a made-up ARN.
     fn remove(&mut self, id: &str) -> Response {
         match self.store.remove(id) {
             Ok(secret) => Ok(identity(&secret)),
@@ -211,12 +211,14 @@ impl Context<'_> {
     }
 }
 
-/// Returns the ARN and the name of a secret. Every response to a change contains them.
+/// Returns the JSON object with the ARN and the name of a secret. Every response to a change of a
+/// secret contains this object.
 fn identity(secret: &Secret) -> Value {
     json!({ "ARN": secret.arn, "Name": secret.name })
 }
 
-/// Returns the value in a request, which is either in `SecretString` or in `SecretBinary`.
+/// Returns the secret value in a request, or `None` if the request contains no value. A request may
+/// contain either `SecretString` or `SecretBinary`, but not both.
 fn plaintext(
     string: Option<String>,
     binary: Option<String>,
@@ -243,7 +245,8 @@ fn plaintext(
     Err(AwsError::broken_constraint(member, None, constraint))
 }
 
-/// Returns the id of the version that a request creates: the request token, or a random id.
+/// Returns the id for the version that a request creates: the request's `ClientRequestToken`, or a
+/// random id if the request has no token.
 fn version_id(token: Option<String>) -> Result<String, AwsError> {
     let Some(token) = token else { return Ok(random::uuid()) };
     if !(TOKEN_LEN_MIN..=TOKEN_LEN_MAX).contains(&token.len()) {
@@ -254,7 +257,7 @@ fn version_id(token: Option<String>) -> Result<String, AwsError> {
     Ok(token)
 }
 
-/// Returns the time for which a secret can be restored after its deletion was requested.
+/// Returns how long a secret can still be restored after a `DeleteSecret` request.
 fn recovery_window(days: Option<u64>, force: bool) -> Result<Duration, AwsError> {
     if days.is_some() && force {
         return Err(AwsError::invalid_parameter(

@@ -1,4 +1,4 @@
-//! The protocol AWS Query, which STS uses: a form as the request, XML as the response.
+//! The protocol AWS Query, which STS uses: requests are forms, and responses are XML.
 
 use crate::error::AwsError;
 use crate::operation::Operation;
@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Errors that STS names differently from Secrets Manager: the common name, the name in STS, and the
-/// HTTP status in STS.
+/// Errors whose names differ between STS and Secrets Manager. Each entry contains the name in
+/// Secrets Manager, the name in STS, and the HTTP status in STS.
 const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("AccessDeniedException", "AccessDenied", 403),
     ("ExpiredTokenException", "ExpiredToken", 403),
@@ -18,10 +18,10 @@ const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("ValidationException", "ValidationError", 400),
 ];
 
-/// The parameters of a request, by name.
+/// The parameters of an STS request. The map's keys are the names of the parameters.
 pub(crate) type Form = BTreeMap<String, String>;
 
-/// Parses a request body of the type `application/x-www-form-urlencoded`.
+/// Parses a request body of the content type `application/x-www-form-urlencoded`.
 pub(crate) fn parse_form(body: &[u8]) -> Form {
     let text = String::from_utf8_lossy(body);
     text.split('&')
@@ -30,7 +30,8 @@ pub(crate) fn parse_form(body: &[u8]) -> Form {
         .collect()
 }
 
-/// Decodes percent-encoded characters and plus signs. An invalid escape is not changed.
+/// Decodes percent-encoded characters, and converts plus signs to spaces. Invalid percent escapes
+/// are not changed.
 fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -51,7 +52,8 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Returns a required parameter of a request. `member` is the name of the parameter in AWS's error.
+/// Returns a required parameter of a request, or AWS's error if the parameter is missing or empty.
+/// `key` is the name of the parameter in the form, and `member` is its name in AWS's error message.
 pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'f str, AwsError> {
     match form.get(key).map(String::as_str) {
         None | Some("") => Err(AwsError::broken_constraint(member, Some("null"), "not be null")),
@@ -59,7 +61,8 @@ pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'
     }
 }
 
-/// Returns the complete response body around the result of an operation.
+/// Returns the complete XML response of a successful STS operation. `result` is the XML inside the
+/// result element.
 pub(crate) fn envelope(operation: Operation, result: &str, request_id: &str) -> String {
     let name = operation.name();
     let metadata = elements(&[("RequestId", Text(request_id))]);
@@ -69,7 +72,7 @@ pub(crate) fn envelope(operation: Operation, result: &str, request_id: &str) -> 
     )
 }
 
-/// Returns the HTTP status and the complete response body for an error.
+/// Returns the HTTP status and the complete XML response for an error.
 pub(crate) fn error_envelope(error: &AwsError, request_id: &str) -> (u16, String) {
     let (code, status) = match STS_ERROR_CODES.iter().find(|(kind, ..)| *kind == error.kind) {
         Some(&(_, code, status)) => (code, status),
@@ -85,16 +88,16 @@ pub(crate) fn error_envelope(error: &AwsError, request_id: &str) -> (u16, String
     (status, xml)
 }
 
-/// The content of an XML element.
+/// The content of an XML element: text or nested elements.
 pub(crate) enum Content<'c> {
-    /// Plain text. [`elements`] escapes the text.
+    /// XML content that is plain text. The function [`elements`] escapes the text.
     Text(&'c str),
-    /// XML of nested elements, which is inserted as it is.
+    /// XML content that consists of nested elements. The XML is inserted without escaping.
     Xml(String),
 }
 use Content::{Text, Xml};
 
-/// Returns the XML of several elements, given as pairs of name and content.
+/// Returns the XML of several elements. Each pair contains the name and the content of an element.
 pub(crate) fn elements(elements: &[(&str, Content<'_>)]) -> String {
     elements.iter().fold(String::new(), |mut xml, (name, content)| {
         xml.push_str(&format!("<{name}>"));

@@ -1,4 +1,5 @@
-//! The secrets of `sidekey dev`: from a file, or the built-in examples.
+//! The secrets that the command `sidekey dev` serves: from a file of the user, or the built-in
+//! examples.
 
 use anyhow::Context;
 use fake_aws::{Format, Seed};
@@ -7,14 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// An example of a secrets file, for error messages.
+/// The content of an example secrets file. Error messages show this example.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The characters that are percent-encoded in a query. Frequent characters of secret names stay readable.
+/// The characters that are percent-encoded in the query of a URL. Characters that are frequent in
+/// names of secrets, such as `/`, are not encoded, so that the URLs stay readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
-/// The current secrets, and the file that they come from.
+/// The secrets that `sidekey dev` serves, and the file from which they were read.
 #[derive(Debug)]
 pub(super) struct Secrets {
     seed: Seed,
@@ -25,20 +27,25 @@ pub(super) struct Secrets {
 struct File {
     path: PathBuf,
     format: Format,
-    /// The modification time and the size of the file when it was last read.
+    /// The modification time and the size of the secrets file when the file was last read.
     stamp: Option<(SystemTime, u64)>,
 }
 
 impl Secrets {
-    /// Reads the file at `path`. Without a path, returns the built-in examples.
+    /// Reads secrets from the file at `path`. If `path` is `None`, returns the built-in example
+    /// secrets.
     pub(super) fn load(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             return Ok(Self { seed: Seed::built_in(), file: None });
         };
         let format = Format::of(&path).with_context(|| {
-            format!("{}: use a file name that ends in .json or .toml", path.display())
+            format!(
+                "unknown format of {}: use a file name that ends in `.json` or `.toml`",
+                path.display()
+            )
         })?;
-        // The stamp is taken before the file is read, so a change during the read is found later.
+        // The modification time is read before the file. If the file changes while it is read, the
+        // next check therefore still notices the change.
         let stamp = stamp_of(&path);
         let seed = read(&path, format)?;
         Ok(Self { seed, file: Some(File { path, format, stamp }) })
@@ -56,8 +63,8 @@ impl Secrets {
         self.seed.len()
     }
 
-    /// Reads the file again if it has changed, and returns whether it has changed. If the file cannot be
-    /// read, the secrets stay as they are.
+    /// Reads the secrets file again if the file has changed, and returns whether the secrets were
+    /// replaced. If the file cannot be read or parsed, the secrets stay the same.
     pub(super) fn reload(&mut self) -> anyhow::Result<bool> {
         let Some(file) = &mut self.file else { return Ok(false) };
         let stamp = stamp_of(&file.path);
@@ -70,7 +77,7 @@ impl Secrets {
     }
 }
 
-/// Returns the modification time and the size of a file, or `None` if the file is missing.
+/// Returns the modification time and the size of a file, or `None` if the file does not exist.
 fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -78,12 +85,16 @@ fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
 
 fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
     let text = fs::read_to_string(path).map_err(|error| {
-        anyhow::anyhow!("could not read {}: {error}; an example: {EXAMPLE}", path.display())
+        anyhow::anyhow!(
+            "could not read {}: {error}; example of a secrets file: {EXAMPLE}",
+            path.display()
+        )
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }
 
-/// Returns the path that reads the secret `name`, in the dialect of the Lambda extension.
+/// Returns the URL path that reads the secret `name` from the agent. The path has the form that
+/// AWS's Lambda extension for secrets defines.
 pub(super) fn path_of(name: &str) -> String {
     format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }

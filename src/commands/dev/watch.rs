@@ -1,4 +1,5 @@
-//! Watches the secrets file, and reports when Sidekey serves a changed secret.
+//! Watches the secrets file of `sidekey dev`, and prints a line when Sidekey serves a changed
+//! secret.
 
 use super::secrets::{Secrets, path_of};
 use crate::client::Client;
@@ -8,12 +9,12 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The interval between two checks of the file and of the agent.
+/// The time between two checks of the secrets file and of the versions that Sidekey serves.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Applies each change of the file to the fake Secrets Manager, reads every secret from Sidekey like a
-/// function does, and prints a line when Sidekey serves a new version. Runs until it is dropped, or
-/// until a read fails.
+/// Watches for changed secrets until a read from Sidekey fails or the caller drops the future. In a
+/// loop, copies each change of the secrets file to the fake Secrets Manager, reads every secret
+/// from Sidekey, and prints a line for each new version.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,
@@ -29,7 +30,7 @@ pub(super) async fn run(
                 changed_at = Some(clock.now());
                 let changes = fake.secrets().apply(secrets.seed());
                 print(&format!(
-                    "The file changed: {} created, {} updated, {} removed\n",
+                    "The secrets file changed: {} secrets created, {} updated, {} removed\n",
                     changes.created.len(),
                     changes.updated.len(),
                     changes.removed.len()
@@ -37,7 +38,7 @@ pub(super) async fn run(
             }
             Ok(false) => {}
             Err(error) => print(&format!(
-                "Could not reload the file, so Sidekey keeps the old secrets: {error:#}\n"
+                "Could not reload the secrets file, so Sidekey keeps the old secrets: {error:#}\n"
             )),
         }
         let names: Vec<String> = secrets.names().map(str::to_owned).collect();
@@ -59,6 +60,6 @@ pub(super) async fn run(
 
 fn new_version_line(name: &str, version: &HeaderValue, after: Option<Duration>) -> String {
     let version = version.to_str().unwrap_or_default().trim_matches('"').to_owned();
-    let after = after.map(|after| format!(", {:.1} s after the change", after.as_secs_f64()));
-    format!("Sidekey now serves {name} version {version}{}\n", after.unwrap_or_default())
+    let after = after.map(|after| format!(", {:.1} s after the file changed", after.as_secs_f64()));
+    format!("Sidekey now serves a new version of {name}: {version}{}\n", after.unwrap_or_default())
 }

@@ -1,4 +1,4 @@
-//! One SDK client per region.
+//! The clients of the AWS SDK, one for each region.
 
 use super::endpoint::Endpoint;
 use crate::secret::arn::{Arn, is_region, partition_of};
@@ -10,23 +10,26 @@ use aws_sdk_secretsmanager::config::Builder;
 use aws_types::sdk_ua_metadata::FrameworkMetadata;
 use std::sync::Mutex;
 
-/// The maximum number of cached clients for other regions. A caller can send an ARN of any region, so
-/// the number must have a limit.
+/// The maximum number of cached AWS SDK clients for regions other than the home region. The number
+/// is limited, because callers can send ARNs of any region.
 pub const REGIONS_MAX: usize = 8;
 
-/// The SDK clients: one for the function's own region, and a bounded number for other regions.
+/// The AWS SDK clients: one client for the home region of the agent, and up to [`REGIONS_MAX`]
+/// clients for other regions.
 pub(super) struct Clients {
     region: Box<str>,
     is_home_region_only: bool,
     endpoint: Option<Endpoint>,
     sdk_config: SdkConfig,
     home: Client,
-    /// The clients of other regions, least recently used first.
+    /// The AWS SDK clients for other regions, each with the name of its region. The least recently
+    /// used client is first.
     other_regions: Mutex<Vec<(Box<str>, Client)>>,
 }
 
 impl Clients {
-    /// Creates the client of the home region. Clients of other regions are created when needed.
+    /// Creates the AWS SDK client for the home region `region`. Clients for other regions are
+    /// created when they are first needed.
     pub(super) fn new(
         region: Box<str>,
         is_home_region_only: bool,
@@ -39,21 +42,23 @@ impl Clients {
         Self { region, is_home_region_only, endpoint, sdk_config, home, other_regions }
     }
 
-    /// Returns the function's own region.
+    /// Returns the home region of the agent: the AWS region for which the agent is configured.
     pub(super) fn region(&self) -> &str {
         &self.region
     }
 
-    /// Returns the client of the function's own region.
+    /// Returns the AWS SDK client for the home region of the agent.
     pub(super) fn home(&self) -> &Client {
         &self.home
     }
 
-    /// Returns the client of the region of a secret.
+    /// Returns the AWS SDK client for the region of the secret `id`. A secret name without an ARN
+    /// belongs to the home region.
     ///
     /// # Errors
     ///
-    /// Returns an error if the agent does not call the region of the secret.
+    /// Returns an error if the configuration does not allow other regions, or if the region in the
+    /// ARN is invalid.
     pub(super) fn for_secret(&self, id: &SecretId) -> Result<Client, FetchError> {
         let arn = match id {
             SecretId::Arn(arn) if arn.region() != &*self.region => arn,
@@ -72,8 +77,8 @@ impl Clients {
             }
         };
         if clients.len() >= REGIONS_MAX {
-            // Removing a client is cheap, because a new client makes no connection. Callers that
-            // send ARNs of many regions therefore do not block other callers.
+            // Replacing a client is cheap, because a new client opens no connection. Callers that
+            // send ARNs of many regions therefore do not slow down other callers.
             clients.remove(0);
         }
         clients.push((arn.region().into(), client.clone()));
@@ -90,7 +95,7 @@ impl Clients {
         }
         if !is_region(arn.region()) || partition_of(arn.region()) != arn.partition() {
             return Err(wrong_region(format!(
-                "region {} does not belong to partition {}",
+                "the ARN is invalid: region {} does not belong to partition {}",
                 arn.region(),
                 arn.partition()
             )));
@@ -105,12 +110,12 @@ fn wrong_region(message: String) -> FetchError {
 
 fn client(sdk_config: &SdkConfig, region: &str, endpoint: Option<String>) -> Client {
     let metadata = FrameworkMetadata::new("sidekey", Some(env!("CARGO_PKG_VERSION")))
-        .expect("the name and the version contain only allowed characters");
+        .expect("Sidekey's name and version contain only characters that the SDK allows");
     let mut config = Builder::from(sdk_config)
         .region(Region::new(region.to_owned()))
         .framework_metadata(metadata);
-    // The endpoint is set even if it is `None`: an endpoint in the profile is meant for the function's
-    // SDK and must not apply to the agent.
+    // The endpoint is set even if it is `None`. Otherwise the SDK would use an endpoint from the
+    // AWS profile, which is meant for the SDK of the application and not for the agent.
     config.set_endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -1,33 +1,37 @@
-//! The endpoint of `SIDEKEY_ENDPOINT`, which replaces AWS's own endpoints.
+//! The custom endpoint URL in `SIDEKEY_ENDPOINT`, which the agent calls instead of AWS's own
+//! endpoints.
 
 use std::net::IpAddr;
 
-/// The placeholder for the region in an endpoint that serves several regions.
+/// The variable part of an endpoint URL that stands for the AWS region. An endpoint with this part
+/// serves several regions.
 const REGION: &str = "{region}";
 
-/// A custom endpoint of Secrets Manager. The URL uses https, or http to a loopback address.
+/// The URL of a custom endpoint for Secrets Manager. The URL uses https. For a loopback address,
+/// http is allowed as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint(Box<str>);
 
-/// Why a text is not a valid endpoint.
+/// The reason why a text is not a valid endpoint URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadEndpoint {
-    /// The text is not an http or https URL with a host.
+    /// Error: the text is not an http or https URL with a host.
     #[error("use a URL such as https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com")]
     NotAUrl,
-    /// The URL uses http and its host is not a loopback address. Secrets would cross the network
-    /// without encryption.
-    #[error("use https: http is allowed for loopback addresses only")]
+    /// Error: the endpoint URL uses http for a host that is not a loopback address. Secrets would
+    /// be sent over the network without encryption.
+    #[error("use https, because http is allowed only for loopback addresses")]
     Unencrypted,
 }
 
 impl Endpoint {
-    /// Parses an endpoint. The placeholder `{region}` stands for the region of the secret. An endpoint
-    /// without the placeholder serves only the function's own region.
+    /// Parses an endpoint URL. The text `{region}` in the URL stands for the AWS region of the
+    /// secret. An endpoint without `{region}` serves only the home region of the agent.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not a URL, or if the URL uses http to another machine.
+    /// Returns an error if the text is not an http or https URL, or if the URL uses http for
+    /// another machine.
     pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
         let uri: hyper::Uri =
             text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NotAUrl)?;
@@ -41,19 +45,20 @@ impl Endpoint {
         Ok(Self(text.into()))
     }
 
-    /// Returns the URL for the function's own region.
+    /// Returns the endpoint URL for `region`, which is the home region of the agent.
     pub fn for_home_region(&self, region: &str) -> String {
         self.0.replace(REGION, region)
     }
 
-    /// Returns the URL for another region, or `None` if the endpoint serves only the function's region.
+    /// Returns the endpoint URL for another region than the home region of the agent. Returns
+    /// `None` if the endpoint serves only the home region.
     pub fn for_other_region(&self, region: &str) -> Option<String> {
         self.0.contains(REGION).then(|| self.for_home_region(region))
     }
 }
 
-/// Returns whether the host of a URL is this machine: a loopback address, or the unspecified address,
-/// to which a connection reaches this machine as well.
+/// Returns whether the host of a URL is this machine. The host is this machine if it is
+/// `localhost`, a loopback address, or an unspecified address such as `0.0.0.0`.
 pub(super) fn is_this_machine(host: &str) -> bool {
     is_loopback(host.trim_end_matches('.'))
         || parse_ip(host).is_some_and(|address| {
@@ -68,7 +73,7 @@ fn is_loopback(host: &str) -> bool {
         || parse_ip(host).is_some_and(|address| address.is_loopback())
 }
 
-/// Parses the host of a URL as an IP address. IPv6 addresses in URLs are in brackets.
+/// Parses the host of a URL as an IP address. In URLs, IPv6 addresses are in square brackets.
 fn parse_ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }

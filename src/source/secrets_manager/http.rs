@@ -1,5 +1,5 @@
-//! The HTTP client of all SDK clients: HTTP/1.1, with connection reuse during a burst of calls. The
-//! client refuses to call the agent itself.
+//! The HTTP/1.1 client that all clients of the AWS SDK use. The client reuses connections for calls
+//! in quick succession, and refuses to call the agent itself.
 
 mod pool;
 mod dialer;
@@ -32,7 +32,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Creates the HTTP client. `own_ports` are the loopback ports of the agent.
+/// Creates the HTTP client for calls to AWS. `own_ports` are the loopback ports on which the agent
+/// itself listens. The client refuses to call these ports.
 pub(super) fn client(
     trust: Trust,
     own_ports: Vec<u16>,
@@ -44,7 +45,7 @@ pub(super) fn client(
     SharedHttpClient::new(Client(Arc::new(Transport { dialer, pool, clock })))
 }
 
-/// The HTTP client in the form that the SDK expects.
+/// The HTTP client for calls to AWS, in the form that the AWS SDK expects.
 #[derive(Clone, Debug)]
 struct Client(Arc<Transport>);
 
@@ -62,7 +63,7 @@ impl HttpClient for Client {
     }
 }
 
-/// The HTTP client with the timeouts of one call.
+/// The HTTP client for calls to AWS, together with the timeouts that the AWS SDK has chosen.
 #[derive(Debug)]
 struct Connector {
     transport: Arc<Transport>,
@@ -83,7 +84,7 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Sends requests over new or reused connections.
+/// Sends HTTP requests to AWS over new or reused connections.
 #[derive(Debug)]
 struct Transport {
     dialer: Dialer,
@@ -104,8 +105,8 @@ impl Transport {
         let mut request = to_wire(sdk_request)?;
         if let Some(reused) = self.pool.take(&origin).await {
             match self.exchange(reused, &origin, request).await {
-                // The peer closed the connection at the same moment, so AWS has not seen the
-                // request. The request is sent again over a new connection.
+                // The server closed the reused connection before the request was sent. The agent
+                // sends the request again over a new connection.
                 Err(ExchangeError::NotSent { request: unsent, .. }) => request = *unsent,
                 result => return result.map_err(|error| to_connector_error(error.into())),
             }
@@ -124,16 +125,17 @@ impl Transport {
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, ExchangeError> {
         let response = connection.exchange(request).await?;
-        // A server that fails may be one of several servers behind one name. Without reuse, the next
-        // call may reach another server.
+        // A connection is not reused after a 5xx response. There may be several servers behind one
+        // host name, so a new connection may reach a server that works.
         if !response.status().is_server_error() {
             self.pool.put(origin.clone(), connection).await;
         }
         Ok(response)
     }
 
-    /// Awaits `work` for at most `timeout`. `work` is passed as a pinned reference, because each
-    /// function that takes a future by value reserves space for another copy of the future.
+    /// Awaits `work`, and returns an error if `work` takes longer than `timeout`. The future is
+    /// passed as a pinned reference to save memory: each function that takes a future by value
+    /// reserves space for another copy.
     async fn within<T>(
         &self,
         timeout: Option<Duration>,
@@ -141,18 +143,20 @@ impl Transport {
     ) -> Result<T, ConnectorError> {
         match timeout {
             None => Ok(work.await),
-            Some(timeout) => within(&*self.clock, timeout, work)
-                .await
-                .ok_or_else(|| ConnectorError::timeout("no response within the timeout".into())),
+            Some(timeout) => within(&*self.clock, timeout, work).await.ok_or_else(|| {
+                ConnectorError::timeout("the operation did not finish within the timeout".into())
+            }),
         }
     }
 }
 
-/// Converts a request of the SDK to the form that is sent: with a path instead of a URL, a `Host`
-/// header, and the body in memory.
+/// Converts a request of the AWS SDK to the form in which the agent sends it: with a path instead
+/// of a full URL, with a `Host` header, and with the body in memory.
 fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
     let (mut head, sdk_body) = request.into_parts();
-    let body = sdk_body.bytes().ok_or_else(|| unsendable("the request body is a stream".into()))?;
+    let body = sdk_body
+        .bytes()
+        .ok_or_else(|| unsendable("the request body is a stream, but must be in memory".into()))?;
     if !head.headers.contains_key(HOST) {
         let host = HeaderValue::from_str(signed_host(&head.uri));
         head.headers.insert(HOST, host.map_err(|error| unsendable(error.into()))?);
@@ -161,8 +165,8 @@ fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> 
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Returns the host that the signature of a request covers. The host has no port if the port is the
-/// default port of the scheme.
+/// Returns the host with which the AWS SDK signed the request to `uri`. The host contains a port
+/// only if the port is not the default port of http or https.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),
@@ -171,7 +175,7 @@ fn signed_host(uri: &Uri) -> &str {
     host.unwrap_or_default()
 }
 
-/// Creates the error for a request that cannot be sent over HTTP.
+/// Creates the error for a request of the AWS SDK that the agent cannot send over HTTP.
 fn unsendable(reason: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
     ConnectorError::io(reason)
 }
@@ -180,7 +184,7 @@ fn to_connector_error(error: CallError) -> ConnectorError {
     match error {
         CallError::OwnAddress => ConnectorError::user(error.into()),
         CallError::Exchange(ExchangeError::Body(_)) => ConnectorError::other(error.into(), None),
-        // The error drops the request, which contains credentials.
+        // The original error is dropped, because it contains the request with AWS credentials.
         CallError::Exchange(ExchangeError::NotSent { .. }) => {
             ConnectorError::io("the connection was closed before the request was sent".into())
         }

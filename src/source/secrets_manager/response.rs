@@ -1,4 +1,4 @@
-//! Converts responses of the SDK to the types of this crate.
+//! Converts responses of the AWS SDK to Sidekey's own types.
 
 use super::sdk_error;
 use crate::secret::arn::Arn;
@@ -13,12 +13,12 @@ use aws_sdk_secretsmanager::types::{ApiErrorType, SecretValueEntry};
 use aws_smithy_types::{Blob, DateTime};
 use std::time::{Duration, SystemTime};
 
-/// The state of the automatic rotation of a secret.
+/// Whether and when AWS Secrets Manager rotates a secret automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// Whether automatic rotation is enabled.
+    /// Whether automatic rotation of the secret is enabled.
     pub is_enabled: bool,
-    /// The time of the last rotation.
+    /// The time of the secret's last rotation, or `None` if AWS reports no time.
     pub last: Option<SystemTime>,
 }
 
@@ -31,8 +31,9 @@ impl From<DescribeSecretOutput> for Rotation {
     }
 }
 
-/// The parts of one version in a response. `GetSecretValue` and each entry of `BatchGetSecretValue`
-/// contain the same parts in different types.
+/// The members of a response that describe one version of a secret. The AWS SDK has different types
+/// for a response of `GetSecretValue` and for an entry of `BatchGetSecretValue`, but both have
+/// these members.
 struct VersionParts {
     arn: Option<String>,
     name: Option<String>,
@@ -43,7 +44,7 @@ struct VersionParts {
     binary: Option<Blob>,
 }
 
-/// Converts the response of `GetSecretValue`.
+/// Converts a response of `GetSecretValue` to a version of a secret.
 pub(super) fn single_version(response: GetSecretValueOutput) -> Result<Version, FetchError> {
     to_version(VersionParts {
         arn: response.arn,
@@ -68,7 +69,8 @@ fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     })
 }
 
-/// The response of `BatchGetSecretValue`. AWS does not return the entries in the order of the request.
+/// The response of `BatchGetSecretValue`. The entries are not in the order of the request, because
+/// AWS does not keep this order.
 pub(super) struct Batch {
     versions: Vec<Version>,
     errors: Vec<ApiErrorType>,
@@ -85,7 +87,8 @@ impl From<BatchGetSecretValueOutput> for Batch {
 }
 
 impl Batch {
-    /// Returns the version of a requested secret, or the error that AWS reported for the secret.
+    /// Returns the version of the requested secret `id`, or the error that AWS reported for this
+    /// secret.
     pub(super) fn result_for(&self, id: &SecretId) -> Result<Version, FetchError> {
         if let Some(version) = self.versions.iter().find(|version| is_version_of(version, id)) {
             return Ok(version.clone());
@@ -101,7 +104,7 @@ fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
     let content = match (parts.text, parts.binary) {
         (Some(text), _) => Content::Text(SecretValue::from(text)),
         (None, Some(binary)) => Content::Binary(SecretValue::new(binary.into_inner())),
-        (None, None) => return Err(sdk_error::unreadable("the response has no value")),
+        (None, None) => return Err(sdk_error::unreadable("the response contains no secret value")),
     };
     Ok(Version {
         arn: required(parts.arn, "ARN")?,
@@ -115,18 +118,18 @@ fn to_version(parts: VersionParts) -> Result<Version, FetchError> {
 
 fn required(part: Option<String>, name: &str) -> Result<Box<str>, FetchError> {
     part.map(String::into_boxed_str)
-        .ok_or_else(|| sdk_error::unreadable(&format!("the response has no {name}")))
+        .ok_or_else(|| sdk_error::unreadable(&format!("the response contains no {name}")))
 }
 
-/// Converts a time and rounds it to the millisecond. AWS sends milliseconds, but as a floating-point
-/// number, so the SDK's time has a rounding error.
+/// Converts a time of the AWS SDK and rounds it to milliseconds. AWS sends times as floating-point
+/// numbers with milliseconds, so the SDK's times have rounding errors.
 fn to_system_time(time: DateTime) -> Option<SystemTime> {
     let millis = (time.as_nanos() + 500_000).div_euclid(1_000_000);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
-/// Returns whether `version` belongs to the secret that `id` refers to. A partial ARN is the full ARN
-/// without the hyphen and the six random characters at the end.
+/// Returns whether `version` is a version of the secret to which `id` refers. If `id` is a partial
+/// ARN, the full ARN of the secret has a hyphen and six more characters at the end.
 fn is_version_of(version: &Version, id: &SecretId) -> bool {
     match id {
         SecretId::Name(name) => version.name == *name,
@@ -164,7 +167,7 @@ mod tests {
             binary: None,
         };
         for (parts, expected) in
-            [(parts(None, Some("a")), "no value"), (parts(Some("x"), None), "no ARN")]
+            [(parts(None, Some("a")), "no secret value"), (parts(Some("x"), None), "no ARN")]
         {
             let error = to_version(parts).expect_err("an incomplete response");
             assert_eq!(error.kind, FetchErrorKind::Unreadable);

@@ -1,4 +1,4 @@
-//! Loads the SDK's configuration: the region, and the chain of credential providers.
+//! Loads the configuration of the AWS SDK: the region, and the chain of credential providers.
 
 #[cfg(not(feature = "host"))]
 mod environment_only;
@@ -15,13 +15,15 @@ pub(super) use settings::Settings;
 use aws_config::SdkConfig;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-/// Loads the SDK's configuration, including the profile files. This makes no call to AWS, except that
-/// the SDK may ask the instance metadata service for the region if no region is configured.
+/// Loads the configuration of the AWS SDK, including AWS profile files if this build supports them.
+/// The function makes no network call, with one exception: if no region is configured, the SDK may
+/// ask the instance metadata service for the region.
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     loader::load(settings).await
 }
 
-/// Returns a new chain of credential providers. The chain has not read any file or endpoint yet.
+/// Returns a new chain of providers for AWS credentials. The new chain has not read a file or
+/// called an endpoint yet.
 pub(super) async fn credentials_provider(settings: &Settings) -> SharedCredentialsProvider {
-    load(settings).await.credentials_provider().expect("every loader sets a credentials provider")
+    load(settings).await.credentials_provider().expect("both loaders set a credentials provider")
 }

@@ -1,5 +1,5 @@
-//! Converts errors of the AWS SDK to [`FetchError`]. SDK errors are dropped afterwards, because their
-//! `Debug` output contains raw responses.
+//! Converts errors of the AWS SDK to [`FetchError`]. The SDK errors are dropped after the
+//! conversion, because their `Debug` output contains raw responses with secret values.
 
 use crate::source::{FetchError, FetchErrorKind};
 use aws_credential_types::provider::error::CredentialsError;
@@ -8,10 +8,11 @@ use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error;
 
-/// The maximum number of characters of an AWS error message that the agent passes on.
+/// The maximum length of an AWS error message that the agent returns, in characters. Longer
+/// messages are cut off.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// Converts the SDK error of a failed call to a [`FetchError`].
+/// Converts the AWS SDK's error for a failed call to a [`FetchError`].
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
@@ -26,33 +27,39 @@ where
                     ..FetchError::new(
                         FetchErrorKind::Service,
                         "InternalServiceError",
-                        format!("Secrets Manager returned status {status} without an error code"),
+                        format!(
+                            "Secrets Manager returned HTTP status {status} without an error code"
+                        ),
                     )
                 },
                 (None, _) => unreadable(&format!(
-                    "the response has status {status} and is not an error of AWS"
+                    "the response has HTTP status {status} but is not an AWS error response"
                 )),
                 (Some(_), _) => {
                     let error = from_code(code, message, service.err().request_id());
-                    // A 5xx status is a failure of the service, even if the code says otherwise.
+                    // With a 5xx status, the error is a failure of the service, even if the error
+                    // code belongs to another kind.
                     let is_failure = status >= 500 && !error.kind.is_transient();
                     let kind = if is_failure { FetchErrorKind::Service } else { error.kind };
                     FetchError { kind, ..error }
                 }
             }
         }
-        SdkError::ResponseError(_) => unreadable("the response could not be read"),
+        SdkError::ResponseError(_) => {
+            unreadable("the response of Secrets Manager could not be read")
+        }
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
-        // Our HTTP client uses `user` for an endpoint that is an address of the agent itself.
+        // Our HTTP client returns an error of the kind `user` if the endpoint is an address of the
+        // agent itself.
         SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
             FetchErrorKind::Misconfigured,
             "InvalidConfigurationException",
-            "the endpoint is an address of Sidekey itself",
+            "the AWS endpoint is an address of Sidekey itself",
         ),
-        // Our HTTP client uses `other` for a response that is incomplete.
+        // Our HTTP client returns an error of the kind `other` if the response is incomplete.
         SdkError::DispatchFailure(failure) if failure.is_other() => {
-            unreadable("the response is incomplete")
+            unreadable("the response of Secrets Manager is incomplete")
         }
         SdkError::DispatchFailure(_) => FetchError::new(
             FetchErrorKind::Connection,
@@ -62,12 +69,12 @@ where
         _ => FetchError::new(
             FetchErrorKind::Internal,
             "InternalFailure",
-            "the request could not be built",
+            "the request to Secrets Manager could not be built",
         ),
     }
 }
 
-/// Creates the error for an error code and message of the service.
+/// Creates an error from the error code, error message and request id that AWS sent.
 pub(super) fn from_code(
     code: Option<&str>,
     message: Option<&str>,
@@ -81,56 +88,58 @@ pub(super) fn from_code(
     }
 }
 
-/// Creates the error for a response that the agent cannot interpret. The message must not quote the
-/// response, because the response may contain a value.
+/// Creates the error for a response that the agent cannot interpret. The error message must not
+/// quote the response, because the response may contain a secret value.
 pub(super) fn unreadable(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
 }
 
-/// Creates the error for a requested secret that a batch response does not contain.
+/// Creates the error for a requested secret that is missing in the response of a batch call.
 pub(super) fn missing_in_batch() -> FetchError {
-    unreadable("the batch response does not contain this secret")
+    unreadable("the response of BatchGetSecretValue does not contain this secret")
 }
 
 fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-/// Converts the error of a credentials provider. The message does not quote the SDK's error, because
-/// the SDK's error may quote a file or the output of a credential process.
+/// Converts the error of a provider of AWS credentials. The error message does not quote the
+/// original error, because the original error may quote a file or the output of a credential
+/// process.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     no_credentials(match error {
         CredentialsError::CredentialsNotLoaded(_) => {
-            "no AWS credentials were found in variables, a profile, a web identity, a container or \
-             an instance"
+            "no AWS credentials were found in environment variables, a profile, a web identity \
+             token, the container or the instance"
         }
         CredentialsError::InvalidConfiguration(_) => {
-            "could not get AWS credentials: their configuration is invalid; run `aws sts \
-             get-caller-identity`"
+            "could not get AWS credentials: the configuration of the credentials is invalid; to \
+             check it, run `aws sts get-caller-identity`"
         }
         CredentialsError::ProviderTimedOut(_) => CREDENTIALS_TIMEOUT,
         _ => {
-            "could not get AWS credentials: their source failed; run `aws sts get-caller-identity`"
+            "could not get AWS credentials: the provider of the credentials failed; to check it, \
+             run `aws sts get-caller-identity`"
         }
     })
 }
 
-/// Creates the error for a credentials provider that did not respond in time.
+/// Creates the error for a provider of AWS credentials that did not respond within the timeout.
 pub(super) fn credentials_timeout() -> FetchError {
     no_credentials(CREDENTIALS_TIMEOUT)
 }
 
 const CREDENTIALS_TIMEOUT: &str =
-    "could not get AWS credentials: their source did not respond in time";
+    "could not get AWS credentials: the provider of the credentials did not respond in time";
 
 fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
 
-/// Returns the kind of error that an error code of AWS belongs to.
+/// Returns the kind of failure for an AWS error code.
 ///
 /// Sources: the errors of `GetSecretValue` and the common errors in AWS's API reference, and the
-/// throttling codes of the AWS SDKs.
+/// error codes that the AWS SDKs treat as throttling.
 fn kind_of(code: &str) -> FetchErrorKind {
     match code {
         "ResourceNotFoundException" => FetchErrorKind::NotFound,

@@ -1,9 +1,9 @@
-//! The agent's own AWS credentials: obtained from the SDK's provider chain, cached, and replaced before
-//! their expiry or after AWS has rejected a call. Session tokens are added to the tokens that the gate
-//! accepts.
+//! Caches the agent's own AWS credentials. The agent gets credentials from the AWS SDK's provider
+//! chain, and replaces them before their expiry or after AWS has rejected a call. The agent also
+//! accepts the session tokens of its credentials as tokens in requests from its callers.
 //!
-//! The SDK's own cache is not used. It keeps credentials until their expiry even if AWS rejects them,
-//! and it reads the files of a profile only once.
+//! The cache of the AWS SDK is not used. It would keep credentials until their expiry even if AWS
+//! rejects them, and it would read the files of an AWS profile only once.
 
 use super::sdk_config::{Settings, credentials_provider};
 use super::sdk_error;
@@ -20,18 +20,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two attempts to get credentials, successful or not. Calls that fail one
-/// after the other must not overload STS.
+/// The minimum time between two attempts to get AWS credentials, whether successful or failed. The
+/// delay prevents a series of failing calls from overloading STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their expiry credentials are replaced. The time is enough for a call that is in
-/// progress and for a second attempt to get credentials.
+/// The time before the expiry at which the agent replaces AWS credentials. The time is long enough
+/// to finish a call in progress and to repeat a failed attempt to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
-/// How long credentials without an expiry are cached. The SDK's cache uses the same time.
+/// The time for which AWS credentials without an expiry are cached. The cache of the AWS SDK uses
+/// the same time.
 const NO_EXPIRY_CACHED: Duration = Duration::from_secs(15 * 60);
 
-/// The source of the agent's credentials, and the cached credentials. `Debug` omits the credentials.
+/// The agent's AWS credentials, together with the settings for getting new credentials. The `Debug`
+/// output omits the credentials.
 pub(super) struct Session {
     settings: Settings,
     timeout: Duration,
@@ -39,33 +41,34 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
     cached: ArcSwapOption<CachedCredentials>,
-    /// The number of attempts to get credentials that have begun.
+    /// The number of attempts to get AWS credentials that have started.
     attempts: AtomicU64,
-    /// The number of attempts to get credentials that have failed.
+    /// The number of attempts to get AWS credentials that have failed.
     failures: AtomicU64,
-    /// Locked during an attempt, so that only one attempt runs at a time.
+    /// The state that one attempt to get AWS credentials passes to the next attempt. An attempt
+    /// holds this lock, so that only one attempt runs at a time.
     attempt_state: Mutex<AttemptState>,
 }
 
-/// Credentials that sign calls.
+/// Cached AWS credentials, with which the agent signs calls to AWS.
 pub(super) struct CachedCredentials {
     credentials: Credentials,
     obtained: Moment,
-    /// The number of the attempt that obtained the credentials.
+    /// The number of the attempt that got these credentials. The first attempt has number 1.
     attempt: u64,
     is_rejected: AtomicBool,
 }
 
-/// What an attempt to get credentials leaves for the next attempt.
+/// The state that one attempt to get AWS credentials passes to the next attempt.
 struct AttemptState {
-    /// A provider chain that the next attempt may use. `None` means that the next attempt creates a
-    /// new chain.
+    /// The provider chain that the next attempt to get AWS credentials uses. If `None`, the next
+    /// attempt creates a new chain.
     provider: Option<SharedCredentialsProvider>,
-    /// The last attempt, if it failed.
+    /// The most recent attempt to get AWS credentials if it failed, or `None` if it succeeded.
     failed: Option<FailedAttempt>,
 }
 
-/// A failed attempt to get credentials.
+/// A failed attempt to get AWS credentials.
 struct FailedAttempt {
     began: Moment,
     error: FetchError,
@@ -78,8 +81,9 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a session without credentials. The first attempt uses the provider `first`. If the
-    /// process may be restored from a snapshot, each call gets its own credentials.
+    /// Creates a session that has no credentials yet. The first attempt to get credentials uses the
+    /// provider `first`. If `is_snapshot` is true, the process may be restored from a snapshot, so
+    /// the session gets new credentials for each call.
     pub(super) fn new(
         settings: Settings,
         first: Option<SharedCredentialsProvider>,
@@ -101,13 +105,14 @@ impl Session {
         }
     }
 
-    /// Returns credentials for a call, and gets new credentials first if necessary. Concurrent calls
-    /// share one attempt.
+    /// Returns AWS credentials with which a call can be signed. If the cached credentials are not
+    /// usable, the function gets new credentials first. Concurrent calls share one attempt to get
+    /// credentials.
     ///
     /// # Errors
     ///
-    /// Returns an error if no credentials arrive within the timeout and no unexpired credentials are
-    /// cached.
+    /// Returns an error if the agent cannot get new credentials and the cached credentials are
+    /// missing, expired or rejected.
     pub(super) async fn ready(&self) -> Result<Arc<CachedCredentials>, FetchError> {
         let attempts_before = self.attempts.load(Ordering::Relaxed);
         let failures_before = self.failures.load(Ordering::Relaxed);
@@ -115,7 +120,7 @@ impl Session {
             return Ok(cached);
         }
         let mut state = self.attempt_state.lock().await;
-        // Another call may have made an attempt while this call waited for the lock.
+        // While this call waited for the lock, another call may have got new credentials.
         if let Some(cached) = self.usable(attempts_before) {
             return Ok(cached);
         }
@@ -128,8 +133,9 @@ impl Session {
         result.or_else(|error| self.unexpired().ok_or(error))
     }
 
-    /// Gets new credentials even if the cached credentials are valid. The gate asks for this when a
-    /// request has an unknown session token.
+    /// Gets new AWS credentials even if the cached credentials are valid. The agent calls this
+    /// function when a request contains an unknown session token, because the token may belong to
+    /// newer credentials.
     pub(super) async fn renew(&self) {
         if let Err(error) = self.attempt(&mut *self.attempt_state.lock().await).await {
             tracing::warn!(code = &*error.code, "could not refresh the agent's AWS credentials");
@@ -150,9 +156,9 @@ impl Session {
         let error = match provided {
             Some(Ok(credentials)) => {
                 state.failed = None;
-                // A chain never reads a file twice, so the next attempt uses a new chain, which takes
-                // less than a millisecond to create. Under SnapStart there are no files, and each call
-                // makes an attempt, so the chain is used again.
+                // A provider chain reads each file only once, so the next attempt must use a new
+                // chain. Creating a chain takes less than a millisecond. Under SnapStart, there are
+                // no files and each call makes an attempt, so the chain is kept and used again.
                 state.provider = self.is_snapshot.then_some(provider);
                 return Ok(self.cache(credentials, attempt));
             }
@@ -178,30 +184,35 @@ impl Session {
         cached
     }
 
-    /// Returns whether a failed attempt also fails the current call: the attempt failed while the call
-    /// waited for the lock, or the attempt began less than [`RETRY_DELAY`] ago. `failures_before` is
-    /// the number of failed attempts when the call began.
+    /// Returns whether the current call must fail because of the failed attempt `failed` to get AWS
+    /// credentials. This is the case if an attempt has failed since the call began, or if `failed`
+    /// began less than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when
+    /// the call began.
     fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
-        // The time counts from the beginning of the attempt. After a freeze in the middle of an
-        // attempt, the next attempt then follows at once.
+        // The delay is measured from the beginning of the attempt. If Lambda froze the process
+        // during the attempt, the next attempt can therefore start at once.
         let age = self.clock.now().since(failed.began);
         self.failures.load(Ordering::Relaxed) > failures_before
             || age.is_some_and(|age| age < RETRY_DELAY)
     }
 
-    /// Returns the cached credentials if no attempt to get new credentials is necessary.
-    /// `attempts_before` is the number of attempts when the call began.
+    /// Returns the cached AWS credentials if they are usable, so that no attempt to get new
+    /// credentials is necessary. `attempts_before` is the number of attempts that had started when
+    /// the call began.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {
-            // The credentials must be newer than the call.
+            // A snapshot may contain old credentials, so only credentials from attempts after the
+            // beginning of the call are usable.
             true => cached.attempt > attempts_before,
             false => cached.validity(self.clock.now()).is_usable(),
         };
         is_usable.then_some(cached)
     }
 
-    /// Returns the cached credentials if AWS may still accept them.
+    /// Returns the cached AWS credentials if they are neither expired nor rejected. A call uses
+    /// these credentials if the agent cannot get new credentials. Under SnapStart, returns `None`,
+    /// because a snapshot may contain old credentials.
     fn unexpired(&self) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full().filter(|_| !self.is_snapshot)?;
         cached.validity(self.clock.now()).is_unexpired().then_some(cached)
@@ -224,8 +235,8 @@ impl CachedCredentials {
     }
 }
 
-/// Provides the cached credentials to the SDK. The caller must await [`ready`](Session::ready) before
-/// each call.
+/// Gives the cached AWS credentials to the AWS SDK. Before each call of the SDK, the caller must
+/// await [`ready`](Session::ready).
 #[derive(Debug)]
 pub(super) struct CachedProvider(pub(super) Arc<Session>);
 
@@ -242,30 +253,33 @@ impl ProvideCredentials for CachedProvider {
     }
 }
 
-/// The validity of cached credentials at one moment.
+/// The properties of cached AWS credentials that determine whether the agent can use them.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// The time since the credentials were obtained, or `None` if the clocks cannot tell.
+    /// The time since the agent got the credentials, or `None` if the clocks could not measure this
+    /// time.
     age: Option<Duration>,
-    /// The time until the expiry, or `None` if the credentials have no expiry.
+    /// The time until the credentials expire, or `None` if the credentials have no expiry.
     remaining: Option<Duration>,
     /// Whether AWS has rejected a call that was signed with the credentials.
     is_rejected: bool,
 }
 
 impl Validity {
-    /// Returns whether the credentials can sign a call without an attempt to get new credentials.
+    /// Returns whether the agent can sign a call with the credentials without trying to get new
+    /// credentials first.
     fn is_usable(self) -> bool {
         let Some(age) = self.age else { return false };
         let is_fresh = match self.remaining {
             Some(remaining) => remaining > REFRESH_AHEAD,
             None => age < NO_EXPIRY_CACHED,
         };
-        // Credentials younger than the retry delay are used even if they were rejected.
+        // Credentials that are younger than the retry delay are used even if AWS has rejected them.
         age < RETRY_DELAY || (is_fresh && !self.is_rejected)
     }
 
-    /// Returns whether the credentials can sign a call if no new credentials are available.
+    /// Returns whether the agent can still sign a call with the credentials if it cannot get new
+    /// credentials.
     fn is_unexpired(self) -> bool {
         !self.is_rejected && self.remaining != Some(Duration::ZERO)
     }
@@ -275,7 +289,8 @@ impl Validity {
 mod tests {
     use super::*;
 
-    /// Checks whether credentials are usable and whether they are unexpired. Times are in seconds.
+    /// Checks whether credentials are usable and whether they are unexpired. The times `age` and
+    /// `remaining` are in seconds.
     #[track_caller]
     fn check(age: Option<u64>, remaining: Option<u64>, is_rejected: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);

@@ -1,19 +1,21 @@
-//! Why a call got no response.
+//! The reasons why a call to AWS got no usable response.
 
 use crate::http1::ExchangeError;
 use std::error::Error;
 
-/// Why a call got no response. The messages quote nothing from a response.
+/// The reason why a call to AWS got no usable response. The error messages quote nothing from a
+/// response, because a response may contain secret values.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// The endpoint is an address of this agent, so the call would never reach AWS.
-    #[error("the endpoint of an AWS client is an address of Sidekey itself")]
+    /// Error: the configured AWS endpoint is an address of the agent itself, so the call would
+    /// never reach AWS.
+    #[error("the AWS endpoint is an address of Sidekey itself")]
     OwnAddress,
-    /// No connection could be opened: the name has no address, no server responds, or the certificate
-    /// is not trusted.
-    #[error("the connection could not be opened")]
+    /// Error: no connection to AWS could be opened, because the host name has no address, no server
+    /// responds, or the server's certificate is not trusted.
+    #[error("the connection to the AWS endpoint could not be opened")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
-    /// The connection broke, or the response is not usable.
+    /// Error: the connection to AWS broke during the call, or the response is not usable.
     #[error(transparent)]
     Exchange(#[from] ExchangeError),
 }

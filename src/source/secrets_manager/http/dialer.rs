@@ -1,4 +1,4 @@
-//! Opens connections, but refuses connections to the agent itself.
+//! Opens connections to AWS, and refuses connections to the agent itself.
 
 use super::call_error::CallError;
 use super::origin::Origin;
@@ -17,17 +17,17 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// The maximum size of a response body in bytes. The longest response contains twenty secrets of
-/// 64 KiB, of which each byte is escaped in JSON: 8 MiB.
+/// The maximum size of a response body in bytes. The largest response has 8 MiB: it contains 20
+/// secrets of 64 KiB, and JSON escapes make each byte up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Opens TCP and TLS connections.
+/// Opens TCP and TLS connections to AWS.
 pub(super) struct Dialer {
-    /// The loopback ports of the agent.
+    /// The loopback ports on which the agent itself listens.
     own_ports: Vec<u16>,
     trust: Trust,
-    /// The TLS configuration, which is created at the first https call. An agent with an endpoint on
-    /// loopback does not need the configuration.
+    /// The TLS configuration, which is created before the first https call. An agent that calls
+    /// only an http endpoint on a loopback address never creates the configuration.
     tls: OnceLock<Arc<ClientConfig>>,
     tcp: HttpConnector,
 }
@@ -44,25 +44,27 @@ impl fmt::Debug for Dialer {
 impl Dialer {
     pub(super) fn new(own_ports: Vec<u16>, trust: Trust) -> Self {
         let mut tcp = HttpConnector::new();
-        // By default the connector refuses https URLs. TLS is added below.
+        // By default, this connector refuses https URLs. The code below adds TLS to the TCP
+        // connection.
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         Self { own_ports, trust, tls: OnceLock::new(), tcp }
     }
 
-    /// Opens a connection to `origin`, which is the origin of `uri`.
+    /// Opens a connection to `origin`, which contains the scheme, host and port of `uri`.
     ///
     /// # Errors
     ///
     /// Returns an error if the server is unreachable, if its certificate is not trusted, or if the
-    /// server is the agent itself. A call can reach the agent through the `endpoint_url` of a profile
-    /// or through a redirected STS endpoint.
+    /// server is the agent itself. The last can happen if the `endpoint_url` of an AWS profile, or
+    /// the endpoint of STS, is an address of the agent.
     pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, CallError> {
         if origin.is_own(&self.own_ports) {
             return Err(CallError::OwnAddress);
         }
         let socket = self.tcp.clone().call(uri.clone()).await.map_err(connect_error)?.into_inner();
-        // Any host name can resolve to this machine, so the address of the peer is checked as well.
+        // Any host name can resolve to this machine, so the code also checks the IP address of the
+        // peer.
         let (local, peer) = addresses(&socket).map_err(connect_error)?;
         if is_own_address(local, peer, &self.own_ports) {
             return Err(CallError::OwnAddress);
@@ -71,7 +73,8 @@ impl Dialer {
             return start_http(Box::new(socket)).await;
         }
         let tls = TlsConnector::from(self.tls.get_or_init(|| self.trust.tls()).clone());
-        // The future of a TLS handshake is large. The box keeps the future of a call small.
+        // The future of a TLS handshake is large. Boxing this future keeps the future of the whole
+        // call small.
         let handshake = Box::pin(tls.connect(server_name(origin)?, socket));
         start_http(Box::new(handshake.await.map_err(connect_error)?)).await
     }
@@ -85,19 +88,20 @@ fn connect_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> CallError {
     CallError::Connect(error.into())
 }
 
-/// Returns the name that the server's certificate must contain.
+/// Returns the host name or IP address that the server's certificate must contain.
 fn server_name(origin: &Origin) -> Result<ServerName<'static>, CallError> {
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned()).map_err(connect_error)
 }
 
-/// Returns the local address and the peer address of a socket.
+/// Returns the local address and the peer address of a TCP socket.
 fn addresses(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     Ok((socket.local_addr()?, socket.peer_addr()?))
 }
 
-/// Returns whether the peer of a connection is the agent itself. If the peer is this machine, the two
-/// IP addresses are equal, or the peer address is a loopback address.
+/// Returns whether the peer of a connection is the agent itself. The peer is on this machine if its
+/// IP address is a loopback address or equal to the local IP address. The peer is the agent if its
+/// port is also in `own_ports`.
 fn is_own_address(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bool {
     let is_this_machine = peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback();
     is_this_machine && own_ports.contains(&peer.port())

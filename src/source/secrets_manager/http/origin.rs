@@ -1,20 +1,22 @@
-//! The origin of a URL: scheme, host and port.
+//! The origin of a URL, which consists of scheme, host and port.
 
 use crate::source::secrets_manager::endpoint::is_this_machine;
 use hyper::Uri;
 
-/// The origin of a URL: scheme, host and port. Calls to the same origin may share a connection.
+/// The scheme, host and port of a URL. Two calls can use the same connection if their URLs have the
+/// same origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// Whether the scheme is https.
+    /// Whether the scheme of the URL is https.
     pub(super) is_secure: bool,
-    /// The host. An IPv6 address is in brackets.
+    /// The host of the URL. An IPv6 address is in square brackets.
     pub(super) host: Box<str>,
     port: u16,
 }
 
 impl Origin {
-    /// Returns the origin of a URL, or `None` if the URL is not an http or https URL with a host.
+    /// Returns the scheme, host and port of a URL, or `None` if the URL is not an http or https URL
+    /// with a host.
     pub(super) fn of(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme_str()? {
             "https" => true,
@@ -26,8 +28,8 @@ impl Origin {
         Some(Self { is_secure, host, port })
     }
 
-    /// Returns whether the origin is the agent itself. The check uses only the text of the URL, so it
-    /// does not detect other host names of this machine.
+    /// Returns whether the URL refers to the agent itself. The function compares only the text of
+    /// the URL, so it does not recognise other host names of this machine.
     pub(super) fn is_own(&self, own_ports: &[u16]) -> bool {
         is_this_machine(&self.host) && own_ports.contains(&self.port)
     }

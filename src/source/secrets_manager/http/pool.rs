@@ -1,4 +1,4 @@
-//! A pool of idle connections, which the next calls reuse.
+//! A pool of idle connections to AWS. Later calls reuse these connections.
 
 use super::origin::Origin;
 use crate::clock::{Clock, Moment};
@@ -8,21 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How long an idle connection to AWS is reused. Two seconds are enough for a burst of refreshes.
-/// Lambda and NAT gateways drop idle connections silently, and a freeze leaves connections broken, so
-/// a longer time would cause failed calls.
+/// The longest idle time after which the agent still reuses a connection to AWS. Two seconds are
+/// enough for a burst of refreshes. With a longer time, calls would fail: Lambda and NAT gateways
+/// drop idle connections without notice, and connections break while Lambda freezes the process.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// What happens to a connection after a call.
+/// The policy that determines whether a connection is kept open after a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum IdlePolicy {
-    /// The connection is kept for [`IDLE_MAX`], and the next call to the same origin reuses it.
+    /// Policy: an idle connection is kept open for [`IDLE_MAX`], and the next call to the same
+    /// origin (scheme, host and port) reuses the connection.
     Reuse,
-    /// The connection is closed, because no connection survives a snapshot.
+    /// Policy: a connection is closed after each call, because connections break when a process is
+    /// restored from a snapshot.
     Close,
 }
 
-/// A pool of idle connections.
+/// A pool of idle connections to AWS.
 pub(super) struct Pool {
     policy: IdlePolicy,
     clock: Arc<dyn Clock>,
@@ -31,12 +33,13 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections, each with the start of its idle time. The connection that has been idle longest is
-    /// first.
+    /// The idle connections. Each entry contains the time since which the connection is idle, and
+    /// the origin of its calls. The entry that has been idle longest is first.
     connections: Vec<(Moment, Origin, Connection)>,
-    /// Whether a task is running that closes old connections.
+    /// Whether a task is running that closes connections which have been idle for too long.
     is_swept: bool,
-    /// The task that closes old connections. The task is aborted when the pool is dropped.
+    /// The task that closes connections which have been idle for too long. Dropping the pool aborts
+    /// the task.
     sweeper: JoinSet<()>,
 }
 
@@ -51,7 +54,8 @@ impl Pool {
         Self { policy, clock, idle: Mutex::default() }
     }
 
-    /// Takes the most recently used open connection to `origin` out of the pool.
+    /// Takes the most recently used open connection to `origin` (scheme, host and port) out of the
+    /// pool.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
@@ -70,7 +74,8 @@ impl Pool {
         Some(connections.remove(index).2)
     }
 
-    /// Puts a connection into the pool. A connection that cannot be reused is closed instead.
+    /// Puts a connection into the pool, so that later calls can reuse it. If the connection cannot
+    /// be reused, the function closes it instead.
     pub(super) async fn put(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
         if self.policy == IdlePolicy::Close || !connection.is_open().await {
             return;
@@ -85,8 +90,8 @@ impl Pool {
         }
     }
 
-    /// Closes connections that were idle for too long. Returns the time until the next connection is
-    /// too old, or `None` if the pool is empty.
+    /// Closes all connections that have been idle for too long. Returns the time until the next
+    /// connection must be closed, or `None` if the pool is empty.
     fn close_old(&self) -> Option<Duration> {
         let now = self.clock.now();
         let mut idle = self.idle();
@@ -101,7 +106,7 @@ impl Pool {
     }
 }
 
-/// Closes old connections until the pool is empty or dropped.
+/// Closes connections that have been idle for too long. Returns when the pool is empty or dropped.
 async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     let mut next = Some(IDLE_MAX);
     while let Some(span) = next {
@@ -110,8 +115,9 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Returns the remaining time for which a connection with this idle time may be reused. Returns `None`
-/// if the connection is too old, or if the clocks cannot tell its age.
+/// Returns for how long a connection may still be reused, if the connection has been idle for
+/// `age`. Returns `None` if the connection must be closed. This includes the case that `age` is
+/// `None`, because the clocks could not measure the idle time.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }

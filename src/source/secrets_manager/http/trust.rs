@@ -1,4 +1,4 @@
-//! The root certificates and the TLS configuration of connections to AWS.
+//! The root certificates and the TLS configuration for connections to AWS.
 
 use rustls::crypto::{CryptoProvider, KeyProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
@@ -7,29 +7,32 @@ use rustls::sign::SigningKey;
 use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
 
-/// The trusted root certificates: Mozilla's roots, which are compiled in, and configured roots.
+/// The root certificates that the agent trusts: Mozilla's root certificates, which are compiled in,
+/// and certificates that the user configured.
 #[derive(Clone, Debug, Default)]
 pub struct Trust {
     configured: Vec<CertificateDer<'static>>,
 }
 
-/// Why a certificate bundle is not usable.
+/// The reason why a file of root certificates cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTrust {
-    /// The file contains no certificate in PEM format.
+    /// Error: the file of root certificates contains no certificate in PEM format.
     #[error("the file contains no certificate in PEM format")]
     Empty,
-    /// A certificate in the file is invalid. The number counts from 1.
-    #[error("certificate {0} of the file is invalid")]
+    /// Error: a certificate in the file of root certificates is invalid. The number is the position
+    /// of the certificate in the file and starts at 1.
+    #[error("certificate number {0} in the file is invalid")]
     Certificate(usize),
 }
 
 impl Trust {
-    /// Trusts the certificates of a PEM bundle in addition to the compiled-in roots.
+    /// Returns trust in the certificates of the PEM file `pem`, in addition to the compiled-in root
+    /// certificates.
     ///
     /// # Errors
     ///
-    /// Returns an error if the bundle contains no certificate or an invalid certificate.
+    /// Returns an error if the file contains no certificate or an invalid certificate.
     pub fn with_bundle(pem: &[u8]) -> Result<Self, BadTrust> {
         let mut store = RootCertStore::empty();
         let mut configured = Vec::new();
@@ -48,8 +51,8 @@ impl Trust {
         roots
     }
 
-    /// Returns the TLS configuration: aws-lc with a post-quantum key exchange as the first choice, and
-    /// HTTP/1.1 as the only protocol.
+    /// Returns the TLS configuration for connections to AWS. The library aws-lc does the
+    /// cryptography, a post-quantum key exchange is preferred, and HTTP/1.1 is the only protocol.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let provider =
             CryptoProvider { key_provider: &NoPrivateKeys, ..aws_lc_rs::default_provider() };
@@ -63,14 +66,14 @@ impl Trust {
     }
 }
 
-/// A key provider that loads no private keys. The agent uses no client certificates, and without the
-/// code for private keys the Lambda layer is smaller.
+/// A key provider that rejects all private keys. The agent uses no client certificates, and the
+/// Lambda layer is smaller without the code that loads private keys.
 #[derive(Debug)]
 struct NoPrivateKeys;
 
 impl KeyProvider for NoPrivateKeys {
     fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, Error> {
-        Err(Error::General("client certificates are not supported".to_owned()))
+        Err(Error::General("Sidekey does not support client certificates".to_owned()))
     }
 }
 

@@ -1,7 +1,9 @@
-//! Loads the SDK's configuration from the environment and the container credentials endpoint only.
+//! Loads the configuration of the AWS SDK from environment variables and the container credentials
+//! endpoint only.
 //!
-//! The Lambda layer uses this loader. A function has no profiles, no instance metadata and no need for
-//! STS, and without their code the layer is smaller and starts faster.
+//! Builds for the Lambda layer use this loader. A Lambda function has no AWS profiles, no instance
+//! metadata and no need for STS. Without the code for these sources, the layer is smaller and
+//! starts faster.
 
 use super::settings::{Settings, app_name, behavior, environment_credentials};
 use aws_config::ecs::EcsCredentialsProvider;
@@ -11,8 +13,9 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 
-/// Loads the SDK's configuration from the environment variables only.
-#[expect(clippy::unused_async, reason = "the other loader reads files")]
+/// Loads the configuration of the AWS SDK from environment variables. If they contain no access
+/// key, the credentials come from the container credentials endpoint.
+#[expect(clippy::unused_async, reason = "must be async like the loader that reads files")]
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
     let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -32,21 +35,21 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
         .credentials_provider(credentials)
         .http_client(settings.http.clone())
         .app_name(app_name())
-        // The cache decides about retries, so the SDK must not retry as well.
+        // The SDK must not retry failed calls, because Sidekey's cache decides about retries.
         .retry_config(RetryConfig::disabled())
         .timeout_config(settings.timeouts.clone())
-        // This protection is for long downloads. After a freeze it would report a stall that never
-        // happened.
+        // This protection is meant for long downloads. After Lambda has frozen the process, the
+        // protection would report a stalled stream although no stream has stalled.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // `Session` caches the credentials.
+        // The SDK must not cache the credentials, because `Session` caches them.
         .identity_cache(IdentityCache::no_cache())
         .use_fips(is_true("AWS_USE_FIPS_ENDPOINT"))
         .use_dual_stack(is_true("AWS_USE_DUALSTACK_ENDPOINT"))
         .build()
 }
 
-/// Returns the provider of container credentials. The provider reads its variables `AWS_CONTAINER_...`
-/// from the environment of the process.
+/// Returns the provider that gets credentials from the container credentials endpoint. The provider
+/// reads the `AWS_CONTAINER_...` variables from the environment of the process.
 fn container_provider(settings: &Settings) -> EcsCredentialsProvider {
     let config = ProviderConfig::without_region()
         .with_http_client(settings.http.clone())

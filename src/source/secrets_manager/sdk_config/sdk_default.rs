@@ -1,5 +1,6 @@
-//! Loads the SDK's configuration with the SDK's default chain: environment, profile files, web
-//! identity, container endpoint, instance metadata and credential processes.
+//! Loads the configuration of the AWS SDK from all of the SDK's default sources: environment
+//! variables, profile files, web identity, container endpoint, instance metadata and credential
+//! processes.
 
 use super::settings::{Settings, app_name, behavior, environment_credentials};
 use aws_config::{Region, SdkConfig};
@@ -7,11 +8,11 @@ use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_types::os_shim_internal::Env;
 
-/// Variables that point the function's own SDK at Sidekey. If the agent's SDK used them, the agent would
-/// call itself.
+/// Environment variables with which a user makes the AWS SDK of the application call Sidekey. The
+/// SDK of the agent must ignore these variables, because otherwise the agent would call itself.
 const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
-/// Loads the SDK's configuration with all of the SDK's default sources.
+/// Loads the configuration of the AWS SDK from all of the SDK's default sources.
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let variables: Vec<(&str, &str)> = settings
         .environment
@@ -23,13 +24,13 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
         .env(Env::from_slice(&variables))
         .http_client(settings.http.clone())
         .app_name(app_name())
-        // The cache decides about retries, so the SDK must not retry as well.
+        // The SDK must not retry failed calls, because Sidekey's cache decides about retries.
         .retry_config(RetryConfig::disabled())
         .timeout_config(settings.timeouts.clone())
-        // This protection is for long downloads. After a freeze it would report a stall that never
-        // happened.
+        // This protection is meant for long downloads. After Lambda has frozen the process, the
+        // protection would report a stalled stream although no stream has stalled.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-        // `Session` caches the credentials.
+        // The SDK must not cache the credentials, because `Session` caches them.
         .identity_cache(IdentityCache::no_cache());
     if let Some(credentials) = environment_credentials(&settings.environment) {
         loader = loader.credentials_provider(credentials);

@@ -1,4 +1,4 @@
-//! The inputs of the SDK's configuration, and what both ways of loading it share.
+//! The settings for loading the configuration of the AWS SDK, and the code that both loaders share.
 
 use aws_config::{AppName, BehaviorVersion};
 use aws_credential_types::Credentials;
@@ -6,34 +6,35 @@ use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use std::collections::BTreeMap;
 
-/// The inputs of the SDK's configuration. The type has no `Debug`, because the environment contains
-/// keys and session tokens.
+/// The settings for loading the configuration of the AWS SDK. The type does not implement `Debug`,
+/// because the environment variables contain keys and session tokens.
 pub(in super::super) struct Settings {
-    /// The environment variables that the SDK reads.
+    /// The environment variables from which the AWS SDK reads its settings.
     pub(in super::super) environment: BTreeMap<String, String>,
-    /// The configured region. Without a configured region, the SDK looks for one.
+    /// The configured AWS region. If `None`, the AWS SDK determines the region.
     pub(in super::super) region: Option<String>,
-    /// The HTTP client of all AWS clients.
+    /// The HTTP client that all clients of the AWS SDK use.
     pub(in super::super) http: SharedHttpClient,
-    /// The timeouts of all calls to AWS.
+    /// The timeouts for all calls to AWS.
     pub(in super::super) timeouts: TimeoutConfig,
 }
 
-/// Returns the version of the SDK's default behaviour. A fixed version means that an update of the SDK
-/// does not change the defaults.
+/// Returns the version of the default behaviour that the AWS SDK must use. With a fixed version, an
+/// update of the SDK does not change the defaults.
 pub(super) fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// Returns the name of Sidekey in the SDK's `User-Agent` header.
+/// Returns the name that the AWS SDK sends for Sidekey in the `User-Agent` header.
 pub(super) fn app_name() -> AppName {
-    AppName::new("sidekey").expect("the name contains only letters")
+    AppName::new("sidekey").expect("the app name `sidekey` contains only letters")
 }
 
-/// Returns the credentials in `environment`, if the environment contains an access key, as on Lambda.
+/// Returns the AWS credentials in `environment`, or `None` if the variables contain no complete
+/// access key. On Lambda, the variables contain the credentials of the Lambda function.
 ///
-/// The SDK's default chain looks there first as well. Reading the variables here avoids building the
-/// rest of the chain, which costs 5 % of the instructions of a start.
+/// The SDK's default chain reads these variables first as well. Reading them here avoids building
+/// the rest of the chain, which would add 5 % to the CPU instructions of a start of the agent.
 pub(super) fn environment_credentials(
     environment: &BTreeMap<String, String>,
 ) -> Option<Credentials> {
