@@ -276,7 +276,7 @@ async fn second_agent_on_a_port_does_not_start() {
         panic!("{second}");
     };
     assert_eq!(*address, first.address.to_string());
-    assert!(second.to_string().contains("stop it, or set SIDEKEY_PORT"), "{second}");
+    assert!(second.to_string().contains("stop that process, or change SIDEKEY_PORT"), "{second}");
     let probes = refusal(setup.with("SIDEKEY_METRICS_LISTEN", first.address)).await;
     assert!(matches!(probes, BindError::Taken(_, "SIDEKEY_METRICS_LISTEN")), "{probes}");
     assert_eq!(first.read("app/db").await.value(), "hunter2");
@@ -294,9 +294,9 @@ async fn bindable_addresses_are_bound_although_others_fail() {
         (first.address.to_string(), folder.write("notes", "").display().to_string());
     let free = free.to_string();
     for (port, socket, probes, told, is_readable) in [
-        (&*free, &*blocked, &*taken, &["no socket", "SIDEKEY_METRICS_LISTEN"][..], true),
+        (&*free, &*blocked, &*taken, &["is not a socket", "SIDEKEY_METRICS_LISTEN"][..], true),
         (&taken[10..], &socket, &taken, &["SIDEKEY_PORT", "SIDEKEY_METRICS_LISTEN"], true),
-        (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "no socket"], false),
+        (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "is not a socket"], false),
     ] {
         let setup = setup
             .clone()
