@@ -1,11 +1,19 @@
 //! The HTTP server: serves secrets, probes and metrics to local callers.
 //!
-//! A request passes these steps: accept → recognise the target → gate → route → handler → cache →
-//! dialect. Only this module knows HTTP. It reads secrets through a cache handle, and never from a
-//! source.
+//! A request passes these steps:
 //!
-//! The modules below are in reading order, from the sockets down to the parsers. Each module imports
-//! only from modules further down.
+//! - accept the connection
+//! - recognise the endpoint (`request`)
+//! - check headers and token (`gate`)
+//! - route to a handler (`route`, `handler`)
+//! - read from the cache
+//! - render the answer in the format of AWS's agent or AWS's extension (`dialect`)
+//!
+//! Only this module and its submodules know HTTP. They read secrets through a cache handle, and
+//! never from AWS directly.
+//!
+//! The modules below are in reading order, from the sockets down to the parsers. Each module
+//! imports only from modules further down.
 
 pub mod listener;
 pub mod connection;

@@ -344,7 +344,7 @@ mod tests {
         let taken = BindError::Taken("127.0.0.1:2773".to_owned(), "SIDEKEY_PORT");
         assert_eq!(port_conflict(&taken, false), None);
         let message = port_conflict(&taken, true).expect("the extension is present");
-        for part in ["127.0.0.1:2773 is taken", "set SIDEKEY_PORT", AWS_EXTENSION] {
+        for part in ["127.0.0.1:2773 is in use", "change SIDEKEY_PORT", AWS_EXTENSION] {
             assert!(message.contains(part), "{message}");
         }
         assert_eq!(port_conflict(&BindError::NotASocket("/x".into()), true), None);

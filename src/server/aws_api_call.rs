@@ -1,4 +1,4 @@
-//! Answers a call of the AWS API: from the cache, and with flights for secrets that are not cached.
+//! Answers a call of the AWS API. Secrets that are not cached are fetched from AWS.
 
 use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
@@ -16,7 +16,7 @@ use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::ReadResult;
 use hyper::StatusCode;
 
-/// Handles a call of the AWS API.
+/// Handles a call of one of the operations of the AWS API.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwsApiCall<'a> {
     pub(super) context: &'a Context,
@@ -24,7 +24,7 @@ pub(super) struct AwsApiCall<'a> {
 }
 
 impl AwsApiCall<'_> {
-    /// Reads the body of the call, and answers the call.
+    /// Reads and parses the body of the call, and builds the answer.
     pub(super) async fn answer(
         self,
         body: &mut impl RequestBody,
@@ -46,8 +46,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Describes a secret. The answer has no value, so a secret with a malformed value can be described
-    /// too.
+    /// Answers `DescribeSecret`. The answer contains no value, so that a secret with a malformed
+    /// value can be described too.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let current =
@@ -61,8 +61,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Reads the secrets of a batch, which waits no longer than a request for one secret may wait. A
-    /// secret that the batch names twice is answered once, as AWS does.
+    /// Answers `BatchGetSecretValue`. The batch waits no longer than a request for one secret may
+    /// wait. If the batch names a secret twice, the secret is answered once, as in AWS's answer.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
         let mut distinct: Vec<&str> = Vec::new();
         for id in ids {
@@ -106,18 +106,19 @@ impl AwsApiCall<'_> {
     }
 }
 
-/// The outcome of reading one id of a batch: the field that the id names, the secret, and the secret
-/// rendered for the AWS API.
+/// The outcome of reading one id of a batch: the field that the id names, the secret, and the JSON
+/// that the answer contains for it.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
-/// Returns whether two ids led to the same version of the same secret, as a name and an ARN can do.
+/// Returns whether two reads returned the same version of the same secret. This happens if a batch
+/// names a secret by its name and by its ARN.
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the worse of two results, under which the metrics count a batch: a miss is worse than a
-/// stale read, and a stale read is worse than a hit.
+/// Returns the slower of two read results, to find the result under which the metrics count a
+/// batch. A miss is slower than a stale read, and a stale read is slower than a hit.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

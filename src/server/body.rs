@@ -1,4 +1,4 @@
-//! Reads the body of a request, within limits of size and time.
+//! Reads the body of an HTTP request, within limits of size and time.
 
 use super::problem::Problem;
 use crate::clock::{Clock, within};
@@ -8,29 +8,31 @@ use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
 
-/// The maximum body of a call of the AWS API, in bytes. The largest valid batch of ids takes 40 KiB.
+/// The maximum size of the body of an AWS API call, in bytes. The largest valid batch call takes 40
+/// KiB.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum body of a `/resolve` request, in bytes: the largest event that Lambda passes to a
-/// function.
+/// The maximum size of the body of a `/resolve` request, in bytes. This equals the largest event
+/// that Lambda passes to a function.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The first capacity of the buffer for a chunked body, in bytes, so that small bodies are never
-/// copied.
+/// The initial capacity of the buffer for a chunked body, in bytes. The buffer never grows while
+/// the body is smaller, so small bodies are never copied.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
-/// The maximum time from the end of a request's head to the end of its body.
+/// The maximum time from the end of a request's headers to the end of its body.
 pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of bytes that are drained from an unused body.
+/// The maximum number of bytes that are read and discarded from a body that no handler needs.
 const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum time for draining an unused body. Clients send a body directly after its head.
+/// The maximum time for reading and discarding a body that no handler needs. Clients send a body
+/// directly after the headers.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of a request while it arrives: hyper's body, or a body of a test.
+/// The body of a request while it arrives: the body type of hyper, or a body that a test provides.
 pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
@@ -43,8 +45,8 @@ impl<B> RequestBody for B where
 
 /// Reads a complete body of at most `bytes_max` bytes into one buffer.
 ///
-/// The buffer of a body with a `Content-Length` never grows. The buffer of a chunked body grows so that
-/// both copies together never take more than the body and 4 MiB.
+/// If the request has a `Content-Length`, the buffer never grows. Otherwise the buffer grows by
+/// copying: the old and the new buffer together take at most 4 MiB more than the body.
 ///
 /// # Errors
 ///
@@ -59,7 +61,7 @@ pub(super) async fn read(
         .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
 }
 
-/// Returns the length of a body in bytes, if the request has a `Content-Length`.
+/// Returns the length of a body in bytes, if the request has a `Content-Length` header.
 pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
     body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
 }
@@ -67,8 +69,9 @@ pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
 async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let declared = declared_length(body);
     let is_too_large = declared.is_some_and(|bytes| bytes > bytes_max);
-    // A body that is too large by its declared length is read but not stored: a client that is still
-    // sending when the connection closes may never see the answer.
+    // A body whose declared length is too large is read but not stored. Without reading, the
+    // connection would close while the client is still sending, and the client might never see the
+    // answer.
     let mut collected = Vec::with_capacity(declared.filter(|_| !is_too_large).unwrap_or_default());
     let mut left = bytes_max;
     while let Some(frame) = body.frame().await {
@@ -85,23 +88,23 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     Ok(collected)
 }
 
-/// Returns the capacity, in bytes, to which the buffer of a chunked body grows when it needs `needed`
-/// bytes.
+/// Returns the new capacity, in bytes, of the buffer of a chunked body that needs `needed` bytes.
 ///
-/// A buffer of powers of two is copied for the last time at 4 MiB, where old and new buffer together
-/// take 8 MiB. A `Vec` that doubles from any size could be copied at almost 6 MiB, and take 12 MiB
-/// then.
+/// The capacity is a power of two, or `bytes_max`. So the buffer is copied for the last time when
+/// it holds 4 MiB, and both copies together take 8 MiB. A `Vec` that doubles from any size could be
+/// copied when it holds almost 6 MiB, and both copies would take 12 MiB.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
-/// Reads the rest of a body and discards it, within limits of size and time. Without this, a client
-/// that is still sending when the connection closes may never see the answer.
+/// Reads the rest of a body and discards it, within limits of size and time. Otherwise the
+/// connection could close while the client is still sending, and the client might never see the
+/// answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
     }
-    // The answer is sent in either case, so a timeout needs no handling.
+    // The answer is sent even after a timeout, so the result of this wait is ignored.
     let _ = within(clock, DRAIN_TIME_MAX, drain_bytes(body)).await;
 }
 
@@ -125,7 +128,8 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// A body that sends `left` pieces of 1 KiB. Then it fails, or never continues.
+    /// A test body that sends `left` pieces of 1 KiB. After these pieces it fails if `breaks`, and
+    /// otherwise never ends.
     struct Pieces {
         left: usize,
         breaks: bool,
@@ -164,7 +168,8 @@ mod tests {
                 capacity = grown_capacity(bytes, MESSAGES_BYTES_MAX);
             }
             assert!((bytes..=MESSAGES_BYTES_MAX).contains(&capacity), "{capacity} for {bytes}");
-            // A freed buffer is wiped in its full capacity.
+            // When a buffer is freed, its full capacity is overwritten, so the capacity is limited
+            // too.
             assert!(capacity <= bytes + 4 * 1024 * 1024, "{capacity} for {bytes}");
         }
     }

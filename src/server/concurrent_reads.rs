@@ -1,34 +1,37 @@
-//! Runs the reads of one request concurrently, a limited number of them at a time.
+//! Reads the secrets of one request concurrently. The number of concurrent reads is limited.
 
 use crate::cache::flight::FLIGHTS_MAX;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::fmt;
 use std::pin::Pin;
 
-/// The maximum number of reads that one request runs at a time.
+/// The maximum number of concurrent reads of one request.
 ///
-/// This is a quarter of all concurrent calls to AWS, so that a request with many uncached names leaves
-/// calls to other requests.
+/// This is a quarter of all concurrent calls to AWS. So a request for many uncached secrets cannot
+/// use all calls, and other requests can proceed.
 const READS_MAX: usize = FLIGHTS_MAX / 4;
 
-/// A running read. Its output is the number with which the read was started, and the outcome.
+/// A running read. Its output is the number of the read, and the outcome of the read.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// The running reads of one request. Reads are numbered from 0 in the order in which they are started.
+/// The running reads of one request. The reads are numbered from 0 in the order in which they
+/// start.
 pub(super) struct ConcurrentReads<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
     started: usize,
-    /// Called with the number and the outcome of each read that has finished.
+    /// A function that is called after each read, with the number and the outcome of the read.
     on_outcome: F,
 }
 
 impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
-    /// Creates an empty set of reads. Each finished read is passed to `on_outcome`, with its number.
+    /// Creates an empty set of reads. `on_outcome` is called after each read, with the number and
+    /// the outcome of the read.
     pub(super) fn new(on_outcome: F) -> Self {
         Self { running: FuturesUnordered::new(), started: 0, on_outcome }
     }
 
-    /// Starts a read. If [`READS_MAX`] reads are running, waits until one of them has finished.
+    /// Starts a read. If [`READS_MAX`] reads are running, first waits until a running read has
+    /// finished.
     pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
         while self.running.len() >= READS_MAX {
             self.await_one().await;
@@ -52,7 +55,7 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
     }
 }
 
-/// Omits the futures and outcomes, because an outcome may contain a secret.
+/// Prints only the number of running reads, because an outcome may contain a secret.
 impl<T, F> fmt::Debug for ConcurrentReads<'_, T, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConcurrentReads")
@@ -104,7 +107,7 @@ mod tests {
         assert_eq!(
             clock.now().steady,
             Duration::from_secs(9),
-            "seven reads of one second each run at a time beside the slow read"
+            "while the slow read runs, seven reads of one second run at a time"
         );
         reads.finish().await;
         assert_eq!(done, 71);

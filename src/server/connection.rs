@@ -1,4 +1,4 @@
-//! Serves one connection: its requests one after the other, and its deadlines.
+//! Serves one connection: answers its requests one after the other, and enforces its deadlines.
 
 use super::connection_slots::ConnectionSlot;
 use super::gate::ListenerKind;
@@ -23,32 +23,36 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request's head, which is its request line and headers, in bytes. A session
-/// token takes up to 4 KiB.
+/// The maximum size of a request's head (the request line and headers), in bytes. A session token
+/// in a header takes up to 4 KiB.
 pub const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The maximum number of headers of one request.
 pub const HEADERS_MAX: usize = 64;
 
-/// The maximum time from the first byte of a request's head to its last byte.
+/// The maximum time between the first and the last byte of a request's head (the request line and
+/// headers).
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum lifetime of an untrusted connection, of which no request has had a good token.
+/// The maximum lifetime of an untrusted connection. A connection is untrusted until it sends a
+/// request with a valid token.
 ///
-/// This is enough for a head, a refresh of the agent's credentials, the rest of a body, and the answer.
+/// This time is enough for a request line and headers, a refresh of the agent's credentials, a
+/// body, and the answer.
 const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The time between two ticks. At each tick, the connection is checked for idleness.
+/// The time between two ticks. At each tick, the server checks whether the connection is idle.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// The number of idle ticks in a row after which a trusted connection is closed.
+/// The number of consecutive idle checks (ticks) after which a trusted connection is closed.
 ///
-/// Ticks are counted instead of time, because only one tick passes while Lambda freezes the
-/// environment. So the function finds its connection open after the freeze.
+/// Checks are counted instead of time, because only one check happens while Lambda freezes the
+/// environment, however long the freeze is. So the connection of the Lambda function is still open
+/// after the freeze.
 const IDLE_TICKS_MAX: u32 = 15;
 
-/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. When `stop`
-/// is cancelled, the connection ends after the answer to its current request.
+/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. If
+/// `stop` is cancelled, the connection ends after the answer to its current request.
 pub(super) async fn serve<S>(
     server: Arc<Server>,
     listener: ListenerKind,
@@ -72,11 +76,13 @@ pub(super) async fn serve<S>(
     let mut connection = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
-        // hyper's own timeout would also run while an open connection waits for its next request.
+        // hyper's own timeout is not used, because it would also run while an open connection waits
+        // for its next request.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(wire), service);
     let mut deadlines = Deadlines::new(server.context.cache.clock(), &slot);
-    // The set polls the future only after a wake-up. Each poll of the token would take a lock.
+    // `FuturesUnordered` polls its future only after a wake-up. Polling the token directly would
+    // take a lock at each poll.
     let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
     let end = poll_fn(|cx| {
         if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
@@ -92,15 +98,15 @@ pub(super) async fn serve<S>(
         let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
         let answer = last_answer(dialect.problem(Target::Unknown, &problem));
         let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // One attempt is enough. If the socket does not accept the answer at once, the peer has not
-        // even read the earlier answers.
+        // The answer is written with one attempt. If the socket does not accept the answer at once,
+        // the peer has not even read the earlier answers.
         if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
             let _ = socket.shutdown().await;
         }
     }
 }
 
-/// Polls once, and returns the result without waiting for a wake-up.
+/// Calls a poll function once, and returns its result even if the result is `Pending`.
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
@@ -117,8 +123,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Counts an open connection in the metrics. The drop of this value ends the count, so a connection
-/// whose task is cancelled is not counted any more.
+/// Counts one open connection in the metrics. When this value is dropped, the connection is not
+/// counted any more, even if its task was cancelled.
 struct ConnectionGauge<'a>(&'a Server);
 
 impl<'a> ConnectionGauge<'a> {
@@ -134,31 +140,35 @@ impl Drop for ConnectionGauge<'_> {
     }
 }
 
-/// Why a connection ends.
+/// The reason for which a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The peer or the last answer closed the connection, or the agent stops.
+    /// The connection ends because the peer or an answer closed it, or because the agent stops.
     Closed,
-    /// The head of a request was not complete in time.
+    /// The connection ends because a request's head (the request line and headers) was not complete
+    /// in time.
     HeadTooSlow,
-    /// The connection was idle for too long, or had no request with a good token in time.
+    /// The connection ends because it was idle for too long, or because it sent no request with a
+    /// valid token in time.
     Idle,
 }
 
-/// The deadlines of a connection. A request that arrives at once on a trusted connection starts no
-/// timer.
+/// The deadlines of a connection. A request that arrives in one piece on a trusted connection
+/// starts no new timer.
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
-    /// The deadline for the first request with a good token. This is `None` on a trusted connection.
+    /// The deadline for the first request with a valid token. This is `None` if the connection has
+    /// sent such a request.
     untrusted: Option<Sleep>,
-    /// The deadline for the rest of a head that has begun to arrive. This is `None` while no head
-    /// arrives.
+    /// The deadline for the rest of a request's head (the request line and headers). This is `None`
+    /// unless a head has begun to arrive.
     head: Option<Sleep>,
-    /// The time until the next check whether the connection is idle.
+    /// The timer of the next tick. A tick is a check whether the connection is idle.
     tick: Sleep,
     idle_ticks: u32,
-    /// The sequence number of the connection's last event, as it was at the last tick.
+    /// The number of the last event of the connection, as it was at the last tick. An event is an
+    /// answer, or the acceptance of the connection.
     event: u64,
 }
 
@@ -202,7 +212,8 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// Returns the problem that makes hyper send an answer with this status by itself.
+/// Returns the error that makes hyper send an answer with this status itself, without calling
+/// Sidekey's handler.
 fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     match status {
         b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
@@ -212,8 +223,8 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Serialises a response to HTTP/1.1 with `connection: close`, for answers that Sidekey sends without
-/// hyper.
+/// Converts a response to the bytes of an HTTP/1.1 answer with `connection: close`. Sidekey uses
+/// this for answers that it sends without hyper.
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();

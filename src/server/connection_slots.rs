@@ -1,9 +1,9 @@
 //! Limits the number of open connections, and chooses a connection to close if there are too many.
 //!
-//! A new connection is untrusted. The first request with a good token makes the connection trusted.
-//! Trusted and untrusted connections have separate limits, so untrusted connections never take the slot
-//! of a trusted connection. A new connection is always accepted: if needed, the oldest untrusted
-//! connection is closed.
+//! A new connection is untrusted. The first request with a valid token makes the connection
+//! trusted. Trusted and untrusted connections have separate limits, so untrusted connections never
+//! take the slot of a trusted connection. A new connection is always accepted. If too many
+//! untrusted connections are open, the oldest untrusted connection is closed.
 
 use super::wire::Exchange;
 use std::collections::BTreeMap;
@@ -13,16 +13,18 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The slots for the connections of one listener, or of several listeners that share a limit.
+/// The slots for the connections of one or several listeners. The listeners share the limits of
+/// connections.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The number of events so far, which are accepted connections and answers. The sequence number of
-    /// a connection's last event shows which of two connections has been idle for longer.
+    /// The number of events so far. An event is an accepted connection or an answer. Of two
+    /// connections, the connection whose last event has the smaller number has been idle for
+    /// longer.
     events: AtomicU64,
-    /// Locked when a connection is accepted, becomes trusted, or ends. A request on a trusted
-    /// connection never locks this mutex.
+    /// The open connections. The mutex is locked when a connection is accepted, becomes trusted, or
+    /// ends. A request on a trusted connection never locks the mutex.
     open: Mutex<OpenConnections>,
 }
 
@@ -37,20 +39,20 @@ struct OpenConnections {
 #[derive(Debug)]
 struct Connection {
     exchange: Arc<Exchange>,
-    /// Ends the connection. This is `None` until the task of the connection is spawned.
+    /// The handle that ends the task of the connection. This is `None` until the task is spawned.
     task: Option<AbortHandle>,
 }
 
 impl ConnectionSlots {
-    /// Creates slots for `untrusted_max` connections without a good token, and for `trusted_max`
-    /// connections with a good token.
+    /// Creates slots for at most `untrusted_max` untrusted and `trusted_max` trusted connections. A
+    /// connection is trusted if it has sent a request with a valid token.
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
         let open = Mutex::default();
         Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
     }
 
-    /// Serves a new connection as a task of `tasks`. If there are too many untrusted connections, the
-    /// oldest of them is closed.
+    /// Serves a new connection in a task of `tasks`. If too many untrusted connections are open,
+    /// closes the oldest of these connections first.
     pub(super) fn admit<F>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -61,8 +63,8 @@ impl ConnectionSlots {
     {
         let slot = self.take_slot();
         let id = slot.id;
-        // No lock may be held here: a runtime that shuts down drops the task at once, and the drop of
-        // the slot takes the lock.
+        // The lock must not be held here: if the runtime shuts down, it drops the task at once, and
+        // dropping the slot of the connection takes the lock.
         let task = tasks.spawn(serve(slot));
         let mut open = self.lock();
         let OpenConnections { untrusted, trusted, .. } = &mut *open;
@@ -90,23 +92,24 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
-    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken, the
-    /// trusted connection that has been idle longest is closed. Returns `false` if all of them are
-    /// busy.
+    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken,
+    /// closes the trusted connection that has been idle longest. Returns `false` if all trusted
+    /// connections are busy.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
             return false;
         }
-        // The connection is missing if it was closed for another connection in the meantime.
+        // The connection is missing here if it was closed in the meantime to make room for another
+        // connection.
         let connection = open.untrusted.remove(&id);
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the sequence number of the next event.
+    /// Returns the number of the next event.
     ///
-    /// Two threads may get the same number. Then two connections count as idle for equally long, which
-    /// does no harm. In return, an answer needs no atomic increment, which would be slower.
+    /// Two threads may get the same number. Then two connections count as idle for the same time,
+    /// which does no harm. This is faster than an atomic increment for each answer.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -124,7 +127,7 @@ impl OpenConnections {
     }
 }
 
-/// Closes the connection that `choose` selects. Returns `false` if `choose` selects none.
+/// Closes the connection that `choose` selects. Returns `false` if `choose` selects no connection.
 fn close(
     connections: &mut BTreeMap<u64, Connection>,
     choose: fn(&[Candidate]) -> Option<u64>,
@@ -147,32 +150,32 @@ impl Connection {
     }
 }
 
-/// The properties of a connection that decide whether it is closed for another connection.
+/// The properties of an open connection that decide which connection is closed to free a slot.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u64,
-    /// Whether a request of the connection is being answered.
+    /// Whether the server is handling a request of the connection.
     is_busy: bool,
-    /// The sequence number of the event since which the connection is idle. This event is its last
-    /// answer or its acceptance. A smaller number means that the connection has been idle for longer.
+    /// The number of the last event of the connection. An event is an answer, or the acceptance of
+    /// the connection. The connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 
-/// Chooses the connection that has been idle longest. A busy connection is never chosen.
+/// Returns the id of the connection that has been idle longest. Busy connections are ignored.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
     let idle = open.iter().filter(|candidate| !candidate.is_busy);
     idle.min_by_key(|candidate| candidate.idle_since).map(|candidate| candidate.id)
 }
 
-/// Chooses the oldest connection, even if it is busy.
+/// Returns the id of the oldest connection, even if this connection is busy.
 ///
-/// A caller without a good token can keep a connection busy for as long as it likes. Such a connection
-/// must not keep out a new connection, whose requests may have a good token.
+/// A caller without a valid token can keep a connection busy for as long as it likes. Such a
+/// connection must not block a new connection, which may send a valid token.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
 
-/// The slot of one open connection. Dropping the slot makes it free for another connection.
+/// The slot of one open connection. When the slot is dropped, another connection can use it.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -182,19 +185,19 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// Returns the state of the connection's exchange of requests and answers.
+    /// Returns the state of the requests and answers on this connection.
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
-    /// Returns whether a request of this connection had a good token, so that the connection stays
-    /// open.
+    /// Returns whether the connection is trusted, which means that it has sent a request with a
+    /// valid token. A trusted connection stays open between requests.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection trusted, because a request has a good token. Returns `false` if the limit
-    /// of trusted connections is reached and all of them are busy.
+    /// Makes the connection trusted after a request with a valid token. Returns `false` if the
+    /// limit of trusted connections is reached, and all these connections are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -203,7 +206,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// Notes that a request has been answered, so that the connection is idle from now on.
+    /// Records that a request of this connection was answered. The connection is idle from now on.
     pub(super) fn note_answered(&self) {
         self.exchange.note_answer(self.slots.next_event());
     }
@@ -225,9 +228,9 @@ mod tests {
     use super::*;
     use std::future::pending;
 
-    /// Checks that the connection `idle` is chosen as the longest idle, and the connection `old` as the
-    /// oldest. Each of the `open` connections is busy or not, and has a last event. Its id is its
-    /// index.
+    /// Checks that `longest_idle` returns the id `idle`, and that `oldest` returns the id `old`.
+    /// Each pair in `open` describes a connection: whether it is busy, and the number of its last
+    /// event. The id of a connection is its index in `open`.
     #[track_caller]
     fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
         let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {
@@ -250,13 +253,13 @@ mod tests {
         check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
     }
 
-    /// A listener whose connections end only if they are closed for another connection.
+    /// A test listener whose connections stay open until they are closed to free a slot.
     struct Listener {
         slots: Arc<ConnectionSlots>,
         tasks: TaskTracker,
     }
 
-    /// A connection whose task has passed its slot to the test.
+    /// An accepted connection with its slot and its task.
     struct Accepted {
         slot: Arc<ConnectionSlot>,
         task: JoinHandle<()>,

@@ -8,24 +8,25 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 
-/// The parts of the agent that every request handler may use.
+/// The parts of the agent that all request handlers share.
 #[derive(Debug)]
 pub struct Context {
-    /// The dialect that this deployment speaks.
+    /// Which of AWS's two agents Sidekey imitates in its answers.
     pub dialect: Dialect,
-    /// The cache from which secrets are served.
+    /// The cache from which Sidekey serves secrets.
     pub cache: Cache,
     /// The metrics of the agent.
     pub metrics: Arc<Metrics>,
-    /// Whether the prefetch is over: every required secret was fetched or failed, or the deadline
-    /// passed.
+    /// Whether the prefetch of listed secrets is over: each required secret was fetched or failed,
+    /// or the deadline of the prefetch passed.
     pub is_settled: AtomicBool,
-    /// Whether the configuration has mistakes. Every read then fails with a description of the
+    /// Whether the configuration has mistakes. If so, every read fails with a description of the
     /// mistakes.
     pub is_misconfigured: bool,
-    /// Limits the rate of log lines about refused requests, so that a caller in a loop cannot fill the
-    /// log.
+    /// Limits the rate of log lines about refused requests, so that a caller that repeats such a
+    /// request cannot fill the log.
     pub refusals_logged: LogLimiter,
-    /// Cancelled when the agent stops. Long polls are then answered at once.
+    /// Is cancelled when the agent stops. Requests that wait for a new version of a secret (long
+    /// polls) are then answered at once.
     pub stop: CancellationToken,
 }

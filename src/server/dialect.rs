@@ -1,4 +1,5 @@
-//! The dialects: which of AWS's agents Sidekey imitates in bodies, statuses and errors.
+//! The dialects. A dialect decides which of AWS's two agents Sidekey imitates: in bodies, statuses
+//! and errors.
 
 pub mod agent;
 pub mod extension;
@@ -15,17 +16,18 @@ use crate::secret::value::SecretValue;
 use error_body::json_error;
 use hyper::StatusCode;
 
-/// The dialect of a deployment. The AWS API is served in addition, whatever the dialect.
+/// Which of AWS's two agents Sidekey imitates in its answers. Sidekey serves the AWS API in
+/// addition to either dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// The dialect of AWS's Secrets Manager Agent.
+    /// Sidekey imitates AWS's Secrets Manager Agent.
     Agent,
-    /// The dialect of AWS's Parameters and Secrets Lambda Extension.
+    /// Sidekey imitates AWS's Parameters and Secrets Lambda Extension.
     Extension,
 }
 
 impl Dialect {
-    /// Returns the name of the dialect, as in `SIDEKEY_DIALECT`.
+    /// Returns the name of the dialect, as written in the setting `SIDEKEY_DIALECT`.
     pub fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -33,7 +35,8 @@ impl Dialect {
         }
     }
 
-    /// Returns how the dialect handles query parameters with unknown names.
+    /// Returns whether Sidekey refuses or ignores query parameters with unknown names in this
+    /// dialect.
     pub fn unknown_parameter(self) -> UnknownParameter {
         match self {
             Self::Agent => UnknownParameter::Refuse,
@@ -41,8 +44,8 @@ impl Dialect {
         }
     }
 
-    /// Returns the body with which this dialect answers a read of an entry. The body is rendered at the
-    /// first read, and cached with the entry.
+    /// Returns the body of the answer to a read of a cached secret, in the format of this dialect.
+    /// The first read renders the body, and the cache entry keeps it.
     pub fn body(self, entry: &Entry) -> &SecretValue {
         entry.answer(
             Form::Dialect,
@@ -53,12 +56,12 @@ impl Dialect {
         )
     }
 
-    /// Builds the response to a request that failed.
+    /// Builds the response to a failed request, in the format of this dialect.
     ///
-    /// Two targets have the same format in both dialects: the AWS API, and `/resolve`, which neither of
-    /// AWS's agents has.
+    /// Errors of the AWS API and of `/resolve` have the same format in both dialects.
     pub fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
-        // The checks before `/resolve` itself are those of AWS's agents, and so are their answers.
+        // If a request for `/resolve` fails the check of its headers, token or method, the answer
+        // has the format of the imitated agent of AWS.
         let is_failed_check =
             matches!(problem, Problem::Refused(_) | Problem::MethodNotGet | Problem::MethodNotPost);
         match (target, self) {

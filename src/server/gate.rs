@@ -1,7 +1,8 @@
-//! Decides whether a request is admitted: by its listener, its headers and its token.
+//! Decides whether a request is admitted. This depends on the listener at which the request
+//! arrived, and on its headers and token.
 //!
-//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`],
-//! without which it cannot be routed.
+//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`].
+//! The proof is required to route the request.
 
 use super::request::Target;
 use crate::tokens::Tokens;
@@ -11,44 +12,46 @@ use hyper::{HeaderMap, Uri};
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The headers that carry a token: the header of AWS's extension and agent, and the header of Vault,
-/// which AWS's agent accepts too.
+/// The headers that contain a token. The first header belongs to AWS's extension and agent. The
+/// second header belongs to Vault, and AWS's agent accepts it too.
 static TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-aws-parameters-secrets-token"),
     HeaderName::from_static("x-vault-token"),
 ];
 
-/// The proof that the gate admitted a request. Only [`admit`] creates this proof.
+/// The proof that a request passed the checks of its headers and token. Only [`admit`] creates this
+/// proof.
 #[derive(Debug)]
 pub struct Admitted {
-    /// Whether the request has a good token. Some answers contain more then, and the connection stays
-    /// open.
+    /// Whether the request has a valid token. If so, some answers contain more information, and the
+    /// connection stays open.
     pub is_trusted: bool,
 }
 
-/// Why the gate refuses a request.
+/// The reason for which a request is refused before it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The limit of trusted connections is reached, and every one of these connections is busy.
+    /// Refused: the limit of trusted connections is reached, and all these connections are busy.
     TooManyConnections,
-    /// The request came through a proxy: it has the header `X-Forwarded-For`.
+    /// Refused: the request came through a proxy, because it has the header `X-Forwarded-For`.
     ForwardedFor,
-    /// The request came through a proxy: it has the header `Forwarded`, which RFC 7239 defines.
+    /// Refused: the request came through a proxy, because it has the header `Forwarded` of RFC
+    /// 7239.
     Forwarded,
-    /// A browser sent the request: it has the header `Origin`.
+    /// Refused: a browser sent the request, because it has the header `Origin`.
     Origin,
-    /// The request names another host than this machine, as in a DNS rebinding attack.
+    /// Refused: the request names a host that is not this machine, as in a DNS rebinding attack.
     Host,
-    /// The token is missing or wrong.
+    /// Refused: the token of the request is missing or wrong.
     Token,
-    /// The session token of a signed request is wrong.
+    /// Refused: the session token of a signed AWS API call is wrong.
     WrongSessionToken,
-    /// A signed request has no session token, because its caller uses static access keys.
+    /// Refused: a signed AWS API call has no session token. Its caller uses static access keys.
     NoSessionToken,
 }
 
 impl Refusal {
-    /// Returns the label under which the metrics count this refusal.
+    /// Returns the label under which the metrics count requests that were refused for this reason.
     pub fn label(self) -> &'static str {
         match self {
             Self::TooManyConnections => "connections",
@@ -61,26 +64,27 @@ impl Refusal {
     }
 }
 
-/// All labels that [`Refusal::label`] returns, so that each label exists in the metrics from the start.
+/// All labels that [`Refusal::label`] returns. The metrics contain each label from the start.
 pub const REASONS: [&str; 6] =
     ["connections", "forwarded_for", "forwarded", "origin", "host", "token"];
 
 /// The kind of listener at which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ListenerKind {
-    /// A loopback address of this machine.
+    /// The request arrived at a loopback address of this machine.
     Loopback,
-    /// The Unix socket. Its requests need a token, but their `Host` header is not checked.
+    /// The request arrived at the Unix socket. Such a request needs a token, but its `Host` header
+    /// is not checked.
     UnixSocket,
-    /// The metrics port, `SIDEKEY_METRICS_LISTEN`: it serves probes and metrics to other hosts, and no
-    /// secrets.
+    /// The request arrived at the metrics port (`SIDEKEY_METRICS_LISTEN`). This port serves probes
+    /// and metrics to other hosts, and no secrets.
     Metrics,
 }
 
-/// Admits a request, or returns the first check that failed.
+/// Checks whether a request is admitted.
 ///
-/// The checks run in the order of AWS's agent. Sidekey's own checks come before the token check, so
-/// that a web page in a browser cannot find out whether a token is good.
+/// The checks run in the order of AWS's agent. Sidekey's own checks run before the token check, so
+/// that a web page in a browser cannot find out whether a token is valid.
 ///
 /// # Errors
 ///
@@ -96,7 +100,8 @@ pub fn admit(
         return Ok(Admitted { is_trusted: false });
     }
     let checked = CheckedHeaders::of(headers);
-    // An orchestrator may probe liveness through a proxy, by any host name and without a token.
+    // An orchestrator may send liveness probes through a proxy, with any host name and without a
+    // token.
     if target == Target::Ping {
         return Ok(Admitted { is_trusted: checked.has_good_token(target, tokens) });
     }
@@ -125,20 +130,22 @@ pub fn admit(
     })
 }
 
-/// The headers that the gate checks, collected in one pass over all headers of a request.
+/// The headers of a request that decide whether the request is admitted, collected in one pass over
+/// all headers.
 ///
-/// One pass is faster: a lookup of each header by its name would take longer than all other checks.
+/// One pass is fast: a lookup of each header by its name would take longer than all other checks.
 #[derive(Default)]
 struct CheckedHeaders<'a> {
     is_forwarded_for: bool,
     is_forwarded: bool,
-    /// Whether there is an `Origin` header, in which a browser names the page that sent the request.
+    /// Whether the request has an `Origin` header. In this header, a browser names the page that
+    /// sent the request.
     is_from_browser: bool,
-    /// Whether any `Host` header names another host than this machine.
+    /// Whether a `Host` header of the request names a host that is not this machine.
     is_for_another_host: bool,
-    /// The first value of each of the [`TOKEN_HEADERS`].
+    /// The first value of each of the [`TOKEN_HEADERS`], if the request has the header.
     tokens: [Option<&'a HeaderValue>; 2],
-    /// The session token of a signed request.
+    /// The session token of a signed AWS API call, if there is one.
     session: Option<&'a HeaderValue>,
 }
 
@@ -165,8 +172,8 @@ impl<'a> CheckedHeaders<'a> {
         if target == Target::AwsApi {
             return self.session.is_some_and(|token| tokens.accepts_session(token.as_bytes()));
         }
-        // All tokens are compared, even after a match, so that the time does not show which token is
-        // good.
+        // Every token in the request is compared, even after a match, so that the response time
+        // does not show which token is valid.
         self.tokens
             .iter()
             .flatten()
@@ -174,12 +181,12 @@ impl<'a> CheckedHeaders<'a> {
     }
 }
 
-/// Returns whether the URI of a request names a host that is not this machine.
+/// Returns whether the URI of a request contains a host that is not this machine.
 fn names_another_host(uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| !names_loopback(authority.as_str().as_bytes()))
 }
 
-/// Returns whether a `Host` header names this machine, with any port or none.
+/// Returns whether a `Host` header names this machine, with or without a port.
 fn names_loopback(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let (name, port) = match host.strip_prefix('[') {
@@ -211,8 +218,8 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    /// Checks whether a request at a loopback address is admitted. Its headers are `pairs` and, unless
-    /// `pairs` has a host, `Host: localhost:2773`.
+    /// Checks whether a request to a loopback address is admitted. Its headers are `pairs`, plus
+    /// `Host: localhost:2773` if `pairs` contains no `host`.
     #[track_caller]
     fn check(target: Target<'_>, pairs: &[(&str, &str)], expected: Result<bool, Refusal>) {
         let tokens =

@@ -1,4 +1,4 @@
-//! Handles one request: gate, route, handler, answer.
+//! Handles one request: checks headers and token, chooses a handler, and returns its answer.
 
 use super::aws_api_call::AwsApiCall;
 use super::body::{self, RequestBody};
@@ -26,19 +26,20 @@ use std::sync::Arc;
 pub struct Server {
     /// The parts of the agent that every request handler may use.
     pub context: Context,
-    /// The tokens that the gate accepts now.
+    /// The tokens that a request may have at the moment.
     pub tokens: Arc<Tokens>,
-    /// Refreshes the agent's credentials if a request has an unknown session token.
+    /// Refreshes the agent's AWS credentials if a request has an unknown session token.
     pub renewal: Renewal,
-    /// How `/resolve` finds references in messages, and to which tenant a message belongs.
+    /// The configuration of `/resolve`: where a message has its references to secrets, and to which
+    /// tenant a message belongs.
     pub resolving: resolving::Config,
     /// The memory that concurrent `/resolve` requests may use together.
     pub memory: MemoryBudget,
 }
 
 impl Server {
-    /// Answers one request. A good token turns the connection into a trusted one, which stays open.
-    /// After the answer to any other request the connection is closed.
+    /// Answers one request. If the request has a valid token, the connection becomes trusted and
+    /// stays open. Otherwise the answer closes the connection.
     pub(super) async fn handle(
         &self,
         listener: ListenerKind,
@@ -54,7 +55,7 @@ impl Server {
         let stays_open = has_good_token && slot.make_trusted();
         let answered = match admitted {
             Err(refusal) => Err(Problem::Refused(refusal)),
-            // Liveness is answered even if there is no slot: a busy agent is alive.
+            // `/ping` is answered even if there is no free slot, because a busy agent is alive.
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
                 Err(Problem::Refused(Refusal::TooManyConnections))
             }
@@ -82,9 +83,11 @@ impl Server {
         response
     }
 
-    /// Passes a request to its handler. Returns the answer, and the result under which the metrics
-    /// count a read. The result is `None` if the request is not a read, or if the handler has counted
-    /// its reads.
+    /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
+    /// read.
+    ///
+    /// The second value is `None` if the request is not a read, or if the handler itself counted
+    /// the reads.
     async fn dispatch(
         &self,
         admitted: &Admitted,
@@ -123,8 +126,8 @@ impl Server {
         Ok((response, None))
     }
 
-    /// Runs the gate. If the session token of a request is unknown, the agent's own credentials are
-    /// refreshed, and the gate runs once more.
+    /// Checks the headers and the token of a request. If the request has an unknown session token,
+    /// refreshes the agent's AWS credentials, and checks once more.
     async fn admit(
         &self,
         listener: ListenerKind,
@@ -140,8 +143,8 @@ impl Server {
         }
     }
 
-    /// Counts a refusal of the gate, and logs a refused request. The rate of log lines is limited, and
-    /// texts from the caller are escaped.
+    /// Counts a request that was refused because of its headers or token, and logs any refused
+    /// request. The rate of log lines is limited, and text from the caller is escaped.
     fn record(&self, request: &Parts, problem: &Problem) {
         let Context { cache, metrics, refusals_logged, .. } = &self.context;
         if let Problem::Refused(refusal) = problem {
@@ -164,8 +167,8 @@ impl Server {
     }
 }
 
-/// Returns the target of a request. The metrics port serves no secrets, so the targets of reads are
-/// unknown there.
+/// Returns the endpoint that a request addresses. At the metrics port, all endpoints that read
+/// secrets count as unknown.
 fn target(listener: ListenerKind, request: &Parts) -> Target<'_> {
     let target = Target::of(&request.method, request.uri.path());
     if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }

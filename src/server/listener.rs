@@ -1,4 +1,4 @@
-//! Binds the addresses at which the server listens, and accepts connections.
+//! Listens on the configured addresses, and accepts connections.
 
 use super::connection;
 use super::connection_slots::ConnectionSlots;
@@ -19,43 +19,49 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections, of which no request has had a good token yet. If there
-/// are more, the oldest untrusted connection is closed.
+/// The maximum number of untrusted connections. A connection is untrusted until it sends a request
+/// with a valid token. If the limit is reached, a new connection closes the oldest untrusted
+/// connection.
 const UNTRUSTED_MAX: usize = 128;
 
-/// The maximum number of connections at the metrics port: for one or two scrapers, and for probes. If
-/// there are more, the oldest connection is closed.
+/// The maximum number of connections to the metrics port, which one or two scrapers and some probes
+/// use. If the limit is reached, a new connection closes the oldest connection.
 const METRICS_MAX: usize = 32;
 
-/// How long accepting pauses if the system has no free file descriptor, and no connection can be
-/// closed.
+/// How long the server waits before it accepts again, after accepting failed and no connection
+/// could be closed to free a file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that connections must not use: a socket for each concurrent call to
-/// AWS, and 32 for listeners, polling, log output, and files with credentials.
+/// The number of file descriptors that connections of callers must not use. These descriptors are
+/// for a socket for each concurrent call to AWS, and 32 for listeners, polling, log output and
+/// credential files.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// How many connections of each kind may be open at the same time.
+/// The maximum number of open connections of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// The maximum number of connections with a good token. These connections stay open.
+    /// The maximum number of trusted connections. A connection is trusted after its first request
+    /// with a valid token. Trusted connections stay open between requests.
     pub trusted: usize,
-    /// The maximum number of connections on which no request has had a good token yet.
+    /// The maximum number of untrusted connections, which have not sent a request with a valid
+    /// token.
     pub untrusted: usize,
-    /// The maximum number of connections at the metrics port.
+    /// The maximum number of connections to the metrics port.
     pub metrics: usize,
 }
 
 impl ConnectionLimits {
-    /// Returns the default limits, with `trusted` as the limit of connections with a good token.
+    /// Returns the default limits, except that `trusted` sets the limit of trusted connections,
+    /// which have sent a request with a valid token.
     pub fn new(trusted: usize) -> Self {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
-    /// Lowers the limits for a process that may open only this number of file descriptors.
+    /// Lowers the limits so that they fit a process that may open only `descriptors` file
+    /// descriptors.
     ///
-    /// The descriptors that calls to AWS need are left out. If there are few descriptors, one half of
-    /// them is left out.
+    /// Some descriptors are reserved for calls to AWS, and not used for connections. At most one
+    /// half of all descriptors is reserved.
     #[must_use]
     pub fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
@@ -66,67 +72,75 @@ impl ConnectionLimits {
     }
 }
 
-/// The addresses to listen on, and the limits of connections.
+/// The addresses on which the server listens, and the limits of its connections.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The port on 127.0.0.1 and ::1. With port 0, the system chooses a free port.
+    /// The TCP port on 127.0.0.1 and ::1. If the port is 0, the system chooses a free port.
     pub port: u16,
-    /// The path of the Unix socket, if there is one.
+    /// The path of the Unix socket on which the server listens. With `None` there is no Unix
+    /// socket.
     pub socket: Option<PathBuf>,
-    /// The address of the metrics port for other hosts, if there is one.
+    /// The address of the metrics port, which other hosts can reach. With `None` there is no
+    /// metrics port.
     pub metrics: Option<SocketAddr>,
-    /// How many connections of each kind may be open at the same time.
+    /// The maximum number of open connections of each kind.
     pub limits: ConnectionLimits,
 }
 
-/// Why the server cannot listen on an address.
+/// The error with which the server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// Another process listens on the address. The second field is the variable that sets the address.
-    #[error("{0} is taken by another process; stop it, or set {1}")]
+    /// Error: another process listens on the address. The fields are the address, and the name of
+    /// the environment variable that sets the address.
+    #[error("{0} is in use by another process; stop that process, or change {1}")]
     Taken(String, &'static str),
-    /// Other users can access the folder of the Unix socket.
-    #[error("other users can access {0}; set SIDEKEY_SOCKET to a path in a folder with mode 0700")]
+    /// Error: other users can access the folder of the Unix socket.
+    #[error(
+        "other users can access the folder {0}; set SIDEKEY_SOCKET to a path in a folder with mode 0700"
+    )]
     SharedFolder(PathBuf),
-    /// The path of the Unix socket is a file that is not a socket.
-    #[error("{0} exists and is not a socket; remove it, or set SIDEKEY_SOCKET to another path")]
+    /// Error: the path of the Unix socket names an existing file that is not a socket.
+    #[error("the file {0} exists and is not a socket; remove the file, or change SIDEKEY_SOCKET")]
     NotASocket(PathBuf),
-    /// The system refused to listen on the address for another reason.
+    /// Error: the server cannot listen on the address for any other reason. The fields are the
+    /// address and the error of the system.
     #[error("cannot listen on {0}")]
     Io(String, #[source] io::Error),
 }
 
-/// The sockets that listen for connections.
+/// The sockets on which the server listens for connections.
 #[derive(Debug)]
 pub struct Listeners {
     loopback: Vec<TcpListener>,
     socket: Option<(UnixListener, SocketFile)>,
     metrics: Option<TcpListener>,
-    /// Whether another process listens on `[::1]` at our port.
+    /// Whether another process listens on `[::1]` at the port that Sidekey uses on 127.0.0.1.
     pub is_v6_taken: bool,
     limits: ConnectionLimits,
 }
 
 impl Listeners {
-    /// Binds all configured addresses.
+    /// Listens on all configured addresses.
     ///
     /// # Errors
     ///
-    /// Fails if any of the addresses cannot be bound.
+    /// Fails if the server cannot listen on one of the addresses.
     pub async fn bind(config: &Config) -> Result<Self, BindError> {
         let (bound, errors) = Self::bind_possible(config).await;
         errors.into_iter().next().map_or(Ok(bound), Err)
     }
 
-    /// Binds as many of the configured addresses as possible, and returns the errors of the other
-    /// addresses.
+    /// Listens on as many of the configured addresses as possible. Returns the listeners, and the
+    /// errors of the other addresses.
     ///
-    /// Some clients resolve `localhost` to ::1 first, so both loopback addresses are bound.
+    /// Some clients resolve `localhost` to ::1 first, so the server listens on 127.0.0.1 and on
+    /// ::1.
     ///
-    /// - A machine without IPv6 is fine.
-    /// - If another process has ::1, [`is_v6_taken`](Self::is_v6_taken) is set.
-    /// - If another process has 127.0.0.1, ::1 is not bound either. Otherwise some clients would reach
-    ///   Sidekey at `localhost`, and others would reach the other process.
+    /// - If the machine has no IPv6, the server listens on 127.0.0.1 only, without an error.
+    /// - If another process listens on ::1, [`is_v6_taken`](Self::is_v6_taken) is set.
+    /// - If another process listens on 127.0.0.1, the server does not listen on ::1. Otherwise some
+    ///   clients would reach Sidekey at `localhost`, and other clients would reach the other
+    ///   process.
     pub async fn bind_possible(config: &Config) -> (Self, Vec<BindError>) {
         let mut errors = Vec::new();
         let mut bound = Self {
@@ -153,37 +167,40 @@ impl Listeners {
         (bound, errors)
     }
 
-    /// Adds the listener on 127.0.0.1, and binds ::1 at the same port if possible.
+    /// Adds the listener on 127.0.0.1, and also listens on ::1 at the same port if possible.
     async fn add_loopback(&mut self, v4: TcpListener, configured_port: u16) {
-        // The configured port may be 0. Then the system has chosen the port.
+        // If the configured port is 0, the system has chosen the port.
         let port = v4.local_addr().map_or(configured_port, |address| address.port());
         self.loopback.push(v4);
         match bind_tcp((Ipv6Addr::LOCALHOST, port).into(), "SIDEKEY_PORT").await {
             Ok(v6) => self.loopback.push(v6),
             Err(BindError::Taken(..)) => self.is_v6_taken = true,
-            Err(error) => tracing::debug!(%error, "no IPv6 loopback address: using 127.0.0.1 only"),
+            Err(error) => {
+                tracing::debug!(%error, "cannot listen on the IPv6 address ::1: listening on 127.0.0.1 only")
+            }
         }
     }
 
-    /// Returns whether any of the bound addresses serves secrets. The metrics port serves none.
+    /// Returns whether the server listens on at least one address that serves secrets. The metrics
+    /// port serves no secrets.
     pub fn can_serve_secrets(&self) -> bool {
         !self.loopback.is_empty() || self.socket.is_some()
     }
 
-    /// Returns the loopback addresses that are bound.
+    /// Returns the loopback addresses on which the server listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.loopback.iter().filter_map(|listener| listener.local_addr().ok()).collect()
     }
 
-    /// Returns the address of the metrics port, if it is bound.
+    /// Returns the address of the metrics port, if the server listens on a metrics port.
     pub fn metrics_address(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts to accept connections, as tasks of `tasks`.
+    /// Starts to accept connections, in tasks of `tasks`.
     ///
-    /// When `stop` is cancelled, the accepting tasks end first. Each connection ends after the answer
-    /// to its current request.
+    /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
+    /// after the answer to its current request.
     pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
         let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
         let acceptor = Acceptor {
@@ -194,8 +211,8 @@ impl Listeners {
             failures_logged: Arc::default(),
         };
         if let Some(listener) = self.metrics {
-            // The metrics port has its own slots, so that other hosts cannot take the slots of local
-            // callers.
+            // The metrics port has connection slots of its own, so that other hosts cannot use up
+            // the slots of local callers.
             let acceptor = Acceptor {
                 slots: ConnectionSlots::new(metrics, 0),
                 failures_logged: Arc::default(),
@@ -215,7 +232,7 @@ impl Listeners {
     }
 }
 
-/// Accepts connections, and starts a task for each of them.
+/// Accepts connections, and starts a task for each connection.
 #[derive(Clone)]
 struct Acceptor {
     server: Arc<Server>,
@@ -244,8 +261,9 @@ impl Acceptor {
                 Err(error) => self.recover(&error),
             };
             if can_continue {
-                // Other tasks run first. Connections that end close their sockets, and pending calls to
-                // AWS are not delayed by a burst of new connections.
+                // Other tasks run before the next connection is accepted. So tasks of ended
+                // connections close their sockets, and a burst of new connections does not delay
+                // pending calls to AWS.
                 tokio::task::yield_now().await;
             } else {
                 self.server.context.cache.clock().sleep(ACCEPT_PAUSE).await;
@@ -253,8 +271,9 @@ impl Acceptor {
         }
     }
 
-    /// Logs why a connection could not be accepted. If the cause is a lack of file descriptors, closes
-    /// an untrusted connection. Returns whether the next attempt may succeed at once.
+    /// Logs the error with which accepting a connection failed. If there was no free file
+    /// descriptor, closes an untrusted connection. Returns whether the server can accept again
+    /// without a pause.
     fn recover(&self, error: &io::Error) -> bool {
         let now = self.server.context.cache.clock().now();
         if let Some(left_out) = self.failures_logged.pass(now) {
@@ -264,13 +283,12 @@ impl Acceptor {
     }
 }
 
-/// Returns whether the process or the system has no free file descriptor, so that closing a socket
-/// helps.
+/// Returns whether the error means that no file descriptor is free, so that closing a socket helps.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
 
-/// A TCP or Unix listener, or a listener of a test.
+/// A source of new connections: a TCP listener, a Unix listener, or a listener of a test.
 trait Accept: Send + 'static {
     type Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static;
 
@@ -282,8 +300,8 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<Self::Socket> {
         let (socket, _) = TcpListener::accept(self).await?;
-        // Each answer is one write. Nagle's algorithm would wait for more data, and only delay the
-        // answer.
+        // Each answer is written with one call. Nagle's algorithm, which waits for more data, would
+        // only delay the answer.
         socket.set_nodelay(true)?;
         Ok(socket)
     }
@@ -304,8 +322,8 @@ async fn bind_tcp(address: SocketAddr, variable: &'static str) -> Result<TcpList
     })
 }
 
-/// The file of the Unix socket. The drop of this value removes the file, after which no client can
-/// connect.
+/// The file of the Unix socket. When this value is dropped, the file is removed, and clients cannot
+/// connect any more.
 struct SocketFile(PathBuf);
 
 impl fmt::Debug for SocketFile {
@@ -320,10 +338,10 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds a Unix socket with mode 0600 in a folder with mode 0700.
+/// Listens on a Unix socket with mode 0600 in a folder with mode 0700.
 ///
-/// A missing folder is created. A socket that an earlier process left behind is removed. A socket on
-/// which a process listens is an error.
+/// The function creates a missing folder, and removes a socket of an earlier process. It fails if
+/// another process listens on the socket.
 fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     let io_error = |error| BindError::Io(path.display().to_string(), error);
     let folder = path
@@ -379,8 +397,8 @@ mod tests {
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
-    /// A listener that accepts prepared sockets, then fails with prepared errors, and then waits for
-    /// ever.
+    /// A test listener that first accepts prepared sockets, then fails with prepared errors, and
+    /// then waits for ever.
     struct Scarce {
         sockets: Mutex<Vec<DuplexStream>>,
         failures: Mutex<Vec<Errno>>,
@@ -402,8 +420,8 @@ mod tests {
         }
     }
 
-    /// Opens two untrusted connections, and lets accepting fail with `failures`. Returns the time until
-    /// all failures have occurred, and the number of the two connections that were closed.
+    /// Opens two untrusted connections, and makes accepting fail with `failures`. Returns the time
+    /// until all failures have occurred, and how many of the two connections were closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
         let test = TestServer::new(1);
         let clock = test.server.context.cache.clock();
@@ -441,7 +459,7 @@ mod tests {
             assert!(took <= MOMENT && closed == 1, "{took:?} {closed}");
             let (took, closed) = failing(&[errno; 2]).await;
             assert!(took <= MOMENT && closed == 2, "{took:?} {closed}");
-            // With no connection left to close, accepting pauses.
+            // If no connection is left to close, the server pauses before it accepts again.
             let (took, _) = failing(&[errno; 4]).await;
             assert!(took >= ACCEPT_PAUSE, "{took:?}");
         }

@@ -1,6 +1,6 @@
-//! Finds the secret that a request asks for: in the cache, or with a flight.
+//! Finds the secret that a request asks for: in the cache, or with a call to AWS.
 //!
-//! A flight is one call to AWS that all readers of the same secret share.
+//! Concurrent readers of the same uncached secret share one call to AWS, which is called a flight.
 
 use super::problem::Problem;
 use crate::cache::{Cache, How, Served};
@@ -9,10 +9,11 @@ use crate::secret::key::Key;
 use crate::secret::reference::{BorrowedReference, SecretId};
 use crate::telemetry::metrics::{Metrics, ReadResult};
 
-/// Returns the wanted secret from the cache, or else from a flight. With `refresh_now` the secret is
-/// fetched from AWS even if it is cached.
+/// Returns the wanted secret from the cache. If the secret is not cached, or if `refresh_now` is
+/// set, fetches the secret from AWS.
 ///
-/// The value may be malformed: call [`refuse_withheld`] before the value is served.
+/// The value may be malformed. So the caller must call [`refuse_withheld`] before it serves the
+/// value.
 pub(super) async fn find(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -25,9 +26,11 @@ pub(super) async fn find(
     Ok(if refresh_now { cache.read_now(key).await? } else { cache.read(key).await? })
 }
 
-/// Returns the wanted secret as [`find`] does, for a request that reads several secrets.
+/// Returns the wanted secret from the cache, or fetches it from AWS. A request that reads several
+/// secrets calls this function for each of them.
 ///
-/// The reader's timeout counts from `started`, at which the request began to read its first secret.
+/// The timeout of the read counts from `started`, the time at which the request began to read its
+/// first secret.
 pub(super) async fn find_since(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -43,11 +46,12 @@ fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
-/// Refuses a malformed value, unless the configuration says to serve malformed values.
+/// Refuses a secret with a malformed value, unless the configuration allows malformed values to be
+/// served.
 ///
 /// # Errors
 ///
-/// Fails with the problems of the value.
+/// Fails with the list of problems of the value.
 pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     match &served.entry.malformed {
         Some(malformed) if malformed.is_withheld => Err(Problem::Malformed(malformed.clone())),
@@ -55,7 +59,8 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     }
 }
 
-/// Returns the result under which the metrics count a read. A stale read is also counted by its reason.
+/// Returns how the metrics count a read of a secret: as a hit, as a miss or as stale. For a stale
+/// read, also counts the reason why the answer was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
         How::Hit | How::RefreshLimited => ReadResult::Hit,

@@ -1,8 +1,10 @@
 //! Limits how much memory all concurrent `/resolve` requests may use together.
 //!
-//! A body with messages has up to 6 MiB, and so has its answer. Without a limit, a few dozen concurrent
-//! requests would use more memory than a small container has. The reservation ends when the answer is
-//! passed to hyper, because a caller that reads its answer slowly must not delay other requests.
+//! The body of such a request can take 6 MiB, and its answer can take 6 MiB too. Without a limit, a
+//! few dozen concurrent requests would use more memory than a small container has.
+//!
+//! A request reserves memory only until its answer is passed to hyper. So a caller that reads its
+//! answer slowly does not delay other requests.
 
 use super::body::{BODY_BYTES_MAX, BODY_TIME_MAX, MESSAGES_BYTES_MAX};
 use super::problem::Problem;
@@ -10,41 +12,44 @@ use crate::clock::{Clock, within};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// The maximum memory of all concurrent small requests, in bytes: enough for about 100 requests of the
-/// usual size.
+/// The maximum memory of all concurrent small `/resolve` requests, in bytes. This is enough for
+/// about 100 requests of the usual size.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The maximum memory of all concurrent large requests, in bytes: enough for one request of the largest
-/// size.
+/// The maximum memory of all concurrent large `/resolve` requests, in bytes. This is enough for one
+/// request of the largest size.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large request in addition to its body, in bytes: for the references found in the
-/// body, one parsed message, or the answer.
+/// The memory of a large `/resolve` request in addition to its body, in bytes. This memory holds
+/// the references found in the body, one parsed message, or the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-/// The fixed part of the memory of a small request, in bytes. The other part is nine times the body.
+/// The fixed part of the memory of a small `/resolve` request, in bytes. The other part is nine
+/// times the size of the body.
 const SMALL_EXTRA_BYTES: usize = 16 * 1024;
 
-/// The number of bytes that one permit of a semaphore stands for.
+/// The number of bytes that one permit of a semaphore represents.
 const UNIT_BYTES: usize = 1024;
 
-/// The memory that concurrent `/resolve` requests may use.
+/// The memory that all concurrent `/resolve` requests may use together.
 ///
 /// Small requests have a budget of their own, so that large requests, which are slow, do not delay
-/// them.
+/// small requests.
 #[derive(Debug)]
 pub struct MemoryBudget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
 
-/// Memory that is reserved for one request. Dropping the reservation returns the memory to the budget.
+/// Memory that is reserved for one `/resolve` request. Dropping the reservation returns the memory
+/// to the budget.
 #[derive(Debug)]
 pub struct Reservation(
-    #[expect(dead_code, reason = "the drop of the permit returns the memory")] OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "dropping the permit returns the memory to the budget")]
+    OwnedSemaphorePermit,
 );
 
-/// Creates a budget of which nothing is reserved.
+/// Creates a budget with all its memory free.
 impl Default for MemoryBudget {
     fn default() -> Self {
         Self { small: pool(SMALL_BYTES_MAX), large: pool(LARGE_BYTES_MAX) }
@@ -52,12 +57,14 @@ impl Default for MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Reserves memory for a request whose body has `declared` bytes, and waits until enough memory is
-    /// free. If the length of the body is unknown, the largest possible body is assumed.
+    /// Reserves memory for a `/resolve` request whose body has `declared` bytes. Waits until enough
+    /// memory is free.
+    ///
+    /// If the length of the body is unknown, the largest possible body is assumed.
     ///
     /// # Errors
     ///
-    /// Fails if other requests use the memory for longer than [`BODY_TIME_MAX`].
+    /// Fails if not enough memory becomes free within [`BODY_TIME_MAX`].
     pub async fn reserve(
         &self,
         declared: Option<usize>,
@@ -71,8 +78,8 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the memory of a small request in bytes: its body, and the parsed references, which take up
-/// to eight times the memory of their text.
+/// Returns the memory of a small request in bytes. This is the size of the body, plus up to eight
+/// times this size for the parsed references.
 fn small_bytes(body: usize) -> usize {
     9 * body + SMALL_EXTRA_BYTES
 }
@@ -94,8 +101,8 @@ async fn reserve_from(
         .ok_or(Problem::Overloaded)
 }
 
-/// Each budget is large enough for the largest request that may use it. Otherwise such a request would
-/// wait until its timeout.
+/// Checks that each budget is large enough for the largest request that may use it. Otherwise such
+/// a request would always time out.
 const _: () = assert!(
     MESSAGES_BYTES_MAX + LARGE_EXTRA_BYTES <= LARGE_BYTES_MAX
         && 9 * BODY_BYTES_MAX + SMALL_EXTRA_BYTES <= SMALL_BYTES_MAX

@@ -1,4 +1,5 @@
-//! Parses a call of the AWS API: the operation from a header, and its members from a JSON body.
+//! Parses a call of the AWS API. A header names the operation, and the JSON body contains the
+//! members (AWS's term for the parameters of the operation).
 //!
 //! Pure: takes headers and bytes, and returns an [`Operation`] or a [`Call`].
 
@@ -12,100 +13,108 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::error::Category;
 
-/// The header in which a call of the AWS API names its operation.
+/// The HTTP header in which a call of the AWS API names its operation.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// The operations of the AWS API that Sidekey serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Reads one version of one secret.
+    /// The AWS operation that reads one version of one secret.
     GetSecretValue,
-    /// Reads the current versions of up to [`BATCH_MAX`] secrets.
+    /// The AWS operation that reads the current versions of up to [`BATCH_MAX`] secrets.
     BatchGetSecretValue,
-    /// Describes a secret without its value.
+    /// The AWS operation that describes a secret without its value.
     DescribeSecret,
 }
 
-/// A call of the AWS API with its parsed body.
+/// A call of the AWS API, with its parsed and checked body.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Reads one version of one secret.
+    /// A call that reads one version of one secret.
     Get(RequestedSecret),
-    /// Reads the current versions of the secrets with these ids.
+    /// A call that reads the current versions of the secrets with these ids.
     Batch(Vec<String>),
-    /// Describes a secret without its value.
+    /// A call that describes a secret without its value.
     Describe(RequestedSecret),
 }
 
-/// The secret and version that a call asks for.
+/// The secret and the version that a call of the AWS API asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RequestedSecret {
-    /// A name or ARN of a secret, which may also contain a field, a staging label and a version id.
+    /// A name or ARN of a secret. The text may also contain a field, a staging label and a version
+    /// id.
     reference: String,
     stage: Option<String>,
     version: Option<String>,
 }
 
-/// Why a call of the AWS API is not valid.
+/// The error with which a call of the AWS API is not valid.
 ///
-/// Where AWS has a message for an error, Sidekey sends that message. No message quotes the caller's
-/// body, because a body may contain a secret value.
+/// If AWS has a text for an error, Sidekey sends the same text. The text never quotes the caller's
+/// body, because the body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadCall {
-    /// The call names no operation, or an operation that Sidekey does not serve.
-    #[error("Sidekey only reads: it serves GetSecretValue, BatchGetSecretValue and DescribeSecret")]
+    /// Error: the call does not name an operation, or names an operation that Sidekey does not
+    /// serve.
+    #[error(
+        "Sidekey serves only the operations GetSecretValue, BatchGetSecretValue and DescribeSecret"
+    )]
     Unsupported,
-    /// The body is not JSON.
-    #[error("the body is not JSON, at line {line}, column {column}")]
+    /// Error: the body of the call is not JSON.
+    #[error("the body is not valid JSON: error at line {line}, column {column}")]
     NotJson {
-        /// The line of the error, counted from 1.
+        /// The line of the body at which the JSON is not valid, counted from 1.
         line: usize,
-        /// The column of the error, counted from 1.
+        /// The column of the body at which the JSON is not valid, counted from 1.
         column: usize,
     },
-    /// The body is JSON, but not the JSON that the operation expects.
-    #[error("the JSON body does not fit the operation, at line {line}, column {column}")]
+    /// Error: the body of the call is JSON, but does not have the structure that the operation
+    /// expects.
+    #[error(
+        "the JSON body does not have the structure of this operation: error at line {line}, column {column}"
+    )]
     Shape {
-        /// The line of the error, counted from 1.
+        /// The line of the body at which the structure is wrong, counted from 1.
         line: usize,
-        /// The column of the error, counted from 1.
+        /// The column of the body at which the structure is wrong, counted from 1.
         column: usize,
     },
-    /// The member of this name is missing.
+    /// Error: the body of the call lacks this required member, such as `secretId`.
     #[error(
         "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
          must not be null"
     )]
     Missing(&'static str),
-    /// The member of this name is empty.
+    /// Error: this member of the call's body is empty.
     #[error(
         "1 validation error detected: Value at '{0}' failed to satisfy constraint: Member must \
          have length greater than or equal to 1"
     )]
     Empty(&'static str),
-    /// A member is longer than AWS allows.
+    /// Error: a member of the call's body is longer than AWS allows.
     #[error(
         "1 validation error detected: Value at '{member}' failed to satisfy constraint: Member \
          must have length less than or equal to {max}"
     )]
     TooLong {
-        /// The name of the member.
+        /// The name of the member that is too long.
         member: &'static str,
-        /// The maximum length: characters of a text, or items of a list.
+        /// The maximum length of the member: characters if it is a text, or items if it is a list.
         max: usize,
     },
-    /// A batch has both `SecretIdList` and `Filters`, or neither of them.
+    /// Error: a batch call has both `SecretIdList` and `Filters`, or neither of them.
     #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
     ListOrFilters,
-    /// A batch has `Filters`. Sidekey cannot search, because it only knows the secrets that were read.
+    /// Error: a batch call has `Filters`, which Sidekey does not serve. Sidekey cannot search all
+    /// secrets, because it only knows the secrets that were read.
     #[error(
-        "Sidekey caches only secrets that were read and cannot search: 'Filters' is not served"
+        "Sidekey cannot search for secrets, because it caches only secrets that were read: 'Filters' is not served"
     )]
     Filters,
 }
 
 impl BadCall {
-    /// Returns the error type, as AWS names it.
+    /// Returns the type of this error, by the name that AWS uses.
     pub fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
@@ -115,7 +124,7 @@ impl BadCall {
         }
     }
 
-    /// Returns what the caller should do about the error.
+    /// Returns the hint: what the caller should do about this error.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Unsupported => {
@@ -128,13 +137,13 @@ impl BadCall {
             Self::Missing(_) | Self::Empty(_) | Self::TooLong { .. } | Self::ListOrFilters => {
                 "correct the call as AWS's API reference describes"
             }
-            Self::Filters => "name the secrets in SecretIdList, or reach AWS directly",
+            Self::Filters => "name the secrets in SecretIdList, or send the call to AWS directly",
         }
     }
 }
 
 impl Operation {
-    /// Recognises the operation of a call by its header `X-Amz-Target`.
+    /// Returns the operation that a call names in its header `X-Amz-Target`.
     ///
     /// # Errors
     ///
@@ -149,11 +158,11 @@ impl Operation {
         }
     }
 
-    /// Parses the body of a call of this operation.
+    /// Parses the body of a call, by the rules of this operation.
     ///
     /// # Errors
     ///
-    /// Fails if the body is not valid for the operation.
+    /// Fails if the body is not valid for this operation.
     pub fn parse(self, body: &[u8]) -> Result<Call, BadCall> {
         match self {
             Self::GetSecretValue => RequestedSecret::of(members(body)?).map(Call::Get),
@@ -166,7 +175,7 @@ impl Operation {
     }
 }
 
-/// The members of a call for one secret.
+/// The members of a call's JSON body that ask for one secret.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct OneSecret {
@@ -175,7 +184,7 @@ struct OneSecret {
     version_id: Option<String>,
 }
 
-/// The members of a call for a batch of secrets.
+/// The members of a call's JSON body that ask for a batch of secrets.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ManySecrets {
@@ -200,7 +209,8 @@ impl RequestedSecret {
     ///
     /// # Errors
     ///
-    /// Fails if the reference is not valid, or if both the reference and a member name a version.
+    /// Fails if the reference is not valid. Also fails if both the reference and another member of
+    /// the call name a version.
     pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -232,16 +242,17 @@ fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), Bad
     }
 }
 
-/// Parses the members of a body. An empty body has no members.
+/// Parses the JSON body of a call into its members. An empty body has no members.
 fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {
         return Ok(T::default());
     }
-    // `serde` would accept a JSON list of the members' values as well as an object.
+    // Without this check, `serde` would also accept a JSON list of the members' values.
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(BadCall::Shape { line: 1, column: 1 });
     }
-    // Only the position is reported: the text of the parser's error may quote the body.
+    // Only the position of the error is returned, because the text of the parser's error may quote
+    // the body.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         match error.classify() {
@@ -336,9 +347,17 @@ mod tests {
         get(&long("VersionId", 65), "ValidationException", "less than or equal to 64");
         let id = format!(r#"{{"SecretId":"{}"}}"#, "x".repeat(2049));
         get(&id, "ValidationException", "less than or equal to 2048");
-        get(r#"{"SecretId":"hunter2""#, "SerializationException", "not JSON, at line 1, column 21");
+        get(
+            r#"{"SecretId":"hunter2""#,
+            "SerializationException",
+            "not valid JSON: error at line 1, column 21",
+        );
         get("hunter2", "SerializationException", "line 1, column 1");
-        get(r#""hunter2""#, "SerializationException", "does not fit the operation");
+        get(
+            r#""hunter2""#,
+            "SerializationException",
+            "does not have the structure of this operation",
+        );
         get("{\n\"SecretId\":7}", "SerializationException", "line 2, column 12");
         get(r#"["hunter2"]"#, "SerializationException", "line 1, column 1");
         get("\u{feff}{}", "SerializationException", "line 1, column 1");

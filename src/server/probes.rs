@@ -1,5 +1,5 @@
-//! Answers probes and the operator's requests: `/ping`, `/ready`, `/metrics`, `/status`. Also answers
-//! `/restore`, which the Lambda function's after-restore hook calls.
+//! Answers probes and requests of the operator: `/ping`, `/ready`, `/metrics` and `/status`. Also
+//! answers `/restore`, which the Lambda function's after-restore hook calls.
 
 use super::context::Context;
 use super::response::{self, PLAIN_TEXT, Response, json, without_body};
@@ -30,17 +30,19 @@ struct StatusPage {
     cache: Status,
 }
 
-/// Handles requests about the agent itself.
+/// Answers requests about the agent itself: `/ping`, `/ready`, `/metrics`, `/status` and
+/// `/restore`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Probes<'a>(pub(super) &'a Context);
 
 impl Probes<'_> {
-    /// Answers `/ping`: the process is alive.
+    /// Answers `/ping` with status 200, because the process is alive.
     pub(super) fn ping(self) -> Response {
         response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
 
-    /// Answers `/ready`. Only a trusted caller gets the names of the missing secrets.
+    /// Answers `/ready`: whether all required secrets are cached. If `is_trusted`, the answer also
+    /// names the missing secrets.
     pub(super) fn ready(self, is_trusted: bool) -> Response {
         let missing = self.0.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
@@ -54,8 +56,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Metrics that the cache can compute at any time are computed here, so that
-    /// the agent spends nothing on them between scrapes.
+    /// Answers `/metrics`. Some metrics are computed from the cache at each scrape, so that they
+    /// cost nothing between scrapes.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
@@ -66,10 +68,10 @@ impl Probes<'_> {
         response::with_body(StatusCode::OK, METRICS_TYPE, metrics.render().into())
     }
 
-    /// Answers `/restore`: all cached secrets count as outdated, and are refreshed.
+    /// Answers `/restore`: marks all cached secrets as outdated, so that the cache refreshes them.
     pub(super) fn restored(self) -> Response {
         tracing::info!(
-            "the function reported a restore from a snapshot: all cached secrets are outdated now"
+            "the Lambda function was restored from a snapshot: all cached secrets count as outdated"
         );
         self.0.cache.restored();
         without_body(StatusCode::NO_CONTENT)
@@ -87,8 +89,8 @@ impl Probes<'_> {
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the prefetch is over. With a mistaken configuration the prefetch is never over,
-    /// because no secret is fetched.
+    /// Returns whether the prefetch is over. If the configuration has mistakes, the prefetch is
+    /// never over, because Sidekey then fetches no secret.
     fn is_prefetch_over(self) -> bool {
         self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
     }

@@ -1,6 +1,7 @@
-//! All reasons for which a request fails, with an error type, a message and a hint for each.
+//! All errors with which a request fails. Each error has a type, a message and a hint.
 //!
-//! Pure, and independent of the dialects: a dialect chooses the status and the format of the answer.
+//! Pure. The same errors apply whether Sidekey imitates AWS's agent or AWS's extension: the
+//! `dialect` module chooses the status and the format of the answer.
 
 use super::gate::Refusal;
 use super::operation::BadCall;
@@ -12,88 +13,93 @@ use crate::secret::field::FieldError;
 use crate::secret::reference::BadReference;
 use std::sync::Arc;
 
-/// Why a request fails.
+/// The error with which a request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The gate refused the request.
+    /// Error: the request is refused because of its headers, its token, or the number of
+    /// connections.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
-    /// The endpoint serves only `GET`, and the request has another method.
+    /// Error: the path of the request serves only `GET`, and the request has another method.
     #[error("this path serves only GET requests")]
     MethodNotGet,
-    /// The endpoint serves only `POST`, and the request has another method.
+    /// Error: the path of the request serves only `POST`, and the request has another method.
     #[error("this path serves only POST requests")]
     MethodNotPost,
-    /// Sidekey serves nothing at the path of the request.
+    /// Error: Sidekey does not serve the path of the request.
     #[error("Sidekey serves nothing at this path")]
     UnknownPath,
-    /// The query is not valid.
+    /// Error: the query of the request is not valid.
     #[error(transparent)]
     Query(#[from] BadQuery),
-    /// The reference to the secret is not valid.
+    /// Error: the secret's name or ARN in the request, with its optional field and version, is not
+    /// valid.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
-    /// A `GET` request has a body.
+    /// Error: a `GET` request has a body.
     #[error("a GET request must not have a body")]
     UnexpectedBody,
-    /// A call of the AWS API is not valid, or Sidekey does not serve its operation.
+    /// Error: a call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
-    /// The body of a `/resolve` request is not valid, or exceeds a limit.
+    /// Error: the body of a `/resolve` request is not valid, or exceeds a limit.
     #[error(transparent)]
     Messages(#[from] BadBody),
-    /// A list of references names more distinct secrets than this number.
+    /// Error: the list of references in a `/resolve` request names more than this number of
+    /// distinct secrets.
     #[error("the request refers to more than {0} secrets")]
     TooManySecrets(usize),
-    /// The answer to a list of references would be larger than this number of bytes.
+    /// Error: the answer to a list of references would be larger than this number of bytes.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
-    /// Other `/resolve` requests used the memory for such requests for so long that this request timed
-    /// out.
-    #[error("too many large requests are being answered")]
+    /// Error: a `/resolve` request timed out while it waited for memory that other `/resolve`
+    /// requests use.
+    #[error("other /resolve requests use all the memory that Sidekey allows for them")]
     Overloaded,
-    /// The body is larger than this number of bytes.
+    /// Error: the body of the request is larger than this number of bytes.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
-    /// The body was not complete within this time.
+    /// Error: the body of the request was not complete within this time.
     #[error("the request's body was not complete within {0:?}")]
     BodyTooSlow(std::time::Duration),
-    /// The connection closed before the body was complete.
+    /// Error: the connection closed before the body of the request was complete.
     #[error("the request's body is incomplete")]
     BodyIncomplete,
-    /// The request line and headers are larger than this number of bytes.
-    #[error("the request's head is larger than {0} bytes")]
+    /// Error: the request line and headers together are larger than this number of bytes.
+    #[error("the request line and headers are larger than {0} bytes")]
     HeadTooLarge(usize),
-    /// The request line and headers were not complete within this time.
-    #[error("the request's head was not complete within {0:?}")]
+    /// Error: the request line and headers were not complete within this time.
+    #[error("the request line and headers were not complete within {0:?}")]
     HeadTooSlow(std::time::Duration),
-    /// The request line or the headers are not HTTP/1.1.
-    #[error("the request's head is not HTTP/1.1")]
+    /// Error: the request line or a header is not valid HTTP/1.1.
+    #[error("the request line or a header is not valid HTTP/1.1")]
     HeadUnreadable,
-    /// The URI in the request line is too long.
-    #[error("the request's target is too long")]
+    /// Error: the URI in the request line is too long.
+    #[error("the URI of the request is too long")]
     TargetTooLong,
-    /// The request needs a feature that this release does not have.
+    /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
     #[error("{0}")]
     NotServed(NotServed),
-    /// The cache could not provide the secret.
+    /// Error: the cache could not provide the secret.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The value is malformed, and the configuration says to withhold malformed values.
+    /// Error: the value of the secret is malformed, and the configuration says to refuse malformed
+    /// values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
-    /// The secret has no field of the requested name.
+    /// Error: the value of the secret has no field with the requested name.
     #[error(transparent)]
     Field(#[from] FieldError),
 }
 
-/// A feature of AWS's agents that this release does not have.
+/// A feature of AWS's agents that Sidekey does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotServed {
-    /// Reading a secret with an assumed role, which AWS's agent does for `roleArn`.
+    /// Reading a secret with an assumed IAM role. AWS's agent does this for the parameter
+    /// `roleArn`.
     #[error("reading with an assumed role (roleArn) is not supported yet")]
     RoleArn,
-    /// Reading parameters of Parameter Store, which AWS's extension does.
+    /// Reading parameters from AWS's Parameter Store. AWS's extension supports this.
     #[error("Parameter Store is not supported yet")]
     Parameters,
 }
@@ -133,7 +139,8 @@ impl Problem {
         }
     }
 
-    /// Returns the message that the caller receives. For a failure at AWS this is AWS's own message.
+    /// Returns the text of the error that the caller receives. If AWS answered a call with an
+    /// error, this is the text that AWS sent.
     pub fn message(&self) -> String {
         match self {
             Self::Read(ReadError::Upstream(error)) => error.message.to_string(),
@@ -141,7 +148,7 @@ impl Problem {
         }
     }
 
-    /// Returns what the caller or the operator should do about the problem.
+    /// Returns the hint: what the caller or the operator should do about the error.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Token) => {
@@ -149,12 +156,12 @@ impl Problem {
                  X-Aws-Parameters-Secrets-Token"
             }
             Self::Refused(Refusal::WrongSessionToken) => {
-                "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN to \
-                 Sidekey's own token for this client"
+                "sign with the credentials that Sidekey runs with, or set AWS_SESSION_TOKEN of this \
+                 client to Sidekey's token"
             }
             Self::Refused(Refusal::NoSessionToken) => {
                 "static keys have no session token: sign with the temporary credentials that \
-                 Sidekey runs with, or set AWS_SESSION_TOKEN to Sidekey's own token for this client"
+                 Sidekey runs with, or set AWS_SESSION_TOKEN of this client to Sidekey's token"
             }
             Self::Refused(Refusal::TooManyConnections) => {
                 "reuse connections, close unused connections, or raise SIDEKEY_MAX_CONNECTIONS"
@@ -170,7 +177,7 @@ impl Problem {
             Self::MethodNotPost => "use POST",
             Self::UnknownPath => "use /secretsmanager/get?secretId=NAME or /v1/NAME",
             Self::Query(_) => {
-                "the parameters are secretId, versionId, versionStage, field, refreshNow and wait"
+                "the supported parameters are secretId, versionId, versionStage, field, refreshNow and wait"
             }
             Self::Reference(_) => "use the secret's name or its ARN, percent-encoded",
             Self::Call(bad) => bad.hint(),
@@ -192,36 +199,38 @@ impl Problem {
             Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
-            Self::UnexpectedBody => "send the parameters in the query",
+            Self::UnexpectedBody => "send the parameters in the query of the URI, without a body",
             Self::BodyTooLarge(_) => {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }
             Self::BodyTooSlow(_) | Self::BodyIncomplete => "send the complete body without pauses",
-            Self::HeadTooLarge(_) | Self::TargetTooLong => "send fewer or shorter headers",
+            Self::HeadTooLarge(_) | Self::TargetTooLong => {
+                "send a shorter URI, or fewer or shorter headers"
+            }
             Self::HeadTooSlow(_) | Self::HeadUnreadable => {
                 "send the complete request line and headers without pauses"
             }
             Self::NotServed(NotServed::RoleArn) => {
-                "allow the function's own role to read the secret; in another account this takes a \
-                 resource policy on the secret"
+                "allow the function's own role to read the secret; a secret in another account \
+                 also needs a resource policy"
             }
             Self::NotServed(NotServed::Parameters) => "read the parameter with an AWS SDK",
             Self::Read(ReadError::OutOfScope) => "add the secret to SIDEKEY_ALLOW",
             Self::Read(ReadError::WaitOver(_)) => {
                 "check the network, or raise SIDEKEY_READER_WAIT; the call to AWS continues, so a \
-                 later read may find its answer in the cache"
+                 later read may find the secret in the cache"
             }
             Self::Read(ReadError::Upstream(error)) => error.kind.hint(),
             Self::Malformed(_) => {
-                "put a complete value into the secret: Sidekey fetches it again within seconds; with \
-                 SIDEKEY_STRICT=false Sidekey serves malformed values"
+                "store a complete value in the secret, and Sidekey fetches the value within seconds; \
+                 to serve malformed values, set SIDEKEY_STRICT=false"
             }
             Self::Field(_) => "check the name of the field and the secret's value",
         }
     }
 
-    /// Returns whether Sidekey refused the request. Otherwise the request was allowed, and reading the
-    /// secret failed.
+    /// Returns whether Sidekey refused the request. If not, the request was allowed, but reading
+    /// the secret failed.
     pub fn is_refusal(&self) -> bool {
         !matches!(
             self,
@@ -232,17 +241,15 @@ impl Problem {
     }
 }
 
-/// Returns the message of a refusal of the gate.
+/// Returns the text of the error for a refused request.
 fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::TooManyConnections => "Connection limit exceeded",
         Refusal::ForwardedFor | Refusal::Forwarded => "the request came through a proxy",
         Refusal::Origin => "the request came from a browser",
-        Refusal::Host => "the request is meant for another host",
+        Refusal::Host => "the request names a host that is not this machine",
         Refusal::Token => "the token is missing or wrong",
-        Refusal::WrongSessionToken => {
-            "the session token of this request is not a token that Sidekey accepts"
-        }
+        Refusal::WrongSessionToken => "Sidekey does not accept the session token of this request",
         Refusal::NoSessionToken => "this request has no session token (X-Amz-Security-Token)",
     }
 }

@@ -1,7 +1,7 @@
-//! Refreshes the agent's credentials when a request has an unknown session token.
+//! Refreshes the agent's AWS credentials if a request has an unknown session token.
 //!
-//! The caller may have received newer credentials than the agent. With refreshed credentials the agent
-//! knows the newer session token too.
+//! After a rotation, the caller may have newer credentials than the agent. The refresh makes the
+//! newer session token known to the agent.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -9,31 +9,36 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two refreshes that callers cause. Callers with a wrong token must not make
-/// Sidekey overload the source of its credentials.
+/// The minimum time between two credential refreshes that requests cause. Without this limit,
+/// callers with a wrong token could make Sidekey overload the source of its credentials.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a request with an unknown session token waits for refreshed credentials.
+/// The maximum time that a request with an unknown session token waits for a refresh of the agent's
+/// credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Refreshes credentials on request, at a limited rate.
+/// Refreshes the agent's AWS credentials if a request has an unknown session token, at a limited
+/// rate.
 #[derive(Debug)]
 pub struct Renewal {
     source: Option<Arc<dyn Renew>>,
-    /// When the last refresh on request began or ended. Locked while a refresh runs.
+    /// The time of the last refresh: its end, or its start if it was cancelled. The mutex is locked
+    /// while a refresh runs.
     last: Mutex<Option<Moment>>,
 }
 
 impl Renewal {
-    /// Creates a renewal with a source of credentials. Without a source no credentials are refreshed.
+    /// Creates a `Renewal` that refreshes credentials from `source`. Without a source, it does
+    /// nothing.
     pub fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
 
-    /// Refreshes the credentials, unless they were refreshed within the last [`RENEWAL_INTERVAL`].
+    /// Refreshes the agent's credentials, unless the last refresh was less than
+    /// [`RENEWAL_INTERVAL`] ago.
     ///
-    /// Requests that arrive during a refresh wait for this refresh, because after a rotation many
-    /// requests arrive at once.
+    /// A request that arrives during a refresh waits for this refresh instead of starting its own,
+    /// because many requests arrive at once after a rotation.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;
@@ -41,11 +46,12 @@ impl Renewal {
         if ago.is_some_and(|ago| ago < RENEWAL_INTERVAL) {
             return;
         }
-        // Noted before the refresh too: the caller may disconnect, which cancels this future.
+        // The start time is stored before the refresh, because a caller that disconnects cancels
+        // this future.
         *last = Some(clock.now());
         if within(clock, RENEWAL_MAX, source.renew()).await.is_none() {
             tracing::warn!(
-                "the credentials were not refreshed in time: check the source of the agent's credentials"
+                "Sidekey's AWS credentials were not refreshed in time: check the source of the credentials"
             );
         }
         *last = Some(clock.now());
@@ -61,7 +67,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
-    /// A source of credentials that takes time, and counts its refreshes.
+    /// A test source of credentials that takes some time for a refresh, and counts the refreshes.
     #[derive(Debug)]
     struct SlowSource {
         clock: VirtualClock,

@@ -1,4 +1,4 @@
-//! Recognises the endpoint that a request addresses, and parses the query of a read.
+//! Determines the endpoint that a request addresses, and parses the query of a read.
 //!
 //! Pure: takes the method, path and query of a request, and returns a [`Target`] or a [`Query`].
 
@@ -8,49 +8,54 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The longest `wait` of a long poll, in seconds. Proxies and load balancers close idle connections
-/// after 30 s at the earliest.
+/// The maximum of the parameter `wait`, in seconds. A request with `wait` (a long poll) stays open
+/// until the secret changes, and proxies and load balancers may close idle connections after 30 s.
 pub const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path at which both AWS's extension and AWS's agent serve secrets.
 const GET_PATH: &str = "/secretsmanager/get";
 
-/// The path at which AWS's extension serves Parameter Store.
+/// The path at which AWS's extension serves parameters of AWS's Parameter Store.
 const PARAMETERS_PATH: &str = "/systemsmanager/parameters/get";
 
-/// The path prefix under which AWS's agent reads a secret id without percent-decoding it.
+/// The path prefix of AWS's agent for reads of secrets. The rest of the path is the secret's id,
+/// which AWS's agent does not percent-decode.
 const V1_PREFIX: &str = "/v1/";
 
-/// The endpoint that a request addresses. It decides which checks apply, and the format of the answer.
+/// The endpoint that a request addresses. The endpoint decides which checks apply to the request,
+/// and which format the answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target<'a> {
-    /// `/ping`: whether the process is alive. This target needs no token.
+    /// The endpoint `/ping`, which says whether the process is alive. It needs no token.
     Ping,
-    /// `/ready`: whether all listed and required secrets are cached.
+    /// The endpoint `/ready`, which says whether all listed and required secrets are cached.
     Ready,
-    /// `/metrics`: the metrics in Prometheus' text format.
+    /// The endpoint `/metrics`, which returns the metrics in Prometheus' text format.
     Metrics,
-    /// `/status`: all cached entries, without their values.
+    /// The endpoint `/status`, which lists all cached secrets without their values.
     Status,
-    /// `POST /restore`: the call from the Lambda function's after-restore hook.
+    /// The endpoint `POST /restore`, which the Lambda function's after-restore hook calls.
     Restore,
-    /// `POST /resolve`: reads all secrets that a message or an event refers to.
+    /// The endpoint `POST /resolve`, which reads all secrets that a message or an SQS event refers
+    /// to.
     Resolve,
-    /// `/secretsmanager/get`: reads one secret.
+    /// The endpoint `/secretsmanager/get`, which reads one secret.
     Get,
-    /// `/v1/{id}`: reads one secret. The id is the rest of the path as the caller sent it.
+    /// The endpoint `/v1/{id}`, which reads one secret. The id is the rest of the path, unchanged.
     V1(&'a str),
-    /// `/systemsmanager/parameters/get`: reads a parameter. Sidekey does not support this yet.
+    /// The endpoint `/systemsmanager/parameters/get`, which reads a parameter. Sidekey does not
+    /// support it yet.
     Parameters,
-    /// `POST /`: a call of the AWS API. Several slashes are accepted too, because some SDKs append a
-    /// slash to an endpoint that already ends in a slash.
+    /// The endpoint `POST /`, which serves calls of the AWS API. Paths of several slashes are
+    /// accepted too, because some SDKs append a slash to an endpoint URL that already ends in a
+    /// slash.
     AwsApi,
-    /// Any other path.
+    /// Any other path, which Sidekey does not serve.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Recognises the target of a request.
+    /// Returns the endpoint that a request with this method and path addresses.
     pub fn of(method: &Method, path: &'a str) -> Self {
         match path {
             "/ping" => Self::Ping,
@@ -66,12 +71,14 @@ impl<'a> Target<'a> {
         }
     }
 
-    /// Returns whether the target needs no token, because its answer says nothing about secrets.
+    /// Returns whether the endpoint needs no token, because its answer contains nothing about
+    /// secrets.
     pub fn is_public(self) -> bool {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
-    /// Returns whether the target reads secrets, so that the metrics count its requests as reads.
+    /// Returns whether the endpoint reads secrets. The metrics count a request to such an endpoint
+    /// as a read.
     pub fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::V1(_) | Self::AwsApi | Self::Resolve)
     }
@@ -80,67 +87,75 @@ impl<'a> Target<'a> {
 /// The parsed query of a request that reads one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query<'a> {
-    /// The reference to the secret, as the caller wrote it.
+    /// The secret's name or ARN as the caller wrote it. The text may also contain a field and a
+    /// version.
     pub reference: Cow<'a, str>,
-    /// The field of the secret's JSON value to return instead of the full value.
+    /// The field of the secret's JSON value that the answer should contain instead of the full
+    /// value.
     pub field: Option<Cow<'a, str>>,
     /// The staging label of the version to read, such as `AWSPREVIOUS`.
     pub stage: Option<Cow<'a, str>>,
     /// The id of the version to read.
     pub version: Option<Cow<'a, str>>,
-    /// Whether to fetch the secret from AWS now, even if it is cached.
+    /// Whether the caller wants Sidekey to fetch the secret from AWS now, even if the secret is
+    /// cached.
     pub refresh_now: bool,
-    /// How long to wait, at most, for a version other than the version that the caller has.
+    /// The maximum time to wait until the secret has another version than the caller has. With
+    /// `None` the request does not wait.
     pub wait: Option<Duration>,
-    /// Whether the caller wants the secret to be read with an assumed role.
+    /// Whether the query has the parameter `roleArn`. The caller then wants to read the secret with
+    /// an assumed IAM role.
     pub role_arn: bool,
 }
 
-/// Why a query is not valid. Where AWS's agent has a message for an error, Sidekey sends that message.
+/// The error with which the query of a request is not valid. If AWS's agent has a text for an
+/// error, Sidekey sends the same text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadQuery {
-    /// The parameter `secretId` is missing or empty.
+    /// Error: the parameter `secretId` is missing or empty.
     #[error("missing parameter secretId")]
     NoId,
-    /// The path has no secret id after `/v1/`.
+    /// Error: the path has no secret id after `/v1/`.
     #[error("missing secret ID")]
     NoIdInPath,
-    /// The parameter `refreshNow` is not a boolean.
+    /// Error: the value of the parameter `refreshNow` is not a boolean.
     #[error("invalid refreshNow value")]
     RefreshNow,
-    /// The parameter `wait` is not a number of seconds from 0 to [`WAIT_SECONDS_MAX`].
-    #[error("invalid wait value: a number of seconds from 0 to {WAIT_SECONDS_MAX} expected")]
+    /// Error: the value of the parameter `wait` is not a number of seconds from 0 to
+    /// [`WAIT_SECONDS_MAX`].
+    #[error("invalid wait value: expected a number of seconds from 0 to {WAIT_SECONDS_MAX}")]
     Wait,
-    /// The query has a parameter of this name, which Sidekey does not know.
+    /// Error: the query has a parameter with this name, which Sidekey does not know.
     #[error("unknown parameter: {0}")]
     Unknown(String),
-    /// The parameter of this name contains bytes that are not UTF-8 after percent-decoding.
+    /// Error: after percent-decoding, the name or value of this parameter is not UTF-8.
     #[error("parameter {0} is not UTF-8")]
     NotText(String),
 }
 
-/// The part of the request in which the secret's id is.
+/// The part of the request that contains the secret's id: the query or the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     Query,
     Path(&'a str),
 }
 
-/// How to handle a query parameter with an unknown name.
+/// How Sidekey handles a query parameter with an unknown name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownParameter {
-    /// Refuse the request.
+    /// Refuse a request whose query has a parameter with an unknown name.
     Refuse,
-    /// Ignore the parameter.
+    /// Ignore a query parameter with an unknown name.
     Ignore,
 }
 
 impl<'a> Query<'a> {
-    /// Parses the query of `/secretsmanager/get`. If a parameter occurs twice, its last value counts.
+    /// Parses the query of `/secretsmanager/get`. If a parameter occurs twice, its last value is
+    /// used.
     ///
     /// # Errors
     ///
-    /// Fails if a parameter is missing, unknown or not valid.
+    /// Fails if a required parameter is missing, or if a parameter is unknown or not valid.
     pub fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
         let parsed = Self::parse(query, IdFrom::Query, unknown)?;
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
@@ -162,8 +177,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the reference is not valid, or if both the reference and a parameter name a version or
-    /// a field.
+    /// Fails if the secret's name or ARN is not valid. Also fails if both the name or ARN and a
+    /// separate parameter contain a version or a field.
     pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -184,8 +199,8 @@ impl<'a> Query<'a> {
         }
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, raw) = pair.split_once('=').unwrap_or((pair, ""));
-            // The value is decoded only if the parameter is known, because the value of an ignored
-            // parameter may be anything.
+            // The value is decoded only if the parameter is known, because an ignored parameter may
+            // have any value.
             match decode(name).as_deref() {
                 Some("secretId") if id_from == IdFrom::Query => {
                     parsed.reference = decode_value(name, raw)?
@@ -210,8 +225,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Percent-decodes text as in an HTML form, so that `+` means a space. Text without `%` and `+` is
-/// borrowed.
+/// Percent-decodes text of a query, as in an HTML form: `+` means a space. Returns `None` if the
+/// result is not UTF-8. Text without `%` and `+` is not copied.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
@@ -221,7 +236,7 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(decoded.into_owned()))
 }
 
-/// Decodes the value of the parameter `name`.
+/// Percent-decodes the value `raw` of the query parameter `name`.
 fn decode_value<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, BadQuery> {
     decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()))
 }
@@ -337,7 +352,7 @@ mod tests {
         refused(of_get("a=1"), "missing parameter secretId");
         refused(
             of_get("secretId=x&wait=soon"),
-            "invalid wait value: a number of seconds from 0 to 20 expected",
+            "invalid wait value: expected a number of seconds from 0 to 20",
         );
         refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
     }

@@ -1,11 +1,12 @@
-//! Answers `POST /resolve`: reads all secrets that a message or an event refers to, in one round trip.
+//! Answers `POST /resolve`: reads all secrets that a message or an SQS event refers to, in one
+//! round trip.
 //!
-//! Cached secrets are answered at once. The others are fetched by flights, a limited number at a time.
-//! A flight is one call to AWS that all readers of the same secret share. The request waits no longer
-//! than a request for one secret may wait.
+//! Cached secrets are answered at once. Each uncached secret needs a call to AWS, which concurrent
+//! readers of the same secret share. The number of concurrent calls is limited. The request waits
+//! no longer than a request for one secret may wait.
 //!
-//! A message fails alone. Limits apply to each message first. If all messages together exceed a limit,
-//! the largest messages fail.
+//! If a message fails, the other messages of the request do not fail. Limits apply to each message
+//! first. If all messages together exceed a limit, the largest messages fail.
 
 pub mod message_result;
 pub mod message_request;
@@ -38,26 +39,28 @@ use shared_limit::{SharedLimit, distinct_within};
 use std::collections::{HashMap, HashSet};
 use unresolved::Unresolved;
 
-/// The maximum number of distinct secrets of one request. The cache has room for as many by default.
+/// The maximum number of distinct secrets in one `/resolve` request. By default, the cache can hold
+/// this number of secrets.
 const SECRETS_MAX: usize = 1000;
 
-/// The maximum memory for all references of one request, in bytes: about 10,000 references of usual
-/// length.
+/// The maximum memory for all references of one `/resolve` request, in bytes. This is enough for
+/// about 10,000 references of the usual length.
 const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The maximum size of the result of one message, in bytes. A secret has up to 64 KiB, and a message
-/// refers to a few secrets.
+/// The maximum size of the result of one message, in bytes. This is enough for a message that
+/// refers to a few secrets, because a secret has at most 64 KiB.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum size of an answer, in bytes. If the request's body is larger than this, the answer may
-/// be as large as the body, because a result has about the size of its message.
+/// The maximum size of the answer of a `/resolve` request, in bytes. If the body of the request is
+/// larger than this, the size of the body is the limit instead, because the result of a message has
+/// about the size of the message.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The bytes of messages that are parsed before other requests get their turn. Parsing so many bytes
-/// takes about one millisecond.
+/// How many bytes of messages the server parses before it lets other tasks run. Parsing this number
+/// of bytes takes about one millisecond.
 const TURN_BYTES: usize = 64 * 1024;
 
-/// Handles `POST /resolve`.
+/// Handles `POST /resolve`, which reads all secrets that a message or an SQS event refers to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolve<'a> {
     pub(super) context: &'a Context,
@@ -65,36 +68,37 @@ pub(super) struct Resolve<'a> {
     pub(super) memory: &'a MemoryBudget,
 }
 
-/// A request with its parsed messages.
+/// A `/resolve` request after its body was parsed.
 struct ParsedRequest {
     messages: Vec<MessageRequest>,
-    /// Whether the body is a list of references. If a list exceeds a limit, the request as a whole
-    /// fails.
+    /// Whether the body of the request is a list of references. If a list exceeds a limit, the
+    /// whole request fails.
     is_list: bool,
     /// The maximum size of the answer, in bytes.
     answer_max: usize,
 }
 
-/// The outcome of reading one reference.
+/// The outcome of reading the secret of one reference.
 ///
-/// The credential is separate, because a message may learn of problems with a value only if it may have
-/// the secret. The name in `served` decides this.
+/// The credential has an error of its own, because this error may describe problems of the secret's
+/// value. A message may receive such an error only if it may have the secret. The name of the
+/// secret in `served` decides whether the message may have the secret.
 struct ReadReference<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
 }
 
-/// The outcomes of all distinct references of a request, by the text of the reference.
+/// The outcomes for all distinct references of a request. The key is the text of the reference.
 type ReadReferences<'a> = HashMap<&'a str, Result<ReadReference<'a>, Problem>>;
 
 impl Resolve<'_> {
-    /// Reads the body of the request, and answers the request.
+    /// Reads the body of the request, resolves all references, and builds the answer.
     pub(super) async fn answer(self, body: &mut impl RequestBody) -> Result<Response, Problem> {
         let clock = self.context.cache.clock();
         let _reservation = self.memory.reserve(body::declared_length(body), clock).await?;
         let ParsedRequest { mut messages, is_list, answer_max } = {
-            // The body is dropped at the end of this block, so that it takes no memory during the
-            // reads.
+            // The body is dropped at the end of this block, so that it takes no memory while
+            // secrets are read.
             let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
             self.parse(&body).await?
         };
@@ -117,7 +121,7 @@ impl Resolve<'_> {
         Ok(response::secret(JSON, &message_result::render_answer(&results)))
     }
 
-    /// Parses a body, and checks its references.
+    /// Parses the body of the request, and checks its references by their text.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
         let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
         let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
@@ -145,10 +149,10 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets of all references, in the order of the references.
+    /// Reads the secrets of all references. The outcomes have the order of the references.
     ///
     /// All reads together wait no longer than a request for one secret may wait. The values take at
-    /// most `bytes_max` bytes.
+    /// most `bytes_max` bytes in total.
     async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
@@ -166,7 +170,8 @@ impl Resolve<'_> {
         Ok((wanted.field, served))
     }
 
-    /// Builds the result of one message, and counts its reads in the metrics.
+    /// Builds the result of one message, and counts in the metrics the read of each of its
+    /// references.
     fn result<'a>(
         self,
         message: &'a MessageRequest,
@@ -184,8 +189,8 @@ impl Resolve<'_> {
         MessageResult::new(message, credentials)
     }
 
-    /// Returns the outcome of one reference for one message. Another message with the same reference
-    /// can have another outcome, because it belongs to another tenant.
+    /// Returns the outcome of one reference for one message. The outcome can differ for another
+    /// message with the same reference, because the other message may belong to another tenant.
     fn outcome<'a>(
         self,
         message: &MessageRequest,
@@ -208,7 +213,8 @@ impl Resolve<'_> {
         }
     }
 
-    /// Logs one line about all refused references of a request. The rate of log lines is limited.
+    /// Logs one line about all references of a request that Sidekey refused. The rate of these log
+    /// lines is limited.
     fn log_refusals(self, results: &[MessageResult<'_>]) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
         let mut refused = results
@@ -230,8 +236,8 @@ impl Resolve<'_> {
     }
 }
 
-/// Parses each record of an event. If all references together take too much memory, the messages with
-/// the most references fail.
+/// Parses the message in each record of an SQS event. If all references together take too much
+/// memory, the messages with the most references fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
@@ -246,8 +252,8 @@ async fn parse_event(
         let message = checker.record(record, found);
         let size = message.bytes();
         messages.push(message);
-        // A message without references is not added to the limit, which would take memory for it: an
-        // event can have 10,000 such messages.
+        // A message without references is not added to the limit, because each added message takes
+        // memory. An event can have 10,000 such messages.
         let failed = if size > 0 { limit.add(index, size) } else { Vec::new() };
         for index in failed {
             messages[index].fail(Unresolved::TooManyReferences);
@@ -261,8 +267,8 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// Returns the references that must be read, by the index of their message. Messages without such
-/// references are left out.
+/// For each message, returns the index of the message and its references whose secrets must be
+/// read. Messages without such references are omitted.
 fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
     messages
         .iter()
@@ -272,8 +278,8 @@ fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
         .collect()
 }
 
-/// Fails each message whose result is too large. If all other results together are too large, the
-/// largest of them fail as well.
+/// Makes each message fail whose result is too large. If the other results together are still too
+/// large, the messages with the largest results fail too.
 fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     let mut total = 0;
     for result in results.iter_mut() {
@@ -295,7 +301,7 @@ fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     }
 }
 
-/// Skips each message whose FIFO group has an earlier message that failed.
+/// Skips each message if an earlier message of the same FIFO group failed.
 fn skip_after_failure(results: &mut [MessageResult<'_>]) {
     let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
     for (result, is_skipped) in results.iter_mut().zip(skipped) {
@@ -305,7 +311,7 @@ fn skip_after_failure(results: &mut [MessageResult<'_>]) {
     }
 }
 
-/// Takes the credential out of a secret that was found for a reference.
+/// Converts the outcome of reading a secret to the credential for one reference.
 fn read_reference<'a>(finding: &'a Finding<'_>) -> Result<ReadReference<'a>, Problem> {
     let (field, served) = finding.as_ref().map_err(Clone::clone)?;
     Ok(ReadReference { served, credential: credential(served, *field) })

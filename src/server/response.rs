@@ -1,4 +1,4 @@
-//! Builds HTTP responses: bodies, content types, and the headers of answers with secrets.
+//! Builds HTTP responses: bodies, content types, and the headers of answers that contain secrets.
 
 use crate::cache::{How, Served};
 use crate::secret::value::SecretValue;
@@ -8,28 +8,30 @@ use hyper::StatusCode;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
 
-/// A response with a complete body in memory.
+/// An HTTP response whose complete body is in memory.
 pub type Response = hyper::Response<Full<Bytes>>;
 
-/// The content type of plain text.
+/// The value of the `Content-Type` header for plain text.
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
-/// The content type of JSON, except in the AWS API.
+/// The value of the `Content-Type` header for JSON, except for answers of the AWS API.
 pub(super) const JSON: &str = "application/json";
 
-/// The content type of JSON in the AWS API. The AWS SDKs accept no other content type.
+/// The value of the `Content-Type` header for JSON in answers of the AWS API. The AWS SDKs accept
+/// no other value.
 pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
 
-/// The header that says whether the secret came from the cache: `hit`, `miss`, `stale` or `refreshed`.
+/// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
-/// The header that lists the problems of a malformed value as codes.
+/// The header that lists problem codes if the value of the secret is malformed.
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
-/// The header that says that `refreshNow` had no effect, because the last refresh was too recent.
+/// The header that tells the caller that `refreshNow` had no effect, because the last refresh was
+/// too recent.
 const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
 
-/// Builds a response with a body that is not secret.
+/// Builds a response with a body that contains no secret.
 pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
@@ -37,11 +39,12 @@ pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: By
     response
 }
 
-/// Builds a response with a JSON body that is not secret.
+/// Builds a response with a JSON body that contains no secret.
 ///
 /// # Panics
 ///
-/// Panics if the body cannot be serialised: it must consist of structs, lists, strings and numbers.
+/// Panics if the body cannot be converted to JSON. Structs, lists, strings and numbers can always
+/// be converted.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     let body = serde_json::to_vec(body).expect("structs of strings and numbers serialise to JSON");
     with_body(status, JSON, body.into())
@@ -54,27 +57,29 @@ pub(super) fn without_body(status: StatusCode) -> Response {
     response
 }
 
-/// Builds the response to a caller that already has the current version.
+/// Builds the response with status 304, for a caller that already has the current version of the
+/// secret.
 pub(super) fn not_modified() -> Response {
     let mut response = without_body(StatusCode::NOT_MODIFIED);
     set_no_store(response.headers_mut());
     response
 }
 
-/// Builds a response with a secret value. Only this function passes the bytes of a secret to a socket.
+/// Builds a response whose body contains a secret. Only this function passes the bytes of a secret
+/// to the HTTP library.
 pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = with_body(StatusCode::OK, content_type, body.share());
     set_no_store(response.headers_mut());
     response
 }
 
-/// Forbids intermediaries to cache the response.
+/// Forbids HTTP caches to store the response, with `Cache-Control: no-store`.
 pub(super) fn set_no_store(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Sets the headers that describe a served entry: its version, its age, where it came from, and the
-/// problems of a malformed value.
+/// Sets the headers that describe a secret: the entity tag of its version, its age, how the cache
+/// answered, and the problem codes of a malformed value.
 pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
         headers.insert(ETAG, etag);
@@ -91,7 +96,7 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     }
 }
 
-/// Returns the label with which answers say where they came from: `hit`, `miss`, `stale` or
+/// Returns the text with which an answer says how the cache answered: `hit`, `miss`, `stale` or
 /// `refreshed`.
 pub(super) fn cache_label(how: How) -> &'static str {
     match how {

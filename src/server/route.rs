@@ -1,7 +1,7 @@
-//! Routes an admitted request to the handler that answers it.
+//! Chooses the handler that answers an admitted request.
 //!
-//! Pure: takes the parts of a request, and returns a [`Route`]. The gate's proof is an argument, so a
-//! request that the gate did not admit cannot be routed.
+//! Pure: takes the parts of a request, and returns a [`Route`]. The proof of admission is a
+//! required argument, so that a request cannot be routed before its headers and token were checked.
 
 use super::gate::{Admitted, ListenerKind};
 use super::operation::Operation;
@@ -10,35 +10,37 @@ use super::request::{Query, Target, UnknownParameter};
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method};
 
-/// What a valid request asks for.
+/// What a valid request asks the server to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Route<'a> {
-    /// Asks whether the process is alive.
+    /// The request asks whether the process is alive.
     Ping,
-    /// Asks whether all listed and required secrets are cached.
+    /// The request asks whether all listed and required secrets are cached.
     Ready {
-        /// Whether the request has a good token. The answer then names the missing secrets.
+        /// Whether the request has a valid token. If so, the answer names the missing secrets.
         is_trusted: bool,
     },
-    /// Asks for the metrics.
+    /// The request asks for the metrics.
     Metrics,
-    /// Asks for a list of all cached entries, without their values.
+    /// The request asks for a list of all cached secrets, without their values.
     Status,
-    /// Reports that the process was restored from a snapshot.
+    /// The request reports that the process was restored from a SnapStart snapshot.
     Restore,
-    /// Asks to resolve all references of a message or an event. The body is not read yet.
+    /// The request asks to resolve all references to secrets in a message or an SQS event. Its body
+    /// is not read yet.
     Resolve,
-    /// Asks for one secret.
+    /// The request asks for one secret.
     Secret(Query<'a>),
-    /// Calls this operation of the AWS API. The body is not read yet.
+    /// The request is a call of this operation of the AWS API. Its body is not read yet.
     Call(Operation),
 }
 
-/// Routes a request. The checks run in the order of AWS's agent: method, path, query.
+/// Chooses the handler of a request. The method, path and query are checked in this order, as in
+/// AWS's agent.
 ///
 /// # Errors
 ///
-/// Fails with the first check that the request does not pass.
+/// Fails with the error of the first check that failed.
 pub fn route<'a>(
     admitted: &Admitted,
     listener: ListenerKind,
@@ -99,8 +101,8 @@ mod tests {
     use crate::tokens::{Token, Tokens};
     use hyper::Uri;
 
-    /// Checks how a request with a good token and `header` is routed: the beginning of its route's
-    /// debug format, or the type of its error.
+    /// Checks how a request with a valid token and the header `header` is routed. The expected text
+    /// is the beginning of the route's debug format, or the type of the error.
     #[track_caller]
     fn check(
         listener: ListenerKind,

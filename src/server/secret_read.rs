@@ -1,4 +1,4 @@
-//! Answers a request that reads one secret.
+//! Answers a request that reads one secret, except in the AWS API.
 
 use super::context::Context;
 use super::lookup::{find, read_result, refuse_withheld};
@@ -13,7 +13,7 @@ use crate::telemetry::metrics::ReadResult;
 use hyper::header::{HeaderMap, IF_NONE_MATCH};
 use std::time::Duration;
 
-/// Handles `GET /secretsmanager/get` and `GET /v1/{id}`.
+/// Handles `GET /secretsmanager/get` and `GET /v1/{id}`, which read one secret.
 #[derive(Debug)]
 pub(super) struct SecretRead<'a> {
     pub(super) context: &'a Context,
@@ -22,7 +22,8 @@ pub(super) struct SecretRead<'a> {
 }
 
 impl SecretRead<'_> {
-    /// Reads the secret, and answers in the dialect of the deployment.
+    /// Reads the secret, and answers in the format of the configured dialect (AWS's agent or AWS's
+    /// extension).
     pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
         let Context { cache, dialect, metrics, .. } = self.context;
         let wanted = self.query.parse_reference()?;
@@ -44,9 +45,11 @@ impl SecretRead<'_> {
         Ok((response, read_result(&served, metrics)))
     }
 
-    /// Waits until the version differs from the caller's version, `wait` is over, or the agent stops.
+    /// Waits until the secret has another version than the caller has, the time `wait` has passed,
+    /// or the agent stops.
     ///
-    /// The long poll counts as a read of the secret, so the cache continues to refresh the secret.
+    /// This wait (a long poll) counts as a read of the secret, so the cache continues to refresh
+    /// the secret.
     async fn wait_for_change(
         &self,
         wanted: &BorrowedReference<'_>,
@@ -63,11 +66,12 @@ impl SecretRead<'_> {
         }
     }
 
-    /// Waits, without a limit, until the version differs from the caller's version.
+    /// Waits, without a time limit, until the secret has another version than the caller has.
     async fn changed(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
         let cache = &self.context.cache;
         loop {
-            // Registered before the cache is read: a change in between must not be missed.
+            // The waiter is registered before the cache is read, so that no change between the two
+            // steps is missed.
             let changed = cache.changed();
             let served = find(cache, wanted, false).await?;
             if !self.has_version(&served) {
@@ -75,21 +79,22 @@ impl SecretRead<'_> {
             }
             changed.await;
             if served.how == How::Miss {
-                // The secret does not stay in the cache, so the change was only the flight of this
-                // request. A pause limits the calls to AWS to the rate that `refreshNow` has.
+                // The secret does not stay in the cache, so the reported change was only this
+                // request's own call to AWS. The pause limits the rate of calls to AWS, as for
+                // `refreshNow`.
                 cache.clock().sleep(REFRESH_NOW_INTERVAL).await;
             }
         }
     }
 
-    /// Returns whether the caller already has the version that was served.
+    /// Returns whether the caller already has the version that was read.
     fn has_version(&self, served: &Served) -> bool {
         matches_etag(self.headers, &served.entry.etag)
     }
 }
 
-/// Returns whether the `If-None-Match` headers of a request match an entity tag, compared as RFC 9110
-/// says.
+/// Returns whether one of the `If-None-Match` headers of a request matches an entity tag, by the
+/// rules of RFC 9110.
 fn matches_etag(headers: &HeaderMap, etag: &[u8]) -> bool {
     headers.get_all(IF_NONE_MATCH).iter().any(|tags| {
         tags.as_bytes()

@@ -1,8 +1,12 @@
-//! A socket wrapper that observes the bytes of one connection between the socket and hyper.
+//! A socket wrapper between the socket of a connection and hyper (the HTTP library). It observes
+//! the bytes in both directions.
 //!
-//! The wrapper has two tasks. It notes when the head of a request (its request line and headers) begins
-//! to arrive, because hyper does not report this. And it replaces the answers without a body that hyper
-//! sends when it cannot parse a head.
+//! The wrapper does two things:
+//!
+//! - It records when the head of a request (the request line and headers) begins to arrive, because
+//!   hyper does not report this.
+//! - It replaces the answers without a body that hyper sends when it cannot parse the head of a
+//!   request.
 
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -12,91 +16,98 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The first bytes of each answer that hyper sends by itself, without calling Sidekey's handler. Its
-/// status is from 400 to 499.
+/// The first bytes of each answer that hyper sends itself, without calling Sidekey's handler. The
+/// status of such an answer is from 400 to 499.
 const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
-/// The header that tells an answer of hyper from an answer of Sidekey: hyper's answers have no body,
-/// and all answers of Sidekey with a status of 400 to 499 have a body.
+/// The header that distinguishes answers of hyper from answers of Sidekey. Answers of hyper have no
+/// body, and all answers of Sidekey with a status from 400 to 499 have a body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// The state of a connection's exchange of requests and answers.
+/// The state of the requests and answers on one connection.
 ///
-/// The state is shared with the task that watches the deadlines of the connection, and with the
-/// connection slots, which choose the connection to close.
+/// The state is shared with the task that checks the deadlines of the connection, and with the
+/// connection slots, which choose a connection to close.
 #[derive(Debug, Default)]
 pub struct Exchange {
-    /// Whether a part of a head has arrived, and the rest has not.
+    /// Whether a request's head (the request line and headers) has begun to arrive, and is not
+    /// complete.
     is_head_arriving: AtomicBool,
-    /// Whether a request is being answered.
+    /// Whether the server is handling a request of this connection.
     is_answering: AtomicBool,
-    /// The sequence number of the connection's last event, which is its last answer or its acceptance.
-    /// The connection has been idle since this event.
+    /// The number of the connection's last event. An event is an answer, or the acceptance of the
+    /// connection. The connection has been idle since its last event.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, and the socket has not accepted the rest.
     is_writing: AtomicBool,
-    /// Whether hyper may have buffered bytes that arrived after the request that is being answered.
+    /// Whether hyper's buffer may contain bytes of the next request, which arrived after the
+    /// request that the server is handling.
     may_have_buffered: AtomicBool,
 }
 
 impl Exchange {
-    /// Notes that a complete request has arrived. Bytes of the next request may have arrived with it.
+    /// Records that a complete request has arrived. Bytes of the next request may have arrived
+    /// together with this request.
     pub fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the request has been answered. The answer is the event with the sequence number
+    /// Records that the server has handled the request. The answer is an event with the number
     /// `event`.
     pub fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
     }
 
-    /// Sets the sequence number of the connection's last event, since which the connection is idle.
+    /// Sets the number of the connection's last event. The connection counts as idle since this
+    /// event.
     pub fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
-    /// Returns the sequence number of the connection's last event: its last answer, or its acceptance.
+    /// Returns the number of the connection's last event. An event is an answer, or the acceptance
+    /// of the connection.
     pub fn last_event(&self) -> u64 {
         self.last_event.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a part of a request's head has arrived, and the rest has not.
+    /// Returns whether a request's head (the request line and headers) has begun to arrive, and is
+    /// not complete.
     pub fn is_head_arriving(&self) -> bool {
         self.is_head_arriving.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a request is being answered.
+    /// Returns whether the server is handling a request of this connection.
     pub fn is_answering(&self) -> bool {
         self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Notes that bytes have arrived. They belong to the next head, or to the request that is being
-    /// answered.
+    /// Records that bytes have arrived from the peer. If the server is handling a request, the
+    /// bytes belong to this request or to the next request. Otherwise the bytes belong to the head
+    /// of the next request.
     fn note_received(&self) {
         let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
         let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that hyper waits for more bytes. So its buffer is empty: while hyper answers a request, it
-    /// reads from the socket only if the buffer is empty.
+    /// Records that hyper waits for more bytes from the peer. This means that hyper's buffer is
+    /// empty: while hyper answers a request, it reads from the socket only if its buffer is empty.
     fn note_waiting_for_bytes(&self) {
         if self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Notes that hyper writes a part of an answer.
+    /// Records that hyper has begun to write a part of an answer.
     fn note_writing(&self) {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Notes that the socket has accepted the complete answer. If the next head began to arrive before,
-    /// the deadline of this head starts now.
+    /// Records that the socket has accepted the complete answer. If the head of the next request
+    /// began to arrive before, the deadline for this head starts now.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
         if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
@@ -106,26 +117,29 @@ impl Exchange {
     }
 }
 
-/// A function from the status of an answer of hyper to the bytes of the answer that replaces it.
-/// Returns `None` to send hyper's answer.
+/// A function that replaces an answer which hyper sends itself. It takes the status of hyper's
+/// answer, and returns the bytes to send instead. If it returns `None`, hyper's answer is sent.
 pub type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
-/// A wrapper around a socket that observes its bytes. hyper gets the wrapper instead of the socket.
+/// A wrapper around the socket of a connection. hyper reads and writes through the wrapper, which
+/// observes all bytes.
 pub struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
     replace: ReplaceAnswer,
-    /// The answer that is being written instead of an answer of hyper, and the number of bytes written.
+    /// The bytes that are sent instead of an answer of hyper, and how many of these bytes have been
+    /// written. This is `None` unless an answer is being replaced.
     replacing: Option<(Vec<u8>, usize)>,
 }
 
 impl<S> Wire<S> {
-    /// Wraps a socket. The wrapper keeps `exchange` up to date.
+    /// Wraps a socket. The wrapper updates `exchange`, and calls `replace` for each answer that
+    /// hyper sends itself.
     pub fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
         Self { socket, exchange, replace, replacing: None }
     }
 
-    /// Returns the wrapped socket.
+    /// Returns the socket, and drops the wrapper.
     pub fn into_socket(self) -> S {
         self.socket
     }
@@ -157,8 +171,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// If `bytes` are an answer of hyper, writes the answer that replaces it. Returns `None` for other
-    /// bytes.
+    /// If hyper wrote `bytes` as an answer of its own, writes another answer instead. Returns
+    /// `None` if `bytes` need no replacement.
     fn poll_replace(
         &mut self,
         cx: &mut Context<'_>,
@@ -202,7 +216,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.exchange.note_writing();
-        // An answer of hyper begins at the start of the first slice that is not empty.
+        // If hyper sends its own answer, the answer begins in the first slice that is not empty.
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
         if let Some(replaced) = ready!(self.poll_replace(cx, first)) {
             return Poll::Ready(replaced);

@@ -89,7 +89,9 @@ async fn port_in_use_error_says_what_to_do() {
     let setup = setup.with("SIDEKEY_PORT", address.port());
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(1), "{output}");
-    let told = format!("{address} is taken by another process; stop it, or set SIDEKEY_PORT");
+    let told = format!(
+        "{address} is in use by another process; stop that process, or change SIDEKEY_PORT"
+    );
     assert!(output.contains(&told), "{output}");
 }
 

@@ -276,7 +276,7 @@ async fn second_agent_on_a_port_does_not_start() {
         panic!("{second}");
     };
     assert_eq!(*address, first.address.to_string());
-    assert!(second.to_string().contains("stop it, or set SIDEKEY_PORT"), "{second}");
+    assert!(second.to_string().contains("stop that process, or change SIDEKEY_PORT"), "{second}");
     let probes = refusal(setup.with("SIDEKEY_METRICS_LISTEN", first.address)).await;
     assert!(matches!(probes, BindError::Taken(_, "SIDEKEY_METRICS_LISTEN")), "{probes}");
     assert_eq!(first.read("app/db").await.value(), "hunter2");

@@ -90,9 +90,9 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     let path = read_path("app/db");
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
     let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
-    let host = r#"{"__type":"ForbiddenException","message":"the request is meant for another host","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
-    let body = r#"{"__type":"BadRequestException","message":"a GET request must not have a body","hint":"send the parameters in the query"}"#;
-    let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"allow the function's own role to read the secret; in another account this takes a resource policy on the secret"}"#;
+    let host = r#"{"__type":"ForbiddenException","message":"the request names a host that is not this machine","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
+    let body = r#"{"__type":"BadRequestException","message":"a GET request must not have a body","hint":"send the parameters in the query of the URI, without a body"}"#;
+    let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"allow the function's own role to read the secret; a secret in another account also needs a resource policy"}"#;
     let parameters = r#"{"__type":"UnsupportedOperationException","message":"Parameter Store is not supported yet","hint":"read the parameter with an AWS SDK"}"#;
     let with = |name, value| get(&path, &[TOKEN_HEADER, (name, value)]);
     let absolute = format!(

@@ -77,7 +77,7 @@ async fn port_in_use_leaves_the_function_running() {
     let (status, answer) = lambda.emulator.invoke(&event).await;
     assert_eq!(status, 200, "{answer}");
     let line = lambda.emulator.log_line("the agent cannot start").await;
-    assert!(line.contains("is taken by another process"), "{line}");
+    assert!(line.contains("is in use by another process"), "{line}");
     lambda.shut_down().await;
 }
 

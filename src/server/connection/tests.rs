@@ -1,4 +1,5 @@
-//! Tests of connections in virtual time: their deadlines, their last answers, and arbitrary bytes.
+//! Tests of connections in virtual time: deadlines, the last answer of a connection, and arbitrary
+//! input.
 
 use super::*;
 use crate::cache;
@@ -28,21 +29,21 @@ use tokio_util::task::TaskTracker;
 
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// A request for `/ping` with a good token.
+/// A request for `/ping` with a valid token.
 const TRUSTED_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
-/// A request that closes its connection.
+/// A request for `/ping` with `connection: close`, which makes the server close the connection.
 const LAST_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 const TRUSTED_METRICS: &[u8] =
     b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
-/// The number of bytes that a socket buffers: more than any answer has.
+/// The number of bytes that a socket of a test can buffer. All answers are smaller.
 const SOCKET_BYTES: usize = 256 * 1024;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A server in virtual time, whose connections are pipes in memory.
+/// A server in virtual time. Its connections are pipes in memory instead of sockets.
 pub(in crate::server) struct TestServer {
     pub(in crate::server) server: Arc<Server>,
     slots: Arc<ConnectionSlots>,
@@ -51,7 +52,7 @@ pub(in crate::server) struct TestServer {
     stop: CancellationToken,
 }
 
-/// The peer of a connection, with the task that serves the connection.
+/// The client side of a connection, and the task that serves the connection.
 struct Peer {
     socket: DuplexStream,
     clock: Arc<VirtualClock>,
@@ -60,7 +61,8 @@ struct Peer {
 }
 
 impl TestServer {
-    /// Creates a server with a limit of `trusted_max` trusted connections.
+    /// Creates a server that allows `trusted_max` trusted connections. A connection is trusted if
+    /// it has sent a request with a valid token.
     pub(in crate::server) fn new(trusted_max: usize) -> Self {
         let clock = Arc::new(VirtualClock::starting_at(SystemTime::UNIX_EPOCH));
         let metrics = Arc::new(Metrics::new());
@@ -115,7 +117,7 @@ impl TestServer {
         self.connect_buffered(SOCKET_BYTES)
     }
 
-    /// Connects through a socket that buffers this number of bytes in each direction.
+    /// Opens a connection that can buffer `bytes` bytes in each direction.
     fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
         let (server, stop) = (self.server.clone(), self.stop.clone());
@@ -135,7 +137,7 @@ impl Peer {
         self.socket.write_all(bytes).await.expect("the connection is open");
     }
 
-    /// Reads an answer up to and including `body`.
+    /// Reads an answer that ends with `body`, and returns the complete answer.
     async fn answer(&mut self, body: &str) -> String {
         let mut answer = Vec::new();
         while !answer.ends_with(body.as_bytes()) {
@@ -145,17 +147,19 @@ impl Peer {
         String::from_utf8(answer).expect("the answers are UTF-8")
     }
 
-    /// Reads everything until the connection is closed, and checks that its task has not panicked.
+    /// Reads until the server closes the connection, and checks that the task of the connection did
+    /// not panic.
     async fn rest(mut self) -> String {
         let mut answer = String::new();
         self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
-        // The task is cancelled if the connection was closed for another connection.
+        // The task was cancelled if the connection was closed to free a slot for another
+        // connection.
         let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
         assert!(is_sound, "the task of the connection must not panic");
         answer
     }
 
-    /// Sends a request for `/ping` with a good token, and reads the answer `healthy`.
+    /// Sends a request for `/ping` with a valid token, and reads the answer `healthy`.
     async fn ping(&mut self) {
         self.send(TRUSTED_PING).await;
         assert!(self.answer("healthy").await.starts_with("HTTP/1.1 200"));
@@ -219,8 +223,8 @@ async fn unreadable_head_gets_error_with_body() {
     }
 }
 
-/// A peer may send the next request before it has read the last answer. The time until it has read that
-/// answer does not count toward the deadline of the next head.
+/// A peer may send its next request before it has read the last answer. The deadline for the next
+/// request line and headers starts only when the peer has read the last answer.
 #[tokio::test(start_paused = true)]
 async fn deadline_of_head_starts_after_previous_answer_is_read() {
     let mut peer = TestServer::new(1).connect_buffered(1024);
@@ -278,7 +282,8 @@ async fn connections_over_limit_get_error_and_ping_still_works() {
     }
 }
 
-/// Returns a request for `path` with a header. The header is empty, or ends with a line break.
+/// Returns a request for `path` with an additional header. `header` is empty, or ends with a line
+/// break.
 fn asking(path: &str, header: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\n")
 }
@@ -319,8 +324,8 @@ async fn request_without_good_token_closes_connection() {
     }
 }
 
-/// An untrusted connection ends in time, whatever the peer does: it sends nothing, an endless head or
-/// half a body, or it reads its answer byte by byte or not at all.
+/// A connection without a valid token ends in time, whatever the peer does. The peer may send
+/// nothing, an endless header or half a body, or may read its answer slowly or not at all.
 #[tokio::test(start_paused = true)]
 async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
@@ -348,7 +353,7 @@ async fn untrusted_connection_ends_in_time() {
     }
 }
 
-/// Half a head that arrives together with a complete request has the same deadline as any head.
+/// Incomplete headers have the same deadline if they arrive together with the previous request.
 #[tokio::test(start_paused = true)]
 async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -369,7 +374,7 @@ async fn half_a_head_after_a_request_has_a_deadline() {
     }
 }
 
-/// A connection stays open after a complete request, in whatever pieces the request arrived.
+/// A connection stays open after a complete request, even if the request arrived in several pieces.
 #[tokio::test(start_paused = true)]
 async fn connection_stays_open_after_complete_requests() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -422,17 +427,18 @@ async fn stop_closes_idle_connection() {
     assert_eq!(peer.rest().await, "");
 }
 
-/// The number of inputs that are tried. An input that fails is shrunk, and the failure names the seed.
+/// The number of random inputs that the test tries. The report of a failure contains the seed and a
+/// minimal input.
 const INPUTS: u32 = 2_048;
 
-/// The seed from which all inputs are generated.
+/// The seed from which the test generates all inputs.
 const SEED: u64 = 1;
 
-/// The maximum time until a connection ends after its peer has sent its last byte.
+/// The maximum time between the last byte from the peer and the end of the connection.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// The bytes that a peer sends, and the positions at which the peer pauses, with milliseconds for each
-/// pause.
+/// The bytes that a peer sends, and its pauses. Each pause has a position in the bytes and a length
+/// in milliseconds.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -446,7 +452,8 @@ impl fmt::Debug for Input {
 }
 
 impl Input {
-    /// Returns the positions of the pauses in ascending order, with the milliseconds of each pause.
+    /// Returns the position and the milliseconds of each pause, in ascending order of the
+    /// positions.
     fn pauses(&self) -> Vec<(usize, u64)> {
         let pause = |(at, millis): &(Index, u64)| (at.index(self.bytes.len() + 1), *millis);
         let mut pauses: Vec<_> = self.splits.iter().map(pause).collect();
@@ -455,7 +462,7 @@ impl Input {
     }
 }
 
-/// Returns valid requests of every kind, with and without a good token.
+/// Returns valid requests of every kind, with and without a valid token.
 fn requests() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for token in ["", "x-vault-token: good\r\n", "x-amz-security-token: good\r\n"] {
@@ -476,8 +483,7 @@ fn requests() -> Vec<Vec<u8>> {
     requests.into_iter().map(String::into_bytes).collect()
 }
 
-/// Generates valid requests, requests with a replaced byte, a missing part or inserted bytes, and
-/// random bytes.
+/// Generates inputs from valid requests, from damaged requests, and from random bytes.
 fn input() -> impl Strategy<Value = Input> {
     let request = || proptest::sample::select(requests());
     let replaced = (request(), any::<Index>(), any::<u8>()).prop_map(|(mut request, at, byte)| {
@@ -504,7 +510,7 @@ fn input() -> impl Strategy<Value = Input> {
     (pieces, splits).prop_map(|(bytes, splits)| Input { bytes, splits })
 }
 
-/// Returns the bytes after the first answer in `bytes`, or `None` if this answer is incomplete.
+/// Returns the text after the first answer in `bytes`, or `None` if the first answer is incomplete.
 fn after_answer(bytes: &str) -> Option<&str> {
     let (head, rest) = bytes.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 ") && !head.starts_with("HTTP/1.0 ") {
@@ -515,7 +521,8 @@ fn after_answer(bytes: &str) -> Option<&str> {
     rest.get(length.ok()?..)
 }
 
-/// Sends an input to a new connection, and checks its answers and its end.
+/// Sends an input to a new connection. Checks that its answers are complete, and that the
+/// connection ends in time.
 async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let served = TestServer::new(1);
     let mut peer = served.connect();
@@ -525,7 +532,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let write = async {
         let mut from = 0;
         for (to, pause) in input.pauses() {
-            // This fails if the connection has ended. Then the remaining bytes do not matter.
+            // Sending fails if the connection has ended. Then the remaining bytes are not sent.
             let _ = writing.write_all(&input.bytes[from..to]).await;
             clock.sleep(Duration::from_millis(pause)).await;
             from = to;
@@ -548,11 +555,11 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
         };
         left = rest;
     }
-    // Only a request with the good token makes a connection trusted.
+    // A connection stays open for long only if a request had the valid token.
     let has_token = input.bytes.windows(4).any(|window| window == b"good");
     prop_assert!(
         has_token || ended <= UNTRUSTED_TIME_MAX,
-        "the connection was open for {ended:?} without a good token"
+        "the connection was open for {ended:?} without a valid token"
     );
     let panicked = (&mut peer.served).await.is_err();
     prop_assert!(!panicked, "the task of the connection panicked");
@@ -567,8 +574,8 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// For any bytes in any pieces: nothing panics, all answers are complete, the connection ends in time,
-/// and the next connection is served.
+/// For any input in any pieces: no task panics, all answers are complete, the connection ends in
+/// time, and the server serves the next connection.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];

@@ -1,4 +1,4 @@
-//! The dialect of AWS's Secrets Manager Agent.
+//! Answers in the format of AWS's Secrets Manager Agent.
 
 use super::error_body::json_error;
 use super::json::{JsonValue, render};
@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The JSON body of the answer to a read. The keys have the order in which AWS's agent writes them, and
-/// absent values are left out.
+/// The JSON body of the answer to a read of a secret. The keys have the order that AWS's agent
+/// uses, and missing values are omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -32,7 +32,7 @@ struct Body<'a> {
     created_date: Option<String>,
 }
 
-/// Renders a version of a secret as the body of the answer to a read.
+/// Renders a version of a secret as the JSON body of an answer, in the format of AWS's agent.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     render(&Body {
@@ -46,7 +46,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970 as text. Its fraction has up to three digits, without trailing zeros.
+/// Returns the seconds since 1970 as text, such as `1569534789.046`. The fraction has up to three
+/// digits, without trailing zeros.
 fn epoch_seconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     match since.subsec_millis() {
@@ -58,8 +59,8 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Builds the response to a request that failed. Errors that AWS's agent sends in plain text are sent
-/// in plain text, and all other errors in JSON.
+/// Builds the response to a failed request. An error is plain text if AWS's agent sends this error
+/// as plain text. All other errors are JSON.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
         Problem::Refused(Refusal::TooManyConnections) => {
@@ -80,7 +81,7 @@ fn text(status: StatusCode, text: &str) -> Response {
     with_body(status, PLAIN_TEXT, Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Returns the status of an error that is sent in JSON.
+/// Returns the HTTP status of an error that is sent as JSON.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -95,7 +96,8 @@ fn status(problem: &Problem) -> StatusCode {
             FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            // AWS answers 400 if it refuses credentials. A lack of credentials is a fault of Sidekey.
+            // If AWS refuses credentials, its status is 400. If Sidekey has no credentials, the
+            // fault is Sidekey's, and the status is 500.
             FetchErrorKind::Credentials if &*error.code == "InternalFailure" => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -1,4 +1,5 @@
-//! The AWS API itself, as SDKs speak it through `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
+//! Answers in the format of the AWS API, for SDKs that use Sidekey as their endpoint through
+//! `AWS_ENDPOINT_URL_SECRETS_MANAGER`.
 
 mod batch;
 mod description;

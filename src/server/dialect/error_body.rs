@@ -1,30 +1,31 @@
-//! The JSON body of errors, for all cases in which a dialect does not demand another format.
+//! The JSON body of errors. It is not used for errors that the imitated agent of AWS sends as plain
+//! text.
 
 use crate::server::problem::Problem;
 use crate::server::response::{JSON, Response, with_body};
 use hyper::StatusCode;
 use serde::Serialize;
 
-/// The JSON body of an error.
+/// The JSON body of an error: its type, message and hint.
 #[derive(Serialize)]
 pub(in crate::server) struct ErrorBody<'a> {
-    /// The error type, such as `AccessDeniedException`.
+    /// The type of the error, such as `AccessDeniedException`.
     #[serde(rename = "__type")]
     pub(in crate::server) kind: &'a str,
-    /// What happened.
+    /// The text that says what happened.
     pub(in crate::server) message: &'a str,
-    /// What the caller or the operator should do.
+    /// The text that says what the caller or the operator should do about the error.
     pub(in crate::server) hint: &'a str,
 }
 
-/// Builds the JSON response to a request that failed, with the problem's own type and message.
+/// Builds the JSON response to a failed request: the type, message and hint of `problem`.
 pub(super) fn json_error(status: StatusCode, problem: &Problem) -> Response {
     let message = problem.message();
     let body = ErrorBody { kind: problem.kind(), message: &message, hint: problem.hint() };
     error_response(status, JSON, &body)
 }
 
-/// Builds an error response with the given body and content type.
+/// Builds an error response with the given status, content type and body.
 pub(super) fn error_response(
     status: StatusCode,
     content_type: &'static str,

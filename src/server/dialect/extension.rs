@@ -1,7 +1,7 @@
-//! The dialect of AWS's Parameters and Secrets Lambda Extension.
+//! Answers in the format of AWS's Parameters and Secrets Lambda Extension.
 //!
-//! AWS's extension is a Go program. Its bodies are answers of the AWS SDK for Go v2, serialised by Go's
-//! `encoding/json`, so this module imitates Go's way of writing JSON.
+//! AWS's extension is a Go program. Its bodies are answers of the AWS SDK for Go v2, written by
+//! Go's `encoding/json`. So this module imitates the way in which Go writes JSON.
 
 use super::error_body::json_error;
 use super::json::{JsonValue, render_with};
@@ -18,14 +18,14 @@ use std::io::{self, Write};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The header in which the servers of AWS name the type of an error.
+/// The HTTP header in which AWS's servers name the type of an error.
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
-/// The beginning of all error messages, except the message about a wrong token.
+/// The beginning of all error texts of AWS's extension, except the text about a wrong token.
 const ERROR_START: &str = "an unexpected error occurred while executing request";
 
-/// The JSON body of the answer to a read. The keys have the order of the structure in Go, and absent
-/// values are `null`.
+/// The JSON body of the answer to a read of a secret. The keys have the order of the structure in
+/// AWS's SDK for Go, and missing values are `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -40,16 +40,16 @@ struct Body<'a> {
     result_metadata: Metadata,
 }
 
-/// The member `ResultMetadata`, which is always an empty object.
+/// The JSON member `ResultMetadata` of the answer. It is always an empty object.
 #[derive(Serialize)]
 struct Metadata {}
 
-/// Renders a version of a secret as the body of the answer to a read.
+/// Renders a version of a secret as the JSON body of an answer, in the format of AWS's extension.
 pub(super) fn body(version: &Version) -> SecretValue {
     let value = JsonValue::of(&version.content);
     let body = Body {
         arn: &version.arn,
-        // Like Go, this format omits zeros at the end of the fraction.
+        // RFC 3339 dates in this format have no zeros at the end of the fraction, as in Go.
         created_date: version
             .created
             .and_then(|created| OffsetDateTime::from(created).format(&Rfc3339).ok()),
@@ -63,7 +63,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
     render_with(&body, GoFormatter)
 }
 
-/// Escapes strings as Go does: the characters that are special in HTML and JavaScript are escaped too.
+/// Escapes JSON strings as Go does. Characters that are special in HTML or JavaScript are escaped
+/// too.
 ///
 /// Source: `Marshal` in the documentation of Go's `encoding/json`.
 #[derive(Clone, Copy)]
@@ -92,10 +93,11 @@ impl Formatter for GoFormatter {
     }
 }
 
-/// Builds the response to a request that failed: plain text, with the error type in a header.
+/// Builds the response to a failed request. It is usually plain text, with the type of the error in
+/// a header.
 ///
-/// The clients of AWS's extension retry every status 400, so each problem that may pass has this
-/// status.
+/// The clients of AWS's extension retry after every status 400. So each error that may be temporary
+/// has this status.
 pub(super) fn problem(problem: &Problem) -> Response {
     let (status, text) = match problem {
         Problem::Refused(Refusal::Token) => {
@@ -115,7 +117,8 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns the text of an error: the beginning that clients know, and then the type, message and hint.
+/// Returns the text of an error: the beginning that clients of AWS's extension know, and then the
+/// type, message and hint.
 fn text_of(problem: &Problem) -> String {
     format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }

@@ -1,4 +1,4 @@
-//! Renders secrets as JSON, without leaving copies of a value in memory.
+//! Renders secrets as JSON, without leaving copies of a secret value in memory.
 
 use crate::secret::value::SecretValue;
 use crate::secret::version::Content;
@@ -9,16 +9,17 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use std::io::{self, Write};
 use zeroize::Zeroizing;
 
-/// A secret value as JSON can hold it: text as it is, or bytes as base64.
+/// A secret value in a form that JSON can contain: text unchanged, or binary data as base64.
 pub(in crate::server) enum JsonValue<'a> {
-    /// A value that is text.
+    /// A secret value that is text, and is used unchanged.
     Text(&'a str),
-    /// A binary value, encoded as base64. The encoded text is wiped from memory on drop.
+    /// A binary secret value, encoded as base64. When it is dropped, the encoded text is
+    /// overwritten in memory.
     Base64(Zeroizing<String>),
 }
 
 impl<'a> JsonValue<'a> {
-    /// Converts the value of a secret to its form in JSON.
+    /// Converts a secret value to a form that JSON can contain.
     pub(in crate::server) fn of(content: &'a Content) -> Self {
         match content {
             Content::Text(text) => Self::of_text(text),
@@ -26,7 +27,7 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Converts a value that is known to be text.
+    /// Converts a secret value that is known to be text.
     ///
     /// # Panics
     ///
@@ -36,7 +37,7 @@ impl<'a> JsonValue<'a> {
         Self::Text(text.expect("a text value is UTF-8, because it was made from a `String`"))
     }
 
-    /// Returns the value if it is text.
+    /// Returns the secret value if it is text, or else `None`.
     pub(in crate::server) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -44,7 +45,7 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Returns the value in base64 if it is binary.
+    /// Returns the secret value as base64 if it is binary, or else `None`.
     pub(in crate::server) fn base64(&self) -> Option<&str> {
         match self {
             Self::Text(_) => None,
@@ -53,14 +54,15 @@ impl<'a> JsonValue<'a> {
     }
 }
 
-/// Renders compact JSON that contains a secret, into a buffer of exactly its size.
+/// Renders compact JSON that contains a secret, in a buffer of exactly the right size.
 ///
-/// A buffer that grows would leave copies of the secret in freed memory, which nothing wipes.
+/// A buffer that grows would leave copies of the secret in freed memory, which is not overwritten.
 pub(in crate::server) fn render(body: &impl Serialize) -> SecretValue {
     render_with(body, CompactFormatter)
 }
 
-/// Renders JSON as [`render`] does, with another formatter.
+/// Renders JSON that contains a secret, in a buffer of exactly the right size. `formatter` decides
+/// how the JSON is written.
 pub(super) fn render_with<F>(body: &impl Serialize, formatter: F) -> SecretValue
 where
     F: Formatter + Clone,
@@ -71,7 +73,7 @@ where
     SecretValue::new(rendered)
 }
 
-/// Returns the size of compact JSON in bytes, without keeping the JSON.
+/// Returns the size of a body as compact JSON, in bytes, without storing the JSON.
 pub(in crate::server) fn compact_size(body: &impl Serialize) -> usize {
     size(body, CompactFormatter)
 }
@@ -83,7 +85,7 @@ fn size(body: &impl Serialize, formatter: impl Formatter) -> usize {
     size.0
 }
 
-/// A writer that counts the bytes that are written, and discards them.
+/// A writer that counts the written bytes and discards them.
 struct ByteCounter(usize);
 
 impl Write for ByteCounter {

@@ -3,12 +3,13 @@
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 
-/// How `/resolve` finds references in messages, and which secrets a message may have.
+/// The configuration of `/resolve`: where a message has its references to secrets, and which
+/// secrets a message may have.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The paths at which a message has its references.
+    /// The paths in a message at which the references to secrets are.
     pub paths: Paths,
-    /// The message fields that name the tenant of a message. A message may only have the secrets of its
-    /// tenant.
+    /// The fields of a message that name the tenant to which the message belongs. A message may
+    /// only have the secrets of its tenant.
     pub tenant_check: TenantCheck,
 }

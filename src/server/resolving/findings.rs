@@ -1,4 +1,4 @@
-//! Collects the secrets that were found for one request, within a limit of memory.
+//! Collects the secrets that were read for one `/resolve` request, within a memory limit.
 
 use super::shared_limit::SharedLimit;
 use crate::cache::Served;
@@ -6,32 +6,35 @@ use crate::server::problem::Problem;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The outcome of looking up one reference: the field that the reference names, and the secret.
+/// The outcome of reading the secret of one reference: the requested field (`None` means the full
+/// value) and the secret, or an error.
 pub type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
-/// The findings for all references of a request. A finding is the outcome of looking up one reference.
+/// The outcomes of reading all secrets that one request refers to.
 ///
-/// If all values together exceed the limit, the largest values are dropped. Values are usually small,
-/// so a forged message that names large secrets does not make ordinary messages fail.
+/// If all values together exceed the limit, the largest values are replaced by an error. Values are
+/// usually small, so a forged message that names large secrets does not make ordinary messages
+/// fail.
 #[derive(Debug)]
 pub struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
-    /// The addresses of the entries that count toward the limit. A secret counts once, because
-    /// references to several of its fields share its value.
+    /// The addresses of the cache entries that count toward the memory limit. An entry counts once,
+    /// even if several references name fields of its value.
     counted: HashSet<usize>,
 }
 
 impl<'r> Findings<'r> {
-    /// Creates an empty collection for this number of references.
+    /// Creates an empty collection for `references` outcomes, whose values may take `bytes_max`
+    /// bytes in total.
     pub fn new(references: usize, bytes_max: usize) -> Self {
         let found = std::iter::repeat_with(|| None).take(references).collect();
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
-    /// Stores the finding for the reference with this number. Drops the largest findings if the limit
-    /// is exceeded.
+    /// Stores the outcome of reading the reference with the index `number`. If the values then
+    /// exceed the limit, replaces the largest values by an error.
     pub fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {
@@ -45,7 +48,7 @@ impl<'r> Findings<'r> {
         }
     }
 
-    /// Returns all findings, in the order of their references.
+    /// Returns all outcomes, in the order of the references.
     pub fn into_vec(self) -> Vec<Finding<'r>> {
         self.found.into_iter().flatten().collect()
     }

@@ -1,7 +1,8 @@
-//! The references that one message asks to resolve, each checked by its text.
+//! The references to secrets that one message asks to resolve. Each reference is checked by its
+//! text.
 //!
-//! Pure: takes the references that were found in a list, a message or a record, and returns which of
-//! them must be read and which of them are refused.
+//! Pure: takes the references that were found in a list, a message or an SQS record, and returns
+//! which references must be read and which references are refused.
 
 use super::config::Config;
 use super::unresolved::Unresolved;
@@ -15,48 +16,57 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-/// The maximum number of characters with which the answer quotes a reference that is too long.
+/// The number of characters to which a reference is truncated in the answer, if the reference is
+/// too long to be valid.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The memory of a reference in addition to its texts, in bytes: the reference, its outcome, and two
-/// allocations.
+/// The memory of a parsed reference in bytes, in addition to the text of the reference and its key:
+/// the structure, its outcome, and two allocations.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
-/// The references that one message, or a list of references, asks to resolve.
+/// The references to secrets that one message, or a list of references, asks to resolve.
 #[derive(Debug)]
 pub struct MessageRequest {
-    /// The id that SQS gave the message, if it came in an SQS event.
+    /// The id that SQS gave the message. This is `None` if the message did not come in an SQS
+    /// event.
     pub message_id: Option<Box<str>>,
-    /// The FIFO group of the message. The messages of a group must be processed in order.
+    /// The FIFO group of the SQS message, if there is one. The caller must process the messages of
+    /// a group in order.
     pub group: Option<Box<str>>,
-    /// The tenant to which the message belongs.
+    /// The tenant to which the message belongs. The message may only have the secrets of this
+    /// tenant.
     pub tenant: Tenant,
-    /// The references that were found in the message.
+    /// The references to secrets that were found in the message, or in the list of references.
     pub references: Box<[RequestedReference]>,
-    /// Why the message as a whole fails, whatever the outcomes of its references.
+    /// The error with which the message as a whole fails, even if all its references can be
+    /// resolved. This is `None` if there is no such error.
     pub problem: Option<Unresolved>,
 }
 
-/// One reference of a message.
+/// One reference to a secret: a secret's name or ARN in a message or in a list of references.
 #[derive(Debug)]
 pub struct RequestedReference {
-    /// The key of the credential in the answer: the path of the reference, or the reference itself.
+    /// The key of the credential in the answer: the path of the reference in the message, or the
+    /// reference itself if it came in a list.
     pub key: Box<str>,
-    /// The reference as it is written in the message. A reference that is too long is truncated.
+    /// The reference as it is written in the message. A reference that is too long to be valid is
+    /// truncated.
     pub text: Box<str>,
-    /// Why the reference is refused and not read, if it is.
+    /// Why Sidekey refuses the reference without reading the secret. This is `None` if the secret
+    /// must be read.
     pub refused: Option<Unresolved>,
 }
 
-/// Checks references by their text, before any secret is read.
+/// Checks references to secrets by their text, before any secret is read.
 pub struct ReferenceChecker<'a> {
-    /// The configuration of `/resolve`.
+    /// The configuration of `/resolve`: where references are found, and which secrets a message may
+    /// have.
     pub config: &'a Config,
-    /// Returns whether `SIDEKEY_ALLOW` covers a secret.
+    /// Returns whether the setting `SIDEKEY_ALLOW` covers a secret.
     pub is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
 }
 
-/// Omits the fields, because a function cannot be printed.
+/// Prints no fields of the checker, because a function cannot be printed.
 impl fmt::Debug for ReferenceChecker<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReferenceChecker").finish_non_exhaustive()
@@ -64,8 +74,8 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks a list of references. A list belongs to no tenant, because it has no message. A reference
-    /// that the list has twice is answered once.
+    /// Checks a list of references. The list belongs to no tenant, because it is not a message. If
+    /// the list contains a reference twice, the reference is answered once.
     pub fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
@@ -81,7 +91,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: None, group: None, tenant, references, problem }
     }
 
-    /// Checks the references that were found in a message.
+    /// Checks the references that were found in a message, and returns them with the message's
+    /// tenant.
     pub fn message(&self, found: Found) -> MessageRequest {
         let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
@@ -101,8 +112,8 @@ impl ReferenceChecker<'_> {
         }
     }
 
-    /// Checks the references that were found in the message of a record. A record without a valid
-    /// message fails.
+    /// Checks the references that were found in the message of an SQS record. If the record has no
+    /// valid message, the returned request has an error and no references.
     pub fn record(&self, record: Record<'_>, found: Result<Found, BadMessage>) -> MessageRequest {
         let message = match found {
             Ok(found) => self.message(found),
@@ -111,7 +122,7 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: Some(record.message_id), group: record.group, ..message }
     }
 
-    /// Checks whether a reference is valid, and whether a message of this tenant may have the secret.
+    /// Checks whether a reference is valid, and whether a message of `tenant` may have the secret.
     fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
         let refused = self.refusal(tenant, reference).err();
         let text = match refused {
@@ -132,7 +143,8 @@ impl ReferenceChecker<'_> {
 }
 
 impl MessageRequest {
-    /// Creates a request without references, for a message that has failed already.
+    /// Creates a request without references, for a message that failed before its references were
+    /// checked.
     pub fn failed(why: Unresolved) -> Self {
         Self {
             message_id: None,
@@ -143,13 +155,14 @@ impl MessageRequest {
         }
     }
 
-    /// Fails the message, and removes its references.
+    /// Makes the message fail as a whole with the error `why`, and removes its references.
     pub fn fail(&mut self, why: Unresolved) {
         self.references = Box::default();
         self.problem = Some(why);
     }
 
-    /// Returns the references that are not refused, and must be read.
+    /// Returns the references whose secrets must be read. These are the references that were not
+    /// refused.
     pub fn references_to_read(&self) -> Vec<&str> {
         self.references
             .iter()

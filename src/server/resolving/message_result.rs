@@ -1,7 +1,7 @@
 //! The outcome of each message of a `/resolve` request, and the JSON of the answer.
 //!
-//! The answer has a result for each message, and the list of failed messages that an SQS-triggered
-//! function returns to Lambda.
+//! The answer has one result for each message. It also has the list of failed messages, which a
+//! Lambda function that SQS triggers returns to Lambda.
 
 use super::message_request::{MessageRequest, RequestedReference};
 use super::unresolved::Unresolved;
@@ -14,43 +14,46 @@ use crate::server::response::cache_label;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The secret, or the field of a secret, to which a reference leads. It has no `Debug`, so that it is
-/// never logged.
+/// The value that a reference names: a full secret or one of its fields. The type does not
+/// implement `Debug`, so that the value is never logged.
 pub(in crate::server) struct Credential<'a> {
     value: CredentialValue<'a>,
     version_id: &'a str,
-    /// Where the secret came from, such as `hit` or `miss`.
+    /// How the cache answered the read, such as `hit` or `miss`.
     cache: &'static str,
-    /// The codes of the problems of a malformed value.
+    /// The problem codes of the secret's value, if the value is malformed.
     problem: Option<&'a str>,
 }
 
-/// The value of a credential.
+/// The value of a secret, or of one field of a secret, as the answer contains it.
 enum CredentialValue<'a> {
-    /// A value that is JSON. It is answered byte for byte, so that no number is rounded.
+    /// The value is JSON. The answer contains this JSON byte for byte, so that no number is
+    /// rounded.
     Json(&'a RawValue),
-    /// A value that is other text, or binary.
+    /// The value is binary, or it is text that is not JSON.
     Other(JsonValue<'a>),
 }
 
-/// The outcome of one message: a credential or an error for each of its references.
+/// The outcome of one message: a credential or an error for each reference in the message.
 pub(in crate::server) struct MessageResult<'a> {
     request: &'a MessageRequest,
-    /// The outcomes of the references, in the order of the references.
+    /// The credential or the error for each reference, in the order of the references.
     credentials: Box<[Result<&'a Credential<'a>, Unresolved>]>,
-    /// Why the message failed after its references were read.
+    /// The error with which the message failed after the secrets of its references were read. This
+    /// is `None` if there is no such error.
     later_problem: Option<Box<Unresolved>>,
-    /// Whether an earlier message of the same FIFO group failed. The answer then has no credentials of
-    /// this message, because the caller must not process the message yet.
+    /// Whether the message is skipped because an earlier message of its FIFO group failed. The
+    /// answer then has no credentials of this message, because the caller must not process the
+    /// message yet.
     is_skipped: bool,
 }
 
 impl<'a> Credential<'a> {
-    /// Takes the full value of a secret, or one field of it.
+    /// Takes the full value of a secret that was read, or one field of the value.
     ///
     /// # Errors
     ///
-    /// Fails if the value has no field of this name.
+    /// Fails if the value has no field with the name `field`.
     pub(in crate::server) fn of(
         served: &'a Served,
         field: Option<&str>,
@@ -74,7 +77,7 @@ impl<'a> Credential<'a> {
 }
 
 impl<'a> MessageResult<'a> {
-    /// Creates the result of a message from the outcomes of its references.
+    /// Creates the result of a message from the credential or the error for each of its references.
     pub(in crate::server) fn new(
         request: &'a MessageRequest,
         credentials: impl Iterator<Item = Result<&'a Credential<'a>, Unresolved>>,
@@ -83,24 +86,26 @@ impl<'a> MessageResult<'a> {
         Self { request, credentials, later_problem: None, is_skipped: false }
     }
 
-    /// Returns the FIFO group of the message, if it has one.
+    /// Returns the FIFO group of the SQS message, if the message has a group.
     pub(in crate::server) fn group(&self) -> Option<&str> {
         self.request.group.as_deref()
     }
 
-    /// Returns whether the message has no problem, and all its references were resolved.
+    /// Returns whether all references of the message were resolved, and the message has no other
+    /// error.
     pub(in crate::server) fn is_ok(&self) -> bool {
         self.problem().is_none() && self.credentials.iter().all(Result::is_ok)
     }
 
-    /// Fails the message as a whole. The answer then has no credentials of this message.
+    /// Makes the message fail as a whole with the error `why`. The answer then has no credentials
+    /// of this message.
     pub(in crate::server) fn fail(&mut self, why: Unresolved) {
         self.credentials = Box::default();
         self.later_problem = Some(Box::new(why));
     }
 
-    /// Skips the message, because an earlier message of the same FIFO group failed. The answer has the
-    /// errors of the message, if there are any, but none of its credentials.
+    /// Skips the message, because an earlier message of the same FIFO group failed. The answer then
+    /// has the errors of this message, but none of its credentials.
     pub(in crate::server) fn skip(&mut self) {
         self.is_skipped = true;
         if self.is_ok() {
@@ -108,12 +113,12 @@ impl<'a> MessageResult<'a> {
         }
     }
 
-    /// Returns the size of the result in the answer, in bytes.
+    /// Returns the size of the message's result in the JSON answer, in bytes.
     pub(in crate::server) fn size(&self) -> usize {
         compact_size(self)
     }
 
-    /// Returns the references that failed, each with its error.
+    /// Returns the references of the message that were not resolved, each with its error.
     pub(in crate::server) fn failures(&self) -> impl Iterator<Item = (&str, &Unresolved)> {
         self.outcomes().filter_map(|(reference, credential)| {
             let why = credential.as_ref().err()?;
@@ -125,7 +130,8 @@ impl<'a> MessageResult<'a> {
         self.later_problem.as_deref().or(self.request.problem.as_ref())
     }
 
-    /// Returns the references that the answer has, each with its outcome.
+    /// Returns those references of the message that the answer contains, each with its credential
+    /// or error.
     fn outcomes(
         &self,
     ) -> impl Iterator<Item = (&'a RequestedReference, &Result<&'a Credential<'a>, Unresolved>)>
@@ -135,7 +141,7 @@ impl<'a> MessageResult<'a> {
     }
 }
 
-/// Renders the answer, in a buffer of exactly its size.
+/// Renders the answer of a `/resolve` request as JSON, in a buffer of exactly the right size.
 pub(in crate::server) fn render_answer(results: &[MessageResult<'_>]) -> SecretValue {
     render(&AnswerBody { results, batch_item_failures: BatchItemFailures(results) })
 }
@@ -148,7 +154,8 @@ struct AnswerBody<'a> {
     batch_item_failures: BatchItemFailures<'a>,
 }
 
-/// The list of failed messages, in the format that Lambda expects from an SQS-triggered function.
+/// The list of failed messages, in the format that Lambda expects from a function that SQS
+/// triggers.
 struct BatchItemFailures<'a>(&'a [MessageResult<'a>]);
 
 impl Serialize for BatchItemFailures<'_> {
@@ -163,14 +170,14 @@ impl Serialize for BatchItemFailures<'_> {
     }
 }
 
-/// The entry for one failed message in the list of failed messages.
+/// One item in the list of failed messages: the id of a message.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BatchItemFailure<'a> {
     item_identifier: &'a str,
 }
 
-/// The JSON of one message's result.
+/// The JSON of one message's result in the answer of a `/resolve` request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultBody<'a> {
@@ -194,7 +201,8 @@ impl Serialize for MessageResult<'_> {
     }
 }
 
-/// The JSON object with all credentials of a message, by the keys of their references.
+/// The JSON object with all credentials of a message. The keys are the paths of the references in
+/// the message, or the references themselves.
 struct Credentials<'a>(&'a MessageResult<'a>);
 
 impl Serialize for Credentials<'_> {
@@ -225,7 +233,7 @@ impl Serialize for Credentials<'_> {
     }
 }
 
-/// The JSON of one credential, or of the error for its reference.
+/// The JSON of one credential: the secret's value, or the error for the reference.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CredentialBody<'a> {
@@ -244,7 +252,8 @@ struct CredentialBody<'a> {
     error: Option<ErrorJson<'a>>,
 }
 
-/// A value in JSON: a JSON value as it is, or text as a JSON string.
+/// A value in the JSON answer: either JSON, which is copied unchanged, or text, which becomes a
+/// JSON string.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum JsonOrText<'a> {
@@ -268,7 +277,7 @@ impl CredentialValue<'_> {
     }
 }
 
-/// The JSON of an error of a message or a reference.
+/// The JSON of an error of a message or of a reference: its type, message and hint.
 struct ErrorJson<'a>(&'a Unresolved);
 
 impl Serialize for ErrorJson<'_> {

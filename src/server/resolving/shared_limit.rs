@@ -1,29 +1,33 @@
-//! Limits that all messages of one request share.
+//! Limits that all messages of one `/resolve` request share.
 //!
-//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged large
-//! message fails, and ordinary messages do not.
+//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged
+//! large message fails, and ordinary messages do not.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::Hash;
 
-/// A limit on the total size of messages, which are added one after the other.
+/// A limit on the total size of the messages of one request. Messages are added one after the
+/// other.
 #[derive(Debug)]
 pub struct SharedLimit {
     max: usize,
-    /// The total size of all messages that are not dropped.
+    /// The total size of all messages that are not dropped. It is never larger than the limit.
     total: usize,
-    /// The size and the index of each message that is not dropped, with the largest message on top.
+    /// The size and the index of each message that is not dropped. The largest message is on top.
     messages: BinaryHeap<(usize, usize)>,
 }
 
 impl SharedLimit {
-    /// Creates a limit that no message uses yet.
+    /// Creates a limit of `max` in total, without any messages.
     pub fn new(max: usize) -> Self {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
-    /// Adds the message `index`, and returns the indexes of the messages that are dropped to keep the
-    /// limit. The largest messages are dropped first, and of messages with the same size the last one.
+    /// Adds the message with the index `index`, and returns the indexes of the messages that are
+    /// dropped to stay within the limit.
+    ///
+    /// The largest messages are dropped first. Of several messages with the same size, the last
+    /// message is dropped first.
     pub fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
         self.total += size;
         self.messages.push((size, index));
@@ -38,11 +42,11 @@ impl SharedLimit {
     }
 }
 
-/// Selects messages so that they have at most `max` distinct items together, and returns these items
-/// and the indexes of the dropped messages.
+/// Selects messages so that they have at most `max` distinct items in total. Returns the distinct
+/// items, and the indexes of the dropped messages.
 ///
-/// Each message has an index and its items. Messages with few items are selected first, and the
-/// returned items are in this order.
+/// Each input pair is the index of a message and the items of the message. Messages with few items
+/// are selected first, and the returned items are in the order of selection.
 pub fn distinct_within<T: Copy + Eq + Hash>(
     max: usize,
     messages: &[(usize, Vec<T>)],

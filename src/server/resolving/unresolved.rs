@@ -1,7 +1,7 @@
-//! All reasons for which a message, or one reference of a message, is not resolved.
+//! All errors with which a message, or one reference in a message, is not resolved.
 //!
-//! Pure: error types, messages and hints. A message of an error contains no secret value, and nothing
-//! of the caller's message except a path.
+//! Pure: error types, messages and hints. The text of an error contains no secret value. It
+//! contains nothing from the caller's message except the path of a value.
 
 use crate::message::body::BadMessage;
 use crate::message::tenant::TenantMismatch;
@@ -9,53 +9,56 @@ use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
 
-/// Why a message or a reference is not resolved.
+/// The error with which a message, or one reference in a message, is not resolved.
 ///
 /// Large variants are boxed, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unresolved {
-    /// A record of an event has no valid message.
+    /// Error: the message is not valid or exceeds a limit, so its references could not be found.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    /// The references of all messages together exceed the limit of one request, and this message is one
-    /// of the largest messages.
+    /// Error: the messages of a request have too many references in total, and this message is one
+    /// of those with the most references.
     #[error(
-        "the messages of this request have too many references together, and this message is one of the largest"
+        "the messages of this request have too many references in total, and this message has many of them"
     )]
     TooManyReferences,
-    /// All messages together name more distinct secrets than this number, and this message is one of
-    /// the largest messages.
+    /// Error: the messages of a request name more than this number of distinct secrets in total,
+    /// and this message is one of those with the most references.
     #[error(
-        "the messages of this request name more than {0} secrets together, and this message is one of the largest"
+        "the messages of this request name more than {0} secrets in total, and this message names many of them"
     )]
     TooManySecrets(usize),
-    /// The result of the message is larger than this number of bytes.
+    /// Error: the result of one message is larger than this number of bytes.
     #[error("the credentials of this message take more than {0} bytes")]
     TooLarge(usize),
-    /// The results of all messages together are larger than this number of bytes, and the result of
-    /// this message is one of the largest results.
+    /// Error: the results of all messages are larger than this number of bytes in total, and the
+    /// result of this message is one of the largest.
     #[error(
-        "the credentials of this request take more than {0} bytes together, and those of this message are some of the largest"
+        "the credentials of this request take more than {0} bytes in total, and this message has some of the largest credentials"
     )]
     AnswerTooLarge(usize),
-    /// The value at this path of the message must be a reference, and is not a string.
-    #[error("the value at {0} is not a string, so it cannot be a reference")]
+    /// Error: the value at this path in a message must be a reference to a secret, but the value is
+    /// not a string.
+    #[error("the value at {0} in the message is not a string, so it cannot name a secret")]
     NotAString(Box<str>),
-    /// The message has no reference at any of the configured paths.
-    #[error("no reference was found")]
+    /// Error: the message has no reference at the configured paths, or the list of references is
+    /// empty.
+    #[error("no reference to a secret was found")]
     NoReference,
-    /// An earlier message of the same FIFO group failed.
+    /// Error: the message is skipped, because an earlier message of the same FIFO group failed.
     #[error(
-        "an earlier message of the same group failed: this message is skipped to keep the order of the group"
+        "an earlier message of the same FIFO group failed: this message is skipped to keep the order of the group"
     )]
     EarlierMessageFailed,
-    /// The reference is not a valid name or ARN of a secret.
+    /// Error: the reference is not a valid name or ARN of a secret.
     #[error(transparent)]
     Reference(#[from] BadReference),
-    /// The reference names a secret that does not belong to the tenant of the message.
+    /// Error: the reference names a secret that does not belong to the tenant of the message.
     #[error(transparent)]
     TenantMismatch(Box<TenantMismatch>),
-    /// The secret could not be read.
+    /// Error: Sidekey could not read the secret that the reference names, or refused to read the
+    /// secret.
     #[error("{}", .0.message())]
     Read(Box<Problem>),
 }
@@ -73,7 +76,7 @@ impl From<Problem> for Unresolved {
 }
 
 impl Unresolved {
-    /// Returns the error type that the caller receives, such as `AccessDeniedException`.
+    /// Returns the error type in the answer, such as `AccessDeniedException`.
     pub fn kind(&self) -> &str {
         match self {
             Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
@@ -90,30 +93,32 @@ impl Unresolved {
         }
     }
 
-    /// Returns the message that the caller receives.
+    /// Returns the text of the error, which the answer contains.
     pub fn message(&self) -> String {
         self.to_string()
     }
 
-    /// Returns what the caller or the operator should do about the error.
+    /// Returns the hint: what the caller or the operator should do about the error.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Message(BadMessage::LimitExceeded(_)) => {
-                "check SIDEKEY_RESOLVE_PATHS and the message"
+                "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
             }
-            Self::Message(_) => "send a Context Object as JSON text in the body of each record",
+            Self::Message(_) => {
+                "send a JSON object (a Context Object) as text in the body of each record"
+            }
             Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "let SQS deliver the message again, or send fewer messages in one request"
             }
             Self::TooLarge(_) => {
-                "refer to fewer secrets in one message, or to single fields of these secrets"
+                "refer to fewer secrets in one message, or only to those fields of the secrets that are needed"
             }
             Self::NotAString(_) => "put a secret's name or ARN at this path, or remove the value",
             Self::NoReference => {
-                "check SIDEKEY_RESOLVE_PATHS and the message; a list of references must be the only member"
+                "check that the message has references at the paths of SIDEKEY_RESOLVE_PATHS; a request with a list must have only the member `references`"
             }
             Self::EarlierMessageFailed => {
-                "let SQS deliver the message again, after the earlier message"
+                "let SQS deliver this message again, after the earlier message of its group"
             }
             Self::Reference(_) => "use the secret's name or its ARN as the reference",
             Self::TenantMismatch(mismatch) => match **mismatch {
@@ -121,7 +126,7 @@ impl Unresolved {
                     "send the complete message instead of a list of references"
                 }
                 TenantMismatch::NoConvention => {
-                    "add a convention for the names of such secrets, or read the secret without a message"
+                    "add a naming convention for secrets with such names, or read the secret without a message"
                 }
                 TenantMismatch::Different { .. } | TenantMismatch::NotInMessage { .. } => {
                     "check the sender of the message, and [resolve.tenant] in the configuration"
@@ -131,7 +136,7 @@ impl Unresolved {
         }
     }
 
-    /// Returns the result under which the metrics count the read of the reference.
+    /// Returns how the metrics count a read that ended with this error: as refused or as failed.
     pub fn result(&self) -> ReadResult {
         match self {
             Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,

@@ -1,4 +1,5 @@
-//! The answer to `BatchGetSecretValue`: the values of secrets, and an error for each id that failed.
+//! Builds the answer to `BatchGetSecretValue`: the values of secrets, and an error for each id that
+//! failed.
 
 use super::failure;
 use crate::secret::value::SecretValue;
@@ -9,14 +10,14 @@ const VALUES: &[u8] = br#"{"SecretValues":["#;
 const ERRORS: &[u8] = br#"],"Errors":"#;
 const END: &[u8] = b"}";
 
-/// An answer to `BatchGetSecretValue` that is being built.
+/// An incomplete answer to `BatchGetSecretValue`, to which secrets and errors are added.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Batch {
     values: Vec<SecretValue>,
     errors: Vec<Failed>,
 }
 
-/// The error for one id of a batch.
+/// The error for one requested secret id in the answer to `BatchGetSecretValue`.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -26,12 +27,12 @@ struct Failed {
 }
 
 impl Batch {
-    /// Adds a secret, rendered as in an answer to `GetSecretValue`.
+    /// Adds a secret to the answer. The secret is rendered as in an answer to `GetSecretValue`.
     pub(in crate::server) fn add(&mut self, value: SecretValue) {
         self.values.push(value);
     }
 
-    /// Adds the error for one of the ids.
+    /// Adds the error for a requested secret id to the answer.
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),
@@ -40,13 +41,13 @@ impl Batch {
         });
     }
 
-    /// Returns whether no id has led to a value.
+    /// Returns whether the answer contains no secret. It may still contain errors.
     pub(in crate::server) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 
-    /// Returns the JSON body. Its buffer has exactly the size of the body: a buffer that grows would
-    /// leave copies of secrets in freed memory.
+    /// Returns the JSON body of the answer, in a buffer of exactly the right size. A buffer that
+    /// grows would leave copies of secrets in freed memory.
     pub(in crate::server) fn body(&self) -> SecretValue {
         let errors =
             serde_json::to_vec(&self.errors).expect("structs of strings serialise to JSON");

@@ -1,4 +1,5 @@
-//! The answer to `DescribeSecret`, as far as the cached versions of the secret tell.
+//! Renders the answer to `DescribeSecret`. The answer contains only what Sidekey knows from the
+//! cached versions of the secret.
 
 use super::value::epoch_seconds;
 use crate::cache::entry::Entry;
@@ -8,7 +9,8 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The JSON body of the answer. It has those members of AWS's answer that Sidekey knows.
+/// The JSON body of the answer to `DescribeSecret`. It has only those members of AWS's answer that
+/// Sidekey knows.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -20,7 +22,8 @@ struct Body<'a> {
     version_ids_to_stages: BTreeMap<&'a str, Vec<&'a str>>,
 }
 
-/// Renders the description of a secret from its current version and from all its `cached` versions.
+/// Renders the answer to `DescribeSecret` from the current version of the secret and from all its
+/// `cached` versions.
 pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -> Bytes {
     let body = Body {
         arn: &current.arn,
@@ -33,10 +36,11 @@ pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -
         .into()
 }
 
-/// Returns the staging labels of each version.
+/// Returns the staging labels of each version, by the id of the version.
 ///
-/// Entries contradict each other if a label moved to another version between their calls to AWS. Then
-/// the newer call counts. Versions without a label are left out, as AWS does.
+/// Two cached entries can have the same label, if the label moved to another version between the
+/// two calls to AWS. Then the entry of the later call has the label. Versions without a label are
+/// omitted, as in AWS's answer.
 fn stages(cached: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
     let mut newest_first: Vec<&Entry> = cached.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));

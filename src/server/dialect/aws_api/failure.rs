@@ -1,7 +1,7 @@
-//! Errors of the AWS API, built so that an SDK raises its own typed error.
+//! Renders errors of the AWS API, so that an SDK raises its own typed error.
 //!
-//! The body is always JSON, because SDKs cannot parse plain text. The status is 500 if a retry may
-//! help, because SDKs retry after 500. Otherwise the status is 400.
+//! The body is always JSON, because SDKs cannot parse plain text. If a retry may help, the status
+//! is 500, because SDKs retry after this status. Otherwise the status is 400.
 
 use crate::cache::ReadError;
 use crate::server::dialect::error_body::{ErrorBody, error_response};
@@ -11,17 +11,17 @@ use crate::server::response::{AWS_JSON, Response};
 use crate::source::{FetchError, FetchErrorKind};
 use hyper::StatusCode;
 
-/// The type that AWS gives to failures of its own servers.
+/// The error type that AWS uses for failures of its own servers.
 const INTERNAL: &str = "InternalServiceError";
 
-/// Builds the response to a call that failed.
+/// Builds the response to a failed call of the AWS API.
 pub(in crate::server) fn problem(problem: &Problem) -> Response {
     let (status, kind) = status_and_kind(problem);
     let body = ErrorBody { kind, message: &message(problem), hint: problem.hint() };
     error_response(status, AWS_JSON, &body)
 }
 
-/// Returns the status of an error, and its type as AWS names it.
+/// Returns the HTTP status of an error, and the type of the error by the name that AWS uses.
 pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     const CALLER: StatusCode = StatusCode::BAD_REQUEST;
     const SERVER: StatusCode = StatusCode::INTERNAL_SERVER_ERROR;
@@ -41,8 +41,8 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     }
 }
 
-/// Returns the message of an error. For an answer of AWS this is AWS's own message. All other messages
-/// end with the hint, because SDKs show nothing but the message.
+/// Returns the text of an error for an SDK. If AWS sent the error, the text is AWS's own text. All
+/// other texts end with the hint, because SDKs show only the text.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
         Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
@@ -52,7 +52,7 @@ pub(super) fn message(problem: &Problem) -> String {
     }
 }
 
-/// Returns whether a failure is an answer of AWS, with AWS's own type and message.
+/// Returns whether AWS itself answered with this error, so that its type and text are AWS's own.
 fn is_answer_of_aws(error: &FetchError) -> bool {
     match error.kind {
         FetchErrorKind::NotFound
@@ -62,7 +62,8 @@ fn is_answer_of_aws(error: &FetchError) -> bool {
         | FetchErrorKind::Invalid
         | FetchErrorKind::Throttled
         | FetchErrorKind::Service => true,
-        // With this code no credentials were found, so nothing was sent to AWS.
+        // The code `InternalFailure` means that Sidekey found no credentials, so it sent nothing to
+        // AWS.
         FetchErrorKind::Credentials => &*error.code != "InternalFailure",
         FetchErrorKind::OutOfScope
         | FetchErrorKind::OtherRegion
@@ -91,7 +92,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-amz-json-1.1");
         assert!(
             !response.headers().contains_key("x-amzn-errortype"),
-            "the header would override the type in the body"
+            "SDKs would use the type in the header instead of the type in the body"
         );
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();

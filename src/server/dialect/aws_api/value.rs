@@ -1,4 +1,4 @@
-//! Renders one version of a secret for `GetSecretValue` and `BatchGetSecretValue`.
+//! Renders one version of a secret as JSON for `GetSecretValue` and `BatchGetSecretValue`.
 
 use crate::cache::entry::Entry;
 use crate::cache::rendered::Form;
@@ -9,7 +9,8 @@ use crate::server::dialect::json::{JsonValue, render};
 use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A version of a secret. The keys have the order of AWS's answers, and absent values are left out.
+/// The JSON of a version of a secret. The keys have the order that AWS uses, and missing values are
+/// omitted.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -26,13 +27,14 @@ struct Body<'a> {
     version_stages: &'a [Box<str>],
 }
 
-/// Renders an entry. If a field is requested, the text of this field takes the place of the value.
+/// Renders a cached secret as JSON. If `field` names a field, the JSON contains the text of this
+/// field instead of the full value.
 ///
-/// The rendered full value is cached with the entry. A rendered field is not cached.
+/// JSON with the full value is cached with the entry. JSON with a field is not cached.
 ///
 /// # Errors
 ///
-/// Fails if the value has no such field.
+/// Fails if the value has no field with the name `field`.
 pub(in crate::server) fn value(
     entry: &Entry,
     field: Option<&str>,
@@ -60,7 +62,7 @@ fn body(version: &Version, value: &JsonValue<'_>) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970, with a precision of one millisecond.
+/// Returns the seconds since 1970 as a number. The fraction has up to three digits.
 pub(super) fn epoch_seconds(time: SystemTime) -> f64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     since.as_secs() as f64 + f64::from(since.subsec_millis()) / 1000.0
