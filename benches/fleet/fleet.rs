@@ -312,13 +312,13 @@ impl<'a> Fleet<'a> {
     fn get(&mut self, env: Env, secret: usize, now: Micros) {
         self.held(env, secret).is_in_flight = true;
         let (ends, is_answered) = self.upstream.call(Call::Get, now, &mut self.random);
-        let secret = u8::try_from(secret).expect("secrets are few");
+        let secret = u8::try_from(secret).expect("the number of secrets fits");
         self.queue.put(ends, Event::Get { env, secret, sent: now, is_answered });
     }
 
     fn batch(&mut self, env: Env, from: usize, now: Micros) {
         let (ends, is_answered) = self.upstream.call(Call::Batch, now, &mut self.random);
-        let from = u8::try_from(from).expect("secrets are few");
+        let from = u8::try_from(from).expect("the number of secrets fits");
         self.queue.put(ends, Event::Batch { env, from, sent: now, is_answered });
     }
 
@@ -360,7 +360,7 @@ impl<'a> Fleet<'a> {
         let until = (from + BATCH_MAX).min(self.setup.secrets);
         for secret in from..until {
             if is_answered {
-                let secret = u8::try_from(secret).expect("secrets are few");
+                let secret = u8::try_from(secret).expect("the number of secrets fits");
                 self.land(env, secret, sent, now, true);
             } else {
                 self.get(env, secret, now);

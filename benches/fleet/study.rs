@@ -53,8 +53,8 @@ const REFILL_MICROS: u64 = 20_000;
 
 /// Returns the starts of so many environments a second, evenly, for `span`.
 fn evenly(per_second: usize, span: Duration) -> Vec<Micros> {
-    let span = u64::try_from(span.as_micros()).expect("spans are short");
-    let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("rates are small");
+    let span = u64::try_from(span.as_micros()).expect("the duration fits");
+    let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("the rate fits");
     (0..span / gap.max(1)).map(|n| Micros(REFILL_MICROS + n * gap.max(1))).collect()
 }
 
@@ -100,7 +100,8 @@ pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome
     let count = functions * SCALING_STEP * SCALING_STEPS;
     let mut starts: Vec<Micros> = (0..count)
         .map(|n| {
-            let step = u32::try_from(n / (functions * SCALING_STEP)).expect("steps are few");
+            let step =
+                u32::try_from(n / (functions * SCALING_STEP)).expect("the number of steps fits");
             Micros(1).after(SCALING_EVERY * step + Duration::from_secs(1).mul_f64(random.f64()))
         })
         .collect();

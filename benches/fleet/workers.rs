@@ -14,15 +14,18 @@ pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let next = left.lock().expect("no holder panics").next();
+                    let next =
+                        left.lock().expect("no thread panicked while it held the lock").next();
                     let Some((at, item)) = next else { return };
                     let result = work(item);
-                    done.lock().expect("no holder panics").push((at, result));
+                    done.lock()
+                        .expect("no thread panicked while it held the lock")
+                        .push((at, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().expect("no holder panics");
+    let mut done = done.into_inner().expect("no thread panicked while it held the lock");
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }

@@ -45,7 +45,9 @@ impl Pair {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, reader) = runtime.block_on(async {
             let fake = Fake::start(Arc::new(SystemTime::now)).await?;
-            fake.secrets().create(NAME, "{\"password\":\"of the bench\"}").expect("new");
+            fake.secrets()
+                .create(NAME, "{\"password\":\"of the bench\"}")
+                .expect("the secret name is unused");
             let agent = agent_of(&fake).await?;
             agent.prefetched().await;
             let mut reader = Reader::connect(&agent).await?;

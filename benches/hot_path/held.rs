@@ -80,10 +80,12 @@ pub(crate) fn cache() -> Cache {
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    let key =
-        Key { id: SecretId::parse(NAME).expect("a good name"), selector: Selector::current() };
+    let key = Key {
+        id: SecretId::parse(NAME).expect("the name is valid"),
+        selector: Selector::current(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime.expect("the tokio runtime starts");
     runtime.block_on(cache.read(key)).expect("the source answers");
     cache
 }

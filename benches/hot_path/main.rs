@@ -62,7 +62,7 @@ fn count() -> io::Result<ExitCode> {
     let cache = held::cache();
     let current = Selector::current();
     let lookup = allocation_counter::measure(|| {
-        black_box(cache.lookup(held::NAME, &current)).expect("it is held");
+        black_box(cache.lookup(held::NAME, &current)).expect("the entry is cached");
     });
     println!("a lookup in the cache: {} allocations", lookup.count_total);
     let mut pair = Pair::start()?;

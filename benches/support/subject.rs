@@ -54,7 +54,7 @@ impl Subject {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = match start.cgroup {
             [] => Command::new(&self.path),
-            members => cgroup::joining(Command::new("/bin/sh"), members, &self.path),
+            members => cgroup::command_in_groups(Command::new("/bin/sh"), members, &self.path),
         };
         command
             .env_clear()

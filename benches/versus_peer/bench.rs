@@ -61,7 +61,9 @@ impl Bench {
         fake.faults().set_latency(LATENCY);
         let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n:02}")).collect();
         for name in &names {
-            fake.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+            fake.secrets()
+                .create(name, format!("{{\"password\":\"{name}\"}}"))
+                .expect("the secret name is unused");
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;

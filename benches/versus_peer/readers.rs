@@ -97,7 +97,10 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     };
     let outcomes: Vec<_> = thread::scope(|scope| {
         let readers: Vec<_> = (0..4).map(|_| scope.spawn(reading)).collect();
-        readers.into_iter().map(|reader| reader.join().expect("a reader does not panic")).collect()
+        readers
+            .into_iter()
+            .map(|reader| reader.join().expect("the reading task does not panic"))
+            .collect()
     });
     bench.fake.faults().set_latency(LATENCY);
     let (mut longest, mut waited) = (Duration::ZERO, 0);
@@ -122,7 +125,9 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     };
     thread::scope(|scope| {
         let readers: Vec<_> = (0..COLD_READERS).map(|_| scope.spawn(reading)).collect();
-        readers.into_iter().try_for_each(|reader| reader.join().expect("a reader does not panic"))
+        readers
+            .into_iter()
+            .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
     })?;
     Ok(bench.fake.calls().total())
 }

@@ -93,14 +93,14 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
 ///
 /// Where a program does not start, or does not serve.
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
-    let group = match Cgroup::new(Bounds { part_of_a_processor: SLOW_PART, memory_bytes: None }) {
+    let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_PART, memory_bytes: None }) {
         Ok(group) => group,
         Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
     };
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
         let case = Case { secrets, readers, is_tls: true, is_slow: true, is_batching: false };
-        of_all(bench, case, &group.members(), &mut all)?;
+        of_all(bench, case, &group.membership_files(), &mut all)?;
     }
     Ok(Ok(all))
 }

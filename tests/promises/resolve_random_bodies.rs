@@ -1,17 +1,17 @@
-//! Whatever is sent to `/resolve`, it is answered with 200 or 400 and with JSON.
+//! Random bodies to `/resolve` are always answered with status 200 or 400 and with JSON.
 
 use crate::support::agent::{Setup, TOKEN_HEADER};
 use crate::support::client::request;
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// How many bodies are made and sent.
+/// The number of random bodies.
 const BODIES: u64 = 600;
 
-/// What keys are made of: those that mean something, and some that do not.
+/// The keys of random objects. Some have a meaning for `/resolve`.
 const KEYS: [&str; 16] = [
     "Records",
     "references",
@@ -31,7 +31,7 @@ const KEYS: [&str; 16] = [
     "\u{202e}\\",
 ];
 
-/// What texts are made of.
+/// The strings in random bodies.
 const TEXTS: [&str; 12] = [
     "app/db",
     "app/db#user",
@@ -47,18 +47,18 @@ const TEXTS: [&str; 12] = [
     "",
 ];
 
-/// Bodies of random JSON, of keys and texts that mean something, some with a random byte changed, are
-/// each answered with 200 or 400 and with JSON that agrees with itself. What fails names its seed.
+/// Sends random JSON with meaningful keys and strings, in part with one changed byte. Each answer
+/// is 200 or 400 with consistent JSON. A failure names the seed of its body.
 #[tokio::test]
 async fn random_bodies_are_answered() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("a new name");
-    let folder = Folder::new();
-    let tied = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
-    for file in ["", tied] {
+    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("the secret name is unused");
+    let folder = TempFolder::new();
+    let binding = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
+    for file in ["", binding] {
         let path = folder.write("sidekey.toml", file);
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_CONFIG", path.display());
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CONFIG", path.display());
         let sidekey = setup.start().await;
         let mut connection = sidekey.connect().await;
         let mut statuses = BTreeSet::new();
@@ -70,12 +70,12 @@ async fn random_bodies_are_answered() {
             statuses.insert(answer.status);
             check(&format!("seed {seed}: {body}"), answer.status, &answer.json());
         }
-        assert_eq!(statuses.len(), 2, "both come up");
+        assert_eq!(statuses.len(), 2, "both statuses occur");
         assert_eq!(sidekey.metrics().await.get("sidekey_panics_total"), 0.0);
     }
 }
 
-/// Checks that an answer agrees with itself.
+/// Checks that the parts of an answer are consistent.
 fn check(what: &str, status: u16, answer: &Value) {
     if status == 400 {
         assert!(answer["__type"].is_string() && answer["hint"].is_string(), "{what}");

@@ -74,7 +74,7 @@ async fn read_of(emulator: &Emulator, name: &str) -> (u16, Value) {
 #[tokio::test]
 async fn call_interrupted_by_a_freeze_is_retried_once() {
     let fake = fake().await;
-    fake.secrets().create(UNLISTED, "old").expect("new");
+    fake.secrets().create(UNLISTED, "old").expect("the secret name is unused");
     fake.faults().script(Match::secret(UNLISTED), [Fault::Stall]);
     let lambda = started!(Mode::OnDemand, fake, |environment| {
         environment.env("SIDEKEY_UPSTREAM_TIMEOUT", format!("{}ms", UPSTREAM_TIMEOUT.as_millis()))
@@ -84,7 +84,7 @@ async fn call_interrupted_by_a_freeze_is_retried_once() {
     let frozen = async {
         called(&lambda.fake, UNLISTED, 1).await;
         lambda.emulator.stop_extension().await;
-        let version = lambda.fake.secrets().put(UNLISTED, "new").expect("it is there");
+        let version = lambda.fake.secrets().put(UNLISTED, "new").expect("the secret exists");
         stand_still(CUTS).await;
         lambda.emulator.continue_extension().await;
         (lambda.invoke(&[UNLISTED]).await, version)
@@ -94,7 +94,7 @@ async fn call_interrupted_by_a_freeze_is_retried_once() {
     assert_eq!((status, &read["VersionId"]), (200, &Value::from(&*version)), "{read}");
     got(&answer["reads"][0], &version);
     assert_eq!(lambda.calls_for(UNLISTED), 2);
-    one_call_was_cut(answer["metrics"].as_str().expect("text"));
+    one_call_was_cut(answer["metrics"].as_str().expect("the bytes are UTF-8"));
     lambda.shut_down().await;
 }
 
@@ -116,14 +116,14 @@ async fn answer_received_before_the_thaw_is_not_trusted() {
     lambda.invoke(&[]).await;
     called(&lambda.fake, LISTED[0], 2).await;
     lambda.emulator.stop_extension().await;
-    let version = lambda.fake.secrets().put(LISTED[0], "new").expect("it is there");
+    let version = lambda.fake.secrets().put(LISTED[0], "new").expect("the secret exists");
     stand_still(CUTS).await;
     let thaw = SystemClock::new();
     lambda.emulator.continue_extension().await;
 
     let answer = lambda.invoke(&LISTED[..1]).await;
     got(&answer["reads"][0], &version);
-    one_call_was_cut(answer["metrics"].as_str().expect("text"));
+    one_call_was_cut(answer["metrics"].as_str().expect("the bytes are UTF-8"));
     let calls = lambda.calls_for(LISTED[0]);
     let calls_max = 2 + calls_within(thaw.now().steady, ttl);
     assert!((3..=calls_max).contains(&calls), "{calls} calls");
@@ -141,7 +141,7 @@ async fn value_that_expired_during_a_freeze_is_not_served() {
     let (read, unread) = (&LISTED[..2], LISTED[2]);
     lambda.invoke(read).await;
     lambda.emulator.stop_extension().await;
-    let put = |name: &&str| lambda.fake.secrets().put(name, "new").expect("it is there");
+    let put = |name: &&str| lambda.fake.secrets().put(name, "new").expect("the secret exists");
     let versions: Vec<String> = read.iter().map(put).collect();
     stand_still(ttl).await;
     let before: Vec<u64> = read.iter().map(|name| lambda.calls_for(name)).collect();
@@ -152,7 +152,7 @@ async fn value_that_expired_during_a_freeze_is_not_served() {
     for (number, name) in read.iter().enumerate() {
         let read = &answer["reads"][number];
         got(read, &versions[number]);
-        let cache = read["cache"].as_str().expect("text");
+        let cache = read["cache"].as_str().expect("the bytes are UTF-8");
         assert!(["hit", "miss"].contains(&cache), "{read}");
         let calls = lambda.calls_for(name) - before[number];
         assert!((1..=calls_within(thaw.now().steady, ttl)).contains(&calls), "{calls} calls");
@@ -173,14 +173,14 @@ async fn freezes_around_the_ttl_break_no_read() {
         environment.env("SIDEKEY_TTL", format!("{}s", ttl.as_secs()))
     });
     let current = |lambda: &Lambda| {
-        lambda.fake.secrets().version_id(NAME, "AWSCURRENT").expect("it is there")
+        lambda.fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret exists")
     };
     lambda.invoke(&LISTED).await;
     let mut replaced: Vec<(String, Duration)> = Vec::new();
     for millis in [100, 600, 200, 1100, 300, 400] {
         lambda.emulator.stop_extension().await;
         let old = current(&lambda);
-        lambda.fake.secrets().put(NAME, format!("after {millis} ms")).expect("it is there");
+        lambda.fake.secrets().put(NAME, format!("after {millis} ms")).expect("the secret exists");
         replaced.push((old, clock.now().steady));
         let thaw = async {
             stand_still(Duration::from_millis(millis)).await;
@@ -189,10 +189,10 @@ async fn freezes_around_the_ttl_break_no_read() {
             thawed
         };
         let (answer, thawed) = tokio::join!(lambda.invoke(&LISTED), thaw);
-        for read in answer["reads"].as_array().expect("a list") {
+        for read in answer["reads"].as_array().expect("the value is a JSON array") {
             assert_eq!(read["status"], 200, "{read}");
         }
-        let version = answer["reads"][0]["versionId"].as_str().expect("text");
+        let version = answer["reads"][0]["versionId"].as_str().expect("the bytes are UTF-8");
         let since = replaced.iter().find(|(old, _)| *old == version).map(|(_, at)| *at);
         let is_in_time = since.is_none_or(|since| since + ttl >= thawed);
         assert!(is_in_time, "replaced at {since:?}, served after {thawed:?}");

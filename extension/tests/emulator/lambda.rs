@@ -1,6 +1,6 @@
 //! A Lambda environment with Sidekey in it, in front of the fake of Secrets Manager.
 
-use crate::clients::{Clients, Missing};
+use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode, SESSION_TOKEN};
 use fake_aws::{Fake, Operation};
 use serde_json::{Value, json};
@@ -29,9 +29,11 @@ pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
 
 /// Starts a fake that holds the listed secrets.
 pub(crate) async fn fake() -> Fake {
-    let fake = Fake::start(time_of_day()).await.expect("a free port");
+    let fake = Fake::start(time_of_day()).await.expect("a free port can be bound");
     for name in LISTED {
-        fake.secrets().create(name, format!("{{\"key\":\"value of {name}\"}}")).expect("new");
+        fake.secrets()
+            .create(name, format!("{{\"key\":\"value of {name}\"}}"))
+            .expect("the secret name is unused");
     }
     fake
 }
@@ -41,7 +43,7 @@ pub(crate) async fn start(
     mode: Mode,
     fake: Fake,
     set: impl FnOnce(Environment) -> Environment,
-) -> Result<Lambda, Missing> {
+) -> Result<Lambda, MissingTool> {
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
     let function = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/function"));

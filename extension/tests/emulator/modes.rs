@@ -17,7 +17,7 @@ async fn lives(mode: Mode, calls_max: u64) {
     let answer = lambda.invoke(&LISTED).await;
     assert_eq!(answer["init"]["status"], 200, "{answer}\n{}", lambda.emulator.log());
     assert_eq!(answer["init"]["name"], LISTED[0]);
-    let reads = answer["reads"].as_array().expect("a list");
+    let reads = answer["reads"].as_array().expect("the value is a JSON array");
     assert_eq!(reads.len(), LISTED.len());
     for (read, name) in reads.iter().zip(LISTED) {
         assert_eq!((&read["status"], &read["cache"]), (&json!(200), &json!("hit")), "{read}");
@@ -28,7 +28,7 @@ async fn lives(mode: Mode, calls_max: u64) {
     let line = format!(
         "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"ok\"}} {calls}"
     );
-    let metrics = answer["metrics"].as_str().expect("text");
+    let metrics = answer["metrics"].as_str().expect("the bytes are UTF-8");
     assert!(metrics.lines().any(|own| own == line), "{line} is not in\n{metrics}");
     log_is_json(&lambda.emulator.log());
     lambda.shut_down().await;

@@ -68,10 +68,12 @@ async fn start_fails_if_so_configured() {
 /// Another process has the port: the function runs, and the log says what is wrong.
 #[tokio::test]
 async fn port_in_use_leaves_the_function_running() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = taken.local_addr().expect("bound").port();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
+    let port = taken.local_addr().expect("the socket is bound").port();
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
-        environment.forced("SIDEKEY_PORT", Some(&port.to_string())).env("FUNCTION_INIT_SECRET", "")
+        environment
+            .set_override("SIDEKEY_PORT", Some(&port.to_string()))
+            .env("FUNCTION_INIT_SECRET", "")
     });
     let event = json!({});
     let (status, answer) = lambda.emulator.invoke(&event).await;
@@ -84,8 +86,8 @@ async fn port_in_use_leaves_the_function_running() {
 /// An address beside the port cannot be had: the port is served, and the log names what is not.
 #[tokio::test]
 async fn one_failed_listener_leaves_the_others_serving() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = taken.local_addr().expect("bound").to_string();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
+    let taken = taken.local_addr().expect("the socket is bound").to_string();
     let lambda = started!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_METRICS_LISTEN", &taken).env("SIDEKEY_SOCKET", "/proc/nowhere/s")
     });

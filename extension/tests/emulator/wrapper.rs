@@ -1,7 +1,7 @@
 //! A function whose code knows nothing of Sidekey finds secrets in its variables, by way of
 //! `AWS_LAMBDA_EXEC_WRAPPER`.
 
-use crate::clients::{Clients, Missing};
+use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode};
 use crate::lambda::{LISTED, fake};
 use fake_aws::{Fake, Operation};
@@ -13,7 +13,7 @@ use std::time::Duration;
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
 /// Starts an environment around the function, with variables that ask for secrets.
-async fn start(mode: Mode, fake: &Fake, asking: &[(&str, &str)]) -> Result<Emulator, Missing> {
+async fn start(mode: Mode, fake: &Fake, asking: &[(&str, &str)]) -> Result<Emulator, MissingTool> {
     const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));

@@ -1,6 +1,6 @@
 //! The languages of the examples: how a function in each is made from its folder.
 
-use crate::clients::{Missing, run, scratch};
+use crate::clients::{MissingTool, run, scratch};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,7 +47,7 @@ impl Language {
 
     /// Builds the example, where it was not built from the same files before, and returns the folder
     /// that becomes `/var/task`.
-    pub(crate) fn build(self) -> Result<PathBuf, Missing> {
+    pub(crate) fn build(self) -> Result<PathBuf, MissingTool> {
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
         let source = source.join(self.folder());
         let place = scratch().join("examples").join(self.folder());
@@ -65,15 +65,16 @@ impl Language {
         let _ = fs::remove_dir_all(&task);
         fs::create_dir(&task).expect("the folder for tests can be written");
         self.make(&source, &place, &task)
-            .map_err(|missing| missing.of(&format!("the example in {self:?}")))?;
-        fs::write(stamp, made_from).map_err(Missing::new)?;
+            .map_err(|missing| missing.context(&format!("the example in {self:?}")))?;
+        fs::write(stamp, made_from).map_err(MissingTool::new)?;
         Ok(task)
     }
 
-    fn make(self, source: &Path, place: &Path, task: &Path) -> Result<(), Missing> {
-        let write = |name: &str, text: &str| fs::write(task.join(name), text).map_err(Missing::new);
+    fn make(self, source: &Path, place: &Path, task: &Path) -> Result<(), MissingTool> {
+        let write =
+            |name: &str, text: &str| fs::write(task.join(name), text).map_err(MissingTool::new);
         let copy = |name: &str| {
-            fs::copy(source.join(name), task.join(name)).map(drop).map_err(Missing::new)
+            fs::copy(source.join(name), task.join(name)).map(drop).map_err(MissingTool::new)
         };
         match self {
             Self::Python => {
@@ -122,7 +123,7 @@ impl Language {
                 let target = place.join("target");
                 compile(cargo("build").arg("--offline").arg("--target-dir").arg(&target));
                 let binary = target.join("debug/bootstrap");
-                fs::copy(binary, task.join("bootstrap")).map(drop).map_err(Missing::new)
+                fs::copy(binary, task.join("bootstrap")).map(drop).map_err(MissingTool::new)
             }
         }
     }

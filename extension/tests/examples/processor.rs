@@ -1,7 +1,7 @@
 //! A channel processor at work: batches from SQS with references in them, a secret that is missing,
 //! and one that is rotated.
 
-use crate::clients::{Clients, Missing, until};
+use crate::clients::{Clients, MissingTool, until};
 use crate::emulator::{Emulator, Environment, Mode};
 use crate::language::Language;
 use fake_aws::Fake;
@@ -83,19 +83,19 @@ struct Processor {
 }
 
 impl Processor {
-    async fn start(language: Language, channel: Channel) -> Result<Self, Missing> {
+    async fn start(language: Language, channel: Channel) -> Result<Self, MissingTool> {
         let clients = Clients::install()?;
         let function = language.build()?;
         #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
-        let fake = Fake::start(Arc::new(SystemTime::now)).await.expect("a free port");
+        let fake = Fake::start(Arc::new(SystemTime::now)).await.expect("a free port can be bound");
         let secrets = fake.secrets();
         for tenant in TENANTS {
             let value = channel.value(tenant, &first_end(tenant));
-            secrets.create(&channel.reference(tenant), value).expect("new");
+            secrets.create(&channel.reference(tenant), value).expect("the secret name is unused");
         }
         let ai_key = json!({"ai_api_key": format!("{SECRET}-key")}).to_string();
-        secrets.create(&channel.ai_reference(), ai_key).expect("new");
-        secrets.create(&channel.reference("plain"), SECRET).expect("new");
+        secrets.create(&channel.ai_reference(), ai_key).expect("the secret name is unused");
+        secrets.create(&channel.reference("plain"), SECRET).expect("the secret name is unused");
 
         let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
         let environment = Environment::new(Mode::OnDemand, extension, &function)
@@ -112,8 +112,10 @@ impl Processor {
         assert_eq!(status, 200, "{answer}\n{log}");
         assert!(!answer.to_string().contains("hunter2"), "{answer}");
         let sent = answer["sent"].as_array().unwrap_or_else(|| panic!("{answer}\n{log}")).clone();
-        let failures = answer["batchItemFailures"].as_array().expect("a list");
-        let id = |failure: &Value| failure["itemIdentifier"].as_str().expect("a text").to_owned();
+        let failures = answer["batchItemFailures"].as_array().expect("the value is a JSON array");
+        let id = |failure: &Value| {
+            failure["itemIdentifier"].as_str().expect("the value is a string").to_owned()
+        };
         (sent, failures.iter().map(id).collect())
     }
 
@@ -121,7 +123,7 @@ impl Processor {
     async fn send(&self, revoked: Option<&str>) -> String {
         let (sent, failed) = self.invoke(&[self.channel.record("m", TENANTS[0], revoked)]).await;
         assert!(failed.is_empty(), "{}", self.emulator.log());
-        sent[0]["token_ends"].as_str().expect("a text").to_owned()
+        sent[0]["token_ends"].as_str().expect("the value is a string").to_owned()
     }
 
     /// Returns how many reads Sidekey has answered.
