@@ -1,9 +1,9 @@
-//! From exec to the last listed secret served, with `GetSecretValue` alone.
+//! Measures the time from exec until the last listed secret is served, with `GetSecretValue` only.
 //!
 //! Guards the lines "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to 20
-//! secrets read over TLS" of `SPECIFICATION.md`. The embedded Secrets Manager refuses batches. Each
-//! run starts the release binary anew, asks from the moment of exec on, and reads either one after
-//! the other or with a reader for each secret at once.
+//! secrets read over TLS" of `SPECIFICATION.md`. The embedded fake of Secrets Manager refuses
+//! batches. Each run starts the release binary and reads from the moment of exec on, either with
+//! one reader in sequence or with one reader for each secret in parallel.
 //!
 //! ```text
 //! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms
@@ -12,8 +12,8 @@
 //!                                             over plain HTTP and over TLS
 //! ```
 
-#[path = "support/aside.rs"]
-mod aside;
+#[path = "support/pinning.rs"]
+mod pinning;
 #[path = "../tests/support/cgroup.rs"]
 mod cgroup;
 #[path = "support/cold.rs"]
@@ -40,7 +40,7 @@ const RUNS: usize = 7;
 const SECRETS_MOST: usize = 100;
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// What is promised of the medians.
+/// The maximum medians that `SPECIFICATION.md` promises for one case.
 struct Promise {
     is_tls: bool,
     secrets: usize,
@@ -64,16 +64,16 @@ const PROMISES: [Promise; 3] = [
     },
 ];
 
-/// Secrets Manager, plain and behind TLS.
+/// The fake of Secrets Manager, over plain HTTP and over TLS.
 struct Upstream {
     fake: Fake,
     front: TlsFront,
     names: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
+#[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
 fn main() -> io::Result<ExitCode> {
-    let runtime = aside::runtime()?;
+    let runtime = pinning::runtime()?;
     let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
     fake.faults().deny_operation(Operation::BatchGetSecretValue);
@@ -106,8 +106,8 @@ fn main() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures one case, and returns whether what is promised of it was kept.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+/// Measures one case. Returns whether its promise was kept.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn measure(
     upstream: &Upstream,
     is_tls: bool,
@@ -144,7 +144,7 @@ fn measure(
             upstream.fake.calls().clear();
             let cold = cold::start(&subject, &start, names, readers)?;
             let calls = upstream.fake.calls().total();
-            assert_eq!(calls, secrets as u64, "one call for each secret");
+            assert_eq!(calls, secrets as u64, "each secret causes one call");
             runs.extend((run > 0).then_some(cold));
         }
         let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
@@ -169,8 +169,9 @@ fn measure(
     Ok(is_kept)
 }
 
-/// Times calls to upstream over a bare socket: what of the figures is not Sidekey's.
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
+/// Measures calls to the fake over a plain socket: the part of the results that Sidekey does not
+/// cause.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn bare_calls(upstream: SocketAddr, name: &str) -> io::Result<Vec<Duration>> {
     let mut socket = TcpStream::connect(upstream)?;
     socket.set_nodelay(true)?;

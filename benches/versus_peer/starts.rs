@@ -1,4 +1,4 @@
-//! Cold starts: from exec until the secrets are read.
+//! Measures cold starts: from exec until the secrets are read.
 
 use crate::bench::{Bench, SECRETS};
 use crate::cgroup::{Bounds, Cgroup};
@@ -8,44 +8,45 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Starts that count, after one that warms the page cache.
+/// The number of counted starts. One start before them warms the page cache.
 const RUNS: usize = 5;
 
-/// Lambda gives a function of 128 MB this part of a processor.
-const SLOW_PART: u32 = 14;
+/// The processor share in the slow cases: one part of this number, as Lambda gives a function of
+/// 128 MB.
+const SLOW_CPU_DIVISOR: u32 = 14;
 
-/// What was started, and what it took.
+/// The results of one program's starts in one case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Started {
-    /// The program.
+    /// The program's label.
     pub(crate) label: &'static str,
-    /// How it was read, and over what.
+    /// The case that was measured.
     pub(crate) case: Case,
-    /// Time, in the median.
+    /// The median of the elapsed time.
     pub(crate) wall: Duration,
-    /// Processor time, in the median.
+    /// The median of the processor time.
     pub(crate) cpu: Duration,
-    /// The most memory of any run, in kilobytes.
+    /// The highest peak memory of all runs, in kilobytes.
     pub(crate) peak_kilobytes: u64,
 }
 
-/// How a start is measured.
+/// The parameters of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
-    /// Secrets that are read.
+    /// The number of secrets that are read.
     pub(crate) secrets: usize,
-    /// By how many readers.
+    /// How the secrets are read.
     pub(crate) readers: Readers,
     /// Whether Secrets Manager is called over TLS.
     pub(crate) is_tls: bool,
-    /// Whether the program gets a part of a processor only.
+    /// Whether the program gets only a part of a processor.
     pub(crate) is_slow: bool,
-    /// Whether the role may call batches, and every program prefetches.
+    /// Whether the role permits batches. If so, every program prefetches.
     pub(crate) is_batching: bool,
 }
 
 impl Case {
-    /// Returns the case in words.
+    /// Returns a description of the case.
     pub(crate) fn words(self) -> String {
         let how = match (self.secrets, self.readers) {
             (1, _) => "1 secret".to_owned(),
@@ -58,11 +59,11 @@ impl Case {
     }
 }
 
-/// Measures every case but the slow ones.
+/// Measures every case except the slow ones.
 ///
 /// # Errors
 ///
-/// Where a program does not start, or does not serve.
+/// If a program does not start, or does not serve.
 pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
     let mut all = Vec::new();
     let case = |is_tls, secrets, readers| Case {
@@ -87,13 +88,14 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
     Ok(all)
 }
 
-/// Measures starts with a part of a processor, or says why that is not possible here.
+/// Measures starts with a part of a processor. Returns the reason as text if control groups are
+/// unavailable.
 ///
 /// # Errors
 ///
-/// Where a program does not start, or does not serve.
+/// If a program does not start, or does not serve.
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
-    let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_PART, memory_bytes: None }) {
+    let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_CPU_DIVISOR, memory_bytes: None }) {
         Ok(group) => group,
         Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
     };
@@ -119,7 +121,7 @@ fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>)
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn of_one(
     label: &'static str,
     subject: &Subject,
@@ -146,11 +148,11 @@ fn of_one(
     Ok(started)
 }
 
-/// Returns how large a binary is, in bytes, without its symbols.
+/// Returns the size of a binary in bytes, without its symbols.
 ///
 /// # Errors
 ///
-/// Where there is no `strip`, or no such binary.
+/// If `strip` or the binary is missing.
 pub(crate) fn stripped_bytes(binary: &Path) -> io::Result<u64> {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
     let status = std::process::Command::new("strip").arg("-o").arg(&copy).arg(binary).status()?;

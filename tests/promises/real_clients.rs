@@ -10,7 +10,7 @@
 //! The steps are the same for all languages. [`language`] lists the differences. The number of
 //! requests is counted by Sidekey.
 
-mod asker;
+mod client_program;
 mod language;
 
 use crate::clients::MissingTool;
@@ -19,9 +19,9 @@ use crate::support::clock::ManualClock;
 use crate::support::fake;
 use crate::support::metrics::Metrics;
 use crate::support::relay::Relay;
-use asker::Asker;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use client_program::ClientProgram;
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
 use language::{GO, JAVA, Language, NODE, PYTHON, SHELL};
@@ -39,7 +39,7 @@ struct Scene {
     fake: Fake,
     sidekey: Sidekey,
     relay: Relay,
-    asker: Asker,
+    program: ClientProgram,
 }
 
 impl Scene {
@@ -65,15 +65,15 @@ impl Scene {
         fake.faults().always(Match::secret("throttled"), Fault::Throttle);
         let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let relay = Relay::to(sidekey.address).await;
-        let asker = Asker::start(command, relay.address, session)?;
-        Ok(Self { language, fake, sidekey, relay, asker })
+        let program = ClientProgram::start(command, relay.address, session)?;
+        Ok(Self { language, fake, sidekey, relay, program })
     }
 
     /// Runs one step. Returns the program's answer, and Sidekey's metrics before and after it.
-    async fn step(&mut self, step: &str) -> (Value, Counted) {
+    async fn step(&mut self, step: &str) -> (Value, MetricsChange) {
         let before = self.sidekey.metrics().await;
-        let told = self.asker.step(step).await;
-        (told, Counted { before, after: self.sidekey.metrics().await })
+        let told = self.program.step(step).await;
+        (told, MetricsChange { before, after: self.sidekey.metrics().await })
     }
 
     /// Runs a step that makes one request, and checks its answer.
@@ -106,12 +106,12 @@ impl Scene {
 }
 
 /// Sidekey's metrics before and after one step.
-struct Counted {
+struct MetricsChange {
     before: Metrics,
     after: Metrics,
 }
 
-impl Counted {
+impl MetricsChange {
     /// Returns the number of reads during the step, including refused reads.
     fn requests(&self) -> f64 {
         self.after.sum("sidekey_reads_total") - self.before.sum("sidekey_reads_total")
@@ -131,7 +131,7 @@ fn longest() -> String {
 /// The SDK reads text, bytes and the longest value, by name, ARN, version and stage, and a batch
 /// with a missing secret. It raises its own typed errors, retries only temporary ones, and many
 /// reads cause one call to AWS.
-async fn asks_the_aws_api(language: &'static Language) -> Result<(), MissingTool> {
+async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     let (arn, first) = (scene.arn("app/text"), scene.version("app/text", "AWSPREVIOUS"));
     let bytes = STANDARD.encode(BYTES);
@@ -186,9 +186,9 @@ async fn asks_the_aws_api(language: &'static Language) -> Result<(), MissingTool
 
 /// The libraries on top of the SDK read as they do from AWS, need no further permission, and fail
 /// at once if the secret is missing.
-async fn asks_through_what_is_on_top(language: &'static Language) -> Result<(), MissingTool> {
+async fn check_libraries(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
-    for library in language.on_top {
+    for library in language.libraries {
         let name = library.name;
         let (told, counted) = scene.step(&format!("{name} get app/db")).await;
         let expected = (json!({"text": OBJECT}), f64::from(library.calls));
@@ -208,7 +208,7 @@ fn answer(status: u16, kind: &str, body: &str) -> Value {
 
 /// Plain HTTP clients get the bodies of AWS's own agents byte for byte, in both dialects, over one
 /// connection and over many at once.
-async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
+async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, TOKEN).await?;
     let is_agent = dialect == "agent";
     let body = |name: &str, of_agent: &str, of_extension: &str| {
@@ -262,7 +262,7 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
         assert_eq!(counted.requests(), f64::from(count), "{}: {act}", language.name);
         let opened = scene.relay.opened() - opened;
         match act {
-            "kept" if language.keeps_connections => {
+            "kept" if language.reuses_connections => {
                 assert!(opened <= 1, "{}: {opened}", language.name)
             }
             "kept" => assert_eq!(opened, 20, "{}", language.name),
@@ -275,18 +275,15 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
 
 /// Requests with a wrong token are refused once, in the words of the imitated API, and counted. No
 /// call goes to AWS.
-async fn is_refused_with_another_token(
-    language: &'static Language,
-    dialect: &str,
-) -> Result<(), MissingTool> {
+async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, "wrong").await?;
     let (status, words) = match dialect {
         "agent" => (403, "Bad Token"),
         _ => (401, "bad session token or header key"),
     };
     let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
-    let on_top = language.on_top.iter().map(|library| format!("{} get app/db", library.name));
-    for step in on_top.chain(["sdk get app/db".to_owned(), over_http]) {
+    let libraries = language.libraries.iter().map(|library| format!("{} get app/db", library.name));
+    for step in libraries.chain(["sdk get app/db".to_owned(), over_http]) {
         let (told, counted) = scene.step(&step).await;
         let refusals = counted.of(REFUSED_AT_THE_GATE);
         assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
@@ -308,16 +305,16 @@ async fn is_refused_with_another_token(
 
 /// Runs all checks of this file for one language.
 async fn check_language(language: &'static Language) -> Result<(), MissingTool> {
-    asks_the_aws_api(language).await?;
-    asks_through_what_is_on_top(language).await?;
+    check_aws_api(language).await?;
+    check_libraries(language).await?;
     for dialect in ["agent", "extension"] {
-        asks_over_http(language, dialect).await?;
-        is_refused_with_another_token(language, dialect).await?;
+        check_plain_http(language, dialect).await?;
+        check_wrong_token(language, dialect).await?;
     }
     Ok(())
 }
 
-async fn is_served(language: &'static Language) {
+async fn skip_or_check(language: &'static Language) {
     if let Err(missing) = check_language(language).await {
         missing.skip_or_fail();
     }
@@ -325,25 +322,25 @@ async fn is_served(language: &'static Language) {
 
 #[tokio::test]
 async fn python_is_served() {
-    is_served(&PYTHON).await;
+    skip_or_check(&PYTHON).await;
 }
 
 #[tokio::test]
 async fn the_shell_is_served() {
-    is_served(&SHELL).await;
+    skip_or_check(&SHELL).await;
 }
 
 #[tokio::test]
 async fn node_is_served() {
-    is_served(&NODE).await;
+    skip_or_check(&NODE).await;
 }
 
 #[tokio::test]
 async fn go_is_served() {
-    is_served(&GO).await;
+    skip_or_check(&GO).await;
 }
 
 #[tokio::test]
 async fn java_is_served() {
-    is_served(&JAVA).await;
+    skip_or_check(&JAVA).await;
 }

@@ -15,8 +15,8 @@ pub(crate) struct Language {
     /// The number of concurrent reads in the test of shared calls.
     pub(crate) reads: u32,
     /// Whether the plain HTTP client reuses its connection.
-    pub(crate) keeps_connections: bool,
-    pub(crate) on_top: &'static [OnTop],
+    pub(crate) reuses_connections: bool,
+    pub(crate) libraries: &'static [Library],
 }
 
 /// The SDK's exception classes.
@@ -30,7 +30,7 @@ pub(crate) struct Errors {
 
 /// A library that people use on top of the SDK.
 #[derive(Debug)]
-pub(crate) struct OnTop {
+pub(crate) struct Library {
     pub(crate) name: &'static str,
     /// The library's exception class for a missing secret.
     pub(crate) not_found: &'static str,
@@ -87,10 +87,10 @@ pub(crate) const PYTHON: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: false,
-    on_top: &[
-        OnTop { name: "powertools", not_found: "GetParameterError", calls: 1 },
-        OnTop { name: "caching", not_found: "ResourceNotFoundException", calls: 2 },
+    reuses_connections: false,
+    libraries: &[
+        Library { name: "powertools", not_found: "GetParameterError", calls: 1 },
+        Library { name: "caching", not_found: "ResourceNotFoundException", calls: 2 },
     ],
 };
 
@@ -106,8 +106,8 @@ pub(crate) const SHELL: Language = Language {
     attempts: 5,
     // Each read is a process, so there are few.
     reads: 3,
-    keeps_connections: true,
-    on_top: &[],
+    reuses_connections: true,
+    libraries: &[],
 };
 
 /// Node: AWS's SDK for JavaScript, Powertools, middy and fetch.
@@ -130,10 +130,10 @@ pub(crate) const NODE: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[
-        OnTop { name: "powertools", not_found: "GetParameterError", calls: 1 },
-        OnTop { name: "middy", not_found: "Error", calls: 1 },
+    reuses_connections: true,
+    libraries: &[
+        Library { name: "powertools", not_found: "GetParameterError", calls: 1 },
+        Library { name: "middy", not_found: "Error", calls: 1 },
     ],
 };
 
@@ -157,8 +157,8 @@ pub(crate) const GO: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[],
+    reuses_connections: true,
+    libraries: &[],
 };
 
 /// Java: AWS's SDK for Java, AWS's caching library and HttpClient.
@@ -189,6 +189,6 @@ pub(crate) const JAVA: Language = Language {
     },
     attempts: 4,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[OnTop { name: "caching", not_found: "ResourceNotFoundException", calls: 2 }],
+    reuses_connections: true,
+    libraries: &[Library { name: "caching", not_found: "ResourceNotFoundException", calls: 2 }],
 };

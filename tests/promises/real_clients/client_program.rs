@@ -14,7 +14,7 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
 /// A running client program. Dropping the value kills the program.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct ClientProgram {
     steps: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     complaints: PathBuf,
@@ -22,7 +22,7 @@ pub(crate) struct Asker {
     _child: Child,
 }
 
-impl Asker {
+impl ClientProgram {
     /// Starts a client program that calls `address` with the token `session`. Its environment has
     /// only the variables of a Lambda function.
     pub(crate) fn start(
