@@ -64,7 +64,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<ReaderResults>> {
 }
 
 /// Starts a program. Returns the program with an open connection to it.
-fn started(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
+fn start_subject(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
     let (label, subject) = &bench.subjects[nth];
     let (endpoint, bundle) = bench.upstream(false);
     let mut start = Bench::start(&endpoint, bundle, label, listed);
@@ -79,7 +79,7 @@ fn started(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running,
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     let name = &bench.names[0];
-    let (running, mut socket) = started(bench, nth, &bench.names[..1])?;
+    let (running, mut socket) = start_subject(bench, nth, &bench.names[..1])?;
     reader::read_value(&mut socket, name, TOKEN)?;
     bench.fake.faults().set_latency(BUSY_LATENCY);
     let until = Instant::now() + BUSY_FOR;
@@ -117,7 +117,7 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
 /// Lets many readers read an uncached secret concurrently. Returns the number of calls to AWS.
 fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     let name = &bench.names[1];
-    let (running, _socket) = started(bench, nth, &[])?;
+    let (running, _socket) = start_subject(bench, nth, &[])?;
     bench.fake.calls().clear();
     let together = Barrier::new(COLD_READERS);
     let reading = || -> io::Result<()> {
@@ -139,7 +139,7 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for the TTL")]
 fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
     let name = &bench.names[2];
-    let (_running, mut socket) = started(bench, nth, &bench.names[2..3])?;
+    let (_running, mut socket) = start_subject(bench, nth, &bench.names[2..3])?;
     reader::read_value(&mut socket, name, TOKEN)?;
     bench.fake.faults().throttle_above(0);
     let mut last = (0, Duration::ZERO);

@@ -77,12 +77,12 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
         for (secrets, readers) in
             [(1, Readers::One), (SECRETS, Readers::One), (SECRETS, Readers::Each)]
         {
-            of_all(bench, case(is_tls, secrets, readers), &[], &mut all)?;
+            measure_all(bench, case(is_tls, secrets, readers), &[], &mut all)?;
         }
     }
     bench.allow_batches(true);
     let batching = Case { is_batching: true, ..case(true, SECRETS, Readers::Each) };
-    let outcome = of_all(bench, batching, &[], &mut all);
+    let outcome = measure_all(bench, batching, &[], &mut all);
     bench.allow_batches(false);
     outcome?;
     Ok(all)
@@ -102,12 +102,17 @@ pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, Str
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
         let case = Case { secrets, readers, is_tls: true, is_slow: true, is_batching: false };
-        of_all(bench, case, &group.membership_files(), &mut all)?;
+        measure_all(bench, case, &group.membership_files(), &mut all)?;
     }
     Ok(Ok(all))
 }
 
-fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>) -> io::Result<()> {
+fn measure_all(
+    bench: &Bench,
+    case: Case,
+    cgroup: &[PathBuf],
+    all: &mut Vec<Started>,
+) -> io::Result<()> {
     let names = &bench.names[..case.secrets];
     let (endpoint, bundle) = bench.upstream(case.is_tls);
     for (label, subject) in &bench.subjects {
@@ -116,13 +121,13 @@ fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>)
         if case.is_batching {
             start.listed = names;
         }
-        all.push(of_one(label, subject, case, &start, names)?);
+        all.push(measure_one(label, subject, case, &start, names)?);
     }
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
-fn of_one(
+fn measure_one(
     label: &'static str,
     subject: &Subject,
     case: Case,

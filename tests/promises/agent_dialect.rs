@@ -11,7 +11,7 @@ use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// Starts a fake and an agent whose clock begins at `millis` after the Unix epoch.
-async fn at(millis: u64) -> (Fake, Sidekey) {
+async fn start_at(millis: u64) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(millis));
     let fake = fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
@@ -30,7 +30,7 @@ fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
 /// longest value. Order and escapes of every body must equal those of AWS's agent.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_agent() {
-    let (fake, sidekey) = at(1_569_534_789_046).await;
+    let (fake, sidekey) = start_at(1_569_534_789_046).await;
     let longest = "x".repeat(65_536);
     let cases: [(&str, Plaintext, String); 7] = [
         ("plain", "hunter2".into(), r#""SecretString":"hunter2""#.to_owned()),
@@ -71,7 +71,7 @@ async fn dates_are_seconds_as_text() {
         (1_569_534_789_120, "1569534789.12"),
         (1_569_534_789_999, "1569534789.999"),
     ] {
-        let (fake, sidekey) = at(millis).await;
+        let (fake, sidekey) = start_at(millis).await;
         fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
         assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], created);
     }
@@ -81,7 +81,7 @@ async fn dates_are_seconds_as_text() {
 /// bare text. A missing field gives an error that names the existing fields and shows no value.
 #[tokio::test]
 async fn field_is_returned_as_bare_text() {
-    let (fake, sidekey) = at(1).await;
+    let (fake, sidekey) = start_at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
     fake.secrets().create("app/db", value.to_string()).expect("the secret name is unused");
@@ -165,7 +165,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
 /// body. `Age` counts the seconds since the value was fetched.
 #[tokio::test]
 async fn unchanged_version_is_answered_304_without_a_body() {
-    let (fake, sidekey) = at(1).await;
+    let (fake, sidekey) = start_at(1).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let tag = format!("\"{id}\"");
@@ -198,7 +198,7 @@ async fn unchanged_version_is_answered_304_without_a_body() {
 /// cached entry has that version.
 #[tokio::test]
 async fn versions_are_read_by_id_and_stage() {
-    let (fake, sidekey) = at(1).await;
+    let (fake, sidekey) = start_at(1).await;
     let secrets = fake.secrets();
     secrets.create("app/db", "first").expect("the secret name is unused");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");

@@ -15,7 +15,7 @@ const SESSION: (&str, &str) = ("X-Amz-Security-Token", TOKEN);
 const BODY: &str = r#"{"SecretId":"app/db"}"#;
 
 /// Starts a fake with the secret `app/db` and an agent in front of it, at a fixed time of day.
-async fn started() -> (Fake, Sidekey) {
+async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("the secret name is unused");
@@ -32,7 +32,7 @@ async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
 /// Neither the case of the request's headers nor the notation of its path matters.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let arn = fake.secrets().arn("app/db").expect("the secret exists");
     let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let value = format!(
@@ -66,7 +66,7 @@ async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
 /// The dialect and the AWS API are served on the same port, each with its own response format.
 #[tokio::test]
 async fn dialect_and_aws_api_are_served_side_by_side() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     for _ in 0..2 {
         let created = sidekey.read("app/db").await.json()["CreatedDate"].clone();
         assert_eq!(created, "1569534789.046");
@@ -80,7 +80,7 @@ async fn dialect_and_aws_api_are_served_side_by_side() {
 /// even if it refuses the head. With a valid token the connection stays usable.
 #[tokio::test]
 async fn body_sent_after_its_head_is_awaited() {
-    let (_fake, sidekey) = started().await;
+    let (_fake, sidekey) = start_agent().await;
     let (mut connection, mut refused) = (sidekey.connect().await, sidekey.connect().await);
     for (connection, session, status) in
         [(&mut connection, SESSION, 200), (&mut refused, (SESSION.0, "wrong"), 400)]
@@ -103,7 +103,7 @@ async fn body_sent_after_its_head_is_awaited() {
 /// gets a typed error in AWS's format.
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);

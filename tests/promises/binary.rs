@@ -20,7 +20,7 @@ use std::process::{Command, Output};
 const NOBODY: &str = "65534";
 
 /// Starts a fake with the secret `app/db`. Returns the variables of an agent in front of it.
-async fn upstream() -> (Fake, Setup) {
+async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
@@ -36,7 +36,7 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 /// suggests the closest name for the unknown one. It exits with code 2 and does not listen.
 #[tokio::test]
 async fn all_mistakes_are_reported_at_once() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup
         .with("SIDEKEY_TTL", "five minutes")
         .with("SIDEKEY_SECRETS", "app/db#")
@@ -56,7 +56,7 @@ async fn all_mistakes_are_reported_at_once() {
 /// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup.without("SIDEKEY_REGION");
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(2), "{output}");
@@ -66,7 +66,7 @@ async fn missing_region_error_names_the_variables_to_set() {
 /// `serve` logs its address, serves secrets, and exits with code 0 at SIGTERM and SIGINT.
 #[tokio::test]
 async fn serve_runs_until_sigterm_or_sigint() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup.with("SIDEKEY_SECRETS", "app/db");
     for signal in [Signal::TERM, Signal::INT] {
         let program = Program::start(&["serve"], setup.vars());
@@ -83,7 +83,7 @@ async fn serve_runs_until_sigterm_or_sigint() {
 /// the remedy.
 #[tokio::test]
 async fn port_in_use_error_says_what_to_do() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let holder = TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
     let address = holder.local_addr().expect("a bound socket has an address");
     let setup = setup.with("SIDEKEY_PORT", address.port());
@@ -98,7 +98,7 @@ async fn port_in_use_error_says_what_to_do() {
 /// the file.
 #[tokio::test]
 async fn missing_token_is_generated_in_a_private_file() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let home = TempFolder::new();
     for (variable, below) in [("HOME", ".sidekey"), ("XDG_RUNTIME_DIR", "sidekey")] {
         let setup = setup.clone().without("SIDEKEY_TOKEN").with(variable, home.path().display());
@@ -151,7 +151,7 @@ async fn missing_token_is_generated_in_a_private_file() {
 /// cached.
 #[tokio::test]
 async fn ping_reports_by_exit_code() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let own = vars(&[("SIDEKEY_PORT", &port.to_string())]);
     let ping = async |args: &[&str]| Program::start(args, &own).ended().await.0;
@@ -232,7 +232,7 @@ async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
 /// which shows that the check works.
 #[tokio::test]
 async fn processes_cannot_be_dumped_or_traced() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let own_id = fs::metadata("/proc/self").expect("/proc exists on Linux").uid();
     let as_nobody = own_id == 0;
     if let Err(missing) = check_nobody(as_nobody) {

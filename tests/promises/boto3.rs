@@ -34,7 +34,7 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
 }
 
 /// Starts a fake with secrets of every kind, and an agent in front of it.
-async fn started() -> (Fake, Sidekey) {
+async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -62,7 +62,7 @@ async fn calls_get_the_answers_of_secrets_manager() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let arn = fake.secrets().arn("app/text").expect("the secret exists");
     let first = fake.secrets().version_id("app/text", "AWSPREVIOUS").expect("the secret exists");
     let get = |parameters: Value| json!(["get_secret_value", parameters]);
@@ -100,7 +100,7 @@ async fn calls_get_the_answers_of_secrets_manager() {
     assert_eq!(own, upstream);
     let exceptions: Vec<&Value> = own.as_array().expect("the value is a JSON array")[8..]
         .iter()
-        .map(|told| &told["error"])
+        .map(|reported| &reported["error"])
         .collect();
     let expected = [
         "ResourceNotFoundException",
@@ -120,7 +120,7 @@ async fn calls_get_the_answers_of_secrets_manager() {
             .as_array()
             .expect("the value is a JSON array")
             .iter()
-            .all(|told| told["attempts"] == 1)
+            .all(|reported| reported["attempts"] == 1)
     );
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
 }
@@ -133,7 +133,7 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let endpoint = format!("http://{}", sidekey.address);
     let get = json!([["get_secret_value", {"SecretId": "app/text"}]]);
     let others = json!([
@@ -154,19 +154,26 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
             ],
         ),
     ] {
-        let told = boto3(&clients, &endpoint, session, calls).await;
-        for (told, (code, words)) in
-            told.as_array().expect("the value is a JSON array").iter().zip(expected)
+        let reported = boto3(&clients, &endpoint, session, calls).await;
+        for (reported, (code, words)) in
+            reported.as_array().expect("the value is a JSON array").iter().zip(expected)
         {
-            assert_eq!((&told["code"], &told["attempts"]), (&json!(code), &json!(1)), "{told}");
-            assert!(told["message"].as_str().is_some_and(|own| own.contains(words)), "{told}");
+            assert_eq!(
+                (&reported["code"], &reported["attempts"]),
+                (&json!(code), &json!(1)),
+                "{reported}"
+            );
+            assert!(
+                reported["message"].as_str().is_some_and(|own| own.contains(words)),
+                "{reported}"
+            );
         }
     }
     assert_eq!(fake.calls().total(), 0);
     fake.faults().always(Match::any(), Fault::Throttle);
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
-    assert_eq!(told[0]["code"], "ThrottlingException");
-    assert!(told[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{told}");
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
+    assert_eq!(reported[0]["code"], "ThrottlingException");
+    assert!(reported[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{reported}");
     assert_eq!(
         fake.calls().count(GetSecretValue),
         1,
@@ -182,17 +189,20 @@ async fn caching_library_of_aws_causes_one_call() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     fake.faults().deny_operation(DescribeSecret);
     let endpoint = format!("http://{}", sidekey.address);
     let cached = json!(["cached", {"SecretId": "app/text"}]);
     let calls = json!([cached, cached, ["get_secret_value", {"SecretId": "app/text"}]]);
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    assert_eq!((&told[0], &told[1]), (&told[2]["answer"]["SecretString"], &told[0]));
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!(
+        (&reported[0], &reported[1]),
+        (&reported[2]["answer"]["SecretString"], &reported[0])
+    );
     assert_eq!(fake.calls().total(), 1);
     fake.secrets().put("app/text", "the newest").expect("the secret exists");
     sidekey.advance(Duration::from_secs(301));
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    assert_eq!((&told[0], &told[1]), (&json!("the newest"), &json!("the newest")));
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&reported[0], &reported[1]), (&json!("the newest"), &json!("the newest")));
     assert_eq!(fake.calls().count(DescribeSecret), 0);
 }

@@ -38,7 +38,7 @@ const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email"
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
 /// Starts a fake with these secrets. Returns the fake and the variables of a program that calls it.
-async fn scene(secrets: &[(&str, &str)]) -> (Fake, Vars) {
+async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for (name, value) in secrets {
@@ -66,8 +66,8 @@ fn parsed(done: &Finished) -> Value {
 type Finding<'a> = (&'a str, Option<&'a str>);
 
 /// Returns all references that have findings, each with its findings.
-fn findings(told: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
-    let results = told["results"].as_array().expect("the value is a JSON array");
+fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
+    let results = reported["results"].as_array().expect("the value is a JSON array");
     results
         .iter()
         .map(|result| {
@@ -99,7 +99,7 @@ async fn four_bad_references_of_twelve_are_reported() {
         ("openai-api-key/email", r#"{"ai_api_key":"PLACEHOLDER_EMAIL_AI_API_KEY"}"#),
         ("app/db", "hunter5"),
     ]);
-    let (fake, vars) = scene(&secrets).await;
+    let (fake, vars) = prepare(&secrets).await;
     fake.faults().deny_secret(&names[4]);
     let mut references: Vec<&str> = secrets.iter().map(|(name, _)| *name).collect();
     references.extend(["sms-credentials/acme/p1/twilio", "openai-api-key/what app"]);
@@ -107,10 +107,10 @@ async fn four_bad_references_of_twelve_are_reported() {
 
     let done = check(&[&["--json"][..], &references].concat(), &vars, b"").await;
     assert_eq!((done.code, &*done.err), (Some(1), ""));
-    let told = parsed(&done);
-    assert_eq!([&told["checked"], &told["withFindings"]], [&json!(12), &json!(4)]);
+    let reported = parsed(&done);
+    assert_eq!([&reported["checked"], &reported["withFindings"]], [&json!(12), &json!(4)]);
     assert_eq!(
-        findings(&told),
+        findings(&reported),
         [
             (&*names[4], vec![("denied", None)]),
             ("openai-api-key/email", vec![("placeholder", Some("ai_api_key"))]),
@@ -118,7 +118,7 @@ async fn four_bad_references_of_twelve_are_reported() {
             ("openai-api-key/what app", vec![("bad-reference", None)]),
         ]
     );
-    let denied = &told["results"][4];
+    let denied = &reported["results"][4];
     assert_eq!((&denied["readable"], &denied["kind"]), (&json!(false), &json!("whatsapp-twilio")));
     let finding = &denied["findings"][0];
     assert_eq!(finding["permission"], "secretsmanager:GetSecretValue");
@@ -127,7 +127,7 @@ async fn four_bad_references_of_twelve_are_reported() {
     let expected = arn.replace("app/db", &names[4]);
     let expected = format!("{}-??????", &expected[..expected.len() - 7]);
     assert_eq!(finding["grant"]["Statement"][0]["Resource"], json!([expected]));
-    let good = &told["results"][0];
+    let good = &reported["results"][0];
     assert_eq!((&good["rotation"], &good["kind"]), (&json!("off"), &json!("whatsapp-twilio")));
     assert_eq!(good["arn"], json!(fake.secrets().arn(&names[0]).expect("the secret exists")));
     for name in &references[..11] {
@@ -149,12 +149,12 @@ async fn four_bad_references_of_twelve_are_reported() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let validated = async |told: &Value| {
-        let done = linters.python(VALIDATE, &[SCHEMA], told.to_string().as_bytes()).await;
+    let validated = async |reported: &Value| {
+        let done = linters.python(VALIDATE, &[SCHEMA], reported.to_string().as_bytes()).await;
         (done.code, done.err.trim().to_owned())
     };
-    assert_eq!(validated(&told).await, (Some(0), String::new()));
-    let mut spoilt = told;
+    assert_eq!(validated(&reported).await, (Some(0), String::new()));
+    let mut spoilt = reported;
     spoilt["results"][0]["value"] = json!("x");
     let (code, why) = validated(&spoilt).await;
     assert!(code == Some(1) && why.contains("'value' was unexpected"), "{why}");
@@ -180,7 +180,7 @@ fn schema_lists_every_code() {
 /// reference is found, with its path in the document.
 #[tokio::test]
 async fn references_are_found_in_a_dynamodb_table() {
-    let (_fake, vars) = scene(&[
+    let (_fake, vars) = prepare(&[
         ("whatsapp-credentials/acme/support/twilio", TWILIO),
         ("own/openai", OPENAI),
         ("openai-api-key/sms", "{}"),
@@ -207,8 +207,8 @@ async fn references_are_found_in_a_dynamodb_table() {
         (plain.to_string(), ""),
     ] {
         let done = check(&["--json", "--from-json", "-"], &vars, text.as_bytes()).await;
-        let told = parsed(&done);
-        let results = told["results"].as_array().expect("the value is a JSON array");
+        let reported = parsed(&done);
+        let results = reported["results"].as_array().expect("the value is a JSON array");
         let found: Vec<(&Value, String)> = results
             .iter()
             .map(|one| {
@@ -226,7 +226,7 @@ async fn references_are_found_in_a_dynamodb_table() {
         ];
         assert_eq!(found, expected, "{text}");
         let expected = [("openai-api-key/sms", vec![("missing", Some("ai_api_key"))])];
-        assert_eq!((done.code, findings(&told)), (Some(1), expected.to_vec()));
+        assert_eq!((done.code, findings(&reported)), (Some(1), expected.to_vec()));
     }
     let folder = TempFolder::new();
     let broken = folder.write("broken.json", "{\"hunter2\": hunter2}").display().to_string();
@@ -239,19 +239,22 @@ async fn references_are_found_in_a_dynamodb_table() {
 /// environment's list is then ignored. Without arguments, the environment's list is checked.
 #[tokio::test]
 async fn secrets_of_a_settings_file_are_checked() {
-    let (_fake, mut vars) = scene(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
+    let (_fake, mut vars) = prepare(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
     vars.insert("SIDEKEY_SECRETS".to_owned(), "app/db,app/gone".to_owned());
     let folder = TempFolder::new();
     let file = folder.write("sidekey.toml", "secrets = [\"openai-api-key/sms\"]\n");
     let file = file.display().to_string();
     let done = check(&["--json", "--config", &file], &vars, b"").await;
-    let told = parsed(&done);
-    assert_eq!((done.code, &told["checked"], &told["ok"]), (Some(0), &json!(1), &json!(true)));
+    let reported = parsed(&done);
+    assert_eq!(
+        (done.code, &reported["checked"], &reported["ok"]),
+        (Some(0), &json!(1), &json!(true))
+    );
 
-    let told = parsed(&check(&["--json"], &vars, b"").await);
-    assert_eq!(findings(&told), [("app/gone", vec![("not-found", None)])]);
-    let told = parsed(&check(&["--json", "--strict", "app/db"], &vars, b"").await);
-    assert_eq!(findings(&told), [("app/db", vec![("no-convention", None)])]);
+    let reported = parsed(&check(&["--json"], &vars, b"").await);
+    assert_eq!(findings(&reported), [("app/gone", vec![("not-found", None)])]);
+    let reported = parsed(&check(&["--json", "--strict", "app/db"], &vars, b"").await);
+    assert_eq!(findings(&reported), [("app/db", vec![("no-convention", None)])]);
 
     let own = "[[convention]]\nkind = \"db\"\npattern = \"app/{x}\"\nservice = \"Acme\"\n\
                fields = { user = \"string\" }\n";
@@ -276,20 +279,20 @@ async fn secrets_of_a_settings_file_are_checked() {
 #[tokio::test]
 async fn misplaced_gateway_keys_are_reported() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();
-    let (fake, vars) = scene(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
+    let (fake, vars) = prepare(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
     fake.faults().deny_operation(DescribeSecret);
     let done = check(&["--json", "a/alone", "a/field#user", "a/field#pass"], &vars, b"").await;
-    let told = parsed(&done);
+    let reported = parsed(&done);
     let in_field = ("api-gateway-key", Some("x-api-key"));
     assert_eq!(
-        findings(&told),
+        findings(&reported),
         [
             ("a/alone", vec![("api-gateway-key", None)]),
             ("a/field#user", vec![in_field]),
             ("a/field#pass", vec![("no-such-field", Some("pass")), in_field]),
         ]
     );
-    for result in told["results"].as_array().expect("the value is a JSON array") {
+    for result in reported["results"].as_array().expect("the value is a JSON array") {
         assert_eq!((&result["rotation"], &result["readable"]), (&json!("unknown"), &json!(true)));
     }
     assert_eq!(

@@ -14,7 +14,7 @@ use std::time::Duration;
 const CROWD: usize = 2_000;
 
 /// Starts a fake with the secret `app/db`. Returns the setup of an agent in front of it.
-async fn upstream() -> (Fake, Setup) {
+async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
@@ -37,7 +37,7 @@ async fn tokenless(address: SocketAddr, number: usize) -> Connection {
 /// always answered at once, and every answer closes its connection.
 #[tokio::test]
 async fn probes_always_get_through() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
@@ -67,7 +67,7 @@ async fn probes_always_get_through() {
 /// callers with a token are served in between.
 #[tokio::test]
 async fn reader_with_a_token_is_served_among_thousands_without() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut kept = sidekey.connect().await;
     assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
@@ -88,7 +88,7 @@ async fn reader_with_a_token_is_served_among_thousands_without() {
 /// holds for a connection that had a valid token before.
 #[tokio::test]
 async fn connection_without_a_token_is_closed_after_one_answer() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     for (path, status) in
         [("/ping", 200), ("/ready", 200), ("/metrics", 200), ("/status", 403), ("/v1/app/db", 403)]
@@ -109,7 +109,7 @@ async fn connection_without_a_token_is_closed_after_one_answer() {
 /// A connection without a token is closed ten seconds after it opened, whatever its peer does.
 #[tokio::test]
 async fn connection_without_a_token_ends_in_ten_seconds() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let mut silent = sidekey.connect().await;
     let mut kept = sidekey.connect().await;
@@ -133,7 +133,7 @@ async fn long_poll(sidekey: &Sidekey, version: &str) -> Connection {
 /// Without an idle connection, the new caller gets a 429, and `/ping` is still answered.
 #[tokio::test]
 async fn longest_idle_connection_gives_up_its_slot() {
-    let (fake, setup) = upstream().await;
+    let (fake, setup) = prepare().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let [mut first, mut second, mut third] =
         [sidekey.connect().await, sidekey.connect().await, sidekey.connect().await];

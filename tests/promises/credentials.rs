@@ -19,7 +19,7 @@ const TTL: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
 /// Starts a fake with one secret. The fake accepts only this session token.
-async fn upstream(clock: &Arc<ManualClock>, token: &str) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().create("app/db", "old").expect("the secret name is unused");
     fake.session_tokens().accept_only([token]);
@@ -57,7 +57,7 @@ fn last_token(fake: &Fake) -> Option<String> {
 
 /// Checks that an answer is a credentials error with a hint.
 #[track_caller]
-fn is_of_credentials(answer: &Answer, status: u16, kind: &str) {
+fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
     let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
     assert!(
@@ -69,7 +69,7 @@ fn is_of_credentials(answer: &Answer, status: u16, kind: &str) {
 /// Expires the agent's credentials while their source claims that they are valid, and checks that
 /// cached values are served. Then replaces the credentials, and checks that the next attempt after
 /// the back-off fetches the new value.
-async fn outlives(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
+async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     fake.session_tokens().expire(&last_token(fake).expect("a session was registered"));
     fake.secrets().put("app/db", "new").expect("the secret exists");
@@ -89,11 +89,11 @@ async fn outlives(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
 #[tokio::test]
 async fn replaced_container_credentials_are_used() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
+    let fake = start_fake(&clock, "session-1").await;
     let container = CredentialEndpoint::start("session-1").await;
     let setup = without_credentials(&fake, &clock);
     let sidekey = in_container(setup, &container).start().await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
     })
@@ -106,11 +106,11 @@ async fn replaced_container_credentials_are_used() {
 #[tokio::test]
 async fn expired_web_identity_session_is_renewed() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
+    let fake = start_fake(&clock, "none but those of STS").await;
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.start().await;
-    outlives(&sidekey, &fake, || {}).await;
+    check_replacement(&sidekey, &fake, || {}).await;
     assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 2);
 }
 
@@ -125,12 +125,12 @@ fn keys(token: &str) -> String {
 #[tokio::test]
 async fn rewritten_credentials_file_is_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
+    let fake = start_fake(&clock, "session-1").await;
     let folder = TempFolder::new();
     let path = folder.write("credentials", &keys("session-1"));
     let setup = without_credentials(&fake, &clock);
     let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         folder.write("credentials", &keys("session-2"));
     })
@@ -141,7 +141,7 @@ async fn rewritten_credentials_file_is_read() {
 #[tokio::test]
 async fn credential_process_is_run_again() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
+    let fake = start_fake(&clock, "session-1").await;
     let folder = TempFolder::new();
     let answer = |token: &str| {
         format!(
@@ -155,7 +155,7 @@ async fn credential_process_is_run_again() {
         .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
         .start()
         .await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         folder.write("answer", &answer("session-2"));
     })
@@ -169,7 +169,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
+    let fake = start_fake(&clock, "none but those of STS").await;
     fake.secrets().create("app/mail", "old").expect("the secret name is unused");
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
@@ -192,12 +192,16 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     sidekey.advance(MINUTE);
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
-    is_of_credentials(&missing, 500, "InternalFailure");
+    assert_credentials_error(&missing, 500, "InternalFailure");
     assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
     assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.advance(Duration::from_millis(wait));
-        is_of_credentials(&sidekey.read(&format!("app/{calls}")).await, 500, "InternalFailure");
+        assert_credentials_error(
+            &sidekey.read(&format!("app/{calls}")).await,
+            500,
+            "InternalFailure",
+        );
         assert_eq!(
             fake.calls().count(AssumeRoleWithWebIdentity),
             calls,
@@ -214,7 +218,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
 #[tokio::test]
 async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
+    let fake = start_fake(&clock, "none but those of STS").await;
     let sts = Gateway::start(&fake).await;
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
@@ -228,7 +232,7 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     };
     let (one, other, ()) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/mail"), waiting);
     for answer in [one, other] {
-        is_of_credentials(&answer, 500, "InternalFailure");
+        assert_credentials_error(&answer, 500, "InternalFailure");
         assert!(answer.text().contains("in time"), "{}", answer.text());
     }
     assert_eq!(sts.regions().len(), 1);
@@ -239,7 +243,7 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
 #[tokio::test]
 async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
+    let fake = start_fake(&clock, "none but those of STS").await;
     let sts = Gateway::start(&fake).await;
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
@@ -270,7 +274,7 @@ async fn freeze_during_a_credentials_refresh_breaks_no_read() {
 #[tokio::test]
 async fn missing_credentials_fail_at_once_with_a_hint() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
+    let fake = start_fake(&clock, "session-1").await;
     let folder = TempFolder::new();
     let path = folder.path().join("credentials");
     let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
@@ -280,7 +284,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
     let sidekey = nowhere.clone().start().await;
     let answer = sidekey.read("app/db").await;
-    is_of_credentials(&answer, 500, "InternalFailure");
+    assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("no AWS credentials were found"), "{}", answer.text());
     assert_eq!(fake.calls().total(), 0, "no call is made without credentials");
 
@@ -303,7 +307,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
         answer = silent.read("app/db") => answer,
         () = passing => unreachable!("the clock advances until the answer arrives"),
     };
-    is_of_credentials(&answer, 500, "InternalFailure");
+    assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("in time"), "{}", answer.text());
 
     folder.write("credentials", &keys("session-1"));
@@ -320,7 +324,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
 async fn new_credentials_are_used_after_a_restore() {
     for is_told in [true, false] {
         let clock = ManualClock::new();
-        let fake = upstream(&clock, "session-1").await;
+        let fake = start_fake(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
         for name in &names {
             fake.secrets().create(name, "old").expect("the secret name is unused");

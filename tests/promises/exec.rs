@@ -23,12 +23,12 @@ type Vars = BTreeMap<String, String>;
 /// Starts a fake with secrets of every kind, and an agent in front of it.
 async fn agent() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     for (name, value) in [
@@ -48,7 +48,7 @@ fn vars(pairs: &[(&str, &str)]) -> Vars {
 }
 
 /// Returns the variables of a program that uses this agent, with `pairs` added.
-fn beside(sidekey: &Sidekey, pairs: &[(&str, &str)]) -> Vars {
+fn vars_for(sidekey: &Sidekey, pairs: &[(&str, &str)]) -> Vars {
     let mut vars = vars(pairs);
     vars.insert("SIDEKEY_PORT".to_owned(), sidekey.address.port().to_string());
     vars.insert("SIDEKEY_TOKEN".to_owned(), TOKEN.to_owned());
@@ -61,7 +61,7 @@ fn shell(script: &str, vars: &Vars) -> Program {
 }
 
 /// Runs a shell script with `sidekey exec`. Returns its exit code and its output.
-async fn ran(script: &str, vars: &Vars) -> (Option<i32>, String) {
+async fn run_shell(script: &str, vars: &Vars) -> (Option<i32>, String) {
     shell(script, vars).ended().await
 }
 
@@ -73,7 +73,7 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
     fake.secrets().put("app/other", "hunter6").expect("the secret exists");
     let arn = fake.secrets().arn("app/other").expect("the secret exists");
     let old = format!("sidekey:{arn}::AWSPREVIOUS:");
-    let vars = beside(
+    let vars = vars_for(
         &sidekey,
         &[
             ("A", "sidekey:app/db"),
@@ -107,7 +107,7 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
 #[tokio::test]
 async fn agent_is_not_called_without_references() {
     let vars = vars(&[("A", "b"), ("SIDEKEY_PORT", "1")]);
-    assert_eq!(ran("echo $A", &vars).await, (Some(0), "b".to_owned()));
+    assert_eq!(run_shell("echo $A", &vars).await, (Some(0), "b".to_owned()));
 }
 
 /// `exec` requests all secrets concurrently: AWS receives every call before it answers the first.
@@ -116,7 +116,7 @@ async fn all_secrets_are_requested_at_once() {
     let (fake, sidekey) = agent().await;
     fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
-    let _program = shell("true", &beside(&sidekey, &asking));
+    let _program = shell("true", &vars_for(&sidekey, &asking));
     eventually("three requests wait, beside the connection for the metrics", async || {
         let connections = sidekey.metrics().await.get("sidekey_connections");
         let calls = fake.calls().count(GetSecretValue);
@@ -130,9 +130,9 @@ async fn all_secrets_are_requested_at_once() {
 #[tokio::test]
 async fn all_problems_are_reported_and_nothing_is_started() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
-    let vars = beside(
+    let vars = vars_for(
         &sidekey,
         &[
             ("GOOD", "sidekey:app/db"),
@@ -146,7 +146,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
             ("NUL", "sidekey:app/json#nul"),
         ],
     );
-    let (code, output) = ran("echo it was started", &vars).await;
+    let (code, output) = run_shell("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
@@ -170,7 +170,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
 #[tokio::test]
 async fn exec_waits_for_a_late_agent() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let port = Port::reserve();
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PORT", &port);
     let vars = vars(&[
@@ -195,11 +195,11 @@ async fn exec_waits_for_a_late_agent() {
 #[tokio::test]
 async fn unusable_tokens_and_agents_are_explained() {
     let (_fake, sidekey) = agent().await;
-    let good = beside(&sidekey, &[("A", "sidekey:app/db")]);
+    let good = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
     let parrot =
         CannedUpstream::with_response("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
     let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
-    for (name, value, told) in [
+    for (name, value, reported) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
@@ -208,14 +208,14 @@ async fn unusable_tokens_and_agents_are_explained() {
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());
-        let (code, output) = ran("echo it was started", &vars).await;
+        let (code, output) = run_shell("echo it was started", &vars).await;
         assert_eq!(code, Some(125), "{output}");
-        assert!(output.contains(told), "{told}:\n{output}");
+        assert!(output.contains(reported), "{reported}:\n{output}");
         assert!(!output.contains("the-token"), "{output}");
     }
     let mut vars = good;
     vars.remove("SIDEKEY_TOKEN");
-    let (code, output) = ran("echo it was started", &vars).await;
+    let (code, output) = run_shell("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
     assert!(output.contains("SIDEKEY_TOKEN: no token is configured"), "{output}");
 }
@@ -225,7 +225,7 @@ async fn unusable_tokens_and_agents_are_explained() {
 #[tokio::test]
 async fn agent_is_found_by_socket_and_token_file() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let socket = folder.path().join("socket").display().to_string();
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SOCKET", &socket);
@@ -233,7 +233,7 @@ async fn agent_is_found_by_socket_and_token_file() {
     let token = format!("file://{}", folder.write("token", TOKEN).display());
     let by_socket =
         vars(&[("A", "sidekey:app/other"), ("SIDEKEY_SOCKET", &socket), ("SIDEKEY_TOKEN", &token)]);
-    assert_eq!(ran("echo $A", &by_socket).await, (Some(0), "hunter4".to_owned()));
+    assert_eq!(run_shell("echo $A", &by_socket).await, (Some(0), "hunter4".to_owned()));
 
     let home = folder.path().display().to_string();
     let setup = Setup::for_fake(&fake, &clock).without("SIDEKEY_TOKEN").with("HOME", &home);
@@ -241,14 +241,14 @@ async fn agent_is_found_by_socket_and_token_file() {
     let port = serve.address().await.port().to_string();
     serve.line("no token is configured").await;
     let by_file = vars(&[("A", "sidekey:app/other"), ("SIDEKEY_PORT", &port), ("HOME", &home)]);
-    assert_eq!(ran("echo $A", &by_file).await, (Some(0), "hunter4".to_owned()));
+    assert_eq!(run_shell("echo $A", &by_file).await, (Some(0), "hunter4".to_owned()));
 }
 
 /// The program gets its arguments byte for byte, whatever characters they have.
 #[tokio::test]
 async fn arguments_are_passed_byte_for_byte() {
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
     let mut command = killed_with_test(SIDEKEY);
     command.args(["exec", "--", "sh", "-c", r#"printf '<%s>' "$0" "$@" | od -An -v -tx1 -w4096"#]);
     let args: [&[u8]; 9] =
@@ -265,10 +265,10 @@ async fn arguments_are_passed_byte_for_byte() {
 #[tokio::test]
 async fn program_replaces_the_process() {
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
-    assert_eq!(ran("exit 7", &vars).await.0, Some(7));
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
+    assert_eq!(run_shell("exit 7", &vars).await.0, Some(7));
     assert_eq!(
-        ran("kill -KILL $$", &vars).await.0,
+        run_shell("kill -KILL $$", &vars).await.0,
         None,
         "a program that a signal ended has no exit code"
     );
@@ -290,12 +290,12 @@ async fn program_inherits_no_state_of_sidekey() {
                           cat /proc/self/limits; ls /proc/self/fd; pwd; umask; \
                           stat -c '%u %a' /proc/self/environ";
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
     let mut command = killed_with_test("sh");
     command.args(["-c", SCRIPT]);
     let (code, plain) = Program::run(command, &vars).ended().await;
     assert_eq!(code, Some(0), "{plain}");
-    assert_eq!(ran(SCRIPT, &vars).await, (Some(0), plain));
+    assert_eq!(run_shell(SCRIPT, &vars).await, (Some(0), plain));
 }
 
 /// The largest possible secret fits into a variable. Variables that exceed the system's limit are
@@ -305,13 +305,13 @@ async fn too_large_environment_is_reported() {
     let (fake, sidekey) = agent().await;
     fake.secrets().create("app/large", "x".repeat(65_536)).expect("the secret name is unused");
     let large = |count: usize| {
-        let mut vars = beside(&sidekey, &[]);
+        let mut vars = vars_for(&sidekey, &[]);
         vars.extend((0..count).map(|n| (format!("A{n}"), "sidekey:app/large".to_owned())));
         vars
     };
-    assert_eq!(ran("echo ${#A0}", &large(1)).await, (Some(0), "65536".to_owned()));
+    assert_eq!(run_shell("echo ${#A0}", &large(1)).await, (Some(0), "65536".to_owned()));
     // Linux accepts at most 6 MiB of arguments and variables, whatever the stack limit.
-    let (code, output) = ran("echo it was started", &large(100)).await;
+    let (code, output) = run_shell("echo it was started", &large(100)).await;
     assert_eq!(code, Some(126), "{output}");
     assert!(output.contains("sh cannot be run: its arguments and variables"), "{output}");
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, UNIX_EPOCH};
 const FAILED: &str = "an unexpected error occurred while executing request: ";
 
 /// Starts a fake and an agent with variables of AWS's extension, at a fixed time of day.
-async fn started(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
+async fn start_agent(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -28,7 +28,7 @@ async fn started(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
 /// for reads by name, by ARN and with unknown parameters.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_extension() {
-    let (fake, sidekey) = started(&[]).await;
+    let (fake, sidekey) = start_agent(&[]).await;
     for (name, value) in [
         (
             "app/db",
@@ -61,7 +61,7 @@ async fn bodies_equal_those_of_awss_extension() {
 
 /// Checks the status, the error type and the beginning of the text of an error.
 #[track_caller]
-fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
+fn assert_error(answer: &Answer, status: u16, kind: &str, text: &str) {
     assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(kind)));
     assert!(answer.text().starts_with(text), "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
@@ -72,14 +72,14 @@ fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
 /// reported with the position of the bad character.
 #[tokio::test]
 async fn errors_equal_those_of_awss_extension_plus_the_cause() {
-    let (fake, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
+    let (fake, sidekey) = start_agent(&[("SIDEKEY_ALLOW", "app/*")]).await;
     fake.secrets().create("app/denied", "hunter2").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
     let ask = async |asked: String| sidekey.connect().await.exchange(asked).await;
     let path = read_path("app/db");
     for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
         let answer = ask(get(&path, &headers)).await;
-        told(&answer, 401, "AccessDeniedException", "bad session token or header key");
+        assert_error(&answer, 401, "AccessDeniedException", "bad session token or header key");
         assert_eq!(answer.text().len(), "bad session token or header key".len());
     }
     let arn = fake.secrets().arn("app/db").expect("the secret exists");
@@ -116,7 +116,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         ("app/db&refreshNow=maybe", "ValidationException", "invalid refreshNow value"),
     ] {
         let answer = sidekey.read(id).await;
-        told(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
+        assert_error(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
         assert!(answer.text().ends_with(')'), "a hint: {}", answer.text());
     }
     for (asked, status, kind) in [
@@ -126,18 +126,18 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "MethodNotAllowedException"),
         (get("/nowhere", &[TOKEN_HEADER]), 404, "NotFoundException"),
     ] {
-        told(&ask(asked).await, status, kind, FAILED);
+        assert_error(&ask(asked).await, status, kind, FAILED);
     }
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
-    told(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);
+    assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);
 }
 
 /// A temporary failure of AWS is reported like any other, and cached values are served meanwhile.
 #[tokio::test]
 async fn cached_value_is_served_during_a_failure() {
-    let (fake, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
+    let (fake, sidekey) = start_agent(&[("SECRETS_MANAGER_TTL", "10")]).await;
     fake.faults().always(Match::any(), Fault::Throttle);
-    told(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
+    assert_error(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
     fake.faults().clear();
     sidekey.advance(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.status, 200);
@@ -150,7 +150,7 @@ async fn cached_value_is_served_during_a_failure() {
 /// A read from Parameter Store is refused with an explanation, not with an unknown-path error.
 #[tokio::test]
 async fn parameters_are_refused_in_json() {
-    let (_fake, sidekey) = started(&[]).await;
+    let (_fake, sidekey) = start_agent(&[]).await;
     for path in
         ["/systemsmanager/parameters/get?name=x", "/systemsmanager/parameters/get/?name=x&label=y"]
     {
@@ -172,7 +172,7 @@ async fn variables_of_awss_extension_are_honoured() {
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "TRUE", 1),
         ("SECRETS_MANAGER_TTL", "300", 1),
     ] {
-        let (fake, sidekey) = started(&[(name, value)]).await;
+        let (fake, sidekey) = start_agent(&[(name, value)]).await;
         for _ in 0..3 {
             assert_eq!(sidekey.read("app/db").await.status, 200);
         }
@@ -183,7 +183,7 @@ async fn variables_of_awss_extension_are_honoured() {
 /// `SIDEKEY_DIALECT` selects the other dialect even if variables of the extension are set.
 #[tokio::test]
 async fn dialect_can_be_chosen() {
-    let (_fake, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
+    let (_fake, sidekey) = start_agent(&[("SIDEKEY_DIALECT", "agent")]).await;
     assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], "1668586960.499");
     let answer = sidekey.connect().await.exchange(get(&read_path("app/db"), &[])).await;
     assert_eq!((answer.status, answer.text()), (403, "Bad Token"));

@@ -16,14 +16,14 @@ const BACK_OFF_OVER: Duration = Duration::from_secs(31);
 /// The real-time timeout of a call to AWS, for tests in which a stalled call must time out.
 const UPSTREAM_TIMEOUT: &str = "50ms";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().create("app/db", "old").expect("the secret name is unused");
     fake
 }
 
 /// Starts an agent that has prefetched `app/db`, with a TTL of five minutes.
-async fn holding(fake: &Fake, clock: &Arc<ManualClock>) -> Sidekey {
+async fn start_with_cached_secret(fake: &Fake, clock: &Arc<ManualClock>) -> Sidekey {
     let setup = Setup::for_fake(fake, clock).with("SIDEKEY_TTL", "5m");
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
@@ -49,8 +49,8 @@ fn error(status: u16, kind: &str) -> Fault {
 #[tokio::test]
 async fn outage_within_the_ttl_is_invisible() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = holding(&fake, &clock).await;
+    let fake = start_fake(&clock).await;
+    let sidekey = start_with_cached_secret(&fake, &clock).await;
     fake.pause().await.expect("the listener stops");
     let mut connection = sidekey.connect().await;
     for _ in 0..50 {
@@ -80,7 +80,7 @@ async fn cached_value_is_served_stale_through_every_failure() {
         Fault::Stall,
     ] {
         let clock = ManualClock::new();
-        let fake = upstream(&clock).await;
+        let fake = start_fake(&clock).await;
         let mut setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
         if fault == Fault::Stall {
             setup = setup.with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
@@ -121,8 +121,8 @@ async fn cached_value_is_served_stale_through_every_failure() {
 #[tokio::test]
 async fn reader_waits_no_longer_than_its_limit() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = holding(&fake, &clock).await;
+    let fake = start_fake(&clock).await;
+    let sidekey = start_with_cached_secret(&fake, &clock).await;
     sidekey.advance(Duration::from_secs(301));
     fake.faults().always(Match::any(), Fault::Stall);
     for (id, status, cache) in [("app/db", 200, "stale"), ("app/other", 504, "no such header")] {
@@ -148,7 +148,7 @@ async fn reader_waits_no_longer_than_its_limit() {
 #[tokio::test]
 async fn stale_value_expires() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_TTL", "5m").with("SIDEKEY_STALE_IF_ERROR", "10m");
     let sidekey = setup.start().await;
@@ -190,8 +190,8 @@ async fn failures_have_distinct_statuses_and_types() {
         fake.faults().always(Match::secret(&name), fault.clone());
         let answer = sidekey.read(&name).await;
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{fault:?}");
-        let told = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
-        assert!(!told.is_empty() && told.contains(hint), "{fault:?}: {told}");
+        let reported = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+        assert!(!reported.is_empty() && reported.contains(hint), "{fault:?}: {reported}");
         if let Fault::Error { message, .. } = &fault {
             assert_eq!(answer.json()["message"], **message, "the message is AWS's own text");
         }
@@ -202,7 +202,7 @@ async fn failures_have_distinct_statuses_and_types() {
 #[tokio::test]
 async fn content_type_of_upstream_answers_is_ignored() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.faults().always(Match::any(), Fault::ContentType("text/html".to_owned()));
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
@@ -240,7 +240,7 @@ async fn refusals_by_aws_keep_their_text() {
 #[tokio::test]
 async fn stalled_call_times_out() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.faults().always(Match::any(), Fault::Stall);
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_UPSTREAM_TIMEOUT", UPSTREAM_TIMEOUT);
     let sidekey = setup.start().await;
@@ -254,8 +254,8 @@ async fn stalled_call_times_out() {
 #[tokio::test]
 async fn revoked_access_takes_effect_after_the_grace() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = holding(&fake, &clock).await;
+    let fake = start_fake(&clock).await;
+    let sidekey = start_with_cached_secret(&fake, &clock).await;
     fake.faults().deny_secret("app/db");
     sidekey.advance(Duration::from_secs(299));
     assert_eq!(failed_refresh(&sidekey).await, "AccessDeniedException");
@@ -283,7 +283,7 @@ async fn revoked_access_takes_effect_after_the_grace() {
 #[tokio::test]
 async fn loop_of_readers_does_not_hammer_upstream() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     fake.faults().always(Match::secret("app/db"), Fault::Throttle);
     for (id, kind) in [("app/new", "ResourceNotFoundException"), ("app/db", "ThrottlingException")]
@@ -310,7 +310,7 @@ async fn loop_of_readers_does_not_hammer_upstream() {
 #[tokio::test]
 async fn forged_names_evict_nothing() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CACHE_SIZE", 1);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db").start().await;
     let mut connection = sidekey.connect().await;

@@ -20,7 +20,7 @@ const LINE_BYTES_MAX: usize = 800;
 
 /// The part of a request that carries the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum RequestPart {
     /// The query, percent-encoded.
     Query,
     /// The path. Only characters that a path cannot contain are encoded.
@@ -30,7 +30,7 @@ enum Way {
 }
 
 /// Percent-encodes every byte that must not appear in a path.
-fn encoded(text: &str) -> String {
+fn percent_encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_.:*-".contains(byte);
     let encode = |byte: u8| match plain(&byte) {
         true => char::from(byte).to_string(),
@@ -39,11 +39,11 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-impl Way {
+impl RequestPart {
     fn request(self, reference: &str) -> String {
         match self {
-            Self::Query => get(&read_path(&encoded(reference)), &[TOKEN_HEADER]),
-            Self::Path => get(&format!("/v1/{}", encoded(reference)), &[TOKEN_HEADER]),
+            Self::Query => get(&read_path(&percent_encode(reference)), &[TOKEN_HEADER]),
+            Self::Path => get(&format!("/v1/{}", percent_encode(reference)), &[TOKEN_HEADER]),
             Self::AwsApi => {
                 let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
                 let body = json!({ "SecretId": reference }).to_string();
@@ -54,7 +54,7 @@ impl Way {
 }
 
 /// Starts a fake with the secrets of three channels, and one secret of another account.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().apply(&Seed::built_in());
     let neighbour = Location::new("210987654321", REGION);
@@ -64,7 +64,7 @@ async fn upstream(clock: &Arc<ManualClock>) -> Fake {
 }
 
 /// Requests one forged reference, and checks that it is refused, counted and logged in a safe form.
-async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
+async fn check_refusal(fake: &Fake, setup: &Setup, way: RequestPart, forged: &str) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let mut connection = Connection::open(address).await;
@@ -113,7 +113,7 @@ async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
 #[tokio::test]
 async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup =
         Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
     let secret = |account: &str, region: &str, name: &str| {
@@ -145,8 +145,8 @@ async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
         "openai-api-key/whatsapp\0".to_owned(),
     ];
     for forged in &forged {
-        for way in [Way::Query, Way::Path, Way::AwsApi] {
-            refused(&fake, &setup, way, forged).await;
+        for way in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
+            check_refusal(&fake, &setup, way, forged).await;
         }
     }
 }
@@ -155,11 +155,11 @@ async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
 #[tokio::test]
 async fn allowed_references_are_answered_in_every_form() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
     let twilio = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
     for reference in [twilio, "openai-api-key/whatsapp"] {
-        for way in [Way::Query, Way::Path, Way::AwsApi] {
+        for way in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
             let answer = sidekey.connect().await.exchange(way.request(reference)).await;
             assert_eq!(answer.status, 200, "{way:?} {reference}: {}", answer.text());
         }

@@ -24,7 +24,7 @@ sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
 /// Starts a fake with secrets of every kind and an agent that may read most of them. Returns both,
 /// with the variables of a program that uses this agent.
-async fn scene() -> (Fake, Sidekey, Vars) {
+async fn start_agent() -> (Fake, Sidekey, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
@@ -49,7 +49,7 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
 /// field, or an old version. The agent serves these reads.
 #[tokio::test]
 async fn pipe_receives_exactly_the_value() {
-    let (fake, sidekey, vars) = scene().await;
+    let (fake, sidekey, vars) = start_agent().await;
     fake.secrets().put("app/text", "hunter5").expect("the secret exists");
     let arn = fake.secrets().arn("app/text").expect("the secret exists");
     for (reference, expected) in [
@@ -68,7 +68,7 @@ async fn pipe_receives_exactly_the_value() {
 /// `--direct` a running agent is not called.
 #[tokio::test]
 async fn secrets_manager_is_called_if_no_agent_listens() {
-    let (fake, sidekey, vars) = scene().await;
+    let (fake, sidekey, vars) = start_agent().await;
     let port = Port::reserve();
     let mut alone = vars.clone();
     alone.insert("SIDEKEY_PORT".to_owned(), port.to_string());
@@ -87,19 +87,19 @@ async fn secrets_manager_is_called_if_no_agent_listens() {
 /// `--json` prints the version's metadata, and whether the agent or AWS answered.
 #[tokio::test]
 async fn json_output_describes_the_version() {
-    let (fake, _sidekey, vars) = scene().await;
+    let (fake, _sidekey, vars) = start_agent().await;
     let version = fake.secrets().version_id("app/bytes", "AWSCURRENT").expect("the secret exists");
     let arn = fake.secrets().arn("app/bytes").expect("the secret exists");
     for (args, source) in [(&["--json"][..], "agent"), (&["--json", "--direct"], "aws")] {
         let done = get(&[args, &["app/bytes"]].concat(), &vars).await;
-        let mut told: Value = serde_json::from_str(done.text()).expect("the text is JSON");
-        assert!(told["createdDate"].take().is_string());
+        let mut reported: Value = serde_json::from_str(done.text()).expect("the text is JSON");
+        assert!(reported["createdDate"].take().is_string());
         let expected = json!({
             "reference": "app/bytes", "arn": arn, "name": "app/bytes", "versionId": version,
             "versionStages": ["AWSCURRENT"], "createdDate": null, "source": source,
             "valueBase64": "AP8KDfs=",
         });
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 }
 
@@ -108,7 +108,7 @@ async fn json_output_describes_the_version() {
 /// printed.
 #[tokio::test]
 async fn read_failures_are_reported_by_type_and_exit_code() {
-    let (fake, _sidekey, vars) = scene().await;
+    let (fake, _sidekey, vars) = start_agent().await;
     fake.secrets().create("app/denied", "hunter6").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
@@ -116,7 +116,7 @@ async fn read_failures_are_reported_by_type_and_exit_code() {
         vars.insert(name.to_owned(), value.to_owned());
         vars
     };
-    for (args, vars, code, told) in [
+    for (args, vars, code, reported) in [
         (&["app/none"][..], vars.clone(), 1, "app/none: ResourceNotFoundException: "),
         (&["other/text"], vars.clone(), 1, "other/text: AccessDeniedException: "),
         (&["--direct", "app/denied"], vars.clone(), 1, "(grant secretsmanager:GetSecretValue"),
@@ -130,7 +130,7 @@ async fn read_failures_are_reported_by_type_and_exit_code() {
     ] {
         let done = get(args, &vars).await;
         assert_eq!((done.code, &*done.out), (Some(code), &b""[..]), "{args:?}: {}", done.err);
-        assert!(done.err.contains(told), "{args:?}: {}", done.err);
+        assert!(done.err.contains(reported), "{args:?}: {}", done.err);
         for hidden in ["hunter", TOKEN, "not-the-token"] {
             assert!(!done.err.contains(hidden), "{args:?}: {}", done.err);
         }
@@ -144,22 +144,28 @@ async fn terminal_shows_a_value_only_on_request() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {
         return missing.skip_or_fail();
     }
-    let (fake, _sidekey, vars) = scene().await;
+    let (fake, _sidekey, vars) = start_agent().await;
     let at_a_terminal = async |args: &[&str]| {
         let mut command = killed_with_test("python3");
         command.args(["-c", AT_A_TERMINAL, SIDEKEY, "get"]).args(args);
         let done = Finished::run(command, &vars, b"").await;
         (done.code, done.text().replace("\r\n", "\n"))
     };
-    let (code, told) = at_a_terminal(&["app/db"]).await;
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("use --show to print the value") && !told.contains("hunter"), "{told}");
+    let (code, reported) = at_a_terminal(&["app/db"]).await;
+    assert_eq!(code, Some(2), "{reported}");
+    assert!(
+        reported.contains("use --show to print the value") && !reported.contains("hunter"),
+        "{reported}"
+    );
     assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert_eq!(at_a_terminal(&["--show", "app/db#pass"]).await, (Some(0), "hunter2\n".to_owned()));
-    let (code, told) = at_a_terminal(&["--json", "app/db"]).await;
-    assert!(code == Some(0) && told.contains("versionId") && !told.contains("hunter"), "{told}");
-    let (code, told) = at_a_terminal(&["--json", "--show", "app/db#pass"]).await;
-    assert!(code == Some(0) && told.contains(r#""value":"hunter2""#), "{told}");
-    let (code, told) = at_a_terminal(&["--show", "app/bytes"]).await;
-    assert!(code == Some(1) && told.contains("the secret is binary"), "{told}");
+    let (code, reported) = at_a_terminal(&["--json", "app/db"]).await;
+    assert!(
+        code == Some(0) && reported.contains("versionId") && !reported.contains("hunter"),
+        "{reported}"
+    );
+    let (code, reported) = at_a_terminal(&["--json", "--show", "app/db#pass"]).await;
+    assert!(code == Some(0) && reported.contains(r#""value":"hunter2""#), "{reported}");
+    let (code, reported) = at_a_terminal(&["--show", "app/bytes"]).await;
+    assert!(code == Some(1) && reported.contains("the secret is binary"), "{reported}");
 }

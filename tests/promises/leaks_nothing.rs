@@ -80,7 +80,7 @@ const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
 /// Starts a fake with a text, a JSON object, binary bytes and malformed values.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     secrets.create("app/text", TEXT).expect("the secret name is unused");
@@ -134,7 +134,7 @@ fn planted_leak_is_found() {
 #[tokio::test]
 async fn debug_output_shows_no_value() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = setup(&fake.url(), &clock);
     let loaded = setup.load();
     check_debug("the loaded configuration", &loaded);
@@ -143,8 +143,8 @@ async fn debug_output_shows_no_value() {
     let mut problems = 0;
     for path in reads(&fake) {
         let answer = connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
-        if let Some(told) = answer.header("x-sidekey-problem") {
-            check("a header", told);
+        if let Some(reported) = answer.header("x-sidekey-problem") {
+            check("a header", reported);
             problems += 1;
         }
     }
@@ -370,7 +370,7 @@ fn configuration_mistakes_quote_no_token() {
 #[tokio::test]
 async fn program_output_shows_no_value() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = setup(&fake.url(), &clock)
         .with("SIDEKEY_LOG", "trace")
         .with("SIDEKEY_PREFETCH", "batch")
@@ -457,7 +457,7 @@ fn check_log(log: &str) {
 #[tokio::test]
 async fn unreadable_answers_with_credentials_are_not_quoted() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let identity = folder.write("identity", TEXT).display().to_string();
     let sts = format!(

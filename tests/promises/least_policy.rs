@@ -26,7 +26,7 @@ async fn policy(args: &[&str]) -> Finished {
 }
 
 /// Runs `sidekey policy`, which must succeed without an error message, and returns its output.
-async fn written(args: &[&str]) -> String {
+async fn write_policy(args: &[&str]) -> String {
     let done = policy(args).await;
     assert_eq!((done.code, &*done.err), (Some(0), ""));
     done.text().to_owned()
@@ -40,7 +40,7 @@ async fn document_passes_a_validator() {
         Err(missing) => return missing.skip_or_fail(),
     };
     let all = [&READS[..], &HERE, &["--batch", "--kms-key", KEY]].concat();
-    let document = written(&all).await;
+    let document = write_policy(&all).await;
     let judged = async |document: &str| {
         let args = ["--json", "--minimum_severity", "INFO"];
         let done = linters.run("parliament", &args, document.as_bytes()).await;
@@ -50,8 +50,8 @@ async fn document_passes_a_validator() {
     };
     assert_eq!(judged(&document).await, (Some(0), String::new()));
     let spoilt = document.replace("GetSecretValue\"", "GetSecretValues\"");
-    let (code, told) = judged(&spoilt).await;
-    assert!(code == Some(1) && told.contains("UNKNOWN_ACTION"), "{told}");
+    let (code, reported) = judged(&spoilt).await;
+    assert!(code == Some(1) && reported.contains("UNKNOWN_ACTION"), "{reported}");
 }
 
 /// cfn-lint accepts the CloudFormation form in a SAM function and in a role, and reports an error
@@ -62,7 +62,8 @@ async fn cloudformation_form_passes_a_linter() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let fragment = written(&[&READS[..], &["--sam", "--batch", "--kms-key", KEY]].concat()).await;
+    let fragment =
+        write_policy(&[&READS[..], &["--sam", "--batch", "--kms-key", KEY]].concat()).await;
     let folder = TempFolder::new();
     let judged = async |name: &str, template: &str| {
         let path = folder.write(name, template).display().to_string();
@@ -70,15 +71,15 @@ async fn cloudformation_form_passes_a_linter() {
         (done.code, done.text().to_owned(), done.err)
     };
     let good = (Some(0), String::new(), String::new());
-    assert_eq!(judged("sam.yaml", &of_function(&fragment)).await, good);
-    assert_eq!(judged("role.yaml", &of_role(&fragment)).await, good);
-    let spoilt = of_role(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
-    let (code, told, _) = judged("spoilt.yaml", &spoilt).await;
-    assert!(code != Some(0) && told.contains("'AWS::Account' is not one of"), "{told}");
+    assert_eq!(judged("sam.yaml", &function_template(&fragment)).await, good);
+    assert_eq!(judged("role.yaml", &role_template(&fragment)).await, good);
+    let spoilt = role_template(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
+    let (code, reported, _) = judged("spoilt.yaml", &spoilt).await;
+    assert!(code != Some(0) && reported.contains("'AWS::Account' is not one of"), "{reported}");
 }
 
 /// Returns a template with a SAM function that has these policies.
-fn of_function(fragment: &str) -> String {
+fn function_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n\
                  Resources:\n  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
                  Runtime: provided.al2023\n      Handler: bootstrap\n      CodeUri: .\n";
@@ -88,7 +89,7 @@ fn of_function(fragment: &str) -> String {
 
 /// Returns a template with a role that has these policies. cfn-lint checks a role more strictly
 /// than a SAM function.
-fn of_role(fragment: &str) -> String {
+fn role_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Role:\n    \
                  Type: AWS::IAM::Role\n    Properties:\n      AssumeRolePolicyDocument:\n        \
                  Version: '2012-10-17'\n        Statement:\n          - Effect: Allow\n            \
@@ -107,7 +108,7 @@ async fn terraform_form_is_parsed() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let text = written(&[&READS[..], &["--terraform", "--kms-key", KEY]].concat()).await;
+    let text = write_policy(&[&READS[..], &["--terraform", "--kms-key", KEY]].concat()).await;
     let parsed = linters.python(PARSE_TERRAFORM, &[], text.as_bytes()).await;
     assert_eq!(parsed.code, Some(0), "{}", parsed.err);
     for name in ["aws_caller_identity", "aws_partition", "aws_region", "aws_iam_policy_document"] {
@@ -125,7 +126,7 @@ async fn terraform_form_is_parsed() {
 /// judges this policy as exact.
 #[tokio::test]
 async fn least_policy_lies_within_the_designed_one() {
-    let document = written(&[&READS[..], &HERE].concat()).await;
+    let document = write_policy(&[&READS[..], &HERE].concat()).await;
     let arn = |end: &str| format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{end}");
     let designed = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"],

@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// Starts a fake with the secret `app/db`. Returns the setup of an agent in front of it.
-async fn upstream() -> (Fake, Setup) {
+async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
@@ -34,7 +34,7 @@ async fn refusal(setup: Setup) -> BindError {
 /// none, but requires the token. The agent removes the socket when it ends.
 #[tokio::test]
 async fn unix_socket_is_private() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let folder = TempFolder::new();
     let path = folder.path().join("new/s");
     let sidekey = setup.with("SIDEKEY_SOCKET", path.display()).start().await;
@@ -66,7 +66,7 @@ async fn unix_socket_is_private() {
 /// users can enter are refused, each with its own error, and stay unchanged.
 #[tokio::test]
 async fn unix_socket_is_replaced_only_if_unused() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let folder = TempFolder::new();
     let path = folder.path().join("s");
     let setup = setup.with("SIDEKEY_SOCKET", path.display());
@@ -103,7 +103,7 @@ async fn unix_socket_is_replaced_only_if_unused() {
 /// else, even with a token.
 #[tokio::test]
 async fn probe_listener_serves_probes_only() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
@@ -132,7 +132,7 @@ async fn probe_listener_serves_probes_only() {
 /// Idle connections take no slots from readers.
 #[tokio::test]
 async fn idle_connections_do_not_block_readers() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
     let mut idle = Vec::new();
     for _ in 0..8 {
@@ -146,7 +146,7 @@ async fn idle_connections_do_not_block_readers() {
 /// order.
 #[tokio::test]
 async fn connection_serves_many_requests() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let mut connection = sidekey.connect().await;
     for _ in 0..200 {
@@ -177,7 +177,7 @@ async fn connection_serves_many_requests() {
 /// with `Connection: close` is closed too.
 #[tokio::test]
 async fn http_1_0_clients_are_served() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let (name, value) = TOKEN_HEADER;
     let path = read_path("app/db");
@@ -202,7 +202,7 @@ async fn http_1_0_clients_are_served() {
 /// Ticks are counted, not time, so that a freeze of a day is one tick.
 #[tokio::test]
 async fn idle_connection_is_closed_after_fifteen_ticks() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let (mut idle, mut busy) = (sidekey.connect().await, sidekey.connect().await);
     for connection in [&mut idle, &mut busy] {
@@ -225,7 +225,7 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
 /// answers it and then closes its connection. The port is free afterwards.
 #[tokio::test]
 async fn drain_answers_requests_in_progress() {
-    let (fake, setup) = upstream().await;
+    let (fake, setup) = prepare().await;
     let gateway = Gateway::start(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
     let sidekey = setup.clone().start().await;
@@ -257,7 +257,7 @@ async fn drain_answers_requests_in_progress() {
 /// A drain ends at its limit, although a read is still waiting.
 #[tokio::test]
 async fn drain_ends_after_its_limit() {
-    let (fake, setup) = upstream().await;
+    let (fake, setup) = prepare().await;
     let gateway = Gateway::start(&fake).await;
     let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
     let sidekey = setup.start().await;
@@ -281,7 +281,7 @@ async fn drain_ends_after_its_limit() {
 /// set, and the first agent is unaffected. The same holds for the probe address.
 #[tokio::test]
 async fn second_agent_on_a_port_does_not_start() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let first = setup.clone().start().await;
     let second = refusal(setup.clone().with("SIDEKEY_PORT", first.address.port())).await;
     let BindError::Taken(address, "SIDEKEY_PORT") = &second else {
@@ -297,7 +297,7 @@ async fn second_agent_on_a_port_does_not_start() {
 /// Some addresses cannot be bound. All errors are reported, and all other addresses are bound.
 #[tokio::test]
 async fn bindable_addresses_are_bound_although_others_fail() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let first = setup.clone().start().await;
     let folder = TempFolder::new();
     let free = Port::reserve();
@@ -305,7 +305,7 @@ async fn bindable_addresses_are_bound_although_others_fail() {
     let (taken, blocked) =
         (first.address.to_string(), folder.write("notes", "").display().to_string());
     let free = free.to_string();
-    for (port, socket, probes, told, is_readable) in [
+    for (port, socket, probes, reported, is_readable) in [
         (&*free, &*blocked, &*taken, &["no socket", "SIDEKEY_METRICS_LISTEN"][..], true),
         (&taken[10..], &socket, &taken, &["SIDEKEY_PORT", "SIDEKEY_METRICS_LISTEN"], true),
         (&taken[10..], &blocked, "127.0.0.1:0", &["SIDEKEY_PORT", "no socket"], false),
@@ -315,15 +315,15 @@ async fn bindable_addresses_are_bound_although_others_fail() {
             .with("SIDEKEY_PORT", port)
             .with("SIDEKEY_SOCKET", socket)
             .with("SIDEKEY_METRICS_LISTEN", probes);
-        let (held, failed) = Listeners::bind_possible(&setup.load().config.listen).await;
+        let (bound, failed) = Listeners::bind_possible(&setup.load().config.listen).await;
         let failed: Vec<String> = failed.iter().map(BindError::to_string).collect();
-        assert_eq!(failed.len(), told.len(), "{failed:?}");
-        for (failed, told) in failed.iter().zip(told) {
-            assert!(failed.contains(told), "{failed}");
+        assert_eq!(failed.len(), reported.len(), "{failed:?}");
+        for (failed, reported) in failed.iter().zip(reported) {
+            assert!(failed.contains(reported), "{failed}");
         }
-        assert_eq!(held.can_serve_secrets(), is_readable, "{failed:?}");
-        assert_eq!(held.addresses().is_empty(), port != free, "neither loopback address is bound");
-        assert_eq!(held.metrics_address().is_some(), probes != taken);
+        assert_eq!(bound.can_serve_secrets(), is_readable, "{failed:?}");
+        assert_eq!(bound.addresses().is_empty(), port != free, "neither loopback address is bound");
+        assert_eq!(bound.metrics_address().is_some(), probes != taken);
     }
 }
 
@@ -331,7 +331,7 @@ async fn bindable_addresses_are_bound_although_others_fail() {
 /// clients resolve `localhost` to ::1 first.
 #[tokio::test]
 async fn both_loopback_addresses_are_served() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let addresses = sidekey.agent.addresses();
     let has_v6 = std::net::TcpListener::bind("[::1]:0").is_ok();

@@ -30,13 +30,13 @@ const MESSAGE: &str = "Sidekey refused this read: 'sms-credentials/acme/support/
 const HEADER: &str = "x-sidekey-problem";
 
 /// Starts a fake with one secret, and an agent in front of it.
-async fn started(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sidekey) {
+async fn start_agent(value: impl Into<Plaintext>, is_strict: bool) -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let (fake, setup) = prepared(value, &clock).await;
+    let (fake, setup) = prepare(value, &clock).await;
     (fake, setup.with("SIDEKEY_STRICT", is_strict).start().await)
 }
 
-async fn prepared(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Fake, Setup) {
+async fn prepare(value: impl Into<Plaintext>, clock: &Arc<ManualClock>) -> (Fake, Setup) {
     let fake = fake(clock).await;
     fake.secrets().create(NAME, value).expect("the secret name is unused");
     let setup = Setup::for_fake(&fake, clock);
@@ -79,7 +79,7 @@ async fn each_problem_is_reported_with_code_and_field() {
         (field("1"), "wrong-type", named("wrong-type")),
         (field("\"PLACEHOLDER_TOKEN\""), "placeholder", named("placeholder")),
     ] {
-        let (_fake, sidekey) = started(value, false).await;
+        let (_fake, sidekey) = start_agent(value, false).await;
         for cache in ["miss", "hit"] {
             let answer = sidekey.read(NAME).await;
             assert_eq!((answer.status, answer.cache()), (200, cache), "{code}");
@@ -103,7 +103,7 @@ async fn each_problem_is_reported_with_code_and_field() {
 /// A well-formed value, and a value without a convention, are served unchanged.
 #[tokio::test]
 async fn well_formed_values_are_served_unchanged() {
-    let (fake, sidekey) = started(WELL_FORMED, true).await;
+    let (fake, sidekey) = start_agent(WELL_FORMED, true).await;
     fake.secrets().create("app/any", "PLACEHOLDER").expect("the secret name is unused");
     for (name, convention) in [(NAME, json!("sms-twilio")), ("app/any", Value::Null)] {
         let answer = sidekey.read(name).await;
@@ -121,7 +121,7 @@ async fn well_formed_values_are_served_unchanged() {
 /// extension's dialect and the AWS API.
 #[tokio::test]
 async fn every_answer_names_the_problem() {
-    let (fake, sidekey) = started(INCOMPLETE, false).await;
+    let (fake, sidekey) = start_agent(INCOMPLETE, false).await;
     let arn = fake.secrets().arn(NAME).expect("the secret exists");
     let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret exists");
     for id in [
@@ -151,7 +151,7 @@ async fn every_answer_names_the_problem() {
 /// or not. The answer has no value, and repeated reads cause no further calls.
 #[tokio::test]
 async fn withheld_value_is_refused_with_its_problem() {
-    let (fake, sidekey) = started(INCOMPLETE, true).await;
+    let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
     let arn = fake.secrets().arn(NAME).expect("the secret exists");
     let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret exists");
     for id in [
@@ -206,7 +206,7 @@ async fn withheld_value_is_refused_with_its_problem() {
 /// `refreshNow`.
 #[tokio::test]
 async fn corrected_value_is_served_within_seconds() {
-    let (fake, sidekey) = started(INCOMPLETE, true).await;
+    let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     fake.secrets().put(NAME, WELL_FORMED).expect("the secret exists");
     assert_eq!(sidekey.read(NAME).await.status, 400, "the malformed value is still cached");
@@ -229,7 +229,7 @@ async fn corrected_value_is_served_within_seconds() {
 /// malformed version.
 #[tokio::test]
 async fn problem_header_disappears_with_the_malformed_version() {
-    let (fake, sidekey) = started(INCOMPLETE, false).await;
+    let (fake, sidekey) = start_agent(INCOMPLETE, false).await;
     assert_eq!(sidekey.read(NAME).await.header(HEADER), Some(CODES));
     fake.secrets().put(NAME, WELL_FORMED).expect("the secret exists");
     sidekey.advance(200 * SECOND);
@@ -246,7 +246,7 @@ async fn problem_header_disappears_with_the_malformed_version() {
 /// next version is malformed, or none appears, it gets the error.
 #[tokio::test]
 async fn long_poll_returns_the_well_formed_version() {
-    let (fake, sidekey) = started(INCOMPLETE, true).await;
+    let (fake, sidekey) = start_agent(INCOMPLETE, true).await;
     assert_eq!(sidekey.read(NAME).await.status, 400);
     let waiting = async |wait: u64| {
         let version = fake.secrets().version_id(NAME, "AWSCURRENT").expect("the secret exists");
@@ -288,7 +288,7 @@ async fn long_poll_returns_the_well_formed_version() {
 async fn malformed_secret_does_not_delay_the_start() {
     let clock = ManualClock::new();
     for (mode, is_strict) in [("get", true), ("batch", true), ("get", false)] {
-        let (_fake, setup) = prepared(INCOMPLETE, &clock).await;
+        let (_fake, setup) = prepare(INCOMPLETE, &clock).await;
         let setup = setup.with("SIDEKEY_SECRETS", NAME).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_STRICT", is_strict).start().await;
         assert_eq!(sidekey.get("/ready").await.status, 200);
@@ -303,7 +303,7 @@ async fn malformed_secret_does_not_delay_the_start() {
 async fn malformed_version_is_logged_once() {
     for ttl in ["1ms", "0"] {
         let clock = ManualClock::new();
-        let (fake, setup) = prepared(INCOMPLETE, &clock).await;
+        let (fake, setup) = prepare(INCOMPLETE, &clock).await;
         let program = Program::start(&["serve"], setup.with("SIDEKEY_TTL", ttl).vars());
         let mut connection = Connection::open(program.address().await).await;
         for value in [INCOMPLETE, "t0k3n"] {
@@ -321,8 +321,8 @@ async fn malformed_version_is_logged_once() {
         let lines = log.lines().filter(|line| line.contains("is not as its convention says"));
         let lines: Vec<Value> =
             lines.map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
-        let told: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
-        assert_eq!(told, [Some(CODES), Some("not-json")], "with a TTL of {ttl}:\n{log}");
+        let reported: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
+        assert_eq!(reported, [Some(CODES), Some("not-json")], "with a TTL of {ttl}:\n{log}");
         for line in &lines {
             assert_eq!((&line["level"], &line["kind"]), (&json!("WARN"), &json!("sms-twilio")));
             assert_eq!((&line["secret"], &line["withheld"]), (&json!(NAME), &json!(false)));
@@ -352,7 +352,7 @@ async fn conventions_file_adds_replaces_and_removes() {
     for (file, of_twilio) in
         [(own.to_owned(), Some(CODES)), (format!("built_in = false\n{own}"), None)]
     {
-        let (fake, setup) = prepared(INCOMPLETE, &clock).await;
+        let (fake, setup) = prepare(INCOMPLETE, &clock).await;
         for (name, value) in [
             ("app-dev/db", r#"{"password":"CHANGE_ME","port":"5432"}"#),
             ("app-prod/db", r#"{"password":"PLACEHOLDER"}"#),

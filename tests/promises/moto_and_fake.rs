@@ -55,8 +55,8 @@ fn names() -> Vec<String> {
 
 /// Reads everything through an agent. Returns the answers without the parts that differ between two
 /// upstreams.
-async fn answers(sidekey: &Sidekey, held: &Identifiers) -> Vec<(String, Value)> {
-    let Identifiers { object_arn, first_version } = held;
+async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, Value)> {
+    let Identifiers { object_arn, first_version } = identifiers;
     let mut answers = Vec::new();
     for (what, path) in [
         ("text", "app/text".to_owned()),

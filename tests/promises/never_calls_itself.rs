@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
     fake
@@ -44,7 +44,7 @@ fn with_web_identity(setup: Setup, folder: &TempFolder) -> Setup {
 #[tokio::test]
 async fn endpoint_variables_of_the_function_are_ignored() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let port = Port::reserve();
         let own = format!("http://{host}:{port}");
@@ -68,7 +68,7 @@ async fn endpoint_variables_of_the_function_are_ignored() {
 #[tokio::test]
 async fn sts_is_never_reached_at_sidekeys_own_address() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.session_tokens().accept_only(Vec::<String>::new());
     let folder = TempFolder::new();
     let port = Port::reserve();
@@ -91,7 +91,7 @@ async fn sts_is_never_reached_at_sidekeys_own_address() {
 #[tokio::test]
 async fn endpoint_in_a_profile_is_ignored() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let identity = folder.write("token", "an identity").display().to_string();
     let web_identity = format!("role_arn = {ROLE}\nweb_identity_token_file = {identity}\n");
@@ -126,7 +126,7 @@ async fn endpoint_in_a_profile_is_ignored() {
 #[tokio::test]
 async fn alias_of_the_own_address_is_detected() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let port = Port::reserve();
     let sidekey = with_web_identity(Setup::for_fake(&fake, &clock), &folder)

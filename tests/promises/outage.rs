@@ -107,13 +107,13 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_UPSTREAM_TIMEOUT", outage.upstream_timeout());
-    let patient = setup.clone().start().await;
+    let lenient = setup.clone().start().await;
     let stale_if_error = format!("{}s", STALE_IF_ERROR.as_secs());
     let strict = setup.with("SIDEKEY_STALE_IF_ERROR", stale_if_error).start().await;
-    for sidekey in [&patient, &strict] {
+    for sidekey in [&lenient, &strict] {
         assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
     }
-    let before = [patient.metrics().await, strict.metrics().await];
+    let before = [lenient.metrics().await, strict.metrics().await];
     fake.secrets().put("app/db", "new").expect("the secret exists");
     outage.begin(&fake).await;
 
@@ -122,7 +122,7 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         clock.advance(next - age);
         age = next;
         tokio::join!(
-            serves_stale_value(&patient, age, &outage),
+            serves_stale_value(&lenient, age, &outage),
             serves_stale_value(&strict, age, &outage)
         );
     }
@@ -132,15 +132,15 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let answer = strict.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{outage:?}");
     assert_ne!(answer.json()["hint"], "", "{outage:?}");
-    serves_stale_value(&patient, age + SECOND, &outage).await;
+    serves_stale_value(&lenient, age + SECOND, &outage).await;
 
-    tokio::join!(wait_until_idle(&patient), wait_until_idle(&strict));
+    tokio::join!(wait_until_idle(&lenient), wait_until_idle(&strict));
 
     let failed = format!("sidekey_refreshes_total{{outcome=\"{outcome}\"}}");
     let called = format!(
         "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"{outcome}\"}}"
     );
-    for ((sidekey, before), times) in [&patient, &strict].into_iter().zip(&before).zip([5, 4]) {
+    for ((sidekey, before), times) in [&lenient, &strict].into_iter().zip(&before).zip([5, 4]) {
         let metrics = sidekey.metrics().await;
         let stale = "sidekey_stale_reads_total{reason=\"failing\"}";
         let count = f64::from(READERS * times);
@@ -152,8 +152,8 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         let reads =
             |result: &str, count| (format!("sidekey_reads_total{{result=\"{result}\"}}"), count);
         // The last reader of the strict agent got an error.
-        let told = (times == 4).then(|| reads("error", 1.0));
-        let expected: Vec<_> = told.into_iter().chain([reads("stale", count)]).collect();
+        let reported = (times == 4).then(|| reads("error", 1.0));
+        let expected: Vec<_> = reported.into_iter().chain([reads("stale", count)]).collect();
         assert_eq!(metrics.since(before, "sidekey_reads_total"), expected, "{outage:?}");
         let refreshes = metrics.since(before, "sidekey_refreshes_total");
         let [(series, count)] = &*refreshes else { panic!("{outage:?}: {refreshes:?}") };
@@ -167,7 +167,7 @@ async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
 
     outage.end(&fake).await;
     clock.advance(FAILING_MAX);
-    tokio::join!(serves_new_value(&patient, &outage), serves_new_value(&strict, &outage));
+    tokio::join!(serves_new_value(&lenient, &outage), serves_new_value(&strict, &outage));
 }
 
 /// Both agents survive every kind of AWS failure, however the call ends.

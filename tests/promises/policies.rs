@@ -179,11 +179,11 @@ fn policy_mistakes_name_their_table() {
         config::load(&BTreeMap::from(vars), host)
     };
     let unknown = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\ntttl = 1\n";
-    let told = "SIDEKEY_CONFIG: policy[1].tttl: no such key of a policy; did you mean ttl?";
-    assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), told);
+    let reported = "SIDEKEY_CONFIG: policy[1].tttl: no such key of a policy; did you mean ttl?";
+    assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), reported);
     let lambda = load(unknown, Host::Lambda);
     assert!(lambda.mistakes.is_empty(), "{}", lambda.mistakes);
-    assert_eq!(lambda.warnings, [told]);
+    assert_eq!(lambda.warnings, [reported]);
 
     let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
     for host in [Host::Standalone, Host::Lambda] {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Starts a fake with `count` secrets. Returns the fake and the secrets' names.
-async fn upstream(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
+async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
     let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
     for name in &names {
@@ -50,7 +50,7 @@ async fn every_listed_secret_is_cached() {
         ("auto", 0, (0, 0)),
     ] {
         let clock = ManualClock::new();
-        let (fake, names) = upstream(&clock, count).await;
+        let (fake, names) = start_fake(&clock, count).await;
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
         assert_eq!(calls(&fake), expected, "{mode} of {count}");
@@ -88,7 +88,7 @@ async fn failed_batch_falls_back_to_single_calls() {
     for (what, break_it) in cases {
         for (mode, expected) in [("batch", (2, 25)), ("auto", (1, 25))] {
             let clock = ManualClock::new();
-            let (fake, names) = upstream(&clock, 25).await;
+            let (fake, names) = start_fake(&clock, 25).await;
             break_it(&fake);
             let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
             let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
@@ -104,7 +104,7 @@ async fn failed_batch_falls_back_to_single_calls() {
 async fn one_denied_secret_does_not_fail_the_others() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
         let clock = ManualClock::new();
-        let (fake, mut names) = upstream(&clock, 8).await;
+        let (fake, mut names) = start_fake(&clock, 8).await;
         fake.faults().deny_secret("app/3");
         fake.faults().batch_fails_on_denied(fails_whole);
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
@@ -124,7 +124,7 @@ async fn one_denied_secret_does_not_fail_the_others() {
 #[tokio::test]
 async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 6).await;
+    let (fake, names) = start_fake(&clock, 6).await;
     let secrets = fake.secrets();
     let arn = secrets.arn("app/0").expect("the secret exists");
     let first = secrets.version_id("app/0", "AWSCURRENT").expect("the secret exists");
@@ -161,7 +161,7 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
 #[tokio::test]
 async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 3).await;
+    let (fake, names) = start_fake(&clock, 3).await;
     let gateway = Gateway::start(&fake).await;
     gateway.hold();
     let setup = Setup::for_endpoint(&gateway.url(), &clock);
@@ -197,7 +197,7 @@ async fn readiness_counts_missing_secrets() {
 #[tokio::test]
 async fn start_waits_no_longer_than_the_prefetch_deadline() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 2).await;
+    let (fake, names) = start_fake(&clock, 2).await;
     let gateway = Gateway::start(&fake).await;
     gateway.hold();
     let setup = Setup::for_endpoint(&gateway.url(), &clock).with("SIDEKEY_PREFETCH_DEADLINE", "3s");
@@ -226,7 +226,7 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
 async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
-        let (fake, names) = upstream(&clock, 7).await;
+        let (fake, names) = start_fake(&clock, 7).await;
         fake.pause().await.expect("the listener stops");
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;

@@ -72,28 +72,28 @@ impl Scene {
     /// Runs one step. Returns the program's answer, and Sidekey's metrics before and after it.
     async fn step(&mut self, step: &str) -> (Value, MetricsChange) {
         let before = self.sidekey.metrics().await;
-        let told = self.program.step(step).await;
-        (told, MetricsChange { before, after: self.sidekey.metrics().await })
+        let reported = self.program.step(step).await;
+        (reported, MetricsChange { before, after: self.sidekey.metrics().await })
     }
 
     /// Runs a step that makes one request, and checks its answer.
     async fn answers(&mut self, step: &str, expected: Value) {
-        let (told, counted) = self.step(step).await;
+        let (reported, counted) = self.step(step).await;
         let language = self.language.name;
-        assert_eq!((told, counted.requests()), (expected, 1.0), "{language}: {step}");
+        assert_eq!((reported, counted.requests()), (expected, 1.0), "{language}: {step}");
     }
 
     /// Runs a step that raises an exception, checks the exception, and returns its message.
     async fn raises(&mut self, step: &str, class: &str, code: &str, requests: u32) -> String {
-        let (told, counted) = self.step(step).await;
+        let (reported, counted) = self.step(step).await;
         let language = self.language.name;
         assert_eq!(
-            (&told["error"], &told["code"]),
+            (&reported["error"], &reported["code"]),
             (&json!(class), &json!(code)),
-            "{language}: {told}"
+            "{language}: {reported}"
         );
         assert_eq!(counted.requests(), f64::from(requests), "{language}: {step}");
-        told["message"].as_str().expect("the error has a message").to_owned()
+        reported["message"].as_str().expect("the error has a message").to_owned()
     }
 
     fn arn(&self, name: &str) -> String {
@@ -177,8 +177,8 @@ async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     assert_eq!((called("denied"), called("throttled")), (1, 1), "{}", language.name);
 
     let many = format!("sdk many app/cold times={}", language.reads);
-    let (told, counted) = scene.step(&many).await;
-    assert_eq!(told, json!({"distinct": ["hunter2"]}), "{}", language.name);
+    let (reported, counted) = scene.step(&many).await;
+    assert_eq!(reported, json!({"distinct": ["hunter2"]}), "{}", language.name);
     assert_eq!(counted.requests(), f64::from(language.reads), "{}", language.name);
     assert_eq!(scene.fake.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
     Ok(())
@@ -190,11 +190,11 @@ async fn check_libraries(language: &'static Language) -> Result<(), MissingTool>
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     for library in language.libraries {
         let name = library.name;
-        let (told, counted) = scene.step(&format!("{name} get app/db")).await;
+        let (reported, counted) = scene.step(&format!("{name} get app/db")).await;
         let expected = (json!({"text": OBJECT}), f64::from(library.calls));
-        assert_eq!((told, counted.requests()), expected, "{}: {name}", language.name);
-        let (told, counted) = scene.step(&format!("{name} get missing")).await;
-        assert_eq!(told["error"], library.not_found, "{}: {name}: {told}", language.name);
+        assert_eq!((reported, counted.requests()), expected, "{}: {name}", language.name);
+        let (reported, counted) = scene.step(&format!("{name} get missing")).await;
+        assert_eq!(reported["error"], library.not_found, "{}: {name}: {reported}", language.name);
         assert_eq!(counted.requests(), 1.0, "{}: {name}", language.name);
     }
     assert_eq!(scene.fake.calls().count(DescribeSecret), 0);
@@ -242,7 +242,7 @@ async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<
         let step = format!("http get /secretsmanager/get?secretId={id}");
         scene.answers(&step, answer(200, "application/json", body)).await;
     }
-    let (told, _) = scene.step("http get /secretsmanager/get?secretId=missing").await;
+    let (reported, _) = scene.step("http get /secretsmanager/get?secretId=missing").await;
     let (kind, words) = match is_agent {
         true => ("application/json", r#"{"__type":"ResourceNotFoundException","message":"#),
         false => (
@@ -250,15 +250,20 @@ async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<
             "an unexpected error occurred while executing request: ResourceNotFoundException: ",
         ),
     };
-    assert_eq!((&told["status"], &told["type"]), (&json!(400), &json!(kind)), "{}", language.name);
-    let text = told["body"].as_str().expect("the value is a string");
+    assert_eq!(
+        (&reported["status"], &reported["type"]),
+        (&json!(400), &json!(kind)),
+        "{}",
+        language.name
+    );
+    let text = reported["body"].as_str().expect("the value is a string");
     assert!(text.starts_with(words), "{}: {text}", language.name);
 
     for (act, count) in [("many", 100), ("kept", 20)] {
         let opened = scene.relay.opened();
         let step = format!("http {act} /secretsmanager/get?secretId=app/cold times={count}");
-        let (told, counted) = scene.step(&step).await;
-        assert_eq!(told, json!({"distinct": [cold]}), "{}: {act}", language.name);
+        let (reported, counted) = scene.step(&step).await;
+        assert_eq!(reported, json!({"distinct": [cold]}), "{}: {act}", language.name);
         assert_eq!(counted.requests(), f64::from(count), "{}: {act}", language.name);
         let opened = scene.relay.opened() - opened;
         match act {
@@ -284,18 +289,18 @@ async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result
     let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
     let libraries = language.libraries.iter().map(|library| format!("{} get app/db", library.name));
     for step in libraries.chain(["sdk get app/db".to_owned(), over_http]) {
-        let (told, counted) = scene.step(&step).await;
+        let (reported, counted) = scene.step(&step).await;
         let refusals = counted.of(REFUSED_AT_THE_GATE);
         assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
         if step.starts_with("http") {
-            assert_eq!(told, answer(status, "text/plain; charset=utf-8", words), "{step}");
+            assert_eq!(reported, answer(status, "text/plain; charset=utf-8", words), "{step}");
             continue;
         }
-        assert!(told["error"].is_string(), "{}: {step}: {told}", language.name);
+        assert!(reported["error"].is_string(), "{}: {step}: {reported}", language.name);
         if step.starts_with("sdk") {
-            assert_eq!(told["error"], language.errors.denied, "{told}");
-            assert_eq!(told["code"], "UnrecognizedClientException", "{told}");
-            let message = told["message"].as_str().expect("the error has a message");
+            assert_eq!(reported["error"], language.errors.denied, "{reported}");
+            assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
+            let message = reported["message"].as_str().expect("the error has a message");
             assert!(message.contains("sign with the credentials that Sidekey runs"), "{message}");
         }
     }

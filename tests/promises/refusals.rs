@@ -15,7 +15,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// Starts an agent that has `app/db` in its cache.
-async fn holding() -> (Fake, Sidekey) {
+async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
@@ -25,7 +25,7 @@ async fn holding() -> (Fake, Sidekey) {
 
 /// Sends a request that must be refused. Checks that AWS got no call, that only `refusal` was
 /// counted, and that the next read succeeds.
-async fn ask(
+async fn send_refused(
     fake: &Fake,
     sidekey: &Sidekey,
     request: impl AsRef<[u8]>,
@@ -46,7 +46,7 @@ async fn ask(
 /// checks. Each refusal at the gate is counted.
 #[tokio::test]
 async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
     let for_another = ("X-Forwarded-For", "10.0.0.1");
@@ -77,7 +77,7 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
         (read_request("app/db&Field=a"), 400, "unknown parameter: Field", None),
         (get("/v1/app/db?secretId=x", &[TOKEN_HEADER]), 400, "unknown parameter: secretId", None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.text()), (status, body), "{asked}");
         assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
     }
@@ -87,7 +87,7 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
 /// byte.
 #[tokio::test]
 async fn refusals_known_to_sidekey_only_are_typed_json() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
     let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
@@ -122,7 +122,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
         (get(named, &[TOKEN_HEADER]), 501, parameters, None),
         (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.text()), (status, expected), "{asked}");
         assert_eq!(answer.header("content-type"), Some(JSON), "{asked}");
     }
@@ -132,23 +132,23 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
 /// without a token. So the refusals above do not have another cause.
 #[tokio::test]
 async fn permitted_requests_are_admitted() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
         let asked = get(&path, &[TOKEN_HEADER, ("Host", host)]);
-        assert_eq!(ask(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
+        assert_eq!(send_refused(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
     }
     let vault = get(&path, &[("x-vault-token", TOKEN)]);
-    assert_eq!(ask(&fake, &sidekey, &vault, None).await.value(), "hunter2");
+    assert_eq!(send_refused(&fake, &sidekey, &vault, None).await.value(), "hunter2");
     let foreign = [("Host", "evil.example"), ("X-Forwarded-For", "x"), ("Origin", "x")];
     for headers in [&foreign[..], &[]] {
-        let ping = ask(&fake, &sidekey, get("/ping", headers), None).await;
+        let ping = send_refused(&fake, &sidekey, get("/ping", headers), None).await;
         assert_eq!((ping.status, ping.text()), (200, "healthy"));
     }
     for path in ["/ready", "/metrics"] {
-        assert_eq!(ask(&fake, &sidekey, get(path, &[]), None).await.status, 200);
+        assert_eq!(send_refused(&fake, &sidekey, get(path, &[]), None).await.status, 200);
         let asked = get(path, &[("Host", "evil.example")]);
-        assert_eq!(ask(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
+        assert_eq!(send_refused(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
     }
 }
 
@@ -156,7 +156,7 @@ async fn permitted_requests_are_admitted() {
 /// 408. Then the connection is closed.
 #[tokio::test]
 async fn bad_heads_get_typed_errors() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let long = "x".repeat(64 * 1024);
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
     let path = read_path("app/db");
@@ -166,7 +166,7 @@ async fn bad_heads_get_typed_errors() {
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
         (get("/a b", &[]), 400, "BadRequestException"),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, None).await;
+        let answer = send_refused(&fake, &sidekey, &asked, None).await;
         let shown = &asked[..asked.len().min(60)];
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{shown}");
         assert_eq!(answer.header("content-type"), Some(JSON));
@@ -186,7 +186,7 @@ async fn bad_heads_get_typed_errors() {
 /// caller's session token takes the place of Sidekey's token.
 #[tokio::test]
 async fn aws_api_refusals_use_its_own_format() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
     let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
@@ -200,7 +200,7 @@ async fn aws_api_refusals_use_its_own_format() {
         ),
         (signed(TOKEN), "UnsupportedOperationException", None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
+        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{asked}");
         assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
         assert!(answer.json()["message"].as_str().is_some_and(|it| !it.is_empty()));
@@ -211,7 +211,7 @@ async fn aws_api_refusals_use_its_own_format() {
 /// visible.
 #[tokio::test]
 async fn refused_reads_are_counted() {
-    let (_fake, sidekey) = holding().await;
+    let (_fake, sidekey) = start_with_cached_secret().await;
     let before = sidekey.metrics().await;
     for asked in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
         sidekey.connect().await.exchange(asked).await;
@@ -240,7 +240,7 @@ async fn disallowed_secrets_are_refused_without_a_call() {
         .await;
     let other = arn("other");
     for id in ["other", "app/api/key", "app", &foreign, &other, "other&refreshNow=true"] {
-        let answer = ask(&fake, &sidekey, read_request(id), None).await;
+        let answer = send_refused(&fake, &sidekey, read_request(id), None).await;
         assert_eq!(
             (answer.status, answer.json()),
             (

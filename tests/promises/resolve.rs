@@ -16,7 +16,7 @@ const AI: &str = "ai_config.ai_api_key_reference";
 const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
 
 /// Starts a fake with the credentials of five companies, and a key that they share.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     for company in 0..5 {
@@ -60,20 +60,20 @@ fn record(id: &str, body: &str) -> Value {
 }
 
 /// Returns a record of an SQS FIFO queue.
-fn ordered(id: &str, group: &str, body: &str) -> Value {
+fn fifo_record(id: &str, group: &str, body: &str) -> Value {
     let mut record = record(id, body);
     record["attributes"]["MessageGroupId"] = json!(group);
     record["eventSourceARN"] = json!(format!("arn:aws:sqs:{REGION}:123456789012:q.fifo"));
     record
 }
 
-fn posted(body: &str) -> String {
+fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
 /// Sends a body to `/resolve` with the token, on a new connection.
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
-    sidekey.connect().await.exchange(posted(&body.to_string())).await
+    sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
 /// Sends a body. Returns the results, and the failures to report to SQS.
@@ -89,7 +89,7 @@ async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
 }
 
 /// Resolves a list of one reference, and returns its result.
-async fn one(sidekey: &Sidekey, reference: &str) -> Value {
+async fn resolve_one(sidekey: &Sidekey, reference: &str) -> Value {
     let (mut results, _) = results(sidekey, &json!({ "references": [reference] })).await;
     results[0]["credentials"][reference].take()
 }
@@ -99,7 +99,7 @@ async fn one(sidekey: &Sidekey, reference: &str) -> Value {
 #[tokio::test]
 async fn batch_causes_one_call_per_secret() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let records: Vec<Value> = (0..10)
         .map(|number| record(&format!("m-{number}"), &context(number % 5).to_string()))
@@ -140,7 +140,7 @@ async fn batch_causes_one_call_per_secret() {
 #[tokio::test]
 async fn bad_message_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut missing = context(1);
     missing["channel_config"]["whatsapp"]["credentials_id"] = json!("whatsapp-credentials/none");
@@ -185,12 +185,12 @@ async fn bad_message_fails_alone() {
 #[tokio::test]
 async fn order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let good = context(0).to_string();
     let event = json!({ "Records": [
-        ordered("a-1", "a", &good), ordered("a-2", "a", "hello"), ordered("b-1", "b", &good),
-        ordered("a-3", "a", &good), ordered("a-4", "a", "hello"), ordered("b-2", "b", &good),
+        fifo_record("a-1", "a", &good), fifo_record("a-2", "a", "hello"), fifo_record("b-1", "b", &good),
+        fifo_record("a-3", "a", &good), fifo_record("a-4", "a", "hello"), fifo_record("b-2", "b", &good),
     ]});
     let (ordered_results, failures) = results(&sidekey, &event).await;
     let failed = ["a-2", "a-3", "a-4"].map(|id| json!({ "itemIdentifier": id }));
@@ -204,8 +204,8 @@ async fn order_of_a_fifo_queue_is_kept() {
         json!({}),
         "a skipped message gets no credentials"
     );
-    let told = ordered_results[3]["error"]["message"].as_str().expect("the value is a string");
-    assert!(told.contains("only skipped"), "{told}");
+    let reported = ordered_results[3]["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("only skipped"), "{reported}");
 
     let mut fair = [record("m-1", "hello"), record("m-2", &good)];
     for record in &mut fair {
@@ -220,7 +220,7 @@ async fn order_of_a_fifo_queue_is_kept() {
 #[tokio::test]
 async fn list_and_single_message_give_one_result() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let list =
         json!({"references": ["openai-api-key/whatsapp", "none", "openai-api-key/whatsapp"]});
@@ -248,7 +248,7 @@ async fn list_and_single_message_give_one_result() {
 #[tokio::test]
 async fn reference_paths_are_configurable() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let paths = "jobs.*.secret, other.0";
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
     let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
@@ -288,14 +288,14 @@ async fn values_keep_their_type() {
         ("digits", json!("0012e5")),
         ("number", json!("12345678901234567890123")),
     ] {
-        let found = one(&sidekey, reference).await;
+        let found = resolve_one(&sidekey, reference).await;
         assert_eq!((&found["value"], &found["reference"]), (&value, &json!(reference)));
         assert_eq!(found.get("valueBase64"), None);
     }
-    let binary = one(&sidekey, "binary").await;
+    let binary = resolve_one(&sidekey, "binary").await;
     assert_eq!((&binary["valueBase64"], binary.get("value")), (&json!("AP8Q"), None));
     for reference in ["binary#user", "text#user", "object#none"] {
-        let error = &one(&sidekey, reference).await["error"];
+        let error = &resolve_one(&sidekey, reference).await["error"];
         assert_eq!(error["__type"], "FieldNotFoundException", "{reference}");
     }
     let second = secrets.put("object", r#"{"user":"bob"}"#).expect("the secret exists");
@@ -303,7 +303,7 @@ async fn values_keep_their_type() {
         (format!("{arn}:user:AWSPREVIOUS:"), "<ann>\n", &first),
         (format!("{arn}:user::{second}"), "bob", &second),
     ] {
-        let found = one(&sidekey, &reference).await;
+        let found = resolve_one(&sidekey, &reference).await;
         assert_eq!((&found["value"], &found["versionId"]), (&json!(user), &json!(version)));
     }
 }
@@ -313,7 +313,7 @@ async fn values_keep_their_type() {
 async fn concurrent_requests_share_a_call() {
     const REQUESTS: usize = 64;
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let gateway = Gateway::start(&fake).await;
     let sidekey = Setup::for_endpoint(&gateway.url(), &clock).start().await;
     gateway.hold();
@@ -321,7 +321,7 @@ async fn concurrent_requests_share_a_call() {
     let mut readers = Vec::new();
     for _ in 0..REQUESTS {
         let mut reader = sidekey.connect().await;
-        reader.send(posted(&body)).await;
+        reader.send(resolve_request(&body)).await;
         readers.push(reader);
     }
     eventually("all requests wait for the call", async || {
@@ -341,7 +341,7 @@ async fn concurrent_requests_share_a_call() {
 #[tokio::test]
 async fn request_waits_no_longer_than_one_reader() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let stalled: Vec<String> = (0..4).map(twilio).collect();
     for name in &stalled {
@@ -350,7 +350,7 @@ async fn request_waits_no_longer_than_one_reader() {
     let references: Vec<&str> =
         stalled.iter().map(String::as_str).chain(["openai-api-key/whatsapp"]).collect();
     let mut reader = sidekey.connect().await;
-    reader.send(posted(&json!({ "references": references }).to_string())).await;
+    reader.send(resolve_request(&json!({ "references": references }).to_string())).await;
     fake.calls().wait_for(GetSecretValue, 5).await;
     eventually("the good secret has arrived", async || {
         (sidekey.agent.status().entries.len() == 1).then_some(())
@@ -370,19 +370,19 @@ async fn request_waits_no_longer_than_one_reader() {
 #[tokio::test]
 async fn cached_secrets_are_served_during_an_outage() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
     let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
-    assert_eq!(one(&sidekey, name).await["cache"], "hit", "the secret was prefetched");
+    assert_eq!(resolve_one(&sidekey, name).await["cache"], "hit", "the secret was prefetched");
     fake.pause().await.expect("the listener stops");
     sidekey.advance(Duration::from_secs(61));
-    let stale = one(&sidekey, name).await;
+    let stale = resolve_one(&sidekey, name).await;
     assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_reads_total{result=\"stale\"}"), 1.0);
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"failing\"}"), 1.0);
-    let missing = one(&sidekey, "openai-api-key/none").await;
+    let missing = resolve_one(&sidekey, "openai-api-key/none").await;
     assert_eq!(missing["error"]["__type"], "ConnectionError");
     assert_eq!(sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}"), 1.0);
 }
@@ -392,17 +392,17 @@ async fn cached_secrets_are_served_during_an_outage() {
 #[tokio::test]
 async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let abroad = Location::new("123456789012", "us-east-1");
     let abroad =
         fake.secrets().create_in(&abroad, "abroad", "far").expect("the secret name is unused");
     let gateway = Gateway::start(&fake).await;
     let setup = Setup::for_endpoint(&gateway.regional_url(), &clock);
     let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
-    let refused = one(&only, &abroad).await;
+    let refused = resolve_one(&only, &abroad).await;
     assert_eq!(refused["error"]["__type"], "InvalidParameterException");
-    let told = refused["error"]["message"].as_str().expect("the value is a string");
-    assert!(told.contains("SIDEKEY_REGION_ONLY"), "{told}");
+    let reported = refused["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("SIDEKEY_REGION_ONLY"), "{reported}");
     assert_eq!(gateway.regions(), [""; 0]);
 
     let sidekey = setup.start().await;
@@ -419,7 +419,7 @@ async fn other_regions_are_called_only_if_allowed() {
 #[tokio::test]
 async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
     for (dialect, token) in
         [("agent", (403, "Bad Token")), ("extension", (401, "bad session token or header key"))]
@@ -454,23 +454,23 @@ async fn gate_applies_as_to_every_read() {
 #[tokio::test]
 async fn answers_do_not_depend_on_the_dialect() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
     let mut answers = Vec::new();
     for dialect in ["agent", "extension"] {
         let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
         let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for body in ["hello", "[]", &"x".repeat(6 * 1024 * 1024 + 1), &context(0).to_string()] {
-            let answer = sidekey.connect().await.exchange(posted(body)).await;
+            let answer = sidekey.connect().await.exchange(resolve_request(body)).await;
             assert_eq!(answer.header("content-type"), Some("application/json"));
-            told.push((answer.status, answer.json()));
+            reported.push((answer.status, answer.json()));
         }
         assert_eq!(
-            told.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+            reported.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
             [400, 400, 400, 200]
         );
-        answers.push(told);
+        answers.push(reported);
     }
     assert_eq!(answers[0], answers[1]);
 }
@@ -480,7 +480,7 @@ async fn answers_do_not_depend_on_the_dialect() {
 #[tokio::test]
 async fn unacceptable_bodies_are_refused_as_a_whole() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
     let many = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s/{n}")).collect() };
     let records = |count| json!({"Records": vec![record("m", r#"{"a": 1}"#); count]}).to_string();
@@ -509,16 +509,16 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
         (&"x".repeat(6 * 1024 * 1024 + 1), "BadRequestException", "6291456 bytes"),
         (&format!("{{\"a\": {}", "[".repeat(200_000)), "SerializationException", "line 1"),
     ] {
-        let answer = sidekey.connect().await.exchange(posted(body)).await;
+        let answer = sidekey.connect().await.exchange(resolve_request(body)).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{words}");
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
     assert_eq!(fake.calls().total(), calls, "the refused bodies caused no call");
     for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
-        assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
+        assert_eq!(sidekey.connect().await.exchange(resolve_request(body)).await.status, 200);
     }
-    let answer = sidekey.connect().await.exchange(posted(&records(10_000))).await;
+    let answer = sidekey.connect().await.exchange(resolve_request(&records(10_000))).await;
     let failures = answer.json()["batchItemFailures"].as_array().map(Vec::len);
     assert_eq!((answer.status, failures), (200, Some(10_000)));
 }
@@ -528,7 +528,7 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
 #[tokio::test]
 async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let other = Location::new("210987654321", REGION);
     let theirs =
         fake.secrets().create_in(&other, &twilio(0), "theirs").expect("the secret name is unused");
@@ -581,7 +581,7 @@ async fn forged_references_cause_no_call() {
 #[tokio::test]
 async fn withheld_value_fails_its_message_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let half = r#"{"twilio_account_sid":"AC"}"#;
     fake.secrets().put(&twilio(0), half).expect("the secret exists");
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_STRICT", true).start().await;
@@ -598,12 +598,12 @@ async fn withheld_value_fails_its_message_alone() {
 #[tokio::test]
 async fn resolve_and_reads_share_one_cache() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
     assert_eq!(connection.exchange(read_request(&twilio(0))).await.cache(), "miss");
-    assert_eq!(one(&sidekey, &twilio(0)).await["cache"], "hit");
-    assert_eq!(one(&sidekey, &twilio(1)).await["cache"], "miss");
+    assert_eq!(resolve_one(&sidekey, &twilio(0)).await["cache"], "hit");
+    assert_eq!(resolve_one(&sidekey, &twilio(1)).await["cache"], "miss");
     assert_eq!(connection.exchange(read_request(&twilio(1))).await.cache(), "hit");
     assert_eq!(fake.calls().count(GetSecretValue), 2);
 }
@@ -624,7 +624,7 @@ async fn documented_example_is_answered_as_documented() {
     let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
     fake.secrets().create(name, value).expect("the secret name is unused");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
-    let answer = sidekey.connect().await.exchange(posted(event)).await;
+    let answer = sidekey.connect().await.exchange(resolve_request(event)).await;
     let version = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
     expected["results"][0]["credentials"][WHATSAPP]["versionId"] = json!(version);
     assert_eq!((answer.status, answer.json()), (200, expected));

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// The maximum memory in bytes that a body needs in addition to its own size.
 const EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for number in 0..10 {
         let value = json!({ "token": number }).to_string();
@@ -49,12 +49,12 @@ fn event(messages: &[Value]) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-fn posted(body: &str) -> String {
+fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
 /// Returns a request with a chunked body, so that its length is not known in advance.
-fn posted_in_chunks(body: &str) -> String {
+fn chunked_request(body: &str) -> String {
     let chunked = ("Transfer-Encoding", "chunked");
     let mut text = request("POST", "/resolve", &[TOKEN_HEADER, chunked], "");
     // A buffer that doubles its size from 5,500 bytes is copied for the last time at 5.6 MB.
@@ -66,7 +66,7 @@ fn posted_in_chunks(body: &str) -> String {
 }
 
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
-    sidekey.connect().await.exchange(posted(&body.to_string())).await
+    sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
 /// Sends nine good messages and `hostile`. Checks that only `hostile` fails, and returns its
@@ -92,12 +92,12 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
 #[tokio::test]
 async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(invented(1000))).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
-    let told = result["error"]["message"].as_str().expect("the value is a string");
-    assert!(told.contains("more than 100 references"), "{told}");
+    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("more than 100 references"), "{reported}");
     assert_eq!(fake.calls().count(GetSecretValue), 9, "only the good secrets are fetched");
     let result = fails_alone(&sidekey, message(invented(100))).await;
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
@@ -107,7 +107,7 @@ async fn message_with_a_thousand_invented_secrets_fails_alone() {
 #[tokio::test]
 async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.secrets().create("app/large", "x".repeat(20_000)).expect("the secret name is unused");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
@@ -117,8 +117,8 @@ async fn message_with_too_large_credentials_fails_alone() {
         (&result["error"]["__type"], &result["credentials"]),
         (&json!("ValidationException"), &json!({}))
     );
-    let told = result["error"]["message"].as_str().expect("the value is a string");
-    assert!(told.contains("more than 1048576 bytes"), "{told}");
+    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("more than 1048576 bytes"), "{reported}");
     let answer = resolve(&sidekey, &event(&[message(vec!["app/large"; 50])])).await;
     assert_eq!(answer.json()["results"][0]["ok"], true, "fifty credentials are within the limit");
 }
@@ -129,7 +129,7 @@ async fn message_with_too_large_credentials_fails_alone() {
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     for number in 0..100 {
         let large = format!("app/large-{number}");
         fake.secrets().create(&large, "x".repeat(60_000)).expect("the secret name is unused");
@@ -148,7 +148,7 @@ async fn message_with_many_fields_of_a_large_secret_fails_alone() {
 #[tokio::test]
 async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
     let mut messages: Vec<Value> =
         (0..30).map(|of| message((0..100).map(|number| format!("other/{of}-{number}")))).collect();
@@ -164,7 +164,7 @@ async fn disallowed_secrets_do_not_count_toward_the_bounds() {
 #[tokio::test]
 async fn largest_messages_fail_if_too_many_secrets_are_named() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..12)
         .map(|of| message((0..100).map(|number| format!("app/invented-{of}-{number}"))))
@@ -186,7 +186,7 @@ async fn largest_messages_fail_if_too_many_secrets_are_named() {
 #[tokio::test]
 async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.secrets().create("app/large", "x".repeat(60_000)).expect("the secret name is unused");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
@@ -206,7 +206,7 @@ async fn largest_messages_fail_if_the_answer_is_too_large() {
 #[tokio::test]
 async fn invented_names_do_not_delay_other_reads() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let names = invented(400);
     for name in &names {
         fake.faults().always(Match::secret(name), Fault::Stall);
@@ -216,7 +216,7 @@ async fn invented_names_do_not_delay_other_reads() {
     let mut hostile: Vec<Connection> = Vec::new();
     for (at, names) in (0..).zip(names.chunks(100)) {
         let mut connection = sidekey.connect().await;
-        connection.send(posted(&event(&[message(names)]).to_string())).await;
+        connection.send(resolve_request(&event(&[message(names)]).to_string())).await;
         hostile.push(connection);
         // One request may use a quarter of all calls, and all requests together three quarters.
         let calls = 1 + 8 * (at + 1).min(3);
@@ -261,7 +261,7 @@ async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, Socket
     let program = Program::start(&["serve"], Setup::for_fake(fake, clock).vars());
     let address = program.address().await;
     let small = event(&[message([good(0)])]).to_string();
-    assert_eq!(send(address, posted(&small)).await, 200);
+    assert_eq!(send(address, resolve_request(&small)).await, 200);
     (program, address)
 }
 
@@ -270,7 +270,7 @@ async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, Socket
 #[tokio::test]
 async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let mib = 1024 * 1024;
     let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
@@ -297,8 +297,9 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         ("a long list", list),
         ("large records", large.clone()),
     ];
-    let requests = bodies.into_iter().map(|(what, body)| (what, body.len(), posted(&body)));
-    let chunked = ("large records in chunks", large.len(), posted_in_chunks(&large));
+    let requests =
+        bodies.into_iter().map(|(what, body)| (what, body.len(), resolve_request(&body)));
+    let chunked = ("large records in chunks", large.len(), chunked_request(&large));
     for (what, bytes, request) in requests.chain([chunked]) {
         // A new agent for each body, because memory that an earlier body freed would hide the need.
         let (program, address) = warm_program(&fake, &clock).await;
@@ -318,11 +319,11 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let mut connections = Vec::new();
     for _ in 0..20 {
         let mut connection = Connection::open(address).await;
-        connection.send(posted(&objects).split_at(1000).0).await;
+        connection.send(resolve_request(&objects).split_at(1000).0).await;
         connections.push(connection);
     }
     for connection in &mut connections {
-        connection.send(posted(&objects).split_at(1000).1).await;
+        connection.send(resolve_request(&objects).split_at(1000).1).await;
     }
     for connection in &mut connections {
         assert_eq!(connection.receive().await.status, 200);

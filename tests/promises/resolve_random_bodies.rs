@@ -100,9 +100,9 @@ fn check(what: &str, status: u16, answer: &Value) {
 
 fn body(draws: &mut Rng) -> String {
     let value = match draws.u8(0..4) {
-        0 => any(draws, 5),
-        1 => json!({ "references": some(draws, |draws| any(draws, 1)) }),
-        2 => json!({ "Records": some(draws, record) }),
+        0 => random_json(draws, 5),
+        1 => json!({ "references": random_list(draws, |draws| random_json(draws, 1)) }),
+        2 => json!({ "Records": random_list(draws, record) }),
         _ => message(draws),
     };
     let mut text = value.to_string();
@@ -118,14 +118,18 @@ fn body(draws: &mut Rng) -> String {
     text
 }
 
-fn some(draws: &mut Rng, make: fn(&mut Rng) -> Value) -> Vec<Value> {
+fn random_list(draws: &mut Rng, make: fn(&mut Rng) -> Value) -> Vec<Value> {
     (0..draws.usize(0..6)).map(|_| make(draws)).collect()
 }
 
 fn record(draws: &mut Rng) -> Value {
-    let id =
-        if draws.u8(0..20) == 0 { any(draws, 0) } else { json!(format!("m-{}", draws.u8(..))) };
-    let body = if draws.u8(0..6) == 0 { any(draws, 2) } else { json!(message(draws).to_string()) };
+    let id = if draws.u8(0..20) == 0 {
+        random_json(draws, 0)
+    } else {
+        json!(format!("m-{}", draws.u8(..)))
+    };
+    let body =
+        if draws.u8(0..6) == 0 { random_json(draws, 2) } else { json!(message(draws).to_string()) };
     let mut record = json!({"messageId": id, "body": body});
     if draws.bool() {
         record["attributes"] = json!({ "MessageGroupId": text(draws) });
@@ -139,9 +143,9 @@ fn record(draws: &mut Rng) -> Value {
 fn message(draws: &mut Rng) -> Value {
     json!({
         "company_data": {"company_name": text(draws)},
-        "channel_config": {"sms": {"credentials_id": any(draws, 1)}, text(draws): any(draws, 2)},
+        "channel_config": {"sms": {"credentials_id": random_json(draws, 1)}, text(draws): random_json(draws, 2)},
         "ai_config": {"ai_api_key_reference": text(draws)},
-        KEYS[draws.usize(0..KEYS.len())]: any(draws, 3),
+        KEYS[draws.usize(0..KEYS.len())]: random_json(draws, 3),
     })
 }
 
@@ -149,17 +153,17 @@ fn text(draws: &mut Rng) -> String {
     TEXTS[draws.usize(0..TEXTS.len())].to_owned()
 }
 
-fn any(draws: &mut Rng, depth: u8) -> Value {
+fn random_json(draws: &mut Rng, depth: u8) -> Value {
     match draws.u8(0..if depth == 0 { 6 } else { 9 }) {
         0 => Value::Null,
         1 => json!(draws.bool()),
         2 => json!(draws.i64(..)),
         3..6 => json!(text(draws)),
-        6 => (0..draws.usize(0..5)).map(|_| any(draws, depth - 1)).collect(),
+        6 => (0..draws.usize(0..5)).map(|_| random_json(draws, depth - 1)).collect(),
         _ => {
             let members = (0..draws.usize(0..5)).map(|_| {
                 let key = KEYS[draws.usize(0..KEYS.len())].to_owned();
-                (key, any(draws, depth - 1))
+                (key, random_json(draws, depth - 1))
             });
             Value::Object(members.collect::<Map<String, Value>>())
         }

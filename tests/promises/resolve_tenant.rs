@@ -16,7 +16,7 @@ use std::sync::Arc;
 const BINDING: &str = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
 const PATH: &str = "channel_config.sms.credentials_id";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for name in ["sms-credentials/acme/x/twilio", "sms-credentials/other/x/twilio"] {
         fake.secrets()
@@ -54,7 +54,7 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
 #[tokio::test]
 async fn message_gets_secrets_of_its_own_tenant_only() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let own = "sms-credentials/acme/x/twilio";
@@ -93,7 +93,7 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
 #[tokio::test]
 async fn answer_is_checked_against_the_tenant() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let partial = format!(
@@ -113,7 +113,7 @@ async fn answer_is_checked_against_the_tenant() {
 #[tokio::test]
 async fn each_message_is_checked_against_its_own_tenant() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let reference = "sms-credentials/acme/x/twilio";
@@ -136,7 +136,7 @@ async fn each_message_is_checked_against_its_own_tenant() {
 #[tokio::test]
 async fn list_of_references_cannot_bypass_the_tenant_check() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let references = ["sms-credentials/acme/x/twilio", "prod/db", "openai-api-key/sms"];
@@ -177,7 +177,7 @@ fn mistaken_tenant_binding_is_never_ignored() {
 #[tokio::test]
 async fn refused_references_are_logged_escaped() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let folder = TempFolder::new();
     let setup = setup(&fake, &clock, &folder).with("SIDEKEY_LOG", "trace");
     let program = Program::start(&["serve"], setup.vars());

@@ -13,7 +13,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Starts an agent with `app/db` in its cache, value `old`, with a TTL of five minutes.
-async fn holding() -> (Fake, Sidekey) {
+async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     fake.secrets().create("app/db", "old").expect("the secret name is unused");
@@ -26,7 +26,7 @@ async fn holding() -> (Fake, Sidekey) {
 /// repeat gets the cached value, and the answer says so. Other readers see the new value at once.
 #[tokio::test]
 async fn refresh_now_returns_the_new_value() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     sidekey.advance(SECOND);
     fake.secrets().put("app/db", "new").expect("the secret exists");
     assert_eq!(sidekey.read("app/db").await.value(), "old");
@@ -53,7 +53,7 @@ async fn refresh_now_returns_the_new_value() {
 /// In an outage `refreshNow` returns the error, and the cached value stays unchanged.
 #[tokio::test]
 async fn failed_refresh_now_changes_nothing() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     sidekey.advance(SECOND);
     fake.pause().await.expect("the listener stops");
     let failed = sidekey.read("app/db&refreshNow=true").await;
@@ -68,7 +68,7 @@ async fn failed_refresh_now_changes_nothing() {
 /// `SIDEKEY_STALE_WHILE_REVALIDATE` reads do not wait, and the old value is marked as stale.
 #[tokio::test]
 async fn old_value_is_not_served_past_the_ttl() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     fake.secrets().put("app/db", "new").expect("the secret exists");
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     sidekey.advance(Duration::from_secs(300));
@@ -122,7 +122,7 @@ async fn secrets_in_use_are_refreshed_ahead_of_expiry() {
 /// after the TTL.
 #[tokio::test]
 async fn rollback_shows_after_the_ttl() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let old = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     sidekey.advance(SECOND);
     fake.secrets().put("app/db", "new").expect("the secret exists");
@@ -153,7 +153,7 @@ async fn answered_as_time_passes(sidekey: &Sidekey, waiting: &mut Connection) ->
 /// after its timeout. The agent checks for the next version before the TTL ends, as for every read.
 #[tokio::test]
 async fn long_poll_returns_the_next_version() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let etag =
         sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
     let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];

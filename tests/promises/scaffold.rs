@@ -80,17 +80,18 @@ fn values() -> Value {
     Value::Object(pairs.collect())
 }
 
-async fn value(moto: &Moto, name: &str) -> Value {
+async fn stored_value(moto: &Moto, name: &str) -> Value {
     let answer = moto.call("GetSecretValue", &json!({"SecretId": name})).await;
     serde_json::from_str(answer["SecretString"].as_str().expect("the value is a string"))
         .expect("the text is JSON")
 }
 
 /// Runs `sidekey check`. Returns its exit code and the names of the secrets that are placeholders.
-async fn checked(vars: &Vars) -> (Option<i32>, Vec<String>) {
+async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     let done = sidekey(&[&["check", "--json"][..], &NAMES].concat(), vars, "").await;
-    let told: Value = serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
-    let results = told["results"].as_array().expect("the value is a JSON array").iter();
+    let reported: Value =
+        serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
+    let results = reported["results"].as_array().expect("the value is a JSON array").iter();
     let placeholders = results.filter(|one| {
         let findings = one["findings"].as_array().expect("the value is a JSON array");
         !findings.is_empty() && findings.iter().all(|finding| finding["code"] == "placeholder")
@@ -102,7 +103,7 @@ async fn checked(vars: &Vars) -> (Option<i32>, Vec<String>) {
 }
 
 /// Resolves ten messages of three channels in one request. Returns every credential by its name.
-async fn resolved(sidekey: &Sidekey) -> BTreeMap<String, Value> {
+async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let record = |number: usize| {
         let (channel, credentials, key) = match number % 3 {
             0 => ("whatsapp", NAMES[0], NAMES[3]),
@@ -147,12 +148,12 @@ async fn project_is_created_checked_and_filled() {
     let made = sh(written.text(), &vars).await;
     assert_eq!(made.code, Some(0), "{}", made.err);
     let all = NAMES.map(str::to_owned).to_vec();
-    assert_eq!(checked(&vars).await, (Some(1), all));
-    let first = value(&moto, NAMES[0]).await;
+    assert_eq!(run_check(&vars).await, (Some(1), all));
+    let first = stored_value(&moto, NAMES[0]).await;
     assert_eq!(first["twilio_auth_token"], "PLACEHOLDER_TWILIO_AUTH_TOKEN");
 
     let agent = Setup::for_endpoint(&moto.endpoint(), &ManualClock::new()).start().await;
-    assert_eq!(resolved(&agent).await[NAMES[0]], first);
+    assert_eq!(resolve_all(&agent).await[NAMES[0]], first);
 
     let again = sidekey(&[&scaffold[..], &["--run", "--channel", "sms"]].concat(), &vars, "").await;
     assert_eq!(again.code, Some(0), "{}", again.err);
@@ -166,7 +167,7 @@ async fn project_is_created_checked_and_filled() {
     let updated = sidekey(&update, &vars, &values.to_string()).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
     assert_eq!(updated.text().matches("\"outcome\": \"updated\"").count(), 5, "{}", updated.text());
-    assert_eq!(checked(&vars).await, (Some(1), vec![sms.to_owned()]));
+    assert_eq!(run_check(&vars).await, (Some(1), vec![sms.to_owned()]));
 
     let folder = TempFolder::new();
     let path = folder.path().join(format!("{sms}.json"));
@@ -179,13 +180,13 @@ async fn project_is_created_checked_and_filled() {
     assert_eq!((written.code, &*written.err), (Some(0), ""));
     let updated = sh(written.text(), &vars).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
-    assert_eq!(checked(&vars).await, (Some(0), Vec::new()));
-    assert_eq!(value(&moto, sms).await, key);
+    assert_eq!(run_check(&vars).await, (Some(0), Vec::new()));
+    assert_eq!(stored_value(&moto, sms).await, key);
 
     agent.advance(Duration::from_secs(300));
     let all = all.as_object().expect("the value is a JSON object").clone();
     assert!(
-        resolved(&agent).await.into_iter().eq(all),
+        resolve_all(&agent).await.into_iter().eq(all),
         "the agent returns the values that were written"
     );
 }
@@ -202,7 +203,7 @@ fn recorder(folder: &TempFolder, end: &str) -> String {
     path.display().to_string()
 }
 
-fn noted(folder: &Path) -> Vec<String> {
+fn recorded_lines(folder: &Path) -> Vec<String> {
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     log.lines().map(str::to_owned).collect()
 }
@@ -221,9 +222,9 @@ async fn command_lines_show_no_value() {
     assert_eq!(done.code, Some(0), "{}", done.err);
     let expected = "secretsmanager update-secret --secret-id openai-api-key/sms --secret-string \
                     file:///dev/stdin --region eu-north-1 pipe {\"ai_api_key\":\"hunter4\"}";
-    assert_eq!(noted(folder.path()), [expected]);
+    assert_eq!(recorded_lines(folder.path()), [expected]);
 
-    for (end, told) in [
+    for (end, reported) in [
         (
             "echo 'Unable to locate credentials' >&2; exit 253",
             "failed   openai-api-key  openai-api-key/sms  Unable to locate credentials",
@@ -237,7 +238,7 @@ async fn command_lines_show_no_value() {
         recorder(&folder, end);
         let done = sidekey(&update, &vars, &values).await;
         assert_eq!(done.code, Some(1), "{}", done.err);
-        assert!(done.text().contains(told), "{told}: {}", done.text());
+        assert!(done.text().contains(reported), "{reported}: {}", done.text());
     }
 }
 
@@ -268,15 +269,15 @@ async fn wrong_values_are_refused_before_any_write() {
         assert!(done.err.lines().any(|own| own == line), "{line}:\n{}", done.err);
     }
     assert_eq!(done.err.lines().count(), 4, "{}", done.err);
-    assert!(noted(folder.path()).is_empty());
+    assert!(recorded_lines(folder.path()).is_empty());
 
     let placeholder = json!({"openai-api-key/email": {"ai_api_key": "PLACEHOLDER"}}).to_string();
     let args = [&update[..], &["--allow-placeholders"]].concat();
     assert_eq!(sidekey(&args, &vars, &placeholder).await.code, Some(0));
-    assert_eq!(noted(folder.path()).len(), 1);
+    assert_eq!(recorded_lines(folder.path()).len(), 1);
 
     let good = json!({"openai-api-key/email": {"ai_api_key": "hunter4"}}).to_string();
-    for (args, told) in [
+    for (args, reported) in [
         (&["scaffold"][..], "'company_name' has no value"),
         (&["scaffold", "--company", "a/b", "--project", "c"], "the value of 'company_name' must"),
         (&["scaffold", "--update"], "--values"),
@@ -285,7 +286,7 @@ async fn wrong_values_are_refused_before_any_write() {
     ] {
         let done = sidekey(args, &vars, &good).await;
         assert_eq!((done.code, done.text()), (Some(2), ""), "{args:?}");
-        assert!(done.err.contains(told), "{told}: {}", done.err);
+        assert!(done.err.contains(reported), "{reported}: {}", done.err);
     }
 }
 

@@ -45,7 +45,7 @@ fn sdk_at(sidekey: &Sidekey) -> Client {
 }
 
 /// Starts a fake and an agent. The creation time has milliseconds, as AWS's times have.
-async fn started() -> (Fake, Sidekey) {
+async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
@@ -53,7 +53,7 @@ async fn started() -> (Fake, Sidekey) {
 }
 
 /// Returns all fields of an answer, for comparison.
-fn said(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
+fn fields_of(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
     (
         answer.arn,
         answer.name,
@@ -69,7 +69,7 @@ fn said(answer: GetSecretValueOutput) -> impl PartialEq + std::fmt::Debug {
 /// equal those of Secrets Manager, on one connection and with extra slashes in the path.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
     let arn = secrets
         .create("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}")
@@ -95,7 +95,7 @@ async fn answers_equal_those_of_secrets_manager() {
                 let asked = client.get_secret_value().secret_id(id);
                 let (version, stage) = (version.map(str::to_owned), stage.map(str::to_owned));
                 let asked = asked.set_version_id(version).set_version_stage(stage);
-                said(asked.send().await.expect("a value"))
+                fields_of(asked.send().await.expect("a value"))
             };
             assert_eq!(ask(&own).await, ask(&direct).await, "{id} {version:?} {stage:?}");
         }
@@ -105,7 +105,7 @@ async fn answers_equal_those_of_secrets_manager() {
 /// A hundred reads, most of them concurrent, cause one call to AWS.
 #[tokio::test]
 async fn hundred_reads_cause_one_call() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
     let client = sdk_at(&sidekey);
     let read = async |client: Client| {
@@ -130,7 +130,7 @@ async fn hundred_reads_cause_one_call() {
 /// secrets by single calls, and does not fetch cached ones again.
 #[tokio::test]
 async fn batch_returns_values_and_errors() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/a", "one").expect("the secret name is unused");
     secrets.create("app/b", json!({"user": "ann"}).to_string()).expect("the secret name is unused");
@@ -191,7 +191,7 @@ async fn batch_returns_values_and_errors() {
 /// from one call, and the description's labels are right through a rotation.
 #[tokio::test]
 async fn description_lists_labels_of_cached_versions() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let secrets = fake.secrets();
     let arn = secrets.create("app/db", "one").expect("the secret name is unused");
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
@@ -225,7 +225,7 @@ async fn description_lists_labels_of_cached_versions() {
 }
 
 /// Returns an error's code, and the number of requests that Sidekey got.
-async fn tried(
+async fn error_and_attempts(
     sidekey: &Sidekey,
     client: &Client,
     id: &str,
@@ -243,7 +243,7 @@ async fn tried(
 /// attempt. AWS gets at most one call.
 #[tokio::test]
 async fn permanent_errors_are_typed_and_not_retried() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let (secrets, faults) = (fake.secrets(), fake.faults());
     for name in ["deleted", "broken", "denied", "odd"] {
         secrets.create(name, "hunter2").expect("the secret name is unused");
@@ -268,7 +268,7 @@ async fn permanent_errors_are_typed_and_not_retried() {
     let direct = sdk(&fake.url(), Some("any"));
     for (id, code, is_typed) in modelled {
         fake.calls().clear();
-        let (refused, own, attempts) = tried(&sidekey, &client, id).await;
+        let (refused, own, attempts) = error_and_attempts(&sidekey, &client, id).await;
         assert!(is_typed(&refused), "{id}: {refused:?}");
         assert_eq!((own.as_deref(), attempts), (Some(code), 1.0), "{id}");
         assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}");
@@ -280,7 +280,7 @@ async fn permanent_errors_are_typed_and_not_retried() {
     for (id, code) in
         [("denied", "AccessDeniedException"), ("arn:aws:s3:::x", "ValidationException")]
     {
-        let (_, own, attempts) = tried(&sidekey, &client, id).await;
+        let (_, own, attempts) = error_and_attempts(&sidekey, &client, id).await;
         assert_eq!((own.as_deref(), attempts), (Some(code), 1.0), "{id}");
     }
     let put = client.put_secret_value().secret_id("odd").secret_string("new").send().await;
@@ -294,7 +294,7 @@ async fn permanent_errors_are_typed_and_not_retried() {
 /// failures as service errors. Meanwhile the agent makes one call to AWS.
 #[tokio::test]
 async fn transient_errors_are_retried_by_the_sdk() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     for name in ["throttled", "failing"] {
         fake.secrets().create(name, "hunter2").expect("the secret name is unused");
     }
@@ -303,7 +303,7 @@ async fn transient_errors_are_retried_by_the_sdk() {
     let client = sdk_at(&sidekey);
     for (id, code) in [("throttled", "ThrottlingException"), ("failing", "InternalServiceError")] {
         fake.calls().clear();
-        let (refused, own, attempts) = tried(&sidekey, &client, id).await;
+        let (refused, own, attempts) = error_and_attempts(&sidekey, &client, id).await;
         assert_eq!((own.as_deref(), attempts), (Some(code), f64::from(ATTEMPTS_MAX)), "{id}");
         assert_eq!(refused.is_internal_service_error(), id == "failing");
         assert_eq!(fake.calls().count(GetSecretValue), 1, "{id}: the failure is cached");
@@ -322,18 +322,19 @@ async fn wrong_session_tokens_are_refused_without_a_retry() {
         (Some("wrong"), "sign with the credentials that Sidekey runs with"),
         (None, "static keys have no session token"),
     ] {
-        let (refused, code, attempts) = tried(&sidekey, &sdk(&endpoint, session), "app/db").await;
+        let (refused, code, attempts) =
+            error_and_attempts(&sidekey, &sdk(&endpoint, session), "app/db").await;
         assert_eq!((code.as_deref(), attempts), (Some("UnrecognizedClientException"), 1.0));
         assert!(refused.message().is_some_and(|own| own.contains(words)), "{refused:?}");
     }
-    let (refused, code, attempts) = tried(&sidekey, &sdk_at(&sidekey), "other").await;
+    let (refused, code, attempts) = error_and_attempts(&sidekey, &sdk_at(&sidekey), "other").await;
     assert_eq!((code.as_deref(), attempts), (Some("AccessDeniedException"), 1.0));
     assert!(refused.message().is_some_and(|own| own.contains("Sidekey refused")), "{refused:?}");
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// The session tokens of the agent's own credentials open the gate: the current one, the one before,
-/// and one that the agent has not needed yet, for which it gets its credentials anew, once a second.
+/// The gate accepts the session tokens of the agent's own credentials: the current and the previous
+/// one. For an unknown token the agent requests its credentials again, at most once a second.
 #[tokio::test]
 async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();

@@ -41,6 +41,7 @@ impl Counted {
     }
 }
 
+/// Two reads share one connection. After a pause it is closed, and the next read opens another one.
 #[tokio::test]
 async fn burst_of_calls_shares_one_connection() {
     let run = Counted::start(&["a", "b", "c"]).await;
@@ -90,6 +91,7 @@ async fn answer(upstream: &mut TcpStream, name: &str) {
     upstream.write_all((head + &body).as_bytes()).await.expect("the peer reads");
 }
 
+/// AWS closes the connection after each answer. The next read opens a new one and succeeds.
 #[tokio::test]
 async fn connection_closed_while_idle_is_not_a_failure() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
@@ -145,13 +147,13 @@ async fn immediately_closed_connections_fail_at_once() {
             assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
         }
     };
-    let told = async {
+    let reported = async {
         tokio::select! {
             () = readers => {}
             () = closing => {}
         }
     };
-    with_timeout("all reads fail", told).await;
+    with_timeout("all reads fail", reported).await;
 }
 
 /// The agent cuts off an endless answer, which would otherwise fill its memory.

@@ -127,6 +127,7 @@ async fn every_command_of_the_page_works_before_moto() {
     walk(&clients, &moto.endpoint()).await;
 }
 
+/// `…` matches any text in a line, and runs of spaces are equal. All other text must match exactly.
 #[test]
 fn lines_are_compared_around_placeholders() {
     for (line, expected, outcome) in [

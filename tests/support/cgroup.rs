@@ -107,7 +107,7 @@ impl Cgroup {
     fn add(&mut self, parent: &Path, name: &str) -> io::Result<PathBuf> {
         remove_leftovers(parent);
         let folder = parent.join(name);
-        fs::create_dir(&folder).map_err(|error| named(&folder, &error))?;
+        fs::create_dir(&folder).map_err(|error| with_path(&folder, &error))?;
         self.folders.push(folder.clone());
         Ok(folder)
     }
@@ -206,10 +206,10 @@ fn write_swap_limit(file: &Path, bytes: u64) -> io::Result<()> {
 }
 
 fn write(file: &Path, text: impl AsRef<[u8]>) -> io::Result<()> {
-    fs::write(file, text).map_err(|error| named(file, &error))
+    fs::write(file, text).map_err(|error| with_path(file, &error))
 }
 
 /// Adds the file's path to the error, because `io::Error` does not contain the path.
-fn named(file: &Path, error: &io::Error) -> io::Error {
+fn with_path(file: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }

@@ -125,8 +125,9 @@ impl Environment {
     pub(crate) fn new(mode: Mode, extension: &Path, function: &Path) -> Self {
         let environment = Self {
             mode,
-            extension: named("EXTENSION_UNDER_TEST").unwrap_or_else(|| extension.to_owned()),
-            runner: named("EXTENSION_RUNNER"),
+            extension: path_variable("EXTENSION_UNDER_TEST")
+                .unwrap_or_else(|| extension.to_owned()),
+            runner: path_variable("EXTENSION_RUNNER"),
             function: function.to_owned(),
             variables: BTreeMap::new(),
             overrides: BTreeMap::new(),
@@ -190,7 +191,7 @@ impl Environment {
 /// Returns the path in this environment variable of the test run. The path is absolute, because
 /// cargo runs a test in its package's folder.
 #[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
-fn named(variable: &str) -> Option<PathBuf> {
+fn path_variable(variable: &str) -> Option<PathBuf> {
     std::env::var(variable).ok().map(PathBuf::from)
 }
 

@@ -58,8 +58,8 @@ impl ClientProgram {
         let line = with_timeout(step, self.answers.next_line())
             .await
             .expect("the program's output is UTF-8");
-        let told = line.as_deref().and_then(|line| serde_json::from_str(line).ok());
-        told.unwrap_or_else(|| {
+        let reported = line.as_deref().and_then(|line| serde_json::from_str(line).ok());
+        reported.unwrap_or_else(|| {
             let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
             panic!("{step}: {line:?}\n{complaints}")
         })
