@@ -202,6 +202,6 @@ pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
-fn ratio(part: usize, whole: usize) -> f64 {
-    float(part as u64) / float(whole.max(1) as u64)
+fn ratio(part: usize, total: usize) -> f64 {
+    float(part as u64) / float(total.max(1) as u64)
 }

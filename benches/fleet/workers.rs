@@ -14,18 +14,15 @@ pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let next =
-                        left.lock().expect("no thread panicked while it held the lock").next();
+                    let next = left.lock().expect("the lock is not poisoned").next();
                     let Some((at, item)) = next else { return };
                     let result = work(item);
-                    done.lock()
-                        .expect("no thread panicked while it held the lock")
-                        .push((at, result));
+                    done.lock().expect("the lock is not poisoned").push((at, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().expect("no thread panicked while it held the lock");
+    let mut done = done.into_inner().expect("the lock is not poisoned");
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }

@@ -45,8 +45,8 @@ impl Load {
 /// One connection, and the state of its current request.
 struct Lane {
     socket: TcpStream,
-    asked: Instant,
-    got: Vec<u8>,
+    sent_at: Instant,
+    received: Vec<u8>,
 }
 
 /// Keeps `connections` busy with the same request for `span`, after a warm-up of a tenth of `span`.
@@ -71,9 +71,9 @@ pub(crate) fn on_open_connections(
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         epoll::add(&poll, &socket, EventData::new_u64(at as u64), EventFlags::IN)?;
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         socket.write_all(request)?;
-        lanes.push(Lane { socket, asked, got: Vec::with_capacity(8192) });
+        lanes.push(Lane { socket, sent_at, received: Vec::with_capacity(8192) });
     }
     let begins = Instant::now() + span / 10;
     let ends = begins + span;
@@ -97,9 +97,9 @@ pub(crate) fn on_open_connections(
                 return Ok(Load { answers, took, all, latencies });
             }
             if now >= begins {
-                latencies.push(now - lane.asked);
+                latencies.push(now - lane.sent_at);
             }
-            lane.asked = now;
+            lane.sent_at = now;
             lane.socket.write_all(request)?;
         }
     }
@@ -121,13 +121,13 @@ pub(crate) fn on_new_connections(
     let begins = Instant::now();
     let mut latencies = Vec::new();
     while begins.elapsed() < span {
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.write_all(request)?;
-        let mut lane = Lane { socket, asked, got: Vec::with_capacity(8192) };
+        let mut lane = Lane { socket, sent_at, received: Vec::with_capacity(8192) };
         while !lane.is_answered(tail)? {}
-        latencies.push(asked.elapsed());
+        latencies.push(sent_at.elapsed());
     }
     let took = begins.elapsed();
     latencies.sort_unstable();
@@ -145,16 +145,16 @@ impl Lane {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
-        self.got.extend_from_slice(&buffer[..read]);
-        if !self.got.ends_with(tail) {
-            let is_good = self.got.len() < 12 || self.got.starts_with(b"HTTP/1.1 200");
+        self.received.extend_from_slice(&buffer[..read]);
+        if !self.received.ends_with(tail) {
+            let is_good = self.received.len() < 12 || self.received.starts_with(b"HTTP/1.1 200");
             return if is_good {
                 Ok(false)
             } else {
                 Err(io::Error::other("a response has a status other than 200"))
             };
         }
-        self.got.clear();
+        self.received.clear();
         Ok(true)
     }
 }

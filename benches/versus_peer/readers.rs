@@ -87,9 +87,9 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
         let mut socket = TcpStream::connect(running.address)?;
         let (mut longest, mut waited) = (Duration::ZERO, 0);
         while Instant::now() < until {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             reader::read_value(&mut socket, name, TOKEN)?;
-            let took = asked.elapsed();
+            let took = sent_at.elapsed();
             longest = longest.max(took);
             waited += usize::from(took >= WAITED);
             // Without a pause, four readers would measure the scheduler.
@@ -145,9 +145,9 @@ fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
     let mut last = (0, Duration::ZERO);
     let until = Instant::now() + TTL + TTL / 2;
     while Instant::now() < until {
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let answer = reader::read(&mut socket, name, TOKEN);
-        last = (answer?.status, asked.elapsed());
+        last = (answer?.status, sent_at.elapsed());
         thread::sleep(Duration::from_millis(10));
     }
     bench.fake.faults().throttle_above(u32::MAX);

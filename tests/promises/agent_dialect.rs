@@ -135,7 +135,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
         fake.secrets().create(name, name).expect("the secret name is unused");
     }
     let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("the secret exists");
-    for (path, asked, is_there) in [
+    for (path, requested, exists) in [
         (read_path("a/b"), "a/b", true),
         (read_path("a%2Fb"), "a/b", true),
         (read_path("a%2fb"), "a/b", true),
@@ -153,11 +153,11 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
     ] {
         fake.calls().clear();
         let answer = sidekey.get(&path).await;
-        assert_eq!(answer.status, if is_there { 200 } else { 400 }, "{path}: {}", answer.text());
+        assert_eq!(answer.status, if exists { 200 } else { 400 }, "{path}: {}", answer.text());
         let calls = fake.calls().list();
         let ids: Vec<&str> =
             calls.iter().flat_map(|call| &call.secret_ids).map(|id| &**id).collect();
-        assert_eq!(ids, [asked], "{path}");
+        assert_eq!(ids, [requested], "{path}");
     }
 }
 
@@ -182,16 +182,16 @@ async fn unchanged_version_is_answered_304_without_a_body() {
         ("\"other\"".to_owned(), 200),
         (id, 200),
     ] {
-        let asked = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tags)]);
-        let answer = connection.exchange(asked).await;
+        let sent = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tags)]);
+        let answer = connection.exchange(sent).await;
         assert_eq!((answer.status, answer.body.is_empty()), (status, status == 304), "{tags}");
         assert_eq!(answer.header("etag"), Some(&*tag), "{tags}");
         assert_eq!((answer.header("age"), answer.cache()), (Some("7"), "hit"), "{tags}");
     }
     fake.secrets().put("app/db", "hunter3").expect("the secret exists");
     sidekey.advance(Duration::from_secs(300));
-    let asked = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tag)]);
-    assert_eq!(connection.exchange(asked).await.value(), "hunter3");
+    let sent = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tag)]);
+    assert_eq!(connection.exchange(sent).await.value(), "hunter3");
 }
 
 /// A version is read by its id, its stage, or both if they agree. The agent calls AWS only if no

@@ -89,8 +89,8 @@ async fn port_in_use_error_says_what_to_do() {
     let setup = setup.with("SIDEKEY_PORT", address.port());
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(1), "{output}");
-    let told = format!("{address} is taken by another process; stop it, or set SIDEKEY_PORT");
-    assert!(output.contains(&told), "{output}");
+    let expected = format!("{address} is taken by another process; stop it, or set SIDEKEY_PORT");
+    assert!(output.contains(&expected), "{output}");
 }
 
 /// Without a token, `serve` generates one in a file that only its owner can read, and logs the
@@ -124,9 +124,9 @@ async fn missing_token_is_generated_in_a_private_file() {
             "the log contains the file's path but not the token"
         );
         for (token, status) in [(&*token, 200), (&token[1..], 403), (TOKEN, 403)] {
-            let asked = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
+            let sent = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
             let mut connection = Connection::open(address).await;
-            assert_eq!(connection.exchange(asked).await.status, status);
+            assert_eq!(connection.exchange(sent).await.status, status);
         }
 
         // `sidekey get` also finds the agent by its socket and reads the generated token.
@@ -193,7 +193,7 @@ async fn command_printed_by_dev_works() {
 
         folder.write("secrets.json", r#"{"app/db": {"user": "the-second-value"}}"#);
         program.line("Sidekey now serves app/db version").await;
-        eventually("the new value", async || {
+        eventually("the agent serves the new value", async || {
             paste(&line, &vars).await.contains("the-second-value").then_some(())
         })
         .await;

@@ -30,7 +30,8 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
     let ran = with_timeout("boto3", python.output()).await.expect("Python can be started");
     let complaint = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{complaint}");
-    serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("no JSON: {complaint}"))
+    serde_json::from_slice(&ran.stdout)
+        .unwrap_or_else(|_| panic!("the script printed no JSON: {complaint}"))
 }
 
 /// Starts a fake with secrets of every kind, and an agent in front of it.

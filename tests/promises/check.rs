@@ -154,9 +154,9 @@ async fn four_bad_references_of_twelve_are_reported() {
         (done.code, done.err.trim().to_owned())
     };
     assert_eq!(validated(&reported).await, (Some(0), String::new()));
-    let mut spoilt = reported;
-    spoilt["results"][0]["value"] = json!("x");
-    let (code, why) = validated(&spoilt).await;
+    let mut invalid = reported;
+    invalid["results"][0]["value"] = json!("x");
+    let (code, why) = validated(&invalid).await;
     assert!(code == Some(1) && why.contains("'value' was unexpected"), "{why}");
 }
 

@@ -69,19 +69,19 @@ async fn probes_always_get_through() {
 async fn reader_with_a_token_is_served_among_thousands_without() {
     let (_fake, setup) = prepare().await;
     let sidekey = setup.with("SIDEKEY_MAX_CONNECTIONS", 2).start().await;
-    let mut kept = sidekey.connect().await;
-    assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
+    let mut authenticated = sidekey.connect().await;
+    assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
     let mut crowd = Vec::new();
     for number in 0..CROWD {
         crowd.push(tokenless(sidekey.address, number).await);
         if number % 100 == 99 {
             assert_eq!(sidekey.read("app/db").await.value(), "hunter2");
-            assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
+            assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
         }
     }
     let connections = sidekey.metrics().await.get("sidekey_connections");
     assert!(connections < 200.0, "{connections} are open");
-    assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
+    assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
 /// After a request without a valid token, the agent answers and closes the connection. This also
@@ -112,13 +112,13 @@ async fn connection_without_a_token_ends_in_ten_seconds() {
     let (_fake, setup) = prepare().await;
     let sidekey = setup.start().await;
     let mut silent = sidekey.connect().await;
-    let mut kept = sidekey.connect().await;
-    assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
+    let mut authenticated = sidekey.connect().await;
+    assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
     // The agent accepts connections in order. A served later connection shows that the silent one
     // was accepted.
     sidekey.advance(Duration::from_secs(10));
     silent.closed().await;
-    assert_eq!(kept.exchange(read_request("app/db")).await.value(), "hunter2");
+    assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
 /// Starts a read that the agent answers when the version changes.

@@ -52,7 +52,7 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &TempFolder) -> Setup {
 fn last_token(fake: &Fake) -> Option<String> {
     let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
-    of_secrets.expect("a call").security_token
+    of_secrets.expect("Secrets Manager received a call").security_token
 }
 
 /// Checks that an answer is a credentials error with a hint.
@@ -174,7 +174,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "both secrets share one session");
     let sts = Match::operation(AssumeRoleWithWebIdentity);
     fake.faults().always(sts, Fault::InternalError);
     sidekey.advance(LIFE - MINUTE + Duration::from_secs(1));
@@ -194,7 +194,11 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
     assert_credentials_error(&missing, 500, "InternalFailure");
     assert!(missing.text().contains("the place that they come from failed"), "{}", missing.text());
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
+    assert_eq!(
+        fake.calls().count(AssumeRoleWithWebIdentity),
+        3,
+        "both calls share one request to STS"
+    );
     for (wait, calls) in [(999, 3), (1, 4)] {
         sidekey.advance(Duration::from_millis(wait));
         assert_credentials_error(
@@ -226,7 +230,7 @@ async fn calls_waiting_for_credentials_share_the_timeout() {
     sts.hold();
     let waiting = async {
         let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
-        eventually("two calls wait", async || is_waiting().then_some(())).await;
+        eventually("two calls wait for credentials", async || is_waiting().then_some(())).await;
         // The timeout of one call to AWS.
         sidekey.advance(Duration::from_secs(600));
     };
@@ -249,13 +253,14 @@ async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
     let sidekey = setup.start().await;
     sts.hold();
-    let asked = async |times| {
-        eventually("STS is asked", async || (sts.regions().len() == times).then_some(())).await;
+    let wait_for_sts = async |times| {
+        eventually("STS receives the call", async || (sts.regions().len() == times).then_some(()))
+            .await;
     };
     let frozen = async {
-        asked(1).await;
+        wait_for_sts(1).await;
         sidekey.advance(Duration::from_secs(3600));
-        asked(2).await;
+        wait_for_sts(2).await;
         sts.release();
     };
     let (answer, ()) = tokio::join!(sidekey.read("app/db"), frozen);
@@ -278,7 +283,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     let folder = TempFolder::new();
     let path = folder.path().join("credentials");
     let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
-    let address = metadata.local_addr().expect("it is bound");
+    let address = metadata.local_addr().expect("the socket is bound");
     let nowhere = without_credentials(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
@@ -322,7 +327,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
 /// old value as fresh, and it accepts the new token and the old authorization.
 #[tokio::test]
 async fn new_credentials_are_used_after_a_restore() {
-    for is_told in [true, false] {
+    for has_restore_hook in [true, false] {
         let clock = ManualClock::new();
         let fake = start_fake(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
@@ -336,9 +341,9 @@ async fn new_credentials_are_used_after_a_restore() {
             .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
         let sidekey = setup.start().await;
         assert!(container.calls() < 6, "concurrent calls share one credentials request");
-        let shown = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
+        let headers = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
         let read = async || {
-            let request = get(&read_path("app/0"), &shown);
+            let request = get(&read_path("app/0"), &headers);
             sidekey.connect().await.exchange(request).await
         };
         assert_eq!(read().await.cache(), "hit");
@@ -346,14 +351,14 @@ async fn new_credentials_are_used_after_a_restore() {
         fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
         fake.secrets().put("app/0", "new").expect("the secret exists");
-        if is_told {
-            let hook = request("POST", "/restore", &shown, "");
+        if has_restore_hook {
+            let hook = request("POST", "/restore", &headers, "");
             assert_eq!(sidekey.connect().await.exchange(hook).await.status, 204);
         } else {
             clock.advance_wall(Duration::from_secs(2));
         }
         let answer = read().await;
-        assert_eq!(answer.value(), "new", "told: {is_told}");
+        assert_eq!(answer.value(), "new", "told: {has_restore_hook}");
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
         assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
@@ -361,7 +366,7 @@ async fn new_credentials_are_used_after_a_restore() {
         assert_eq!(failed, 0.0, "no call was signed with the old credentials");
 
         for (token, is_let_in) in [("session-2", true), ("session-1", true), ("nobody's", false)] {
-            let asked = request(
+            let wait_for_sts = request(
                 "POST",
                 "/",
                 &[
@@ -370,7 +375,7 @@ async fn new_credentials_are_used_after_a_restore() {
                 ],
                 "{\"SecretId\":\"app/0\"}",
             );
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let answer = sidekey.connect().await.exchange(wait_for_sts).await;
             let is_refused = answer.text().contains("UnrecognizedClientException");
             assert_eq!(!is_refused, is_let_in, "{token}: {}", answer.text());
         }

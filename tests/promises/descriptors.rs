@@ -37,11 +37,11 @@ async fn descriptors_are_reserved_for_calls() {
     for _ in 0..400 {
         silent.push(TcpStream::connect(address).await.expect("the listener accepts"));
     }
-    let mut kept = Vec::new();
+    let mut authenticated = Vec::new();
     for _ in 0..100 {
         let mut connection = Connection::open(address).await;
         assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
-        kept.push(connection);
+        authenticated.push(connection);
     }
     let mut reader = Connection::open(address).await;
     let refreshed = get(&read_path("app/db&refreshNow=true"), &[TOKEN_HEADER]);
@@ -59,9 +59,10 @@ async fn soft_limit_is_raised_to_the_hard_limit() {
     let fake = fake(&clock).await;
     let program = limited(&Setup::for_fake(&fake, &clock), "ulimit -Sn 100 && ulimit -Hn 700");
     program.address().await;
-    let limits = fs::read_to_string(format!("/proc/{}/limits", program.id())).expect("it runs");
+    let limits =
+        fs::read_to_string(format!("/proc/{}/limits", program.id())).expect("the agent runs");
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let files: Vec<&str> = files.expect("a line").split_whitespace().collect();
+    let files: Vec<&str> = files.expect("the limits list open files").split_whitespace().collect();
     assert_eq!(files, ["700", "700", "files"]);
     assert!(program.line("some are left to calls").await.contains("\"raised_from\":100"));
 }

@@ -98,8 +98,8 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
         lines
     };
     assert_eq!(sorted(&filled), sorted(&expected));
-    for asked in ["app/db", "app/json", &arn] {
-        assert_eq!(fake.calls().count_for(GetSecretValue, asked), 1, "{asked}");
+    for id in ["app/db", "app/json", &arn] {
+        assert_eq!(fake.calls().count_for(GetSecretValue, id), 1, "{id}");
     }
 }
 
@@ -196,15 +196,19 @@ async fn exec_waits_for_a_late_agent() {
 async fn unusable_tokens_and_agents_are_explained() {
     let (_fake, sidekey) = agent().await;
     let good = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
-    let parrot =
+    let other_port =
         CannedUpstream::with_response("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
-    let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
+    let other_port = other_port
+        .url()
+        .rsplit_once(':')
+        .map(|(_, port)| port.to_owned())
+        .expect("the URL has a port");
     for (name, value, reported) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 is any free port"),
-        ("SIDEKEY_PORT", &*parrot, "A: another program than Sidekey answered, with status 200"),
+        ("SIDEKEY_PORT", &*other_port, "A: another program than Sidekey answered, with status 200"),
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());

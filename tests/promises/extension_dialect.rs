@@ -75,7 +75,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     let (fake, sidekey) = start_agent(&[("SIDEKEY_ALLOW", "app/*")]).await;
     fake.secrets().create("app/denied", "hunter2").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
-    let ask = async |asked: String| sidekey.connect().await.exchange(asked).await;
+    let ask = async |sent: String| sidekey.connect().await.exchange(sent).await;
     let path = read_path("app/db");
     for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
         let answer = ask(get(&path, &headers)).await;
@@ -119,14 +119,14 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         assert_error(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
         assert!(answer.text().ends_with(')'), "a hint: {}", answer.text());
     }
-    for (asked, status, kind) in [
+    for (sent, status, kind) in [
         (get(&path, &[TOKEN_HEADER, ("Origin", "null")]), 400, "ForbiddenException"),
         (get(&path, &[TOKEN_HEADER, ("X-Forwarded-For", "x")]), 400, "ForbiddenException"),
         (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, "BadRequestException"),
         (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "MethodNotAllowedException"),
         (get("/nowhere", &[TOKEN_HEADER]), 404, "NotFoundException"),
     ] {
-        assert_error(&ask(asked).await, status, kind, FAILED);
+        assert_error(&ask(sent).await, status, kind, FAILED);
     }
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
     assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);

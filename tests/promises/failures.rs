@@ -32,7 +32,7 @@ async fn start_with_cached_secret(fake: &Fake, clock: &Arc<ManualClock>) -> Side
 
 /// Waits until a background refresh has failed. Returns the error type.
 async fn failed_refresh(sidekey: &Sidekey) -> String {
-    eventually("a refresh fails", async || {
+    eventually("a background refresh fails", async || {
         let entry = sidekey.agent.status().entries.pop().expect("the cache has an entry");
         entry.problem.map(|problem| problem.code.into())
     })

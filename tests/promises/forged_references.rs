@@ -64,14 +64,14 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
 }
 
 /// Requests one forged reference, and checks that it is refused, counted and logged in a safe form.
-async fn check_refusal(fake: &Fake, setup: &Setup, way: RequestPart, forged: &str) {
+async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &str) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let mut connection = Connection::open(address).await;
     fake.calls().clear();
-    let answer = connection.exchange(way.request(forged)).await;
-    let shown: String = forged.chars().take(60).collect();
-    let context = format!("{way:?} {shown:?}");
+    let answer = connection.exchange(part.request(forged)).await;
+    let excerpt: String = forged.chars().take(60).collect();
+    let context = format!("{part:?} {excerpt:?}");
     assert_eq!(answer.status, 400, "{context}: {}", answer.text());
     let kind = answer.kind();
     assert!(
@@ -145,8 +145,8 @@ async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
         "openai-api-key/whatsapp\0".to_owned(),
     ];
     for forged in &forged {
-        for way in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
-            check_refusal(&fake, &setup, way, forged).await;
+        for part in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
+            check_refusal(&fake, &setup, part, forged).await;
         }
     }
 }
@@ -159,9 +159,9 @@ async fn allowed_references_are_answered_in_every_form() {
     let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
     let twilio = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
     for reference in [twilio, "openai-api-key/whatsapp"] {
-        for way in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
-            let answer = sidekey.connect().await.exchange(way.request(reference)).await;
-            assert_eq!(answer.status, 200, "{way:?} {reference}: {}", answer.text());
+        for part in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
+            let answer = sidekey.connect().await.exchange(part.request(reference)).await;
+            assert_eq!(answer.status, 200, "{part:?} {reference}: {}", answer.text());
         }
     }
 }

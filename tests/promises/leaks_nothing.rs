@@ -161,19 +161,25 @@ async fn debug_output_shows_no_value() {
     for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
     }
-    let shown = format!("{:?}", sidekey.agent);
-    assert!(shown.contains("app/object"), "the agent's debug output names cached secrets: {shown}");
+    let printed = format!("{:?}", sidekey.agent);
+    assert!(
+        printed.contains("app/object"),
+        "the agent's debug output names cached secrets: {printed}"
+    );
     check_debug("the agent", &sidekey.agent);
-    let token = Token::new(TOKEN.to_owned()).expect("not empty");
+    let token = Token::new(TOKEN.to_owned()).expect("the token is not empty");
     let address = Address::Loopback(sidekey.address);
-    let mut client = Client::connect(&address, Some(&token)).await.expect("it listens");
+    let mut client = Client::connect(&address, Some(&token)).await.expect("the agent listens");
     check_debug("a client", &client);
     let members = json!({ "SecretId": "app/text" }).to_string();
     let answered = client.call("GetSecretValue", members).await.expect("an answer arrives");
     assert_eq!(answered.status, 200, "{answered:?}");
     check_debug("an answer of the agent client", &answered);
     let vars = setup.with("SIDEKEY_PORT", 1);
-    check_debug("the contact of an agent", &contact(vars.vars(), Host::Standalone).expect("good"));
+    check_debug(
+        "the contact of an agent",
+        &contact(vars.vars(), Host::Standalone).expect("the variables name an agent"),
+    );
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
 
@@ -281,13 +287,13 @@ async fn errors_quote_no_answer() {
         answer[key] = value;
         answer.to_string()
     };
-    let whole = good.to_string();
+    let complete = good.to_string();
     let html = format!("<html>{TEXT}</html>");
     let answers = [
-        ("200 OK", whole[..whole.len() - 1].to_owned()),
-        ("200 OK", format!("{whole}{whole}")),
+        ("200 OK", complete[..complete.len() - 1].to_owned()),
+        ("200 OK", format!("{complete}{complete}")),
         ("200 OK", html.clone()),
-        ("200 OK", format!("[{whole}]")),
+        ("200 OK", format!("[{complete}]")),
         ("200 OK", format!("\"{TEXT}\"")),
         ("200 OK", changed("ARN", json!(null))),
         ("200 OK", changed("ARN", json!(TEXT))),
@@ -296,21 +302,21 @@ async fn errors_quote_no_answer() {
         ("200 OK", changed("VersionStages", json!(TEXT))),
         ("200 OK", changed("SecretString", json!({"a": TEXT}))),
         ("200 OK", changed("SecretBinary", json!(format!("{TEXT}!")))),
-        ("203 Odd", whole.clone()),
+        ("203 Odd", complete.clone()),
         ("302 Found", html.clone()),
         ("400 Bad Request", html.clone()),
-        ("400 Bad Request", whole.clone()),
+        ("400 Bad Request", complete.clone()),
         ("403 Forbidden", html.clone()),
         ("500 Internal Server Error", html.clone()),
-        ("500 Internal Server Error", whole.clone()),
+        ("500 Internal Server Error", complete.clone()),
     ];
     let mut upstreams = Vec::new();
     for (status, body) in &answers {
         upstreams.push((format!("{status} {body}"), CannedUpstream::with_json(status, body).await));
     }
     for raw in [
-        format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{whole}"),
-        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TEXT}\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{complete}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TEXT}\r\n{complete}"),
         format!("HTTP/1.1 200 OK\r\n{TEXT}\r\n\r\n"),
         format!("{TEXT}\r\n\r\n"),
     ] {
@@ -419,7 +425,7 @@ async fn program_output_shows_no_value() {
         fake.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("the secret exists");
     }
     for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
-        let ask = async |asked: String| Connection::open(address).await.exchange(asked).await;
+        let ask = async |sent: String| Connection::open(address).await.exchange(sent).await;
         let refused = ask(get(&read_path("app/text"), &[wrong])).await;
         assert_eq!(refused.status, 403);
         let refused = ask(request("POST", "/", &[wrong], TEXT)).await;

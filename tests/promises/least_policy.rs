@@ -49,8 +49,8 @@ async fn document_passes_a_validator() {
         (done.code, done.text().to_owned())
     };
     assert_eq!(judged(&document).await, (Some(0), String::new()));
-    let spoilt = document.replace("GetSecretValue\"", "GetSecretValues\"");
-    let (code, reported) = judged(&spoilt).await;
+    let corrupted = document.replace("GetSecretValue\"", "GetSecretValues\"");
+    let (code, reported) = judged(&corrupted).await;
     assert!(code == Some(1) && reported.contains("UNKNOWN_ACTION"), "{reported}");
 }
 
@@ -73,8 +73,8 @@ async fn cloudformation_form_passes_a_linter() {
     let good = (Some(0), String::new(), String::new());
     assert_eq!(judged("sam.yaml", &function_template(&fragment)).await, good);
     assert_eq!(judged("role.yaml", &role_template(&fragment)).await, good);
-    let spoilt = role_template(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
-    let (code, reported, _) = judged("spoilt.yaml", &spoilt).await;
+    let corrupted = role_template(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
+    let (code, reported, _) = judged("corrupted.yaml", &corrupted).await;
     assert!(code != Some(0) && reported.contains("'AWS::Account' is not one of"), "{reported}");
 }
 
@@ -118,8 +118,8 @@ async fn terraform_form_is_parsed() {
                ${data.aws_region.sidekey.id}:${data.aws_caller_identity.sidekey.account_id}:secret:\
                openai-api-key/whatsapp-??????";
     assert!(parsed.text().contains(arn), "{}", parsed.text());
-    let spoilt = text.replacen('{', "", 1);
-    assert_ne!(linters.python(PARSE_TERRAFORM, &[], spoilt.as_bytes()).await.code, Some(0));
+    let corrupted = text.replacen('{', "", 1);
+    assert_ne!(linters.python(PARSE_TERRAFORM, &[], corrupted.as_bytes()).await.code, Some(0));
 }
 
 /// The least policy of a channel processor grants nothing that its design denies. `sidekey policy`

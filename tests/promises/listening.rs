@@ -87,7 +87,7 @@ async fn unix_socket_is_replaced_only_if_unused() {
     fs::write(&path, "notes").expect("the folder can be written");
     let no_socket = refusal(setup.clone()).await;
     assert!(matches!(no_socket, BindError::NotASocket(_)), "{no_socket}");
-    assert_eq!(fs::read_to_string(&path).expect("it stays"), "notes");
+    assert_eq!(fs::read_to_string(&path).expect("the file is unchanged"), "notes");
     fs::remove_file(&path).expect("the file can be removed");
 
     for mode in [0o755, 0o710, 0o701, 0o770] {
@@ -108,7 +108,7 @@ async fn probe_listener_serves_probes_only() {
     let address = format!("127.0.0.1:{port}");
     let sidekey = setup.with("SIDEKEY_METRICS_LISTEN", &address).start().await;
     let address = address.parse().expect("the address is valid");
-    let probe = async |asked: String| Connection::open(address).await.exchange(asked).await;
+    let probe = async |sent: String| Connection::open(address).await.exchange(sent).await;
     let host = ("Host", "sidekey.cluster.example:9277");
     for path in ["/ping", "/ready", "/metrics"] {
         let answer = probe(get(path, &[host, ("X-Forwarded-For", "10.0.0.1")])).await;
@@ -154,7 +154,7 @@ async fn connection_serves_many_requests() {
         let refused = connection.exchange(read_request("app/db&x=1")).await;
         assert_eq!((refused.status, refused.header("connection")), (400, None));
     }
-    let asked = [
+    let sent = [
         (read_request("app/db"), 200),
         (read_request("missing"), 400),
         (get("/ping", &[TOKEN_HEADER]), 200),
@@ -162,8 +162,8 @@ async fn connection_serves_many_requests() {
         (read_request("app/db&versionStage=BLUE"), 400),
         (read_request("app/db"), 200),
     ];
-    connection.send(asked.clone().map(|(request, _)| request).concat()).await;
-    for (request, status) in asked {
+    connection.send(sent.clone().map(|(request, _)| request).concat()).await;
+    for (request, status) in sent {
         assert_eq!(connection.receive().await.status, status, "{request}");
     }
     // A request that arrives byte by byte is one request.
@@ -188,9 +188,10 @@ async fn http_1_0_clients_are_served() {
     connection.closed().await;
 
     let mut connection = sidekey.connect().await;
-    let kept = format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n{name}: {value}\r\n\r\n");
+    let keep_alive =
+        format!("GET {path} HTTP/1.0\r\nConnection: keep-alive\r\n{name}: {value}\r\n\r\n");
     for _ in 0..2 {
-        let answer = connection.exchange(&kept).await;
+        let answer = connection.exchange(&keep_alive).await;
         assert_eq!((answer.status, answer.header("connection")), (200, Some("keep-alive")));
     }
     let closing = get(&path, &[TOKEN_HEADER, ("Connection", "close")]);

@@ -264,8 +264,8 @@ async fn long_poll_returns_the_well_formed_version() {
     let mut waiter = waiting(20).await;
     fake.secrets().put(NAME, INCOMPLETE).expect("the secret exists");
     sidekey.advance(2 * SECOND);
-    let spoilt = sidekey.read(&format!("{NAME}&refreshNow=true")).await;
-    assert_eq!(spoilt.kind(), "MalformedSecretException");
+    let malformed = sidekey.read(&format!("{NAME}&refreshNow=true")).await;
+    assert_eq!(malformed.kind(), "MalformedSecretException");
     assert_eq!(waiter.receive().await.kind(), "MalformedSecretException");
 
     let mut waiter = waiting(2).await;

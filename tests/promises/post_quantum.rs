@@ -38,7 +38,7 @@ impl<'a> Rest<'a> {
     }
 
     fn short(&mut self) -> u16 {
-        u16::try_from(self.number(2)).expect("two bytes")
+        u16::try_from(self.number(2)).expect("a number of two bytes fits into u16")
     }
 
     /// Reads a field that begins with its own length, which has this many bytes.
@@ -113,8 +113,10 @@ async fn tls_handshake_offers_a_post_quantum_key_exchange() {
         let (connection, _) = upstream.accept().await.expect("the connection opens");
         client_hello(connection).await
     };
-    let (answer, hello) =
-        with_timeout("a call", async { tokio::join!(sidekey.read("app/db"), heard) }).await;
+    let (answer, hello) = with_timeout("the agent makes a call", async {
+        tokio::join!(sidekey.read("app/db"), heard)
+    })
+    .await;
 
     let extensions = extensions(&hello);
     let versions = Rest(extensions[&SUPPORTED_VERSIONS]).counted(1).0;

@@ -207,7 +207,7 @@ async fn start_waits_no_longer_than_the_prefetch_deadline() {
     })
     .await;
     sidekey.advance(Duration::from_secs(3));
-    let report = with_timeout("the deadline", sidekey.agent.prefetched())
+    let report = with_timeout("the prefetch ends at its deadline", sidekey.agent.prefetched())
         .await
         .expect("the prefetch reports its outcome");
     assert_eq!((report.listed, report.missing.len(), report.is_settled), (2, 2, false));

@@ -50,7 +50,7 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
     let for_another = ("X-Forwarded-For", "10.0.0.1");
-    for (asked, status, body, refusal) in [
+    for (sent, status, body, refusal) in [
         (get(&path, &[]), 403, "Bad Token", Some("token")),
         (get(&path, &[wrong]), 403, "Bad Token", Some("token")),
         (get(&path, &[(TOKEN_HEADER.0, "")]), 403, "Bad Token", Some("token")),
@@ -77,9 +77,9 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
         (read_request("app/db&Field=a"), 400, "unknown parameter: Field", None),
         (get("/v1/app/db?secretId=x", &[TOKEN_HEADER]), 400, "unknown parameter: secretId", None),
     ] {
-        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.text()), (status, body), "{asked}");
-        assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, body), "{sent}");
+        assert_eq!(answer.header("content-type"), Some(TEXT), "{sent}");
     }
 }
 
@@ -107,7 +107,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     );
     let roled = "app/db&roleArn=arn:aws:iam::123456789012:role/x";
     let named = "/systemsmanager/parameters/get?name=x";
-    for (asked, status, expected, refusal) in [
+    for (sent, status, expected, refusal) in [
         (with("Forwarded", "for=10.0.0.1"), 400, proxy, Some("forwarded")),
         (with("Origin", "http://localhost"), 400, browser, Some("origin")),
         (with("Origin", "null"), 400, browser, Some("origin")),
@@ -122,9 +122,9 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
         (get(named, &[TOKEN_HEADER]), 501, parameters, None),
         (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
     ] {
-        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.text()), (status, expected), "{asked}");
-        assert_eq!(answer.header("content-type"), Some(JSON), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, expected), "{sent}");
+        assert_eq!(answer.header("content-type"), Some(JSON), "{sent}");
     }
 }
 
@@ -135,8 +135,8 @@ async fn permitted_requests_are_admitted() {
     let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
-        let asked = get(&path, &[TOKEN_HEADER, ("Host", host)]);
-        assert_eq!(send_refused(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
+        let sent = get(&path, &[TOKEN_HEADER, ("Host", host)]);
+        assert_eq!(send_refused(&fake, &sidekey, &sent, None).await.value(), "hunter2", "{host}");
     }
     let vault = get(&path, &[("x-vault-token", TOKEN)]);
     assert_eq!(send_refused(&fake, &sidekey, &vault, None).await.value(), "hunter2");
@@ -147,8 +147,8 @@ async fn permitted_requests_are_admitted() {
     }
     for path in ["/ready", "/metrics"] {
         assert_eq!(send_refused(&fake, &sidekey, get(path, &[]), None).await.status, 200);
-        let asked = get(path, &[("Host", "evil.example")]);
-        assert_eq!(send_refused(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
+        let sent = get(path, &[("Host", "evil.example")]);
+        assert_eq!(send_refused(&fake, &sidekey, sent, Some("host")).await.status, 400, "{path}");
     }
 }
 
@@ -160,15 +160,15 @@ async fn bad_heads_get_typed_errors() {
     let long = "x".repeat(64 * 1024);
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
     let path = read_path("app/db");
-    for (asked, status, kind) in [
+    for (sent, status, kind) in [
         (get(&path, &[TOKEN_HEADER, ("X-Long", &long)]), 431, "BadRequestException"),
         (get(&path, &many), 431, "BadRequestException"),
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
         (get("/a b", &[]), 400, "BadRequestException"),
     ] {
-        let answer = send_refused(&fake, &sidekey, &asked, None).await;
-        let shown = &asked[..asked.len().min(60)];
-        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{shown}");
+        let answer = send_refused(&fake, &sidekey, &sent, None).await;
+        let excerpt = &sent[..sent.len().min(60)];
+        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{excerpt}");
         assert_eq!(answer.header("content-type"), Some(JSON));
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
@@ -190,7 +190,7 @@ async fn aws_api_refusals_use_its_own_format() {
     let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
     let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
-    for (asked, kind, refusal) in [
+    for (sent, kind, refusal) in [
         (request("POST", "/", &[target], body), "UnrecognizedClientException", Some("token")),
         (signed("wrong"), "UnrecognizedClientException", Some("token")),
         (
@@ -200,8 +200,8 @@ async fn aws_api_refusals_use_its_own_format() {
         ),
         (signed(TOKEN), "UnsupportedOperationException", None),
     ] {
-        let answer = send_refused(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{sent}");
         assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
         assert!(answer.json()["message"].as_str().is_some_and(|it| !it.is_empty()));
     }
@@ -213,8 +213,8 @@ async fn aws_api_refusals_use_its_own_format() {
 async fn refused_reads_are_counted() {
     let (_fake, sidekey) = start_with_cached_secret().await;
     let before = sidekey.metrics().await;
-    for asked in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
-        sidekey.connect().await.exchange(asked).await;
+    for sent in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
+        sidekey.connect().await.exchange(sent).await;
     }
     // `/status` reads no secret, so this refusal is not counted as a read.
     sidekey.connect().await.exchange(get("/status", &[])).await;

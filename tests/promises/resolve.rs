@@ -110,8 +110,9 @@ async fn batch_causes_one_call_per_secret() {
         assert_eq!((results.len(), failures), (10, json!([])));
         for (number, result) in results.iter().enumerate() {
             let company = number % 5;
-            let version =
-                |name: &str| fake.secrets().version_id(name, "AWSCURRENT").expect("there");
+            let version = |name: &str| {
+                fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists")
+            };
             assert_eq!(
                 *result,
                 json!({"messageId": format!("m-{number}"), "ok": true, "credentials": {
@@ -426,20 +427,20 @@ async fn gate_applies_as_to_every_read() {
     {
         let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
-            let asked = request("POST", "/resolve", &headers, &body);
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request("POST", "/resolve", &headers, &body);
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!((answer.status, answer.text()), token);
         }
         for header in
             [("X-Forwarded-For", "10.0.0.1"), ("Origin", "http://a"), ("Host", "a.example")]
         {
-            let asked = request("POST", "/resolve", &[TOKEN_HEADER, header], &body);
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request("POST", "/resolve", &[TOKEN_HEADER, header], &body);
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!(answer.status, 400, "{}", answer.text());
         }
         for method in ["GET", "PUT", "DELETE"] {
-            let asked = request(method, "/resolve", &[TOKEN_HEADER], "");
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request(method, "/resolve", &[TOKEN_HEADER], "");
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!(answer.status, 405);
             assert!(dialect == "agent" || answer.text().contains("only POST"), "{}", answer.text());
         }

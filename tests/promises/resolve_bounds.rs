@@ -239,10 +239,10 @@ async fn invented_names_do_not_delay_other_reads() {
 
 /// Returns the peak resident memory of a process, in bytes.
 fn peak(process: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("a number of KiB")
+    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("VmHWM is a number of KiB")
 }
 
 /// Resets the peak memory of a process, and returns the new peak. This needs root, because the
@@ -306,7 +306,9 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         let before = match reset_peak(program.id()) {
             Ok(before) => before,
             Err(error) => {
-                return MissingTool::new(error).context("another's memory").skip_or_fail();
+                return MissingTool::new(error)
+                    .context("access to the memory of another process")
+                    .skip_or_fail();
             }
         };
         let status = send(address, request).await;

@@ -64,8 +64,8 @@ async fn random_bodies_are_answered() {
         let mut statuses = BTreeSet::new();
         for seed in 0..BODIES {
             let body = body(&mut Rng::with_seed(seed));
-            let asked = request("POST", "/resolve", &[TOKEN_HEADER], &body);
-            let answer = connection.exchange(asked).await;
+            let sent = request("POST", "/resolve", &[TOKEN_HEADER], &body);
+            let answer = connection.exchange(sent).await;
             assert!([200, 400].contains(&answer.status), "seed {seed}: {body}");
             statuses.insert(answer.status);
             check(&format!("seed {seed}: {body}"), answer.status, &answer.json());

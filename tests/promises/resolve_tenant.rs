@@ -42,8 +42,8 @@ fn message(company: &Value, reference: &str) -> Value {
 }
 
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
-    let asked = request("POST", "/resolve", &[TOKEN_HEADER], &body.to_string());
-    let answer = sidekey.connect().await.exchange(asked).await;
+    let sent = request("POST", "/resolve", &[TOKEN_HEADER], &body.to_string());
+    let answer = sidekey.connect().await.exchange(sent).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["results"].take()
 }
@@ -196,10 +196,10 @@ async fn refused_references_are_logged_escaped() {
     }
     let line = program.line("refused to resolve a reference").await;
     let line: Value = serde_json::from_str(&line).expect("the text is JSON");
-    let shown = line.pointer("/fields/reference").or_else(|| line.get("reference"));
-    let shown = shown.and_then(Value::as_str).expect("the log line has the reference");
-    assert!(shown.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{shown}");
-    assert!(shown.len() < 150, "{shown}");
+    let logged = line.pointer("/fields/reference").or_else(|| line.get("reference"));
+    let logged = logged.and_then(Value::as_str).expect("the log line has the reference");
+    assert!(logged.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{logged}");
+    assert!(logged.len() < 150, "{logged}");
     program.signal(Signal::TERM);
     let (_, log) = program.ended().await;
     assert!(!log.contains("canary"), "{log}");

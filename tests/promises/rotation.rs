@@ -58,8 +58,8 @@ async fn failed_refresh_now_changes_nothing() {
     fake.pause().await.expect("the listener stops");
     let failed = sidekey.read("app/db&refreshNow=true").await;
     assert_eq!((failed.status, failed.kind().as_str()), (502, "ConnectionError"));
-    let held = sidekey.read("app/db").await;
-    assert_eq!((held.value().as_str(), held.cache()), ("old", "hit"));
+    let cached = sidekey.read("app/db").await;
+    assert_eq!((cached.value().as_str(), cached.cache()), ("old", "hit"));
     let missing = sidekey.read("missing&refreshNow=true").await;
     assert_eq!(missing.status, 502);
 }
@@ -128,7 +128,7 @@ async fn rollback_shows_after_the_ttl() {
     fake.secrets().put("app/db", "new").expect("the secret exists");
     assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
     fake.secrets().move_label("app/db", "AWSCURRENT", &old).expect("the secret exists");
-    eventually("the rollback", async || {
+    eventually("the agent serves the previous version", async || {
         sidekey.advance(Duration::from_secs(300));
         (sidekey.read("app/db").await.value() == "old").then_some(())
     })
@@ -156,10 +156,10 @@ async fn long_poll_returns_the_next_version() {
     let (fake, sidekey) = start_with_cached_secret().await;
     let etag =
         sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
-    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+    let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
 
     let mut waiting = sidekey.connect().await;
-    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
     sidekey.advance(SECOND);
     fake.secrets().put("app/db", "new").expect("the secret exists");
     assert_eq!(sidekey.read("app/db&refreshNow=true").await.value(), "new");
@@ -167,8 +167,8 @@ async fn long_poll_returns_the_next_version() {
     assert_eq!((answer.status, answer.value().as_str()), (200, "new"));
 
     let etag = answer.header("etag").expect("the value has a version").to_owned();
-    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
-    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+    waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
     let answer = answered_as_time_passes(&sidekey, &mut waiting).await;
     assert_eq!((answer.status, answer.body.len()), (304, 0));
 
@@ -191,8 +191,8 @@ async fn long_poll_without_a_cache_calls_once_a_second() {
     let etag =
         sidekey.read("app/db").await.header("etag").expect("the value has a version").to_owned();
     let mut waiting = sidekey.connect().await;
-    let held = [TOKEN_HEADER, ("If-None-Match", &*etag)];
-    waiting.send(get(&read_path("app/db&wait=20"), &held)).await;
+    let headers = [TOKEN_HEADER, ("If-None-Match", &*etag)];
+    waiting.send(get(&read_path("app/db&wait=20"), &headers)).await;
     let calls = || fake.calls().count(GetSecretValue);
     // The calls are: the first read, the long poll's own read, and the first check for a change.
     eventually("the first three calls were made", async || (calls() >= 3).then_some(())).await;

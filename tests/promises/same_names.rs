@@ -38,8 +38,8 @@ async fn same_names_in_other_accounts_and_regions_stay_apart() {
         let refreshed = sidekey.read(&format!("{id}&refreshNow=true")).await;
         assert_eq!((refreshed.value().as_str(), refreshed.cache()), (value, "refreshed"), "{id}");
         for (id, value) in cases {
-            let held = sidekey.read(id).await;
-            assert_eq!((held.value().as_str(), held.cache()), (value, "hit"), "{id}");
+            let cached = sidekey.read(id).await;
+            assert_eq!((cached.value().as_str(), cached.cache()), (value, "hit"), "{id}");
         }
     }
 }
@@ -114,22 +114,22 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
         .with("SIDEKEY_SECRETS", listed)
         .with("SIDEKEY_ALLOW", pattern);
 
-    let untold = setup.clone().start().await;
-    let told = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
-    let wrongly = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
+    let without_account = setup.clone().start().await;
+    let with_account = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
+    let with_wrong_account = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
     // Longer than the refusals of the prefetch are cached.
     clock.advance(Duration::from_secs(4));
     for (sidekey, id, status) in [
-        (&untold, &*shared, 200),
-        (&untold, &own, 400),
-        (&untold, &theirs, 400),
-        (&told, &own, 200),
-        (&told, &theirs, 400),
-        (&wrongly, &own, 400),
+        (&without_account, &*shared, 200),
+        (&without_account, &own, 400),
+        (&without_account, &theirs, 400),
+        (&with_account, &own, 200),
+        (&with_account, &theirs, 400),
+        (&with_wrong_account, &own, 400),
     ] {
         assert_eq!(sidekey.read(id).await.status, status, "{id}");
     }
-    for sidekey in [&untold, &wrongly] {
+    for sidekey in [&without_account, &with_wrong_account] {
         assert_eq!(
             sidekey.read("app/db").await.value(),
             "own",

@@ -117,12 +117,14 @@ async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
         json!({"messageId": format!("m-{number}"), "body": context.to_string()})
     };
     let event = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
-    let asked = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
-    let answer = sidekey.connect().await.exchange(asked).await.json();
+    let sent = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
+    let answer = sidekey.connect().await.exchange(sent).await.json();
     assert_eq!(answer["batchItemFailures"], json!([]), "{}", answer["batchItemFailures"]);
     let results = answer["results"].as_array().expect("the value is a JSON array");
     assert_eq!(results.len(), 10);
-    let credentials = results.iter().flat_map(|one| one["credentials"].as_object().expect("some"));
+    let credentials = results
+        .iter()
+        .flat_map(|one| one["credentials"].as_object().expect("the result has credentials"));
     let named = credentials
         .map(|(_, one)| (one["reference"].as_str().expect("the value is a string"), one));
     named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()

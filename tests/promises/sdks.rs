@@ -92,10 +92,10 @@ async fn answers_equal_those_of_secrets_manager() {
             ("app/longest", None, None),
         ] {
             let ask = async |client: &Client| {
-                let asked = client.get_secret_value().secret_id(id);
+                let call = client.get_secret_value().secret_id(id);
                 let (version, stage) = (version.map(str::to_owned), stage.map(str::to_owned));
-                let asked = asked.set_version_id(version).set_version_stage(stage);
-                fields_of(asked.send().await.expect("a value"))
+                let call = call.set_version_id(version).set_version_stage(stage);
+                fields_of(call.send().await.expect("the read succeeds"))
             };
             assert_eq!(ask(&own).await, ask(&direct).await, "{id} {version:?} {stage:?}");
         }
@@ -110,14 +110,14 @@ async fn hundred_reads_cause_one_call() {
     let client = sdk_at(&sidekey);
     let read = async |client: Client| {
         let answer = client.get_secret_value().secret_id("app/db").send().await;
-        assert_eq!(answer.expect("a value").secret_string(), Some("hunter2"));
+        assert_eq!(answer.expect("the read succeeds").secret_string(), Some("hunter2"));
     };
     let mut readers = tokio::task::JoinSet::new();
     for _ in 0..90 {
         readers.spawn(read(client.clone()));
     }
     while let Some(read) = readers.join_next().await {
-        read.expect("no panic");
+        read.expect("the reading task does not panic");
     }
     for _ in 0..10 {
         read(client.clone()).await;
@@ -138,14 +138,14 @@ async fn batch_returns_values_and_errors() {
     secrets.create("app/denied", "no").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
     let ask = async |ids: &[&str]| {
-        let asked = sdk_at(&sidekey).batch_get_secret_value();
-        asked.set_secret_id_list(Some(ids.iter().map(|id| (*id).to_owned()).collect())).send().await
+        let call = sdk_at(&sidekey).batch_get_secret_value();
+        call.set_secret_id_list(Some(ids.iter().map(|id| (*id).to_owned()).collect())).send().await
     };
     let ids = ["app/a", "app/missing", &arn, "app/b#user", "app/c", "app/a", "app/denied", "arn:x"];
     let answer = ask(&ids).await.expect("an answer arrives");
     let values = answer.secret_values().iter().map(|value| {
         let bytes = value.secret_binary().map(|bytes| bytes.as_ref().to_vec());
-        (value.name().expect("a name"), value.secret_string(), bytes)
+        (value.name().expect("the value has a name"), value.secret_string(), bytes)
     });
     let values: Vec<_> = values.collect();
     let expected = [
@@ -178,7 +178,7 @@ async fn batch_returns_values_and_errors() {
 
     let many: Vec<String> = (0..21).map(|n| format!("s{n}")).collect();
     let many: Vec<&str> = many.iter().map(|id| &**id).collect();
-    let refused = ask(&many).await.expect_err("too many");
+    let refused = ask(&many).await.expect_err("a batch of 21 ids is refused");
     assert_eq!(refused.code(), Some("ValidationException"));
     let filter = aws_sdk_secretsmanager::types::Filter::builder().build();
     let refused = sdk_at(&sidekey).batch_get_secret_value().filters(filter).send().await;
@@ -197,15 +197,16 @@ async fn description_lists_labels_of_cached_versions() {
     let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let client = sdk_at(&sidekey);
     let describe = async |id: &str| {
-        let answer = client.describe_secret().secret_id(id).send().await.expect("a description");
+        let answer =
+            client.describe_secret().secret_id(id).send().await.expect("DescribeSecret succeeds");
         assert_eq!((answer.arn(), answer.name()), (Some(&*arn), Some("app/db")));
         assert_eq!(answer.created_date().map(|date| date.secs()), Some(1_569_534_789));
-        let stages = answer.version_ids_to_stages.expect("labels");
+        let stages = answer.version_ids_to_stages.expect("the description has labels");
         stages.into_iter().collect::<BTreeMap<_, _>>()
     };
     let get = async |version: &str| {
-        let asked = client.get_secret_value().secret_id("app/db").version_id(version);
-        asked.send().await.expect("a value").secret_string.expect("the value is a string")
+        let call = client.get_secret_value().secret_id("app/db").version_id(version);
+        call.send().await.expect("the read succeeds").secret_string.expect("the value is a string")
     };
     let labels = |pairs: &[(&str, &str)]| {
         let pair = |(id, label): &(&str, &str)| ((*id).to_owned(), vec![(*label).to_owned()]);
@@ -364,22 +365,26 @@ async fn session_tokens_of_the_agent_are_accepted() {
     let served = Ok(Some("app/db".to_owned()));
     let refused = Err(Some("UnrecognizedClientException".to_owned()));
     assert_eq!(read("first").await, served);
-    let asked = vendor.calls();
+    let calls_before = vendor.calls();
     assert_eq!(read("first").await, served);
-    assert_eq!(vendor.calls(), asked, "a known token causes no credentials request");
+    assert_eq!(vendor.calls(), calls_before, "a known token causes no credentials request");
 
     vendor.set_json("200 OK", &credentials("second"));
     assert_eq!(read("second").await, refused, "credentials are requested at most once a second");
     sidekey.advance(Duration::from_secs(1));
-    assert_eq!((read("second").await, vendor.calls()), (served.clone(), asked + 1));
+    assert_eq!((read("second").await, vendor.calls()), (served.clone(), calls_before + 1));
     assert_eq!(read("first").await, served, "the previous session token is still accepted");
     for _ in 0..5 {
         assert_eq!(read("wrong").await, refused);
     }
-    assert_eq!(vendor.calls(), asked + 1, "wrong tokens cause no further credentials request");
+    assert_eq!(
+        vendor.calls(),
+        calls_before + 1,
+        "wrong tokens cause no further credentials request"
+    );
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);
-    assert_eq!(vendor.calls(), asked + 2);
+    assert_eq!(vendor.calls(), calls_before + 2);
     vendor.set_json("500 Internal Server Error", "{}");
     sidekey.advance(Duration::from_secs(1));
     assert_eq!(read("wrong").await, refused);

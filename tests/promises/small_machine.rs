@@ -195,8 +195,7 @@ impl Machine {
     }
 
     fn assert_runs(&self) {
-        let status =
-            self.program.lock().expect("no thread panicked while it held the lock").try_wait();
+        let status = self.program.lock().expect("the lock is not poisoned").try_wait();
         if status.expect("the child process can be awaited").is_some() {
             self.explain("the agent exited");
         }

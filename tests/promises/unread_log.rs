@@ -47,7 +47,7 @@ async fn undrained_log_stops_nothing() {
     assert_eq!((read.value().as_str(), read.status), ("hunter2", 200));
     assert_eq!(connection.exchange(get("/ping", &[TOKEN_HEADER])).await.status, 200);
     let id = program.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    kill_process(id.expect("it runs"), Signal::TERM).expect("it runs");
+    kill_process(id.expect("the process id is positive"), Signal::TERM).expect("the program runs");
     let ended = with_timeout("the program ends", program.wait())
         .await
         .expect("the child process can be awaited");

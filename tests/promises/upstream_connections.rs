@@ -116,10 +116,10 @@ async fn lost_call_is_not_repeated() {
     let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
     let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut kept, _) = upstream.accept().await.expect("the connection opens");
-        take_call(&mut kept).await;
-        answer(&mut kept, "a").await;
-        take_call(&mut kept).await;
+        let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+        take_call(&mut connection).await;
+        answer(&mut connection, "a").await;
+        take_call(&mut connection).await;
     };
     let readers = async {
         assert_eq!(sidekey.read("a").await.value(), "value");

@@ -62,7 +62,7 @@ fn writable(line: &str) -> Option<Range<u64>> {
 async fn rotated_value_is_wiped_from_memory() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let text = |value| String::from_utf8(Vec::from(value)).expect("letters");
+    let text = |value| String::from_utf8(Vec::from(value)).expect("the value is ASCII");
     fake.secrets().create("app/db", text(OLD)).expect("the secret name is unused");
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = Program::start(&["serve"], setup.vars());
@@ -71,7 +71,11 @@ async fn rotated_value_is_wiped_from_memory() {
     assert_eq!(answer.value().as_bytes(), OLD);
     let memory = match Memory::of(program.id()) {
         Ok(memory) => memory,
-        Err(error) => return MissingTool::new(error).context("another's memory").skip_or_fail(),
+        Err(error) => {
+            return MissingTool::new(error)
+                .context("access to the memory of another process")
+                .skip_or_fail();
+        }
     };
     assert_ne!(memory.count(OLD), 0, "the cached value is found in memory");
 

@@ -346,7 +346,7 @@ impl Emulator {
     pub(crate) async fn shutdown(&mut self) -> Shutdown {
         let ended_before = self.exit_codes().len();
         let emulator = self.emulator().expect("the emulator runs").pid;
-        let asked = self.sandbox.mark_now();
+        let requested_at = self.sandbox.mark_now();
         send_signal("TERM", emulator);
         until("the environment ends", SHUTDOWN_WAIT_MAX, || self.holder.try_wait().ok().flatten())
             .await;
@@ -356,7 +356,7 @@ impl Emulator {
             Some(_) => modified(&self.sandbox.exits()),
             None => self.sandbox.mark_now(),
         };
-        Shutdown { took: ended.saturating_sub(asked), exit_code }
+        Shutdown { took: ended.saturating_sub(requested_at), exit_code }
     }
 
     fn has_started(&mut self) -> Option<()> {

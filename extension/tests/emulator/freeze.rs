@@ -13,9 +13,9 @@ use std::time::Duration;
 /// The timeout of one call to AWS, long enough for a machine that is slow to stop the extension.
 const UPSTREAM_TIMEOUT: Duration = Duration::from_millis(750);
 
-/// A call and its credentials may take two timeouts. A call that is one second longer in progress
-/// is cut off.
-const CUTS: Duration = Duration::from_millis(2 * 750 + 1_000);
+/// A freeze of this duration cuts a call off: one timeout for the call, one for its credentials, and
+/// one second.
+const CUTTING_FREEZE: Duration = Duration::from_millis(2 * 750 + 1_000);
 
 /// The smallest part of its TTL after which an entry is refreshed. The jitter is at most three
 /// tenths.
@@ -87,7 +87,7 @@ async fn call_interrupted_by_a_freeze_is_retried_once() {
         wait_for_calls(&lambda.fake, UNLISTED, 1).await;
         lambda.emulator.stop_extension().await;
         let version = lambda.fake.secrets().put(UNLISTED, "new").expect("the secret exists");
-        wait_in_real_time(CUTS).await;
+        wait_in_real_time(CUTTING_FREEZE).await;
         lambda.emulator.continue_extension().await;
         (lambda.invoke(&[UNLISTED]).await, version)
     };
@@ -119,7 +119,7 @@ async fn answer_received_before_the_thaw_is_not_trusted() {
     wait_for_calls(&lambda.fake, LISTED[0], 2).await;
     lambda.emulator.stop_extension().await;
     let version = lambda.fake.secrets().put(LISTED[0], "new").expect("the secret exists");
-    wait_in_real_time(CUTS).await;
+    wait_in_real_time(CUTTING_FREEZE).await;
     let thaw = SystemClock::new();
     lambda.emulator.continue_extension().await;
 

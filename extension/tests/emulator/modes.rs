@@ -42,7 +42,7 @@ fn log_is_json(log: &str) {
         .filter(|line| line["target"].as_str().is_some_and(|t| t.starts_with("sidekey")))
         .collect();
     let start = own.iter().find(|line| line["message"] == "sidekey serves");
-    let start = start.unwrap_or_else(|| panic!("no start line in\n{log}"));
+    let start = start.unwrap_or_else(|| panic!("the log has no start line:\n{log}"));
     assert_eq!((&start["prefetched"], &start["listed"]), (&json!(3), &json!(3)));
     assert_eq!(start["dialect"], "extension");
     assert_eq!(start["dialect_because"], "the default in the Lambda layer");

@@ -199,7 +199,11 @@ async fn check_rotation(processor: &Processor) {
     let old = first_end(tenant);
     refresh_now_is_unlimited().await;
     let value = processor.channel.value(tenant, "ac-2");
-    processor.fake.secrets().put(&processor.channel.reference(tenant), value).expect("there");
+    processor
+        .fake
+        .secrets()
+        .put(&processor.channel.reference(tenant), value)
+        .expect("the secret exists");
     assert_eq!(
         processor.send(None).await,
         old,

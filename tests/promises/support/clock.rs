@@ -40,14 +40,14 @@ impl ManualClock {
 
     /// Advances only the wall clock, as between a snapshot and its restore.
     pub(crate) fn advance_wall(&self, span: Duration) {
-        *self.skipped.lock().expect("no thread panicked while it held the lock") += span;
+        *self.skipped.lock().expect("the lock is not poisoned") += span;
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Moment {
         let passed = *self.passed.borrow();
-        let skipped = *self.skipped.lock().expect("no thread panicked while it held the lock");
+        let skipped = *self.skipped.lock().expect("the lock is not poisoned");
         Moment { wall: self.started + passed + skipped, steady: passed }
     }
 

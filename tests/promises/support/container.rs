@@ -27,7 +27,7 @@ impl CredentialEndpoint {
                 // Lambda's own endpoint also answers 404 here.
                 return json_answer("404 Not Found", "text/plain", "");
             }
-            let token = current.lock().expect("no thread panicked while it held the lock").clone();
+            let token = current.lock().expect("the lock is not poisoned").clone();
             let body = format!(
                 "{{\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"key-of-{token}\",\
                  \"Token\":\"{token}\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
@@ -39,9 +39,7 @@ impl CredentialEndpoint {
 
     /// Returns credentials with another session token from now on.
     pub(crate) fn rotate(&self, session: &str) {
-        session.clone_into(
-            &mut self.session.lock().expect("no thread panicked while it held the lock"),
-        );
+        session.clone_into(&mut self.session.lock().expect("the lock is not poisoned"));
     }
 
     /// Returns the URL for `AWS_CONTAINER_CREDENTIALS_FULL_URI`.

@@ -63,7 +63,7 @@ impl Gateway {
 
     /// Returns the regions of the calls so far, in order of arrival.
     pub(crate) fn regions(&self) -> Vec<String> {
-        self.regions.lock().expect("no thread panicked while it held the lock").clone()
+        self.regions.lock().expect("the lock is not poisoned").clone()
     }
 }
 
@@ -82,10 +82,7 @@ async fn pass_on(
     let Some(request) = read_request(&mut socket).await? else { return Ok(()) };
     let (line, rest) = request.split_at(request.iter().position(|b| *b == b'\r').unwrap_or(0));
     let path = String::from_utf8_lossy(line).split(' ').nth(1).unwrap_or_default().to_owned();
-    regions
-        .lock()
-        .expect("no thread panicked while it held the lock")
-        .push(path.trim_matches('/').to_owned());
+    regions.lock().expect("the lock is not poisoned").push(path.trim_matches('/').to_owned());
     // An error means that the test has ended.
     let _ = open.wait_for(|is_open| *is_open).await;
     let mut upstream = TcpStream::connect(upstream).await?;
@@ -138,8 +135,7 @@ impl CannedUpstream {
                 if let Ok(Some(request)) = read_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
                     let request = String::from_utf8_lossy(&request);
-                    let answer =
-                        shared.lock().expect("no thread panicked while it held the lock")(&request);
+                    let answer = shared.lock().expect("the lock is not poisoned")(&request);
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
@@ -151,8 +147,7 @@ impl CannedUpstream {
     /// Answers all further requests with this status and JSON body.
     pub(crate) fn set_json(&self, status: &str, body: &str) {
         let answer = json_answer(status, "application/x-amz-json-1.1", body);
-        *self.answer.lock().expect("no thread panicked while it held the lock") =
-            Box::new(move |_| answer.clone());
+        *self.answer.lock().expect("the lock is not poisoned") = Box::new(move |_| answer.clone());
     }
 
     /// Returns the endpoint URL of this upstream.

@@ -51,13 +51,13 @@ impl Program {
 
     /// Returns everything that the process has written so far to its two output streams.
     pub(crate) fn output(&self) -> String {
-        self.lines.lock().expect("no thread panicked while it held the lock").join("\n")
+        self.lines.lock().expect("the lock is not poisoned").join("\n")
     }
 
     /// Waits until the process writes a line that contains `part`. Returns the line.
     pub(crate) async fn line(&self, part: &str) -> String {
         eventually(part, async || {
-            let lines = self.lines.lock().expect("no thread panicked while it held the lock");
+            let lines = self.lines.lock().expect("the lock is not poisoned");
             lines.iter().find(|line| line.contains(part)).cloned()
         })
         .await
@@ -99,6 +99,6 @@ impl Program {
 async fn collect(stream: impl AsyncRead + Unpin, lines: Arc<Mutex<Vec<String>>>) {
     let mut stream = BufReader::new(stream).lines();
     while let Ok(Some(line)) = stream.next_line().await {
-        lines.lock().expect("no thread panicked while it held the lock").push(line);
+        lines.lock().expect("the lock is not poisoned").push(line);
     }
 }
