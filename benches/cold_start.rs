@@ -74,7 +74,6 @@ struct Upstream {
 #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
 fn main() -> io::Result<ExitCode> {
     let runtime = pinning::runtime()?;
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
     fake.faults().deny_operation(Operation::BatchGetSecretValue);
     let names: Vec<String> = (0..SECRETS_MOST).map(|n| format!("bench/secret-{n:02}")).collect();
@@ -86,9 +85,9 @@ fn main() -> io::Result<ExitCode> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
     let upstream = Upstream { fake, front, names };
-    let cases: &[(bool, &[usize], &[u64])] = if has("--full") {
+    let cases: &[(bool, &[usize], &[u64])] = if has_argument("--full") {
         &[(false, &[1, 6, 20, 100], &[0, 20, 100]), (true, &[1, 6, 20, 100], &[0, 20, 100])]
-    } else if has("--tls") {
+    } else if has_argument("--tls") {
         &[(true, &[1, 20], &[20])]
     } else {
         &[(false, &[20], &[20])]
@@ -200,4 +199,9 @@ fn spread(spans: &mut [Duration]) -> String {
     let ms = |span: Duration| span.as_secs_f64() * 1000.0;
     let (min, median, max) = (spans[0], spans[spans.len() / 2], spans[spans.len() - 1]);
     format!("min {:5.1}  median {:5.1}  max {:5.1} ms", ms(min), ms(median), ms(max))
+}
+
+/// Returns whether the command line has the argument `flag`.
+fn has_argument(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
 }

@@ -51,7 +51,8 @@ pub(crate) enum Usage {
     /// Every secret is read all the time, and no environment freezes.
     Busy,
     /// Invocations arrive at random. Each invocation reads every secret. Between invocations the
-    /// environment is frozen. A new environment replaces one that has reached its lifetime.
+    /// environment is frozen. When an environment reaches its lifetime, a new environment replaces
+    /// it.
     Invoked {
         /// The average time between two invocations.
         every: Duration,
@@ -266,7 +267,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Starts the calls that are due now, and sets the timer for the next ones.
+    /// Starts the calls that are due now, and sets the timer for the next calls.
     fn start_due_calls(&mut self, env: Env, now: Micros) {
         let policy = self.setup.policy;
         let mut wake_in: Option<Duration> = None;

@@ -32,11 +32,10 @@ use study::MODES;
 
 #[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn main() -> io::Result<ExitCode> {
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     println!("seed {}", study::SEED);
-    let is_check = has("--check");
+    let is_check = has_argument("--check");
     // `cargo test` does not pass `--bench`.
-    if !has("--bench") && !is_check {
+    if !has_argument("--bench") && !is_check {
         return check_some_rows();
     }
     let page = page::write();
@@ -65,4 +64,9 @@ fn check_some_rows() -> io::Result<ExitCode> {
         );
     }
     Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns whether the command line has the argument `flag`.
+fn has_argument(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
 }

@@ -30,7 +30,7 @@ const SCALING_EVERY: Duration = Duration::from_secs(10);
 const SCALING_STEPS: usize = 3;
 
 /// The price of one call in dollars: 0.05 for 10,000 calls. AWS does not document the price of a
-/// batch. It is counted as one call.
+/// batch, so a batch is counted as one call.
 pub(crate) const DOLLARS_PER_CALL: f64 = 0.05 / 10_000.0;
 
 fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
@@ -133,7 +133,7 @@ pub(crate) struct Storm {
 }
 
 /// Runs environments that all start within one second and are busy for an hour. Each entry has its
-/// own jitter, or all entries have the same one.
+/// own jitter, or all entries have the same jitter.
 pub(crate) fn storm(environments: usize, secrets: usize, has_own_jitter: bool) -> Storm {
     let hour = Duration::from_secs(3600);
     let starts = evenly(environments, Duration::from_secs(1));

@@ -31,7 +31,7 @@ pub(crate) enum Call {
 /// Counts of the calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// The number of calls, including throttled ones.
+    /// The number of calls, including throttled calls.
     pub(crate) calls: u64,
     /// The number of throttled calls.
     pub(crate) throttled: u64,

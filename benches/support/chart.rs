@@ -10,7 +10,8 @@ const LEFT: f64 = 190.0;
 const RIGHT: f64 = 90.0;
 /// The height of the title and the legend.
 pub(crate) const TOP: f64 = 64.0;
-/// The colours of the series. They also differ in lightness, for readers who do not see colours.
+/// The colours of the series. The colours also differ in lightness, for readers who do not see
+/// colours.
 pub(crate) const COLOURS: [&str; 5] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3", "#dcd3e2"];
 
 /// Draws one bar for each series in each group, with its value at the end.

@@ -12,7 +12,7 @@ pub(crate) struct Answer {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns the request for a secret, as clients of AWS's agents send it.
+/// Returns the request for a secret, in the form that clients of AWS's agents use.
 pub(crate) fn request(name: &str, token: &str) -> Vec<u8> {
     format!(
         "GET /secretsmanager/get?secretId={name} HTTP/1.1\r\nhost: localhost\r\n\

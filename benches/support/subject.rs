@@ -17,7 +17,7 @@ pub(crate) const TOKEN: &str = "bench";
 /// processor.
 const LISTEN_MAX: Duration = Duration::from_secs(60);
 
-/// A program, and how to configure it.
+/// A program, and a function that configures the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
     /// The path of the program's binary.
@@ -142,8 +142,8 @@ impl Running {
         self.child.id()
     }
 
-    /// Returns the processor time that all threads of the program have used, as the scheduler
-    /// counts it.
+    /// Returns the processor time that all threads of the program have used, from the scheduler's
+    /// counters.
     ///
     /// # Errors
     ///

@@ -42,9 +42,9 @@ pub(crate) struct Bench {
     front: TlsFront,
     /// The names of the secrets.
     pub(crate) names: Vec<String>,
-    /// The programs with their labels. Sidekey is the first one.
+    /// The programs with their labels. Sidekey is the first program.
     pub(crate) subjects: Vec<(&'static str, Subject)>,
-    /// The runtime of the fake and of its TLS front. They run as long as this value lives.
+    /// The runtime of the fake and of its TLS front. Both run as long as this value lives.
     _runtime: Runtime,
 }
 

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A running C server. It is killed when the benchmark ends.
+/// A running C server. Dropping the value kills the server.
 #[derive(Debug)]
 pub(crate) struct Canned {
     child: Child,

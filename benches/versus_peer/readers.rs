@@ -16,8 +16,8 @@ const TTL: Duration = Duration::from_secs(2);
 /// The duration of reads of a busy secret, more than two TTLs.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
-/// The latency of a call during those reads. It is long, so that reads that wait for a call can be
-/// recognised.
+/// The latency of a call during the reads of the busy secret. The latency is long, so that a read
+/// that waits for a call is recognisable.
 const BUSY_LATENCY: Duration = Duration::from_millis(200);
 
 /// A read that takes longer than this has waited for AWS.
@@ -63,7 +63,7 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<ReaderResults>> {
     Ok(all)
 }
 
-/// Starts a program. Returns the program with an open connection to it.
+/// Starts a program. Returns the program and an open connection.
 fn start_subject(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
     let (label, subject) = &bench.subjects[nth];
     let (endpoint, bundle) = bench.upstream(false);

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The number of counted starts. One start before them warms the page cache.
+/// The number of counted starts. An uncounted first start warms the page cache.
 const RUNS: usize = 5;
 
 /// The processor share in the slow cases: one part of this number, as Lambda gives a function of
@@ -59,7 +59,7 @@ impl Case {
     }
 }
 
-/// Measures every case except the slow ones.
+/// Measures every case except those with a part of a processor.
 ///
 /// # Errors
 ///

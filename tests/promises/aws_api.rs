@@ -100,7 +100,7 @@ async fn body_sent_after_its_head_is_awaited() {
 }
 
 /// Sends a body that is too large, an incomplete body, and bodies that are not valid calls. Each
-/// gets a typed error in AWS's format.
+/// body gets a typed error in AWS's format.
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
     let (fake, sidekey) = start_agent().await;

@@ -33,7 +33,8 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// Sets three invalid variables. The program reports all three at once, with names and hints, and
-/// suggests the closest name for the unknown one. It exits with code 2 and does not listen.
+/// suggests the closest known name for an unknown variable. The program exits with code 2 and does
+/// not listen.
 #[tokio::test]
 async fn all_mistakes_are_reported_at_once() {
     let (_fake, setup) = prepare().await;

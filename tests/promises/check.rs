@@ -1,5 +1,5 @@
 //! `sidekey check` reports which of many secrets are unreadable or malformed, why, and how to fix
-//! them. It never prints a value.
+//! them. The command never prints a value.
 
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
@@ -18,7 +18,8 @@ type Vars = BTreeMap<String, String>;
 /// The documented JSON schema of the report.
 const SCHEMA: &str = include_str!("../../docs/check.schema.json");
 
-/// A Python script that checks the schema in its argument, and validates standard input against it.
+/// A Python script that checks the schema in its argument, and validates standard input against
+/// this schema.
 const VALIDATE: &str = "
 import json, sys
 from jsonschema import Draft202012Validator as Validator
@@ -29,7 +30,7 @@ print('\\n'.join(error.message for error in errors), file=sys.stderr)
 sys.exit(len(errors) > 0)
 ";
 
-/// A key in the format of API Gateway. It belongs to no account.
+/// An API key in the format of API Gateway. The key belongs to no account.
 const GATEWAY_KEY: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
 
 const TWILIO: &str =
@@ -37,7 +38,8 @@ const TWILIO: &str =
 const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email":"a@b.c","sendgrid_from_name":"Ann","sendgrid_template_id":"d-1"}"#;
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
-/// Starts a fake with these secrets. Returns the fake and the variables of a program that calls it.
+/// Starts a fake with these secrets. Returns the fake, and the variables of a program that calls
+/// the fake.
 async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;

@@ -22,13 +22,14 @@ async fn prepare() -> (Fake, Setup) {
     (fake, setup)
 }
 
-/// Opens a connection without a token. Depending on `number`, it sends nothing, half a head,
-/// `/ping` or a read. It does not wait for an answer.
+/// Opens a connection without a token. Depending on `number`, sends nothing, half a head, `/ping`
+/// or a read. Does not wait for an answer.
 async fn tokenless(address: SocketAddr, number: usize) -> Connection {
     let mut connection = Connection::open(address).await;
     let sent =
         [String::new(), "GET /pi".to_owned(), get("/ping", &[]), get(&read_path("app/db"), &[])];
-    // The send may fail, because the agent may already have closed this connection for a newer one.
+    // The send may fail, because the agent may already have closed this connection in favour of a
+    // newer connection.
     let _ = connection.try_send(&sent[number % sent.len()]).await;
     connection
 }
@@ -84,8 +85,8 @@ async fn reader_with_a_token_is_served_among_thousands_without() {
     assert_eq!(authenticated.exchange(read_request("app/db")).await.value(), "hunter2");
 }
 
-/// After a request without a valid token, the agent answers and closes the connection. This also
-/// holds for a connection that had a valid token before.
+/// After a request without a valid token, the agent answers and closes the connection. The agent
+/// does the same on a connection that had a valid token before.
 #[tokio::test]
 async fn connection_without_a_token_is_closed_after_one_answer() {
     let (_fake, setup) = prepare().await;

@@ -162,7 +162,7 @@ async fn credential_process_is_run_again() {
     .await;
 }
 
-/// STS fails. The agent uses a session until it expires. After that, uncached reads fail and cached
+/// STS fails. The agent uses a session until its expiry. After that, uncached reads fail and cached
 /// values are served. Concurrent calls cause one call to STS.
 #[tokio::test]
 async fn session_is_used_until_expiry_while_sts_fails() {
@@ -217,8 +217,8 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
 
-/// Two calls wait for one credentials request that never ends. Both fail when this request times
-/// out; neither starts another one.
+/// Two calls wait for one credentials request that never ends. When the request times out, both
+/// calls fail, and no other request is started.
 #[tokio::test]
 async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
@@ -304,7 +304,7 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
         loop {
             pause().await;
             // The SDK's own timeout for an instance's metadata service is one second, longer than
-            // this.
+            // these 250 ms.
             silent.advance(Duration::from_millis(250));
         }
     };
@@ -323,8 +323,9 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
 }
 
 /// A SnapStart environment starts with old credentials, and its endpoint returns new ones after a
-/// restore. The agent requests them after a restore hook or a jump of the wall clock. It serves no
-/// old value as fresh, and it accepts the new token and the old authorization.
+/// restore. The agent requests the new credentials after a restore hook or a jump of the wall
+/// clock. The agent serves no old value as fresh, and accepts the new token and the old
+/// authorization.
 #[tokio::test]
 async fn new_credentials_are_used_after_a_restore() {
     for has_restore_hook in [true, false] {

@@ -20,8 +20,8 @@ fn limited(setup: &Setup, limits: &str) -> Program {
     Program::run(command, setup.vars())
 }
 
-/// The agent has 128 file descriptors and hundreds of connections, with and without a token. It
-/// still refreshes one secret and reads another one for the first time.
+/// The agent has 128 file descriptors and hundreds of connections, with and without a token. The
+/// agent still refreshes one secret and fetches another secret for the first time.
 #[tokio::test]
 async fn descriptors_are_reserved_for_calls() {
     let clock = ManualClock::new();

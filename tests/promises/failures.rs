@@ -87,7 +87,7 @@ async fn cached_value_is_served_stale_through_every_failure() {
         }
         let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
         // With the short timeout, a valid call may also time out on a busy machine. Then the test
-        // retries it.
+        // repeats the read.
         eventually("the value is cached", async || {
             let is_cached = sidekey.read("app/db").await.status == 200;
             if !is_cached {
@@ -116,8 +116,8 @@ async fn cached_value_is_served_stale_through_every_failure() {
     }
 }
 
-/// A read waits for a call that never ends. When the reader's timeout is over, it gets the cached
-/// value, or without one an error with the duration.
+/// A read waits for a call that never ends. After its timeout, the reader gets the cached value.
+/// Without a cached value, it gets an error that states the timeout.
 #[tokio::test]
 async fn reader_waits_no_longer_than_its_limit() {
     let clock = ManualClock::new();
@@ -198,7 +198,8 @@ async fn failures_have_distinct_statuses_and_types() {
     }
 }
 
-/// A valid answer is accepted whatever its content type, because emulators of AWS send wrong ones.
+/// A valid answer is accepted whatever its content type, because emulators of AWS send wrong
+/// content types.
 #[tokio::test]
 async fn content_type_of_upstream_answers_is_ignored() {
     let clock = ManualClock::new();
@@ -278,8 +279,8 @@ async fn revoked_access_takes_effect_after_the_grace() {
     .await;
 }
 
-/// A caller reads a missing secret, and a throttled one, in a loop. Each causes one call, because
-/// the agent caches the failure for seconds. Later the secret, created meanwhile, is found.
+/// A caller reads a missing secret and a throttled secret in a loop. Each secret causes one call,
+/// because the agent caches the failure for seconds. Later the secret, created meanwhile, is found.
 #[tokio::test]
 async fn loop_of_readers_does_not_hammer_upstream() {
     let clock = ManualClock::new();

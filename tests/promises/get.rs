@@ -22,8 +22,8 @@ const BYTES: [u8; 5] = [0, 255, 10, 13, 251];
 const AT_A_TERMINAL: &str = "import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
-/// Starts a fake with secrets of every kind and an agent that may read most of them. Returns both,
-/// with the variables of a program that uses this agent.
+/// Starts a fake with secrets of every kind and an agent that may read most of these secrets.
+/// Returns the fake, the agent, and the variables of a program that uses this agent.
 async fn start_agent() -> (Fake, Sidekey, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;

@@ -75,7 +75,7 @@ fn check_debug(what: &str, value: &impl Debug) {
     check(what, &format!("{value:#?}"));
 }
 
-/// Secrets whose names follow a convention, but whose values break it.
+/// Names that match a convention, for secrets whose values break the convention.
 const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
@@ -111,7 +111,8 @@ fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
 }
 
-/// The check finds a plaintext in every encoding. Without this, the other tests could never fail.
+/// The check finds a plaintext in every encoding. If it found nothing, the other tests could never
+/// fail.
 #[test]
 fn planted_leak_is_found() {
     for leak in [
@@ -274,8 +275,8 @@ fn resolve(references: &[&str]) -> String {
     request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
-/// AWS sends invalid answers that contain the plaintext. Neither the errors nor the agent's answers
-/// quote them in any encoding.
+/// AWS sends invalid answers that contain the plaintext. The errors and the agent's answers quote
+/// the plaintext in no encoding.
 #[tokio::test]
 async fn errors_quote_no_answer() {
     let clock = ManualClock::new();
@@ -371,8 +372,8 @@ fn configuration_mistakes_quote_no_token() {
     }
 }
 
-/// With the most verbose log: reads, failures of every kind, a rotation and a wrong token. Neither
-/// log nor pages nor errors show a value or a token.
+/// Makes reads, failures of every kind, a rotation and a read with a wrong token, at the most
+/// verbose log level. The log, the pages and the errors show no value and no token.
 #[tokio::test]
 async fn program_output_shows_no_value() {
     let clock = ManualClock::new();

@@ -151,8 +151,8 @@ async fn least_policy_lies_within_the_designed_one() {
     assert_eq!(judged("own.json", &printed.to_string()).await, (Some(0), exact));
 }
 
-/// A policy lacks one permission and has one too many. Both are reported, for a file and for
-/// standard input.
+/// A policy lacks one permission and has one excess permission. The command reports both, for a
+/// file and for standard input.
 #[tokio::test]
 async fn missing_and_excess_permissions_are_reported() {
     let policy = json!({"Statement": {"Sid": "All", "Effect": "Allow",

@@ -30,8 +30,8 @@ async fn refusal(setup: Setup) -> BindError {
     setup.try_launch().await.map(|_| ()).expect_err("the agent does not start")
 }
 
-/// The Unix socket has mode 0600 in a new folder of mode 0700. It accepts any `Host` header or
-/// none, but requires the token. The agent removes the socket when it ends.
+/// The Unix socket has mode 0600 in a new folder of mode 0700. The agent accepts any `Host` header
+/// or none on the socket, but requires the token. The agent removes the socket when it ends.
 #[tokio::test]
 async fn unix_socket_is_private() {
     let (_fake, setup) = prepare().await;
@@ -99,8 +99,8 @@ async fn unix_socket_is_replaced_only_if_unused() {
     }
 }
 
-/// `SIDEKEY_METRICS_LISTEN` serves probes for any `Host` and without a token. It serves nothing
-/// else, even with a token.
+/// `SIDEKEY_METRICS_LISTEN` serves probes for any `Host` and without a token. This listener serves
+/// nothing else, even with a token.
 #[tokio::test]
 async fn probe_listener_serves_probes_only() {
     let (_fake, setup) = prepare().await;
@@ -222,8 +222,8 @@ async fn idle_connection_is_closed_after_fifteen_ticks() {
     idle.closed().await;
 }
 
-/// A drain accepts no new connections and closes idle ones. It waits for a read in progress,
-/// answers it and then closes its connection. The port is free afterwards.
+/// During a drain the agent accepts no new connections and closes idle connections. It answers a
+/// read in progress, and then closes that connection. The port is free afterwards.
 #[tokio::test]
 async fn drain_answers_requests_in_progress() {
     let (fake, setup) = prepare().await;

@@ -334,7 +334,7 @@ async fn malformed_version_is_logged_once() {
     }
 }
 
-/// A file adds conventions, replaces built-in ones, and disables all built-in ones.
+/// A file adds conventions, replaces built-in conventions, or disables all of them.
 #[tokio::test]
 async fn conventions_file_adds_replaces_and_removes() {
     let own = r#"

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 const BYTES: [u8; 5] = [0, 255, 16, 251, 10];
 const OBJECT: &str = r#"{"user":"ann \"ä\" <b>","port":5432}"#;
 
-/// Identifiers of the secrets in one upstream. They differ between moto and the fake.
+/// Identifiers of the secrets in one upstream. The identifiers differ between moto and the fake.
 struct Identifiers {
     object_arn: String,
     first_version: String,

@@ -45,7 +45,7 @@ async fn readers_of_an_uncached_secret_share_one_call() {
 }
 
 /// A secret that was read by name is then cached under its full ARN too. A partial ARN costs one
-/// call, because only AWS's answer resolves it, and then shares the same entry.
+/// call, because only AWS's answer reveals the secret, and then shares the same entry.
 #[tokio::test]
 async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();

@@ -49,8 +49,8 @@ impl Outage {
         }
     }
 
-    /// Returns the timeout of a call, in real time. It is short for faults that end only with a
-    /// timeout, but long enough for calls that succeed.
+    /// Returns the timeout of a call, in real time. The timeout is short for faults that end only
+    /// with a timeout, but long enough for calls that succeed.
     fn upstream_timeout(&self) -> &'static str {
         match self {
             Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
@@ -98,7 +98,7 @@ async fn serves_new_value(sidekey: &Sidekey, outage: &Outage) {
 }
 
 /// Runs one outage for two agents, one of which stops serving the stale value during the outage.
-/// Both count failed calls as `outcome`. Readers without a value get `status` and `kind`.
+/// Both agents count failed calls as `outcome`. Readers without a value get `status` and `kind`.
 async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;

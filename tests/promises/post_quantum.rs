@@ -101,8 +101,8 @@ async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
     record
 }
 
-/// The agent prefers the hybrid and sends its key share, so that no second round trip is needed. It
-/// also sends a share of X25519, for servers without the hybrid.
+/// The agent prefers the hybrid key exchange and sends the key share for it, so that no second
+/// round trip is needed. It also sends a share of X25519, for servers without the hybrid.
 #[tokio::test]
 async fn tls_handshake_offers_a_post_quantum_key_exchange() {
     let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");

@@ -155,9 +155,9 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     assert_eq!(calls(&fake), (1, 3));
 }
 
-/// `/ready` answers 503 with the number of missing secrets until all are cached, then 200. It names
-/// the missing secrets only to callers with the token. A read during the prefetch waits and
-/// succeeds.
+/// `/ready` answers 503 with the number of missing secrets until all are cached, then 200. The
+/// answer names the missing secrets only to callers with the token. A read during the prefetch
+/// waits and succeeds.
 #[tokio::test]
 async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();

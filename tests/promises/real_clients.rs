@@ -129,8 +129,8 @@ fn longest() -> String {
 }
 
 /// The SDK reads text, bytes and the longest value, by name, ARN, version and stage, and a batch
-/// with a missing secret. It raises its own typed errors, retries only temporary ones, and many
-/// reads cause one call to AWS.
+/// with a missing secret. The SDK raises its own typed errors and retries only temporary errors.
+/// Many reads cause one call to AWS.
 async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     let (arn, first) = (scene.arn("app/text"), scene.version("app/text", "AWSPREVIOUS"));

@@ -415,8 +415,8 @@ async fn other_regions_are_called_only_if_allowed() {
     assert_eq!(regions, [REGION, "us-east-1"]);
 }
 
-/// Unauthorised requests are refused in the configured dialect, as for any read. Other methods get
-/// an error that names the right one.
+/// Unauthorised requests are refused in the configured dialect, as for any read. Requests with
+/// another method get an error that names the right method.
 #[tokio::test]
 async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();

@@ -124,8 +124,8 @@ async fn message_with_too_large_credentials_fails_alone() {
 }
 
 /// Many fields of one secret count its value once. If several secrets exceed the limit, the largest
-/// messages fail. A forged message takes no memory from good ones, although only its secret is
-/// cached.
+/// messages fail. A forged message takes no memory from good messages, even if only the secret of
+/// the forged message is cached.
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
@@ -245,7 +245,7 @@ fn peak(process: u32) -> usize {
     1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("VmHWM is a number of KiB")
 }
 
-/// Resets the peak memory of a process, and returns the new peak. This needs root, because the
+/// Resets the peak memory of a process, and returns the new peak. The reset needs root, because the
 /// agent is not dumpable.
 fn reset_peak(process: u32) -> io::Result<usize> {
     fs::write(format!("/proc/{process}/clear_refs"), "5")?;

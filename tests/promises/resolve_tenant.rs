@@ -48,9 +48,9 @@ async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
     answer.json()["results"].take()
 }
 
-/// A message gets secrets of its own tenant and shared ones. Another tenant's secret (by name or
-/// ARN), a message without a tenant, and names without a convention are refused without a call. The
-/// error names placeholder and path, but no content of the message.
+/// A message gets the secrets of its own tenant, and shared secrets. Another tenant's secret (by
+/// name or ARN), a message without a tenant, and names without a convention are refused without a
+/// call. The error names placeholder and path, but no content of the message.
 #[tokio::test]
 async fn message_gets_secrets_of_its_own_tenant_only() {
     let clock = ManualClock::new();

@@ -64,7 +64,7 @@ async fn failed_refresh_now_changes_nothing() {
     assert_eq!(missing.status, 502);
 }
 
-/// After the TTL no reader gets the old value: reads wait for the new one. With
+/// After the TTL no reader gets the old value: reads wait for the new value. With
 /// `SIDEKEY_STALE_WHILE_REVALIDATE` reads do not wait, and the old value is marked as stale.
 #[tokio::test]
 async fn old_value_is_not_served_past_the_ttl() {

@@ -117,7 +117,7 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
     let without_account = setup.clone().start().await;
     let with_account = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
     let with_wrong_account = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
-    // Longer than the refusals of the prefetch are cached.
+    // Four seconds are longer than the agent caches the refusals of the prefetch.
     clock.advance(Duration::from_secs(4));
     for (sidekey, id, status) in [
         (&without_account, &*shared, 200),
@@ -135,7 +135,7 @@ async fn own_account_comes_from_configuration_or_from_a_name() {
             "own",
             "a read by name reveals the account"
         );
-        // Longer than a refusal is cached.
+        // Four seconds are longer than the agent caches a refusal.
         sidekey.advance(Duration::from_secs(4));
         assert_eq!(sidekey.read(&own).await.value(), "own");
     }

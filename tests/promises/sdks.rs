@@ -335,7 +335,7 @@ async fn wrong_session_tokens_are_refused_without_a_retry() {
 }
 
 /// The gate accepts the session tokens of the agent's own credentials: the current and the previous
-/// one. For an unknown token the agent requests its credentials again, at most once a second.
+/// token. For an unknown token the agent requests its credentials again, at most once a second.
 #[tokio::test]
 async fn session_tokens_of_the_agent_are_accepted() {
     let clock = ManualClock::new();

@@ -23,7 +23,7 @@ struct Memory {
 }
 
 impl Memory {
-    /// Opens the memory of another process. This needs root if the process is not dumpable.
+    /// Opens the memory of another process. The caller must be root if the process is not dumpable.
     fn of(process: u32) -> io::Result<Self> {
         Ok(Self { process, bytes: File::open(format!("/proc/{process}/mem"))? })
     }

@@ -588,7 +588,7 @@ fn check_namespaces() -> Result<(), MissingTool> {
 }
 
 /// Returns the folder of a `python3` that the function can run. The environment must not hide that
-/// folder. In Managed Instances, uid 993 must be able to reach it.
+/// folder. In Managed Instances, uid 993 must be able to reach the folder.
 fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingTool> {
     let by_others = matches!(mode, Mode::ManagedInstances { .. });
     if by_others && !is_root() {

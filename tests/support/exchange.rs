@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest wait for a response. It is longer than any timeout of a function under test.
+/// The longest wait for a response. The limit exceeds every timeout of a function under test.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// An HTTP response.

@@ -24,7 +24,8 @@ use serde_json::{Value, json};
 use super::clients::{Clients, killed_with_test, scratch, until};
 use super::exchange;
 
-/// The longest wait until moto listens. It usually takes two seconds, and ten on a busy machine.
+/// The longest wait until moto listens. The start usually takes two seconds, and ten on a busy
+/// machine.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// moto selects the service by the scope of the credential. Without a scope it answers as S3.

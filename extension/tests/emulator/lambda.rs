@@ -20,7 +20,7 @@ pub(crate) struct Lambda {
     pub(crate) emulator: Emulator,
 }
 
-/// Returns the machine's clock. The fake reads the creation times of versions from it.
+/// Returns the machine's clock. The fake uses this clock for the creation times of versions.
 pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
     #[expect(clippy::disallowed_methods, reason = "third-party processes run in real time")]
     Arc::new(SystemTime::now)

@@ -84,8 +84,8 @@ async fn port_in_use_leaves_the_function_running() {
     lambda.shut_down().await;
 }
 
-/// One of two addresses cannot be bound. The agent serves the port, and the log names the other
-/// address.
+/// The agent has two addresses, and one of them is already in use. The agent serves the port, and
+/// the log names the other address.
 #[tokio::test]
 async fn one_failed_listener_leaves_the_others_serving() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");

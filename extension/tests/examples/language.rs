@@ -15,7 +15,8 @@ pub(crate) enum Language {
     Rust,
 }
 
-/// The Maven plugin that copies dependencies, in a pinned version. A build need not declare it.
+/// The Maven plugin that copies dependencies, in a pinned version. So a `pom.xml` need not declare
+/// the plugin.
 const COPY_DEPENDENCIES: &str =
     "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 

@@ -12,8 +12,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-/// A part of every secret value. It must never appear in an answer or a log. It has characters that
-/// need escaping.
+/// A part of every secret value. This text must never appear in an answer or a log. Some of its
+/// characters need escaping in JSON.
 const SECRET: &str = "hunter2 \"<&>ä\" ";
 
 /// The tenants whose credentials exist.
@@ -107,7 +107,7 @@ impl Processor {
     }
 
     /// Lets the function process a batch. Returns the messages that it sent, and the ids of the
-    /// failed ones.
+    /// messages that failed.
     async fn invoke(&self, records: &[Value]) -> (Vec<Value>, Vec<String>) {
         let (status, answer) = self.emulator.invoke(&json!({"Records": records})).await;
         let log = self.emulator.log();

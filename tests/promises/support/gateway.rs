@@ -1,5 +1,5 @@
 //! Two servers for tests that stand between an agent and AWS: [`Gateway`] forwards calls and can
-//! delay them, and [`CannedUpstream`] returns the bytes that a test defines.
+//! delay them, and [`CannedUpstream`] returns responses that a test defines.
 
 use fake_aws::Fake;
 use std::net::{Ipv4Addr, SocketAddr};

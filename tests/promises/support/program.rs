@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 /// The path of the `sidekey` program under test.
 pub(crate) const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
-/// The `PATH` of child processes. They inherit no other variable from the test run.
+/// The `PATH` of child processes. Child processes inherit no variable from the test run.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A running child process. Dropping the value kills the process.
