@@ -359,7 +359,7 @@ async fn new_credentials_are_used_after_a_restore() {
             clock.advance_wall(Duration::from_secs(2));
         }
         let answer = read().await;
-        assert_eq!(answer.value(), "new", "told: {has_restore_hook}");
+        assert_eq!(answer.value(), "new", "with a restore hook: {has_restore_hook}");
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
         assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
