@@ -1,9 +1,9 @@
-//! From exec to the last listed secret served, with `GetSecretValue` alone.
+//! Measures the time from exec until the last listed secret is served, with `GetSecretValue` only.
 //!
 //! Guards the lines "exec to 20 secrets read", "exec to first secret read over TLS" and "exec to 20
-//! secrets read over TLS" of `SPECIFICATION.md`. The embedded Secrets Manager refuses batches. Each
-//! run starts the release binary anew, asks from the moment of exec on, and reads either one after
-//! the other or with a reader for each secret at once.
+//! secrets read over TLS" of `SPECIFICATION.md`. The embedded fake of Secrets Manager refuses
+//! batches. Each run starts the release binary and reads from the moment of exec on, either with
+//! one reader in sequence or with one reader for each secret in parallel.
 //!
 //! ```text
 //! cargo bench --bench cold_start              20 secrets over plain HTTP, upstream at 20 ms
@@ -12,8 +12,8 @@
 //!                                             over plain HTTP and over TLS
 //! ```
 
-#[path = "support/aside.rs"]
-mod aside;
+#[path = "support/pinning.rs"]
+mod pinning;
 #[path = "../tests/support/cgroup.rs"]
 mod cgroup;
 #[path = "support/cold.rs"]
@@ -40,7 +40,7 @@ const RUNS: usize = 7;
 const SECRETS_MOST: usize = 100;
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// What is promised of the medians.
+/// The maximum medians that `SPECIFICATION.md` promises for one case.
 struct Promise {
     is_tls: bool,
     secrets: usize,
@@ -64,29 +64,30 @@ const PROMISES: [Promise; 3] = [
     },
 ];
 
-/// Secrets Manager, plain and behind TLS.
+/// The fake of Secrets Manager, over plain HTTP and over TLS.
 struct Upstream {
     fake: Fake,
     front: TlsFront,
     names: Vec<String>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
+#[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
 fn main() -> io::Result<ExitCode> {
-    let runtime = aside::runtime()?;
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
+    let runtime = pinning::runtime()?;
     let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
     fake.faults().deny_operation(Operation::BatchGetSecretValue);
     let names: Vec<String> = (0..SECRETS_MOST).map(|n| format!("bench/secret-{n:02}")).collect();
     for name in &names {
-        fake.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+        fake.secrets()
+            .create(name, format!("{{\"password\":\"{name}\"}}"))
+            .expect("the secret name is unused");
     }
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
     let upstream = Upstream { fake, front, names };
-    let cases: &[(bool, &[usize], &[u64])] = if has("--full") {
+    let cases: &[(bool, &[usize], &[u64])] = if has_argument("--full") {
         &[(false, &[1, 6, 20, 100], &[0, 20, 100]), (true, &[1, 6, 20, 100], &[0, 20, 100])]
-    } else if has("--tls") {
+    } else if has_argument("--tls") {
         &[(true, &[1, 20], &[20])]
     } else {
         &[(false, &[20], &[20])]
@@ -104,8 +105,8 @@ fn main() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures one case, and returns whether what is promised of it was kept.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+/// Measures one case. Returns whether its promise was kept.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn measure(
     upstream: &Upstream,
     is_tls: bool,
@@ -142,7 +143,7 @@ fn measure(
             upstream.fake.calls().clear();
             let cold = cold::start(&subject, &start, names, readers)?;
             let calls = upstream.fake.calls().total();
-            assert_eq!(calls, secrets as u64, "one call for each secret");
+            assert_eq!(calls, secrets as u64, "each secret causes one call");
             runs.extend((run > 0).then_some(cold));
         }
         let mut wall: Vec<Duration> = runs.iter().map(|cold| cold.wall).collect();
@@ -167,8 +168,9 @@ fn measure(
     Ok(is_kept)
 }
 
-/// Times calls to upstream over a bare socket: what of the figures is not Sidekey's.
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
+/// Measures calls to the fake over a plain socket: the part of the results that Sidekey does not
+/// cause.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn bare_calls(upstream: SocketAddr, name: &str) -> io::Result<Vec<Duration>> {
     let mut socket = TcpStream::connect(upstream)?;
     socket.set_nodelay(true)?;
@@ -197,4 +199,9 @@ fn spread(spans: &mut [Duration]) -> String {
     let ms = |span: Duration| span.as_secs_f64() * 1000.0;
     let (min, median, max) = (spans[0], spans[spans.len() / 2], spans[spans.len() - 1]);
     format!("min {:5.1}  median {:5.1}  max {:5.1} ms", ms(min), ms(median), ms(max))
+}
+
+/// Returns whether the command line has the argument `flag`.
+fn has_argument(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
 }

@@ -1,6 +1,6 @@
-//! A fleet of environments in virtual time: they start, refresh, freeze and end.
+//! A fleet of Lambda environments in virtual time. The environments start, refresh, freeze and end.
 
-use crate::held::Held;
+use crate::entry::Entry;
 use crate::queue::{Micros, Queue};
 use crate::upstream::{Call, Upstream};
 use sidekey::cache::flight::FLIGHTS_MAX;
@@ -11,82 +11,83 @@ use sidekey::cache::prefetch::Mode;
 use sidekey::source::BATCH_MAX;
 use std::time::Duration;
 
-/// How long a call may take: `SIDEKEY_UPSTREAM_TIMEOUT`.
+/// The timeout of a call to AWS: `SIDEKEY_UPSTREAM_TIMEOUT`.
 const CALL_MAX: Duration = Duration::from_secs(2);
 
-/// How long a start waits for the prefetch: `SIDEKEY_PREFETCH_DEADLINE`.
+/// The longest time that a start waits for the prefetch: `SIDEKEY_PREFETCH_DEADLINE`.
 pub(crate) const START_MAX: Duration = Duration::from_secs(3);
 
-/// How long an invocation takes.
+/// The duration of an invocation.
 const INVOCATION: Duration = Duration::from_millis(200);
 
-/// How a fleet is set up.
+/// The parameters of one simulation.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
-    /// `SIDEKEY_PREFETCH`.
+    /// The prefetch mode: `SIDEKEY_PREFETCH`.
     pub(crate) mode: Mode,
-    /// Listed secrets of each environment.
+    /// The number of listed secrets in each environment.
     pub(crate) secrets: usize,
-    /// What holds for each.
+    /// The caching policy of every secret.
     pub(crate) policy: Policy,
-    /// Whether each entry draws its jitter. Else all draw the same.
-    pub(crate) is_drawn: bool,
-    /// How environments are used.
+    /// Whether each entry draws its own jitter. Otherwise all entries have the same jitter.
+    pub(crate) has_own_jitter: bool,
+    /// How the environments are used.
     pub(crate) usage: Usage,
-    /// When they start.
+    /// The start times of the environments.
     pub(crate) starts: Vec<Micros>,
-    /// When the simulation ends.
+    /// The time at which the simulation ends.
     pub(crate) until: Micros,
-    /// Whether the service has just been asked for all that its quotas allow.
+    /// Whether the service's quotas are used up when the simulation begins.
     pub(crate) is_upstream_busy: bool,
-    /// Draws everything.
+    /// The seed of all random numbers.
     pub(crate) seed: u64,
 }
 
 /// How environments are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Usage {
-    /// They start, and are looked at until they are ready.
+    /// Environments start, and are observed until they have cached all secrets.
     StartOnly,
-    /// Every secret is read all the time, and nothing freezes.
+    /// Every secret is read all the time, and no environment freezes.
     Busy,
-    /// Invocations come at random, so long after one another on average; each reads every secret.
-    /// Between them the environment is frozen. After so long a life another takes its place.
+    /// Invocations arrive at random. Each invocation reads every secret. Between invocations the
+    /// environment is frozen. When an environment reaches its lifetime, a new environment replaces
+    /// it.
     Invoked {
-        /// From one to the next, on average.
+        /// The average time between two invocations.
         every: Duration,
-        /// How long an environment lives.
+        /// The lifetime of an environment.
         life: Duration,
     },
 }
 
-/// What readers got.
+/// Counts of the readers' results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reads {
-    /// All reads.
+    /// The number of all reads.
     pub(crate) total: u64,
-    /// Reads that waited for upstream.
+    /// The number of reads that waited for AWS.
     pub(crate) waited: u64,
-    /// Reads that got a value past its TTL.
+    /// The number of reads that returned a value older than its TTL.
     pub(crate) stale: u64,
 }
 
-/// What became of a fleet.
+/// The results of one simulation.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// How long each environment took to hold all its secrets, sorted.
+    /// The time that each environment took to cache all its secrets, sorted.
     pub(crate) ready: Vec<Duration>,
-    /// Environments that started.
+    /// The number of environments that started.
     pub(crate) started: usize,
-    /// What was asked of the service.
+    /// The service, with its counts of calls.
     pub(crate) upstream: Upstream,
-    /// What readers got.
+    /// Counts of the readers' results.
     pub(crate) reads: Reads,
 }
 
-/// Runs a fleet.
+/// Runs one simulation.
 pub(crate) fn run(setup: &Setup) -> Outcome {
-    assert!(setup.secrets <= FLIGHTS_MAX, "flights do not wait for one another here");
+    assert!(setup.secrets <= FLIGHTS_MAX, "the simulation has no limit on concurrent flights");
     let mut fleet = Fleet::new(setup);
     for (n, at) in setup.starts.iter().enumerate() {
         fleet.queue.put(*at, Event::Start(index(n)));
@@ -95,7 +96,7 @@ pub(crate) fn run(setup: &Setup) -> Outcome {
         if now > setup.until {
             break;
         }
-        fleet.happen(now, event);
+        fleet.handle(now, event);
     }
     let mut ready = fleet.ready;
     ready.sort_unstable();
@@ -103,32 +104,32 @@ pub(crate) fn run(setup: &Setup) -> Outcome {
     Outcome { ready, started, upstream, reads }
 }
 
-/// An environment, by its place.
+/// The index of an environment.
 type Env = u32;
 
-/// Something that happens.
+/// An event of the simulation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// An environment starts.
     Start(Env),
-    /// The timers of one have slept long enough.
+    /// The timers of an environment fire.
     Wake(Env),
     /// A function is invoked.
     Invoke(Env),
     /// A call for one secret ends.
     Get { env: Env, secret: u8, sent: Micros, is_answered: bool },
-    /// A call for some ends.
+    /// A call for a batch of secrets ends.
     Batch { env: Env, from: u8, sent: Micros, is_answered: bool },
 }
 
-/// An environment.
+/// The state of one environment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Environment {
     started: Micros,
-    /// When it is frozen next; while `StartOnly` and `Busy`, never.
+    /// The time of the next freeze. `None` with `StartOnly` and `Busy`, which never freeze.
     awake_until: Option<Micros>,
     invoked_next: Micros,
-    /// The earliest time at which its timers are to wake, so that none is set twice.
+    /// The time of the next timer event, so that no timer is set twice.
     wakes_at: Option<Micros>,
     is_ready: bool,
     is_batching: bool,
@@ -138,7 +139,7 @@ struct Fleet<'a> {
     setup: &'a Setup,
     queue: Queue<Event>,
     environments: Vec<Environment>,
-    held: Vec<Held>,
+    entry: Vec<Entry>,
     upstream: Upstream,
     random: fastrand::Rng,
     ready: Vec<Duration>,
@@ -149,13 +150,13 @@ struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     fn new(setup: &'a Setup) -> Self {
         let count = setup.starts.len();
-        let held = std::iter::repeat_with(Held::default).take(count * setup.secrets).collect();
-        let upstream = if setup.is_upstream_busy { Upstream::busy() } else { Upstream::rested() };
+        let entry = std::iter::repeat_with(Entry::default).take(count * setup.secrets).collect();
+        let upstream = if setup.is_upstream_busy { Upstream::busy() } else { Upstream::idle() };
         Self {
             setup,
             queue: Queue::new(),
             environments: vec![Environment::default(); count],
-            held,
+            entry,
             upstream,
             random: fastrand::Rng::with_seed(setup.seed),
             ready: Vec::with_capacity(count),
@@ -164,7 +165,7 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    fn happen(&mut self, now: Micros, event: Event) {
+    fn handle(&mut self, now: Micros, event: Event) {
         let (Event::Start(env)
         | Event::Wake(env)
         | Event::Invoke(env)
@@ -174,19 +175,19 @@ impl<'a> Fleet<'a> {
         match event {
             Event::Start(_) => self.start(env, now),
             Event::Invoke(_) => self.invoke(env, now),
-            // Whatever ends while everything stands still is seen once that is over.
+            // A call that ends during a freeze is noticed after the thaw.
             _ if self.is_frozen(env, now) => self.queue.put(thawed, event),
             Event::Wake(_) => {
                 self.environments[env as usize].wakes_at = None;
-                self.look(env, now);
+                self.start_due_calls(env, now);
             }
             Event::Get { secret, sent, is_answered, .. } => {
-                self.land(env, secret, sent, now, is_answered);
-                self.look(env, now);
+                self.finish_get(env, secret, sent, now, is_answered);
+                self.start_due_calls(env, now);
             }
             Event::Batch { from, sent, is_answered, .. } => {
-                self.land_batch(env, from, sent, now, is_answered);
-                self.look(env, now);
+                self.finish_batch(env, from, sent, now, is_answered);
+                self.start_due_calls(env, now);
             }
         }
     }
@@ -195,7 +196,8 @@ impl<'a> Fleet<'a> {
         self.started += 1;
         let is_first = self.environments[env as usize].started == Micros::default();
         if let (Usage::Invoked { life, .. }, true) = (self.setup.usage, is_first) {
-            // The fleet is found at any age: not all are replaced at once.
+            // The first environments begin at a random age, so that they are not all replaced at
+            // once.
             let lived = life.mul_f64(self.random.f64());
             self.queue.put(now.after(life - lived), Event::Start(env));
         } else if let Usage::Invoked { life, .. } = self.setup.usage {
@@ -206,8 +208,8 @@ impl<'a> Fleet<'a> {
             is_batching: self.setup.mode.tries_batches(self.setup.secrets),
             ..Environment::default()
         };
-        for held in self.held_by(env) {
-            *held = Held::in_flight();
+        for entry in self.entries_of(env) {
+            *entry = Entry::in_flight();
         }
         if self.environments[env as usize].is_batching {
             self.batch(env, 0, now);
@@ -219,44 +221,44 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Reads every secret, and lets what is due be fetched.
+    /// Reads every secret, and starts the calls that are due.
     fn invoke(&mut self, env: Env, now: Micros) {
         let Usage::Invoked { every, .. } = self.setup.usage else { return };
         let environment = &mut self.environments[env as usize];
         if environment.invoked_next != now {
-            // An invocation of an environment that has been replaced since.
+            // This invocation belongs to an environment that was replaced meanwhile.
             return;
         }
         environment.awake_until = Some(now.after(INVOCATION));
         let gap = every.mul_f64(-(1.0 - self.random.f64()).ln()).max(INVOCATION * 2);
         environment.invoked_next = now.after(gap);
         self.queue.put(now.after(gap), Event::Invoke(env));
-        // Timers fire on thaw, before the function has sent its first request.
-        self.look(env, now);
+        // Timers fire at the thaw, before the function has sent its first request.
+        self.start_due_calls(env, now);
         for secret in 0..self.setup.secrets {
             self.read(env, secret, now);
         }
-        self.look(env, now);
+        self.start_due_calls(env, now);
     }
 
     fn read(&mut self, env: Env, secret: usize, now: Micros) {
         let policy = self.setup.policy;
         self.reads.total += 1;
-        let held = self.held(env, secret);
-        let freshness = held.freshness(&policy, now);
-        let is_behind = !held.is_in_flight && !held.is_paused(now);
+        let entry = self.entry(env, secret);
+        let freshness = entry.freshness(&policy, now);
+        let is_behind = !entry.is_in_flight && !entry.is_paused(now);
         match freshness {
-            Some(Freshness::Fresh) => held.touch(),
+            Some(Freshness::Fresh) => entry.touch(),
             Some(Freshness::Due | Freshness::Stale(_)) => {
-                held.touch();
+                entry.touch();
                 self.reads.stale += u64::from(freshness != Some(Freshness::Due));
                 if is_behind {
                     self.get(env, secret, now);
                 }
             }
             Some(Freshness::Expired) | None => {
-                held.is_awaited = true;
-                let is_idle = !held.is_in_flight;
+                entry.is_awaited = true;
+                let is_idle = !entry.is_in_flight;
                 self.reads.waited += 1;
                 if is_idle {
                     self.get(env, secret, now);
@@ -265,16 +267,16 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Starts what the plan says is due, and sets the timer for what is due next.
-    fn look(&mut self, env: Env, now: Micros) {
+    /// Starts the calls that are due now, and sets the timer for the next calls.
+    fn start_due_calls(&mut self, env: Env, now: Micros) {
         let policy = self.setup.policy;
         let mut wake_in: Option<Duration> = None;
         for secret in 0..self.setup.secrets {
-            let held = self.held(env, secret);
-            if held.is_in_flight {
+            let entry = self.entry(env, secret);
+            if entry.is_in_flight {
                 continue;
             }
-            match held.next(&policy, now) {
+            match entry.next(&policy, now) {
                 Next::Now => self.get(env, secret, now),
                 Next::In(wait) => {
                     wake_in = Some(wake_in.map_or(wait, |other| other.min(wait)));
@@ -295,7 +297,7 @@ impl<'a> Fleet<'a> {
     }
 
     fn note_ready(&mut self, env: Env, now: Micros) {
-        let is_complete = self.held_by(env).iter().all(Held::is_held);
+        let is_complete = self.entries_of(env).iter().all(Entry::is_cached);
         let environment = &mut self.environments[env as usize];
         if environment.is_ready || !is_complete {
             return;
@@ -310,19 +312,19 @@ impl<'a> Fleet<'a> {
     }
 
     fn get(&mut self, env: Env, secret: usize, now: Micros) {
-        self.held(env, secret).is_in_flight = true;
+        self.entry(env, secret).is_in_flight = true;
         let (ends, is_answered) = self.upstream.call(Call::Get, now, &mut self.random);
-        let secret = u8::try_from(secret).expect("secrets are few");
+        let secret = u8::try_from(secret).expect("the number of secrets fits");
         self.queue.put(ends, Event::Get { env, secret, sent: now, is_answered });
     }
 
     fn batch(&mut self, env: Env, from: usize, now: Micros) {
         let (ends, is_answered) = self.upstream.call(Call::Batch, now, &mut self.random);
-        let from = u8::try_from(from).expect("secrets are few");
+        let from = u8::try_from(from).expect("the number of secrets fits");
         self.queue.put(ends, Event::Batch { env, from, sent: now, is_answered });
     }
 
-    fn land(&mut self, env: Env, secret: u8, sent: Micros, now: Micros, is_answered: bool) {
+    fn finish_get(&mut self, env: Env, secret: u8, sent: Micros, now: Micros, is_answered: bool) {
         let secret = usize::from(secret);
         if sent < self.environments[env as usize].started {
             return;
@@ -333,16 +335,16 @@ impl<'a> Fleet<'a> {
         let policy = self.setup.policy;
         let draw = self.random.f64();
         let is_busy = self.setup.usage == Usage::Busy;
-        let is_drawn = self.setup.is_drawn;
-        let held = self.held(env, secret);
-        held.is_in_flight = false;
+        let has_own_jitter = self.setup.has_own_jitter;
+        let entry = self.entry(env, secret);
+        entry.is_in_flight = false;
         if !is_answered {
-            return held.throttle(now, draw);
+            return entry.throttle(now, draw);
         }
-        let before = held.freshness(&policy, now);
-        held.answer(sent, if is_drawn { draw } else { 0.0 });
-        if is_busy || std::mem::take(&mut held.is_awaited) {
-            held.touch();
+        let before = entry.freshness(&policy, now);
+        entry.answer(sent, if has_own_jitter { draw } else { 0.0 });
+        if is_busy || std::mem::take(&mut entry.is_awaited) {
+            entry.touch();
         }
         if is_busy {
             self.reads.total += 1;
@@ -351,8 +353,8 @@ impl<'a> Fleet<'a> {
         }
     }
 
-    /// Ends a batch, and makes up for one that failed by single calls.
-    fn land_batch(&mut self, env: Env, from: u8, sent: Micros, now: Micros, is_answered: bool) {
+    /// Ends a batch. A failed batch is replaced by single calls.
+    fn finish_batch(&mut self, env: Env, from: u8, sent: Micros, now: Micros, is_answered: bool) {
         if sent < self.environments[env as usize].started {
             return;
         }
@@ -360,8 +362,8 @@ impl<'a> Fleet<'a> {
         let until = (from + BATCH_MAX).min(self.setup.secrets);
         for secret in from..until {
             if is_answered {
-                let secret = u8::try_from(secret).expect("secrets are few");
-                self.land(env, secret, sent, now, true);
+                let secret = u8::try_from(secret).expect("the number of secrets fits");
+                self.finish_get(env, secret, sent, now, true);
             } else {
                 self.get(env, secret, now);
             }
@@ -383,16 +385,16 @@ impl<'a> Fleet<'a> {
         environment.awake_until.is_some_and(|until| now >= until && now < environment.invoked_next)
     }
 
-    fn held(&mut self, env: Env, secret: usize) -> &mut Held {
-        &mut self.held[env as usize * self.setup.secrets + secret]
+    fn entry(&mut self, env: Env, secret: usize) -> &mut Entry {
+        &mut self.entry[env as usize * self.setup.secrets + secret]
     }
 
-    fn held_by(&mut self, env: Env) -> &mut [Held] {
+    fn entries_of(&mut self, env: Env) -> &mut [Entry] {
         let from = env as usize * self.setup.secrets;
-        &mut self.held[from..from + self.setup.secrets]
+        &mut self.entry[from..from + self.setup.secrets]
     }
 }
 
 fn index(n: usize) -> Env {
-    Env::try_from(n).expect("a fleet has its bounds")
+    Env::try_from(n).expect("the number of environments fits")
 }

@@ -1,19 +1,19 @@
-//! How a fleet of environments fares with Secrets Manager's quotas: a simulation in virtual time.
+//! Simulates how Secrets Manager's quotas affect a fleet of Lambda environments, in virtual time.
 //!
-//! Guards the lines "a fleet" of `SPECIFICATION.md`. What each environment does is decided by the
-//! agent's own planning: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
-//! `cache::prefetch`. Only time, calls and invocations are simulated. Everything is drawn from one
-//! seed, so that every run says the same.
+//! Guards the lines "a fleet" of `SPECIFICATION.md`. The agent's own planning decides what each
+//! environment does: `cache::plan`, `cache::freshness`, `cache::failure::Failure` and the modes of
+//! `cache::prefetch`. Only time, calls and invocations are simulated. All random numbers come from
+//! one seed, so every run gives the same results.
 //!
 //! ```text
 //! cargo bench --bench fleet              writes docs/fleet.md's tables and docs/fleet/*.svg
-//! cargo bench --bench fleet -- --check   fails where they are not what the seed gives
-//! cargo test --bench fleet               the same for some of the rows, which takes a second
+//! cargo bench --bench fleet -- --check   fails if the files differ from the results
+//! cargo test --bench fleet               checks only some rows, which takes a second
 //! ```
 
 mod fleet;
-mod held;
-mod lines;
+mod entry;
+mod line_chart;
 mod page;
 mod queue;
 mod study;
@@ -30,14 +30,13 @@ use std::io;
 use std::process::ExitCode;
 use study::MODES;
 
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn main() -> io::Result<ExitCode> {
-    let has = |flag: &str| std::env::args().any(|argument| argument == flag);
     println!("seed {}", study::SEED);
-    let is_check = has("--check");
-    // `cargo test` passes no `--bench`.
-    if !has("--bench") && !is_check {
-        return some_rows();
+    let is_check = has_argument("--check");
+    // `cargo test` does not pass `--bench`.
+    if !has_argument("--bench") && !is_check {
+        return check_some_rows();
     }
     let page = page::write();
     let written = Generated::new("docs/fleet.md", &page.text, is_check)?;
@@ -51,16 +50,23 @@ fn main() -> io::Result<ExitCode> {
     Ok(if are_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Compares rows that are quick to get with the page.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
-fn some_rows() -> io::Result<ExitCode> {
+/// Compares the rows that are quick to compute with the page.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+fn check_some_rows() -> io::Result<ExitCode> {
     let written = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.md"))?;
     let starts = MODES.map(|(name, mode)| page::scale_out_row(1, 6, name, mode).0);
-    let storms = [false, true].map(|is_drawn| page::storm_row(10_000, 1, is_drawn).0);
+    let storms = [false, true].map(|has_own_jitter| page::storm_row(10_000, 1, has_own_jitter).0);
     let stale = starts.into_iter().chain(storms).filter(|row| !written.contains(row));
     let stale: Vec<String> = stale.collect();
     for row in &stale {
-        println!("the seed gives another row than docs/fleet.md has: {row}");
+        println!(
+            "docs/fleet.md differs from this computed row: {row}. Run `cargo bench --bench fleet`."
+        );
     }
     Ok(if stale.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns whether the command line has the argument `flag`.
+fn has_argument(flag: &str) -> bool {
+    std::env::args().any(|argument| argument == flag)
 }

@@ -1,7 +1,7 @@
 //! Writes the tables and charts of `docs/fleet.md` from the results of the simulation.
 
 use crate::chart;
-use crate::lines::{self, Line};
+use crate::line_chart::{self, Line};
 use crate::study::{self, MODES, SECRETS, Storm, float, percentile};
 use crate::workers;
 use sidekey::cache::prefetch::Mode;
@@ -131,7 +131,7 @@ impl Page {
                 curves.push(Line { label: format!("{} jitter", jitter(is_random)), points });
             }
         }
-        let svg = lines::draw(
+        let svg = line_chart::draw(
             "10,000 busy environments, started within one second",
             "minutes",
             "calls per second",

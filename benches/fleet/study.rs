@@ -1,4 +1,4 @@
-//! What is asked of the simulation: one function for each question.
+//! The questions that the simulation answers, one function for each.
 
 use crate::fleet::{self, Outcome, Reads, START_MAX, Setup, Usage};
 use crate::queue::Micros;
@@ -7,30 +7,30 @@ use sidekey::cache::freshness::Policy;
 use sidekey::cache::prefetch::Mode;
 use std::time::Duration;
 
-/// Draws everything.
+/// The seed of all random numbers.
 pub(crate) const SEED: u64 = 20_261_124;
 
-/// Every mode, and how it is written.
+/// All prefetch modes, with their names in the configuration.
 pub(crate) const MODES: [(&str, Mode); 3] =
     [("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)];
 
-/// Listed secrets of an environment.
+/// The numbers of listed secrets that are simulated.
 pub(crate) const SECRETS: [usize; 3] = [1, 6, 20];
 
-/// Within this 99 of 100 environments have all their secrets, or starts come too fast.
-pub(crate) const READY_SOON: Duration = Duration::from_millis(250);
+/// The goal for a start: 99 of 100 environments have cached all their secrets within this time.
+pub(crate) const READY_GOAL: Duration = Duration::from_millis(250);
 
-/// Environments that Lambda adds to a function at most in each ten seconds.
+/// The number of environments that Lambda adds to one function at most in [`SCALING_EVERY`].
 ///
 /// Source: "Understanding Lambda function scaling" in its developer guide.
 const SCALING_STEP: usize = 1_000;
 const SCALING_EVERY: Duration = Duration::from_secs(10);
 
-/// How often they are added. The first step meets a service at rest.
+/// The number of scaling steps. At the first step the service's quotas are unused.
 const SCALING_STEPS: usize = 3;
 
-/// Dollars for one call: 0.05 for 10,000 of them. How a batch is billed AWS does not say; here it is
-/// one call.
+/// The price of one call in dollars: 0.05 for 10,000 calls. AWS does not document the price of a
+/// batch, so a batch is counted as one call.
 pub(crate) const DOLLARS_PER_CALL: f64 = 0.05 / 10_000.0;
 
 fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
@@ -38,7 +38,7 @@ fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
         mode,
         secrets,
         policy: Policy::default(),
-        is_drawn: true,
+        has_own_jitter: true,
         usage,
         starts: Vec::new(),
         until: Micros::default(),
@@ -47,23 +47,24 @@ fn setup(mode: Mode, secrets: usize, usage: Usage) -> Setup {
     }
 }
 
-/// When the first of them starts. A service that has just been asked for all it allows has refilled
-/// by then what two environments ask for at once.
+/// The start time of the first environment. After a busy second, the service's quotas have by then
+/// recovered enough for two environments.
 const REFILL_MICROS: u64 = 20_000;
 
-/// Returns the starts of so many environments a second, evenly, for `span`.
+/// Returns evenly spaced start times, `per_second` in each second, for the duration `span`.
 fn evenly(per_second: usize, span: Duration) -> Vec<Micros> {
-    let span = u64::try_from(span.as_micros()).expect("spans are short");
-    let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("rates are small");
+    let span = u64::try_from(span.as_micros()).expect("the duration fits");
+    let gap = 1_000_000 / u64::try_from(per_second.max(1)).expect("the rate fits");
     (0..span / gap.max(1)).map(|n| Micros(REFILL_MICROS + n * gap.max(1))).collect()
 }
 
-/// Returns the most starts a second that go on for ever and of which `is_good` holds.
+/// Returns the highest rate of starts per second that can continue for ever with results that
+/// satisfy `is_good`.
 fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -> usize {
     let holds = |per_second: usize| {
         let span = Duration::from_secs(5);
         let starts = evenly(per_second, span);
-        let until = Micros::default().after(span + 2 * READY_SOON);
+        let until = Micros::default().after(span + 2 * READY_GOAL);
         let setup = setup(mode, secrets, Usage::StartOnly);
         is_good(&fleet::run(&Setup { starts, until, is_upstream_busy: true, ..setup }))
     };
@@ -78,29 +79,30 @@ fn most_starts(mode: Mode, secrets: usize, is_good: impl Fn(&Outcome) -> bool) -
     good
 }
 
-/// Returns how many environments a second may start before the first call is throttled.
+/// Returns how many environments can start per second before a call is throttled.
 pub(crate) fn starts_before_throttling(mode: Mode, secrets: usize) -> usize {
     most_starts(mode, secrets, |outcome| {
         outcome.upstream.get.throttled + outcome.upstream.batch.throttled == 0
     })
 }
 
-/// Returns how many may start before they wait: [`READY_SOON`].
+/// Returns how many environments can start per second within the goal [`READY_GOAL`].
 pub(crate) fn starts_before_waiting(mode: Mode, secrets: usize) -> usize {
     most_starts(mode, secrets, |outcome| {
-        let soon = outcome.ready.partition_point(|took| *took <= READY_SOON);
+        let soon = outcome.ready.partition_point(|took| *took <= READY_GOAL);
         soon * 100 >= outcome.started * 99
     })
 }
 
-/// Runs functions that all scale out as fast as Lambda lets them. The environments of a step start
+/// Runs functions that all scale out at Lambda's maximum rate. The environments of a step start
 /// within its first second.
 pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome {
     let mut random = fastrand::Rng::with_seed(SEED);
     let count = functions * SCALING_STEP * SCALING_STEPS;
     let mut starts: Vec<Micros> = (0..count)
         .map(|n| {
-            let step = u32::try_from(n / (functions * SCALING_STEP)).expect("steps are few");
+            let step =
+                u32::try_from(n / (functions * SCALING_STEP)).expect("the number of steps fits");
             Micros(1).after(SCALING_EVERY * step + Duration::from_secs(1).mul_f64(random.f64()))
         })
         .collect();
@@ -109,35 +111,35 @@ pub(crate) fn scale_out(functions: usize, mode: Mode, secrets: usize) -> Outcome
     fleet::run(&Setup { starts, until, ..setup(mode, secrets, Usage::StartOnly) })
 }
 
-/// Returns the share of environments that were not ready by the deadline of the prefetch.
+/// Returns the share of environments that were not ready at the deadline of the prefetch.
 pub(crate) fn late(outcome: &Outcome) -> f64 {
     let in_time = outcome.ready.partition_point(|took| *took <= START_MAX);
     ratio(outcome.started - in_time, outcome.started)
 }
 
-/// How refreshes went.
+/// The results of an hour of refreshes.
 #[derive(Debug)]
 pub(crate) struct Storm {
-    /// Calls of each second.
+    /// The number of calls in each second.
     pub(crate) per_second: Vec<u32>,
-    /// Calls a second on average, from the second half hour.
+    /// The average number of calls per second in the second half-hour.
     pub(crate) mean: f64,
-    /// Calls of the busiest second of that half hour.
+    /// The number of calls in the busiest second of that half-hour.
     pub(crate) peak: u32,
-    /// Throttled calls of the whole hour.
+    /// The number of throttled calls in the whole hour.
     pub(crate) throttled: u64,
-    /// What readers got.
+    /// Counts of the readers' results.
     pub(crate) reads: Reads,
 }
 
-/// Runs environments that all start within a second and are busy for an hour, each entry with its
-/// own jitter or all with the same.
-pub(crate) fn storm(environments: usize, secrets: usize, is_drawn: bool) -> Storm {
+/// Runs environments that all start within one second and are busy for an hour. Each entry has its
+/// own jitter, or all entries have the same jitter.
+pub(crate) fn storm(environments: usize, secrets: usize, has_own_jitter: bool) -> Storm {
     let hour = Duration::from_secs(3600);
     let starts = evenly(environments, Duration::from_secs(1));
     let until = Micros::default().after(hour);
     let setup = setup(Mode::Get, secrets, Usage::Busy);
-    let outcome = fleet::run(&Setup { is_drawn, starts, until, ..setup });
+    let outcome = fleet::run(&Setup { has_own_jitter, starts, until, ..setup });
     let Upstream { mut per_second, get, .. } = outcome.upstream;
     per_second.resize(3600, 0);
     let settled = &per_second[1800..];
@@ -151,21 +153,21 @@ pub(crate) fn storm(environments: usize, secrets: usize, is_drawn: bool) -> Stor
     }
 }
 
-/// What a thousand environments cost.
+/// The daily cost of a thousand environments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Day {
-    /// Calls a day.
+    /// The number of calls per day.
     pub(crate) calls: f64,
-    /// Calls a day without a cache: one for each read.
+    /// The number of calls per day without a cache, which is one for each read.
     pub(crate) calls_without: f64,
-    /// The share of reads that waited for upstream.
+    /// The share of reads that waited for AWS.
     pub(crate) waited: f64,
 }
 
-/// How long an environment lives, of those seen in the wild.
+/// A typical lifetime of an environment, as observed in practice.
 const LIFE: Duration = Duration::from_secs(2 * 3600);
 
-/// Runs environments for a day, each invoked so long after the last time on average.
+/// Runs environments for a day. `every` is the average time between two invocations.
 pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     const ENVIRONMENTS: usize = 100;
     let day = Duration::from_secs(24 * 3600);
@@ -182,24 +184,24 @@ pub(crate) fn day(every: Duration, mode: Mode, secrets: usize) -> Day {
     }
 }
 
-/// Returns the figure below which `share` of all lie.
+/// Returns the value below which the part `share` of all values lies.
 pub(crate) fn percentile(sorted: &[Duration], share: f64) -> Duration {
     let last = sorted.len().saturating_sub(1);
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a share of a length is neither negative nor longer"
+        reason = "a part of a length is neither negative nor larger"
     )]
     let at = (ratio(last, 1) * share).round() as usize;
     sorted.get(at).copied().unwrap_or_default()
 }
 
-/// Returns a count as a float.
+/// Returns a count as a floating-point number.
 #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
 pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
-fn ratio(part: usize, whole: usize) -> f64 {
-    float(part as u64) / float(whole.max(1) as u64)
+fn ratio(part: usize, total: usize) -> f64 {
+    float(part as u64) / float(total.max(1) as u64)
 }

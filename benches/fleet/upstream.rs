@@ -1,58 +1,59 @@
-//! Secrets Manager as a fleet sees it: quotas, latency, and what is counted.
+//! A simulated Secrets Manager with quotas, latency and counters.
 
 use crate::queue::Micros;
 use fake_aws::TokenBucket;
 use std::time::{Duration, SystemTime};
 
-/// Calls of `GetSecretValue` a second, of an account in a region.
+/// AWS's quota of `GetSecretValue` calls per second, for one account and region.
 ///
 /// Source: "AWS Secrets Manager quotas" in its user guide; raised in March 2025.
 pub(crate) const GETS_PER_SECOND: u32 = 10_000;
 
-/// Calls of `BatchGetSecretValue` a second, from the same page.
+/// AWS's quota of `BatchGetSecretValue` calls per second, from the same page.
 pub(crate) const BATCHES_PER_SECOND: u32 = 100;
 
-/// What a call takes at least. The tail above it is exponential, with a quarter of this as its mean.
+/// The minimum latency of a call. An exponentially distributed part is added, with a quarter of
+/// this minimum as its mean.
 const LATENCY: Duration = Duration::from_millis(20);
 
-/// What a call takes that is told there are too many.
+/// The latency of a call that is throttled.
 const THROTTLED_AFTER: Duration = Duration::from_millis(10);
 
-/// What is called.
+/// The operation of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// `GetSecretValue`.
+    /// A call of `GetSecretValue`.
     Get,
-    /// `BatchGetSecretValue`.
+    /// A call of `BatchGetSecretValue`.
     Batch,
 }
 
-/// What was asked, and how it was answered.
+/// Counts of the calls of one operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Calls, throttled ones included.
+    /// The number of calls, including throttled calls.
     pub(crate) calls: u64,
-    /// Those that were throttled.
+    /// The number of throttled calls.
     pub(crate) throttled: u64,
 }
 
-/// The service. The bucket of each quota holds the calls of one second, as the fake's does: AWS
-/// does not say how many it lets through at once.
+/// The simulated service. The token bucket of each quota holds the calls of one second, as the
+/// fake's does, because AWS does not document its burst size.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     gets: TokenBucket,
     batches: TokenBucket,
-    /// What was asked by `GetSecretValue`.
+    /// Counts of `GetSecretValue`.
     pub(crate) get: Count,
-    /// What was asked by `BatchGetSecretValue`.
+    /// Counts of `BatchGetSecretValue`.
     pub(crate) batch: Count,
-    /// Calls of each second.
+    /// The number of calls in each second.
     pub(crate) per_second: Vec<u32>,
 }
 
 impl Upstream {
-    /// Makes a service at rest.
-    pub(crate) fn rested() -> Self {
+    /// Creates a service with unused quotas.
+    pub(crate) fn idle() -> Self {
         let at = SystemTime::UNIX_EPOCH;
         Self {
             gets: TokenBucket::full(GETS_PER_SECOND, at),
@@ -63,16 +64,15 @@ impl Upstream {
         }
     }
 
-    /// Makes a service that has just been asked for all that a second allows: nothing of what it
-    /// lets through comes from before.
+    /// Creates a service whose quotas are used up.
     pub(crate) fn busy() -> Self {
-        let mut upstream = Self::rested();
+        let mut upstream = Self::idle();
         while upstream.gets.take(SystemTime::UNIX_EPOCH) {}
         while upstream.batches.take(SystemTime::UNIX_EPOCH) {}
         upstream
     }
 
-    /// Makes a call, and returns when it ends and whether it is answered.
+    /// Makes a call. Returns the time at which the call ends, and whether it succeeds.
     pub(crate) fn call(
         &mut self,
         call: Call,

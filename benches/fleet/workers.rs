@@ -1,12 +1,12 @@
-//! Runs of the simulation side by side: none knows of another.
+//! Runs independent simulations in parallel.
 
 use std::sync::Mutex;
 use std::thread;
 
-/// How many run at once. Beyond the machine's processors more gain nothing, and take memory.
+/// The number of simulations in parallel. More would only use more memory, not more processors.
 const WORKERS: usize = 4;
 
-/// Works on every item, and returns what comes of them in their order.
+/// Applies `work` to every item in parallel. Returns the results in the order of the items.
 pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let left = Mutex::new(items.iter().enumerate());
     let done = Mutex::new(Vec::with_capacity(items.len()));
@@ -14,15 +14,15 @@ pub(crate) fn all<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) 
         for _ in 0..WORKERS {
             scope.spawn(|| {
                 loop {
-                    let next = left.lock().expect("no holder panics").next();
+                    let next = left.lock().expect("the lock is not poisoned").next();
                     let Some((at, item)) = next else { return };
                     let result = work(item);
-                    done.lock().expect("no holder panics").push((at, result));
+                    done.lock().expect("the lock is not poisoned").push((at, result));
                 }
             });
         }
     });
-    let mut done = done.into_inner().expect("no holder panics");
+    let mut done = done.into_inner().expect("the lock is not poisoned");
     done.sort_by_key(|(at, _)| *at);
     done.into_iter().map(|(_, result)| result).collect()
 }

@@ -1,4 +1,4 @@
-//! An agent and a reader of its on one thread: whatever that thread does is theirs.
+//! An agent and a reader on one thread, so that all work of this thread can be attributed to them.
 
 use fake_aws::Fake;
 use sidekey::agent::{Agent, Listeners};
@@ -16,14 +16,14 @@ use tokio::runtime::Runtime;
 const NAME: &str = "bench/secret";
 const TOKEN: &str = "bench";
 
-/// How many last bytes of an answer tell that it is whole.
+/// The number of bytes at the end of a response that show its completeness.
 const TAIL: usize = 16;
 
-/// An agent that holds one secret, and a kept connection to it.
+/// An agent with one cached secret, and an open connection to the agent.
 pub(crate) struct Pair {
     runtime: Runtime,
     reader: Reader,
-    /// They end with the pair.
+    /// The fake and the agent run as long as this value lives.
     _running: (Fake, Agent),
 }
 
@@ -35,17 +35,19 @@ struct Reader {
 }
 
 impl Pair {
-    /// Starts both, and reads once.
+    /// Starts the agent and the reader, and reads once.
     ///
     /// # Errors
     ///
-    /// Where there is no socket to be had.
-    #[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
+    /// If no socket can be created.
+    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
     pub(crate) fn start() -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (running, reader) = runtime.block_on(async {
             let fake = Fake::start(Arc::new(SystemTime::now)).await?;
-            fake.secrets().create(NAME, "{\"password\":\"of the bench\"}").expect("new");
+            fake.secrets()
+                .create(NAME, "{\"password\":\"of the bench\"}")
+                .expect("the secret name is unused");
             let agent = agent_of(&fake).await?;
             agent.prefetched().await;
             let mut reader = Reader::connect(&agent).await?;
@@ -57,11 +59,11 @@ impl Pair {
         Ok(Self { runtime, reader, _running: running })
     }
 
-    /// Makes so many reads, one after the other.
+    /// Makes `reads` reads in sequence.
     ///
     /// # Errors
     ///
-    /// Where the connection breaks.
+    /// If the connection breaks.
     pub(crate) fn read(&mut self, reads: u64) -> io::Result<()> {
         let reader = &mut self.reader;
         self.runtime.block_on(async {
@@ -84,20 +86,20 @@ impl Reader {
         Ok(Self { socket, request: request.into_bytes(), tail: Vec::new(), buffer: vec![0; 8192] })
     }
 
-    /// Returns the first answer: a small one, and so one piece.
+    /// Returns the first response. The response is small, so it arrives in one piece.
     async fn first(&mut self) -> io::Result<Vec<u8>> {
         self.socket.write_all(&self.request).await?;
         let got = self.socket.read(&mut self.buffer).await?;
         Ok(self.buffer[..got].to_vec())
     }
 
-    /// Reads once, and allocates nothing for it.
+    /// Reads once, without any allocation of its own.
     async fn read(&mut self) -> io::Result<()> {
         self.socket.write_all(&self.request).await?;
         let mut got = 0;
         while got < TAIL || !self.buffer[..got].ends_with(&self.tail) {
             match self.socket.read(&mut self.buffer[got..]).await? {
-                0 => return Err(io::Error::other("no such answer")),
+                0 => return Err(io::Error::other("the response differs from the first one")),
                 more => got += more,
             }
         }
@@ -112,7 +114,7 @@ async fn agent_of(fake: &Fake) -> io::Result<Agent> {
         ("SIDEKEY_REGION", "eu-north-1"),
         ("SIDEKEY_SECRETS", NAME),
         ("SIDEKEY_TOKEN", TOKEN),
-        // No refresh comes between reads, however long they take.
+        // The long TTL prevents refreshes during the measurement.
         ("SIDEKEY_TTL", "24h"),
         ("AWS_ACCESS_KEY_ID", "AKIABENCH"),
         ("AWS_SECRET_ACCESS_KEY", "bench"),

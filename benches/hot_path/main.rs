@@ -1,8 +1,8 @@
-//! What a cached read takes: time, allocations, instructions.
+//! Measures the cost of a cached read: time, allocations and instructions.
 //!
 //! Guards the line "a hit takes no lock, copies no byte of the value and serialises nothing" of
-//! `SPECIFICATION.md`, as far as that shows in allocations. What is counted is the same on every
-//! machine, and so it is a test; times are not.
+//! `SPECIFICATION.md`, as far as allocations show it. The number of allocations is the same on
+//! every machine, so `cargo test` checks it. Times are only printed.
 //!
 //! ```text
 //! cargo bench --bench hot_path                     times
@@ -11,7 +11,7 @@
 //! ```
 
 mod agent;
-mod held;
+mod cached_secret;
 
 use agent::Pair;
 use criterion::Criterion;
@@ -23,18 +23,20 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
-/// Allocations of a cached read on a kept connection, its reader included, who makes none.
+/// The maximum number of allocations for a cached read on an open connection. The reader allocates
+/// nothing.
 ///
-/// They are the map of the answer's headers, texts in it, and hyper's buffer for the next head.
+/// The agent allocates the map of response headers, texts in that map, and hyper's buffer for the
+/// next request head.
 const ALLOCATIONS_MAX: u64 = 7;
 
-/// Bytes of those: 8 KiB are the buffer.
+/// The maximum number of bytes in those allocations. The buffer alone has 8 KiB.
 const BYTES_MAX: u64 = 9_216;
 
-/// Reads before anything is counted: buffers grow to their size in the first few.
+/// The number of reads before the count begins. The first reads let buffers grow to their size.
 const WARMING: u64 = 100;
 
-/// Reads that are counted.
+/// The number of reads that are counted.
 const COUNTED: u64 = 1_000;
 
 fn main() -> io::Result<ExitCode> {
@@ -48,7 +50,7 @@ fn main() -> io::Result<ExitCode> {
     if has("--instructions") {
         return instructions();
     }
-    // `cargo test` passes no `--bench`.
+    // `cargo test` does not pass `--bench`.
     if has("--count") || !has("--bench") {
         return count();
     }
@@ -56,13 +58,13 @@ fn main() -> io::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Counts allocations, and fails where there are more than were measured.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+/// Counts allocations, and fails if there are more than the limits allow.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn count() -> io::Result<ExitCode> {
-    let cache = held::cache();
+    let cache = cached_secret::cache();
     let current = Selector::current();
     let lookup = allocation_counter::measure(|| {
-        black_box(cache.lookup(held::NAME, &current)).expect("it is held");
+        black_box(cache.lookup(cached_secret::NAME, &current)).expect("the entry is cached");
     });
     println!("a lookup in the cache: {} allocations", lookup.count_total);
     let mut pair = Pair::start()?;
@@ -80,15 +82,16 @@ fn count() -> io::Result<ExitCode> {
     Ok(if is_kept { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Counts instructions of a read, its reader's included: of many reads less those of a few.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+/// Counts the instructions of one read, including those of its reader: the difference between a run
+/// with many reads and a run with few.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn instructions() -> io::Result<ExitCode> {
     let (few, many) = (WARMING, WARMING + COUNTED);
     let (Some(few), Some(many)) = (run_in_valgrind(few)?, run_in_valgrind(many)?) else {
-        println!("skipped: there is no valgrind");
+        println!("skipped: valgrind is not installed");
         return Ok(ExitCode::SUCCESS);
     };
-    println!("a cached read: {} instructions, its reader's included", (many - few) / COUNTED);
+    println!("a cached read: {} instructions, including its reader's", (many - few) / COUNTED);
     Ok(ExitCode::SUCCESS)
 }
 
@@ -111,20 +114,20 @@ fn run_in_valgrind(reads: u64) -> io::Result<Option<u64>> {
     total.map(Some).ok_or_else(|| io::Error::other("valgrind wrote no summary"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn times() -> io::Result<()> {
     let mut criterion = Criterion::default().configure_from_args();
-    let cache = held::cache();
+    let cache = cached_secret::cache();
     let current = Selector::current();
     criterion.bench_function("a lookup in the cache", |bencher| {
-        bencher.iter(|| black_box(cache.lookup(black_box(held::NAME), &current)));
+        bencher.iter(|| black_box(cache.lookup(black_box(cached_secret::NAME), &current)));
     });
     let mut pair = Pair::start()?;
     pair.read(WARMING)?;
     criterion.bench_function("a cached read on a kept connection", |bencher| {
         bencher.iter_custom(|reads| {
             let started = Instant::now();
-            pair.read(reads).expect("the connection holds");
+            pair.read(reads).expect("the connection stays open");
             started.elapsed()
         });
     });

@@ -1,30 +1,32 @@
-//! Small charts as SVG. They read on a light page and on a dark one, and need no font or script.
+//! Draws small bar charts as SVG. They are readable on light and dark pages, and need no font or
+//! script.
 
 use std::fmt::Write;
 
-/// How wide a chart is.
+/// The width of a chart.
 pub(crate) const WIDTH: f64 = 760.0;
-/// Room for the labels at the left.
+/// The width of the labels at the left.
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 90.0;
-/// Room for title and legend.
+/// The height of the title and the legend.
 pub(crate) const TOP: f64 = 64.0;
-/// Told apart without colour too: each lighter than the one before.
+/// The colours of the series. The colours also differ in lightness, for readers who do not see
+/// colours.
 pub(crate) const COLOURS: [&str; 5] = ["#1f5fa8", "#d9822b", "#7fb069", "#b3b3b3", "#dcd3e2"];
 
-/// Draws a bar for each series in each group, with its figure at its end.
+/// Draws one bar for each series in each group, with its value at the end.
 pub(crate) fn bars(
     title: &str,
     unit: &str,
     series: &[&str],
     groups: &[(String, Vec<f64>)],
 ) -> String {
-    assert!(series.len() <= COLOURS.len(), "each series has its colour");
+    assert!(series.len() <= COLOURS.len(), "there are no more series than colours");
     let (bar, gap) = (16.0, 14.0);
     let group_height = bar * count(series.len()) + gap;
     let height = group_height * count(groups.len());
     let max = groups.iter().flat_map(|group| &group.1).copied().fold(f64::MIN_POSITIVE, f64::max);
-    let mut svg = opened(title, TOP + height + 12.0);
+    let mut svg = chart_header(title, TOP + height + 12.0);
     legend(&mut svg, LEFT, series);
     for (at, (label, values)) in groups.iter().enumerate() {
         let top = TOP + group_height * count(at);
@@ -45,8 +47,8 @@ pub(crate) fn bars(
     svg + "</svg>\n"
 }
 
-/// Begins a chart.
-pub(crate) fn opened(title: &str, height: f64) -> String {
+/// Returns the beginning of a chart.
+pub(crate) fn chart_header(title: &str, height: f64) -> String {
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height:.0}\" role=\"img\" \
          font-family=\"system-ui, sans-serif\" font-size=\"12\">\n\
@@ -58,7 +60,7 @@ pub(crate) fn opened(title: &str, height: f64) -> String {
     svg
 }
 
-/// Says which colour is what.
+/// Writes the legend: the label of each colour.
 pub(crate) fn legend(svg: &mut String, left: f64, labels: &[&str]) {
     let mut x = left;
     for (label, colour) in labels.iter().zip(COLOURS) {
@@ -75,7 +77,7 @@ pub(crate) fn text(svg: &mut String, at: (f64, f64), anchor: &str, text: &str) {
     let _ = writeln!(svg, r#"<text x="{x:.1}" y="{y:.1}" text-anchor="{anchor}">{text}</text>"#);
 }
 
-/// Returns a figure as people read it: about three digits.
+/// Formats a number with about three digits.
 pub(crate) fn number(value: f64) -> String {
     let value = if value == 0.0 { 0.0 } else { value };
     let decimals = match value.abs() {
@@ -95,7 +97,7 @@ pub(crate) fn number(value: f64) -> String {
     grouped + fraction
 }
 
-/// Returns a count as a float.
+/// Returns a count as a floating-point number.
 pub(crate) fn count(n: usize) -> f64 {
     f64::from(u32::try_from(n).unwrap_or(u32::MAX))
 }

@@ -1,6 +1,6 @@
-//! One cold start: from exec until the last secret is served.
+//! Measures one cold start: from exec until the last secret is served.
 
-use crate::aside;
+use crate::pinning;
 use crate::reader;
 use crate::subject::{Start, Subject, TOKEN};
 use std::io;
@@ -8,31 +8,31 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
-/// How secrets are read.
+/// How the secrets are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Readers {
-    /// By one reader on one connection.
+    /// One reader reads all secrets in sequence over one connection.
     One,
-    /// By a reader each, at once.
+    /// One reader for each secret, all in parallel.
     Each,
 }
 
-/// What a start took.
+/// The results of one cold start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cold {
-    /// Time.
+    /// The elapsed time.
     pub(crate) wall: Duration,
-    /// Processor time of the program.
+    /// The processor time of the program.
     pub(crate) cpu: Duration,
-    /// The most memory that it ever held, in kilobytes.
+    /// The peak memory of the program in kilobytes.
     pub(crate) peak_kilobytes: u64,
 }
 
-/// Starts a program and reads every one of `names`.
+/// Starts a program and reads every secret of `names`.
 ///
 /// # Errors
 ///
-/// Where the program does not start, or a read is not answered with its value.
+/// If the program does not start, or a read does not return its value.
 pub(crate) fn start(
     subject: &Subject,
     start: &Start<'_>,
@@ -40,7 +40,8 @@ pub(crate) fn start(
     readers: Readers,
 ) -> io::Result<Cold> {
     let mut running = subject.start(start)?;
-    // One probe waits for the bind: twenty in a loop would take the processor from the agent.
+    // Only one connection polls for the listener, because twenty would take processor time from the
+    // agent.
     let mut socket = running.connect()?;
     let address = running.address;
     match readers {
@@ -50,14 +51,14 @@ pub(crate) fn start(
         Readers::Each => thread::scope(|scope| {
             let reading = |name| {
                 move || {
-                    aside::stay();
+                    pinning::pin_to_last_processor();
                     reader::read_value(&mut TcpStream::connect(address)?, name, TOKEN)
                 }
             };
             let readers: Vec<_> = names.iter().map(|name| scope.spawn(reading(name))).collect();
             readers
                 .into_iter()
-                .try_for_each(|reader| reader.join().expect("a reader does not panic"))
+                .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
         })?,
     }
     Ok(Cold {
@@ -67,7 +68,7 @@ pub(crate) fn start(
     })
 }
 
-/// Returns the middle one.
+/// Returns the median.
 pub(crate) fn median(spans: &mut [Duration]) -> Duration {
     spans.sort_unstable();
     spans[spans.len() / 2]

@@ -1,4 +1,5 @@
-//! What a bench writes into the documentation: between two marks of a page, and files of its own.
+//! Writes generated parts of the documentation: the text between two marks of a page, and whole
+//! files.
 
 use std::fs;
 use std::io;
@@ -7,18 +8,18 @@ use std::path::{Path, PathBuf};
 const BEGIN: &str = "<!-- written by a bench: begin -->\n";
 const END: &str = "<!-- written by a bench: end -->";
 
-/// What is written, or compared with what is there.
+/// Writes generated text, or compares it with the existing files.
 #[derive(Debug)]
 pub(crate) struct Generated {
     is_check: bool,
 }
 
 impl Generated {
-    /// Puts `text` between the marks of a page.
+    /// Replaces the text between the marks of a page.
     ///
     /// # Errors
     ///
-    /// Where the page cannot be read or written, or has no marks.
+    /// If the page cannot be read or written, or has no marks.
     pub(crate) fn new(page: &str, text: &str, is_check: bool) -> io::Result<Self> {
         let generated = Self { is_check };
         let before = fs::read_to_string(rooted(page))?;
@@ -30,16 +31,16 @@ impl Generated {
         Ok(generated)
     }
 
-    /// Writes a file, or compares it.
+    /// Writes a file, or compares the file with `text`.
     ///
     /// # Errors
     ///
-    /// Where it cannot be written, or differs.
+    /// If the file cannot be written, or differs.
     pub(crate) fn file(&self, path: &str, text: &str) -> io::Result<()> {
         let full = rooted(path);
         if self.is_check {
             let is_same = fs::read_to_string(full).is_ok_and(|there| there == text);
-            let stale = || io::Error::other(format!("{path} is not what the bench gives"));
+            let stale = || io::Error::other(format!("{path} differs from the benchmark's output"));
             return is_same.then_some(()).ok_or_else(stale);
         }
         if let Some(folder) = full.parent() {

@@ -1,4 +1,5 @@
-//! A load generator: one thread that keeps connections busy, each with one request at a time.
+//! A load generator: one thread that keeps several connections busy, with one request at a time on
+//! each.
 
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -6,56 +7,56 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-/// How many last bytes of an answer tell that it is whole.
+/// The number of bytes at the end of a response that show its completeness.
 const TAIL: usize = 16;
 
-/// What came of it.
+/// The results of one run.
 #[derive(Clone, Debug)]
 pub(crate) struct Load {
-    /// Answers that count.
+    /// The number of responses after the warm-up.
     answers: usize,
-    /// How long it took to get those.
+    /// The duration of the run after the warm-up.
     took: Duration,
-    /// All answers, those to warm up included.
+    /// The number of all responses, including the warm-up.
     all: usize,
-    /// From each request to its answer, sorted.
+    /// The latencies of the responses after the warm-up, sorted.
     pub(crate) latencies: Vec<Duration>,
 }
 
 impl Load {
-    /// Returns answers a second.
+    /// Returns the number of responses per second.
     pub(crate) fn per_second(&self) -> f64 {
         let answers = u32::try_from(self.answers).unwrap_or(u32::MAX);
         f64::from(answers) / self.took.as_secs_f64()
     }
 
-    /// Returns the share of `used` that is one answer's, where that was used for all of them.
+    /// Returns the part of `used` for one response, if `used` was spent on all responses.
     pub(crate) fn share(&self, used: Duration) -> Duration {
         used / u32::try_from(self.all.max(1)).unwrap_or(u32::MAX)
     }
 
-    /// Returns what 99 of 100 answers took at most.
+    /// Returns the latency that 99 of 100 responses do not exceed.
     pub(crate) fn p99(&self) -> Duration {
         let at = self.latencies.len() * 99 / 100;
         self.latencies.get(at).copied().unwrap_or_default()
     }
 }
 
-/// One connection and the request that it waits for.
+/// One connection, and the state of its current request.
 struct Lane {
     socket: TcpStream,
-    asked: Instant,
-    got: Vec<u8>,
+    sent_at: Instant,
+    received: Vec<u8>,
 }
 
-/// Keeps `connections` busy with the same request for `span`, after a tenth of that to warm up.
-/// Every answer has to be 200, and to end as `expected` does.
+/// Keeps `connections` busy with the same request for `span`, after a warm-up of a tenth of `span`.
+/// Every response must have status 200 and the same last bytes as `expected`.
 ///
 /// # Errors
 ///
-/// Where a connection breaks, or an answer is another.
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
-pub(crate) fn kept(
+/// If a connection breaks, or a response differs.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+pub(crate) fn on_open_connections(
     address: SocketAddr,
     request: &[u8],
     expected: &[u8],
@@ -70,9 +71,9 @@ pub(crate) fn kept(
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         epoll::add(&poll, &socket, EventData::new_u64(at as u64), EventFlags::IN)?;
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         socket.write_all(request)?;
-        lanes.push(Lane { socket, asked, got: Vec::with_capacity(8192) });
+        lanes.push(Lane { socket, sent_at, received: Vec::with_capacity(8192) });
     }
     let begins = Instant::now() + span / 10;
     let ends = begins + span;
@@ -96,21 +97,21 @@ pub(crate) fn kept(
                 return Ok(Load { answers, took, all, latencies });
             }
             if now >= begins {
-                latencies.push(now - lane.asked);
+                latencies.push(now - lane.sent_at);
             }
-            lane.asked = now;
+            lane.sent_at = now;
             lane.socket.write_all(request)?;
         }
     }
 }
 
-/// Makes reads one after the other, each on a connection of its own.
+/// Makes reads in sequence, each on a new connection.
 ///
 /// # Errors
 ///
-/// As [`kept`].
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
-pub(crate) fn anew(
+/// The same as of [`on_open_connections`].
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
+pub(crate) fn on_new_connections(
     address: SocketAddr,
     request: &[u8],
     expected: &[u8],
@@ -120,13 +121,13 @@ pub(crate) fn anew(
     let begins = Instant::now();
     let mut latencies = Vec::new();
     while begins.elapsed() < span {
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let mut socket = TcpStream::connect(address)?;
         socket.set_nodelay(true)?;
         socket.write_all(request)?;
-        let mut lane = Lane { socket, asked, got: Vec::with_capacity(8192) };
+        let mut lane = Lane { socket, sent_at, received: Vec::with_capacity(8192) };
         while !lane.is_answered(tail)? {}
-        latencies.push(asked.elapsed());
+        latencies.push(sent_at.elapsed());
     }
     let took = begins.elapsed();
     latencies.sort_unstable();
@@ -135,7 +136,7 @@ pub(crate) fn anew(
 }
 
 impl Lane {
-    /// Reads what has come, and returns whether the answer is whole.
+    /// Reads the bytes that have arrived. Returns whether the response is complete.
     fn is_answered(&mut self, tail: &[u8]) -> io::Result<bool> {
         let mut buffer = [0; 8192];
         let read = match self.socket.read(&mut buffer) {
@@ -144,16 +145,16 @@ impl Lane {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         };
-        self.got.extend_from_slice(&buffer[..read]);
-        if !self.got.ends_with(tail) {
-            let is_good = self.got.len() < 12 || self.got.starts_with(b"HTTP/1.1 200");
+        self.received.extend_from_slice(&buffer[..read]);
+        if !self.received.ends_with(tail) {
+            let is_good = self.received.len() < 12 || self.received.starts_with(b"HTTP/1.1 200");
             return if is_good {
                 Ok(false)
             } else {
-                Err(io::Error::other("not answered with 200"))
+                Err(io::Error::other("a response has a status other than 200"))
             };
         }
-        self.got.clear();
+        self.received.clear();
         Ok(true)
     }
 }

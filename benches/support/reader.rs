@@ -1,18 +1,18 @@
-//! A reader: one kept connection, one read after another.
+//! A reader that makes one read after another on an open connection.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    /// Its status.
+    /// The status code.
     pub(crate) status: u16,
-    /// Its head and body.
+    /// The head and the body.
     pub(crate) bytes: Vec<u8>,
 }
 
-/// Returns the request for a secret, as the clients of AWS's agents send it.
+/// Returns the request for a secret, in the form that clients of AWS's agents use.
 pub(crate) fn request(name: &str, token: &str) -> Vec<u8> {
     format!(
         "GET /secretsmanager/get?secretId={name} HTTP/1.1\r\nhost: localhost\r\n\
@@ -21,32 +21,36 @@ pub(crate) fn request(name: &str, token: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// Reads one secret on a kept connection.
+/// Reads one secret on an open connection.
 ///
 /// # Errors
 ///
-/// Where the connection breaks, or what comes is no answer.
+/// If the connection breaks, or the response is not valid HTTP.
 pub(crate) fn read(socket: &mut TcpStream, name: &str, token: &str) -> io::Result<Answer> {
     socket.set_nodelay(true)?;
     socket.write_all(&request(name, token))?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
-    while whole(&bytes).is_none_or(|len| bytes.len() < len) {
+    while response_length(&bytes).is_none_or(|len| bytes.len() < len) {
         match socket.read(&mut buffer)? {
-            0 => return Err(io::Error::other("the connection was closed within an answer")),
+            0 => {
+                return Err(io::Error::other(
+                    "the connection was closed before the response was complete",
+                ));
+            }
             n => bytes.extend_from_slice(&buffer[..n]),
         }
     }
     let status = bytes.get(9..12).and_then(|digits| str::from_utf8(digits).ok()?.parse().ok());
-    let status = status.ok_or_else(|| io::Error::other("no answer of HTTP"))?;
+    let status = status.ok_or_else(|| io::Error::other("the response is not HTTP"))?;
     Ok(Answer { status, bytes })
 }
 
-/// Reads one secret and expects its value, which holds its name.
+/// Reads one secret. Checks that the response has the secret's value, which contains its name.
 ///
 /// # Errors
 ///
-/// As [`read`], and where the answer is another.
+/// The same as of [`read`], and if the response has another value.
 pub(crate) fn read_value(socket: &mut TcpStream, name: &str, token: &str) -> io::Result<()> {
     let answer = read(socket, name, token)?;
     let is_value = answer.bytes.windows(name.len()).any(|part| part == name.as_bytes());
@@ -56,8 +60,8 @@ pub(crate) fn read_value(socket: &mut TcpStream, name: &str, token: &str) -> io:
     Ok(())
 }
 
-/// Returns how long an answer is, once its head is there.
-pub(crate) fn whole(bytes: &[u8]) -> Option<usize> {
+/// Returns the length of a response, or `None` until its head is complete.
+pub(crate) fn response_length(bytes: &[u8]) -> Option<usize> {
     let head = bytes.windows(4).position(|part| part == b"\r\n\r\n")? + 4;
     let text = str::from_utf8(&bytes[..head]).ok()?;
     let length = text.lines().find_map(|line| {

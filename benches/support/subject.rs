@@ -1,4 +1,5 @@
-//! A program that serves secrets over localhost: Sidekey, or one of AWS's own agents.
+//! A program under measurement that serves secrets over localhost: Sidekey, or one of AWS's own
+//! agents.
 
 use crate::cgroup;
 use std::fs;
@@ -9,36 +10,38 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What readers send to be let in.
+/// The token that readers send.
 pub(crate) const TOKEN: &str = "bench";
 
-/// The longest wait for a program to listen. A fourteenth of a processor starts slowly.
+/// The longest wait until a program listens. A program starts slowly on a fourteenth of a
+/// processor.
 const LISTEN_MAX: Duration = Duration::from_secs(60);
 
-/// A program, and how it is told what to do.
+/// A program, and a function that configures the program.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    /// Its binary.
+    /// The path of the program's binary.
     pub(crate) path: PathBuf,
-    /// Adds its arguments and variables, and returns a file that was written for it.
+    /// Adds arguments and variables to the command. Returns the configuration file that it wrote,
+    /// if any.
     pub(crate) configure: Configure,
 }
 
-/// See [`Subject::configure`]. The number is the port to listen at.
+/// The type of [`Subject::configure`]. The number is the port on which the program must listen.
 pub(crate) type Configure = fn(&mut Command, &Start<'_>, u16) -> io::Result<Option<PathBuf>>;
 
-/// What a program is started with.
+/// The parameters with which a program is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Start<'a> {
-    /// Where Secrets Manager is.
+    /// The URL of Secrets Manager.
     pub(crate) endpoint: &'a str,
-    /// A file that says whom to trust, where that is over TLS.
+    /// The file with the trusted root certificate, if Secrets Manager is called over TLS.
     pub(crate) bundle: Option<&'a Path>,
-    /// What is fetched ahead.
+    /// The secrets to prefetch.
     pub(crate) listed: &'a [String],
-    /// How old values may get.
+    /// The TTL of cached values.
     pub(crate) ttl: Duration,
-    /// Files in which the program's id is written before it starts: those of a control group.
+    /// The `cgroup.procs` files to which the process id is written before the program starts.
     pub(crate) cgroup: &'a [PathBuf],
 }
 
@@ -47,14 +50,14 @@ impl Subject {
     ///
     /// # Errors
     ///
-    /// Where it cannot be started.
-    #[expect(clippy::disallowed_methods, reason = "a bench times")]
+    /// If the program cannot be started.
+    #[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
     pub(crate) fn start(&self, start: &Start<'_>) -> io::Result<Running> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut command = match start.cgroup {
             [] => Command::new(&self.path),
-            members => cgroup::joining(Command::new("/bin/sh"), members, &self.path),
+            members => cgroup::command_in_groups(Command::new("/bin/sh"), members, &self.path),
         };
         command
             .env_clear()
@@ -70,13 +73,13 @@ impl Subject {
         Ok(Running { child, address, started, config })
     }
 
-    /// Returns this program.
+    /// Returns Sidekey's binary at `path` as a subject.
     pub(crate) fn sidekey(path: &str) -> Self {
         Self { path: path.into(), configure: configure_sidekey }
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the peers' counterparts write a file")]
+#[expect(clippy::unnecessary_wraps, reason = "the functions for the other agents can fail")]
 fn configure_sidekey(
     command: &mut Command,
     start: &Start<'_>,
@@ -96,61 +99,64 @@ fn configure_sidekey(
     Ok(None)
 }
 
-/// A running program; it ends with the bench, however that ends.
+/// A running program. The program is killed when the benchmark ends.
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Child,
-    /// Where one asks.
+    /// The address on which the program listens.
     pub(crate) address: SocketAddr,
-    /// When it was started.
+    /// The time at which the program was started.
     pub(crate) started: Instant,
     config: Option<PathBuf>,
 }
 
 impl Running {
-    /// Connects as soon as the address is held.
+    /// Connects as soon as the program listens.
     ///
     /// # Errors
     ///
-    /// Where the program ends before, or takes too long.
+    /// If the program exits before, or does not listen in time.
     pub(crate) fn connect(&mut self) -> io::Result<TcpStream> {
         loop {
             if let Ok(socket) = TcpStream::connect(self.address) {
                 return Ok(socket);
             }
             if let Some(status) = self.child.try_wait()? {
-                return Err(io::Error::other(format!("the program ended: {status}")));
+                return Err(io::Error::other(format!(
+                    "the program exited before it listened: {status}"
+                )));
             }
             if self.started.elapsed() > LISTEN_MAX {
-                return Err(io::Error::other("the program does not listen"));
+                return Err(io::Error::other("the program does not listen within the timeout"));
             }
             #[expect(
                 clippy::disallowed_methods,
-                reason = "there is nothing to wait on before a bind"
+                reason = "no event announces that the program listens"
             )]
             thread::sleep(Duration::from_micros(100));
         }
     }
 
-    /// Returns its process.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Returns the processor time that all its threads have used, as the scheduler counts it.
+    /// Returns the processor time that all threads of the program have used, from the scheduler's
+    /// counters.
     ///
     /// # Errors
     ///
-    /// Where the program has ended.
+    /// If the program has ended.
     pub(crate) fn processor_time(&self) -> io::Result<Duration> {
         processor_time(self.id())
     }
 
-    /// Returns a line of `/proc/PID/status` that counts kilobytes, such as `VmRSS`.
+    /// Returns a value in kilobytes from `/proc/PID/status`, such as `VmRSS`.
     ///
     /// # Errors
     ///
-    /// Where there is none.
+    /// If the file has no such line.
     pub(crate) fn kilobytes(&self, line: &str) -> io::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let found = status.lines().find_map(|text| text.strip_prefix(line)?.strip_prefix(':'));
@@ -173,11 +179,11 @@ impl Drop for Running {
 ///
 /// # Errors
 ///
-/// Where there is no such process.
+/// If the process does not exist.
 pub(crate) fn processor_time(process: u32) -> io::Result<Duration> {
     let mut total = Duration::ZERO;
     for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        // A thread may end meanwhile.
+        // The thread may have ended since the folder was read.
         let Ok(stat) = fs::read_to_string(task?.path().join("schedstat")) else { continue };
         let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
         total += Duration::from_nanos(nanos.unwrap_or_default());

@@ -1,4 +1,4 @@
-//! TLS in front of the fake: a certificate made for this run, and bytes passed on.
+//! A TLS front for the fake, with a certificate that is generated for this run.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// A listener that speaks TLS and passes on what it hears. It ends when it is dropped.
+/// A listener that terminates TLS and forwards the bytes. Dropping the value stops the listener.
 #[derive(Debug)]
 pub(crate) struct TlsFront {
     address: SocketAddr,
@@ -22,12 +22,12 @@ pub(crate) struct TlsFront {
 }
 
 impl TlsFront {
-    /// Starts to listen on a free port of 127.0.0.1, in front of `upstream`. The certificate of who
-    /// signed for it is written into `folder`.
+    /// Listens on a free port of 127.0.0.1 in front of `upstream`. Writes the root certificate into
+    /// `folder`.
     ///
     /// # Errors
     ///
-    /// Where no certificate can be made or written, or no port can be held.
+    /// If no certificate can be generated or written, or no port can be bound.
     pub(crate) async fn start(upstream: SocketAddr, folder: &Path) -> io::Result<Self> {
         let (config, root) = certificates().map_err(io::Error::other)?;
         let bundle = folder.join(format!("root-{}.pem", std::process::id()));
@@ -43,7 +43,7 @@ impl TlsFront {
             while let Ok((socket, _)) = listener.accept().await {
                 let acceptor = acceptor.clone();
                 tokio::spawn(async move {
-                    // A client that goes away ends its connection, and nothing else.
+                    // An error of one client ends only that client's connection.
                     let _ = pass_on(acceptor, socket, upstream).await;
                 });
             }
@@ -51,12 +51,12 @@ impl TlsFront {
         Ok(Self { address, bundle, accepting })
     }
 
-    /// Returns the URL to be called.
+    /// Returns the URL of the listener.
     pub(crate) fn url(&self) -> String {
         format!("https://{}", self.address)
     }
 
-    /// Returns the file that says whom to trust.
+    /// Returns the path of the file with the root certificate.
     pub(crate) fn bundle(&self) -> &Path {
         &self.bundle
     }
@@ -78,8 +78,8 @@ async fn pass_on(acceptor: TlsAcceptor, socket: TcpStream, upstream: SocketAddr)
     Ok(())
 }
 
-/// Makes a root and a certificate of it for 127.0.0.1, as a server's configuration and the root in
-/// DER.
+/// Generates a root certificate, and a server certificate for 127.0.0.1. Returns the server's
+/// configuration and the root in DER format.
 fn certificates() -> Result<(ServerConfig, Vec<u8>), Box<dyn std::error::Error + Send + Sync>> {
     let mut root = CertificateParams::new(Vec::new())?;
     root.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

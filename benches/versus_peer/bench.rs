@@ -1,7 +1,7 @@
-//! What every measurement needs: Secrets Manager, and the programs that are compared.
+//! The environment of all measurements: the fake of Secrets Manager, and the programs to compare.
 
-use crate::aside;
 use crate::peers::PEERS;
+use crate::pinning;
 use crate::subject::{Start, Subject};
 use crate::tls::TlsFront;
 use fake_aws::{Fake, Operation};
@@ -11,57 +11,60 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio::runtime::Runtime;
 
-/// Secrets that there are.
+/// The number of secrets in the fake.
 pub(crate) const SECRETS: usize = 20;
 
-/// How tables name this program, as cargo builds it for a bench.
+/// The label in tables of Sidekey as cargo builds it for a benchmark.
 pub(crate) const SIDEKEY: &str = "sidekey";
 
-/// And as it ships: static, and built for size like the layer.
+/// The label in tables of Sidekey as it ships: a static binary, optimised for size.
 pub(crate) const STATIC: &str = "sidekey, static";
 
-/// Where `extension/layer/static x86_64 --package sidekey --bin sidekey` puts that.
+/// The path at which `extension/layer/static x86_64 --package sidekey --bin sidekey` places the
+/// static binary.
 const STATIC_PATH: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/target/x86_64-unknown-linux-musl/layer/sidekey");
 
-/// Where `extension/layer/build` puts what goes into the layer.
+/// The path at which `extension/layer/build` places the extension's binary.
 pub(crate) const LAYER_PATH: &str = concat!(
     env!("CARGO_MANIFEST_DIR"),
     "/target/x86_64-unknown-linux-musl/layer/sidekey-extension"
 );
 
-/// What a call takes, unless a measurement says otherwise.
+/// The default latency of a call to AWS.
 pub(crate) const LATENCY: Duration = Duration::from_millis(20);
 
-/// Secrets Manager, plain and behind TLS, and the programs.
+/// The fake of Secrets Manager, over plain HTTP and over TLS, and the programs to compare.
 #[derive(Debug)]
 pub(crate) struct Bench {
-    /// The fake.
+    /// The fake of Secrets Manager.
     pub(crate) fake: Fake,
     front: TlsFront,
-    /// The secrets' names.
+    /// The names of the secrets.
     pub(crate) names: Vec<String>,
-    /// The programs, each with its label; this one is the first.
+    /// The programs with their labels. Sidekey is the first program.
     pub(crate) subjects: Vec<(&'static str, Subject)>,
-    /// Where the fake and its front run, as long as it is held.
+    /// The runtime of the fake and of its TLS front. Both run as long as this value lives.
     _runtime: Runtime,
 }
 
 impl Bench {
-    /// Starts Secrets Manager. `binary` is this program; peers that are not installed are left out, or
-    /// are installed first.
+    /// Starts the fake. `binary` is Sidekey's path. With `installs`, missing agents of AWS are
+    /// installed first; otherwise they are left out.
     ///
     /// # Errors
     ///
-    /// Where something cannot be started or installed.
-    #[expect(clippy::disallowed_methods, reason = "a fake tells the time")]
+    /// If a program cannot be installed, or the fake cannot be started.
+    #[expect(clippy::disallowed_methods, reason = "the fake needs the machine's time")]
     pub(crate) fn set_up(binary: &str, installs: bool) -> io::Result<Self> {
-        let runtime = aside::runtime()?;
+        let runtime = pinning::runtime()?;
         let fake = runtime.block_on(Fake::start(Arc::new(SystemTime::now)))?;
         fake.faults().set_latency(LATENCY);
         let names: Vec<String> = (0..SECRETS).map(|n| format!("bench/secret-{n:02}")).collect();
         for name in &names {
-            fake.secrets().create(name, format!("{{\"password\":\"{name}\"}}")).expect("new");
+            fake.secrets()
+                .create(name, format!("{{\"password\":\"{name}\"}}"))
+                .expect("the secret name is unused");
         }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let front = runtime.block_on(TlsFront::start(fake.addr(), folder))?;
@@ -77,7 +80,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Says whether the role may call `BatchGetSecretValue`, which needs a permission on `*`.
+    /// Sets whether the role may call `BatchGetSecretValue`, which needs a permission on `*`.
     pub(crate) fn allow_batches(&self, are_allowed: bool) {
         let faults = self.fake.faults();
         match are_allowed {
@@ -86,7 +89,7 @@ impl Bench {
         }
     }
 
-    /// Returns where Secrets Manager is, over TLS or not, and whom to trust there.
+    /// Returns the URL of the fake, over TLS or not, and the file with the root certificate.
     pub(crate) fn upstream(&self, is_tls: bool) -> (String, Option<&Path>) {
         match is_tls {
             true => (self.front.url(), Some(self.front.bundle())),
@@ -94,8 +97,9 @@ impl Bench {
         }
     }
 
-    /// Returns what this program is started with where it prefetches `listed`. The others prefetch by
-    /// batches alone, which need a permission that a role seldom has: they fetch when they are asked.
+    /// Returns the parameters of a start in which Sidekey prefetches `listed`. AWS's agents can
+    /// prefetch only by batches, which roles seldom permit. So they fetch secrets at the first
+    /// read.
     pub(crate) fn start<'a>(
         endpoint: &'a str,
         bundle: Option<&'a Path>,

@@ -1,4 +1,4 @@
-//! Cached reads, against the bare C loop.
+//! Measures cached reads, compared with a minimal server in C.
 
 use crate::bench::Bench;
 use crate::canned::Canned;
@@ -9,54 +9,60 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How often everything is measured. What counts is the median.
+/// The number of rounds of all measurements. The median counts.
 const ROUNDS: usize = 3;
 
-/// How long each measurement takes.
+/// The duration of each measurement.
 const SPAN: Duration = Duration::from_secs(2);
 
-/// How connections are used.
+/// How readers use connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// So many are kept.
-    Kept(usize),
-    /// Each read has its own.
-    Anew,
+    /// The readers keep this number of connections open.
+    OpenConnections(usize),
+    /// Each read opens a new connection.
+    NewConnections,
 }
 
-/// Every use.
-pub(crate) const USES: [Use; 4] = [Use::Kept(1), Use::Kept(16), Use::Kept(64), Use::Anew];
+/// All kinds of connection use that are measured.
+pub(crate) const USES: [Use; 4] = [
+    Use::OpenConnections(1),
+    Use::OpenConnections(16),
+    Use::OpenConnections(64),
+    Use::NewConnections,
+];
 
-/// The figures of one server under one use: as they are, or as ratios.
+/// The results of one server with one kind of connection use, either absolute or as ratios.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Figures {
-    /// Reads a second.
+    /// Reads per second.
     pub(crate) per_second: f64,
-    /// Processor time for each read, in microseconds.
+    /// The processor time for each read, in microseconds.
     pub(crate) cpu: f64,
-    /// What 99 of 100 reads take at most, in microseconds.
+    /// The latency that 99 of 100 reads do not exceed, in microseconds.
     pub(crate) p99: f64,
 }
 
-/// A server under one use.
+/// The results of one server with one kind of connection use.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Measured {
-    /// The server.
+    /// The label of the server.
     pub(crate) label: &'static str,
-    /// The use.
+    /// How the readers used connections.
     pub(crate) usage: Use,
-    /// Its figures, in the median.
+    /// The medians of all rounds.
     pub(crate) figures: Figures,
-    /// Those divided by the C loop's of the same round, in the median.
+    /// The medians of the ratios to the C server's results in the same round.
     pub(crate) ratios: Figures,
 }
 
-/// What is measured, and memory after it.
+/// The results of all cached reads, and the memory use.
 #[derive(Debug)]
 pub(crate) struct Cached {
-    /// Every server under every use.
+    /// The results of every server with every kind of connection use.
     pub(crate) measured: Vec<Measured>,
-    /// Resident kilobytes with all secrets held, before any of this and after.
+    /// The label of each server, and its resident kilobytes with all secrets cached, before and
+    /// after the reads.
     pub(crate) resident: Vec<(&'static str, u64, u64)>,
 }
 
@@ -67,11 +73,11 @@ struct Server {
     answer: Vec<u8>,
 }
 
-/// Measures.
+/// Measures all servers.
 ///
 /// # Errors
 ///
-/// Where a server does not start, or does not serve.
+/// If a server does not start, or does not serve.
 pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
     let (endpoint, bundle) = bench.upstream(true);
     let name = &bench.names[0];
@@ -118,14 +124,16 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Cached> {
     Ok(Cached { measured, resident })
 }
 
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn under(server: &Server, usage: Use, request: &[u8]) -> io::Result<Figures> {
     let before = subject::processor_time(server.process)?;
     let (address, answer) = (server.address, &server.answer);
     let load: Load = match usage {
-        Use::Kept(connections) => load::kept(address, request, answer, connections, SPAN)?,
-        // Ports rest for a while after each connection, and there are not that many.
-        Use::Anew => load::anew(address, request, answer, SPAN / 2)?,
+        Use::OpenConnections(connections) => {
+            load::on_open_connections(address, request, answer, connections, SPAN)?
+        }
+        // A closed connection occupies its port for a while, and the number of ports is limited.
+        Use::NewConnections => load::on_new_connections(address, request, answer, SPAN / 2)?,
     };
     let used = subject::processor_time(server.process)? - before;
     let figures = Figures {

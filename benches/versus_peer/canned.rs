@@ -1,4 +1,4 @@
-//! The bare C loop that every other figure is compared with.
+//! The minimal server in C with which all results are compared.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
@@ -6,38 +6,38 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// A running loop; it ends with the bench.
+/// A running C server. Dropping the value kills the server.
 #[derive(Debug)]
 pub(crate) struct Canned {
     child: Child,
-    /// Where it answers.
+    /// The address on which the server listens.
     pub(crate) address: SocketAddr,
 }
 
 impl Canned {
-    /// Compiles the loop with `cc`, and starts it with an answer.
+    /// Compiles the server with `cc`, and starts it with a fixed response.
     ///
     /// # Errors
     ///
-    /// Where there is no C compiler.
+    /// If no C compiler is installed.
     pub(crate) fn start(answer: &[u8]) -> io::Result<Self> {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (binary, file) = (folder.join("epoll"), folder.join("answer"));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/versus_peer/epoll.c");
         let status = Command::new("cc").arg("-O2").arg("-o").arg(&binary).arg(source).status()?;
         if !status.success() {
-            return Err(io::Error::other("cc cannot compile the loop"));
+            return Err(io::Error::other("cc cannot compile epoll.c"));
         }
         fs::write(&file, answer)?;
         let mut child = Command::new(binary).arg(file).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        let output = child.stdout.take().expect("it is piped");
+        let output = child.stdout.take().expect("the stream is piped");
         BufReader::new(output).read_line(&mut line)?;
         let port: u16 = line.trim().parse().map_err(io::Error::other)?;
         Ok(Self { child, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)) })
     }
 
-    /// Returns its process.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }

@@ -1,7 +1,7 @@
-/* The least that answers over HTTP: one thread, one epoll, one answer that never changes. What a
- * read costs here is the sockets' own; what it costs elsewhere beyond that is the agent's.
+/* A minimal HTTP server: one thread, one epoll, one fixed response. A read from this server costs only
+ * the work of the sockets. The additional cost of a read elsewhere is the agent's.
  *
- * Usage: epoll ANSWER_FILE. Listens on a free port of 127.0.0.1 and prints which. */
+ * Usage: epoll ANSWER_FILE. Listens on a free port of 127.0.0.1 and prints its number. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -19,9 +19,9 @@ enum { ANSWER_MAX = 64 * 1024, HEAD_MAX = 4096, EVENTS_MAX = 256, SOCKETS_MAX = 
 static char answer[ANSWER_MAX];
 static size_t answer_len;
 
-/* How many bytes of an unfinished head are held of each socket. */
+/* The incomplete request head of each socket, and the number of its bytes. */
 static char heads[SOCKETS_MAX][HEAD_MAX];
-static size_t held[SOCKETS_MAX];
+static size_t head_len[SOCKETS_MAX];
 
 static void fail(const char *what) {
     perror(what);
@@ -61,24 +61,24 @@ static void admit(int poll, int listener) {
             continue;
         }
         setsockopt(sock, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        held[sock] = 0;
+        head_len[sock] = 0;
         watch(poll, sock);
     }
 }
 
 static void serve(int sock) {
-    ssize_t got = read(sock, heads[sock] + held[sock], HEAD_MAX - held[sock]);
+    ssize_t got = read(sock, heads[sock] + head_len[sock], HEAD_MAX - head_len[sock]);
     if (got < 0 && errno == EAGAIN) return;
     if (got <= 0) {
         close(sock);
         return;
     }
-    held[sock] += (size_t)got;
-    if (!memmem(heads[sock], held[sock], "\r\n\r\n", 4)) {
-        if (held[sock] == HEAD_MAX) close(sock);
+    head_len[sock] += (size_t)got;
+    if (!memmem(heads[sock], head_len[sock], "\r\n\r\n", 4)) {
+        if (head_len[sock] == HEAD_MAX) close(sock);
         return;
     }
-    held[sock] = 0;
+    head_len[sock] = 0;
     if (write(sock, answer, answer_len) != (ssize_t)answer_len) close(sock);
 }
 

@@ -1,18 +1,19 @@
-//! Sidekey beside AWS's own agents, on one upstream, in one run.
+//! Compares Sidekey with AWS's own agents, with the same upstream in the same run.
 //!
-//! Guards the lines of "Speed and size" in `SPECIFICATION.md`. The peers are
-//! `aws_workload_credentials_provider` 3.1.2 and `aws_secretsmanager_agent` 2.1.0, installed from the
-//! crate registry into `target/peers` at the first run. Ratios are to `epoll.c`, a bare loop that
-//! writes one answer.
+//! Guards the lines of "Speed and size" in `SPECIFICATION.md`. The other agents are
+//! `aws_workload_credentials_provider` 3.1.2 and `aws_secretsmanager_agent` 2.1.0. The first run
+//! installs them from the crate registry into `target/peers`. Ratios are relative to `epoll.c`, a
+//! minimal server that writes a fixed response.
 //!
 //! ```text
 //! cargo bench --bench versus_peer                 everything; writes docs/versus_peer.md and its charts
-//! cargo bench --bench versus_peer -- cached       one part, written nowhere
+//! cargo bench --bench versus_peer -- cached       one part, without changes of the documentation
 //! ```
 //!
-//! The parts are `starts`, `slow`, `cached`, `readers` and `sizes`. What cargo builds for a bench has the
-//! features that only tests need too; `--binary PATH` measures another build of Sidekey.
-//! `--installed` leaves out peers that are not installed yet, which takes minutes.
+//! The parts are `starts`, `slow`, `cached`, `readers` and `sizes`. A benchmark build of Sidekey
+//! also has the features for tests. `--binary PATH` measures another build of Sidekey.
+//! `--installed` leaves out agents that are not yet installed, because an installation takes
+//! minutes.
 
 mod bench;
 mod cached;
@@ -25,8 +26,8 @@ mod starts;
 
 #[path = "../../tests/support/cgroup.rs"]
 mod cgroup;
-#[path = "../support/aside.rs"]
-mod aside;
+#[path = "../support/pinning.rs"]
+mod pinning;
 #[path = "../support/chart.rs"]
 mod chart;
 #[path = "../support/cold.rs"]
@@ -50,10 +51,10 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What can be measured alone.
+/// The parts that can be measured alone.
 const PARTS: [&str; 5] = ["starts", "slow", "cached", "readers", "sizes"];
 
-#[expect(clippy::print_stdout, reason = "a bench tells")]
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
 fn main() -> io::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     let other = arguments.iter().position(|argument| argument == "--binary");
@@ -69,7 +70,7 @@ fn main() -> io::Result<ExitCode> {
     if is_wanted("starts") {
         let started = starts::measure(&bench)?;
         page.starts(&started, false);
-        verdicts.extend(promises::of_starts(&started));
+        verdicts.extend(promises::judge_starts(&started));
     }
     if is_wanted("slow") {
         match starts::measure_slow(&bench)? {
@@ -83,12 +84,12 @@ fn main() -> io::Result<ExitCode> {
     if is_wanted("cached") {
         let cached = cached::measure(&bench)?;
         page.cached(&cached);
-        verdicts.extend(promises::of_cached(&cached));
+        verdicts.extend(promises::judge_cached(&cached));
     }
     if is_wanted("readers") {
         let got = readers::measure(&bench)?;
         page.readers(&got);
-        verdicts.extend(promises::of_readers(&got));
+        verdicts.extend(promises::judge_readers(&got));
     }
     if is_wanted("sizes") {
         let layer = Path::new(bench::LAYER_PATH);

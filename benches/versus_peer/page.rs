@@ -2,7 +2,7 @@
 
 use crate::cached::{Cached, Measured, USES, Use};
 use crate::chart;
-use crate::readers::Got;
+use crate::readers::ReaderResults;
 use crate::starts::{Case, Started};
 use std::fmt::Write;
 use std::time::Duration;
@@ -144,7 +144,7 @@ impl Page {
     }
 
     /// Writes the table of the waits and errors of readers.
-    pub(crate) fn readers(&mut self, got: &[Got]) {
+    pub(crate) fn readers(&mut self, got: &[ReaderResults]) {
         self.line("### Waits and errors of readers\n");
         self.line(
             "| program | longest wait at the end of the TTL | reads that waited \
@@ -190,8 +190,8 @@ fn labels(all: impl Iterator<Item = &'static str>) -> Vec<&'static str> {
 fn connections(usage: Use) -> String {
     let mut words = String::new();
     let _ = match usage {
-        Use::Kept(count) => write!(words, "{count} reused"),
-        Use::Anew => write!(words, "new for each read"),
+        Use::OpenConnections(count) => write!(words, "{count} reused"),
+        Use::NewConnections => write!(words, "new for each read"),
     };
     words
 }

@@ -1,4 +1,4 @@
-//! AWS's own agents: where they are installed, and how they are told what to do.
+//! AWS's own agents: their installation and their configuration.
 
 use crate::subject::{Configure, Start, Subject, TOKEN};
 use std::fmt::Write;
@@ -7,10 +7,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// An agent from the crate registry.
+/// An agent of AWS from the crate registry.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
-    /// How tables name it.
+    /// The agent's label in tables.
     pub(crate) label: &'static str,
     package: &'static str,
     version: &'static str,
@@ -18,7 +18,7 @@ pub(crate) struct Peer {
     configure: Configure,
 }
 
-/// AWS's present agent, and the one before.
+/// AWS's current agent, and its predecessor.
 pub(crate) const PEERS: [Peer; 2] = [
     Peer {
         label: "provider 3.1.2",
@@ -41,16 +41,16 @@ impl Peer {
         root().join("bin").join(self.binary)
     }
 
-    /// Returns whether the binary is there.
+    /// Returns whether the agent's binary exists.
     pub(crate) fn is_installed(&self) -> bool {
         self.path().exists()
     }
 
-    /// Returns the installed binary, and installs it where it is not there: that takes minutes.
+    /// Returns the installed agent. Installs it first if it is missing, which takes minutes.
     ///
     /// # Errors
     ///
-    /// Where it cannot be installed.
+    /// If the agent cannot be installed.
     pub(crate) fn installed(&self) -> io::Result<Subject> {
         if !self.is_installed() {
             let package = format!("{}@{}", self.package, self.version);
@@ -58,7 +58,8 @@ impl Peer {
                 .args(["install", "--locked", "--root"])
                 .arg(root())
                 .arg(&package)
-                // As its users build it: what this repository sets for its own build is not for it.
+                // The agent is built outside this repository, so that the repository's build
+                // settings do not apply.
                 .current_dir(std::env::temp_dir())
                 .env_remove("AWS_LC_SYS_NO_JITTER_ENTROPY")
                 .status()?;

@@ -1,16 +1,16 @@
-//! What of `SPECIFICATION.md` these figures judge.
+//! Compares the results with the promises of `SPECIFICATION.md`.
 
 use crate::bench::{SIDEKEY, STATIC};
 use crate::cached::{Cached, Use};
-use crate::readers::Got;
+use crate::readers::ReaderResults;
 use crate::starts::Started;
 use std::time::Duration;
 
-/// A promise, and whether it was found to be kept.
+/// The text of a promise, and whether it was kept.
 pub(crate) type Verdict = (String, bool);
 
 /// Judges cold starts over TLS.
-pub(crate) fn of_starts(started: &[Started]) -> Vec<Verdict> {
+pub(crate) fn judge_starts(started: &[Started]) -> Vec<Verdict> {
     let ms = Duration::from_millis;
     let own = started.iter().filter(|one| one.label == SIDEKEY && !one.case.is_batching);
     own.filter_map(|one| {
@@ -30,13 +30,13 @@ pub(crate) fn of_starts(started: &[Started]) -> Vec<Verdict> {
     .collect()
 }
 
-/// Judges cached reads at 16 connections, and memory.
-pub(crate) fn of_cached(cached: &Cached) -> Vec<Verdict> {
+/// Judges cached reads at 16 connections, and the memory use.
+pub(crate) fn judge_cached(cached: &Cached) -> Vec<Verdict> {
     let own = cached
         .measured
         .iter()
-        .find(|one| one.label == SIDEKEY && one.usage == Use::Kept(16))
-        .expect("this program is measured");
+        .find(|one| one.label == SIDEKEY && one.usage == Use::OpenConnections(16))
+        .expect("Sidekey was measured");
     let ratios = own.ratios;
     let resident = cached.resident.iter().find(|(label, ..)| *label == STATIC);
     let resident = resident.map(|(_, before, _)| {
@@ -50,9 +50,9 @@ pub(crate) fn of_cached(cached: &Cached) -> Vec<Verdict> {
     ratios.into_iter().chain(resident).collect()
 }
 
-/// Judges what readers get.
-pub(crate) fn of_readers(got: &[Got]) -> Vec<Verdict> {
-    let own = got.iter().find(|one| one.label == SIDEKEY).expect("this program is measured");
+/// Judges the results of readers.
+pub(crate) fn judge_readers(got: &[ReaderResults]) -> Vec<Verdict> {
+    let own = got.iter().find(|one| one.label == SIDEKEY).expect("Sidekey was measured");
     vec![
         ("no reader of a busy secret waits at its TTL".into(), own.waited == 0),
         ("64 readers of a cold secret make one call".into(), own.calls == 1),

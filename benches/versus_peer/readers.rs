@@ -1,5 +1,5 @@
-//! What readers get where something happens upstream: a value's time is over, nothing is held yet,
-//! or calls are throttled.
+//! Measures what readers get in special situations: a TTL ends, a secret is not cached yet, or AWS
+//! throttles calls.
 
 use crate::bench::{Bench, LATENCY};
 use crate::reader;
@@ -10,60 +10,61 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How old values get here. Whole seconds are the least that AWS's agents take.
+/// The TTL of cached values. AWS's agents accept only whole seconds.
 const TTL: Duration = Duration::from_secs(2);
 
-/// How long a busy secret is read: across its TTL more than twice.
+/// The duration of reads of a busy secret, more than two TTLs.
 const BUSY_FOR: Duration = Duration::from_secs(5);
 
-/// What a call takes meanwhile: long, so that whoever waits for one is told from whoever does not.
+/// The latency of a call during the reads of the busy secret. The latency is long, so that a read
+/// that waits for a call is recognisable.
 const BUSY_LATENCY: Duration = Duration::from_millis(200);
 
-/// From here on a read has waited for upstream.
+/// A read that takes longer than this has waited for AWS.
 const WAITED: Duration = Duration::from_millis(100);
 
-/// Readers of one secret that is not held yet.
+/// The number of concurrent readers of an uncached secret.
 const COLD_READERS: usize = 64;
 
-/// What readers of one program got.
+/// The results of the readers of one program.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Got {
-    /// The program.
+pub(crate) struct ReaderResults {
+    /// The program's label.
     pub(crate) label: &'static str,
     /// The longest wait of a reader of a busy secret.
     pub(crate) longest: Duration,
-    /// How many reads waited for upstream, of readers that read it across its TTL.
+    /// The number of reads of the busy secret that waited for AWS.
     pub(crate) waited: usize,
-    /// Calls for a secret that many want and nobody has read before.
+    /// The number of calls to AWS for an uncached secret with many concurrent readers.
     pub(crate) calls: u64,
-    /// The status of a read whose value's time is over, while calls are throttled.
+    /// The status of a read after the TTL, while AWS throttles calls.
     pub(crate) status: u16,
-    /// How long that read took.
+    /// The duration of that read.
     pub(crate) took: Duration,
 }
 
-/// Measures.
+/// Measures all programs.
 ///
 /// # Errors
 ///
-/// Where a program does not start, or does not serve.
-#[expect(clippy::print_stdout, reason = "a bench tells")]
-pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Got>> {
+/// If a program does not start, or does not serve.
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<ReaderResults>> {
     let mut all = Vec::new();
     for nth in 0..bench.subjects.len() {
         let label = bench.subjects[nth].0;
         let (longest, waited) = across_the_ttl(bench, nth)?;
         let calls = cold(bench, nth)?;
         let (status, took) = throttled(bench, nth)?;
-        let got = Got { label, longest, waited, calls, status, took };
+        let got = ReaderResults { label, longest, waited, calls, status, took };
         println!("{got:?}");
         all.push(got);
     }
     Ok(all)
 }
 
-/// Starts a program, and returns it with a connection to it.
-fn started(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
+/// Starts a program. Returns the program and an open connection.
+fn start_subject(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running, TcpStream)> {
     let (label, subject) = &bench.subjects[nth];
     let (endpoint, bundle) = bench.upstream(false);
     let mut start = Bench::start(&endpoint, bundle, label, listed);
@@ -73,11 +74,12 @@ fn started(bench: &Bench, nth: usize, listed: &[String]) -> io::Result<(Running,
     Ok((running, socket))
 }
 
-/// Reads one secret without a pause, by four readers.
-#[expect(clippy::disallowed_methods, reason = "a bench times")]
+/// Four readers read one secret continuously across its TTL. Returns the longest wait and the
+/// number of reads that waited.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time")]
 fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     let name = &bench.names[0];
-    let (running, mut socket) = started(bench, nth, &bench.names[..1])?;
+    let (running, mut socket) = start_subject(bench, nth, &bench.names[..1])?;
     reader::read_value(&mut socket, name, TOKEN)?;
     bench.fake.faults().set_latency(BUSY_LATENCY);
     let until = Instant::now() + BUSY_FOR;
@@ -85,19 +87,22 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
         let mut socket = TcpStream::connect(running.address)?;
         let (mut longest, mut waited) = (Duration::ZERO, 0);
         while Instant::now() < until {
-            let asked = Instant::now();
+            let sent_at = Instant::now();
             reader::read_value(&mut socket, name, TOKEN)?;
-            let took = asked.elapsed();
+            let took = sent_at.elapsed();
             longest = longest.max(took);
             waited += usize::from(took >= WAITED);
-            // Four readers without a pause would be a measurement of the scheduler.
+            // Without a pause, four readers would measure the scheduler.
             thread::sleep(Duration::from_millis(1));
         }
         Ok((longest, waited))
     };
     let outcomes: Vec<_> = thread::scope(|scope| {
         let readers: Vec<_> = (0..4).map(|_| scope.spawn(reading)).collect();
-        readers.into_iter().map(|reader| reader.join().expect("a reader does not panic")).collect()
+        readers
+            .into_iter()
+            .map(|reader| reader.join().expect("the reading task does not panic"))
+            .collect()
     });
     bench.fake.faults().set_latency(LATENCY);
     let (mut longest, mut waited) = (Duration::ZERO, 0);
@@ -109,10 +114,10 @@ fn across_the_ttl(bench: &Bench, nth: usize) -> io::Result<(Duration, usize)> {
     Ok((longest, waited))
 }
 
-/// Lets many readers ask at once for a secret that is not held, and returns the calls that makes.
+/// Lets many readers read an uncached secret concurrently. Returns the number of calls to AWS.
 fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     let name = &bench.names[1];
-    let (running, _socket) = started(bench, nth, &[])?;
+    let (running, _socket) = start_subject(bench, nth, &[])?;
     bench.fake.calls().clear();
     let together = Barrier::new(COLD_READERS);
     let reading = || -> io::Result<()> {
@@ -122,24 +127,27 @@ fn cold(bench: &Bench, nth: usize) -> io::Result<u64> {
     };
     thread::scope(|scope| {
         let readers: Vec<_> = (0..COLD_READERS).map(|_| scope.spawn(reading)).collect();
-        readers.into_iter().try_for_each(|reader| reader.join().expect("a reader does not panic"))
+        readers
+            .into_iter()
+            .try_for_each(|reader| reader.join().expect("the reading task does not panic"))
     })?;
     Ok(bench.fake.calls().total())
 }
 
-/// Reads a secret whose time is over while every call is throttled.
-#[expect(clippy::disallowed_methods, reason = "a bench times, and lets a value grow old")]
+/// Reads a secret after its TTL, while AWS throttles every call. Returns the status and the
+/// duration.
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures time, and waits for the TTL")]
 fn throttled(bench: &Bench, nth: usize) -> io::Result<(u16, Duration)> {
     let name = &bench.names[2];
-    let (_running, mut socket) = started(bench, nth, &bench.names[2..3])?;
+    let (_running, mut socket) = start_subject(bench, nth, &bench.names[2..3])?;
     reader::read_value(&mut socket, name, TOKEN)?;
     bench.fake.faults().throttle_above(0);
     let mut last = (0, Duration::ZERO);
     let until = Instant::now() + TTL + TTL / 2;
     while Instant::now() < until {
-        let asked = Instant::now();
+        let sent_at = Instant::now();
         let answer = reader::read(&mut socket, name, TOKEN);
-        last = (answer?.status, asked.elapsed());
+        last = (answer?.status, sent_at.elapsed());
         thread::sleep(Duration::from_millis(10));
     }
     bench.fake.faults().throttle_above(u32::MAX);

@@ -1,4 +1,4 @@
-//! Cold starts: from exec until the secrets are read.
+//! Measures cold starts: from exec until the secrets are read.
 
 use crate::bench::{Bench, SECRETS};
 use crate::cgroup::{Bounds, Cgroup};
@@ -8,44 +8,45 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Starts that count, after one that warms the page cache.
+/// The number of counted starts. An uncounted first start warms the page cache.
 const RUNS: usize = 5;
 
-/// Lambda gives a function of 128 MB this part of a processor.
-const SLOW_PART: u32 = 14;
+/// The processor share in the slow cases: one part of this number, as Lambda gives a function of
+/// 128 MB.
+const SLOW_CPU_DIVISOR: u32 = 14;
 
-/// What was started, and what it took.
+/// The results of one program's starts in one case.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Started {
-    /// The program.
+    /// The program's label.
     pub(crate) label: &'static str,
-    /// How it was read, and over what.
+    /// The case that was measured.
     pub(crate) case: Case,
-    /// Time, in the median.
+    /// The median of the elapsed time.
     pub(crate) wall: Duration,
-    /// Processor time, in the median.
+    /// The median of the processor time.
     pub(crate) cpu: Duration,
-    /// The most memory of any run, in kilobytes.
+    /// The highest peak memory of all runs, in kilobytes.
     pub(crate) peak_kilobytes: u64,
 }
 
-/// How a start is measured.
+/// The parameters of a start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Case {
-    /// Secrets that are read.
+    /// The number of secrets that are read.
     pub(crate) secrets: usize,
-    /// By how many readers.
+    /// How the secrets are read.
     pub(crate) readers: Readers,
     /// Whether Secrets Manager is called over TLS.
     pub(crate) is_tls: bool,
-    /// Whether the program gets a part of a processor only.
+    /// Whether the program gets only a part of a processor.
     pub(crate) is_slow: bool,
-    /// Whether the role may call batches, and every program prefetches.
+    /// Whether the role permits batches. If so, every program prefetches.
     pub(crate) is_batching: bool,
 }
 
 impl Case {
-    /// Returns the case in words.
+    /// Returns a description of the case.
     pub(crate) fn words(self) -> String {
         let how = match (self.secrets, self.readers) {
             (1, _) => "1 secret".to_owned(),
@@ -58,11 +59,11 @@ impl Case {
     }
 }
 
-/// Measures every case but the slow ones.
+/// Measures every case except those with a part of a processor.
 ///
 /// # Errors
 ///
-/// Where a program does not start, or does not serve.
+/// If a program does not start, or does not serve.
 pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
     let mut all = Vec::new();
     let case = |is_tls, secrets, readers| Case {
@@ -76,36 +77,42 @@ pub(crate) fn measure(bench: &Bench) -> io::Result<Vec<Started>> {
         for (secrets, readers) in
             [(1, Readers::One), (SECRETS, Readers::One), (SECRETS, Readers::Each)]
         {
-            of_all(bench, case(is_tls, secrets, readers), &[], &mut all)?;
+            measure_all(bench, case(is_tls, secrets, readers), &[], &mut all)?;
         }
     }
     bench.allow_batches(true);
     let batching = Case { is_batching: true, ..case(true, SECRETS, Readers::Each) };
-    let outcome = of_all(bench, batching, &[], &mut all);
+    let outcome = measure_all(bench, batching, &[], &mut all);
     bench.allow_batches(false);
     outcome?;
     Ok(all)
 }
 
-/// Measures starts with a part of a processor, or says why that is not possible here.
+/// Measures starts with a part of a processor. Returns the reason as text if control groups are
+/// unavailable.
 ///
 /// # Errors
 ///
-/// Where a program does not start, or does not serve.
+/// If a program does not start, or does not serve.
 pub(crate) fn measure_slow(bench: &Bench) -> io::Result<Result<Vec<Started>, String>> {
-    let group = match Cgroup::new(Bounds { part_of_a_processor: SLOW_PART, memory_bytes: None }) {
+    let group = match Cgroup::new(Bounds { cpu_divisor: SLOW_CPU_DIVISOR, memory_bytes: None }) {
         Ok(group) => group,
         Err(error) => return Ok(Err(format!("skipped, no control group: {error}"))),
     };
     let mut all = Vec::new();
     for (secrets, readers) in [(1, Readers::One), (SECRETS, Readers::Each)] {
         let case = Case { secrets, readers, is_tls: true, is_slow: true, is_batching: false };
-        of_all(bench, case, &group.members(), &mut all)?;
+        measure_all(bench, case, &group.membership_files(), &mut all)?;
     }
     Ok(Ok(all))
 }
 
-fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>) -> io::Result<()> {
+fn measure_all(
+    bench: &Bench,
+    case: Case,
+    cgroup: &[PathBuf],
+    all: &mut Vec<Started>,
+) -> io::Result<()> {
     let names = &bench.names[..case.secrets];
     let (endpoint, bundle) = bench.upstream(case.is_tls);
     for (label, subject) in &bench.subjects {
@@ -114,13 +121,13 @@ fn of_all(bench: &Bench, case: Case, cgroup: &[PathBuf], all: &mut Vec<Started>)
         if case.is_batching {
             start.listed = names;
         }
-        all.push(of_one(label, subject, case, &start, names)?);
+        all.push(measure_one(label, subject, case, &start, names)?);
     }
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "a bench tells")]
-fn of_one(
+#[expect(clippy::print_stdout, reason = "a benchmark prints its results")]
+fn measure_one(
     label: &'static str,
     subject: &Subject,
     case: Case,
@@ -146,11 +153,11 @@ fn of_one(
     Ok(started)
 }
 
-/// Returns how large a binary is, in bytes, without its symbols.
+/// Returns the size of a binary in bytes, without its symbols.
 ///
 /// # Errors
 ///
-/// Where there is no `strip`, or no such binary.
+/// If `strip` or the binary is missing.
 pub(crate) fn stripped_bytes(binary: &Path) -> io::Result<u64> {
     let copy = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stripped");
     let status = std::process::Command::new("strip").arg("-o").arg(&copy).arg(binary).status()?;

@@ -1,5 +1,5 @@
-//! What a reader gets is what AWS's agent would have given, to the byte, with Sidekey's own headers
-//! and fields beside it.
+//! Sidekey's responses equal those of AWS's agent byte for byte, apart from additional headers and
+//! error fields of Sidekey's own.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::get;
@@ -10,28 +10,27 @@ use fake_aws::{Fake, Plaintext};
 use serde_json::json;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// A fake and an agent at a time of day.
-async fn at(millis: u64) -> (Fake, Sidekey) {
+/// Starts a fake and an agent whose clock begins at `millis` after the Unix epoch.
+async fn start_at(millis: u64) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(millis));
     let fake = fake(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-/// Returns what stands before and after the value in a body.
+/// Returns the parts of the response body before and after the value of secret `name`.
 fn around(fake: &Fake, name: &str, created: &str) -> (String, String) {
-    let arn = fake.secrets().arn(name).expect("it is there");
-    let id = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
+    let arn = fake.secrets().arn(name).expect("the secret exists");
+    let id = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
     let before = format!(r#"{{"ARN":"{arn}","Name":"{name}","VersionId":"{id}","#);
     (before, format!(r#","VersionStages":["AWSCURRENT"],"CreatedDate":"{created}"}}"#))
 }
 
-/// Values of every kind are written in the order and with the escapes of AWS's agent: text with
-/// quotes, control characters and what is beyond ASCII, markup as it is, bytes in base64, and the
-/// longest that there can be.
+/// Reads values of every kind: quotes, control characters, non-ASCII text, markup, bytes, and the
+/// longest value. Order and escapes of every body must equal those of AWS's agent.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_agent() {
-    let (fake, sidekey) = at(1_569_534_789_046).await;
+    let (fake, sidekey) = start_at(1_569_534_789_046).await;
     let longest = "x".repeat(65_536);
     let cases: [(&str, Plaintext, String); 7] = [
         ("plain", "hunter2".into(), r#""SecretString":"hunter2""#.to_owned()),
@@ -51,7 +50,7 @@ async fn bodies_equal_those_of_awss_agent() {
         ("longest", longest.clone().into(), format!(r#""SecretString":"{longest}""#)),
     ];
     for (name, plaintext, value) in cases {
-        fake.secrets().create(name, plaintext).expect("a new name");
+        fake.secrets().create(name, plaintext).expect("the secret name is unused");
         let (before, after) = around(&fake, name, "1569534789.046");
         for path in [read_path(name), read_path(name), format!("/v1/{name}")] {
             let answer = sidekey.get(&path).await;
@@ -62,7 +61,7 @@ async fn bodies_equal_those_of_awss_agent() {
     }
 }
 
-/// The time of creation is a text of seconds, with as many digits of a fraction as it needs.
+/// `CreatedDate` is a string of seconds, with as many decimal places as the time needs.
 #[tokio::test]
 async fn dates_are_seconds_as_text() {
     for (millis, created) in [
@@ -72,23 +71,23 @@ async fn dates_are_seconds_as_text() {
         (1_569_534_789_120, "1569534789.12"),
         (1_569_534_789_999, "1569534789.999"),
     ] {
-        let (fake, sidekey) = at(millis).await;
-        fake.secrets().create("app/db", "hunter2").expect("a new name");
+        let (fake, sidekey) = start_at(millis).await;
+        fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
         assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], created);
     }
 }
 
-/// A field of a JSON value is its bare text, by parameter on both paths and behind a `#` in the id.
-/// One that is not there is an error that names the others, and no value.
+/// Reads fields of a JSON value, by parameter and by `#` in the id. Each response is the field's
+/// bare text. A missing field gives an error that names the existing fields and shows no value.
 #[tokio::test]
 async fn field_is_returned_as_bare_text() {
-    let (fake, sidekey) = at(1).await;
+    let (fake, sidekey) = start_at(1).await;
     let value = json!({"user": "ann \"ä\"\n", "port": 5432, "tls": {"on": true}, "none": null,
         "a b": "spaced", "": "nameless"});
-    fake.secrets().create("app/db", value.to_string()).expect("a new name");
-    fake.secrets().create("text", "hunter2").expect("a new name");
-    fake.secrets().create("binary", vec![0, 1]).expect("a new name");
-    let arn = fake.secrets().arn("app/db").expect("it is there");
+    fake.secrets().create("app/db", value.to_string()).expect("the secret name is unused");
+    fake.secrets().create("text", "hunter2").expect("the secret name is unused");
+    fake.secrets().create("binary", vec![0, 1]).expect("the secret name is unused");
+    let arn = fake.secrets().arn("app/db").expect("the secret exists");
     for (field, expected) in [
         ("user", "ann \"ä\"\n"),
         ("port", "5432"),
@@ -124,19 +123,19 @@ async fn field_is_returned_as_bare_text() {
     assert!(twice.text().contains("given twice"), "{}", twice.text());
 }
 
-/// What is written as an id is what upstream is asked for: decoded as a form in the query, untouched
-/// in the path.
+/// The agent decodes an id in the query as form data, and takes an id in the path unchanged. AWS
+/// must receive exactly that id.
 #[tokio::test]
 async fn ids_are_decoded_by_the_rules_of_their_path() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    // Nothing is held, so that each is asked for anew.
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_TTL", 0).start().await;
+    // With a TTL of 0 nothing is cached, so every read calls AWS.
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", 0).start().await;
     for name in ["a/b", "a+b", "deep/er/name_1=.@-"] {
-        fake.secrets().create(name, name).expect("a new name");
+        fake.secrets().create(name, name).expect("the secret name is unused");
     }
-    let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("it is there");
-    for (path, asked, is_there) in [
+    let arn = fake.secrets().arn("deep/er/name_1=.@-").expect("the secret exists");
+    for (path, requested, exists) in [
         (read_path("a/b"), "a/b", true),
         (read_path("a%2Fb"), "a/b", true),
         (read_path("a%2fb"), "a/b", true),
@@ -154,25 +153,25 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
     ] {
         fake.calls().clear();
         let answer = sidekey.get(&path).await;
-        assert_eq!(answer.status, if is_there { 200 } else { 400 }, "{path}: {}", answer.text());
+        assert_eq!(answer.status, if exists { 200 } else { 400 }, "{path}: {}", answer.text());
         let calls = fake.calls().list();
         let ids: Vec<&str> =
             calls.iter().flat_map(|call| &call.secret_ids).map(|id| &**id).collect();
-        assert_eq!(ids, [asked], "{path}");
+        assert_eq!(ids, [requested], "{path}");
     }
 }
 
-/// An answer carries its version as an entity tag: whoever has that version gets a 304 without a
-/// body, and `Age` counts the seconds since the value was asked for.
+/// The response has the version id as its entity tag. A request with this tag gets a 304 without a
+/// body. `Age` counts the seconds since the value was fetched.
 #[tokio::test]
 async fn unchanged_version_is_answered_304_without_a_body() {
-    let (fake, sidekey) = at(1).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = start_at(1).await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let tag = format!("\"{id}\"");
     let first = sidekey.read("app/db").await;
     assert_eq!((first.header("etag"), first.header("age")), (Some(&*tag), Some("0")));
-    sidekey.pass(Duration::from_secs(7));
+    sidekey.advance(Duration::from_secs(7));
 
     let mut connection = sidekey.connect().await;
     for (tags, status) in [
@@ -183,28 +182,28 @@ async fn unchanged_version_is_answered_304_without_a_body() {
         ("\"other\"".to_owned(), 200),
         (id, 200),
     ] {
-        let asked = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tags)]);
-        let answer = connection.exchange(asked).await;
+        let sent = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tags)]);
+        let answer = connection.exchange(sent).await;
         assert_eq!((answer.status, answer.body.is_empty()), (status, status == 304), "{tags}");
         assert_eq!(answer.header("etag"), Some(&*tag), "{tags}");
         assert_eq!((answer.header("age"), answer.cache()), (Some("7"), "hit"), "{tags}");
     }
-    fake.secrets().put("app/db", "hunter3").expect("it is there");
-    sidekey.pass(Duration::from_secs(300));
-    let asked = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tag)]);
-    assert_eq!(connection.exchange(asked).await.value(), "hunter3");
+    fake.secrets().put("app/db", "hunter3").expect("the secret exists");
+    sidekey.advance(Duration::from_secs(300));
+    let sent = get(&read_path("app/db"), &[TOKEN_HEADER, ("If-None-Match", &tag)]);
+    assert_eq!(connection.exchange(sent).await.value(), "hunter3");
 }
 
-/// A version is had by its id, by its stage, or by both where they agree; what a held entry has is
-/// answered from it without a call.
+/// A version is read by its id, its stage, or both if they agree. The agent calls AWS only if no
+/// cached entry has that version.
 #[tokio::test]
 async fn versions_are_read_by_id_and_stage() {
-    let (fake, sidekey) = at(1).await;
+    let (fake, sidekey) = start_at(1).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "first").expect("a new name");
-    let first = secrets.version_id("app/db", "AWSCURRENT").expect("it is there");
-    let second = secrets.put("app/db", "second").expect("it is there");
-    secrets.move_label("app/db", "BLUE", &second).expect("it is there");
+    secrets.create("app/db", "first").expect("the secret name is unused");
+    let first = secrets.version_id("app/db", "AWSCURRENT").expect("the secret exists");
+    let second = secrets.put("app/db", "second").expect("the secret exists");
+    secrets.move_label("app/db", "BLUE", &second).expect("the secret exists");
     let mut connection = sidekey.connect().await;
     for (id, value, calls) in [
         ("app/db".to_owned(), "second", 1),

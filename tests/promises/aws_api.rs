@@ -1,4 +1,4 @@
-//! The AWS API as bytes: what is read of a request, what is answered, and what is left alone.
+//! The AWS API that Sidekey serves: requests, responses and errors, compared byte for byte.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::client::{Answer, request};
@@ -14,27 +14,27 @@ const BATCH: (&str, &str) = ("X-Amz-Target", "secretsmanager.BatchGetSecretValue
 const SESSION: (&str, &str) = ("X-Amz-Security-Token", TOKEN);
 const BODY: &str = r#"{"SecretId":"app/db"}"#;
 
-/// A fake with `app/db` at a time of day, and an agent in front of it.
-async fn started() -> (Fake, Sidekey) {
+/// Starts a fake with the secret `app/db` and an agent in front of it, at a fixed time of day.
+async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    fake.secrets().create("app/db", r#"{"user":"<ann>"}"#).expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-/// Sends a call with the token.
+/// Sends one call of the AWS API with the token.
 async fn call(sidekey: &Sidekey, target: (&str, &str), body: &str) -> Answer {
     sidekey.connect().await.exchange(request("POST", "/", &[target, SESSION], body)).await
 }
 
-/// Answers are those of Secrets Manager to the byte, with Sidekey's own headers beside them, whatever
-/// the case of the caller's headers and however it writes the path.
+/// Responses equal those of Secrets Manager byte for byte, apart from Sidekey's additional headers.
+/// Neither the case of the request's headers nor the notation of its path matters.
 #[tokio::test]
 async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
-    let (fake, sidekey) = started().await;
-    let arn = fake.secrets().arn("app/db").expect("it is there");
-    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("it is there");
+    let (fake, sidekey) = start_agent().await;
+    let arn = fake.secrets().arn("app/db").expect("the secret exists");
+    let id = fake.secrets().version_id("app/db", "AWSCURRENT").expect("the secret exists");
     let value = format!(
         r#"{{"ARN":"{arn}","CreatedDate":1569534789.046,"Name":"app/db","SecretString":"{{\"user\":\"<ann>\"}}","VersionId":"{id}","VersionStages":["AWSCURRENT"]}}"#
     );
@@ -63,10 +63,10 @@ async fn answers_equal_those_of_secrets_manager_byte_for_byte() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// The deployment's dialect and the AWS API are asked side by side, each in its own form.
+/// The dialect and the AWS API are served on the same port, each with its own response format.
 #[tokio::test]
 async fn dialect_and_aws_api_are_served_side_by_side() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     for _ in 0..2 {
         let created = sidekey.read("app/db").await.json()["CreatedDate"].clone();
         assert_eq!(created, "1569534789.046");
@@ -76,19 +76,19 @@ async fn dialect_and_aws_api_are_served_side_by_side() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// A body that comes in pieces is read, also after a head that is refused: whoever is still sending
-/// gets the answer. With a good token the connection serves on.
+/// A caller sends a request's body later than its head. The agent reads the rest before it answers,
+/// even if it refuses the head. With a valid token the connection stays usable.
 #[tokio::test]
 async fn body_sent_after_its_head_is_awaited() {
-    let (_fake, sidekey) = started().await;
+    let (_fake, sidekey) = start_agent().await;
     let (mut connection, mut refused) = (sidekey.connect().await, sidekey.connect().await);
     for (connection, session, status) in
         [(&mut connection, SESSION, 200), (&mut refused, (SESSION.0, "wrong"), 400)]
     {
-        let whole = request("POST", "/", &[GET, session], BODY);
-        let (head, body) = whole.split_at(whole.len() - 5);
+        let complete = request("POST", "/", &[GET, session], BODY);
+        let (head, body) = complete.split_at(complete.len() - 5);
         connection.send(head).await;
-        // Answered on another connection, so that these bytes have been read.
+        // A response on another connection shows that the agent has read these bytes.
         sidekey.metrics().await;
         connection.send(body).await;
         assert_eq!(connection.receive().await.status, status);
@@ -99,10 +99,11 @@ async fn body_sent_after_its_head_is_awaited() {
     assert_eq!(connection.exchange(chunked).await.status, 200);
 }
 
-/// A body beyond its limit, one that never ends and one that is no call are told so in AWS's form.
+/// Sends a body that is too large, an incomplete body, and bodies that are not valid calls. Each
+/// body gets a typed error in AWS's format.
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);
@@ -121,32 +122,33 @@ async fn bad_bodies_get_typed_errors() {
     }
     assert_eq!(fake.calls().count(GetSecretValue), 1);
     let mut slow = sidekey.connect().await;
-    let whole = request("POST", "/", &[GET, SESSION], BODY);
-    slow.send(&whole[..whole.len() - 1]).await;
+    let complete = request("POST", "/", &[GET, SESSION], BODY);
+    slow.send(&complete[..complete.len() - 1]).await;
     let time = async {
         loop {
-            sidekey.pass(Duration::from_secs(1));
-            // Answered on another connection, so that whoever waits has seen the time pass.
+            sidekey.advance(Duration::from_secs(1));
+            // A response on another connection shows that the waiting request has seen the new
+            // time.
             sidekey.metrics().await;
         }
     };
     let answer = tokio::select! {
         answer = slow.receive() => answer,
-        () = time => unreachable!("time never ends"),
+        () = time => unreachable!("the clock advances until the response arrives"),
     };
     assert_eq!((answer.status, answer.kind().as_str()), (400, "BadRequestException"));
     assert!(answer.text().contains("not complete within 5s"), "{}", answer.text());
 }
 
-/// Where other hosts ask for probes, nobody gets a secret.
+/// The listener for probes does not serve secrets through the AWS API.
 #[tokio::test]
 async fn probe_listener_does_not_serve_the_aws_api() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let port = crate::port::Port::reserve();
-    let setup = Setup::of(&fake, &clock);
+    let setup = Setup::for_fake(&fake, &clock);
     let _sidekey = setup.with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{port}")).start().await;
-    let address = format!("127.0.0.1:{port}").parse().expect("an address");
+    let address = format!("127.0.0.1:{port}").parse().expect("the address is valid");
     let mut connection = crate::support::client::Connection::open(address).await;
     let answer = connection.exchange(request("POST", "/", &[GET, SESSION], BODY)).await;
     assert_eq!((answer.status, answer.text()), (405, "Not allowed"));

@@ -1,12 +1,12 @@
-//! The program itself: what it takes, what it says, how it ends, and how it is protected.
+//! The `sidekey` program: its errors, exit codes, signals, and protection against other processes.
 
-use crate::clients::{Missing, run, tethered};
+use crate::clients::{MissingTool, killed_with_test, run};
 use crate::port::Port;
 use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::program::{PATH, Program, SIDEKEY};
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -16,15 +16,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Somebody who is not root.
+/// The user id of `nobody`, a user other than root.
 const NOBODY: &str = "65534";
 
-/// A fake that has `app/db`, and the variables of a program in front of it.
-async fn upstream() -> (Fake, Setup) {
+/// Starts a fake with the secret `app/db`. Returns the variables of an agent in front of it.
+async fn prepare() -> (Fake, Setup) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let setup = Setup::of(&fake, &clock);
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock);
     (fake, setup)
 }
 
@@ -32,11 +32,12 @@ fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Three mistakes are told at once, each by the name of its variable and with what is expected, an
-/// unknown one with the name that was meant; the exit code is 2 and nothing was listened on.
+/// Sets three invalid variables. The program reports all three at once, with names and hints, and
+/// suggests the closest known name for an unknown variable. The program exits with code 2 and does
+/// not listen.
 #[tokio::test]
 async fn all_mistakes_are_reported_at_once() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup
         .with("SIDEKEY_TTL", "five minutes")
         .with("SIDEKEY_SECRETS", "app/db#")
@@ -53,20 +54,20 @@ async fn all_mistakes_are_reported_at_once() {
     assert!(!output.contains("sidekey serves"), "{output}");
 }
 
-/// Where no region is known, the program says which variables to set, with exit code 2.
+/// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup.without("SIDEKEY_REGION");
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(2), "{output}");
     assert!(output.contains("set SIDEKEY_REGION or AWS_REGION"), "{output}");
 }
 
-/// `serve` says where it serves, serves, and ends with exit code 0 at SIGTERM and at SIGINT.
+/// `serve` logs its address, serves secrets, and exits with code 0 at SIGTERM and SIGINT.
 #[tokio::test]
 async fn serve_runs_until_sigterm_or_sigint() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let setup = setup.with("SIDEKEY_SECRETS", "app/db");
     for signal in [Signal::TERM, Signal::INT] {
         let program = Program::start(&["serve"], setup.vars());
@@ -79,28 +80,29 @@ async fn serve_runs_until_sigterm_or_sigint() {
     }
 }
 
-/// A port that somebody else holds ends it with exit code 1 and a line that names the address and
-/// what to do.
+/// Another process listens on the agent's port. `serve` exits with code 1 and names the address and
+/// the remedy.
 #[tokio::test]
 async fn port_in_use_error_says_what_to_do() {
-    let (_fake, setup) = upstream().await;
-    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let (_fake, setup) = prepare().await;
+    let holder = TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
     let address = holder.local_addr().expect("a bound socket has an address");
     let setup = setup.with("SIDEKEY_PORT", address.port());
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(1), "{output}");
-    let told = format!(
+    let expected = format!(
         "{address} is in use by another process; stop that process, or change SIDEKEY_PORT"
     );
-    assert!(output.contains(&told), "{output}");
+    assert!(output.contains(&expected), "{output}");
 }
 
-/// Without any token the program makes one, in a file that only its owner reads and that the log
-/// names: it lets a reader in, and another text does not. A second one at the same port changes nothing.
+/// Without a token, `serve` generates one in a file that only its owner can read, and logs the
+/// file's path. The agent accepts only this token. A second agent on the same port must not change
+/// the file.
 #[tokio::test]
 async fn missing_token_is_generated_in_a_private_file() {
-    let (_fake, setup) = upstream().await;
-    let home = Folder::new();
+    let (_fake, setup) = prepare().await;
+    let home = TempFolder::new();
     for (variable, below) in [("HOME", ".sidekey"), ("XDG_RUNTIME_DIR", "sidekey")] {
         let setup = setup.clone().without("SIDEKEY_TOKEN").with(variable, home.path().display());
         let program = Program::start(&["serve"], setup.vars());
@@ -108,20 +110,29 @@ async fn missing_token_is_generated_in_a_private_file() {
         let path = home.path().join(below).join(format!("token-{}", address.port()));
         let line = program.line("no token is configured").await;
         assert!(line.contains(&path.display().to_string()), "{line}");
-        assert_eq!(fs::metadata(&path).expect("the file").permissions().mode() & 0o777, 0o600);
-        let folder = path.parent().expect("it lies in a folder");
-        assert_eq!(fs::metadata(folder).expect("it").permissions().mode() & 0o777, 0o700);
+        assert_eq!(
+            fs::metadata(&path).expect("the file exists").permissions().mode() & 0o777,
+            0o600
+        );
+        let folder = path.parent().expect("the file has a parent folder");
+        assert_eq!(
+            fs::metadata(folder).expect("the folder exists").permissions().mode() & 0o777,
+            0o700
+        );
 
-        let token = fs::read_to_string(&path).expect("a text");
+        let token = fs::read_to_string(&path).expect("the file can be read");
         assert!(token.len() >= 32, "long enough not to be guessed");
-        assert!(!program.output().contains(&token), "the log names the file, not the token");
+        assert!(
+            !program.output().contains(&token),
+            "the log contains the file's path but not the token"
+        );
         for (token, status) in [(&*token, 200), (&token[1..], 403), (TOKEN, 403)] {
-            let asked = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
+            let sent = get(&read_path("app/db"), &[(TOKEN_HEADER.0, token)]);
             let mut connection = Connection::open(address).await;
-            assert_eq!(connection.exchange(asked).await.status, status);
+            assert_eq!(connection.exchange(sent).await.status, status);
         }
 
-        // By its socket the agent is found with that token too.
+        // `sidekey get` also finds the agent by its socket and reads the generated token.
         let socket = home.path().join(below).join("agent.sock");
         let at_socket = setup.clone().with("SIDEKEY_SOCKET", socket.display());
         let (found, at_socket) = (Port::reserve(), at_socket);
@@ -134,20 +145,20 @@ async fn missing_token_is_generated_in_a_private_file() {
         let taken = setup.with("SIDEKEY_PORT", address.port());
         let second = Program::start(&["serve"], taken.vars());
         assert_eq!(second.ended().await.0, Some(1));
-        let kept = fs::read_to_string(&path).expect("a text");
-        assert_eq!(kept, token, "an agent that cannot listen leaves the file of the one that does");
+        let unchanged = fs::read_to_string(&path).expect("the file can be read");
+        assert_eq!(unchanged, token, "a second agent that cannot listen does not change the file");
     }
 }
 
-/// `ping` tells by its exit code whether an agent lives, and with `--ready` whether everything that
-/// is listed is held.
+/// The exit code of `ping` is 0 if an agent runs. With `--ready`, all listed secrets must also be
+/// cached.
 #[tokio::test]
 async fn ping_reports_by_exit_code() {
-    let (_fake, setup) = upstream().await;
+    let (_fake, setup) = prepare().await;
     let port = Port::reserve();
     let own = vars(&[("SIDEKEY_PORT", &port.to_string())]);
     let ping = async |args: &[&str]| Program::start(args, &own).ended().await.0;
-    assert_eq!(ping(&["ping"]).await, Some(1), "nobody is there");
+    assert_eq!(ping(&["ping"]).await, Some(1), "no agent listens on the port");
 
     let setup = setup.with("SIDEKEY_PORT", &port);
     for (secrets, ready) in [("app/db", 0), ("app/db,app/missing", 1)] {
@@ -159,15 +170,15 @@ async fn ping_reports_by_exit_code() {
     }
 }
 
-/// The line that `dev` prints answers when it is pasted into a shell, with a token of its own and
-/// with one from the environment. A change of the file is picked up, one that cannot be read leaves
-/// the old values in use; no value is ever printed. Ctrl-C ends it with exit code 0.
+/// The command that `dev` prints works in a shell, with a generated token and with one from the
+/// environment. `dev` loads changes of the file, and keeps the old values if the file is invalid.
+/// It never prints a value. Ctrl-C ends it with exit code 0.
 #[tokio::test]
 async fn command_printed_by_dev_works() {
     if let Err(missing) = run(Command::new("curl").arg("--version")) {
         return missing.skip_or_fail();
     }
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for token in [None, Some(("SIDEKEY_TOKEN", TOKEN))] {
         let file = folder.write("secrets.json", r#"{"app/db": {"user": "first-value"}}"#);
         let mut vars = vars(&[("SIDEKEY_TTL", "100ms")]);
@@ -185,7 +196,7 @@ async fn command_printed_by_dev_works() {
 
         folder.write("secrets.json", r#"{"app/db": {"user": "the-second-value"}}"#);
         program.line("Sidekey now serves a new version of app/db").await;
-        eventually("the new value", async || {
+        eventually("the agent serves the new value", async || {
             paste(&line, &vars).await.contains("the-second-value").then_some(())
         })
         .await;
@@ -197,7 +208,8 @@ async fn command_printed_by_dev_works() {
     }
 }
 
-/// Where the first secret is refused, as the examples are by `SIDEKEY_STRICT`, `dev` says so and serves on.
+/// `SIDEKEY_STRICT` makes the agent refuse the first example secret. `dev` reports this and keeps
+/// serving.
 #[tokio::test]
 async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
@@ -209,33 +221,35 @@ async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     assert_eq!(code, Some(0), "{output}");
 }
 
-/// Runs a line in a shell and returns what it prints.
+/// Runs a command line in a shell and returns its standard output.
 async fn paste(line: &str, vars: &BTreeMap<String, String>) -> String {
     let mut shell = Command::new("sh");
     shell.args(["-c", line]).env_clear().env("PATH", PATH).envs(vars);
     let ran = tokio::process::Command::from(shell).output().await;
-    let Output { stdout, .. } = ran.expect("a shell");
+    let Output { stdout, .. } = ran.expect("a shell can be started");
     String::from_utf8_lossy(&stdout).into_owned()
 }
 
-/// The agent writes no core and is not dumpable, and nor is `exec` until it is another program: whoever
-/// has the user, and is not root, can read neither environment nor memory. A process that took no such care is read all the same.
+/// The agent writes no core dump and is not dumpable, and neither is a waiting `exec`. So the same
+/// user, if not root, can read neither environment nor memory. An unprotected process is readable,
+/// which shows that the check works.
 #[tokio::test]
 async fn processes_cannot_be_dumped_or_traced() {
-    let (_fake, setup) = upstream().await;
-    let own_id = fs::metadata("/proc/self").expect("Linux has /proc").uid();
+    let (_fake, setup) = prepare().await;
+    let own_id = fs::metadata("/proc/self").expect("/proc exists on Linux").uid();
     let as_nobody = own_id == 0;
     if let Err(missing) = check_nobody(as_nobody) {
         return missing.skip_or_fail();
     }
     let sidekey = Program::run(with_user(as_nobody, SIDEKEY, &["serve"]), setup.vars());
     sidekey.address().await;
-    let limits = fs::read_to_string(format!("/proc/{}/limits", sidekey.id())).expect("limits");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", sidekey.id()))
+        .expect("the limits can be read");
     let core = limits.lines().find(|line| line.starts_with("Max core file size"));
     let core: Vec<&str> = core.unwrap_or_default().split_whitespace().skip(4).take(2).collect();
     assert_eq!(core, ["0", "0"], "{limits}");
 
-    let careless = Program::run(with_user(as_nobody, "sleep", &["1000"]), setup.vars());
+    let unprotected = Program::run(with_user(as_nobody, "sleep", &["1000"]), setup.vars());
     let port = Port::reserve();
     let waiting = Program::run(
         with_user(as_nobody, SIDEKEY, &["exec", "true"]),
@@ -245,18 +259,18 @@ async fn processes_cannot_be_dumped_or_traced() {
             ("SIDEKEY_TOKEN", TOKEN),
         ]),
     );
-    eventually("what waits for an agent hides", async || {
+    eventually("the waiting `exec` is not dumpable", async || {
         let comm = fs::read_to_string(format!("/proc/{}/comm", waiting.id())).ok()?;
         let owner = fs::metadata(format!("/proc/{}/environ", waiting.id())).ok()?.uid();
         (comm == "sidekey\n" && owner == 0).then_some(())
     })
     .await;
-    for (program, is_readable) in [(&careless, true), (&waiting, false), (&sidekey, false)] {
-        eventually("the program runs as who it is to", async || {
+    for (program, is_readable) in [(&unprotected, true), (&waiting, false), (&sidekey, false)] {
+        eventually("the program runs as the intended user", async || {
             let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
             let user = if as_nobody { NOBODY.to_owned() } else { own_id.to_string() };
-            let is_theirs = status.contains(&format!("Uid:\t{user}\t"));
-            (is_theirs && !status.starts_with("Name:\tsetpriv")).then_some(())
+            let is_user = status.contains(&format!("Uid:\t{user}\t"));
+            (is_user && !status.starts_with("Name:\tsetpriv")).then_some(())
         })
         .await;
         for file in ["environ", "maps"] {
@@ -269,9 +283,9 @@ async fn processes_cannot_be_dumped_or_traced() {
     }
 }
 
-/// A command that is run by somebody who is not root, though the test may be.
+/// Returns a command that runs as `nobody` if `as_nobody` is set, because the test may run as root.
 fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
-    let mut command = tethered(if as_nobody { "setpriv" } else { program });
+    let mut command = killed_with_test(if as_nobody { "setpriv" } else { program });
     if as_nobody {
         let user = ["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"];
         command.args(user).args(["--pdeathsig", "KILL", "--", program]);
@@ -280,14 +294,16 @@ fn with_user(as_nobody: bool, program: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Tells whether the program can be run by somebody who is not root.
-fn check_nobody(as_nobody: bool) -> Result<(), Missing> {
+/// Checks that the user `nobody` can run the program, if that is needed.
+fn check_nobody(as_nobody: bool) -> Result<(), MissingTool> {
     let is_reachable = |path: &Path| {
         let found = fs::metadata(path);
         found.is_ok_and(|found| found.permissions().mode() & 0o001 != 0)
     };
     if as_nobody && !Path::new(SIDEKEY).ancestors().all(is_reachable) {
-        return Err(Missing::new("the tests run as root, and only root reaches the program"));
+        return Err(MissingTool::new(
+            "the tests run as root, and the user nobody cannot reach the program",
+        ));
     }
     run(&mut with_user(as_nobody, "true", &[]))
 }

@@ -1,11 +1,11 @@
-"""Asks Secrets Manager through boto3, as a function does, and prints what came back as JSON.
+"""Calls Secrets Manager with boto3, as a function does, and prints the results as JSON.
 
-The calls are a JSON list in the first argument: [[METHOD, {PARAMETERS}], ...]. METHOD is one of the
-client's, or "cached" for AWS's caching library, which answers a text. Where the call goes and who signs
-it is for the environment to say, which is all that a function changes to use Sidekey.
+The first argument is a JSON list of calls: [[METHOD, {PARAMETERS}], ...]. METHOD is a method of boto3's
+client, or "cached" for AWS's caching library, which returns a string. As in a function, environment
+variables set the endpoint and the credentials.
 
-Answers: [{"answer": {...}} or {"error": NAME OF THE EXCEPTION, "code": ..., "message": ...}, each with
-"attempts", ...]. Bytes come as a list of numbers, dates as milliseconds.
+Output: [{"answer": {...}} or {"error": EXCEPTION CLASS, "code": ..., "message": ...}, ...], each with
+"attempts". Bytes are printed as a list of numbers, dates as milliseconds.
 """
 
 import json
@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 
 def plain(value):
-    """Returns a value as JSON can have it."""
+    """Converts bytes and dates to types that JSON has."""
     if isinstance(value, bytes):
         return list(value)
     if hasattr(value, "timestamp"):
@@ -32,12 +32,12 @@ def ask(client, method, parameters):
         answer = getattr(client, method)(**parameters)
     except ClientError as error:
         metadata = error.response["ResponseMetadata"]
-        told = {"error": type(error).__name__, "code": error.response["Error"]["Code"]}
-        told["message"] = error.response["Error"]["Message"]
+        result = {"error": type(error).__name__, "code": error.response["Error"]["Code"]}
+        result["message"] = error.response["Error"]["Message"]
     else:
         metadata = answer.pop("ResponseMetadata")
-        told = {"answer": answer}
-    return {**told, "attempts": metadata["RetryAttempts"] + 1}
+        result = {"answer": answer}
+    return {**result, "attempts": metadata["RetryAttempts"] + 1}
 
 
 def main():

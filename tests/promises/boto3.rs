@@ -1,11 +1,11 @@
-//! A function in Python that uses boto3 needs no change to ask Sidekey: the same calls get the same
-//! answers and the same exceptions as from Secrets Manager itself.
+//! Python functions that use boto3 can call Sidekey without a change. The same calls give the same
+//! answers and exceptions as with Secrets Manager.
 
 use crate::clients::Clients;
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
 use crate::support::program::PATH;
-use crate::support::{fake, soon};
+use crate::support::{fake, with_timeout};
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 const SCRIPT: &str = include_str!("boto3.py");
 
-/// Has boto3 make these calls, and returns what it tells of each.
+/// Makes these calls with boto3, and returns the script's JSON report on each call.
 async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: &Value) -> Value {
     let mut python = Command::new(clients.python());
     python.args(["-c", SCRIPT, &calls.to_string()]).env_clear().kill_on_drop(true);
@@ -27,42 +27,45 @@ async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: 
         .env("AWS_SECRET_ACCESS_KEY", "key")
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .envs(session.map(|session| ("AWS_SESSION_TOKEN", session)));
-    let ran = soon("boto3", python.output()).await.expect("Python can be started");
+    let ran = with_timeout("boto3", python.output()).await.expect("Python can be started");
     let complaint = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{complaint}");
-    serde_json::from_slice(&ran.stdout).unwrap_or_else(|_| panic!("no JSON: {complaint}"))
+    serde_json::from_slice(&ran.stdout)
+        .unwrap_or_else(|_| panic!("the script printed no JSON: {complaint}"))
 }
 
-/// A fake with secrets of every kind, and an agent in front of it.
-async fn started() -> (Fake, Sidekey) {
+/// Starts a fake with secrets of every kind, and an agent in front of it.
+async fn start_agent() -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", "the first").expect("a new name");
-    secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("it is there");
-    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("a new name");
-    secrets.create("app/longest", "x\"".repeat(32_768)).expect("a new name");
+    secrets.create("app/text", "the first").expect("the secret name is unused");
+    secrets.put("app/text", "a \"quoted\" <b>&ä🦀\n\u{1}").expect("the secret exists");
+    secrets.create("app/bytes", vec![0, 255, 16, 251]).expect("the secret name is unused");
+    secrets.create("app/longest", "x\"".repeat(32_768)).expect("the secret name is unused");
     for name in ["deleted", "broken", "denied"] {
-        secrets.create(name, "hunter2").expect("a new name");
+        secrets.create(name, "hunter2").expect("the secret name is unused");
     }
-    secrets.mark_for_deletion("deleted", Duration::from_secs(7 * 86_400)).expect("it is there");
+    secrets
+        .mark_for_deletion("deleted", Duration::from_secs(7 * 86_400))
+        .expect("the secret exists");
     fake.faults().break_key("broken", true);
     fake.faults().deny_secret("denied");
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-/// Text, bytes and the longest value, by name, ARN, version and stage, a batch with one missing, and
-/// every error with its exception, its words and one attempt: all as from upstream itself.
+/// Makes the same calls to Sidekey and to the fake: text, bytes, the longest value, versions, a
+/// batch and every error. boto3 must report the same answers, exceptions and numbers of attempts.
 #[tokio::test]
 async fn calls_get_the_answers_of_secrets_manager() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
-    let arn = fake.secrets().arn("app/text").expect("it is there");
-    let first = fake.secrets().version_id("app/text", "AWSPREVIOUS").expect("it is there");
+    let (fake, sidekey) = start_agent().await;
+    let arn = fake.secrets().arn("app/text").expect("the secret exists");
+    let first = fake.secrets().version_id("app/text", "AWSPREVIOUS").expect("the secret exists");
     let get = |parameters: Value| json!(["get_secret_value", parameters]);
     let batch = |ids: Value| json!(["batch_get_secret_value", {"SecretIdList": ids}]);
     let calls = json!([
@@ -84,15 +87,22 @@ async fn calls_get_the_answers_of_secrets_manager() {
     let endpoint = format!("http://{}", sidekey.address);
     let mut own = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
     let mut upstream = boto3(&clients, &fake.url(), Some("any"), &calls).await;
-    // AWS shows the ids that it refuses.
+    // AWS's message quotes the refused ids. Sidekey's message does not, so the messages are
+    // compared only in part.
     for answers in [&mut own, &mut upstream] {
-        let refused = answers.as_array_mut().expect("a list").last_mut().expect("the batch of 21");
+        let refused = answers
+            .as_array_mut()
+            .expect("the value is a JSON array")
+            .last_mut()
+            .expect("the batch of 21");
         let words = refused["message"].take();
         assert!(words.as_str().is_some_and(|words| words.contains("less than or equal to 20")));
     }
     assert_eq!(own, upstream);
-    let exceptions: Vec<&Value> =
-        own.as_array().expect("a list")[8..].iter().map(|told| &told["error"]).collect();
+    let exceptions: Vec<&Value> = own.as_array().expect("the value is a JSON array")[8..]
+        .iter()
+        .map(|reported| &reported["error"])
+        .collect();
     let expected = [
         "ResourceNotFoundException",
         "InvalidRequestException",
@@ -103,22 +113,28 @@ async fn calls_get_the_answers_of_secrets_manager() {
     ];
     assert_eq!(exceptions, expected);
 
-    fake.secrets().create("app/new", "hunter2").expect("a new name");
+    fake.secrets().create("app/new", "hunter2").expect("the secret name is unused");
     let hundred = vec![get(json!({"SecretId": "app/new"})); 100];
     let answers = boto3(&clients, &endpoint, Some(TOKEN), &json!(hundred)).await;
-    assert!(answers.as_array().expect("a list").iter().all(|told| told["attempts"] == 1));
+    assert!(
+        answers
+            .as_array()
+            .expect("the value is a JSON array")
+            .iter()
+            .all(|reported| reported["attempts"] == 1)
+    );
     assert_eq!(fake.calls().count_for(GetSecretValue, "app/new"), 1);
 }
 
-/// What Sidekey itself refuses is an exception with AWS's code and Sidekey's words, after one attempt;
-/// throttling is AWS's own and tried again.
+/// Requests that Sidekey refuses raise exceptions with AWS's error code and Sidekey's own message,
+/// after one attempt. boto3 retries only throttled calls.
 #[tokio::test]
 async fn refusals_are_exceptions_that_say_what_to_do() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     let endpoint = format!("http://{}", sidekey.address);
     let get = json!([["get_secret_value", {"SecretId": "app/text"}]]);
     let others = json!([
@@ -139,39 +155,55 @@ async fn refusals_are_exceptions_that_say_what_to_do() {
             ],
         ),
     ] {
-        let told = boto3(&clients, &endpoint, session, calls).await;
-        for (told, (code, words)) in told.as_array().expect("a list").iter().zip(expected) {
-            assert_eq!((&told["code"], &told["attempts"]), (&json!(code), &json!(1)), "{told}");
-            assert!(told["message"].as_str().is_some_and(|own| own.contains(words)), "{told}");
+        let reported = boto3(&clients, &endpoint, session, calls).await;
+        for (reported, (code, words)) in
+            reported.as_array().expect("the value is a JSON array").iter().zip(expected)
+        {
+            assert_eq!(
+                (&reported["code"], &reported["attempts"]),
+                (&json!(code), &json!(1)),
+                "{reported}"
+            );
+            assert!(
+                reported["message"].as_str().is_some_and(|own| own.contains(words)),
+                "{reported}"
+            );
         }
     }
     assert_eq!(fake.calls().total(), 0);
     fake.faults().always(Match::any(), Fault::Throttle);
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
-    assert_eq!(told[0]["code"], "ThrottlingException");
-    assert!(told[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{told}");
-    assert_eq!(fake.calls().count(GetSecretValue), 1, "the failure is remembered");
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &get).await;
+    assert_eq!(reported[0]["code"], "ThrottlingException");
+    assert!(reported[0]["attempts"].as_u64().is_some_and(|attempts| attempts > 1), "{reported}");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        1,
+        "the agent answers the retries from the cached failure"
+    );
 }
 
-/// AWS's caching library needs no permission beyond that for values: it describes a secret first, and
-/// is answered from the one call that fetched it, also after a rotation.
+/// AWS's caching library works without permission for `DescribeSecret`. The agent answers its calls
+/// from the one value that it fetched, also after a rotation.
 #[tokio::test]
 async fn caching_library_of_aws_causes_one_call() {
     let clients = match Clients::install() {
         Ok(clients) => clients,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let (fake, sidekey) = started().await;
+    let (fake, sidekey) = start_agent().await;
     fake.faults().deny_operation(DescribeSecret);
     let endpoint = format!("http://{}", sidekey.address);
     let cached = json!(["cached", {"SecretId": "app/text"}]);
     let calls = json!([cached, cached, ["get_secret_value", {"SecretId": "app/text"}]]);
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    assert_eq!((&told[0], &told[1]), (&told[2]["answer"]["SecretString"], &told[0]));
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!(
+        (&reported[0], &reported[1]),
+        (&reported[2]["answer"]["SecretString"], &reported[0])
+    );
     assert_eq!(fake.calls().total(), 1);
-    fake.secrets().put("app/text", "the newest").expect("it is there");
-    sidekey.pass(Duration::from_secs(301));
-    let told = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
-    assert_eq!((&told[0], &told[1]), (&json!("the newest"), &json!("the newest")));
+    fake.secrets().put("app/text", "the newest").expect("the secret exists");
+    sidekey.advance(Duration::from_secs(301));
+    let reported = boto3(&clients, &endpoint, Some(TOKEN), &calls).await;
+    assert_eq!((&reported[0], &reported[1]), (&json!("the newest"), &json!("the newest")));
     assert_eq!(fake.calls().count(DescribeSecret), 0);
 }

@@ -1,11 +1,11 @@
-//! `sidekey check`: of many secrets it says exactly which cannot be read or are not what they should be,
-//! why, and what would help, without a value.
+//! `sidekey check` reports which of many secrets are unreadable or malformed, why, and how to fix
+//! them. The command never prints a value.
 
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::linters::Linters;
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use serde_json::{Value, json};
@@ -15,9 +15,11 @@ use std::collections::BTreeMap;
 
 type Vars = BTreeMap<String, String>;
 
+/// The documented JSON schema of the report.
 const SCHEMA: &str = include_str!("../../docs/check.schema.json");
 
-/// Validates standard input by the schema that is given, which itself has to be one.
+/// A Python script that checks the schema in its argument, and validates standard input against
+/// this schema.
 const VALIDATE: &str = "
 import json, sys
 from jsonschema import Draft202012Validator as Validator
@@ -28,7 +30,7 @@ print('\\n'.join(error.message for error in errors), file=sys.stderr)
 sys.exit(len(errors) > 0)
 ";
 
-/// As API Gateway makes them; this one is nobody's.
+/// An API key in the format of API Gateway. The key belongs to no account.
 const GATEWAY_KEY: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
 
 const TWILIO: &str =
@@ -36,14 +38,15 @@ const TWILIO: &str =
 const SENDGRID: &str = r#"{"sendgrid_auth_value":"hunter3","sendgrid_from_email":"a@b.c","sendgrid_from_name":"Ann","sendgrid_template_id":"d-1"}"#;
 const OPENAI: &str = r#"{"ai_api_key":"hunter4"}"#;
 
-/// A fake, and the variables of whoever asks it.
-async fn scene(secrets: &[(&str, &str)]) -> (Fake, Vars) {
+/// Starts a fake with these secrets. Returns the fake, and the variables of a program that calls
+/// the fake.
+async fn prepare(secrets: &[(&str, &str)]) -> (Fake, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for (name, value) in secrets {
-        fake.secrets().create(name, *value).expect("a new name");
+        fake.secrets().create(name, *value).expect("the secret name is unused");
     }
-    let vars = Setup::of(&fake, &clock).without("SIDEKEY_PORT").vars().clone();
+    let vars = Setup::for_fake(&fake, &clock).without("SIDEKEY_PORT").vars().clone();
     (fake, vars)
 }
 
@@ -55,31 +58,37 @@ async fn check(args: &[&str], vars: &Vars, stdin: &[u8]) -> Finished {
     done
 }
 
+/// Parses the JSON report of `sidekey check`.
 fn parsed(done: &Finished) -> Value {
-    serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("no JSON: {}", done.err))
+    serde_json::from_str(done.text())
+        .unwrap_or_else(|_| panic!("the output is not JSON: {}", done.err))
 }
 
-/// A finding's code, and the field that it is about.
+/// The code of a finding, and the field that the finding concerns.
 type Finding<'a> = (&'a str, Option<&'a str>);
 
-/// Returns the findings of each reference that has any.
-fn findings(told: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
-    let results = told["results"].as_array().expect("a list");
+/// Returns all references that have findings, each with its findings.
+fn findings(reported: &Value) -> Vec<(&str, Vec<Finding<'_>>)> {
+    let results = reported["results"].as_array().expect("the value is a JSON array");
     results
         .iter()
         .map(|result| {
-            let findings = result["findings"].as_array().expect("a list");
-            let told = findings
-                .iter()
-                .map(|one| (one["code"].as_str().expect("a text"), one["field"].as_str()));
-            (result["reference"].as_str().expect("a text"), told.collect::<Vec<_>>())
+            let findings = result["findings"].as_array().expect("the value is a JSON array");
+            let codes = findings.iter().map(|one| {
+                (one["code"].as_str().expect("the value is a string"), one["field"].as_str())
+            });
+            (
+                result["reference"].as_str().expect("the value is a string"),
+                codes.collect::<Vec<_>>(),
+            )
         })
         .filter(|(_, findings)| !findings.is_empty())
         .collect()
 }
 
-/// Twelve references, one of them denied, one missing, one a placeholder and one malformed: it says
-/// exactly that, names the permission and the policy, exits with 1, and its JSON is as documented.
+/// Checks twelve references: one is denied, one missing, one a placeholder, one malformed. The
+/// report has exactly these findings, names the permission and the policy, exits with 1, and
+/// matches its JSON schema.
 #[tokio::test]
 async fn four_bad_references_of_twelve_are_reported() {
     let names: Vec<String> =
@@ -92,7 +101,7 @@ async fn four_bad_references_of_twelve_are_reported() {
         ("openai-api-key/email", r#"{"ai_api_key":"PLACEHOLDER_EMAIL_AI_API_KEY"}"#),
         ("app/db", "hunter5"),
     ]);
-    let (fake, vars) = scene(&secrets).await;
+    let (fake, vars) = prepare(&secrets).await;
     fake.faults().deny_secret(&names[4]);
     let mut references: Vec<&str> = secrets.iter().map(|(name, _)| *name).collect();
     references.extend(["sms-credentials/acme/p1/twilio", "openai-api-key/what app"]);
@@ -100,10 +109,10 @@ async fn four_bad_references_of_twelve_are_reported() {
 
     let done = check(&[&["--json"][..], &references].concat(), &vars, b"").await;
     assert_eq!((done.code, &*done.err), (Some(1), ""));
-    let told = parsed(&done);
-    assert_eq!([&told["checked"], &told["withFindings"]], [&json!(12), &json!(4)]);
+    let reported = parsed(&done);
+    assert_eq!([&reported["checked"], &reported["withFindings"]], [&json!(12), &json!(4)]);
     assert_eq!(
-        findings(&told),
+        findings(&reported),
         [
             (&*names[4], vec![("denied", None)]),
             ("openai-api-key/email", vec![("placeholder", Some("ai_api_key"))]),
@@ -111,25 +120,25 @@ async fn four_bad_references_of_twelve_are_reported() {
             ("openai-api-key/what app", vec![("bad-reference", None)]),
         ]
     );
-    let denied = &told["results"][4];
+    let denied = &reported["results"][4];
     assert_eq!((&denied["readable"], &denied["kind"]), (&json!(false), &json!("whatsapp-twilio")));
     let finding = &denied["findings"][0];
     assert_eq!(finding["permission"], "secretsmanager:GetSecretValue");
-    // The account is that of a secret that was read by its name.
-    let arn = fake.secrets().arn("app/db").expect("it is there");
+    // A secret that was read by its name reveals the account id.
+    let arn = fake.secrets().arn("app/db").expect("the secret exists");
     let expected = arn.replace("app/db", &names[4]);
     let expected = format!("{}-??????", &expected[..expected.len() - 7]);
     assert_eq!(finding["grant"]["Statement"][0]["Resource"], json!([expected]));
-    let good = &told["results"][0];
+    let good = &reported["results"][0];
     assert_eq!((&good["rotation"], &good["kind"]), (&json!("off"), &json!("whatsapp-twilio")));
-    assert_eq!(good["arn"], json!(fake.secrets().arn(&names[0]).expect("it is there")));
+    assert_eq!(good["arn"], json!(fake.secrets().arn(&names[0]).expect("the secret exists")));
     for name in &references[..11] {
         assert_eq!(fake.calls().count_for(GetSecretValue, name), 1, "{name}");
     }
 
     let done = check(&references, &vars, b"").await;
     assert_eq!(done.code, Some(1), "{}", done.err);
-    assert!(!done.text().contains('\u{1b}'), "no colours where nobody looks");
+    assert!(!done.text().contains('\u{1b}'), "no colours without a terminal");
     for line in [
         "12 checked, 4 with findings",
         "This policy allows the secrets that were denied:",
@@ -142,23 +151,24 @@ async fn four_bad_references_of_twelve_are_reported() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let validated = async |told: &Value| {
-        let done = linters.python(VALIDATE, &[SCHEMA], told.to_string().as_bytes()).await;
+    let validated = async |reported: &Value| {
+        let done = linters.python(VALIDATE, &[SCHEMA], reported.to_string().as_bytes()).await;
         (done.code, done.err.trim().to_owned())
     };
-    assert_eq!(validated(&told).await, (Some(0), String::new()));
-    let mut spoilt = told;
-    spoilt["results"][0]["value"] = json!("x");
-    let (code, why) = validated(&spoilt).await;
+    assert_eq!(validated(&reported).await, (Some(0), String::new()));
+    let mut invalid = reported;
+    invalid["results"][0]["value"] = json!("x");
+    let (code, why) = validated(&invalid).await;
     assert!(code == Some(1) && why.contains("'value' was unexpected"), "{why}");
 }
 
-/// Every code that a finding can have is in the schema.
+/// The JSON schema lists every code that a finding can have.
 #[test]
 fn schema_lists_every_code() {
-    let schema: Value = serde_json::from_str(SCHEMA).expect("JSON");
-    let known =
-        schema["$defs"]["finding"]["properties"]["code"]["enum"].as_array().expect("a list");
+    let schema: Value = serde_json::from_str(SCHEMA).expect("the text is JSON");
+    let known = schema["$defs"]["finding"]["properties"]["code"]["enum"]
+        .as_array()
+        .expect("the value is a JSON array");
     let kinds = FetchErrorKind::ALL.map(|kind| kind.label().replace('_', "-"));
     let problems = Problem::CODES.map(str::to_owned);
     let own = ["bad-reference", "no-such-field", "no-convention", "api-gateway-key"];
@@ -168,11 +178,11 @@ fn schema_lists_every_code() {
     assert_eq!(known, all);
 }
 
-/// A table of companies, as a scan prints it and as an export has it in lines: each reference in it is
-/// found where it stands, in plain JSON too.
+/// Reads a table of companies as a DynamoDB scan, as an export in lines, and as plain JSON. Each
+/// reference is found, with its path in the document.
 #[tokio::test]
 async fn references_are_found_in_a_dynamodb_table() {
-    let (_fake, vars) = scene(&[
+    let (_fake, vars) = prepare(&[
         ("whatsapp-credentials/acme/support/twilio", TWILIO),
         ("own/openai", OPENAI),
         ("openai-api-key/sms", "{}"),
@@ -199,8 +209,8 @@ async fn references_are_found_in_a_dynamodb_table() {
         (plain.to_string(), ""),
     ] {
         let done = check(&["--json", "--from-json", "-"], &vars, text.as_bytes()).await;
-        let told = parsed(&done);
-        let results = told["results"].as_array().expect("a list");
+        let reported = parsed(&done);
+        let results = reported["results"].as_array().expect("the value is a JSON array");
         let found: Vec<(&Value, String)> = results
             .iter()
             .map(|one| {
@@ -218,32 +228,35 @@ async fn references_are_found_in_a_dynamodb_table() {
         ];
         assert_eq!(found, expected, "{text}");
         let expected = [("openai-api-key/sms", vec![("missing", Some("ai_api_key"))])];
-        assert_eq!((done.code, findings(&told)), (Some(1), expected.to_vec()));
+        assert_eq!((done.code, findings(&reported)), (Some(1), expected.to_vec()));
     }
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let broken = folder.write("broken.json", "{\"hunter2\": hunter2}").display().to_string();
     let done = check(&["--from-json", &broken], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
     assert!(done.err.contains("broken.json: not JSON: error at line 1"), "{}", done.err);
 }
 
-/// A file of settings says what is checked and by which settings; the environment's own list is not
-/// what was asked for. A list in the environment is checked where nothing is given.
+/// A settings file given as an argument lists the secrets to check and the settings. The
+/// environment's list is then ignored. Without arguments, the environment's list is checked.
 #[tokio::test]
 async fn secrets_of_a_settings_file_are_checked() {
-    let (_fake, mut vars) = scene(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
+    let (_fake, mut vars) = prepare(&[("openai-api-key/sms", OPENAI), ("app/db", "hunter5")]).await;
     vars.insert("SIDEKEY_SECRETS".to_owned(), "app/db,app/gone".to_owned());
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let file = folder.write("sidekey.toml", "secrets = [\"openai-api-key/sms\"]\n");
     let file = file.display().to_string();
     let done = check(&["--json", "--config", &file], &vars, b"").await;
-    let told = parsed(&done);
-    assert_eq!((done.code, &told["checked"], &told["ok"]), (Some(0), &json!(1), &json!(true)));
+    let reported = parsed(&done);
+    assert_eq!(
+        (done.code, &reported["checked"], &reported["ok"]),
+        (Some(0), &json!(1), &json!(true))
+    );
 
-    let told = parsed(&check(&["--json"], &vars, b"").await);
-    assert_eq!(findings(&told), [("app/gone", vec![("not-found", None)])]);
-    let told = parsed(&check(&["--json", "--strict", "app/db"], &vars, b"").await);
-    assert_eq!(findings(&told), [("app/db", vec![("no-convention", None)])]);
+    let reported = parsed(&check(&["--json"], &vars, b"").await);
+    assert_eq!(findings(&reported), [("app/gone", vec![("not-found", None)])]);
+    let reported = parsed(&check(&["--json", "--strict", "app/db"], &vars, b"").await);
+    assert_eq!(findings(&reported), [("app/db", vec![("no-convention", None)])]);
 
     let own = "[[convention]]\nkind = \"db\"\npattern = \"app/{x}\"\nservice = \"Acme\"\n\
                fields = { user = \"string\" }\n";
@@ -263,26 +276,30 @@ async fn secrets_of_a_settings_file_are_checked() {
     assert!(done.code == Some(2) && done.err.contains("nothing to check"), "{}", done.err);
 }
 
-/// A key of API Gateway's is named wherever it is; fields are looked for; and where a secret may not
-/// be described, its rotation is unknown and nothing else is.
+/// Keys of API Gateway are reported in whichever field they are. If `DescribeSecret` is denied, the
+/// report says only that the rotation is unknown.
 #[tokio::test]
 async fn misplaced_gateway_keys_are_reported() {
     let in_a_field = json!({"user": "ann", "x-api-key": GATEWAY_KEY}).to_string();
-    let (fake, vars) = scene(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
+    let (fake, vars) = prepare(&[("a/alone", GATEWAY_KEY), ("a/field", &in_a_field)]).await;
     fake.faults().deny_operation(DescribeSecret);
     let done = check(&["--json", "a/alone", "a/field#user", "a/field#pass"], &vars, b"").await;
-    let told = parsed(&done);
+    let reported = parsed(&done);
     let in_field = ("api-gateway-key", Some("x-api-key"));
     assert_eq!(
-        findings(&told),
+        findings(&reported),
         [
             ("a/alone", vec![("api-gateway-key", None)]),
             ("a/field#user", vec![in_field]),
             ("a/field#pass", vec![("no-such-field", Some("pass")), in_field]),
         ]
     );
-    for result in told["results"].as_array().expect("a list") {
+    for result in reported["results"].as_array().expect("the value is a JSON array") {
         assert_eq!((&result["rotation"], &result["readable"]), (&json!("unknown"), &json!(true)));
     }
-    assert_eq!(fake.calls().count_for(GetSecretValue, "a/field"), 1, "two fields are one read");
+    assert_eq!(
+        fake.calls().count_for(GetSecretValue, "a/field"),
+        1,
+        "two fields of one secret cause one call"
+    );
 }

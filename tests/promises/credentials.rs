@@ -1,13 +1,13 @@
-//! Credentials that are missing, wrong, dead or replaced: what is held is served on, readers for
-//! whom nothing is held are told what to do, and new credentials are found without a restart.
+//! AWS credentials that are missing, wrong, expired or replaced. Cached values are still served,
+//! other readers get an error with a hint, and new credentials are used without a restart.
 
 use crate::clients::pause;
 use crate::support::agent::{Setup, Sidekey, read_path};
 use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
-use crate::support::container::{AUTHORIZATION, Container};
+use crate::support::container::{AUTHORIZATION, CredentialEndpoint};
 use crate::support::gateway::Gateway;
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
 use sidekey::cache::freshness::FAILING_MAX;
@@ -18,29 +18,29 @@ use tokio::net::TcpListener;
 const TTL: Duration = Duration::from_secs(60);
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-/// A fake with one secret that takes one session token.
-async fn upstream(clock: &Arc<ManualClock>, token: &str) -> Fake {
+/// Starts a fake with one secret. The fake accepts only this session token.
+async fn start_fake(clock: &Arc<ManualClock>, token: &str) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "old").expect("a new name");
+    fake.secrets().create("app/db", "old").expect("the secret name is unused");
     fake.session_tokens().accept_only([token]);
     fake
 }
 
-/// An agent that finds credentials nowhere but where a test says.
+/// Prepares an agent without credentials. The test adds the source that it needs.
 fn without_credentials(fake: &Fake, clock: &Arc<ManualClock>) -> Setup {
-    Setup::of(fake, clock)
+    Setup::for_fake(fake, clock)
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .without("AWS_ACCESS_KEY_ID")
         .without("AWS_SECRET_ACCESS_KEY")
 }
 
-fn in_container(setup: Setup, container: &Container) -> Setup {
+fn in_container(setup: Setup, container: &CredentialEndpoint) -> Setup {
     setup
         .with("AWS_CONTAINER_CREDENTIALS_FULL_URI", container.url())
         .with("AWS_CONTAINER_AUTHORIZATION_TOKEN", AUTHORIZATION)
 }
 
-fn with_web_identity(setup: Setup, sts: &str, folder: &Folder) -> Setup {
+fn with_web_identity(setup: Setup, sts: &str, folder: &TempFolder) -> Setup {
     let identity = folder.write("token", "an identity");
     setup
         .with("AWS_ENDPOINT_URL_STS", sts)
@@ -48,66 +48,69 @@ fn with_web_identity(setup: Setup, sts: &str, folder: &Folder) -> Setup {
         .with("AWS_WEB_IDENTITY_TOKEN_FILE", identity.display())
 }
 
-/// Returns the session token that the last call to Secrets Manager was signed with.
+/// Returns the session token that signed the last call to Secrets Manager.
 fn last_token(fake: &Fake) -> Option<String> {
     let calls = fake.calls().list();
     let of_secrets = calls.into_iter().rev().find(|call| call.operation == Some(GetSecretValue));
-    of_secrets.expect("a call").security_token
+    of_secrets.expect("Secrets Manager received a call").security_token
 }
 
-/// Checks that an answer is an error about credentials that says what to do.
+/// Checks that an answer is a credentials error with a hint.
 #[track_caller]
-fn is_of_credentials(answer: &Answer, status: u16, kind: &str) {
+fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
-    let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
-    assert!(hint.contains("check the role, the profile or the variables"), "{hint}");
+    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
+    assert!(
+        hint.contains("check the role, the profile or the variables"),
+        "the hint of the error: {hint}"
+    );
 }
 
-/// Has the credentials of an agent that holds `old` die while they claim to be good, and checks that
-/// readers are served on; then replaces them, and checks that the first attempt after one back-off
-/// gets the new value.
-async fn outlives(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
+/// Expires the agent's credentials while their source claims that they are valid, and checks that
+/// cached values are served. Then replaces the credentials, and checks that the next attempt after
+/// the back-off fetches the new value.
+async fn check_replacement(sidekey: &Sidekey, fake: &Fake, replace: impl FnOnce()) {
     assert_eq!(sidekey.read("app/db").await.value(), "old");
-    fake.session_tokens().expire(&last_token(fake).expect("a session"));
-    fake.secrets().put("app/db", "new").expect("it is there");
+    fake.session_tokens().expire(&last_token(fake).expect("a session was registered"));
+    fake.secrets().put("app/db", "new").expect("the secret exists");
 
-    sidekey.pass(TTL);
+    sidekey.advance(TTL);
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"));
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}"), 1.0);
 
     replace();
-    sidekey.pass(FAILING_MAX);
+    sidekey.advance(FAILING_MAX);
     assert_eq!(sidekey.read("app/db").await.value(), "new");
 }
 
-/// A container's credentials are replaced behind its endpoint.
+/// The container endpoint returns new credentials. The agent uses them after the old ones expired.
 #[tokio::test]
 async fn replaced_container_credentials_are_used() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
-    let container = Container::of("session-1").await;
+    let fake = start_fake(&clock, "session-1").await;
+    let container = CredentialEndpoint::start("session-1").await;
     let setup = without_credentials(&fake, &clock);
     let sidekey = in_container(setup, &container).start().await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
     })
     .await;
     assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
-    assert_eq!(container.calls(), 2, "once for each that was needed");
+    assert_eq!(container.calls(), 2, "one request for each set of credentials");
 }
 
-/// A web identity's session dies: STS is asked for the next one.
+/// The session of a web identity expires. The agent requests the next session from STS.
 #[tokio::test]
 async fn expired_web_identity_session_is_renewed() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "none but those of STS").await;
+    let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.start().await;
-    outlives(&sidekey, &fake, || {}).await;
+    check_replacement(&sidekey, &fake, || {}).await;
     assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 2);
 }
 
@@ -118,28 +121,28 @@ fn keys(token: &str) -> String {
     )
 }
 
-/// A file of shared credentials is written anew, as by `aws sso login` or a broker.
+/// The shared credentials file is rewritten, as by `aws sso login`. The agent reads it again.
 #[tokio::test]
 async fn rewritten_credentials_file_is_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
     let path = folder.write("credentials", &keys("session-1"));
     let setup = without_credentials(&fake, &clock);
     let sidekey = setup.with("AWS_SHARED_CREDENTIALS_FILE", path.display()).start().await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         folder.write("credentials", &keys("session-2"));
     })
     .await;
 }
 
-/// A profile's program is run again.
+/// A profile has a `credential_process`. The agent runs it again when the credentials expire.
 #[tokio::test]
 async fn credential_process_is_run_again() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
     let answer = |token: &str| {
         format!(
             "{{\"Version\":1,\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"k\",\
@@ -152,91 +155,112 @@ async fn credential_process_is_run_again() {
         .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
         .start()
         .await;
-    outlives(&sidekey, &fake, || {
+    check_replacement(&sidekey, &fake, || {
         fake.session_tokens().accept_only(["session-2"]);
         folder.write("answer", &answer("session-2"));
     })
     .await;
 }
 
-/// While STS fails, a session is used until its end; then the reader is told, and what is held is
-/// served on. STS is asked once for all calls of a moment.
+/// STS fails. The agent uses a session until its expiry. After that, uncached reads fail and cached
+/// values are served. Concurrent calls cause one call to STS.
 #[tokio::test]
 async fn session_is_used_until_expiry_while_sts_fails() {
     const LIFE: Duration = Duration::from_secs(3600);
     const MINUTE: Duration = Duration::from_secs(60);
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
-    fake.secrets().create("app/mail", "old").expect("a new name");
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "none but those of STS").await;
+    fake.secrets().create("app/mail", "old").expect("the secret name is unused");
+    let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &fake.url(), &folder);
     let sidekey = setup.with("SIDEKEY_SECRETS", "app/db app/mail").start().await;
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "for both");
+    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 1, "both secrets share one session");
     let sts = Match::operation(AssumeRoleWithWebIdentity);
     fake.faults().always(sts, Fault::InternalError);
-    sidekey.pass(LIFE - MINUTE + Duration::from_secs(1));
-    assert_eq!(sidekey.read("app/db").await.cache(), "miss", "signed with what still lives");
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 2, "a minute ahead");
+    sidekey.advance(LIFE - MINUTE + Duration::from_secs(1));
+    assert_eq!(
+        sidekey.read("app/db").await.cache(),
+        "miss",
+        "the call is signed with the session that is still valid"
+    );
+    assert_eq!(
+        fake.calls().count(AssumeRoleWithWebIdentity),
+        2,
+        "the session is refreshed a minute before its expiry"
+    );
 
-    sidekey.pass(MINUTE);
+    sidekey.advance(MINUTE);
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
-    is_of_credentials(&missing, 500, "InternalFailure");
+    assert_credentials_error(&missing, 500, "InternalFailure");
     assert!(missing.text().contains("their source failed"), "{}", missing.text());
-    assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), 3, "for both");
+    assert_eq!(
+        fake.calls().count(AssumeRoleWithWebIdentity),
+        3,
+        "both calls share one request to STS"
+    );
     for (wait, calls) in [(999, 3), (1, 4)] {
-        sidekey.pass(Duration::from_millis(wait));
-        is_of_credentials(&sidekey.read(&format!("app/{calls}")).await, 500, "InternalFailure");
-        assert_eq!(fake.calls().count(AssumeRoleWithWebIdentity), calls, "once a second");
+        sidekey.advance(Duration::from_millis(wait));
+        assert_credentials_error(
+            &sidekey.read(&format!("app/{calls}")).await,
+            500,
+            "InternalFailure",
+        );
+        assert_eq!(
+            fake.calls().count(AssumeRoleWithWebIdentity),
+            calls,
+            "STS is called at most once a second"
+        );
     }
     fake.faults().clear();
-    sidekey.pass(FAILING_MAX);
+    sidekey.advance(FAILING_MAX);
     assert_eq!(sidekey.read("app/db").await.cache(), "miss");
 }
 
-/// Calls that wait for the same attempt share its end, also where it is given up: none of them waits
-/// for one more.
+/// Two calls wait for one credentials request that never ends. When the request times out, both
+/// calls fail, and no other request is started.
 #[tokio::test]
 async fn calls_waiting_for_credentials_share_the_timeout() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
-    let sts = Gateway::before(&fake).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "none but those of STS").await;
+    let sts = Gateway::start(&fake).await;
+    let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
     let sidekey = setup.with("SIDEKEY_READER_WAIT", "1h").start().await;
     sts.hold();
     let waiting = async {
         let is_waiting = || sidekey.agent.status().flights == 2 && sts.regions().len() == 1;
-        eventually("two calls wait", async || is_waiting().then_some(())).await;
-        // As long as a call may take.
-        sidekey.pass(Duration::from_secs(600));
+        eventually("two calls wait for credentials", async || is_waiting().then_some(())).await;
+        // The timeout of one call to AWS.
+        sidekey.advance(Duration::from_secs(600));
     };
     let (one, other, ()) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/mail"), waiting);
     for answer in [one, other] {
-        is_of_credentials(&answer, 500, "InternalFailure");
+        assert_credentials_error(&answer, 500, "InternalFailure");
         assert!(answer.text().contains("in time"), "{}", answer.text());
     }
     assert_eq!(sts.regions().len(), 1);
 }
 
-/// A freeze while STS is asked cuts the call that waits for it: both are made once more after the
-/// thaw, and nobody sees a failure.
+/// The environment freezes during a call to STS, and a read waits for that call. After the thaw
+/// both calls are retried, and the read succeeds.
 #[tokio::test]
 async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "none but those of STS").await;
-    let sts = Gateway::before(&fake).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "none but those of STS").await;
+    let sts = Gateway::start(&fake).await;
+    let folder = TempFolder::new();
     let setup = with_web_identity(without_credentials(&fake, &clock), &sts.url(), &folder);
     let sidekey = setup.start().await;
     sts.hold();
-    let asked = async |times| {
-        eventually("STS is asked", async || (sts.regions().len() == times).then_some(())).await;
+    let wait_for_sts = async |times| {
+        eventually("STS receives the call", async || (sts.regions().len() == times).then_some(()))
+            .await;
     };
     let frozen = async {
-        asked(1).await;
-        sidekey.pass(Duration::from_secs(3600));
-        asked(2).await;
+        wait_for_sts(1).await;
+        sidekey.advance(Duration::from_secs(3600));
+        wait_for_sts(2).await;
         sts.release();
     };
     let (answer, ()) = tokio::join!(sidekey.read("app/db"), frozen);
@@ -250,26 +274,26 @@ async fn freeze_during_a_credentials_refresh_breaks_no_read() {
     assert_eq!((calls("cut"), calls("credentials"), calls("ok")), (1.0, 0.0, 1.0));
 }
 
-/// Where nothing gives credentials, readers are told so at once, with what to do; nobody waits for a
-/// metadata service that never answers longer than for a call. Once there are some, they are used.
+/// Without credentials, reads fail at once with a hint. A silent metadata service delays a read by
+/// no more than the timeout of a call. New credentials are then used.
 #[tokio::test]
 async fn missing_credentials_fail_at_once_with_a_hint() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock, "session-1").await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock, "session-1").await;
+    let folder = TempFolder::new();
     let path = folder.path().join("credentials");
-    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address = metadata.local_addr().expect("it is bound");
+    let metadata = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let address = metadata.local_addr().expect("the socket is bound");
     let nowhere = without_credentials(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("AWS_SHARED_CREDENTIALS_FILE", path.display());
     let sidekey = nowhere.clone().start().await;
     let answer = sidekey.read("app/db").await;
-    is_of_credentials(&answer, 500, "InternalFailure");
+    assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("no AWS credentials were found"), "{}", answer.text());
-    assert_eq!(fake.calls().total(), 0, "nothing to sign with");
+    assert_eq!(fake.calls().total(), 0, "no call is made without credentials");
 
-    // Connections are taken by the system, and nobody reads from them.
+    // The kernel accepts these connections, but the test never reads from them.
     let silent = nowhere
         .without("AWS_EC2_METADATA_DISABLED")
         .with("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{address}"))
@@ -279,70 +303,71 @@ async fn missing_credentials_fail_at_once_with_a_hint() {
     let passing = async {
         loop {
             pause().await;
-            // Less than the second after which the SDK itself gives up on an instance.
-            silent.pass(Duration::from_millis(250));
+            // The SDK's own timeout for an instance's metadata service is one second, longer than
+            // these 250 ms.
+            silent.advance(Duration::from_millis(250));
         }
     };
     let answer = tokio::select! {
         answer = silent.read("app/db") => answer,
-        () = passing => unreachable!("time passes for ever"),
+        () = passing => unreachable!("the clock advances until the answer arrives"),
     };
-    is_of_credentials(&answer, 500, "InternalFailure");
+    assert_credentials_error(&answer, 500, "InternalFailure");
     assert!(answer.text().contains("in time"), "{}", answer.text());
 
     folder.write("credentials", &keys("session-1"));
     for sidekey in [&sidekey, &silent] {
-        sidekey.pass(FAILING_MAX);
+        sidekey.advance(FAILING_MAX);
         assert_eq!(sidekey.read("app/db").await.value(), "old");
     }
 }
 
-/// Under SnapStart an environment begins with a function's old credentials, and gets new ones behind
-/// the same endpoint. After a restore, told or seen by the clocks, it is asked for them, nothing
-/// from before is served as fresh, and whoever shows the new token or the old authorization is let
-/// in.
+/// A SnapStart environment starts with old credentials, and its endpoint returns new ones after a
+/// restore. The agent requests the new credentials after a restore hook or a jump of the wall
+/// clock. The agent serves no old value as fresh, and accepts the new token and the old
+/// authorization.
 #[tokio::test]
 async fn new_credentials_are_used_after_a_restore() {
-    for is_told in [true, false] {
+    for has_restore_hook in [true, false] {
         let clock = ManualClock::new();
-        let fake = upstream(&clock, "session-1").await;
+        let fake = start_fake(&clock, "session-1").await;
         let names: Vec<String> = (0..20).map(|number| format!("app/{number}")).collect();
         for name in &names {
-            fake.secrets().create(name, "old").expect("a new name");
+            fake.secrets().create(name, "old").expect("the secret name is unused");
         }
-        let container = Container::of("session-1").await;
+        let container = CredentialEndpoint::start("session-1").await;
         let setup = in_container(without_credentials(&fake, &clock), &container)
             .without("SIDEKEY_TOKEN")
             .with("SIDEKEY_SECRETS", names.join(","))
             .with("AWS_LAMBDA_INITIALIZATION_TYPE", "snap-start");
         let sidekey = setup.start().await;
-        assert!(container.calls() < 6, "calls that begin at once share an attempt");
-        let shown = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
+        assert!(container.calls() < 6, "concurrent calls share one credentials request");
+        let headers = [("X-Aws-Parameters-Secrets-Token", AUTHORIZATION)];
         let read = async || {
-            let request = get(&read_path("app/0"), &shown);
+            let request = get(&read_path("app/0"), &headers);
             sidekey.connect().await.exchange(request).await
         };
         assert_eq!(read().await.cache(), "hit");
 
         fake.session_tokens().accept_only(["session-2"]);
         container.rotate("session-2");
-        fake.secrets().put("app/0", "new").expect("it is there");
-        if is_told {
-            let hook = request("POST", "/restore", &shown, "");
+        fake.secrets().put("app/0", "new").expect("the secret exists");
+        if has_restore_hook {
+            let hook = request("POST", "/restore", &headers, "");
             assert_eq!(sidekey.connect().await.exchange(hook).await.status, 204);
         } else {
-            clock.skip(Duration::from_secs(2));
+            clock.advance_wall(Duration::from_secs(2));
         }
         let answer = read().await;
-        assert_eq!(answer.value(), "new", "told: {is_told}");
+        assert_eq!(answer.value(), "new", "with a restore hook: {has_restore_hook}");
         assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
         assert_eq!(last_token(&fake).as_deref(), Some("session-2"));
         let metrics = sidekey.metrics().await;
         let failed = metrics.get("sidekey_refreshes_total{outcome=\"credentials\"}");
-        assert_eq!(failed, 0.0, "nothing was signed with the old ones");
+        assert_eq!(failed, 0.0, "no call was signed with the old credentials");
 
         for (token, is_let_in) in [("session-2", true), ("session-1", true), ("nobody's", false)] {
-            let asked = request(
+            let wait_for_sts = request(
                 "POST",
                 "/",
                 &[
@@ -351,7 +376,7 @@ async fn new_credentials_are_used_after_a_restore() {
                 ],
                 "{\"SecretId\":\"app/0\"}",
             );
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let answer = sidekey.connect().await.exchange(wait_for_sts).await;
             let is_refused = answer.text().contains("UnrecognizedClientException");
             assert_eq!(!is_refused, is_let_in, "{token}: {}", answer.text());
         }

@@ -1,39 +1,39 @@
-//! The name of the endpoint does not resolve, from the start or for a while: readers are told that
-//! the network is at fault, and served what is held.
+//! The host name of the AWS endpoint cannot be resolved. The error names the network as the cause,
+//! and cached values are served.
 
-use crate::clients::{Missing, run, tethered};
+use crate::clients::{MissingTool, killed_with_test, run};
 use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::{Program, SIDEKEY};
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-/// Puts the files named by the first two arguments where the system's resolver looks, for the
-/// command that the others are and for nobody else.
+/// A shell script that mounts its first two arguments over the resolver's files, in a private mount
+/// namespace, and then executes the other arguments.
 const WITH_FILES: &str = "mount --bind \"$1\" /etc/hosts && mount --bind \"$2\" /etc/nsswitch.conf \
                           && shift 2 && exec \"$@\"";
 
 const RESOLVES: &str = "127.0.0.1 localhost\n";
 
-/// A name that no resolver can look up, by its length: whoever asks hears so without a packet sent.
+/// Returns a host name that is too long to be looked up. Resolvers refuse it without a packet.
 fn no_name() -> String {
     format!("{}.invalid", "a".repeat(64))
 }
 
-/// From the start: the error is typed, says where to look, and counts as one of the connection.
+/// The name never resolves. The error has a type and a hint, and is counted as a connection error.
 #[tokio::test]
 async fn unresolvable_endpoint_is_a_connection_error() {
     let clock = ManualClock::new();
-    let sidekey = Setup::at(&format!("https://{}", no_name()), &clock).start().await;
+    let sidekey = Setup::for_endpoint(&format!("https://{}", no_name()), &clock).start().await;
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
-    let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
     assert!(hint.contains("DNS"), "{hint}");
     let metrics = sidekey.metrics().await;
     let failed =
@@ -41,11 +41,11 @@ async fn unresolvable_endpoint_is_a_connection_error() {
     assert_eq!(metrics.get(failed), 1.0);
 }
 
-/// For longer than the time to live of a running agent: every reader is served what is held, then
-/// marked, and gets the new value once the name resolves again.
+/// The name stops resolving for longer than the TTL. Reads return the cached value, marked as
+/// stale, and later the new value when the name resolves again.
 #[tokio::test]
 async fn cached_values_survive_a_dns_outage() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let hosts = folder.write("hosts", RESOLVES);
     let sources = folder.write("nsswitch.conf", "hosts: files\n");
     if let Err(missing) = check_mounts(&hosts, &sources) {
@@ -53,8 +53,8 @@ async fn cached_values_survive_a_dns_outage() {
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::at(&format!("http://localhost:{}", fake.addr().port()), &clock)
+    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    let setup = Setup::for_endpoint(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", "1s");
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
@@ -66,14 +66,15 @@ async fn cached_values_survive_a_dns_outage() {
     fake.close_connections();
     let failed = "sidekey_stale_reads_total{reason=\"failing\"}";
     for _ in 0..3 {
-        eventually("a stale value", async || {
+        eventually("the cached value becomes stale", async || {
             let answer = connection.exchange(read_request("app/db")).await;
             assert_eq!(answer.value(), "old", "{}", program.output());
             (answer.cache() == "stale").then_some(())
         })
         .await;
-        // Only now: a call that was under way when the name went is over.
-        fake.secrets().put("app/db", "new").expect("it is there");
+        // Changed only now, because a call that began before the DNS outage could fetch the new
+        // value.
+        fake.secrets().put("app/db", "new").expect("the secret exists");
     }
     let metrics =
         Metrics::parse(connection.exchange(get("/metrics", &[TOKEN_HEADER])).await.text());
@@ -81,18 +82,18 @@ async fn cached_values_survive_a_dns_outage() {
     assert!(metrics.get("sidekey_refreshes_total{outcome=\"connection\"}") >= 1.0);
 
     fs::write(&hosts, RESOLVES).expect("the folder can be written");
-    eventually("the new value", async || {
+    eventually("the agent fetches the new value", async || {
         let answer = connection.exchange(read_request("app/db")).await;
         (answer.value() == "new").then_some(())
     })
     .await;
 }
 
-/// A lookup that never ends, here because its file is a pipe that
-/// nobody writes to, does not delay the exit.
+/// A name lookup never ends, because its file is a pipe without a writer. The agent still exits
+/// without delay.
 #[tokio::test]
 async fn hanging_dns_lookup_does_not_delay_the_exit() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let hosts = folder.path().join("hosts");
     let sources = folder.write("nsswitch.conf", "hosts: files\n");
     if let Err(missing) = run(Command::new("mkfifo").arg(&hosts)) {
@@ -103,13 +104,13 @@ async fn hanging_dns_lookup_does_not_delay_the_exit() {
     }
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let setup = Setup::at(&format!("http://localhost:{}", fake.addr().port()), &clock)
+    let setup = Setup::for_endpoint(&format!("http://localhost:{}", fake.addr().port()), &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_PREFETCH_DEADLINE", "1ms");
     let program = Program::run(resolving_by(&hosts, &sources, &[SIDEKEY, "serve"]), setup.vars());
     program.address().await;
     let threads = format!("/proc/{}/task", program.id());
-    eventually("a thread of the runtime, which only a lookup has", async || {
+    eventually("the lookup occupies a thread of the runtime", async || {
         let mut threads = fs::read_dir(&threads).expect("the process runs");
         let is_looking_up = threads.any(|thread| {
             let name = thread.and_then(|thread| fs::read_to_string(thread.path().join("comm")));
@@ -123,17 +124,17 @@ async fn hanging_dns_lookup_does_not_delay_the_exit() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// Returns a command that resolves names by these files.
+/// Returns a command that resolves host names with these two files.
 fn resolving_by(hosts: &Path, sources: &Path, command: &[&str]) -> Command {
     let is_root = fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
     let user: &[&str] = if is_root { &[] } else { &["--user", "--map-root-user"] };
-    let mut unshare = tethered("unshare");
+    let mut unshare = killed_with_test("unshare");
     unshare.args(user).args(["--mount", "sh", "-c", WITH_FILES, "sh"]);
     unshare.args([hosts, sources]).args(command);
     unshare
 }
 
-/// Tells whether this machine lets its user mount, and has the files to mount over.
-fn check_mounts(hosts: &Path, sources: &Path) -> Result<(), Missing> {
-    run(&mut resolving_by(hosts, sources, &["true"])).map_err(|missing| missing.of("mounts"))
+/// Checks that this user may mount over the resolver's files.
+fn check_mounts(hosts: &Path, sources: &Path) -> Result<(), MissingTool> {
+    run(&mut resolving_by(hosts, sources, &["true"])).map_err(|missing| missing.context("mounts"))
 }

@@ -1,13 +1,13 @@
-//! `sidekey exec`: a program that knows nothing of Sidekey finds secrets in its variables, and is
-//! otherwise as if nobody had stood before it.
+//! `sidekey exec` runs a program with secrets in its environment variables. Apart from these
+//! variables, the program runs as if it had been started directly.
 
-use crate::clients::tethered;
+use crate::clients::killed_with_test;
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
-use crate::support::gateway::Parrot;
+use crate::support::gateway::CannedUpstream;
 use crate::support::program::{Program, SIDEKEY};
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::GetSecretValue;
 use rustix::process::Signal;
@@ -20,15 +20,15 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// A fake with secrets of every kind, and an agent in front of it.
+/// Starts a fake with secrets of every kind, and an agent in front of it.
 async fn agent() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     (fake, sidekey)
 }
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     for (name, value) in [
@@ -37,9 +37,9 @@ async fn upstream(clock: &Arc<ManualClock>) -> Fake {
         ("app/other", "hunter4"),
         ("other/db", "hunter5"),
     ] {
-        secrets.create(name, value).expect("a new name");
+        secrets.create(name, value).expect("the secret name is unused");
     }
-    secrets.create("app/binary", b"hunter3".to_vec()).expect("a new name");
+    secrets.create("app/binary", b"hunter3".to_vec()).expect("the secret name is unused");
     fake
 }
 
@@ -47,33 +47,33 @@ fn vars(pairs: &[(&str, &str)]) -> Vars {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// The variables of a program beside `sidekey`.
-fn beside(sidekey: &Sidekey, pairs: &[(&str, &str)]) -> Vars {
+/// Returns the variables of a program that uses this agent, with `pairs` added.
+fn vars_for(sidekey: &Sidekey, pairs: &[(&str, &str)]) -> Vars {
     let mut vars = vars(pairs);
     vars.insert("SIDEKEY_PORT".to_owned(), sidekey.address.port().to_string());
     vars.insert("SIDEKEY_TOKEN".to_owned(), TOKEN.to_owned());
     vars
 }
 
-/// Starts a shell by way of `sidekey exec`.
+/// Starts a shell script with `sidekey exec`.
 fn shell(script: &str, vars: &Vars) -> Program {
     Program::start(&["exec", "--", "sh", "-c", script], vars)
 }
 
-/// Runs a shell by way of `sidekey exec`, and returns its exit code and what was written.
-async fn ran(script: &str, vars: &Vars) -> (Option<i32>, String) {
+/// Runs a shell script with `sidekey exec`. Returns its exit code and its output.
+async fn run_shell(script: &str, vars: &Vars) -> (Option<i32>, String) {
     shell(script, vars).ended().await
 }
 
-/// A whole value, one field of a secret and two of it, an old version by its ARN: each variable is
-/// filled, the others are as they were, and each secret is asked for once.
+/// References name a full value, fields, and an old version by ARN. Each variable gets its value,
+/// other variables stay unchanged, and each secret is fetched once.
 #[tokio::test]
 async fn referenced_variables_are_filled_and_others_unchanged() {
     let (fake, sidekey) = agent().await;
-    fake.secrets().put("app/other", "hunter6").expect("it is there");
-    let arn = fake.secrets().arn("app/other").expect("it is there");
+    fake.secrets().put("app/other", "hunter6").expect("the secret exists");
+    let arn = fake.secrets().arn("app/other").expect("the secret exists");
     let old = format!("sidekey:{arn}::AWSPREVIOUS:");
-    let vars = beside(
+    let vars = vars_for(
         &sidekey,
         &[
             ("A", "sidekey:app/db"),
@@ -84,7 +84,7 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
             ("F", ""),
         ],
     );
-    let plain = Program::run(tethered("env"), &vars).ended().await.1;
+    let plain = Program::run(killed_with_test("env"), &vars).ended().await.1;
     let (code, filled) = Program::start(&["exec", "env"], &vars).ended().await;
     assert_eq!(code, Some(0), "{filled}");
     let expected = plain
@@ -98,26 +98,26 @@ async fn referenced_variables_are_filled_and_others_unchanged() {
         lines
     };
     assert_eq!(sorted(&filled), sorted(&expected));
-    for asked in ["app/db", "app/json", &arn] {
-        assert_eq!(fake.calls().count_for(GetSecretValue, asked), 1, "{asked}");
+    for id in ["app/db", "app/json", &arn] {
+        assert_eq!(fake.calls().count_for(GetSecretValue, id), 1, "{id}");
     }
 }
 
-/// Without a variable that asks, nobody is asked and no agent need be there.
+/// Without a reference in its variables, `exec` makes no request and needs no agent.
 #[tokio::test]
 async fn agent_is_not_called_without_references() {
     let vars = vars(&[("A", "b"), ("SIDEKEY_PORT", "1")]);
-    assert_eq!(ran("echo $A", &vars).await, (Some(0), "b".to_owned()));
+    assert_eq!(run_shell("echo $A", &vars).await, (Some(0), "b".to_owned()));
 }
 
-/// All secrets are asked for at once: upstream hears of each before it has answered one.
+/// `exec` requests all secrets concurrently: AWS receives every call before it answers the first.
 #[tokio::test]
 async fn all_secrets_are_requested_at_once() {
     let (fake, sidekey) = agent().await;
     fake.faults().set_latency(Duration::from_secs(3600));
     let asking = [("A", "sidekey:app/db"), ("B", "sidekey:app/json"), ("C", "sidekey:app/other")];
-    let _program = shell("true", &beside(&sidekey, &asking));
-    eventually("three readers that wait, and whoever looks", async || {
+    let _program = shell("true", &vars_for(&sidekey, &asking));
+    eventually("three requests wait, beside the connection for the metrics", async || {
         let connections = sidekey.metrics().await.get("sidekey_connections");
         let calls = fake.calls().count(GetSecretValue);
         ((connections, calls) == (4.0, 3)).then_some(())
@@ -125,14 +125,14 @@ async fn all_secrets_are_requested_at_once() {
     .await;
 }
 
-/// Everything that is wrong is told at once, by the variable's name and without any value; the
-/// program is not started, and the exit code is 125.
+/// All problems are reported at once, by variable name and without values. The program is not
+/// started, and the exit code is 125.
 #[tokio::test]
 async fn all_problems_are_reported_and_nothing_is_started() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
-    let vars = beside(
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", "app/*").start().await;
+    let vars = vars_for(
         &sidekey,
         &[
             ("GOOD", "sidekey:app/db"),
@@ -146,7 +146,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
             ("NUL", "sidekey:app/json#nul"),
         ],
     );
-    let (code, output) = ran("echo it was started", &vars).await;
+    let (code, output) = run_shell("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
@@ -166,20 +166,20 @@ async fn all_problems_are_reported_and_nothing_is_started() {
     }
 }
 
-/// An agent that comes up after the program is waited for.
+/// `exec` waits for an agent that starts later.
 #[tokio::test]
 async fn exec_waits_for_a_late_agent() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let port = Port::reserve();
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_PORT", &port);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PORT", &port);
     let vars = vars(&[
         ("A", "sidekey:app/other"),
         ("SIDEKEY_PORT", &port.to_string()),
         ("SIDEKEY_TOKEN", TOKEN),
     ]);
     let program = shell("echo $A", &vars);
-    eventually("it rests and looks again", async || {
+    eventually("`exec` sleeps between attempts to connect", async || {
         let status = fs::read_to_string(format!("/proc/{}/status", program.id())).ok()?;
         let rests = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         let is_sidekey = status.starts_with("Name:\tsidekey\n");
@@ -190,65 +190,70 @@ async fn exec_waits_for_a_late_agent() {
     assert_eq!(program.ended().await, (Some(0), "hunter4".to_owned()));
 }
 
-/// A wrong token, none at all, one that HTTP cannot carry, and a port at which something else
-/// listens: each is told for what it is, and no token is shown.
+/// A wrong, an absent and an unusable token, and a port of another program: each has its own error
+/// message, and no message shows a token.
 #[tokio::test]
 async fn unusable_tokens_and_agents_are_explained() {
     let (_fake, sidekey) = agent().await;
-    let good = beside(&sidekey, &[("A", "sidekey:app/db")]);
-    let parrot = Parrot::saying("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
-    let parrot = parrot.url().rsplit_once(':').map(|(_, port)| port.to_owned()).expect("a port");
-    for (name, value, told) in [
+    let good = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
+    let other_port =
+        CannedUpstream::with_response("HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\n<html>").await;
+    let other_port = other_port
+        .url()
+        .rsplit_once(':')
+        .map(|(_, port)| port.to_owned())
+        .expect("the URL has a port");
+    for (name, value, reported) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 means any free port"),
-        ("SIDEKEY_PORT", &*parrot, "A: another program than Sidekey answered, with status 200"),
+        ("SIDEKEY_PORT", &*other_port, "A: another program than Sidekey answered, with status 200"),
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());
-        let (code, output) = ran("echo it was started", &vars).await;
+        let (code, output) = run_shell("echo it was started", &vars).await;
         assert_eq!(code, Some(125), "{output}");
-        assert!(output.contains(told), "{told}:\n{output}");
+        assert!(output.contains(reported), "{reported}:\n{output}");
         assert!(!output.contains("the-token"), "{output}");
     }
     let mut vars = good;
     vars.remove("SIDEKEY_TOKEN");
-    let (code, output) = ran("echo it was started", &vars).await;
+    let (code, output) = run_shell("echo it was started", &vars).await;
     assert_eq!(code, Some(125), "{output}");
     assert!(output.contains("SIDEKEY_TOKEN: no token is configured"), "{output}");
 }
 
-/// The agent is found by its Unix socket too, and its token in a file: one that is named, or the one
-/// that `serve` has made.
+/// `exec` also finds the agent by its Unix socket. It reads the token from the configured file or
+/// from the file that `serve` generated.
 #[tokio::test]
 async fn agent_is_found_by_socket_and_token_file() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let socket = folder.path().join("socket").display().to_string();
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SOCKET", &socket);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SOCKET", &socket);
     let _sidekey = setup.start().await;
     let token = format!("file://{}", folder.write("token", TOKEN).display());
     let by_socket =
         vars(&[("A", "sidekey:app/other"), ("SIDEKEY_SOCKET", &socket), ("SIDEKEY_TOKEN", &token)]);
-    assert_eq!(ran("echo $A", &by_socket).await, (Some(0), "hunter4".to_owned()));
+    assert_eq!(run_shell("echo $A", &by_socket).await, (Some(0), "hunter4".to_owned()));
 
     let home = folder.path().display().to_string();
-    let setup = Setup::of(&fake, &clock).without("SIDEKEY_TOKEN").with("HOME", &home);
+    let setup = Setup::for_fake(&fake, &clock).without("SIDEKEY_TOKEN").with("HOME", &home);
     let serve = Program::start(&["serve"], setup.vars());
     let port = serve.address().await.port().to_string();
     serve.line("no token is configured").await;
     let by_file = vars(&[("A", "sidekey:app/other"), ("SIDEKEY_PORT", &port), ("HOME", &home)]);
-    assert_eq!(ran("echo $A", &by_file).await, (Some(0), "hunter4".to_owned()));
+    assert_eq!(run_shell("echo $A", &by_file).await, (Some(0), "hunter4".to_owned()));
 }
 
-/// Arguments arrive byte for byte, whatever is in them.
+/// The program gets its arguments byte for byte, whatever characters they have.
 #[tokio::test]
 async fn arguments_are_passed_byte_for_byte() {
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
-    let mut command = tethered(SIDEKEY);
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
+    let mut command = killed_with_test(SIDEKEY);
     command.args(["exec", "--", "sh", "-c", r#"printf '<%s>' "$0" "$@" | od -An -v -tx1 -w4096"#]);
     let args: [&[u8]; 9] =
         [b"name", b"", b"a b", b"*", b"$HOME `x` \"q'", b"--", b"-x", b"\xff\n", "ü".as_bytes()];
@@ -259,13 +264,18 @@ async fn arguments_are_passed_byte_for_byte() {
     assert_eq!((code, output), (Some(0), hex));
 }
 
-/// The program has the process: its exit code is the exit code, and a signal reaches it itself.
+/// `exec` becomes the program: its exit code is the exit code of `exec`, and it gets signals
+/// directly.
 #[tokio::test]
 async fn program_replaces_the_process() {
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
-    assert_eq!(ran("exit 7", &vars).await.0, Some(7));
-    assert_eq!(ran("kill -KILL $$", &vars).await.0, None, "ended by a signal");
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
+    assert_eq!(run_shell("exit 7", &vars).await.0, Some(7));
+    assert_eq!(
+        run_shell("kill -KILL $$", &vars).await.0,
+        None,
+        "a program that a signal ended has no exit code"
+    );
 
     let program = shell("trap 'exit 9' TERM; echo up $$; while :; do sleep 0.02; done", &vars);
     let line = program.line("up ").await;
@@ -274,42 +284,43 @@ async fn program_replaces_the_process() {
     assert_eq!(program.ended().await.0, Some(9));
 }
 
-/// Signals, limits, open files, folder and the right to look inside are those of a program that was
-/// started without Sidekey.
+/// Signal settings, limits, open files, working folder and dumpability of the program are the same
+/// as without Sidekey.
 #[tokio::test]
 async fn program_inherits_no_state_of_sidekey() {
-    // What the shell's children inherit: its own mask changes while it waits for them.
+    // The script inspects the shell's children, because the shell changes its own signal mask while
+    // it waits.
     const SCRIPT: &str = "grep -E '^(Sig(Blk|Ign|Cgt)|Cap|NoNewPrivs|Seccomp)' /proc/self/status; \
                           cat /proc/self/limits; ls /proc/self/fd; pwd; umask; \
                           stat -c '%u %a' /proc/self/environ";
     let (_fake, sidekey) = agent().await;
-    let vars = beside(&sidekey, &[("A", "sidekey:app/db")]);
-    let mut command = tethered("sh");
+    let vars = vars_for(&sidekey, &[("A", "sidekey:app/db")]);
+    let mut command = killed_with_test("sh");
     command.args(["-c", SCRIPT]);
     let (code, plain) = Program::run(command, &vars).ended().await;
     assert_eq!(code, Some(0), "{plain}");
-    assert_eq!(ran(SCRIPT, &vars).await, (Some(0), plain));
+    assert_eq!(run_shell(SCRIPT, &vars).await, (Some(0), plain));
 }
 
-/// The largest secret there is fits into a variable. More than the system takes of all variables
-/// together is told as that, with exit code 126.
+/// The largest possible secret fits into a variable. Variables that exceed the system's limit are
+/// reported with exit code 126.
 #[tokio::test]
 async fn too_large_environment_is_reported() {
     let (fake, sidekey) = agent().await;
-    fake.secrets().create("app/large", "x".repeat(65_536)).expect("a new name");
+    fake.secrets().create("app/large", "x".repeat(65_536)).expect("the secret name is unused");
     let large = |count: usize| {
-        let mut vars = beside(&sidekey, &[]);
+        let mut vars = vars_for(&sidekey, &[]);
         vars.extend((0..count).map(|n| (format!("A{n}"), "sidekey:app/large".to_owned())));
         vars
     };
-    assert_eq!(ran("echo ${#A0}", &large(1)).await, (Some(0), "65536".to_owned()));
-    // 6 MiB are what Linux takes at most, however large a stack may be.
-    let (code, output) = ran("echo it was started", &large(100)).await;
+    assert_eq!(run_shell("echo ${#A0}", &large(1)).await, (Some(0), "65536".to_owned()));
+    // Linux accepts at most 6 MiB of arguments and variables, whatever the stack limit.
+    let (code, output) = run_shell("echo it was started", &large(100)).await;
     assert_eq!(code, Some(126), "{output}");
     assert!(output.contains("sh cannot be run: its arguments and variables"), "{output}");
 }
 
-/// A program that is not there, and one that cannot be run, are told apart as shells do.
+/// As in a shell, the exit codes of a missing program and of one that cannot be executed differ.
 #[tokio::test]
 async fn missing_and_unrunnable_programs_are_told_apart() {
     for (command, expected) in [("/nonexistent/program", 127), ("/etc", 126)] {

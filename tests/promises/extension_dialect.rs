@@ -1,5 +1,5 @@
-//! Whoever asked AWS's Parameters and Secrets Lambda Extension can ask Sidekey: the same paths and
-//! headers, the same bodies to the byte, the same words, and the same variables.
+//! Callers of AWS's Parameters and Secrets Lambda Extension can call Sidekey without a change:
+//! paths, headers, bodies, error texts and variables are the same.
 
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path};
 use crate::support::client::{Answer, get, request};
@@ -11,23 +11,24 @@ use std::time::{Duration, UNIX_EPOCH};
 
 const FAILED: &str = "an unexpected error occurred while executing request: ";
 
-/// A fake and an agent at a time of day, set up by variables of AWS's extension.
-async fn started(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
+/// Starts a fake and an agent with variables of AWS's extension, at a fixed time of day.
+async fn start_agent(vars: &[(&str, &str)]) -> (Fake, Sidekey) {
     let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_668_586_960_499));
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("a new name");
-    secrets.create("app/bytes", vec![0, 255, 16]).expect("a new name");
-    let setup = Setup::of(&fake, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
+    secrets.create("app/db", r#"{"user":"<ann> & co"}"#).expect("the secret name is unused");
+    secrets.create("app/bytes", vec![0, 255, 16]).expect("the secret name is unused");
+    let setup =
+        Setup::for_fake(&fake, &clock).with("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "INFO");
     let setup = vars.iter().fold(setup, |setup, (name, value)| setup.with(name, value));
     (fake, setup.start().await)
 }
 
-/// Bodies are those of AWS's extension to the byte: its order of keys, its dates, its nulls and its
-/// escapes; by name, by ARN and with parameters that it would not know.
+/// Response bodies equal those of AWS's extension byte for byte (key order, dates, nulls, escapes),
+/// for reads by name, by ARN and with unknown parameters.
 #[tokio::test]
 async fn bodies_equal_those_of_awss_extension() {
-    let (fake, sidekey) = started(&[]).await;
+    let (fake, sidekey) = start_agent(&[]).await;
     for (name, value) in [
         (
             "app/db",
@@ -35,8 +36,8 @@ async fn bodies_equal_those_of_awss_extension() {
         ),
         ("app/bytes", r#""SecretBinary":"AP8Q","SecretString":null"#),
     ] {
-        let arn = fake.secrets().arn(name).expect("it is there");
-        let id = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
+        let arn = fake.secrets().arn(name).expect("the secret exists");
+        let id = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
         let expected = format!(
             r#"{{"ARN":"{arn}","CreatedDate":"2022-11-16T08:22:40.499Z","Name":"{name}",{value},"VersionId":"{id}","VersionStages":["AWSCURRENT"],"ResultMetadata":{{}}}}"#
         );
@@ -58,28 +59,30 @@ async fn bodies_equal_those_of_awss_extension() {
     assert_eq!((field.status, field.text()), (200, "<ann> & co"));
 }
 
+/// Checks the status, the error type and the beginning of the text of an error.
 #[track_caller]
-fn told(answer: &Answer, status: u16, kind: &str, text: &str) {
+fn assert_error(answer: &Answer, status: u16, kind: &str, text: &str) {
     assert_eq!((answer.status, answer.header("x-amzn-errortype")), (status, Some(kind)));
     assert!(answer.text().starts_with(text), "{}", answer.text());
     assert_eq!(answer.header("content-type"), Some("text/plain; charset=utf-8"));
 }
 
-/// Its errors are plain text with the type in a header: 401 for a wrong token, else 400 with the cause
-/// behind its own words. What is wrong with a reference is told with the character.
+/// Errors are plain text with the type in a header. A wrong token gives status 401. Other errors
+/// have status 400, with the cause after the extension's own text. A malformed reference is
+/// reported with the position of the bad character.
 #[tokio::test]
 async fn errors_equal_those_of_awss_extension_plus_the_cause() {
-    let (fake, sidekey) = started(&[("SIDEKEY_ALLOW", "app/*")]).await;
-    fake.secrets().create("app/denied", "hunter2").expect("a new name");
+    let (fake, sidekey) = start_agent(&[("SIDEKEY_ALLOW", "app/*")]).await;
+    fake.secrets().create("app/denied", "hunter2").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
-    let ask = async |asked: String| sidekey.connect().await.exchange(asked).await;
+    let ask = async |sent: String| sidekey.connect().await.exchange(sent).await;
     let path = read_path("app/db");
     for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
         let answer = ask(get(&path, &headers)).await;
-        told(&answer, 401, "AccessDeniedException", "bad session token or header key");
+        assert_error(&answer, 401, "AccessDeniedException", "bad session token or header key");
         assert_eq!(answer.text().len(), "bad session token or header key".len());
     }
-    let arn = fake.secrets().arn("app/db").expect("it is there");
+    let arn = fake.secrets().arn("app/db").expect("the secret exists");
     for (id, kind, cause) in [
         ("app/missing", "ResourceNotFoundException", "Secrets Manager can't find"),
         ("app/denied", "AccessDeniedException", ""),
@@ -113,41 +116,41 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         ("app/db&refreshNow=maybe", "ValidationException", "invalid refreshNow value"),
     ] {
         let answer = sidekey.read(id).await;
-        told(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
+        assert_error(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
         assert!(answer.text().ends_with(')'), "a hint: {}", answer.text());
     }
-    for (asked, status, kind) in [
+    for (sent, status, kind) in [
         (get(&path, &[TOKEN_HEADER, ("Origin", "null")]), 400, "ForbiddenException"),
         (get(&path, &[TOKEN_HEADER, ("X-Forwarded-For", "x")]), 400, "ForbiddenException"),
         (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, "BadRequestException"),
         (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "MethodNotAllowedException"),
         (get("/nowhere", &[TOKEN_HEADER]), 404, "NotFoundException"),
     ] {
-        told(&ask(asked).await, status, kind, FAILED);
+        assert_error(&ask(sent).await, status, kind, FAILED);
     }
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
-    told(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);
+    assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);
 }
 
-/// A failure that passes is told as any other, and a held value is served in spite of it.
+/// A temporary failure of AWS is reported like any other, and cached values are served meanwhile.
 #[tokio::test]
 async fn cached_value_is_served_during_a_failure() {
-    let (fake, sidekey) = started(&[("SECRETS_MANAGER_TTL", "10")]).await;
+    let (fake, sidekey) = start_agent(&[("SECRETS_MANAGER_TTL", "10")]).await;
     fake.faults().always(Match::any(), Fault::Throttle);
-    told(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
+    assert_error(&sidekey.read("app/db").await, 400, "ThrottlingException", FAILED);
     fake.faults().clear();
-    sidekey.pass(Duration::from_secs(60));
+    sidekey.advance(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.status, 200);
     fake.faults().always(Match::any(), Fault::Throttle);
-    sidekey.pass(Duration::from_secs(11));
+    sidekey.advance(Duration::from_secs(11));
     let stale = sidekey.read("app/db").await;
     assert_eq!((stale.status, stale.cache()), (200, "stale"));
 }
 
-/// Parameter Store is refused with what is missing, and never as if there were no such path.
+/// A read from Parameter Store is refused with an explanation, not with an unknown-path error.
 #[tokio::test]
 async fn parameters_are_refused_in_json() {
-    let (_fake, sidekey) = started(&[]).await;
+    let (_fake, sidekey) = start_agent(&[]).await;
     for path in
         ["/systemsmanager/parameters/get?name=x", "/systemsmanager/parameters/get/?name=x&label=y"]
     {
@@ -158,7 +161,8 @@ async fn parameters_are_refused_in_json() {
     assert_eq!((roled.status, roled.kind().as_str()), (501, "UnsupportedOperationException"));
 }
 
-/// The variables of AWS's extension do what they did there: without a cache every read is a call.
+/// The variables of AWS's extension have the same effect in Sidekey. With the cache disabled, every
+/// read calls AWS.
 #[tokio::test]
 async fn variables_of_awss_extension_are_honoured() {
     for (name, value, calls) in [
@@ -168,7 +172,7 @@ async fn variables_of_awss_extension_are_honoured() {
         ("PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED", "TRUE", 1),
         ("SECRETS_MANAGER_TTL", "300", 1),
     ] {
-        let (fake, sidekey) = started(&[(name, value)]).await;
+        let (fake, sidekey) = start_agent(&[(name, value)]).await;
         for _ in 0..3 {
             assert_eq!(sidekey.read("app/db").await.status, 200);
         }
@@ -176,10 +180,10 @@ async fn variables_of_awss_extension_are_honoured() {
     }
 }
 
-/// The other dialect can be chosen in spite of those variables.
+/// `SIDEKEY_DIALECT` selects the other dialect even if variables of the extension are set.
 #[tokio::test]
 async fn dialect_can_be_chosen() {
-    let (_fake, sidekey) = started(&[("SIDEKEY_DIALECT", "agent")]).await;
+    let (_fake, sidekey) = start_agent(&[("SIDEKEY_DIALECT", "agent")]).await;
     assert_eq!(sidekey.read("app/db").await.json()["CreatedDate"], "1668586960.499");
     let answer = sidekey.connect().await.exchange(get(&read_path("app/db"), &[])).await;
     assert_eq!((answer.status, answer.text()), (403, "Bad Token"));

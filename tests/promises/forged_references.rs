@@ -1,5 +1,5 @@
-//! A reference that somebody forged is refused before anybody is called for it, counted, and logged
-//! in a form that can do no harm.
+//! The agent refuses a forged reference without a call to AWS, counts the refusal, and logs the
+//! reference in an escaped form.
 
 use crate::support::agent::{REGION, Setup, TOKEN, TOKEN_HEADER, read_path};
 use crate::support::client::{Connection, get, request};
@@ -12,25 +12,25 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// What the processor of one channel may read.
+/// The names that a processor of one channel may read.
 const ALLOW: &str = "whatsapp-credentials/*/*/twilio,openai-api-key/whatsapp";
 
-/// The longest line of the log: what a caller wrote is cut to 80 characters each time it is shown.
+/// The maximum length of a log line in bytes. The log cuts a caller's text to 80 characters.
 const LINE_BYTES_MAX: usize = 800;
 
-/// Where a reference is put.
+/// The part of a request that carries the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
-    /// In the query, percent-encoded.
+enum RequestPart {
+    /// The query, percent-encoded.
     Query,
-    /// In the path, as it is where a path can have it.
+    /// The path. Only characters that a path cannot contain are encoded.
     Path,
-    /// In the body of a call of the AWS API.
+    /// The body of a call of the AWS API.
     AwsApi,
 }
 
-/// Writes every byte but those that a path may have as they are.
-fn encoded(text: &str) -> String {
+/// Percent-encodes every byte that must not appear in a path.
+fn percent_encode(text: &str) -> String {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/_.:*-".contains(byte);
     let encode = |byte: u8| match plain(&byte) {
         true => char::from(byte).to_string(),
@@ -39,11 +39,11 @@ fn encoded(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-impl Way {
+impl RequestPart {
     fn request(self, reference: &str) -> String {
         match self {
-            Self::Query => get(&read_path(&encoded(reference)), &[TOKEN_HEADER]),
-            Self::Path => get(&format!("/v1/{}", encoded(reference)), &[TOKEN_HEADER]),
+            Self::Query => get(&read_path(&percent_encode(reference)), &[TOKEN_HEADER]),
+            Self::Path => get(&format!("/v1/{}", percent_encode(reference)), &[TOKEN_HEADER]),
             Self::AwsApi => {
                 let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
                 let body = json!({ "SecretId": reference }).to_string();
@@ -53,33 +53,33 @@ impl Way {
     }
 }
 
-/// A fake with the secrets of three channels, and one of another account.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+/// Starts a fake with the secrets of three channels, and one secret of another account.
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     fake.secrets().apply(&Seed::built_in());
     let neighbour = Location::new("210987654321", REGION);
     let name = "whatsapp-credentials/acme/support/twilio";
-    fake.secrets().create_in(&neighbour, name, "{}").expect("a new name");
+    fake.secrets().create_in(&neighbour, name, "{}").expect("the secret name is unused");
     fake
 }
 
-/// Asks for one forged reference in one way, and checks what becomes of it.
-async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
+/// Requests one forged reference, and checks that it is refused, counted and logged in a safe form.
+async fn check_refusal(fake: &Fake, setup: &Setup, part: RequestPart, forged: &str) {
     let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let mut connection = Connection::open(address).await;
     fake.calls().clear();
-    let answer = connection.exchange(way.request(forged)).await;
-    let shown: String = forged.chars().take(60).collect();
-    let context = format!("{way:?} {shown:?}");
+    let answer = connection.exchange(part.request(forged)).await;
+    let excerpt: String = forged.chars().take(60).collect();
+    let context = format!("{part:?} {excerpt:?}");
     assert_eq!(answer.status, 400, "{context}: {}", answer.text());
     let kind = answer.kind();
     assert!(
         ["AccessDeniedException", "ValidationException"].contains(&&*kind),
         "{context}: {kind}"
     );
-    assert!(answer.body.len() < 400, "{context}: it is not sent back");
-    assert_eq!(fake.calls().total(), 0, "{context}: nobody is called");
+    assert!(answer.body.len() < 400, "{context}: the answer does not repeat the reference");
+    assert_eq!(fake.calls().total(), 0, "{context}: AWS is not called");
     let page = connection.exchange(get("/metrics", &[])).await;
     let metrics = Metrics::parse(page.text());
     assert_eq!(metrics.get("sidekey_reads_total{result=\"refused\"}"), 1.0, "{context}");
@@ -89,13 +89,17 @@ async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
     program.signal(Signal::TERM);
     let (code, log) = program.ended().await;
     assert_eq!(code, Some(0));
-    let line: Value = serde_json::from_str(&line).expect("a line is JSON");
+    let line: Value = serde_json::from_str(&line).expect("every line is JSON");
     assert_eq!((&line["level"], &line["error"]), (&json!("WARN"), &json!(kind)), "{context}");
     for line in log.lines() {
-        let parsed: Value = serde_json::from_str(line).expect("every line is one of Sidekey's own");
+        let parsed: Value = serde_json::from_str(line).expect("every log line is JSON");
         assert!(parsed["target"].as_str().is_some_and(|target| target.starts_with("sidekey")));
         assert!(line.len() < LINE_BYTES_MAX, "{context}: {} bytes", line.len());
-        let texts = parsed.as_object().expect("an object").values().filter_map(Value::as_str);
+        let texts = parsed
+            .as_object()
+            .expect("the value is a JSON object")
+            .values()
+            .filter_map(Value::as_str);
         let is_safe = |c: char| c.is_ascii_graphic() || c == ' ' || c == '…';
         for text in texts {
             assert!(text.chars().all(is_safe), "{context}: {text:?}");
@@ -103,13 +107,15 @@ async fn refused(fake: &Fake, setup: &Setup, way: Way, forged: &str) {
     }
 }
 
-/// Ways up a path, wildcards, other channels' and other accounts' secrets, text without end, control
-/// characters, lines and escapes: in a query, in a path and through the AWS API.
+/// Forged references have path traversals, wildcards, names of other channels and accounts, very
+/// long text, control characters and escapes. All are refused, in the query, the path and the AWS
+/// API.
 #[tokio::test]
 async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
+    let fake = start_fake(&clock).await;
+    let setup =
+        Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).with("SIDEKEY_LOG", "debug");
     let secret = |account: &str, region: &str, name: &str| {
         format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}")
     };
@@ -139,24 +145,23 @@ async fn forged_references_are_refused_without_a_call_and_logged_escaped() {
         "openai-api-key/whatsapp\0".to_owned(),
     ];
     for forged in &forged {
-        for way in [Way::Query, Way::Path, Way::AwsApi] {
-            refused(&fake, &setup, way, forged).await;
+        for part in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
+            check_refusal(&fake, &setup, part, forged).await;
         }
     }
 }
 
-/// What is allowed is still answered in each way, so that nothing above is refused for another
-/// reason.
+/// Allowed references are answered in every form. So the refusals above do not have another cause.
 #[tokio::test]
 async fn allowed_references_are_answered_in_every_form() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", ALLOW).start().await;
     let twilio = "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio";
     for reference in [twilio, "openai-api-key/whatsapp"] {
-        for way in [Way::Query, Way::Path, Way::AwsApi] {
-            let answer = sidekey.connect().await.exchange(way.request(reference)).await;
-            assert_eq!(answer.status, 200, "{way:?} {reference}: {}", answer.text());
+        for part in [RequestPart::Query, RequestPart::Path, RequestPart::AwsApi] {
+            let answer = sidekey.connect().await.exchange(part.request(reference)).await;
+            assert_eq!(answer.status, 200, "{part:?} {reference}: {}", answer.text());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! `sidekey get`: a script gets one value, to the byte, through the agent or without one; nobody sees it
-//! who has not asked to.
+//! `sidekey get` prints one value, byte for byte, with or without an agent. At a terminal it prints
+//! a value only with `--show`.
 
-use crate::clients::{run, tethered};
+use crate::clients::{killed_with_test, run};
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
@@ -18,21 +18,23 @@ type Vars = BTreeMap<String, String>;
 
 const BYTES: [u8; 5] = [0, 255, 10, 13, 251];
 
-/// Runs a program at a terminal of its own.
+/// A Python script that runs a command in a new pseudo-terminal.
 const AT_A_TERMINAL: &str = "import os, pty, sys
 sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))";
 
-/// A fake with secrets of every kind, an agent in front of it that may read most of them, and the
-/// variables of a program beside it.
-async fn scene() -> (Fake, Sidekey, Vars) {
+/// Starts a fake with secrets of every kind and an agent that may read most of these secrets.
+/// Returns the fake, the agent, and the variables of a program that uses this agent.
+async fn start_agent() -> (Fake, Sidekey, Vars) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", r#"{"user":"ann","pass":"hunter2"}"#).expect("a new name");
-    secrets.create("app/text", "hunter3 \n").expect("a new name");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
-    secrets.create("other/text", "hunter4").expect("a new name");
-    let setup = Setup::of(&fake, &clock).with("AWS_ACCOUNT_ID", "123456789012");
+    secrets
+        .create("app/db", r#"{"user":"ann","pass":"hunter2"}"#)
+        .expect("the secret name is unused");
+    secrets.create("app/text", "hunter3 \n").expect("the secret name is unused");
+    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
+    secrets.create("other/text", "hunter4").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock).with("AWS_ACCOUNT_ID", "123456789012");
     let sidekey = setup.clone().with("SIDEKEY_ALLOW", "app/*").start().await;
     let port = sidekey.address.port();
     let vars = setup.with("SIDEKEY_PORT", port).vars().clone();
@@ -43,13 +45,13 @@ async fn get(args: &[&str], vars: &Vars) -> Finished {
     Finished::sidekey(&[&["get"][..], args].concat(), vars, b"").await
 }
 
-/// A pipe gets the value and not a byte more: text with its own end of line, bytes, a field, and an
-/// older version; and the agent is asked for it.
+/// With a pipe as standard output, `get` writes exactly the value: text with its newline, bytes, a
+/// field, or an old version. The agent serves these reads.
 #[tokio::test]
 async fn pipe_receives_exactly_the_value() {
-    let (fake, sidekey, vars) = scene().await;
-    fake.secrets().put("app/text", "hunter5").expect("it is there");
-    let arn = fake.secrets().arn("app/text").expect("it is there");
+    let (fake, sidekey, vars) = start_agent().await;
+    fake.secrets().put("app/text", "hunter5").expect("the secret exists");
+    let arn = fake.secrets().arn("app/text").expect("the secret exists");
     for (reference, expected) in [
         (format!("{arn}::AWSPREVIOUS:"), &b"hunter3 \n"[..]),
         ("app/text".to_owned(), b"hunter5"),
@@ -62,11 +64,11 @@ async fn pipe_receives_exactly_the_value() {
     assert_eq!(sidekey.metrics().await.sum("sidekey_reads_total"), 4.0);
 }
 
-/// Where no agent listens, Secrets Manager is asked; with `--agent` that is an error; with `--direct`
-/// the agent that is there hears nothing of it.
+/// If no agent listens, `get` calls Secrets Manager. With `--agent` this is an error instead. With
+/// `--direct` a running agent is not called.
 #[tokio::test]
 async fn secrets_manager_is_called_if_no_agent_listens() {
-    let (fake, sidekey, vars) = scene().await;
+    let (fake, sidekey, vars) = start_agent().await;
     let port = Port::reserve();
     let mut alone = vars.clone();
     alone.insert("SIDEKEY_PORT".to_owned(), port.to_string());
@@ -82,38 +84,39 @@ async fn secrets_manager_is_called_if_no_agent_listens() {
     assert_eq!(fake.calls().count_for(GetSecretValue, "other/text"), 2);
 }
 
-/// JSON has what is known of the version, and who was asked.
+/// `--json` prints the version's metadata, and whether the agent or AWS answered.
 #[tokio::test]
 async fn json_output_describes_the_version() {
-    let (fake, _sidekey, vars) = scene().await;
-    let version = fake.secrets().version_id("app/bytes", "AWSCURRENT").expect("it is there");
-    let arn = fake.secrets().arn("app/bytes").expect("it is there");
+    let (fake, _sidekey, vars) = start_agent().await;
+    let version = fake.secrets().version_id("app/bytes", "AWSCURRENT").expect("the secret exists");
+    let arn = fake.secrets().arn("app/bytes").expect("the secret exists");
     for (args, source) in [(&["--json"][..], "agent"), (&["--json", "--direct"], "aws")] {
         let done = get(&[args, &["app/bytes"]].concat(), &vars).await;
-        let mut told: Value = serde_json::from_str(done.text()).expect("JSON");
-        assert!(told["createdDate"].take().is_string());
+        let mut reported: Value = serde_json::from_str(done.text()).expect("the text is JSON");
+        assert!(reported["createdDate"].take().is_string());
         let expected = json!({
             "reference": "app/bytes", "arn": arn, "name": "app/bytes", "versionId": version,
             "versionStages": ["AWSCURRENT"], "createdDate": null, "source": source,
             "valueBase64": "AP8KDfs=",
         });
-        assert_eq!(told, expected);
+        assert_eq!(reported, expected);
     }
 }
 
-/// What cannot be read is told by type, with exit code 1; the agent's refusal is final. What makes no
-/// sense has exit code 2. Nothing is written to standard output, and no value or token anywhere.
+/// An unreadable secret is reported by error type, with exit code 1. A refusal by the agent is
+/// final. Invalid arguments have exit code 2. Standard output stays empty, and no value or token is
+/// printed.
 #[tokio::test]
 async fn read_failures_are_reported_by_type_and_exit_code() {
-    let (fake, _sidekey, vars) = scene().await;
-    fake.secrets().create("app/denied", "hunter6").expect("a new name");
+    let (fake, _sidekey, vars) = start_agent().await;
+    fake.secrets().create("app/denied", "hunter6").expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
         let mut vars = vars.clone();
         vars.insert(name.to_owned(), value.to_owned());
         vars
     };
-    for (args, vars, code, told) in [
+    for (args, vars, code, reported) in [
         (&["app/none"][..], vars.clone(), 1, "app/none: ResourceNotFoundException: "),
         (&["other/text"], vars.clone(), 1, "other/text: AccessDeniedException: "),
         (&["--direct", "app/denied"], vars.clone(), 1, "(grant secretsmanager:GetSecretValue"),
@@ -127,36 +130,42 @@ async fn read_failures_are_reported_by_type_and_exit_code() {
     ] {
         let done = get(args, &vars).await;
         assert_eq!((done.code, &*done.out), (Some(code), &b""[..]), "{args:?}: {}", done.err);
-        assert!(done.err.contains(told), "{args:?}: {}", done.err);
+        assert!(done.err.contains(reported), "{args:?}: {}", done.err);
         for hidden in ["hunter", TOKEN, "not-the-token"] {
             assert!(!done.err.contains(hidden), "{args:?}: {}", done.err);
         }
     }
 }
 
-/// A terminal gets nothing without `--show`, not even a read; with it, the value and a newline. JSON
-/// at a terminal leaves the value out.
+/// At a terminal, `get` does not even read the secret without `--show`. With `--show` it prints the
+/// value and a newline. JSON at a terminal omits the value.
 #[tokio::test]
 async fn terminal_shows_a_value_only_on_request() {
     if let Err(missing) = run(Command::new("python3").args(["-c", "import pty"])) {
         return missing.skip_or_fail();
     }
-    let (fake, _sidekey, vars) = scene().await;
+    let (fake, _sidekey, vars) = start_agent().await;
     let at_a_terminal = async |args: &[&str]| {
-        let mut command = tethered("python3");
+        let mut command = killed_with_test("python3");
         command.args(["-c", AT_A_TERMINAL, SIDEKEY, "get"]).args(args);
         let done = Finished::run(command, &vars, b"").await;
         (done.code, done.text().replace("\r\n", "\n"))
     };
-    let (code, told) = at_a_terminal(&["app/db"]).await;
-    assert_eq!(code, Some(2), "{told}");
-    assert!(told.contains("use --show to print the value") && !told.contains("hunter"), "{told}");
+    let (code, reported) = at_a_terminal(&["app/db"]).await;
+    assert_eq!(code, Some(2), "{reported}");
+    assert!(
+        reported.contains("use --show to print the value") && !reported.contains("hunter"),
+        "{reported}"
+    );
     assert_eq!(fake.calls().count(GetSecretValue), 0);
     assert_eq!(at_a_terminal(&["--show", "app/db#pass"]).await, (Some(0), "hunter2\n".to_owned()));
-    let (code, told) = at_a_terminal(&["--json", "app/db"]).await;
-    assert!(code == Some(0) && told.contains("versionId") && !told.contains("hunter"), "{told}");
-    let (code, told) = at_a_terminal(&["--json", "--show", "app/db#pass"]).await;
-    assert!(code == Some(0) && told.contains(r#""value":"hunter2""#), "{told}");
-    let (code, told) = at_a_terminal(&["--show", "app/bytes"]).await;
-    assert!(code == Some(1) && told.contains("the secret is binary"), "{told}");
+    let (code, reported) = at_a_terminal(&["--json", "app/db"]).await;
+    assert!(
+        code == Some(0) && reported.contains("versionId") && !reported.contains("hunter"),
+        "{reported}"
+    );
+    let (code, reported) = at_a_terminal(&["--json", "--show", "app/db#pass"]).await;
+    assert!(code == Some(0) && reported.contains(r#""value":"hunter2""#), "{reported}");
+    let (code, reported) = at_a_terminal(&["--show", "app/bytes"]).await;
+    assert!(code == Some(1) && reported.contains("the secret is binary"), "{reported}");
 }

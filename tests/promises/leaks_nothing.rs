@@ -1,12 +1,12 @@
-//! A secret's plaintext, and a token, leave Sidekey in the answer that was asked for and nowhere
-//! else: not in what a type prints, not in an error, a log line, a metric or a status page.
+//! Plaintexts and tokens appear only in the answer to an authorised read, never in debug output,
+//! errors, log lines, metrics or status pages.
 
 use crate::support::agent::{REGION, Setup, read_path};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
-use crate::support::gateway::Parrot;
+use crate::support::gateway::CannedUpstream;
 use crate::support::program::Program;
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use fake_aws::{Fake, Fault, Match};
@@ -37,7 +37,7 @@ const TOKEN: &str = "qzx4-token";
 const SESSION: &str = "qzx5-session-token";
 const SECRET_KEY: &str = "qzx6-secret-key";
 
-/// Returns every way in which `plaintext` might be written.
+/// Returns all encodings in which `plaintext` could appear.
 fn spellings(plaintext: &str) -> Vec<String> {
     let bytes = plaintext.as_bytes();
     let list = |write: fn(&u8) -> String| bytes.iter().map(write).collect::<Vec<_>>();
@@ -47,7 +47,7 @@ fn spellings(plaintext: &str) -> Vec<String> {
         list(|byte| format!("{byte:02x}")).concat(),
         list(|byte| format!("0x{byte:02x}")).join(","),
     ];
-    // Within longer bytes it may begin at any of base64's three places.
+    // Inside a longer byte string, base64 has three possible alignments of the plaintext.
     for before in 0..3 {
         let encoded = STANDARD.encode([&b"\0\0"[..before], bytes].concat());
         spellings.push(encoded[4..encoded.len() - 4].to_owned());
@@ -55,7 +55,7 @@ fn spellings(plaintext: &str) -> Vec<String> {
     spellings
 }
 
-/// Checks that none of the plaintexts is anywhere in `text`.
+/// Checks that none of the plaintexts appears in `text`, in any encoding.
 #[track_caller]
 fn check(what: &str, text: &str) {
     let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
@@ -63,42 +63,42 @@ fn check(what: &str, text: &str) {
     for plaintext in [TEXT, FIELD, BINARY, TOKEN, SESSION, SECRET_KEY] {
         for spelling in spellings(plaintext) {
             let is_there = text.contains(&spelling) || lower.contains(&spelling);
-            assert!(!is_there, "{what} shows {plaintext} as {spelling}:\n{text}");
+            assert!(!is_there, "{what} contains {plaintext} as {spelling}:\n{text}");
         }
     }
 }
 
-/// Checks what a value prints when it is formatted for debugging.
+/// Checks the debug output of a value.
 #[track_caller]
 fn check_debug(what: &str, value: &impl Debug) {
     check(what, &format!("{value:?}"));
     check(what, &format!("{value:#?}"));
 }
 
-/// Secrets whose names have a convention, and whose values are not as it says.
+/// Names that match a convention, for secrets whose values break the convention.
 const MALFORMED: [&str; 3] =
     ["openai-api-key/sms", "openai-api-key/email", "sms-credentials/acme/support/twilio"];
 
-/// A fake that has a text, an object, binary bytes and malformed values.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+/// Starts a fake with a text, a JSON object, binary bytes and malformed values.
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/text", TEXT).expect("a new name");
+    secrets.create("app/text", TEXT).expect("the secret name is unused");
     let object = json!({"user": "ann", "password": FIELD}).to_string();
-    secrets.create("app/object", object).expect("a new name");
+    secrets.create("app/object", object).expect("the secret name is unused");
     let bytes = [&[0, 255], BINARY.as_bytes(), &[0]].concat();
-    secrets.create("app/binary", bytes).expect("a new name");
+    secrets.create("app/binary", bytes).expect("the secret name is unused");
     let marked = json!({ "ai_api_key": format!("PLACEHOLDER {FIELD}") }).to_string();
     let odd =
         json!({ "twilio_account_sid": [TEXT], "twilio_auth_token": { "a": FIELD }, "b": TEXT });
     for (name, value) in MALFORMED.into_iter().zip([TEXT.to_owned(), marked, odd.to_string()]) {
-        secrets.create(name, value).expect("a new name");
+        secrets.create(name, value).expect("the secret name is unused");
     }
     fake
 }
 
 fn setup(endpoint: &str, clock: &Arc<ManualClock>) -> Setup {
-    Setup::at(endpoint, clock)
+    Setup::for_endpoint(endpoint, clock)
         .with("SIDEKEY_TOKEN", TOKEN)
         .with("AWS_SESSION_TOKEN", SESSION)
         .with("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
@@ -108,10 +108,11 @@ fn setup(endpoint: &str, clock: &Arc<ManualClock>) -> Setup {
 }
 
 fn key(id: &str) -> Key {
-    Key { id: SecretId::parse(id).expect("a good id"), selector: Selector::current() }
+    Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
 }
 
-/// The spellings are found where they are, or else nothing here could fail.
+/// The check finds a plaintext in every encoding. If it found nothing, the other tests could never
+/// fail.
 #[test]
 fn planted_leak_is_found() {
     for leak in [
@@ -129,26 +130,26 @@ fn planted_leak_is_found() {
     }
 }
 
-/// Configuration, agent, cache, snapshot, entries and source print no value and no token, in either
-/// form of `Debug`, after everything was read in every way.
+/// Reads every secret in every way. Then the debug output of configuration, agent, cache, snapshot,
+/// entries and source has no value and no token.
 #[tokio::test]
 async fn debug_output_shows_no_value() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = setup(&fake.url(), &clock);
     let loaded = setup.load();
-    check_debug("what was loaded", &loaded);
+    check_debug("the loaded configuration", &loaded);
     let sidekey = setup.clone().start().await;
     let mut connection = sidekey.connect().await;
     let mut problems = 0;
     for path in reads(&fake) {
         let answer = connection.exchange(get(&path, &[("X-Vault-Token", TOKEN)])).await;
-        if let Some(told) = answer.header("x-sidekey-problem") {
-            check("a header", told);
+        if let Some(reported) = answer.header("x-sidekey-problem") {
+            check("a header", reported);
             problems += 1;
         }
     }
-    assert!(problems > MALFORMED.len(), "{problems} answers tell of a problem");
+    assert!(problems > MALFORMED.len(), "{problems} answers report a problem");
     let withheld = setup.clone().with("SIDEKEY_STRICT", true).start().await;
     for name in MALFORMED {
         let mut connection = withheld.connect().await;
@@ -156,34 +157,40 @@ async fn debug_output_shows_no_value() {
         assert_eq!(refused.kind(), "MalformedSecretException");
         check("a refusal", refused.text());
     }
-    check_debug("an agent that withholds", &withheld.agent);
+    check_debug("an agent that withholds malformed values", &withheld.agent);
     check_debug("its status", &withheld.agent.status());
     for call in calls().into_iter().chain([resolve(&RESOLVED), resolve(&UNRESOLVED)]) {
         connection.exchange(call).await;
     }
-    let shown = format!("{:?}", sidekey.agent);
-    assert!(shown.contains("app/object"), "the agent prints what it holds: {shown}");
+    let printed = format!("{:?}", sidekey.agent);
+    assert!(
+        printed.contains("app/object"),
+        "the agent's debug output names cached secrets: {printed}"
+    );
     check_debug("the agent", &sidekey.agent);
-    let token = Token::new(TOKEN.to_owned()).expect("not empty");
+    let token = Token::new(TOKEN.to_owned()).expect("the token is not empty");
     let address = Address::Loopback(sidekey.address);
-    let mut client = Client::connect(&address, Some(&token)).await.expect("it listens");
+    let mut client = Client::connect(&address, Some(&token)).await.expect("the agent listens");
     check_debug("a client", &client);
     let members = json!({ "SecretId": "app/text" }).to_string();
-    let answered = client.call("GetSecretValue", members).await.expect("an answer");
+    let answered = client.call("GetSecretValue", members).await.expect("an answer arrives");
     assert_eq!(answered.status, 200, "{answered:?}");
-    check_debug("an answer to a client", &answered);
+    check_debug("an answer of the agent client", &answered);
     let vars = setup.with("SIDEKEY_PORT", 1);
-    check_debug("how an agent is found", &contact(vars.vars(), Host::Standalone).expect("good"));
+    check_debug(
+        "the contact of an agent",
+        &contact(vars.vars(), Host::Standalone).expect("the variables name an agent"),
+    );
     check_debug("its status", &sidekey.agent.status());
     check_debug("its prefetch", &sidekey.agent.prefetched().await);
 
     let source = source(loaded.config.source, &clock).await;
     check_debug("the source", &source);
-    let version = source.fetch(&key("app/text")).await.expect("it is there");
+    let version = source.fetch(&key("app/text")).await.expect("the secret exists");
     check_debug("a version", &version);
     let batch = source.fetch_batch(&[key("app/text"), key("app/binary"), key("missing")]).await;
     check_debug("a batch", &batch);
-    check_debug("the source that was asked", &source);
+    check_debug("the source after a call", &source);
     check_debug("a token", &Token::new(TOKEN.to_owned()));
 
     let (cache, _) = cache::open(
@@ -196,11 +203,11 @@ async fn debug_output_shows_no_value() {
         CancellationToken::new(),
     );
     for id in ["app/text", "app/object", "app/binary"].into_iter().chain(MALFORMED) {
-        let served = cache.read(key(id)).await.expect("it is there");
+        let served = cache.read(key(id)).await.expect("the secret is cached");
         let _ = served.entry.fields().field("password");
-        check_debug("what is served", &served);
+        check_debug("the served value", &served);
         check_debug("a field", &served.entry.fields());
-        check_debug("an absent field", &served.entry.fields().field("none"));
+        check_debug("the error about an absent field", &served.entry.fields().field("none"));
     }
     check_debug("an error", &cache.read(key("missing")).await);
     check_debug("the snapshot", &cache.snapshot());
@@ -214,10 +221,10 @@ async fn source(
     let tokens = Arc::new(Tokens::new(Vec::new()));
     SecretsManager::prepare(config, Vec::new(), tokens, clock.clone())
         .await
-        .expect("a region is set")
+        .expect("the configuration has a region")
 }
 
-/// Every way to read every secret, right or wrong.
+/// Returns the paths of all reads, valid and invalid, of every secret.
 fn reads(fake: &Fake) -> Vec<String> {
     let mut paths = Vec::new();
     for name in ["app/text", "app/object", "app/binary", "missing"].into_iter().chain(MALFORMED) {
@@ -232,7 +239,7 @@ fn reads(fake: &Fake) -> Vec<String> {
     paths
 }
 
-/// Every operation of the AWS API on every secret, right or wrong, as a request.
+/// Returns requests for all operations of the AWS API on every secret, valid and invalid.
 fn calls() -> Vec<String> {
     let mut calls = Vec::new();
     for name in ["app/text", "app/object#password", "app/object#none", "app/binary", "missing"] {
@@ -251,7 +258,7 @@ fn calls() -> Vec<String> {
     calls
 }
 
-/// References of whose answers some have a value, and some that have none.
+/// References that resolve to a value. The references in `UNRESOLVED` do not.
 const RESOLVED: [&str; 4] = ["app/text", "app/object", "app/object#password", "app/binary"];
 const UNRESOLVED: [&str; 4] = ["app/text#a", "app/object#none", "app/binary#password", "missing"];
 
@@ -268,8 +275,8 @@ fn resolve(references: &[&str]) -> String {
     request("POST", "/resolve", &headers, &json!({ "Records": records }).to_string())
 }
 
-/// Answers that hold the plaintext and make no sense: none of the errors quotes them, in any form,
-/// and neither do the answers of an agent in front of them.
+/// AWS sends invalid answers that contain the plaintext. The errors and the agent's answers quote
+/// the plaintext in no encoding.
 #[tokio::test]
 async fn errors_quote_no_answer() {
     let clock = ManualClock::new();
@@ -281,13 +288,13 @@ async fn errors_quote_no_answer() {
         answer[key] = value;
         answer.to_string()
     };
-    let whole = good.to_string();
+    let complete = good.to_string();
     let html = format!("<html>{TEXT}</html>");
     let answers = [
-        ("200 OK", whole[..whole.len() - 1].to_owned()),
-        ("200 OK", format!("{whole}{whole}")),
+        ("200 OK", complete[..complete.len() - 1].to_owned()),
+        ("200 OK", format!("{complete}{complete}")),
         ("200 OK", html.clone()),
-        ("200 OK", format!("[{whole}]")),
+        ("200 OK", format!("[{complete}]")),
         ("200 OK", format!("\"{TEXT}\"")),
         ("200 OK", changed("ARN", json!(null))),
         ("200 OK", changed("ARN", json!(TEXT))),
@@ -296,31 +303,31 @@ async fn errors_quote_no_answer() {
         ("200 OK", changed("VersionStages", json!(TEXT))),
         ("200 OK", changed("SecretString", json!({"a": TEXT}))),
         ("200 OK", changed("SecretBinary", json!(format!("{TEXT}!")))),
-        ("203 Odd", whole.clone()),
+        ("203 Odd", complete.clone()),
         ("302 Found", html.clone()),
         ("400 Bad Request", html.clone()),
-        ("400 Bad Request", whole.clone()),
+        ("400 Bad Request", complete.clone()),
         ("403 Forbidden", html.clone()),
         ("500 Internal Server Error", html.clone()),
-        ("500 Internal Server Error", whole.clone()),
+        ("500 Internal Server Error", complete.clone()),
     ];
     let mut upstreams = Vec::new();
     for (status, body) in &answers {
-        upstreams.push((format!("{status} {body}"), Parrot::saying_json(status, body).await));
+        upstreams.push((format!("{status} {body}"), CannedUpstream::with_json(status, body).await));
     }
     for raw in [
-        format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{whole}"),
-        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TEXT}\r\n{whole}"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n{complete}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{TEXT}\r\n{complete}"),
         format!("HTTP/1.1 200 OK\r\n{TEXT}\r\n\r\n"),
         format!("{TEXT}\r\n\r\n"),
     ] {
-        upstreams.push((raw.clone(), Parrot::saying(raw).await));
+        upstreams.push((raw.clone(), CannedUpstream::with_response(raw).await));
     }
     for (answer, upstream) in &upstreams {
         let setup = setup(&upstream.url(), &clock);
         let source = source(setup.load().config.source, &clock).await;
         if let Err(error) = source.fetch(&key("app/text")).await {
-            check("the words of an error", &error.to_string());
+            check("the text of an error", &error.to_string());
             check_debug("an error", &error);
         }
         check_debug("a batch", &source.fetch_batch(&[key("app/text")]).await);
@@ -332,14 +339,14 @@ async fn errors_quote_no_answer() {
         }
         check_debug("the status", &sidekey.agent.status());
         check_debug("the agent", &sidekey.agent);
-        assert!(upstream.calls() > 0, "nobody asked for {answer}");
+        assert!(upstream.calls() > 0, "the agent made no call for {answer}");
     }
 }
 
-/// Mistakes with a token in them name the variable or the file, not the token.
+/// A configuration error about a token names the variable or the file, not the token.
 #[test]
 fn configuration_mistakes_quote_no_token() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let bad_file = folder.write("bad.toml", &format!("token = \"{TOKEN}\"\nttl = = \"{TEXT}\"\n"));
     let token_file = folder.write("token.toml", &format!("token = \"{TOKEN}\"\n"));
     let (bad_file, token_file) = (bad_file.display(), token_file.display());
@@ -365,12 +372,12 @@ fn configuration_mistakes_quote_no_token() {
     }
 }
 
-/// The program at its most talkative: through hits, misses, failures of every kind, a rotation and
-/// a wrong token, neither its log nor its pages nor its errors show a value or a token.
+/// Makes reads, failures of every kind, a rotation and a read with a wrong token, at the most
+/// verbose log level. The log, the pages and the errors show no value and no token.
 #[tokio::test]
 async fn program_output_shows_no_value() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let setup = setup(&fake.url(), &clock)
         .with("SIDEKEY_LOG", "trace")
         .with("SIDEKEY_PREFETCH", "batch")
@@ -411,15 +418,15 @@ async fn program_output_shows_no_value() {
         connection.exchange(resolve(&RESOLVED)).await;
         let unresolved = connection.exchange(resolve(&UNRESOLVED)).await;
         assert_eq!(unresolved.status, 200);
-        check(&format!("what is not resolved under {fault:?}"), unresolved.text());
+        check(&format!("unresolved references under {fault:?}"), unresolved.text());
         for path in ["/status", "/metrics", "/ready"] {
             let page = connection.exchange(get(path, &[header])).await;
             check(path, page.text());
         }
-        fake.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("it is there");
+        fake.secrets().put("app/text", format!("{TEXT}-{fault:?}")).expect("the secret exists");
     }
     for wrong in [(header.0, SECRET_KEY), ("X-Amz-Security-Token", SECRET_KEY)] {
-        let ask = async |asked: String| Connection::open(address).await.exchange(asked).await;
+        let ask = async |sent: String| Connection::open(address).await.exchange(sent).await;
         let refused = ask(get(&read_path("app/text"), &[wrong])).await;
         assert_eq!(refused.status, 403);
         let refused = ask(request("POST", "/", &[wrong], TEXT)).await;
@@ -435,13 +442,13 @@ async fn program_output_shows_no_value() {
         "refused a request",
         "breaks its convention",
     ] {
-        assert!(log.contains(part), "the log has {part}:\n{log}");
+        assert!(log.contains(part), "the log lacks {part}:\n{log}");
     }
     check_log(&log);
 }
 
-/// Checks that a log shows none of the plaintexts, and that Sidekey alone has written it: what others
-/// write is theirs to choose.
+/// Checks that a log shows no plaintext, and that only Sidekey wrote it. Libraries could otherwise
+/// log anything.
 #[track_caller]
 fn check_log(log: &str) {
     check("the log", log);
@@ -452,13 +459,13 @@ fn check_log(log: &str) {
     }
 }
 
-/// Credentials may come in an answer that cannot be read whole. AWS's SDK warns of it and quotes all of
-/// it, so that nothing which the SDK says is written.
+/// An answer with credentials is invalid. AWS's SDK would log a warning that quotes the answer, so
+/// Sidekey writes none of the SDK's log messages.
 #[tokio::test]
 async fn unreadable_answers_with_credentials_are_not_quoted() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let identity = folder.write("identity", TEXT).display().to_string();
     let sts = format!(
         "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
@@ -475,7 +482,7 @@ async fn unreadable_answers_with_credentials_are_not_quoted() {
     let by_container: fn(Setup, &str) -> Setup =
         |setup, url| setup.without("AWS_ROLE_ARN").with("AWS_CONTAINER_CREDENTIALS_FULL_URI", url);
     for (answer, asked_at) in [(sts, by_sts), (container, by_container)] {
-        let vendor = Parrot::saying_json("200 OK", &answer).await;
+        let vendor = CannedUpstream::with_json("200 OK", &answer).await;
         let setup = setup(&fake.url(), &clock)
             .without("AWS_ACCESS_KEY_ID")
             .without("AWS_SECRET_ACCESS_KEY")
@@ -489,7 +496,7 @@ async fn unreadable_answers_with_credentials_are_not_quoted() {
         let read = connection.exchange(get(&read_path("app/text"), &[header])).await;
         assert!(read.text().contains("could not get AWS credentials"), "{}", read.text());
         check("an error", read.text());
-        assert!(vendor.calls() > 0, "nobody asked for {answer}");
+        assert!(vendor.calls() > 0, "the agent made no call for {answer}");
         program.signal(Signal::TERM);
         let (code, log) = program.ended().await;
         assert_eq!(code, Some(0));

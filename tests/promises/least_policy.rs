@@ -1,21 +1,21 @@
-//! `sidekey policy`: what it writes is what others take for a good policy, grants no more than the
-//! seed of the channel processors says, and is what it itself calls exact.
+//! `sidekey policy` writes valid policies with the least permissions, and it judges its own output
+//! as exact.
 
-use crate::support::Folder;
+use crate::support::TempFolder;
 use crate::support::finished::Finished;
 use crate::support::linters::Linters;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// What a processor of WhatsApp messages reads.
+/// The names that a processor of WhatsApp messages reads.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
-/// Where it reads it.
+/// The account and the region of the processor's secrets.
 const HERE: [&str; 4] = ["--account", "123456789012", "--region", "eu-north-1"];
 
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 
-/// Parses a file of Terraform's, and tells what it declares.
+/// A Python script that parses a Terraform file and prints its declarations.
 const PARSE_TERRAFORM: &str = "
 import hcl2, json, sys
 print(json.dumps(hcl2.loads(sys.stdin.read())))
@@ -25,14 +25,14 @@ async fn policy(args: &[&str]) -> Finished {
     Finished::sidekey(&[&["policy"][..], args].concat(), &BTreeMap::new(), b"").await
 }
 
-/// Writes a policy, which must go well and without a word.
-async fn written(args: &[&str]) -> String {
+/// Runs `sidekey policy`, which must succeed without an error message, and returns its output.
+async fn write_policy(args: &[&str]) -> String {
     let done = policy(args).await;
     assert_eq!((done.code, &*done.err), (Some(0), ""));
     done.text().to_owned()
 }
 
-/// parliament finds nothing in the document, and the unknown action in one that was spoilt.
+/// The validator parliament accepts the policy, and finds the unknown action in a corrupted copy.
 #[tokio::test]
 async fn document_passes_a_validator() {
     let linters = match Linters::install() {
@@ -40,43 +40,46 @@ async fn document_passes_a_validator() {
         Err(missing) => return missing.skip_or_fail(),
     };
     let all = [&READS[..], &HERE, &["--batch", "--kms-key", KEY]].concat();
-    let document = written(&all).await;
+    let document = write_policy(&all).await;
     let judged = async |document: &str| {
         let args = ["--json", "--minimum_severity", "INFO"];
         let done = linters.run("parliament", &args, document.as_bytes()).await;
-        // Its other stream has a warning of its own packaging's.
+        // Only standard output is compared, because the tool's packaging prints a warning to
+        // standard error.
         (done.code, done.text().to_owned())
     };
     assert_eq!(judged(&document).await, (Some(0), String::new()));
-    let spoilt = document.replace("GetSecretValue\"", "GetSecretValues\"");
-    let (code, told) = judged(&spoilt).await;
-    assert!(code == Some(1) && told.contains("UNKNOWN_ACTION"), "{told}");
+    let corrupted = document.replace("GetSecretValue\"", "GetSecretValues\"");
+    let (code, reported) = judged(&corrupted).await;
+    assert!(code == Some(1) && reported.contains("UNKNOWN_ACTION"), "{reported}");
 }
 
-/// cfn-lint finds nothing in the form for templates, whether SAM's function or a role has it, and what
-/// was spoilt in it.
+/// cfn-lint accepts the CloudFormation form in a SAM function and in a role, and reports an error
+/// in a corrupted copy.
 #[tokio::test]
 async fn cloudformation_form_passes_a_linter() {
     let linters = match Linters::install() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let fragment = written(&[&READS[..], &["--sam", "--batch", "--kms-key", KEY]].concat()).await;
-    let folder = Folder::new();
+    let fragment =
+        write_policy(&[&READS[..], &["--sam", "--batch", "--kms-key", KEY]].concat()).await;
+    let folder = TempFolder::new();
     let judged = async |name: &str, template: &str| {
         let path = folder.write(name, template).display().to_string();
         let done = linters.run("cfn-lint", &["--template", &path], b"").await;
         (done.code, done.text().to_owned(), done.err)
     };
     let good = (Some(0), String::new(), String::new());
-    assert_eq!(judged("sam.yaml", &of_function(&fragment)).await, good);
-    assert_eq!(judged("role.yaml", &of_role(&fragment)).await, good);
-    let spoilt = of_role(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
-    let (code, told, _) = judged("spoilt.yaml", &spoilt).await;
-    assert!(code != Some(0) && told.contains("'AWS::Account' is not one of"), "{told}");
+    assert_eq!(judged("sam.yaml", &function_template(&fragment)).await, good);
+    assert_eq!(judged("role.yaml", &role_template(&fragment)).await, good);
+    let corrupted = role_template(&fragment).replace("${AWS::AccountId}", "${AWS::Account}");
+    let (code, reported, _) = judged("corrupted.yaml", &corrupted).await;
+    assert!(code != Some(0) && reported.contains("'AWS::Account' is not one of"), "{reported}");
 }
 
-fn of_function(fragment: &str) -> String {
+/// Returns a template with a SAM function that has these policies.
+fn function_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nTransform: AWS::Serverless-2016-10-31\n\
                  Resources:\n  Function:\n    Type: AWS::Serverless::Function\n    Properties:\n      \
                  Runtime: provided.al2023\n      Handler: bootstrap\n      CodeUri: .\n";
@@ -84,27 +87,28 @@ fn of_function(fragment: &str) -> String {
     begin.to_owned() + &lines.collect::<String>()
 }
 
-/// A linter looks closer at a role of its own than at what SAM makes into one.
-fn of_role(fragment: &str) -> String {
+/// Returns a template with a role that has these policies. cfn-lint checks a role more strictly
+/// than a SAM function.
+fn role_template(fragment: &str) -> String {
     let begin = "AWSTemplateFormatVersion: '2010-09-09'\nResources:\n  Role:\n    \
                  Type: AWS::IAM::Role\n    Properties:\n      AssumeRolePolicyDocument:\n        \
                  Version: '2012-10-17'\n        Statement:\n          - Effect: Allow\n            \
                  Action: sts:AssumeRole\n            Principal:\n              \
                  Service: lambda.amazonaws.com\n      Policies:\n        - PolicyName: sidekey\n          \
                  PolicyDocument:\n";
-    // Without `Policies:`, and without the dash of its one document.
+    // Skips the line `Policies:` and the list dash of its only document.
     let lines = fragment.lines().skip(1).map(|line| format!("            {}\n", &line[4..]));
     begin.to_owned() + &lines.collect::<String>()
 }
 
-/// A parser of Terraform's language reads the form for it, and finds each resource.
+/// A Terraform parser accepts the Terraform form and finds each resource.
 #[tokio::test]
 async fn terraform_form_is_parsed() {
     let linters = match Linters::install() {
         Ok(linters) => linters,
         Err(missing) => return missing.skip_or_fail(),
     };
-    let text = written(&[&READS[..], &["--terraform", "--kms-key", KEY]].concat()).await;
+    let text = write_policy(&[&READS[..], &["--terraform", "--kms-key", KEY]].concat()).await;
     let parsed = linters.python(PARSE_TERRAFORM, &[], text.as_bytes()).await;
     assert_eq!(parsed.code, Some(0), "{}", parsed.err);
     for name in ["aws_caller_identity", "aws_partition", "aws_region", "aws_iam_policy_document"] {
@@ -114,31 +118,31 @@ async fn terraform_form_is_parsed() {
                ${data.aws_region.sidekey.id}:${data.aws_caller_identity.sidekey.account_id}:secret:\
                openai-api-key/whatsapp-??????";
     assert!(parsed.text().contains(arn), "{}", parsed.text());
-    let spoilt = text.replacen('{', "", 1);
-    assert_ne!(linters.python(PARSE_TERRAFORM, &[], spoilt.as_bytes()).await.code, Some(0));
+    let corrupted = text.replacen('{', "", 1);
+    assert_ne!(linters.python(PARSE_TERRAFORM, &[], corrupted.as_bytes()).await.code, Some(0));
 }
 
-/// The least policy for a channel processor lies within what its design allows, which lacks nothing
-/// and has `-*` where the suffix is; and it is exact by its own measure.
+/// The least policy of a channel processor grants nothing that its design denies. `sidekey policy`
+/// judges this policy as exact.
 #[tokio::test]
 async fn least_policy_lies_within_the_designed_one() {
-    let document = written(&[&READS[..], &HERE].concat()).await;
+    let document = write_policy(&[&READS[..], &HERE].concat()).await;
     let arn = |end: &str| format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{end}");
     let designed = json!({"Version": "2012-10-17", "Statement": [{
         "Effect": "Allow", "Action": ["secretsmanager:GetSecretValue"],
         "Resource": [arn("whatsapp-credentials/*/*/twilio-*"), arn("openai-api-key/whatsapp-*")],
     }]});
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let judged = async |name: &str, text: &str| {
         let path = folder.write(name, text).display().to_string();
         let args = [&READS[..], &HERE, &["--json", "--verify", &path]].concat();
         let done = policy(&args).await;
-        let verdict: Value = serde_json::from_str(done.text()).expect("JSON");
+        let verdict: Value = serde_json::from_str(done.text()).expect("the text is JSON");
         (done.code, verdict)
     };
     let (code, verdict) = judged("designed.json", &designed.to_string()).await;
     assert_eq!((code, &verdict["lacks"]), (Some(1), &json!([])));
-    let beyond = verdict["beyond"].as_array().expect("a list");
+    let beyond = verdict["beyond"].as_array().expect("the value is a JSON array");
     let whys: Vec<&Value> = beyond.iter().map(|one| &one["why"]).collect();
     assert_eq!(whys, ["loose_suffix", "loose_suffix"]);
 
@@ -147,7 +151,8 @@ async fn least_policy_lies_within_the_designed_one() {
     assert_eq!(judged("own.json", &printed.to_string()).await, (Some(0), exact));
 }
 
-/// A policy that lacks one thing and has another too many is told so, and from standard input too.
+/// A policy lacks one permission and has one excess permission. The command reports both, for a
+/// file and for standard input.
 #[tokio::test]
 async fn missing_and_excess_permissions_are_reported() {
     let policy = json!({"Statement": {"Sid": "All", "Effect": "Allow",
@@ -164,7 +169,7 @@ async fn missing_and_excess_permissions_are_reported() {
     assert_eq!(lines[3].join(" "), "Not judged: logs:putlogevents");
 }
 
-/// Every mistake is told at once, with what to do about it, and nothing is written.
+/// All invalid arguments are reported at once with hints, and no policy is written.
 #[tokio::test]
 async fn mistakes_are_reported_at_once() {
     let done = policy(&["a b", "app/[x]", "app/db"]).await;

@@ -1,7 +1,8 @@
-//! The promises that Sidekey makes to whoever asks it, each shown over real sockets.
+//! Scenario tests. Each test states one promise of Sidekey and checks the promise over real
+//! sockets.
 //!
-//! A module is a promise. Secrets Manager is the fake, or moto, or an upstream that answers what
-//! a test says; time passes when a test says so. See [`support`].
+//! The upstream is the fake Secrets Manager, moto, or a server with responses that the test
+//! defines. Agents use a clock that only the test advances. See [`support`].
 
 #[path = "../support/cgroup.rs"]
 mod cgroup;

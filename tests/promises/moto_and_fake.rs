@@ -1,5 +1,5 @@
-//! The fake is not the only upstream that is understood: moto, a Secrets Manager that is not ours,
-//! is asked the same and leads to the same answers.
+//! Sidekey gives the same answers in front of the fake and of moto, an independent Secrets Manager.
+//! So the tests do not depend on a mistake in the fake.
 
 use crate::clients::Clients;
 use crate::moto::Moto;
@@ -16,14 +16,14 @@ use serde_json::{Value, json};
 const BYTES: [u8; 5] = [0, 255, 16, 251, 10];
 const OBJECT: &str = r#"{"user":"ann \"ä\" <b>","port":5432}"#;
 
-/// What either upstream holds, besides names: version ids that differ from one to the other.
-struct Held {
+/// Identifiers of the secrets in one upstream. The identifiers differ between moto and the fake.
+struct Identifiers {
     object_arn: String,
     first_version: String,
 }
 
-/// Fills moto with a text, an object of two versions, bytes and a few more.
-async fn fill_moto(moto: &Moto) -> Held {
+/// Creates a text, an object with two versions, bytes and further secrets in moto.
+async fn fill_moto(moto: &Moto) -> Identifiers {
     moto.create_secret("app/text", "hunter2").await;
     let first = moto.create_secret("app/object", "{}").await;
     moto.put_secret_value(&first.arn, OBJECT).await;
@@ -32,30 +32,31 @@ async fn fill_moto(moto: &Moto) -> Held {
     for name in names() {
         moto.create_secret(&name, &name).await;
     }
-    Held { object_arn: first.arn, first_version: first.version_id }
+    Identifiers { object_arn: first.arn, first_version: first.version_id }
 }
 
-/// Fills a fake with the same.
-fn fill_fake(fake: &Fake) -> Held {
+/// Creates the same secrets in the fake.
+fn fill_fake(fake: &Fake) -> Identifiers {
     let secrets = fake.secrets();
-    secrets.create("app/text", "hunter2").expect("a new name");
-    let object_arn = secrets.create("app/object", "{}").expect("a new name");
-    let first_version = secrets.version_id("app/object", "AWSCURRENT").expect("it is there");
-    secrets.put("app/object", OBJECT).expect("it is there");
-    secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
+    secrets.create("app/text", "hunter2").expect("the secret name is unused");
+    let object_arn = secrets.create("app/object", "{}").expect("the secret name is unused");
+    let first_version = secrets.version_id("app/object", "AWSCURRENT").expect("the secret exists");
+    secrets.put("app/object", OBJECT).expect("the secret exists");
+    secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
     for name in names() {
-        secrets.create(&name, name.as_str()).expect("a new name");
+        secrets.create(&name, name.as_str()).expect("the secret name is unused");
     }
-    Held { object_arn, first_version }
+    Identifiers { object_arn, first_version }
 }
 
 fn names() -> Vec<String> {
     (0..25).map(|number| format!("many/{number}")).collect()
 }
 
-/// Asks everything of an agent, and returns the answers without what no two upstreams share.
-async fn answers(sidekey: &Sidekey, held: &Held) -> Vec<(String, Value)> {
-    let Held { object_arn, first_version } = held;
+/// Reads everything through an agent. Returns the answers without the parts that differ between two
+/// upstreams.
+async fn answers(sidekey: &Sidekey, identifiers: &Identifiers) -> Vec<(String, Value)> {
+    let Identifiers { object_arn, first_version } = identifiers;
     let mut answers = Vec::new();
     for (what, path) in [
         ("text", "app/text".to_owned()),
@@ -76,7 +77,7 @@ async fn answers(sidekey: &Sidekey, held: &Held) -> Vec<(String, Value)> {
     answers
 }
 
-/// Returns an answer's status, headers and body, but for ARN, version and date.
+/// Returns the status, the headers and the body of an answer, without ARN, version id and date.
 fn shared(answer: &Answer) -> Value {
     let mut body = serde_json::from_slice(&answer.body).unwrap_or_else(|_| json!(answer.text()));
     if let Some(body) = body.as_object_mut() {
@@ -87,8 +88,8 @@ fn shared(answer: &Answer) -> Value {
     json!([answer.status, answer.cache(), answer.header("content-type"), body])
 }
 
-/// Text, bytes, fields, versions, labels, ARNs and what is missing are answered alike before moto
-/// and before the fake, whether the listed secrets came one by one or in batches.
+/// Reads text, bytes, fields, versions, labels, ARNs and missing secrets in front of moto and of
+/// the fake. The answers must be equal, with and without batches in the prefetch.
 #[tokio::test]
 async fn answers_before_moto_and_before_the_fake_are_equal() {
     let clients = match Clients::install() {
@@ -101,7 +102,7 @@ async fn answers_before_moto_and_before_the_fake_are_equal() {
     let (in_moto, in_fake) = (fill_moto(&moto).await, fill_fake(&fake));
     for mode in ["get", "batch"] {
         let start = async |endpoint: &str| {
-            let setup = Setup::at(endpoint, &clock).with("SIDEKEY_PREFETCH", mode);
+            let setup = Setup::for_endpoint(endpoint, &clock).with("SIDEKEY_PREFETCH", mode);
             setup.with("SIDEKEY_SECRETS", format!("{},app/text", names().join(","))).start().await
         };
         let (before_moto, before_fake) = (start(&moto.endpoint()).await, start(&fake.url()).await);

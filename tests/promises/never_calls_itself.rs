@@ -1,10 +1,10 @@
-//! The function's variables point its own SDK at Sidekey, and Sidekey inherits them: it still calls
-//! its own upstream, and never itself.
+//! The function's environment points AWS SDKs at Sidekey, and Sidekey inherits this environment.
+//! Sidekey still calls its own upstream and never itself.
 
 use crate::port::Port;
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::{AssumeRoleWithWebIdentity, GetSecretValue};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use std::time::Duration;
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/app";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
     fake
 }
 
-/// Checks that nobody asked Sidekey anything but `reads` reads and this page: whatever Sidekey had
-/// sent itself would be counted as a read or as a refusal, and its connection be open.
+/// Checks that Sidekey received only `reads` reads and this request for metrics. A call of Sidekey
+/// to itself would show as a read, a refusal or an open connection.
 async fn check_unasked(sidekey: &Sidekey, reads: f64) {
-    let metrics = eventually("the test's own connections end", async || {
+    let metrics = eventually("the test's own connections close", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_connections") == 1.0).then_some(metrics)
     })
@@ -30,8 +30,8 @@ async fn check_unasked(sidekey: &Sidekey, reads: f64) {
     assert_eq!(metrics.sum("sidekey_gate_refusals_total"), 0.0);
 }
 
-/// Has credentials got from STS, and from nowhere else.
-fn with_web_identity(setup: Setup, folder: &Folder) -> Setup {
+/// Makes STS the only source of credentials.
+fn with_web_identity(setup: Setup, folder: &TempFolder) -> Setup {
     setup
         .without("AWS_ACCESS_KEY_ID")
         .without("AWS_SECRET_ACCESS_KEY")
@@ -39,16 +39,16 @@ fn with_web_identity(setup: Setup, folder: &Folder) -> Setup {
         .with("AWS_WEB_IDENTITY_TOKEN_FILE", folder.write("token", "an identity").display())
 }
 
-/// With every variable that moves an SDK's endpoint set to Sidekey's own address, in each way to
-/// write it, a read is answered from Sidekey's own upstream.
+/// Every variable that changes an SDK's endpoint holds Sidekey's own address, in several notations.
+/// A read is still answered from Sidekey's own upstream.
 #[tokio::test]
 async fn endpoint_variables_of_the_function_are_ignored() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     for host in ["127.0.0.1", "localhost", "[::1]"] {
         let port = Port::reserve();
         let own = format!("http://{host}:{port}");
-        let sidekey = Setup::of(&fake, &clock)
+        let sidekey = Setup::for_fake(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &own)
             .with("AWS_ENDPOINT_URL", &own)
@@ -56,24 +56,24 @@ async fn endpoint_variables_of_the_function_are_ignored() {
             .start()
             .await;
         assert_eq!(sidekey.read("app/db").await.value(), "hunter2", "{own}");
-        sidekey.pass(Duration::from_secs(1));
+        sidekey.advance(Duration::from_secs(1));
         assert_eq!(sidekey.read("app/db&refreshNow=1").await.value(), "hunter2", "{own}");
         check_unasked(&sidekey, 2.0).await;
     }
     assert_eq!(fake.calls().count(GetSecretValue), 6);
 }
 
-/// Credentials for a web identity come from STS, whose endpoint the same variables would move to
-/// Sidekey: it is asked where its own variable says, and signs with what it answered.
+/// Credentials for a web identity come from STS. Sidekey calls STS at the URL of its own variable,
+/// not at the function's endpoint, and signs with the result.
 #[tokio::test]
 async fn sts_is_never_reached_at_sidekeys_own_address() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     fake.session_tokens().accept_only(Vec::<String>::new());
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let port = Port::reserve();
     let own = format!("http://127.0.0.1:{port}");
-    let sidekey = with_web_identity(Setup::of(&fake, &clock), &folder)
+    let sidekey = with_web_identity(Setup::for_fake(&fake, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
         .with("AWS_ENDPOINT_URL_SECRETS_MANAGER", &own)
         .with("AWS_ENDPOINT_URL", &own)
@@ -85,14 +85,14 @@ async fn sts_is_never_reached_at_sidekeys_own_address() {
     check_unasked(&sidekey, 1.0).await;
 }
 
-/// A profile can hold the function's endpoint as well. Secrets are read from Sidekey's own upstream
-/// all the same; where only the profile says where STS is, and says Sidekey, the read fails with a
-/// typed error at once.
+/// A profile sets the function's endpoint. Reads still go to Sidekey's own upstream. If the profile
+/// is the only source of the STS endpoint, and names Sidekey, reads fail at once with a typed
+/// error.
 #[tokio::test]
 async fn endpoint_in_a_profile_is_ignored() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let identity = folder.write("token", "an identity").display().to_string();
     let web_identity = format!("role_arn = {ROLE}\nweb_identity_token_file = {identity}\n");
     let keys = "aws_access_key_id = AKIATESTS\naws_secret_access_key = of-these-tests\n";
@@ -106,7 +106,7 @@ async fn endpoint_in_a_profile_is_ignored() {
              [services moved]\nsecrets_manager =\n  endpoint_url = {own}\n\
              sts =\n  endpoint_url = {own}\n"
         );
-        let sidekey = Setup::of(&fake, &clock)
+        let sidekey = Setup::for_fake(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("AWS_CONFIG_FILE", folder.write("config", &profile).display())
             .without("AWS_ACCESS_KEY_ID")
@@ -121,17 +121,17 @@ async fn endpoint_in_a_profile_is_ignored() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// A name may lead to Sidekey without looking like it: it is known once the connection is there,
-/// before anything is said over it.
+/// The STS endpoint is an alias of Sidekey's own address. Sidekey detects this after it has
+/// connected and before it sends anything.
 #[tokio::test]
 async fn alias_of_the_own_address_is_detected() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let port = Port::reserve();
-    let sidekey = with_web_identity(Setup::of(&fake, &clock), &folder)
+    let sidekey = with_web_identity(Setup::for_fake(&fake, &clock), &folder)
         .with("SIDEKEY_PORT", &port)
-        // The C library reads this as 127.0.0.1.
+        // The C library resolves `127.1` to 127.0.0.1.
         .with("AWS_ENDPOINT_URL_STS", format!("http://127.1:{port}"))
         .start()
         .await;
@@ -141,14 +141,14 @@ async fn alias_of_the_own_address_is_detected() {
     assert_eq!(fake.calls().count(GetSecretValue), 0);
 }
 
-/// Even `SIDEKEY_ENDPOINT` may be Sidekey's own address by mistake, or that of its probes: a read
-/// fails with an error that says so, and no call is made.
+/// `SIDEKEY_ENDPOINT` is the agent's own address or its probe address by mistake. A read fails with
+/// an error that says so, and no call is made.
 #[tokio::test]
 async fn own_address_as_endpoint_is_an_error() {
     let clock = ManualClock::new();
     for host in ["127.0.0.1", "localhost", "[::1]", "127.1.2.3"] {
         let port = Port::reserve();
-        let sidekey = Setup::at(&format!("http://{host}:{port}"), &clock)
+        let sidekey = Setup::for_endpoint(&format!("http://{host}:{port}"), &clock)
             .with("SIDEKEY_PORT", &port)
             .start()
             .await;
@@ -158,7 +158,7 @@ async fn own_address_as_endpoint_is_an_error() {
         check_unasked(&sidekey, 1.0).await;
     }
     let probes = Port::reserve();
-    let sidekey = Setup::at(&format!("http://127.0.0.1:{probes}"), &clock)
+    let sidekey = Setup::for_endpoint(&format!("http://127.0.0.1:{probes}"), &clock)
         .with("SIDEKEY_METRICS_LISTEN", format!("0.0.0.0:{probes}"))
         .start()
         .await;

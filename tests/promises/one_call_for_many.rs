@@ -1,4 +1,4 @@
-//! However many readers want a secret, and however they write its name, upstream is asked once.
+//! Many readers of one secret cause one call to AWS, however they write the secret's name.
 
 use crate::support::agent::{Setup, read_request};
 use crate::support::clock::ManualClock;
@@ -8,15 +8,15 @@ use fake_aws::Operation::GetSecretValue;
 
 const READERS: usize = 64;
 
-/// 64 readers of a cold secret, half of whom write out the stage that is meant anyway, cause one
-/// upstream call and get the same bytes: the call is held back until all of them wait for it.
+/// 64 callers read an uncached secret, half of them with the default stage written out. The gateway
+/// delays the call until all wait. One call answers all of them with the same bytes.
 #[tokio::test]
 async fn readers_of_an_uncached_secret_share_one_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url(), &clock).start().await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.url(), &clock).start().await;
 
     gateway.hold();
     let mut readers = Vec::new();
@@ -27,7 +27,7 @@ async fn readers_of_an_uncached_secret_share_one_call() {
         readers.push(reader);
     }
     let others = (READERS - 1) as f64;
-    eventually("all readers wait", async || {
+    eventually("all readers wait for the call", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == others).then_some(())
     })
@@ -44,15 +44,15 @@ async fn readers_of_an_uncached_secret_share_one_call() {
     assert_eq!(metrics.get("sidekey_reads_total{result=\"miss\"}"), READERS as f64);
 }
 
-/// What was read by name is held by its full ARN too, without another call. A partial ARN costs one
-/// call, since only its answer says which secret it means, and is the same entry from then on.
+/// A secret that was read by name is then cached under its full ARN too. A partial ARN costs one
+/// call, because only AWS's answer reveals the secret, and then shares the same entry.
 #[tokio::test]
 async fn name_and_arn_share_one_entry() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let arn = fake.secrets().create("app/db", "hunter2").expect("a new name");
+    let arn = fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
     let partial = &arn[..arn.len() - "-AbC123".len()];
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
 
     let by_name = connection.exchange(read_request("app/db")).await;
@@ -72,15 +72,14 @@ async fn name_and_arn_share_one_entry() {
     assert_eq!(sidekey.metrics().await.get("sidekey_entries"), 1.0);
 }
 
-/// With `SIDEKEY_TTL=0` nothing is served from the cache, each reader's call is made anew; but
-/// readers at the same time share one.
+/// With `SIDEKEY_TTL=0` every read calls AWS, but concurrent readers share one call.
 #[tokio::test]
 async fn concurrent_readers_share_a_call_without_a_cache() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.url(), &clock).with("SIDEKEY_TTL", 0).start().await;
 
     for calls in 1..=3 {
         let answer = sidekey.read("app/db").await;
@@ -94,7 +93,7 @@ async fn concurrent_readers_share_a_call_without_a_cache() {
         reader.send(read_request("app/db")).await;
         readers.push(reader);
     }
-    eventually("all readers wait", async || {
+    eventually("all readers wait for the call", async || {
         let metrics = sidekey.metrics().await;
         (metrics.get("sidekey_flights_joined_total") == 7.0).then_some(())
     })

@@ -1,5 +1,5 @@
-//! Upstream goes wrong for longer than the time to live: readers of what is held are served on,
-//! marked, until a bound, and get the new value soon after the outage ends.
+//! AWS fails for longer than the TTL. Cached values are served, marked as stale, up to a limit.
+//! Readers get the new value soon after the outage ends.
 
 use crate::support::agent::{Setup, Sidekey, read_request};
 use crate::support::clock::ManualClock;
@@ -12,22 +12,23 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const TTL: Duration = Duration::from_secs(60);
 
-/// How much longer the stricter of two agents serves what it holds.
+/// `SIDEKEY_STALE_IF_ERROR` of the stricter of two agents.
 const STALE_IF_ERROR: Duration = Duration::from_secs(300);
 
-/// Ages at which readers ask during an outage. From one to the next is longer than any back-off.
+/// Ages of the cached value at which the tests read during an outage. The gaps exceed every
+/// back-off.
 const AGES: [Duration; 4] =
     [TTL, Duration::from_secs(130), Duration::from_secs(240), Duration::from_secs(359)];
 
-/// What goes wrong.
+/// The cause of an outage.
 #[derive(Clone, Debug)]
 enum Outage {
     Fault(Fault),
-    /// Every call is one too many.
+    /// AWS throttles every call.
     Throttled,
-    /// Answers are right, and too late.
+    /// AWS's answers are valid but arrive after the timeout.
     Late,
-    /// Nobody listens.
+    /// AWS accepts no connections.
     Refused,
 }
 
@@ -37,19 +38,19 @@ impl Outage {
             Self::Fault(fault) => fake.faults().always(Match::any(), fault.clone()),
             Self::Throttled => fake.faults().throttle_above(0),
             Self::Late => fake.faults().set_latency(Duration::from_secs(600)),
-            Self::Refused => fake.pause().await.expect("a listener that stops"),
+            Self::Refused => fake.pause().await.expect("the listener stops"),
         }
     }
 
     async fn end(&self, fake: &Fake) {
         match self {
             Self::Fault(_) | Self::Throttled | Self::Late => fake.faults().clear(),
-            Self::Refused => fake.resume().await.expect("the port stayed ours"),
+            Self::Refused => fake.resume().await.expect("the reserved port stays reserved"),
         }
     }
 
-    /// What ends only when the time for a call does. That is the machine's time, and long enough
-    /// for calls that go well.
+    /// Returns the timeout of a call, in real time. The timeout is short for faults that end only
+    /// with a timeout, but long enough for calls that succeed.
     fn upstream_timeout(&self) -> &'static str {
         match self {
             Self::Late | Self::Fault(Fault::Stall | Fault::Drip(_)) => "1s",
@@ -58,12 +59,12 @@ impl Outage {
     }
 }
 
-/// How many readers ask at each age.
+/// The number of reads at each age.
 const READERS: u16 = 20;
 
-/// Lets readers ask one after the other, and checks that each is served what is held, marked, and
-/// that nobody but the first can have waited: no call is made for them, and none is under way.
-async fn is_served_stale(sidekey: &Sidekey, age: Duration, outage: &Outage) {
+/// Reads several times in sequence. Each read must return the cached value, marked as stale. Only
+/// the first read may have waited: the later ones neither make nor join a call.
+async fn serves_stale_value(sidekey: &Sidekey, age: Duration, outage: &Outage) {
     let mut connection = sidekey.connect().await;
     let mut read = async || {
         let answer = connection.exchange(read_request("app/db")).await;
@@ -71,7 +72,7 @@ async fn is_served_stale(sidekey: &Sidekey, age: Duration, outage: &Outage) {
         assert_eq!(answer.header("age"), Some(&*age.as_secs().to_string()), "{outage:?}");
     };
     read().await;
-    is_idle(sidekey).await;
+    wait_until_idle(sidekey).await;
     let before = sidekey.metrics().await;
     for _ in 1..READERS {
         read().await;
@@ -81,60 +82,65 @@ async fn is_served_stale(sidekey: &Sidekey, age: Duration, outage: &Outage) {
     assert_eq!(after.since(&before, "sidekey_flights_joined_total"), [], "{outage:?}");
 }
 
-/// Waits until no call is under way: one that began during an outage ends as the outage has it.
-async fn is_idle(sidekey: &Sidekey) {
-    eventually("no call", async || (sidekey.agent.status().flights == 0).then_some(())).await;
+/// Waits until no call is in progress, because a call that began during the outage still fails.
+async fn wait_until_idle(sidekey: &Sidekey) {
+    eventually("no call is in progress", async || {
+        (sidekey.agent.status().flights == 0).then_some(())
+    })
+    .await;
 }
 
-async fn is_served_anew(sidekey: &Sidekey, outage: &Outage) {
+/// Checks that a read returns the new value.
+async fn serves_new_value(sidekey: &Sidekey, outage: &Outage) {
     let answer = sidekey.read("app/db").await;
     assert_eq!(answer.value(), "new", "{outage:?}");
     assert!(["hit", "miss"].contains(&answer.cache()), "{outage:?}: {}", answer.cache());
 }
 
-/// Runs one outage for two agents, of which one gives up what it holds before the outage ends. Both
-/// count calls that fail as `outcome`; readers who are told of it get `status` and `kind`.
-async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
+/// Runs one outage for two agents, one of which stops serving the stale value during the outage.
+/// Both agents count failed calls as `outcome`. Readers without a value get `status` and `kind`.
+async fn survives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&fake, &clock)
+    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_UPSTREAM_TIMEOUT", outage.upstream_timeout());
-    let patient = setup.clone().start().await;
+    let lenient = setup.clone().start().await;
     let stale_if_error = format!("{}s", STALE_IF_ERROR.as_secs());
     let strict = setup.with("SIDEKEY_STALE_IF_ERROR", stale_if_error).start().await;
-    for sidekey in [&patient, &strict] {
-        assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
+    for sidekey in [&lenient, &strict] {
+        assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
     }
-    let before = [patient.metrics().await, strict.metrics().await];
-    fake.secrets().put("app/db", "new").expect("it is there");
+    let before = [lenient.metrics().await, strict.metrics().await];
+    fake.secrets().put("app/db", "new").expect("the secret exists");
     outage.begin(&fake).await;
 
     let mut age = Duration::ZERO;
     for next in AGES {
-        clock.pass(next - age);
+        clock.advance(next - age);
         age = next;
         tokio::join!(
-            is_served_stale(&patient, age, &outage),
-            is_served_stale(&strict, age, &outage)
+            serves_stale_value(&lenient, age, &outage),
+            serves_stale_value(&strict, age, &outage)
         );
     }
-    // Nobody waits out the last back-off: what is too old is the reader's failure now.
-    clock.pass(SECOND);
+    // The strict agent's value is too old, so this read gets the last failure at once, without a
+    // wait for the back-off.
+    clock.advance(SECOND);
     let answer = strict.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{outage:?}");
     assert_ne!(answer.json()["hint"], "", "{outage:?}");
-    is_served_stale(&patient, age + SECOND, &outage).await;
+    serves_stale_value(&lenient, age + SECOND, &outage).await;
 
-    tokio::join!(is_idle(&patient), is_idle(&strict));
+    tokio::join!(wait_until_idle(&lenient), wait_until_idle(&strict));
 
     let failed = format!("sidekey_refreshes_total{{outcome=\"{outcome}\"}}");
     let called = format!(
         "sidekey_upstream_requests_total{{operation=\"GetSecretValue\",outcome=\"{outcome}\"}}"
     );
-    for ((sidekey, before), times) in [&patient, &strict].into_iter().zip(&before).zip([5, 4]) {
+    for ((sidekey, before), times) in [&lenient, &strict].into_iter().zip(&before).zip([5, 4]) {
         let metrics = sidekey.metrics().await;
         let stale = "sidekey_stale_reads_total{reason=\"failing\"}";
         let count = f64::from(READERS * times);
@@ -145,13 +151,14 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
         );
         let reads =
             |result: &str, count| (format!("sidekey_reads_total{{result=\"{result}\"}}"), count);
-        // The strict one's last reader was told.
-        let told = (times == 4).then(|| reads("error", 1.0));
-        let expected: Vec<_> = told.into_iter().chain([reads("stale", count)]).collect();
+        // The last reader of the strict agent got an error.
+        let reported = (times == 4).then(|| reads("error", 1.0));
+        let expected: Vec<_> = reported.into_iter().chain([reads("stale", count)]).collect();
         assert_eq!(metrics.since(before, "sidekey_reads_total"), expected, "{outage:?}");
         let refreshes = metrics.since(before, "sidekey_refreshes_total");
         let [(series, count)] = &*refreshes else { panic!("{outage:?}: {refreshes:?}") };
-        // A call for each age; whether one follows within the last second is up to the back-off.
+        // One call for each age. The back-off decides whether another call follows in the last
+        // second.
         assert_eq!(*series, failed, "{outage:?}");
         assert!((4.0..=5.0).contains(count), "{outage:?}: {count}");
         let calls = metrics.since(before, "sidekey_upstream_requests_total");
@@ -159,25 +166,25 @@ async fn outlives(outage: Outage, outcome: &str, status: u16, kind: &str) {
     }
 
     outage.end(&fake).await;
-    clock.pass(FAILING_MAX);
-    tokio::join!(is_served_anew(&patient, &outage), is_served_anew(&strict, &outage));
+    clock.advance(FAILING_MAX);
+    tokio::join!(serves_new_value(&lenient, &outage), serves_new_value(&strict, &outage));
 }
 
-/// Whatever goes wrong, and however each call ends.
+/// Both agents survive every kind of AWS failure, however the call ends.
 #[tokio::test]
 async fn every_upstream_failure_is_survived() {
     let fault = Outage::Fault;
-    outlives(fault(Fault::Throttle), "throttled", 400, "ThrottlingException").await;
-    outlives(Outage::Throttled, "throttled", 400, "ThrottlingException").await;
-    outlives(fault(Fault::InternalError), "service", 500, "InternalServiceError").await;
-    outlives(fault(Fault::Reset), "connection", 502, "ConnectionError").await;
-    outlives(fault(Fault::Truncated), "unreadable", 502, "ConnectionError").await;
-    outlives(fault(Fault::Garbage), "unreadable", 502, "ConnectionError").await;
-    outlives(Outage::Refused, "connection", 502, "ConnectionError").await;
+    survives(fault(Fault::Throttle), "throttled", 400, "ThrottlingException").await;
+    survives(Outage::Throttled, "throttled", 400, "ThrottlingException").await;
+    survives(fault(Fault::InternalError), "service", 500, "InternalServiceError").await;
+    survives(fault(Fault::Reset), "connection", 502, "ConnectionError").await;
+    survives(fault(Fault::Truncated), "unreadable", 502, "ConnectionError").await;
+    survives(fault(Fault::Garbage), "unreadable", 502, "ConnectionError").await;
+    survives(Outage::Refused, "connection", 502, "ConnectionError").await;
 }
 
-/// The agent's own credentials are dead or wrong for the service, for longer than the time to live,
-/// whatever it calls that; and good again, the same ones, as the outage ends.
+/// AWS refuses the agent's credentials for longer than the TTL, with various error types. The same
+/// credentials are valid again when the outage ends.
 #[tokio::test]
 async fn every_credentials_failure_is_survived() {
     for kind in [
@@ -189,81 +196,81 @@ async fn every_credentials_failure_is_survived() {
     ] {
         let message = "as AWS says it".to_owned();
         let fault = Fault::Error { status: 400, kind: kind.to_owned(), message };
-        outlives(Outage::Fault(fault), "credentials", 400, kind).await;
+        survives(Outage::Fault(fault), "credentials", 400, kind).await;
     }
 }
 
-/// Each call fails in its own way, one after the other: readers are served on through all of them,
-/// and the call that goes well at last ends it.
+/// Each call fails in a different way. Cached values are served throughout, and the first
+/// successful call ends the outage.
 #[tokio::test]
 async fn mixed_failures_are_survived() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
+    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
-    assert_eq!(sidekey.read("app/db").await.cache(), "hit", "it was prefetched");
+    assert_eq!(sidekey.read("app/db").await.cache(), "hit", "the secret was prefetched");
     let before = sidekey.metrics().await;
-    fake.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("the secret exists");
     let faults = [Fault::Throttle, Fault::InternalError, Fault::Reset, Fault::Truncated];
     fake.faults().script(Match::secret("app/db"), faults);
     let outage = Outage::Refused;
-    clock.pass(TTL);
+    clock.advance(TTL);
     let mut age = TTL;
     for left in [3, 2, 1, 0] {
-        is_served_stale(&sidekey, age, &outage).await;
+        serves_stale_value(&sidekey, age, &outage).await;
         assert_eq!(fake.faults().remaining_scripted(), left);
-        clock.pass(FAILING_MAX);
+        clock.advance(FAILING_MAX);
         age += FAILING_MAX;
     }
-    is_served_anew(&sidekey, &outage).await;
+    serves_new_value(&sidekey, &outage).await;
     let refreshes = sidekey.metrics().await.since(&before, "sidekey_refreshes_total");
     let outcomes = ["connection", "ok", "service", "throttled", "unreadable"];
     let expected = outcomes.map(|it| (format!("sidekey_refreshes_total{{outcome=\"{it}\"}}"), 1.0));
     assert_eq!(refreshes, expected);
 }
 
-/// An answer that comes too late, none at all, and one that never ends.
+/// AWS answers too late, does not answer at all, or never completes its answer.
 #[tokio::test]
 async fn every_timeout_is_survived() {
     tokio::join!(
-        outlives(Outage::Late, "timeout", 504, "TimeoutError"),
-        outlives(Outage::Fault(Fault::Stall), "timeout", 504, "TimeoutError"),
-        outlives(Outage::Fault(Fault::Drip(SECOND)), "timeout", 504, "TimeoutError"),
+        survives(Outage::Late, "timeout", 504, "TimeoutError"),
+        survives(Outage::Fault(Fault::Stall), "timeout", 504, "TimeoutError"),
+        survives(Outage::Fault(Fault::Drip(SECOND)), "timeout", 504, "TimeoutError"),
     );
 }
 
-/// A wrong content type is no outage: past the time to live the new value is served.
+/// A wrong content type is not a failure: after the TTL the new value is served.
 #[tokio::test]
 async fn wrong_content_type_is_not_a_failure() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "old").expect("a new name");
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
+    fake.secrets().create("app/db", "old").expect("the secret name is unused");
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let sidekey = setup.with("SIDEKEY_TTL", format!("{}s", TTL.as_secs())).start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "old");
     let outage = Outage::Fault(Fault::ContentType("text/html".to_owned()));
-    fake.secrets().put("app/db", "new").expect("it is there");
+    fake.secrets().put("app/db", "new").expect("the secret exists");
     outage.begin(&fake).await;
-    clock.pass(TTL);
-    is_served_anew(&sidekey, &outage).await;
+    clock.advance(TTL);
+    serves_new_value(&sidekey, &outage).await;
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.sum("sidekey_stale_reads_total"), 0.0);
     assert_eq!(metrics.sum("sidekey_refreshes_total"), 1.0);
     assert_eq!(metrics.get("sidekey_refreshes_total{outcome=\"ok\"}"), 1.0);
 }
 
-/// Access to one of two secrets is revoked: that one is served for its grace and then refused, with
-/// what to do about it, and the other is refreshed as ever.
+/// AWS revokes access to one of two secrets. This secret is served during its grace and then
+/// refused with a hint. The other one is refreshed as usual.
 #[tokio::test]
 async fn revoked_access_to_one_secret_leaves_others_unaffected() {
     const GRACE: Duration = Duration::from_secs(90);
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/mail"] {
-        fake.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("the secret name is unused");
     }
-    let sidekey = Setup::of(&fake, &clock)
+    let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", "app/db,app/mail")
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_DENIED_GRACE", format!("{}s", GRACE.as_secs()))
@@ -271,37 +278,37 @@ async fn revoked_access_to_one_secret_leaves_others_unaffected() {
         .await;
     for name in ["app/db", "app/mail"] {
         assert_eq!(sidekey.read(name).await.cache(), "hit", "{name}");
-        fake.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("the secret exists");
     }
     fake.faults().deny_secret("app/db");
 
-    // The grace begins with the first refusal, which is the first call past the TTL.
-    clock.pass(TTL);
+    // The grace begins with the first refusal, which is the first call after the TTL.
+    clock.advance(TTL);
     for wait in [Duration::ZERO, GRACE / 2, GRACE / 2 - SECOND] {
-        clock.pass(wait);
+        clock.advance(wait);
         let answer = sidekey.read("app/db").await;
         assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"));
         assert_eq!(sidekey.read("app/mail").await.value(), "new");
     }
-    clock.pass(SECOND);
+    clock.advance(SECOND);
     let answer = sidekey.read("app/db").await;
     assert_eq!((answer.status, answer.kind().as_str()), (400, "AccessDeniedException"));
-    let hint = answer.json()["hint"].as_str().expect("a hint").to_owned();
+    let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
     assert!(hint.contains("grant secretsmanager:GetSecretValue"), "{hint}");
     let answer = sidekey.read("app/mail").await;
     assert_eq!(answer.value(), "new");
     assert!(["hit", "miss"].contains(&answer.cache()), "{}", answer.cache());
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 3.0);
-    assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "of app/db, and of it alone");
+    assert_eq!(metrics.sum("sidekey_stale_reads_total"), 3.0, "only reads of app/db were stale");
 
     fake.faults().allow_secret("app/db");
-    clock.pass(FAILING_MAX);
-    is_served_anew(&sidekey, &Outage::Refused).await;
+    clock.advance(FAILING_MAX);
+    serves_new_value(&sidekey, &Outage::Refused).await;
 }
 
-/// The role loses the operation itself: every secret is served for its grace and then refused, until
-/// the role has it back.
+/// The role loses the permission for the whole operation. Every secret is served during its grace
+/// and then refused, until the role has the permission again.
 #[tokio::test]
 async fn role_without_the_permission_loses_every_secret() {
     const GRACE: Duration = Duration::from_secs(90);
@@ -309,9 +316,9 @@ async fn role_without_the_permission_loses_every_secret() {
     let fake = fake(&clock).await;
     let names = ["app/db", "app/mail"];
     for name in names {
-        fake.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("the secret name is unused");
     }
-    let sidekey = Setup::of(&fake, &clock)
+    let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_SECRETS", names.join(","))
         .with("SIDEKEY_TTL", format!("{}s", TTL.as_secs()))
         .with("SIDEKEY_DENIED_GRACE", format!("{}s", GRACE.as_secs()))
@@ -319,17 +326,17 @@ async fn role_without_the_permission_loses_every_secret() {
         .await;
     for name in names {
         assert_eq!(sidekey.read(name).await.cache(), "hit", "{name}");
-        fake.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("the secret exists");
     }
     fake.faults().deny_operation(GetSecretValue);
     for wait in [TTL, GRACE - SECOND] {
-        clock.pass(wait);
+        clock.advance(wait);
         for name in names {
             let answer = sidekey.read(name).await;
             assert_eq!((answer.value().as_str(), answer.cache()), ("old", "stale"), "{name}");
         }
     }
-    clock.pass(SECOND);
+    clock.advance(SECOND);
     for name in names {
         assert_eq!(sidekey.read(name).await.kind(), "AccessDeniedException", "{name}");
     }
@@ -337,7 +344,7 @@ async fn role_without_the_permission_loses_every_secret() {
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"refused\"}"), 4.0);
     assert_eq!(metrics.get("sidekey_reads_total{result=\"error\"}"), 2.0);
     fake.faults().allow_operation(GetSecretValue);
-    clock.pass(FAILING_MAX);
+    clock.advance(FAILING_MAX);
     for name in names {
         assert_eq!(sidekey.read(name).await.value(), "new", "{name}");
     }

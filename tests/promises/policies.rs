@@ -1,9 +1,9 @@
-//! What the file says of some secrets holds for those, whichever id they are read by, and for no
-//! others.
+//! A `[[policy]]` table applies to the secrets that it lists, by whichever id they are read, and to
+//! no other secret.
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
 use fake_aws::Operation::GetSecretValue;
 use serde_json::{Value, json};
@@ -14,28 +14,28 @@ use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Starts an agent in front of `fake` that is configured by a file.
+/// Starts an agent in front of `fake`, with the configuration file's text `file`.
 async fn start(fake: &Fake, clock: &Arc<ManualClock>, file: &str) -> Sidekey {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let path = folder.write("sidekey.toml", file);
-    Setup::of(fake, clock).with("SIDEKEY_CONFIG", path.display()).start().await
+    Setup::for_fake(fake, clock).with("SIDEKEY_CONFIG", path.display()).start().await
 }
 
-/// Returns what `/status` says of the secret called `name`.
+/// Returns the status page's data on the secret `name`.
 async fn status(sidekey: &Sidekey, name: &str) -> Value {
     let status = sidekey.get("/status").await.json();
-    let mut entries = status["entries"].as_array().expect("a list").iter();
-    entries.find(|entry| entry["name"] == name).cloned().expect("it is held")
+    let mut entries = status["entries"].as_array().expect("the value is a JSON array").iter();
+    entries.find(|entry| entry["name"] == name).cloned().expect("the entry is cached")
 }
 
-/// Of two secrets with policies of their own, the one with the short TTL shows a new value when that
-/// has passed and the other does not; and when upstream is gone, one is served on and one is not.
+/// Two secrets have policies. After the shorter TTL only one shows its new value. In an outage, one
+/// is still served as stale and the other is not.
 #[tokio::test]
 async fn each_secret_ages_by_its_own_policy() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/short", "app/long"] {
-        fake.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("the secret name is unused");
     }
     let file = r#"
         secrets = ["app/short", "app/long"]
@@ -49,58 +49,62 @@ async fn each_secret_ages_by_its_own_policy() {
         ttl = "10m"
     "#;
     let sidekey = start(&fake, &clock, file).await;
-    let arn = fake.secrets().arn("app/short").expect("it is there");
+    let arn = fake.secrets().arn("app/short").expect("the secret exists");
     for name in ["app/short", "app/long"] {
         assert_eq!(sidekey.read(name).await.cache(), "hit");
-        fake.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("the secret exists");
     }
     for (name, ttl) in [("app/short", 60.0), ("app/long", 600.0)] {
         assert_eq!(status(&sidekey, name).await["ttl_seconds"], json!(ttl));
     }
 
-    clock.pass(61 * SECOND);
+    clock.advance(61 * SECOND);
     assert_eq!(sidekey.read(&arn).await.value(), "new");
     assert_eq!(sidekey.read("app/short").await.value(), "new");
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "hit"));
 
-    fake.pause().await.expect("a listener that stops");
-    clock.pass(600 * SECOND);
+    fake.pause().await.expect("the listener stops");
+    clock.advance(600 * SECOND);
     assert_eq!(sidekey.read("app/short").await.status, 502);
     let long = sidekey.read("app/long").await;
     assert_eq!((long.value().as_str(), long.cache()), ("old", "stale"));
 }
 
-/// A secret with a TTL of 0 is fetched for every read, by its ARN too, and makes no call of its own.
+/// A secret with a TTL of 0 is fetched at every read, by name and ARN, and never in the background.
 #[tokio::test]
 async fn caching_can_be_disabled_for_one_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/live", "app/held"] {
-        fake.secrets().create(name, "value").expect("a new name");
+        fake.secrets().create(name, "value").expect("the secret name is unused");
     }
-    let arn = fake.secrets().arn("app/live").expect("it is there");
+    let arn = fake.secrets().arn("app/live").expect("the secret exists");
     let file = format!(
         "secrets = [\"app/live\", \"app/held\"]\n[[policy]]\nsecrets = [\"{arn}\"]\nttl = 0\n"
     );
     let sidekey = start(&fake, &clock, &file).await;
     assert_eq!(sidekey.get("/ready").await.status, 200);
-    clock.pass(100 * SECOND);
+    clock.advance(100 * SECOND);
     for id in ["app/live", &arn, "app/live"] {
         assert_eq!(sidekey.read(id).await.cache(), "miss", "{id}");
     }
     assert_eq!(sidekey.read("app/held").await.cache(), "hit");
-    assert_eq!(fake.calls().count(GetSecretValue), 5, "the prefetch, and one for each read");
+    assert_eq!(
+        fake.calls().count(GetSecretValue),
+        5,
+        "one call by the prefetch and one for each read"
+    );
     assert_eq!(sidekey.get("/status").await.json()["entries"].as_array().map(Vec::len), Some(1));
 }
 
-/// Where a secret that is missing is not required, the agent is ready without it, and says so; once
-/// it is there it is held without a reader's doing.
+/// A missing secret has `required = false`. The agent is ready without it and reports it as
+/// missing. When the secret exists, the agent caches it without a read.
 #[tokio::test]
 async fn missing_optional_secret_does_not_block_readiness() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/needed", "value").expect("a new name");
+    fake.secrets().create("app/needed", "value").expect("the secret name is unused");
     let listed = "secrets = [\"app/needed\", \"app/spare\"]\n";
     let optional = format!("{listed}[[policy]]\nsecrets = [\"app/s*\"]\nrequired = false\n");
     let patient = start(&fake, &clock, &optional).await;
@@ -112,7 +116,7 @@ async fn missing_optional_secret_does_not_block_readiness() {
     let body = json!({"ready": true, "listed_missing": 0, "missing": []});
     assert_eq!((ready.status, ready.json()), (200, body));
     assert_eq!(patient.metrics().await.get("sidekey_listed_missing"), 0.0);
-    eventually("the call for it fails", async || {
+    eventually("the call for the missing secret fails", async || {
         let missing = patient.get("/status").await.json()["missing"][0].clone();
         assert_eq!(
             (&missing["reference"], &missing["required"]),
@@ -122,22 +126,22 @@ async fn missing_optional_secret_does_not_block_readiness() {
     })
     .await;
 
-    fake.secrets().create("app/spare", "value").expect("a new name");
-    eventually("it is held", async || {
-        clock.pass(31 * SECOND);
+    fake.secrets().create("app/spare", "value").expect("the secret name is unused");
+    eventually("the secret is cached", async || {
+        clock.advance(31 * SECOND);
         (patient.get("/status").await.json()["missing"] == json!([])).then_some(())
     })
     .await;
     assert_eq!(patient.read("app/spare").await.value(), "value");
 }
 
-/// What is always refreshed has its new value at hand within its TTL, though nobody asked.
+/// A secret with `refresh = "always"` gets its new value within its TTL, even without reads.
 #[tokio::test]
 async fn always_refreshed_secret_stays_fresh_without_readers() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/warm", "app/idle"] {
-        fake.secrets().create(name, "old").expect("a new name");
+        fake.secrets().create(name, "old").expect("the secret name is unused");
     }
     let file = r#"
         secrets = ["app/warm", "app/idle"]
@@ -148,25 +152,26 @@ async fn always_refreshed_secret_stays_fresh_without_readers() {
     "#;
     let sidekey = start(&fake, &clock, file).await;
     for name in ["app/warm", "app/idle"] {
-        fake.secrets().put(name, "new").expect("it is there");
+        fake.secrets().put(name, "new").expect("the secret exists");
     }
-    clock.pass(59 * SECOND);
-    eventually("it is refreshed", async || {
+    clock.advance(59 * SECOND);
+    eventually("the secret is refreshed", async || {
         (status(&sidekey, "app/warm").await["age_seconds"] == json!(0)).then_some(())
     })
     .await;
     assert_eq!(status(&sidekey, "app/warm").await["refresh"], "always");
-    assert_eq!(fake.calls().count(GetSecretValue), 3, "and nothing else is");
+    assert_eq!(fake.calls().count(GetSecretValue), 3, "only this secret is refreshed");
     let warm = sidekey.read("app/warm").await;
     assert_eq!((warm.value().as_str(), warm.cache()), ("new", "hit"));
     let idle = sidekey.read("app/idle").await;
     assert_eq!((idle.value().as_str(), idle.cache()), ("old", "hit"));
 }
 
-/// Mistakes in policies stop a start like any others; on Lambda a key that is none only warns.
+/// Mistakes in policies stop the start of a standalone agent. On Lambda, an unknown key only causes
+/// a warning.
 #[test]
 fn policy_mistakes_name_their_table() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let load = |file: &str, host| {
         let path = folder.write("sidekey.toml", file);
         let vars = [("SIDEKEY_CONFIG", &*path.display().to_string()), ("AWS_TOKEN", "token")];
@@ -174,11 +179,11 @@ fn policy_mistakes_name_their_table() {
         config::load(&BTreeMap::from(vars), host)
     };
     let unknown = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\ntttl = 1\n";
-    let told = "SIDEKEY_CONFIG: policy[1].tttl: no such key of a policy; did you mean ttl?";
-    assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), told);
+    let reported = "SIDEKEY_CONFIG: policy[1].tttl: no such key of a policy; did you mean ttl?";
+    assert_eq!(load(unknown, Host::Standalone).mistakes.to_string(), reported);
     let lambda = load(unknown, Host::Lambda);
     assert!(lambda.mistakes.is_empty(), "{}", lambda.mistakes);
-    assert_eq!(lambda.warnings, [told]);
+    assert_eq!(lambda.warnings, [reported]);
 
     let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
     for host in [Host::Standalone, Host::Lambda] {

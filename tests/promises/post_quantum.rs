@@ -1,45 +1,47 @@
-//! A connection to AWS begins with a post-quantum key exchange: what is recorded of it today cannot be
-//! read by a quantum computer later. Shown by the first bytes that the agent sends to an https endpoint.
+//! A TLS connection to AWS begins with a post-quantum key exchange, so that a recording cannot be
+//! decrypted by a future quantum computer. The test reads the agent's first bytes to an https
+//! endpoint.
 
 use crate::support::agent::Setup;
 use crate::support::clock::ManualClock;
-use crate::support::soon;
+use crate::support::with_timeout;
 use std::collections::BTreeMap;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 
-/// The hybrid of ML-KEM-768 and X25519, by its number in TLS.
+/// The TLS number of the hybrid key exchange of ML-KEM-768 and X25519.
 const X25519_MLKEM768: u16 = 0x11ec;
-/// The classical half of it, for a server that knows no other.
+/// The TLS number of X25519 alone, for servers without the hybrid.
 const X25519: u16 = 0x001d;
-/// An encapsulation key of ML-KEM-768, and a public key of X25519.
+/// The size of a hybrid key share: an ML-KEM-768 encapsulation key and an X25519 public key.
 const SHARE_BYTES: usize = 1184 + 32;
 
+/// The TLS numbers of the extensions that the test reads.
 const SUPPORTED_GROUPS: u16 = 10;
 const SUPPORTED_VERSIONS: u16 = 43;
 const KEY_SHARE: u16 = 51;
 const TLS_1_3: [u8; 2] = [3, 4];
 
-/// What is left to read of a message of TLS.
+/// The unread part of a TLS message.
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
     fn take(&mut self, bytes: usize) -> &'a [u8] {
-        let (taken, rest) = self.0.split_at_checked(bytes).expect("the hello is whole");
+        let (taken, rest) = self.0.split_at_checked(bytes).expect("the ClientHello is complete");
         self.0 = rest;
         taken
     }
 
-    /// Reads a number of so many bytes.
+    /// Reads a big-endian number of this many bytes.
     fn number(&mut self, bytes: usize) -> usize {
         self.take(bytes).iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
     }
 
     fn short(&mut self) -> u16 {
-        u16::try_from(self.number(2)).expect("two bytes")
+        u16::try_from(self.number(2)).expect("a number of two bytes fits into u16")
     }
 
-    /// Reads what stands behind its own length, itself a number of so many bytes.
+    /// Reads a field that begins with its own length, which has this many bytes.
     fn counted(&mut self, bytes: usize) -> Self {
         let length = self.number(bytes);
         Self(self.take(length))
@@ -50,7 +52,7 @@ impl<'a> Rest<'a> {
     }
 }
 
-/// Returns the extensions of a ClientHello, by number (RFC 8446, section 4.1.2).
+/// Returns the extensions of a ClientHello by their numbers (RFC 8446, section 4.1.2).
 fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     let mut rest = Rest(handshake);
     assert_eq!(rest.number(1), 1, "a ClientHello");
@@ -68,7 +70,7 @@ fn extensions(handshake: &[u8]) -> BTreeMap<u16, &[u8]> {
     extensions
 }
 
-/// Returns the groups of an extension `supported_groups`, the preferred one first.
+/// Returns the groups of a `supported_groups` extension, in order of preference.
 fn groups(extension: &[u8]) -> Vec<u16> {
     let mut list = Rest(extension).counted(2);
     let mut groups = Vec::new();
@@ -78,7 +80,7 @@ fn groups(extension: &[u8]) -> Vec<u16> {
     groups
 }
 
-/// Returns the groups of an extension `key_share` with the length of each one's share.
+/// Returns the groups of a `key_share` extension, with the length of each share.
 fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
     let mut list = Rest(extension).counted(2);
     let mut shares = Vec::new();
@@ -89,30 +91,32 @@ fn shares(extension: &[u8]) -> Vec<(u16, usize)> {
     shares
 }
 
-/// Reads the first record of a connection: the ClientHello of whoever opened it.
+/// Reads the first TLS record of a connection, which is the client's ClientHello.
 async fn client_hello(mut connection: TcpStream) -> Vec<u8> {
     let mut head = [0; 5];
-    connection.read_exact(&mut head).await.expect("the head of a record");
-    assert_eq!(head[0], 22, "a record of the handshake");
+    connection.read_exact(&mut head).await.expect("the head of the record arrives");
+    assert_eq!(head[0], 22, "the first record is a handshake record");
     let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
-    connection.read_exact(&mut record).await.expect("a whole record");
+    connection.read_exact(&mut record).await.expect("the record is complete");
     record
 }
 
-/// The source offers the hybrid before all others, with a key share, so that it costs no second round
-/// trip; and X25519's beside it, so that a server without it costs none either.
+/// The agent prefers the hybrid key exchange and sends the key share for it, so that no second
+/// round trip is needed. It also sends a share of X25519, for servers without the hybrid.
 #[tokio::test]
 async fn tls_handshake_offers_a_post_quantum_key_exchange() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("https://{}", upstream.local_addr().expect("bound"));
-    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let endpoint = format!("https://{}", upstream.local_addr().expect("the socket is bound"));
+    let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
 
     let heard = async {
-        let (connection, _) = upstream.accept().await.expect("a connection");
+        let (connection, _) = upstream.accept().await.expect("the connection opens");
         client_hello(connection).await
     };
-    let (answer, hello) =
-        soon("a call", async { tokio::join!(sidekey.read("app/db"), heard) }).await;
+    let (answer, hello) = with_timeout("the agent makes a call", async {
+        tokio::join!(sidekey.read("app/db"), heard)
+    })
+    .await;
 
     let extensions = extensions(&hello);
     let versions = Rest(extensions[&SUPPORTED_VERSIONS]).counted(1).0;
@@ -120,6 +124,6 @@ async fn tls_handshake_offers_a_post_quantum_key_exchange() {
     assert_eq!(groups(extensions[&SUPPORTED_GROUPS])[0], X25519_MLKEM768);
     let shares = shares(extensions[&KEY_SHARE]);
     assert_eq!(shares, [(X25519_MLKEM768, SHARE_BYTES), (X25519, 32)]);
-    // Nobody answered the hello, and the reader is told of it.
+    // The server never answers the ClientHello, so the read fails.
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
 }

@@ -1,42 +1,42 @@
-//! What is listed is there before anybody asks for it, by whichever operation, and whatever fails
-//! is made up for.
+//! Listed secrets are cached before the first read, by either operation. The agent recovers from
+//! every failure of the prefetch.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::get;
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
-use crate::support::{eventually, fake, soon};
+use crate::support::{eventually, fake, with_timeout};
 use fake_aws::Operation::{BatchGetSecretValue, GetSecretValue};
 use fake_aws::{Fake, Fault, Location, Match};
 use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A fake that has this many secrets, and their names.
-async fn upstream(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
+/// Starts a fake with `count` secrets. Returns the fake and the secrets' names.
+async fn start_fake(clock: &Arc<ManualClock>, count: usize) -> (Fake, Vec<String>) {
     let fake = fake(clock).await;
     let names: Vec<String> = (0..count).map(|number| format!("app/{number}")).collect();
     for name in &names {
-        fake.secrets().create(name, name.as_str()).expect("a new name");
+        fake.secrets().create(name, name.as_str()).expect("the secret name is unused");
     }
     (fake, names)
 }
 
-/// Returns how many batches and single calls there were.
+/// Returns the numbers of batch calls and of single calls.
 fn calls(fake: &Fake) -> (u64, u64) {
     (fake.calls().count(BatchGetSecretValue), fake.calls().count(GetSecretValue))
 }
 
-/// Checks that every name is a hit with its own value.
-async fn check_held(sidekey: &Sidekey, names: &[String]) {
+/// Checks that a read of every name is a cache hit with the right value.
+async fn check_cached(sidekey: &Sidekey, names: &[String]) {
     for name in names {
         let answer = sidekey.read(name).await;
         assert_eq!((answer.value().as_str(), answer.cache()), (&**name, "hit"));
     }
 }
 
-/// However the listed secrets are fetched, each is held afterwards under its own name, with as many
-/// calls as that way takes: one each, or a batch for twenty.
+/// Every listed secret is cached under its own name, whether by single calls or batches. The number
+/// of calls is one per secret, or one per batch of twenty.
 #[tokio::test]
 async fn every_listed_secret_is_cached() {
     for (mode, count, expected) in [
@@ -50,18 +50,18 @@ async fn every_listed_secret_is_cached() {
         ("auto", 0, (0, 0)),
     ] {
         let clock = ManualClock::new();
-        let (fake, names) = upstream(&clock, count).await;
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
+        let (fake, names) = start_fake(&clock, count).await;
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(" ")).start().await;
         assert_eq!(calls(&fake), expected, "{mode} of {count}");
-        check_held(&sidekey, &names).await;
+        check_cached(&sidekey, &names).await;
         assert_eq!(calls(&fake), expected, "{mode} of {count}, read");
         assert_eq!(sidekey.get("/ready").await.status, 200);
     }
 }
 
-/// A batch that fails as a whole, for want of permission, throttled, broken off or spoilt by one
-/// secret that is denied, is made up for by single calls: in `auto` for good, in `batch` for itself.
+/// A batch fails as a whole (denied, throttled, interrupted, or one secret denied). Single calls
+/// replace it: in `auto` mode for all later batches, in `batch` mode for this batch only.
 #[tokio::test]
 async fn failed_batch_falls_back_to_single_calls() {
     type Break = fn(&Fake);
@@ -88,30 +88,30 @@ async fn failed_batch_falls_back_to_single_calls() {
     for (what, break_it) in cases {
         for (mode, expected) in [("batch", (2, 25)), ("auto", (1, 25))] {
             let clock = ManualClock::new();
-            let (fake, names) = upstream(&clock, 25).await;
+            let (fake, names) = start_fake(&clock, 25).await;
             break_it(&fake);
-            let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
+            let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
             let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
             assert_eq!(calls(&fake), expected, "{what}, {mode}");
-            check_held(&sidekey, &names).await;
+            check_cached(&sidekey, &names).await;
         }
     }
 }
 
-/// One secret that may not be read spoils a whole batch under some policies: all others are held
-/// all the same, and the one says why it is not.
+/// Some IAM policies make one denied secret fail a whole batch. All other secrets are still cached,
+/// and the status of the denied one has the cause.
 #[tokio::test]
 async fn one_denied_secret_does_not_fail_the_others() {
     for (fails_whole, expected) in [(true, (1, 8)), (false, (1, 0))] {
         let clock = ManualClock::new();
-        let (fake, mut names) = upstream(&clock, 8).await;
+        let (fake, mut names) = start_fake(&clock, 8).await;
         fake.faults().deny_secret("app/3");
         fake.faults().batch_fails_on_denied(fails_whole);
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", "auto");
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
         assert_eq!(calls(&fake), expected, "fails as a whole: {fails_whole}");
         names.remove(3);
-        check_held(&sidekey, &names).await;
+        check_cached(&sidekey, &names).await;
         let missing = sidekey.get("/status").await.json()["missing"].clone();
         assert_eq!(missing[0]["reference"], "app/3");
         assert_eq!(missing[0]["problem"]["code"], "AccessDeniedException");
@@ -119,31 +119,32 @@ async fn one_denied_secret_does_not_fail_the_others() {
     }
 }
 
-/// A batch can only ask for what is current here: a version, a stage or a secret of another region
-/// in the list is asked for by itself, and a missing secret in a batch is told apart.
+/// A batch can only fetch current versions in one region. Listed versions, stages and secrets of
+/// other regions are fetched alone, and a missing secret in a batch is reported as missing.
 #[tokio::test]
 async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 6).await;
+    let (fake, names) = start_fake(&clock, 6).await;
     let secrets = fake.secrets();
-    let arn = secrets.arn("app/0").expect("it is there");
-    let first = secrets.version_id("app/0", "AWSCURRENT").expect("it is there");
-    let stage = secrets.arn("app/1").expect("it is there");
+    let arn = secrets.arn("app/0").expect("the secret exists");
+    let first = secrets.version_id("app/0", "AWSCURRENT").expect("the secret exists");
+    let stage = secrets.arn("app/1").expect("the secret exists");
     for name in ["app/0", "app/1"] {
-        secrets.put(name, name).expect("it is there");
+        secrets.put(name, name).expect("the secret exists");
     }
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad = secrets.create_in(&abroad, "abroad", "abroad").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
+    let abroad = secrets.create_in(&abroad, "abroad", "abroad").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
     let list = format!(
         "{}, {arn}:::{first} {stage}::AWSPREVIOUS: {abroad}#field missing",
         names.join(",")
     );
-    let setup = Setup::at(&gateway.url_of_regions(), &clock).with("SIDEKEY_PREFETCH", "batch");
+    let setup =
+        Setup::for_endpoint(&gateway.regional_url(), &clock).with("SIDEKEY_PREFETCH", "batch");
     let sidekey = setup.with("SIDEKEY_SECRETS", list).start().await;
     assert_eq!(calls(&fake), (1, 3));
     assert_eq!(gateway.regions().iter().filter(|region| *region != REGION).count(), 1);
-    check_held(&sidekey, &names).await;
+    check_cached(&sidekey, &names).await;
     for id in [&*format!("{arn}&versionId={first}"), &format!("{stage}&versionStage=AWSPREVIOUS")] {
         assert_eq!(sidekey.read(id).await.cache(), "hit", "{id}");
     }
@@ -154,15 +155,16 @@ async fn secrets_unsuited_to_a_batch_are_fetched_alone() {
     assert_eq!(calls(&fake), (1, 3));
 }
 
-/// `/ready` says 503 with how many are missing until everything is held, then 200; which ones they
-/// are it tells only who has the token. A reader who comes meanwhile waits and is served.
+/// `/ready` answers 503 with the number of missing secrets until all are cached, then 200. The
+/// answer names the missing secrets only to callers with the token. A read during the prefetch
+/// waits and succeeds.
 #[tokio::test]
 async fn readiness_counts_missing_secrets() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 3).await;
-    let gateway = Gateway::before(&fake).await;
+    let (fake, names) = start_fake(&clock, 3).await;
+    let gateway = Gateway::start(&fake).await;
     gateway.hold();
-    let setup = Setup::at(&gateway.url(), &clock);
+    let setup = Setup::for_endpoint(&gateway.url(), &clock);
     let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
     let ask = async |headers: &[_]| sidekey.connect().await.exchange(get("/ready", headers)).await;
     let unready = ask(&[]).await;
@@ -176,60 +178,69 @@ async fn readiness_counts_missing_secrets() {
 
     let mut reader = sidekey.connect().await;
     reader.send(read_request("app/1")).await;
-    eventually("the reader waits", async || {
+    eventually("the read waits for the prefetch", async || {
         (sidekey.metrics().await.get("sidekey_flights_joined_total") == 1.0).then_some(())
     })
     .await;
     gateway.release();
     assert_eq!(reader.receive().await.value(), "app/1");
-    soon("the prefetch", sidekey.agent.prefetched()).await.expect("a report");
+    with_timeout("the prefetch", sidekey.agent.prefetched())
+        .await
+        .expect("the prefetch reports its outcome");
     let ready = ask(&[]).await;
     assert_eq!((ready.status, ready.json()), (200, json!({"ready": true, "listed_missing": 0})));
     assert_eq!(calls(&fake), (0, 3));
 }
 
-/// A start does not wait for ever: past `SIDEKEY_PREFETCH_DEADLINE` it goes on and says what is
-/// missing; what comes later is held all the same.
+/// The start waits at most for `SIDEKEY_PREFETCH_DEADLINE`, and the report names the missing
+/// secrets. Secrets that arrive later are still cached.
 #[tokio::test]
 async fn start_waits_no_longer_than_the_prefetch_deadline() {
     let clock = ManualClock::new();
-    let (fake, names) = upstream(&clock, 2).await;
-    let gateway = Gateway::before(&fake).await;
+    let (fake, names) = start_fake(&clock, 2).await;
+    let gateway = Gateway::start(&fake).await;
     gateway.hold();
-    let setup = Setup::at(&gateway.url(), &clock).with("SIDEKEY_PREFETCH_DEADLINE", "3s");
+    let setup = Setup::for_endpoint(&gateway.url(), &clock).with("SIDEKEY_PREFETCH_DEADLINE", "3s");
     let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).launch().await;
-    eventually("both are asked for", async || (gateway.regions().len() == 2).then_some(())).await;
-    sidekey.pass(Duration::from_secs(3));
-    let report = soon("the deadline", sidekey.agent.prefetched()).await.expect("a report");
+    eventually("AWS has received both calls", async || {
+        (gateway.regions().len() == 2).then_some(())
+    })
+    .await;
+    sidekey.advance(Duration::from_secs(3));
+    let report = with_timeout("the prefetch ends at its deadline", sidekey.agent.prefetched())
+        .await
+        .expect("the prefetch reports its outcome");
     assert_eq!((report.listed, report.missing.len(), report.is_settled), (2, 2, false));
     assert_eq!(sidekey.get("/ready").await.status, 503);
     gateway.release();
-    eventually("both are held", async || (sidekey.get("/ready").await.status == 200).then_some(()))
-        .await;
-    check_held(&sidekey, &names).await;
+    eventually("both secrets are cached", async || {
+        (sidekey.get("/ready").await.status == 200).then_some(())
+    })
+    .await;
+    check_cached(&sidekey, &names).await;
 }
 
-/// A prefetch that fails whole, since upstream is not there yet, leaves the agent serving: readers
-/// get typed errors, and without a reader's doing everything is held soon after upstream is back.
+/// AWS is unreachable during the prefetch. The agent serves typed errors, and caches all listed
+/// secrets soon after AWS is back, without any read.
 #[tokio::test]
 async fn failed_prefetch_is_retried() {
     for mode in ["get", "batch", "auto"] {
         let clock = ManualClock::new();
-        let (fake, names) = upstream(&clock, 7).await;
-        fake.pause().await.expect("a listener that stops");
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
+        let (fake, names) = start_fake(&clock, 7).await;
+        fake.pause().await.expect("the listener stops");
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_PREFETCH", mode);
         let sidekey = setup.with("SIDEKEY_SECRETS", names.join(",")).start().await;
         let ready = sidekey.get("/ready").await;
         assert_eq!((ready.status, &ready.json()["listed_missing"]), (503, &json!(7)), "{mode}");
         let answer = sidekey.read("app/1").await;
         assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"), "{mode}");
 
-        fake.resume().await.expect("the port is kept");
-        eventually("everything is held", async || {
-            sidekey.pass(Duration::from_secs(31));
+        fake.resume().await.expect("the reserved port stays reserved");
+        eventually("all secrets are cached", async || {
+            sidekey.advance(Duration::from_secs(31));
             (sidekey.get("/ready").await.status == 200).then_some(())
         })
         .await;
-        check_held(&sidekey, &names).await;
+        check_cached(&sidekey, &names).await;
     }
 }

@@ -1,25 +1,27 @@
-//! What functions are made of asks Sidekey without a change: AWS's SDKs and what people put on top of
-//! them, and plain HTTP, in five languages, each installed as anybody installs it and pinned.
+//! AWS's SDKs, popular libraries on top of them, and plain HTTP clients can use Sidekey without a
+//! change. The tests run them in five languages, in pinned versions.
 //!
-//! A language is a small program that takes steps from its standard input, a line each: `CLIENT ACT
-//! TARGET`, and options as `NAME=VALUE`, parted by single blanks. It answers each by a line of JSON: a
-//! secret is `text` or `base64`, an HTTP answer `status`, `type` and `body`, many answers are the
-//! `distinct` ones among them, and what was raised is an `error` by its class, with AWS's `code` and a
-//! `message`. What is asked is the same for all and stands here; in what they differ stands in
-//! [`language`]. How often they really asked is counted at Sidekey.
+//! Each language has a small client program. The test writes steps to the program's standard input,
+//! one per line: `CLIENT ACT TARGET` and options `NAME=VALUE`, separated by blanks. For each step
+//! the program prints one line of JSON. A secret is `text` or `base64`; an HTTP response has
+//! `status`, `type` and `body`; many reads give the `distinct` results; an exception gives its
+//! class as `error`, AWS's `code`, and a `message`.
+//!
+//! The steps are the same for all languages. [`language`] lists the differences. The number of
+//! requests is counted by Sidekey.
 
-mod asker;
+mod client_program;
 mod language;
 
-use crate::clients::Missing;
+use crate::clients::MissingTool;
 use crate::support::agent::{Setup, Sidekey, TOKEN};
 use crate::support::clock::ManualClock;
 use crate::support::fake;
 use crate::support::metrics::Metrics;
 use crate::support::relay::Relay;
-use asker::Asker;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use client_program::ClientProgram;
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
 use language::{GO, JAVA, Language, NODE, PYTHON, SHELL};
@@ -31,13 +33,13 @@ const OBJECT: &str = r#"{"user":"<ann> & co"}"#;
 const BYTES: [u8; 4] = [0, 255, 16, 251];
 const REFUSED_AT_THE_GATE: &str = r#"sidekey_gate_refusals_total{reason="token"}"#;
 
-/// A fake with secrets of every kind, an agent in front of it, and a program that asks it.
+/// A fake with secrets of every kind, an agent in front of it, and a running client program.
 struct Scene {
     language: &'static Language,
     fake: Fake,
     sidekey: Sidekey,
     relay: Relay,
-    asker: Asker,
+    program: ClientProgram,
 }
 
 impl Scene {
@@ -45,90 +47,91 @@ impl Scene {
         language: &'static Language,
         dialect: &str,
         session: &str,
-    ) -> Result<Self, Missing> {
+    ) -> Result<Self, MissingTool> {
         let command = language.install()?;
         let clock = ManualClock::at(UNIX_EPOCH + Duration::from_millis(1_569_534_789_046));
         let fake = fake(&clock).await;
         let secrets = fake.secrets();
-        secrets.create("app/text", "the first").expect("a new name");
-        secrets.put("app/text", TEXT).expect("it is there");
-        secrets.create("app/db", OBJECT).expect("a new name");
-        secrets.create("app/bytes", BYTES.to_vec()).expect("a new name");
-        secrets.create("app/longest", longest()).expect("a new name");
+        secrets.create("app/text", "the first").expect("the secret name is unused");
+        secrets.put("app/text", TEXT).expect("the secret exists");
+        secrets.create("app/db", OBJECT).expect("the secret name is unused");
+        secrets.create("app/bytes", BYTES.to_vec()).expect("the secret name is unused");
+        secrets.create("app/longest", longest()).expect("the secret name is unused");
         for name in ["app/cold", "denied", "throttled"] {
-            secrets.create(name, "hunter2").expect("a new name");
+            secrets.create(name, "hunter2").expect("the secret name is unused");
         }
         fake.faults().deny_secret("denied");
         fake.faults().deny_operation(DescribeSecret);
         fake.faults().always(Match::secret("throttled"), Fault::Throttle);
-        let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         let relay = Relay::to(sidekey.address).await;
-        let asker = Asker::start(command, relay.address, session)?;
-        Ok(Self { language, fake, sidekey, relay, asker })
+        let program = ClientProgram::start(command, relay.address, session)?;
+        Ok(Self { language, fake, sidekey, relay, program })
     }
 
-    /// Takes a step, and returns what the program tells of it and what Sidekey counts of it.
-    async fn step(&mut self, step: &str) -> (Value, Counted) {
+    /// Runs one step. Returns the program's answer, and Sidekey's metrics before and after it.
+    async fn step(&mut self, step: &str) -> (Value, MetricsChange) {
         let before = self.sidekey.metrics().await;
-        let told = self.asker.step(step).await;
-        (told, Counted { before, after: self.sidekey.metrics().await })
+        let reported = self.program.step(step).await;
+        (reported, MetricsChange { before, after: self.sidekey.metrics().await })
     }
 
-    /// Takes a step that is one request, and whose answer is known.
+    /// Runs a step that makes one request, and checks its answer.
     async fn answers(&mut self, step: &str, expected: Value) {
-        let (told, counted) = self.step(step).await;
+        let (reported, counted) = self.step(step).await;
         let language = self.language.name;
-        assert_eq!((told, counted.requests()), (expected, 1.0), "{language}: {step}");
+        assert_eq!((reported, counted.requests()), (expected, 1.0), "{language}: {step}");
     }
 
-    /// Takes a step that raises an error, and returns its message.
+    /// Runs a step that raises an exception, checks the exception, and returns its message.
     async fn raises(&mut self, step: &str, class: &str, code: &str, requests: u32) -> String {
-        let (told, counted) = self.step(step).await;
+        let (reported, counted) = self.step(step).await;
         let language = self.language.name;
         assert_eq!(
-            (&told["error"], &told["code"]),
+            (&reported["error"], &reported["code"]),
             (&json!(class), &json!(code)),
-            "{language}: {told}"
+            "{language}: {reported}"
         );
         assert_eq!(counted.requests(), f64::from(requests), "{language}: {step}");
-        told["message"].as_str().expect("an error has a message").to_owned()
+        reported["message"].as_str().expect("the error has a message").to_owned()
     }
 
     fn arn(&self, name: &str) -> String {
-        self.fake.secrets().arn(name).expect("it is there")
+        self.fake.secrets().arn(name).expect("the secret exists")
     }
 
     fn version(&self, name: &str, stage: &str) -> String {
-        self.fake.secrets().version_id(name, stage).expect("it is there")
+        self.fake.secrets().version_id(name, stage).expect("the secret exists")
     }
 }
 
-/// What Sidekey counted before a step and after it.
-struct Counted {
+/// Sidekey's metrics before and after one step.
+struct MetricsChange {
     before: Metrics,
     after: Metrics,
 }
 
-impl Counted {
-    /// Returns how many reads were asked for, those that were refused included.
+impl MetricsChange {
+    /// Returns the number of reads during the step, including refused reads.
     fn requests(&self) -> f64 {
         self.after.sum("sidekey_reads_total") - self.before.sum("sidekey_reads_total")
     }
 
+    /// Returns the increase of a series during the step.
     fn of(&self, series: &str) -> f64 {
         self.after.get(series) - self.before.get(series)
     }
 }
 
-/// The longest value that there can be: 64 KiB.
+/// Returns a value of the maximum size, 64 KiB.
 fn longest() -> String {
     "x\"".repeat(32_768)
 }
 
-/// The SDK reads text, bytes and the longest value, by name and ARN, by version and by stage, and a
-/// batch with one missing. It raises its own typed errors, and tries again where that may help and
-/// nowhere else. Many reads are one upstream call.
-async fn asks_the_aws_api(language: &'static Language) -> Result<(), Missing> {
+/// The SDK reads text, bytes and the longest value, by name, ARN, version and stage, and a batch
+/// with a missing secret. The SDK raises its own typed errors and retries only temporary errors.
+/// Many reads cause one call to AWS.
+async fn check_aws_api(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
     let (arn, first) = (scene.arn("app/text"), scene.version("app/text", "AWSPREVIOUS"));
     let bytes = STANDARD.encode(BYTES);
@@ -174,38 +177,38 @@ async fn asks_the_aws_api(language: &'static Language) -> Result<(), Missing> {
     assert_eq!((called("denied"), called("throttled")), (1, 1), "{}", language.name);
 
     let many = format!("sdk many app/cold times={}", language.reads);
-    let (told, counted) = scene.step(&many).await;
-    assert_eq!(told, json!({"distinct": ["hunter2"]}), "{}", language.name);
+    let (reported, counted) = scene.step(&many).await;
+    assert_eq!(reported, json!({"distinct": ["hunter2"]}), "{}", language.name);
     assert_eq!(counted.requests(), f64::from(language.reads), "{}", language.name);
     assert_eq!(scene.fake.calls().count_for(GetSecretValue, "app/cold"), 1, "{}", language.name);
     Ok(())
 }
 
-/// What people put on top of the SDK reads as it does from AWS, needs no other permission than that
-/// for values, and fails at once where there is no such secret.
-async fn asks_through_what_is_on_top(language: &'static Language) -> Result<(), Missing> {
+/// The libraries on top of the SDK read as they do from AWS, need no further permission, and fail
+/// at once if the secret is missing.
+async fn check_libraries(language: &'static Language) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, "agent", TOKEN).await?;
-    for library in language.on_top {
+    for library in language.libraries {
         let name = library.name;
-        let (told, counted) = scene.step(&format!("{name} get app/db")).await;
+        let (reported, counted) = scene.step(&format!("{name} get app/db")).await;
         let expected = (json!({"text": OBJECT}), f64::from(library.calls));
-        assert_eq!((told, counted.requests()), expected, "{}: {name}", language.name);
-        let (told, counted) = scene.step(&format!("{name} get missing")).await;
-        assert_eq!(told["error"], library.not_found, "{}: {name}: {told}", language.name);
+        assert_eq!((reported, counted.requests()), expected, "{}: {name}", language.name);
+        let (reported, counted) = scene.step(&format!("{name} get missing")).await;
+        assert_eq!(reported["error"], library.not_found, "{}: {name}: {reported}", language.name);
         assert_eq!(counted.requests(), 1.0, "{}: {name}", language.name);
     }
     assert_eq!(scene.fake.calls().count(DescribeSecret), 0);
     Ok(())
 }
 
-/// An answer over plain HTTP, to the byte.
+/// Returns the expected result of a plain HTTP request.
 fn answer(status: u16, kind: &str, body: &str) -> Value {
     json!({"status": status, "type": kind, "body": body})
 }
 
-/// Plain HTTP gets the bodies of AWS's own agents to the byte, in either dialect, one after the other
-/// over a kept connection and many at once.
-async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<(), Missing> {
+/// Plain HTTP clients get the bodies of AWS's own agents byte for byte, in both dialects, over one
+/// connection and over many at once.
+async fn check_plain_http(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, TOKEN).await?;
     let is_agent = dialect == "agent";
     let body = |name: &str, of_agent: &str, of_extension: &str| {
@@ -239,7 +242,7 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
         let step = format!("http get /secretsmanager/get?secretId={id}");
         scene.answers(&step, answer(200, "application/json", body)).await;
     }
-    let (told, _) = scene.step("http get /secretsmanager/get?secretId=missing").await;
+    let (reported, _) = scene.step("http get /secretsmanager/get?secretId=missing").await;
     let (kind, words) = match is_agent {
         true => ("application/json", r#"{"__type":"ResourceNotFoundException","message":"#),
         false => (
@@ -247,19 +250,24 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
             "an unexpected error occurred while executing request: ResourceNotFoundException: ",
         ),
     };
-    assert_eq!((&told["status"], &told["type"]), (&json!(400), &json!(kind)), "{}", language.name);
-    let text = told["body"].as_str().expect("a text");
+    assert_eq!(
+        (&reported["status"], &reported["type"]),
+        (&json!(400), &json!(kind)),
+        "{}",
+        language.name
+    );
+    let text = reported["body"].as_str().expect("the value is a string");
     assert!(text.starts_with(words), "{}: {text}", language.name);
 
     for (act, count) in [("many", 100), ("kept", 20)] {
         let opened = scene.relay.opened();
         let step = format!("http {act} /secretsmanager/get?secretId=app/cold times={count}");
-        let (told, counted) = scene.step(&step).await;
-        assert_eq!(told, json!({"distinct": [cold]}), "{}: {act}", language.name);
+        let (reported, counted) = scene.step(&step).await;
+        assert_eq!(reported, json!({"distinct": [cold]}), "{}: {act}", language.name);
         assert_eq!(counted.requests(), f64::from(count), "{}: {act}", language.name);
         let opened = scene.relay.opened() - opened;
         match act {
-            "kept" if language.keeps_connections => {
+            "kept" if language.reuses_connections => {
                 assert!(opened <= 1, "{}: {opened}", language.name)
             }
             "kept" => assert_eq!(opened, 20, "{}", language.name),
@@ -270,32 +278,29 @@ async fn asks_over_http(language: &'static Language, dialect: &str) -> Result<()
     Ok(())
 }
 
-/// Whoever shows another token is refused in the words of whom it thinks to ask, once, and counted.
-/// Nothing goes upstream.
-async fn is_refused_with_another_token(
-    language: &'static Language,
-    dialect: &str,
-) -> Result<(), Missing> {
+/// Requests with a wrong token are refused once, in the words of the imitated API, and counted. No
+/// call goes to AWS.
+async fn check_wrong_token(language: &'static Language, dialect: &str) -> Result<(), MissingTool> {
     let mut scene = Scene::new(language, dialect, "wrong").await?;
     let (status, words) = match dialect {
         "agent" => (403, "Bad Token"),
         _ => (401, "bad session token or header key"),
     };
     let over_http = "http get /secretsmanager/get?secretId=app/db".to_owned();
-    let on_top = language.on_top.iter().map(|library| format!("{} get app/db", library.name));
-    for step in on_top.chain(["sdk get app/db".to_owned(), over_http]) {
-        let (told, counted) = scene.step(&step).await;
+    let libraries = language.libraries.iter().map(|library| format!("{} get app/db", library.name));
+    for step in libraries.chain(["sdk get app/db".to_owned(), over_http]) {
+        let (reported, counted) = scene.step(&step).await;
         let refusals = counted.of(REFUSED_AT_THE_GATE);
         assert_eq!((counted.requests(), refusals), (1.0, 1.0), "{}: {step}", language.name);
         if step.starts_with("http") {
-            assert_eq!(told, answer(status, "text/plain; charset=utf-8", words), "{step}");
+            assert_eq!(reported, answer(status, "text/plain; charset=utf-8", words), "{step}");
             continue;
         }
-        assert!(told["error"].is_string(), "{}: {step}: {told}", language.name);
+        assert!(reported["error"].is_string(), "{}: {step}: {reported}", language.name);
         if step.starts_with("sdk") {
-            assert_eq!(told["error"], language.errors.denied, "{told}");
-            assert_eq!(told["code"], "UnrecognizedClientException", "{told}");
-            let message = told["message"].as_str().expect("an error has a message");
+            assert_eq!(reported["error"], language.errors.denied, "{reported}");
+            assert_eq!(reported["code"], "UnrecognizedClientException", "{reported}");
+            let message = reported["message"].as_str().expect("the error has a message");
             assert!(message.contains("sign with the credentials that Sidekey runs"), "{message}");
         }
     }
@@ -303,44 +308,44 @@ async fn is_refused_with_another_token(
     Ok(())
 }
 
-/// Shows every promise in a language.
-async fn shown(language: &'static Language) -> Result<(), Missing> {
-    asks_the_aws_api(language).await?;
-    asks_through_what_is_on_top(language).await?;
+/// Runs all checks of this file for one language.
+async fn check_language(language: &'static Language) -> Result<(), MissingTool> {
+    check_aws_api(language).await?;
+    check_libraries(language).await?;
     for dialect in ["agent", "extension"] {
-        asks_over_http(language, dialect).await?;
-        is_refused_with_another_token(language, dialect).await?;
+        check_plain_http(language, dialect).await?;
+        check_wrong_token(language, dialect).await?;
     }
     Ok(())
 }
 
-async fn is_served(language: &'static Language) {
-    if let Err(missing) = shown(language).await {
+async fn skip_or_check(language: &'static Language) {
+    if let Err(missing) = check_language(language).await {
         missing.skip_or_fail();
     }
 }
 
 #[tokio::test]
 async fn python_is_served() {
-    is_served(&PYTHON).await;
+    skip_or_check(&PYTHON).await;
 }
 
 #[tokio::test]
 async fn the_shell_is_served() {
-    is_served(&SHELL).await;
+    skip_or_check(&SHELL).await;
 }
 
 #[tokio::test]
 async fn node_is_served() {
-    is_served(&NODE).await;
+    skip_or_check(&NODE).await;
 }
 
 #[tokio::test]
 async fn go_is_served() {
-    is_served(&GO).await;
+    skip_or_check(&GO).await;
 }
 
 #[tokio::test]
 async fn java_is_served() {
-    is_served(&JAVA).await;
+    skip_or_check(&JAVA).await;
 }

@@ -1,11 +1,11 @@
-//! Whoever may not ask is told so in the words that clients of AWS's agent know, is counted, and
-//! gets nothing: neither a value nor a call on their behalf.
+//! Unauthorised requests are refused in the words of AWS's agent and counted. They get no value,
+//! and they cause no call to AWS.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Answer, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::fake;
-use crate::support::gateway::Parrot;
+use crate::support::gateway::CannedUpstream;
 use fake_aws::Fake;
 use fake_aws::Operation::GetSecretValue;
 use serde_json::json;
@@ -14,18 +14,18 @@ use std::time::Duration;
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-/// An agent that holds `app/db`.
-async fn holding() -> (Fake, Sidekey) {
+/// Starts an agent that has `app/db` in its cache.
+async fn start_with_cached_secret() -> (Fake, Sidekey) {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db").start().await;
     (fake, sidekey)
 }
 
-/// Sends a request, checks that upstream saw nothing of it, that it was counted as `refusal` and as
-/// nothing else, and that the next reader is served.
-async fn ask(
+/// Sends a request that must be refused. Checks that AWS got no call, that only `refusal` was
+/// counted, and that the next read succeeds.
+async fn send_refused(
     fake: &Fake,
     sidekey: &Sidekey,
     request: impl AsRef<[u8]>,
@@ -36,21 +36,21 @@ async fn ask(
     let counted = sidekey.metrics().await.since(&before, "sidekey_gate_refusals_total");
     let series = |reason| (format!("sidekey_gate_refusals_total{{reason=\"{reason}\"}}"), 1.0);
     assert_eq!(counted, refusal.map(series).into_iter().collect::<Vec<_>>());
-    assert_eq!(fake.calls().total(), calls, "upstream was asked");
+    assert_eq!(fake.calls().total(), calls, "the refused request caused a call to AWS");
     let next = sidekey.read("app/db").await;
     assert_eq!((next.value().as_str(), next.cache()), ("hunter2", "hit"));
     answer
 }
 
-/// The refusals that AWS's agent has too are answered in its own words to the byte, in the order of
-/// its own checks, and each of the gate's is counted.
+/// Refusals that AWS's agent also has are answered with its text byte for byte, in the order of its
+/// checks. Each refusal at the gate is counted.
 #[tokio::test]
 async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
     let for_another = ("X-Forwarded-For", "10.0.0.1");
-    for (asked, status, body, refusal) in [
+    for (sent, status, body, refusal) in [
         (get(&path, &[]), 403, "Bad Token", Some("token")),
         (get(&path, &[wrong]), 403, "Bad Token", Some("token")),
         (get(&path, &[(TOKEN_HEADER.0, "")]), 403, "Bad Token", Some("token")),
@@ -77,16 +77,17 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
         (read_request("app/db&Field=a"), 400, "unknown parameter: Field", None),
         (get("/v1/app/db?secretId=x", &[TOKEN_HEADER]), 400, "unknown parameter: secretId", None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.text()), (status, body), "{asked}");
-        assert_eq!(answer.header("content-type"), Some(TEXT), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, body), "{sent}");
+        assert_eq!(answer.header("content-type"), Some(TEXT), "{sent}");
     }
 }
 
-/// What only Sidekey refuses is JSON with a type, a message and a hint, the same to the byte.
+/// Refusals that only Sidekey has are JSON with a type, a message and a hint, compared byte for
+/// byte.
 #[tokio::test]
 async fn refusals_known_to_sidekey_only_are_typed_json() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
     let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
@@ -106,7 +107,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     );
     let roled = "app/db&roleArn=arn:aws:iam::123456789012:role/x";
     let named = "/systemsmanager/parameters/get?name=x";
-    for (asked, status, expected, refusal) in [
+    for (sent, status, expected, refusal) in [
         (with("Forwarded", "for=10.0.0.1"), 400, proxy, Some("forwarded")),
         (with("Origin", "http://localhost"), 400, browser, Some("origin")),
         (with("Origin", "null"), 400, browser, Some("origin")),
@@ -121,75 +122,75 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
         (get(named, &[TOKEN_HEADER]), 501, parameters, None),
         (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.text()), (status, expected), "{asked}");
-        assert_eq!(answer.header("content-type"), Some(JSON), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.text()), (status, expected), "{sent}");
+        assert_eq!(answer.header("content-type"), Some(JSON), "{sent}");
     }
 }
 
-/// Every way to name this machine is let in, `/ping` is answered to anybody, and probes need no
-/// token: what is refused above is refused for what it is.
+/// Valid requests are admitted: every notation of localhost, `/ping` without authorisation, probes
+/// without a token. So the refusals above do not have another cause.
 #[tokio::test]
 async fn permitted_requests_are_admitted() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let path = read_path("app/db");
     for host in ["localhost", "LOCALHOST:1", "127.0.0.1:2773", "127.9.9.9", "[::1]", "[::1]:2773"] {
-        let asked = get(&path, &[TOKEN_HEADER, ("Host", host)]);
-        assert_eq!(ask(&fake, &sidekey, &asked, None).await.value(), "hunter2", "{host}");
+        let sent = get(&path, &[TOKEN_HEADER, ("Host", host)]);
+        assert_eq!(send_refused(&fake, &sidekey, &sent, None).await.value(), "hunter2", "{host}");
     }
     let vault = get(&path, &[("x-vault-token", TOKEN)]);
-    assert_eq!(ask(&fake, &sidekey, &vault, None).await.value(), "hunter2");
+    assert_eq!(send_refused(&fake, &sidekey, &vault, None).await.value(), "hunter2");
     let foreign = [("Host", "evil.example"), ("X-Forwarded-For", "x"), ("Origin", "x")];
     for headers in [&foreign[..], &[]] {
-        let ping = ask(&fake, &sidekey, get("/ping", headers), None).await;
+        let ping = send_refused(&fake, &sidekey, get("/ping", headers), None).await;
         assert_eq!((ping.status, ping.text()), (200, "healthy"));
     }
     for path in ["/ready", "/metrics"] {
-        assert_eq!(ask(&fake, &sidekey, get(path, &[]), None).await.status, 200);
-        let asked = get(path, &[("Host", "evil.example")]);
-        assert_eq!(ask(&fake, &sidekey, asked, Some("host")).await.status, 400, "{path}");
+        assert_eq!(send_refused(&fake, &sidekey, get(path, &[]), None).await.status, 200);
+        let sent = get(path, &[("Host", "evil.example")]);
+        assert_eq!(send_refused(&fake, &sidekey, sent, Some("host")).await.status, 400, "{path}");
     }
 }
 
-/// A head beyond the limit is answered 431 with a JSON body, one that is not HTTP with 400, and one
-/// that never ends with 408; then the connection is closed.
+/// A head that is too large gets a 431, a head that is not HTTP a 400, and an incomplete head a
+/// 408. Then the connection is closed.
 #[tokio::test]
 async fn bad_heads_get_typed_errors() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let long = "x".repeat(64 * 1024);
     let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
     let path = read_path("app/db");
-    for (asked, status, kind) in [
+    for (sent, status, kind) in [
         (get(&path, &[TOKEN_HEADER, ("X-Long", &long)]), 431, "BadRequestException"),
         (get(&path, &many), 431, "BadRequestException"),
         ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
         (get("/a b", &[]), 400, "BadRequestException"),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, None).await;
-        let shown = &asked[..asked.len().min(60)];
-        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{shown}");
+        let answer = send_refused(&fake, &sidekey, &sent, None).await;
+        let excerpt = &sent[..sent.len().min(60)];
+        assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{excerpt}");
         assert_eq!(answer.header("content-type"), Some(JSON));
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
     let mut slow = sidekey.connect().await;
     slow.send("GET /ping HTTP/1.1\r\nHost: local").await;
-    // Answered on another connection, so that these bytes have been read.
+    // A response on another connection shows that the agent has read these bytes.
     sidekey.metrics().await;
-    sidekey.pass(Duration::from_secs(5));
+    sidekey.advance(Duration::from_secs(5));
     let answer = slow.receive().await;
     assert_eq!((answer.status, answer.kind().as_str()), (408, "BadRequestException"));
     slow.closed().await;
 }
 
-/// What the AWS API does not serve is refused in its own form: with a status and a type that an SDK
-/// does not retry, and the caller's session token in place of ours.
+/// Refusals of the AWS API use AWS's format, with a status and a type that SDKs do not retry. The
+/// caller's session token takes the place of Sidekey's token.
 #[tokio::test]
 async fn aws_api_refusals_use_its_own_format() {
-    let (fake, sidekey) = holding().await;
+    let (fake, sidekey) = start_with_cached_secret().await;
     let target = ("X-Amz-Target", "secretsmanager.PutSecretValue");
     let body = r#"{"SecretId":"app/db"}"#;
     let signed = |token| request("POST", "/", &[target, ("X-Amz-Security-Token", token)], body);
-    for (asked, kind, refusal) in [
+    for (sent, kind, refusal) in [
         (request("POST", "/", &[target], body), "UnrecognizedClientException", Some("token")),
         (signed("wrong"), "UnrecognizedClientException", Some("token")),
         (
@@ -199,46 +200,47 @@ async fn aws_api_refusals_use_its_own_format() {
         ),
         (signed(TOKEN), "UnsupportedOperationException", None),
     ] {
-        let answer = ask(&fake, &sidekey, &asked, refusal).await;
-        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{asked}");
+        let answer = send_refused(&fake, &sidekey, &sent, refusal).await;
+        assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{sent}");
         assert_eq!(answer.header("content-type"), Some("application/x-amz-json-1.1"));
         assert!(answer.json()["message"].as_str().is_some_and(|it| !it.is_empty()));
     }
 }
 
-/// Every refused read is counted as one, so that a caller with a wrong token shows.
+/// Every refused read is counted as a read with an error, so that a caller with a wrong token is
+/// visible.
 #[tokio::test]
 async fn refused_reads_are_counted() {
-    let (_fake, sidekey) = holding().await;
+    let (_fake, sidekey) = start_with_cached_secret().await;
     let before = sidekey.metrics().await;
-    for asked in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
-        sidekey.connect().await.exchange(asked).await;
+    for sent in [get(&read_path("app/db"), &[]), read_request("app/db&x=1"), read_request("")] {
+        sidekey.connect().await.exchange(sent).await;
     }
-    // No read of a secret, and so not counted as one.
+    // `/status` reads no secret, so this refusal is not counted as a read.
     sidekey.connect().await.exchange(get("/status", &[])).await;
     let counted = sidekey.metrics().await.since(&before, "sidekey_reads_total");
     assert_eq!(counted, [("sidekey_reads_total{result=\"refused\"}".to_owned(), 3.0)]);
 }
 
-/// With `SIDEKEY_ALLOW`, what it does not cover is refused with words that say it was Sidekey, not
-/// AWS, and upstream sees no call: by name, by ARN, in another account and with `refreshNow`.
+/// `SIDEKEY_ALLOW` does not cover a secret. Reads by name, by ARN, in another account and with
+/// `refreshNow` are refused without a call. The error says that Sidekey refused, not AWS.
 #[tokio::test]
 async fn disallowed_secrets_are_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     for name in ["app/db", "app/api/key", "other"] {
-        fake.secrets().create(name, "hunter2").expect("a new name");
+        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
     }
-    let arn = |name| fake.secrets().arn(name).expect("the secret is there");
+    let arn = |name| fake.secrets().arn(name).expect("the secret exists");
     let foreign = arn("app/db").replace("123456789012", "210987654321");
-    let sidekey = Setup::of(&fake, &clock)
+    let sidekey = Setup::for_fake(&fake, &clock)
         .with("SIDEKEY_ALLOW", "app/*")
         .with("SIDEKEY_SECRETS", "app/db")
         .start()
         .await;
     let other = arn("other");
     for id in ["other", "app/api/key", "app", &foreign, &other, "other&refreshNow=true"] {
-        let answer = ask(&fake, &sidekey, read_request(id), None).await;
+        let answer = send_refused(&fake, &sidekey, read_request(id), None).await;
         assert_eq!(
             (answer.status, answer.json()),
             (
@@ -256,18 +258,20 @@ async fn disallowed_secrets_are_refused_without_a_call() {
     assert_eq!(sidekey.read(&arn("app/db")).await.value(), "hunter2");
 }
 
-/// An answer that is about a secret which `SIDEKEY_ALLOW` does not cover is not published, whatever
-/// was asked for: the reader is refused, and nothing is held.
+/// AWS answers with a secret that `SIDEKEY_ALLOW` does not cover, whatever id was read. The agent
+/// refuses the read and does not cache the answer.
 #[tokio::test]
 async fn answer_about_a_disallowed_secret_is_not_cached() {
     let arn = format!("arn:aws:secretsmanager:{REGION}:123456789012:secret:other-AbC123");
     let answer = json!({"ARN": arn, "Name": "other", "VersionId": "v-1", "SecretString": "hunter2",
         "VersionStages": ["AWSCURRENT"], "CreatedDate": 1_700_000_000.0});
-    let upstream = Parrot::saying_json("200 OK", &answer.to_string()).await;
+    let upstream = CannedUpstream::with_json("200 OK", &answer.to_string()).await;
     let clock = ManualClock::new();
     for (allowed, is_published) in [("app/*", false), ("app/*,other", true)] {
-        let sidekey =
-            Setup::at(&upstream.url(), &clock).with("SIDEKEY_ALLOW", allowed).start().await;
+        let sidekey = Setup::for_endpoint(&upstream.url(), &clock)
+            .with("SIDEKEY_ALLOW", allowed)
+            .start()
+            .await;
         let calls = upstream.calls();
         let answer = sidekey.read("app/db").await;
         assert_eq!(upstream.calls(), calls + 1);

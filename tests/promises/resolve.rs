@@ -1,5 +1,5 @@
-//! A message, or a whole event of SQS, has all its references resolved in one round trip: each secret
-//! is asked for once, a message fails alone, and nobody gets what is not its message's.
+//! `/resolve` returns the secrets of all references in a message or in an SQS event, in one
+//! request. Each secret is fetched once, and a bad message fails alone.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, request};
@@ -15,19 +15,23 @@ use std::time::Duration;
 const AI: &str = "ai_config.ai_api_key_reference";
 const WHATSAPP: &str = "channel_config.whatsapp.credentials_id";
 
-/// A fake with the credentials of five companies, and a key that they share.
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+/// Starts a fake with the credentials of five companies, and a key that they share.
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     let secrets = fake.secrets();
     for company in 0..5 {
-        secrets.create(&twilio(company), whole(company).to_string()).expect("a new name");
+        secrets
+            .create(&twilio(company), well_formed(company).to_string())
+            .expect("the secret name is unused");
     }
-    secrets.create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#).expect("a new name");
+    secrets
+        .create("openai-api-key/whatsapp", r#"{"ai_api_key":"sk"}"#)
+        .expect("the secret name is unused");
     fake
 }
 
-/// A value that is as its convention says.
-fn whole(company: usize) -> Value {
+/// Returns a well-formed value for this company.
+fn well_formed(company: usize) -> Value {
     let account = format!("AC{company}");
     json!({"twilio_account_sid": account, "twilio_auth_token": "t", "twilio_template_sid": "HX"})
 }
@@ -36,7 +40,7 @@ fn twilio(company: usize) -> String {
     format!("whatsapp-credentials/company-{company}/support/twilio")
 }
 
-/// A Context Object of a company.
+/// Returns a message (a Context Object) of this company.
 fn context(company: usize) -> Value {
     json!({
         "company_data": {"company_name": format!("company-{company}")},
@@ -46,7 +50,7 @@ fn context(company: usize) -> Value {
     })
 }
 
-/// A record as SQS has it.
+/// Returns an SQS record.
 fn record(id: &str, body: &str) -> Value {
     json!({
         "messageId": id, "receiptHandle": "x", "body": body,
@@ -55,47 +59,48 @@ fn record(id: &str, body: &str) -> Value {
     })
 }
 
-/// A record of a FIFO queue.
-fn ordered(id: &str, group: &str, body: &str) -> Value {
+/// Returns a record of an SQS FIFO queue.
+fn fifo_record(id: &str, group: &str, body: &str) -> Value {
     let mut record = record(id, body);
     record["attributes"]["MessageGroupId"] = json!(group);
     record["eventSourceARN"] = json!(format!("arn:aws:sqs:{REGION}:123456789012:q.fifo"));
     record
 }
 
-fn posted(body: &str) -> String {
+fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Sends a body with the token, on a connection of its own.
+/// Sends a body to `/resolve` with the token, on a new connection.
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
-    sidekey.connect().await.exchange(posted(&body.to_string())).await
+    sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends a body, and returns the answer's results and what is to be handed back to SQS.
+/// Sends a body. Returns the results, and the failures to report to SQS.
 async fn results(sidekey: &Sidekey, body: &Value) -> (Vec<Value>, Value) {
     let answer = resolve(sidekey, body).await;
     let mut json = answer.json();
     assert_eq!(answer.status, 200, "{json}");
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     assert_eq!(answer.header("content-type"), Some("application/json"));
-    let results = json["results"].as_array_mut().map(std::mem::take).expect("a list");
+    let results =
+        json["results"].as_array_mut().map(std::mem::take).expect("the value is a JSON array");
     (results, json["batchItemFailures"].take())
 }
 
-/// Sends a list of one reference, and returns what came of it.
-async fn one(sidekey: &Sidekey, reference: &str) -> Value {
+/// Resolves a list of one reference, and returns its result.
+async fn resolve_one(sidekey: &Sidekey, reference: &str) -> Value {
     let (mut results, _) = results(sidekey, &json!({ "references": [reference] })).await;
     results[0]["credentials"][reference].take()
 }
 
-/// Ten records of five companies, which share a key, are one request and six calls. The answer has
-/// them in order; a second one is answered from what is held.
+/// Ten records of five companies share one key. The first request causes six calls and has ten
+/// results in order. A second request is answered from the cache.
 #[tokio::test]
 async fn batch_causes_one_call_per_secret() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let records: Vec<Value> = (0..10)
         .map(|number| record(&format!("m-{number}"), &context(number % 5).to_string()))
         .collect();
@@ -105,14 +110,15 @@ async fn batch_causes_one_call_per_secret() {
         assert_eq!((results.len(), failures), (10, json!([])));
         for (number, result) in results.iter().enumerate() {
             let company = number % 5;
-            let version =
-                |name: &str| fake.secrets().version_id(name, "AWSCURRENT").expect("there");
+            let version = |name: &str| {
+                fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists")
+            };
             assert_eq!(
                 *result,
                 json!({"messageId": format!("m-{number}"), "ok": true, "credentials": {
                     WHATSAPP: {
                         "reference": twilio(company),
-                        "value": whole(company),
+                        "value": well_formed(company),
                         "versionId": version(&twilio(company)), "cache": cache,
                     },
                     AI: {
@@ -130,13 +136,13 @@ async fn batch_causes_one_call_per_secret() {
     assert_eq!(metrics.get("sidekey_read_duration_seconds_count"), 2.0, "each request is timed");
 }
 
-/// A message whose secret is missing, one that is not JSON, one whose reference is no string and one
-/// without a reference fail alone, each with its reason; the others are answered.
+/// Messages with a missing secret, with invalid JSON, with a non-string reference and without a
+/// reference: each bad message fails alone with its own error.
 #[tokio::test]
 async fn bad_message_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut missing = context(1);
     missing["channel_config"]["whatsapp"]["credentials_id"] = json!("whatsapp-credentials/none");
     let mut no_string = context(2);
@@ -152,7 +158,7 @@ async fn bad_message_fails_alone() {
     let failed = ["m-1", "m-3", "m-5", "m-7"];
     assert_eq!(failures, json!(failed.map(|id| json!({ "itemIdentifier": id }))));
     for result in &results {
-        let id = result["messageId"].as_str().expect("a text");
+        let id = result["messageId"].as_str().expect("the value is a string");
         assert_eq!(result["ok"], json!(!failed.contains(&id)), "{id}");
     }
     let absent = &results[1]["credentials"][WHATSAPP];
@@ -161,7 +167,7 @@ async fn bad_message_fails_alone() {
     assert_eq!(absent["error"]["message"], "Secrets Manager can't find the specified secret.");
     assert!(absent["error"]["hint"].as_str().is_some_and(|hint| hint.contains("check the name")));
     assert_eq!(absent.get("value"), None);
-    assert_eq!(results[1].get("error"), None, "the message itself is good");
+    assert_eq!(results[1].get("error"), None, "the message itself has no error");
     assert_eq!(results[1]["credentials"][AI]["value"]["ai_api_key"], "sk");
     for (number, kind, words) in [
         (3, "SerializationException", "line 1, column 1"),
@@ -175,17 +181,17 @@ async fn bad_message_fails_alone() {
     }
 }
 
-/// In a FIFO queue what follows a failure in its group fails too, without credentials and with an
-/// error that says so. Other groups go on, and so does a queue whose groups are no order.
+/// In a FIFO queue, a message fails if an earlier message of its group failed, with an error that
+/// says so and without credentials. Other groups, and standard queues, are not affected.
 #[tokio::test]
 async fn order_of_a_fifo_queue_is_kept() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let good = context(0).to_string();
     let event = json!({ "Records": [
-        ordered("a-1", "a", &good), ordered("a-2", "a", "hello"), ordered("b-1", "b", &good),
-        ordered("a-3", "a", &good), ordered("a-4", "a", "hello"), ordered("b-2", "b", &good),
+        fifo_record("a-1", "a", &good), fifo_record("a-2", "a", "hello"), fifo_record("b-1", "b", &good),
+        fifo_record("a-3", "a", &good), fifo_record("a-4", "a", "hello"), fifo_record("b-2", "b", &good),
     ]});
     let (ordered_results, failures) = results(&sidekey, &event).await;
     let failed = ["a-2", "a-3", "a-4"].map(|id| json!({ "itemIdentifier": id }));
@@ -194,9 +200,13 @@ async fn order_of_a_fifo_queue_is_kept() {
     let (bad, skipped) = (json!("SerializationException"), json!("EarlierMessageFailed"));
     let none = &Value::Null;
     assert_eq!(kinds, [none, &bad, none, &skipped, &bad, none]);
-    assert_eq!(ordered_results[3]["credentials"], json!({}), "nobody may use them yet");
-    let told = ordered_results[3]["error"]["message"].as_str().expect("a text");
-    assert!(told.contains("this message is skipped"), "{told}");
+    assert_eq!(
+        ordered_results[3]["credentials"],
+        json!({}),
+        "a skipped message gets no credentials"
+    );
+    let reported = ordered_results[3]["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("this message is skipped"), "{reported}");
 
     let mut fair = [record("m-1", "hello"), record("m-2", &good)];
     for record in &mut fair {
@@ -206,19 +216,19 @@ async fn order_of_a_fifo_queue_is_kept() {
     assert_eq!(failures, json!([{ "itemIdentifier": "m-1" }]));
 }
 
-/// A list of references is one result keyed by them, a Context Object one keyed by the paths. Neither
-/// has a message id, and neither is anything to SQS.
+/// A list of references gives one result, keyed by reference. A single message gives one result,
+/// keyed by path. Neither has a message id or failures for SQS.
 #[tokio::test]
 async fn list_and_single_message_give_one_result() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let list =
         json!({"references": ["openai-api-key/whatsapp", "none", "openai-api-key/whatsapp"]});
     let (list, failures) = results(&sidekey, &list).await;
     assert_eq!((list.len(), failures), (1, json!([])));
     assert_eq!((list[0].get("messageId"), &list[0]["ok"]), (None, &json!(false)));
-    let credentials = list[0]["credentials"].as_object().expect("an object");
+    let credentials = list[0]["credentials"].as_object().expect("the value is a JSON object");
     assert_eq!(credentials.keys().collect::<Vec<_>>(), ["none", "openai-api-key/whatsapp"]);
     assert_eq!(credentials["openai-api-key/whatsapp"]["value"], json!({"ai_api_key": "sk"}));
 
@@ -235,37 +245,37 @@ async fn list_and_single_message_give_one_result() {
     assert_eq!((none, failures), (vec![], json!([])));
 }
 
-/// What a message has its references at is configured, indexes of lists included.
+/// The paths of the references in a message are configurable, including list indexes.
 #[tokio::test]
 async fn reference_paths_are_configurable() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let paths = "jobs.*.secret, other.0";
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_RESOLVE_PATHS", paths).start().await;
     let message = json!({"jobs": [{"secret": twilio(0)}, {"secret": twilio(1)}], "other": ["x"]});
     let (results, _) = results(&sidekey, &message).await;
-    let credentials = results[0]["credentials"].as_object().expect("an object");
+    let credentials = results[0]["credentials"].as_object().expect("the value is a JSON object");
     let mut keys: Vec<&String> = credentials.keys().collect();
     keys.sort();
     assert_eq!(keys, ["jobs.0.secret", "jobs.1.secret", "other.0"]);
     assert_eq!(credentials["jobs.1.secret"]["value"]["twilio_account_sid"], "AC1");
 }
 
-/// A value is JSON where the secret is an object or a list, else text as it is, which a number would
-/// not be; bytes are base64; a field is the JSON that it is; a stage and a version can be named.
+/// Values keep their type: objects and lists are JSON, all other text is a string, bytes are
+/// base64, and a field keeps its JSON type. A reference may name a stage or a version.
 #[tokio::test]
 async fn values_keep_their_type() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
     let object = "{\"user\": \"<ann>\\n\", \"port\": 5432, \"n\": 12345678901234567890123}\n";
-    let arn = secrets.create("object", object).expect("a new name");
-    secrets.create("text", "hunter2 \"&\" ünter").expect("a new name");
-    secrets.create("digits", "0012e5").expect("a new name");
-    secrets.create("number", "12345678901234567890123").expect("a new name");
-    secrets.create("binary", vec![0, 255, 16]).expect("a new name");
-    let first = secrets.version_id("object", "AWSCURRENT").expect("it is there");
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let arn = secrets.create("object", object).expect("the secret name is unused");
+    secrets.create("text", "hunter2 \"&\" ünter").expect("the secret name is unused");
+    secrets.create("digits", "0012e5").expect("the secret name is unused");
+    secrets.create("number", "12345678901234567890123").expect("the secret name is unused");
+    secrets.create("binary", vec![0, 255, 16]).expect("the secret name is unused");
+    let first = secrets.version_id("object", "AWSCURRENT").expect("the secret exists");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
     assert!(
         exact.text().contains(
@@ -279,43 +289,43 @@ async fn values_keep_their_type() {
         ("digits", json!("0012e5")),
         ("number", json!("12345678901234567890123")),
     ] {
-        let found = one(&sidekey, reference).await;
+        let found = resolve_one(&sidekey, reference).await;
         assert_eq!((&found["value"], &found["reference"]), (&value, &json!(reference)));
         assert_eq!(found.get("valueBase64"), None);
     }
-    let binary = one(&sidekey, "binary").await;
+    let binary = resolve_one(&sidekey, "binary").await;
     assert_eq!((&binary["valueBase64"], binary.get("value")), (&json!("AP8Q"), None));
     for reference in ["binary#user", "text#user", "object#none"] {
-        let error = &one(&sidekey, reference).await["error"];
+        let error = &resolve_one(&sidekey, reference).await["error"];
         assert_eq!(error["__type"], "FieldNotFoundException", "{reference}");
     }
-    let second = secrets.put("object", r#"{"user":"bob"}"#).expect("it is there");
+    let second = secrets.put("object", r#"{"user":"bob"}"#).expect("the secret exists");
     for (reference, user, version) in [
         (format!("{arn}:user:AWSPREVIOUS:"), "<ann>\n", &first),
         (format!("{arn}:user::{second}"), "bob", &second),
     ] {
-        let found = one(&sidekey, &reference).await;
+        let found = resolve_one(&sidekey, &reference).await;
         assert_eq!((&found["value"], &found["versionId"]), (&json!(user), &json!(version)));
     }
 }
 
-/// 64 requests for one cold secret make one call, and all get its answer.
+/// 64 concurrent requests for one uncached secret share one call.
 #[tokio::test]
 async fn concurrent_requests_share_a_call() {
     const REQUESTS: usize = 64;
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url(), &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.url(), &clock).start().await;
     gateway.hold();
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
     let mut readers = Vec::new();
     for _ in 0..REQUESTS {
         let mut reader = sidekey.connect().await;
-        reader.send(posted(&body)).await;
+        reader.send(resolve_request(&body)).await;
         readers.push(reader);
     }
-    eventually("all of them wait", async || {
+    eventually("all requests wait for the call", async || {
         let joined = sidekey.metrics().await.get("sidekey_flights_joined_total");
         (joined == (REQUESTS - 1) as f64).then_some(())
     })
@@ -327,13 +337,13 @@ async fn concurrent_requests_share_a_call() {
     assert_eq!(fake.calls().count(GetSecretValue), 1);
 }
 
-/// All secrets that are missing are called for at the same time, and the whole is waited for as long as
-/// one reader waits: what came by then is answered, the rest has a typed error.
+/// All uncached secrets are fetched concurrently. The request waits no longer than one read.
+/// Secrets that arrive in time are returned, and the others have a typed error.
 #[tokio::test]
 async fn request_waits_no_longer_than_one_reader() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let stalled: Vec<String> = (0..4).map(twilio).collect();
     for name in &stalled {
         fake.faults().always(Match::secret(name), Fault::Stall);
@@ -341,13 +351,13 @@ async fn request_waits_no_longer_than_one_reader() {
     let references: Vec<&str> =
         stalled.iter().map(String::as_str).chain(["openai-api-key/whatsapp"]).collect();
     let mut reader = sidekey.connect().await;
-    reader.send(posted(&json!({ "references": references }).to_string())).await;
+    reader.send(resolve_request(&json!({ "references": references }).to_string())).await;
     fake.calls().wait_for(GetSecretValue, 5).await;
-    eventually("the good one has landed", async || {
+    eventually("the good secret has arrived", async || {
         (sidekey.agent.status().entries.len() == 1).then_some(())
     })
     .await;
-    sidekey.pass(Duration::from_secs(600));
+    sidekey.advance(Duration::from_secs(600));
     let answer = reader.receive().await.json();
     let credentials = &answer["results"][0]["credentials"];
     assert_eq!(credentials["openai-api-key/whatsapp"]["cache"], "miss");
@@ -356,42 +366,44 @@ async fn request_waits_no_longer_than_one_reader() {
     }
 }
 
-/// A held secret is a hit whoever read it, and in an outage it is served as stale and counted so.
+/// A secret that a read cached is a hit for `/resolve`. In an outage it is served and counted as
+/// stale.
 #[tokio::test]
 async fn cached_secrets_are_served_during_an_outage() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
     let sidekey = setup.with("SIDEKEY_TTL", "1m").start().await;
-    assert_eq!(one(&sidekey, name).await["cache"], "hit", "it was prefetched");
-    fake.pause().await.expect("a listener that stops");
-    sidekey.pass(Duration::from_secs(61));
-    let stale = one(&sidekey, name).await;
+    assert_eq!(resolve_one(&sidekey, name).await["cache"], "hit", "the secret was prefetched");
+    fake.pause().await.expect("the listener stops");
+    sidekey.advance(Duration::from_secs(61));
+    let stale = resolve_one(&sidekey, name).await;
     assert_eq!((&stale["cache"], &stale["value"]["ai_api_key"]), (&json!("stale"), &json!("sk")));
     let metrics = sidekey.metrics().await;
     assert_eq!(metrics.get("sidekey_reads_total{result=\"stale\"}"), 1.0);
     assert_eq!(metrics.get("sidekey_stale_reads_total{reason=\"failing\"}"), 1.0);
-    let missing = one(&sidekey, "openai-api-key/none").await;
+    let missing = resolve_one(&sidekey, "openai-api-key/none").await;
     assert_eq!(missing["error"]["__type"], "ConnectionError");
     assert_eq!(sidekey.metrics().await.get("sidekey_reads_total{result=\"error\"}"), 1.0);
 }
 
-/// A secret of another region is called for there; where `SIDEKEY_REGION_ONLY` is set it is refused
-/// with that reason, and nobody is called.
+/// A secret of another region is fetched from that region. With `SIDEKEY_REGION_ONLY` it is refused
+/// with this reason, and no call is made.
 #[tokio::test]
 async fn other_regions_are_called_only_if_allowed() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let abroad = Location::new("123456789012", "us-east-1");
-    let abroad = fake.secrets().create_in(&abroad, "abroad", "far").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let setup = Setup::at(&gateway.url_of_regions(), &clock);
+    let abroad =
+        fake.secrets().create_in(&abroad, "abroad", "far").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let setup = Setup::for_endpoint(&gateway.regional_url(), &clock);
     let only = setup.clone().with("SIDEKEY_REGION_ONLY", true).start().await;
-    let refused = one(&only, &abroad).await;
+    let refused = resolve_one(&only, &abroad).await;
     assert_eq!(refused["error"]["__type"], "InvalidParameterException");
-    let told = refused["error"]["message"].as_str().expect("a text");
-    assert!(told.contains("SIDEKEY_REGION_ONLY"), "{told}");
+    let reported = refused["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("SIDEKEY_REGION_ONLY"), "{reported}");
     assert_eq!(gateway.regions(), [""; 0]);
 
     let sidekey = setup.start().await;
@@ -403,32 +415,32 @@ async fn other_regions_are_called_only_if_allowed() {
     assert_eq!(regions, [REGION, "us-east-1"]);
 }
 
-/// Whoever may not ask is refused as for any other read, in the deployment's dialect; other methods
-/// are told which one is served.
+/// Unauthorised requests are refused in the configured dialect, as for any read. Requests with
+/// another method get an error that names the right method.
 #[tokio::test]
 async fn gate_applies_as_to_every_read() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let body = json!({"references": ["openai-api-key/whatsapp"]}).to_string();
     for (dialect, token) in
         [("agent", (403, "Bad Token")), ("extension", (401, "bad session token or header key"))]
     {
-        let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
         for headers in [vec![], vec![(TOKEN_HEADER.0, "wrong")]] {
-            let asked = request("POST", "/resolve", &headers, &body);
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request("POST", "/resolve", &headers, &body);
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!((answer.status, answer.text()), token);
         }
         for header in
             [("X-Forwarded-For", "10.0.0.1"), ("Origin", "http://a"), ("Host", "a.example")]
         {
-            let asked = request("POST", "/resolve", &[TOKEN_HEADER, header], &body);
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request("POST", "/resolve", &[TOKEN_HEADER, header], &body);
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!(answer.status, 400, "{}", answer.text());
         }
         for method in ["GET", "PUT", "DELETE"] {
-            let asked = request(method, "/resolve", &[TOKEN_HEADER], "");
-            let answer = sidekey.connect().await.exchange(asked).await;
+            let sent = request(method, "/resolve", &[TOKEN_HEADER], "");
+            let answer = sidekey.connect().await.exchange(sent).await;
             assert_eq!(answer.status, 405);
             assert!(dialect == "agent" || answer.text().contains("only POST"), "{}", answer.text());
         }
@@ -439,42 +451,42 @@ async fn gate_applies_as_to_every_read() {
     assert_eq!(fake.calls().total(), 0);
 }
 
-/// Answers and errors are the same JSON in either dialect.
+/// Results and errors are the same JSON in both dialects.
 #[tokio::test]
 async fn answers_do_not_depend_on_the_dialect() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
     let mut answers = Vec::new();
     for dialect in ["agent", "extension"] {
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name);
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name);
         let sidekey = setup.with("SIDEKEY_DIALECT", dialect).start().await;
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for body in ["hello", "[]", &"x".repeat(6 * 1024 * 1024 + 1), &context(0).to_string()] {
-            let answer = sidekey.connect().await.exchange(posted(body)).await;
+            let answer = sidekey.connect().await.exchange(resolve_request(body)).await;
             assert_eq!(answer.header("content-type"), Some("application/json"));
-            told.push((answer.status, answer.json()));
+            reported.push((answer.status, answer.json()));
         }
         assert_eq!(
-            told.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
+            reported.iter().map(|(status, _)| *status).collect::<Vec<_>>(),
             [400, 400, 400, 200]
         );
-        answers.push(told);
+        answers.push(reported);
     }
     assert_eq!(answers[0], answers[1]);
 }
 
-/// A body that is none of the three, or too much of one, is refused as a whole with a typed error; one
-/// within the bounds is answered.
+/// A body that is neither event, message nor list, or that exceeds a limit, is refused as a
+/// whole with a typed error. A body within the limits is answered.
 #[tokio::test]
 async fn unacceptable_bodies_are_refused_as_a_whole() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let name = "openai-api-key/whatsapp";
     let many = |count: usize| -> Vec<String> { (0..count).map(|n| format!("s/{n}")).collect() };
     let records = |count| json!({"Records": vec![record("m", r#"{"a": 1}"#); count]}).to_string();
     let context = context(0).to_string();
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", name).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", name).start().await;
     let calls = fake.calls().total();
     for (body, kind, words) in [
         ("", "SerializationException", "line 1"),
@@ -498,31 +510,32 @@ async fn unacceptable_bodies_are_refused_as_a_whole() {
         (&"x".repeat(6 * 1024 * 1024 + 1), "BadRequestException", "6291456 bytes"),
         (&format!("{{\"a\": {}", "[".repeat(200_000)), "SerializationException", "line 1"),
     ] {
-        let answer = sidekey.connect().await.exchange(posted(body)).await;
+        let answer = sidekey.connect().await.exchange(resolve_request(body)).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, kind), "{words}");
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }
-    assert_eq!(fake.calls().total(), calls, "nobody was called");
+    assert_eq!(fake.calls().total(), calls, "the refused bodies caused no call");
     for body in [&context, &json!({"references": vec![name; 20_000]}).to_string()] {
-        assert_eq!(sidekey.connect().await.exchange(posted(body)).await.status, 200);
+        assert_eq!(sidekey.connect().await.exchange(resolve_request(body)).await.status, 200);
     }
-    let answer = sidekey.connect().await.exchange(posted(&records(10_000))).await;
+    let answer = sidekey.connect().await.exchange(resolve_request(&records(10_000))).await;
     let failures = answer.json()["batchItemFailures"].as_array().map(Vec::len);
     assert_eq!((answer.status, failures), (200, Some(10_000)));
 }
 
-/// References that somebody forged call nobody, and say why: outside `SIDEKEY_ALLOW`, of another
-/// account, or none at all. Each is counted as refused, and no entry is made of it.
+/// Forged references (outside `SIDEKEY_ALLOW`, of another account, invalid) cause no call. Each has
+/// its own error, is counted as refused, and gets no cache entry.
 #[tokio::test]
 async fn forged_references_cause_no_call() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let other = Location::new("210987654321", REGION);
-    let theirs = fake.secrets().create_in(&other, &twilio(0), "theirs").expect("a new name");
-    fake.secrets().create("prod/db", "hunter2").expect("a new name");
+    let theirs =
+        fake.secrets().create_in(&other, &twilio(0), "theirs").expect("the secret name is unused");
+    fake.secrets().create("prod/db", "hunter2").expect("the secret name is unused");
     let allowed = "whatsapp-credentials/company-0/*/twilio";
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", allowed);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", allowed);
     let sidekey = setup.with("AWS_ACCOUNT_ID", "123456789012").start().await;
     let long = "x".repeat(10_000);
     let field = format!("{}#{}", twilio(0), "x".repeat(10_000));
@@ -551,8 +564,8 @@ async fn forged_references_cause_no_call() {
         assert_eq!(failures, json!([{ "itemIdentifier": "m" }]));
         let found = &results[0]["credentials"][WHATSAPP];
         assert_eq!(found["error"]["__type"], kind, "{reference:?}");
-        let echo = found["reference"].as_str().expect("a text");
-        assert!(echo.chars().count() <= 257, "a reference that is too long is cut");
+        let echo = found["reference"].as_str().expect("the value is a string");
+        assert!(echo.chars().count() <= 257, "a long reference is truncated in the answer");
         assert!(reference.starts_with(echo.trim_end_matches('…')));
         assert_eq!(found.get("value"), None);
     }
@@ -564,56 +577,56 @@ async fn forged_references_cause_no_call() {
     assert_eq!(resolve(&sidekey, &good).await.json()["results"][0]["ok"], true);
 }
 
-/// A value that is not as its convention says is withheld from its message, where that is asked for, and
-/// the error says what is wrong; other messages have theirs.
+/// In strict mode a malformed value fails its own message, with an error that names the problem.
+/// Other messages succeed.
 #[tokio::test]
 async fn withheld_value_fails_its_message_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let half = r#"{"twilio_account_sid":"AC"}"#;
-    fake.secrets().put(&twilio(0), half).expect("it is there");
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_STRICT", true).start().await;
+    fake.secrets().put(&twilio(0), half).expect("the secret exists");
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_STRICT", true).start().await;
     let records = [0, 1].map(|number| record(&format!("m-{number}"), &context(number).to_string()));
     let (results, failures) = results(&sidekey, &json!({ "Records": records })).await;
     assert_eq!(failures, json!([{ "itemIdentifier": "m-0" }]));
     let withheld = &results[0]["credentials"][WHATSAPP];
     assert_eq!(withheld["error"]["__type"], "MalformedSecretException");
     assert_eq!(withheld.get("value"), None);
-    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], whole(1));
+    assert_eq!(results[1]["credentials"][WHATSAPP]["value"], well_formed(1));
 }
 
-/// Reads by other dialects and by `/resolve` are of one cache.
+/// Reads and `/resolve` share one cache.
 #[tokio::test]
 async fn resolve_and_reads_share_one_cache() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut connection = sidekey.connect().await;
     assert_eq!(connection.exchange(read_request(&twilio(0))).await.cache(), "miss");
-    assert_eq!(one(&sidekey, &twilio(0)).await["cache"], "hit");
-    assert_eq!(one(&sidekey, &twilio(1)).await["cache"], "miss");
+    assert_eq!(resolve_one(&sidekey, &twilio(0)).await["cache"], "hit");
+    assert_eq!(resolve_one(&sidekey, &twilio(1)).await["cache"], "miss");
     assert_eq!(connection.exchange(read_request(&twilio(1))).await.cache(), "hit");
     assert_eq!(fake.calls().count(GetSecretValue), 2);
 }
 
-/// The example of the documentation is answered as it says there, but for the version's id.
+/// The example in the documentation gives the documented answer, apart from the version id.
 #[tokio::test]
 async fn documented_example_is_answered_as_documented() {
     let page = include_str!("../../docs/http.md");
     let chapter = page.split("\n## ").find(|one| one.starts_with("Resolving messages"));
-    let blocks = chapter.expect("there is the chapter").split("```json\n").skip(1);
+    let blocks = chapter.expect("the chapter exists").split("```json\n").skip(1);
     let blocks: Vec<&str> = blocks.filter_map(|block| block.split("```").next()).collect();
-    let [event, expected] = blocks[..] else { panic!("an event and its answer") };
-    let mut expected: Value = serde_json::from_str(expected).expect("JSON");
+    let [event, expected] = blocks[..] else { panic!("the chapter has an event and its answer") };
+    let mut expected: Value = serde_json::from_str(expected).expect("the text is JSON");
 
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let name = "whatsapp-credentials/acme/support/twilio";
     let value = r#"{"twilio_account_sid": "PLACEHOLDER_SID"}"#;
-    fake.secrets().create(name, value).expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).start().await;
-    let answer = sidekey.connect().await.exchange(posted(event)).await;
-    let version = fake.secrets().version_id(name, "AWSCURRENT").expect("it is there");
+    fake.secrets().create(name, value).expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
+    let answer = sidekey.connect().await.exchange(resolve_request(event)).await;
+    let version = fake.secrets().version_id(name, "AWSCURRENT").expect("the secret exists");
     expected["results"][0]["credentials"][WHATSAPP]["versionId"] = json!(version);
     assert_eq!((answer.status, answer.json()), (200, expected));
 }

@@ -1,7 +1,7 @@
-//! One message never hurts another: bounds of `/resolve` are of each message first, one request leaves
-//! calls for others, and a body costs little more memory than its size.
+//! The limits of `/resolve` apply to each message first, so that a hostile message fails alone. One
+//! request cannot use all calls to AWS, and a body needs little more memory than its size.
 
-use crate::clients::Missing;
+use crate::clients::MissingTool;
 use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, Connection, request};
 use crate::support::clock::ManualClock;
@@ -15,14 +15,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// The most memory that a body takes beside its own size.
+/// The maximum memory in bytes that a body needs in addition to its own size.
 const EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for number in 0..10 {
         let value = json!({ "token": number }).to_string();
-        fake.secrets().create(&good(number), value).expect("a new name");
+        fake.secrets().create(&good(number), value).expect("the secret name is unused");
     }
     fake
 }
@@ -31,12 +31,13 @@ fn good(number: usize) -> String {
     format!("app/good-{number}")
 }
 
-/// A message that refers to these secrets.
+/// Returns a message with these references.
 fn message<T: AsRef<str>>(references: impl IntoIterator<Item = T>) -> Value {
     let channels = references.into_iter().map(|one| json!({ "credentials_id": one.as_ref() }));
     json!({ "channel_config": channels.collect::<Vec<_>>() })
 }
 
+/// Returns this many names of secrets that do not exist.
 fn invented(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("app/invented-{number}")).collect()
 }
@@ -48,15 +49,15 @@ fn event(messages: &[Value]) -> Value {
     json!({ "Records": records.collect::<Vec<_>>() })
 }
 
-fn posted(body: &str) -> String {
+fn resolve_request(body: &str) -> String {
     request("POST", "/resolve", &[TOKEN_HEADER], body)
 }
 
-/// Writes a request whose body announces no length.
-fn posted_in_chunks(body: &str) -> String {
+/// Returns a request with a chunked body, so that its length is not known in advance.
+fn chunked_request(body: &str) -> String {
     let chunked = ("Transfer-Encoding", "chunked");
     let mut text = request("POST", "/resolve", &[TOKEN_HEADER, chunked], "");
-    // A buffer that doubles from 5,500 bytes is copied for the last time at 5.6 MB.
+    // A buffer that doubles its size from 5,500 bytes is copied for the last time at 5.6 MB.
     for chunk in body.as_bytes().chunks(5_500) {
         let chunk = std::str::from_utf8(chunk).expect("the body is ASCII");
         text.push_str(&format!("{:x}\r\n{chunk}\r\n", chunk.len()));
@@ -65,10 +66,11 @@ fn posted_in_chunks(body: &str) -> String {
 }
 
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Answer {
-    sidekey.connect().await.exchange(posted(&body.to_string())).await
+    sidekey.connect().await.exchange(resolve_request(&body.to_string())).await
 }
 
-/// Sends nine good messages and this one, and checks that it fails alone. Returns its result.
+/// Sends nine good messages and `hostile`. Checks that only `hostile` fails, and returns its
+/// result.
 async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
     let mut messages: Vec<Value> = (0..9).map(|number| message([good(number)])).collect();
     messages.insert(4, hostile);
@@ -78,32 +80,36 @@ async fn fails_alone(sidekey: &Sidekey, hostile: Value) -> Value {
         (answer.status, &json["batchItemFailures"]),
         (200, &json!([{"itemIdentifier": "m-4"}]))
     );
-    for (at, result) in json["results"].as_array().expect("a list").iter().enumerate() {
+    for (at, result) in
+        json["results"].as_array().expect("the value is a JSON array").iter().enumerate()
+    {
         assert_eq!(result["ok"], at != 4, "{result}");
     }
     json["results"][4].take()
 }
 
+/// A message with a thousand names that do not exist fails alone and causes no call.
 #[tokio::test]
 async fn message_with_a_thousand_invented_secrets_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(invented(1000))).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
-    let told = result["error"]["message"].as_str().expect("a text");
-    assert!(told.contains("more than 100 references"), "{told}");
-    assert_eq!(fake.calls().count(GetSecretValue), 9, "no invented name is asked for");
+    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("more than 100 references"), "{reported}");
+    assert_eq!(fake.calls().count(GetSecretValue), 9, "only the good secrets are fetched");
     let result = fails_alone(&sidekey, message(invented(100))).await;
     assert_eq!(result["credentials"].as_object().map(|all| all.len()), Some(100));
 }
 
+/// A message whose credentials exceed the size limit fails alone. A smaller one succeeds.
 #[tokio::test]
 async fn message_with_too_large_credentials_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(20_000)).expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    fake.secrets().create("app/large", "x".repeat(20_000)).expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let result = fails_alone(&sidekey, message(vec!["app/large"; 900])).await;
     assert_eq!(result["error"]["__type"], "ValidationException");
     let result = fails_alone(&sidekey, message(vec!["app/large"; 90])).await;
@@ -111,23 +117,24 @@ async fn message_with_too_large_credentials_fails_alone() {
         (&result["error"]["__type"], &result["credentials"]),
         (&json!("ValidationException"), &json!({}))
     );
-    let told = result["error"]["message"].as_str().expect("a text");
-    assert!(told.contains("more than 1048576 bytes"), "{told}");
+    let reported = result["error"]["message"].as_str().expect("the value is a string");
+    assert!(reported.contains("more than 1048576 bytes"), "{reported}");
     let answer = resolve(&sidekey, &event(&[message(vec!["app/large"; 50])])).await;
-    assert_eq!(answer.json()["results"][0]["ok"], true, "50 of them are within the bound");
+    assert_eq!(answer.json()["results"][0]["ok"], true, "fifty credentials are within the limit");
 }
 
-/// The fields of one secret count its value once, and of several secrets the largest give way: a forged
-/// message takes no memory from good ones, although its secret is cached and theirs are not.
+/// Many fields of one secret count its value once. If several secrets exceed the limit, the largest
+/// messages fail. A forged message takes no memory from good messages, even if only the secret of
+/// the forged message is cached.
 #[tokio::test]
 async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     for number in 0..100 {
         let large = format!("app/large-{number}");
-        fake.secrets().create(&large, "x".repeat(60_000)).expect("a new name");
+        fake.secrets().create(&large, "x".repeat(60_000)).expect("the secret name is unused");
     }
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let fields = (0..100).map(|number| format!("app/large-0#none-{number}"));
     let sent = sidekey.connect().await.exchange(read_request("app/large-0")).await;
     assert_eq!(sent.status, 200);
@@ -136,13 +143,13 @@ async fn message_with_many_fields_of_a_large_secret_fails_alone() {
     fails_alone(&sidekey, message(large)).await;
 }
 
-/// Secrets that `SIDEKEY_ALLOW` does not cover fail their own messages, and take nothing of the bound
-/// that the messages of a request share.
+/// Secrets outside `SIDEKEY_ALLOW` fail their own messages, and do not count toward the request's
+/// shared limit.
 #[tokio::test]
 async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_ALLOW", "app/good-*").start().await;
     let mut messages: Vec<Value> =
         (0..30).map(|of| message((0..100).map(|number| format!("other/{of}-{number}")))).collect();
     messages.push(message((0..10).map(good)));
@@ -152,64 +159,68 @@ async fn disallowed_secrets_do_not_count_toward_the_bounds() {
     assert_eq!(fake.calls().count(GetSecretValue), 10);
 }
 
-/// If the messages of one request name too many secrets together, the largest ones give way, wherever
-/// they stand in it.
+/// All messages of a request together name too many secrets. The messages with the most references
+/// fail, wherever they are in the event.
 #[tokio::test]
 async fn largest_messages_fail_if_too_many_secrets_are_named() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..12)
         .map(|of| message((0..100).map(|number| format!("app/invented-{of}-{number}"))))
         .collect();
     messages.extend((0..10).map(|number| message([good(number)])));
     let json = resolve(&sidekey, &event(&messages)).await.json();
-    let results = json["results"].as_array().expect("a list");
+    let results = json["results"].as_array().expect("the value is a JSON array");
     assert!(results[12..].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
-    assert_eq!(results.iter().filter(limited).count(), 3, "1,010 would be too many");
+    assert_eq!(
+        results.iter().filter(limited).count(),
+        3,
+        "three messages exceed the limit of 1,000 references"
+    );
     assert_eq!(fake.calls().count(GetSecretValue), 910);
 }
 
-/// So do those whose credentials are too large together.
+/// If all credentials of a request together are too large, the messages with the largest ones fail.
 #[tokio::test]
 async fn largest_messages_fail_if_the_answer_is_too_large() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    fake.secrets().create("app/large", "x".repeat(60_000)).expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).start().await;
+    let fake = start_fake(&clock).await;
+    fake.secrets().create("app/large", "x".repeat(60_000)).expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let mut messages: Vec<Value> = (0..10).map(|number| message([good(number)])).collect();
     messages.extend((0..100).map(|_| message(["app/large"])));
     let answer = resolve(&sidekey, &event(&messages)).await;
     let json = answer.json();
     assert!(answer.status == 200 && answer.body.len() <= 4 * 1024 * 1024 + 64 * 1024);
-    let results = json["results"].as_array().expect("a list");
+    let results = json["results"].as_array().expect("the value is a JSON array");
     assert!(results[..10].iter().all(|result| result["ok"] == true));
     let limited = |result: &&Value| result["error"]["__type"] == "LimitExceededException";
     assert_eq!(results.iter().filter(limited).count(), 31);
     assert_eq!(fake.calls().count(GetSecretValue), 11);
 }
 
-/// While one request waits for a hundred invented names, a good secret is read for the first time at
-/// once; and while several such requests do, a known secret is refreshed at once.
+/// One request waits for a hundred names that do not exist, and another secret is read at once.
+/// While several such requests wait, a cached secret is refreshed at once.
 #[tokio::test]
 async fn invented_names_do_not_delay_other_reads() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let names = invented(400);
     for name in &names {
         fake.faults().always(Match::secret(name), Fault::Stall);
     }
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", good(0));
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", good(0));
     let sidekey = setup.start().await;
     let mut hostile: Vec<Connection> = Vec::new();
     for (at, names) in (0..).zip(names.chunks(100)) {
         let mut connection = sidekey.connect().await;
-        connection.send(posted(&event(&[message(names)]).to_string())).await;
+        connection.send(resolve_request(&event(&[message(names)]).to_string())).await;
         hostile.push(connection);
-        // One request waits for a quarter of all calls at most, all of them for three quarters.
+        // One request may use a quarter of all calls, and all requests together three quarters.
         let calls = 1 + 8 * (at + 1).min(3);
-        eventually("the invented names are asked for", async || {
+        eventually("the calls for the invented names have begun", async || {
             (fake.calls().count(GetSecretValue) >= calls + at.min(2)).then_some(())
         })
         .await;
@@ -219,24 +230,24 @@ async fn invented_names_do_not_delay_other_reads() {
         }
     }
     let calls = fake.calls().count(GetSecretValue);
-    assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for its turn");
+    assert_eq!(calls, 1 + 24 + 2, "the fourth request waits for free calls");
     let refreshed = read_request(&format!("{}&refreshNow=true", good(0)));
-    clock.pass(std::time::Duration::from_secs(2));
+    clock.advance(std::time::Duration::from_secs(2));
     let known = sidekey.connect().await.exchange(refreshed).await;
     assert_eq!((known.status, known.cache()), (200, "refreshed"));
 }
 
-/// The most resident memory of a process so far, in bytes.
+/// Returns the peak resident memory of a process, in bytes.
 fn peak(process: u32) -> usize {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let status = fs::read_to_string(format!("/proc/{process}/status")).expect("the process runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("a number of KiB")
+    1024 * kib.and_then(|kib| kib.trim().parse::<usize>().ok()).expect("VmHWM is a number of KiB")
 }
 
-/// Forgets the peak of a process so far, and returns the new one. It takes root's powers, since the
-/// agent's memory is closed to others.
-fn fresh_peak(process: u32) -> io::Result<usize> {
+/// Resets the peak memory of a process, and returns the new peak. The reset needs root, because the
+/// agent is not dumpable.
+fn reset_peak(process: u32) -> io::Result<usize> {
     fs::write(format!("/proc/{process}/clear_refs"), "5")?;
     Ok(peak(process))
 }
@@ -245,21 +256,21 @@ async fn send(address: SocketAddr, request: String) -> u16 {
     Connection::open(address).await.exchange(request).await.status
 }
 
-/// Starts a program that has answered one small request.
+/// Starts an agent that has already answered one small request.
 async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, SocketAddr) {
-    let program = Program::start(&["serve"], Setup::of(fake, clock).vars());
+    let program = Program::start(&["serve"], Setup::for_fake(fake, clock).vars());
     let address = program.address().await;
     let small = event(&[message([good(0)])]).to_string();
-    assert_eq!(send(address, posted(&small)).await, 200);
+    assert_eq!(send(address, resolve_request(&small)).await, 200);
     (program, address)
 }
 
-/// Whatever is in a body, it takes its own size and 4 MiB of memory at most; many at once take twice
-/// that. As a tree of values, the first of these would take 126 times its size.
+/// Any body needs at most its own size and 4 MiB of memory, and many bodies at once twice that.
+/// Parsed into a tree, the first body would need 126 times its size.
 #[tokio::test]
 async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
+    let fake = start_fake(&clock).await;
     let mib = 1024 * 1024;
     let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
@@ -286,14 +297,19 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         ("a long list", list),
         ("large records", large.clone()),
     ];
-    let requests = bodies.into_iter().map(|(what, body)| (what, body.len(), posted(&body)));
-    let chunked = ("large records in chunks", large.len(), posted_in_chunks(&large));
+    let requests =
+        bodies.into_iter().map(|(what, body)| (what, body.len(), resolve_request(&body)));
+    let chunked = ("large records in chunks", large.len(), chunked_request(&large));
     for (what, bytes, request) in requests.chain([chunked]) {
-        // Memory that an earlier body left free would hide what this one takes.
+        // A new agent for each body, because memory that an earlier body freed would hide the need.
         let (program, address) = warm_program(&fake, &clock).await;
-        let before = match fresh_peak(program.id()) {
+        let before = match reset_peak(program.id()) {
             Ok(before) => before,
-            Err(error) => return Missing::new(error).of("another's memory").skip_or_fail(),
+            Err(error) => {
+                return MissingTool::new(error)
+                    .context("access to the memory of another process")
+                    .skip_or_fail();
+            }
         };
         let status = send(address, request).await;
         assert!([200, 400].contains(&status), "{what}: {status}");
@@ -301,15 +317,15 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         assert!(took <= bytes + EXTRA_BYTES, "{what}: {took} bytes for a body of {bytes}");
     }
     let (program, address) = warm_program(&fake, &clock).await;
-    let before = fresh_peak(program.id()).expect("it was possible before");
+    let before = reset_peak(program.id()).expect("the peak can be reset again");
     let mut connections = Vec::new();
     for _ in 0..20 {
         let mut connection = Connection::open(address).await;
-        connection.send(posted(&objects).split_at(1000).0).await;
+        connection.send(resolve_request(&objects).split_at(1000).0).await;
         connections.push(connection);
     }
     for connection in &mut connections {
-        connection.send(posted(&objects).split_at(1000).1).await;
+        connection.send(resolve_request(&objects).split_at(1000).1).await;
     }
     for connection in &mut connections {
         assert_eq!(connection.receive().await.status, 200);

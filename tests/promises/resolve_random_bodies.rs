@@ -1,17 +1,17 @@
-//! Whatever is sent to `/resolve`, it is answered with 200 or 400 and with JSON.
+//! Random bodies to `/resolve` are always answered with status 200 or 400 and with JSON.
 
 use crate::support::agent::{Setup, TOKEN_HEADER};
 use crate::support::client::request;
 use crate::support::clock::ManualClock;
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use fastrand::Rng;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeSet;
 
-/// How many bodies are made and sent.
+/// The number of random bodies.
 const BODIES: u64 = 600;
 
-/// What keys are made of: those that mean something, and some that do not.
+/// The keys of random objects. Some have a meaning for `/resolve`.
 const KEYS: [&str; 16] = [
     "Records",
     "references",
@@ -31,7 +31,7 @@ const KEYS: [&str; 16] = [
     "\u{202e}\\",
 ];
 
-/// What texts are made of.
+/// The strings in random bodies.
 const TEXTS: [&str; 12] = [
     "app/db",
     "app/db#user",
@@ -47,35 +47,35 @@ const TEXTS: [&str; 12] = [
     "",
 ];
 
-/// Bodies of random JSON, of keys and texts that mean something, some with a random byte changed, are
-/// each answered with 200 or 400 and with JSON that agrees with itself. What fails names its seed.
+/// Sends random JSON with meaningful keys and strings, in part with one changed byte. Each answer
+/// is 200 or 400 with consistent JSON. A failure names the seed of its body.
 #[tokio::test]
 async fn random_bodies_are_answered() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("a new name");
-    let folder = Folder::new();
-    let tied = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
-    for file in ["", tied] {
+    fake.secrets().create("app/db", r#"{"user":"ann"}"#).expect("the secret name is unused");
+    let folder = TempFolder::new();
+    let binding = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
+    for file in ["", binding] {
         let path = folder.write("sidekey.toml", file);
-        let setup = Setup::of(&fake, &clock).with("SIDEKEY_CONFIG", path.display());
+        let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CONFIG", path.display());
         let sidekey = setup.start().await;
         let mut connection = sidekey.connect().await;
         let mut statuses = BTreeSet::new();
         for seed in 0..BODIES {
             let body = body(&mut Rng::with_seed(seed));
-            let asked = request("POST", "/resolve", &[TOKEN_HEADER], &body);
-            let answer = connection.exchange(asked).await;
+            let sent = request("POST", "/resolve", &[TOKEN_HEADER], &body);
+            let answer = connection.exchange(sent).await;
             assert!([200, 400].contains(&answer.status), "seed {seed}: {body}");
             statuses.insert(answer.status);
             check(&format!("seed {seed}: {body}"), answer.status, &answer.json());
         }
-        assert_eq!(statuses.len(), 2, "both come up");
+        assert_eq!(statuses.len(), 2, "both statuses occur");
         assert_eq!(sidekey.metrics().await.get("sidekey_panics_total"), 0.0);
     }
 }
 
-/// Checks that an answer agrees with itself.
+/// Checks that the parts of an answer are consistent.
 fn check(what: &str, status: u16, answer: &Value) {
     if status == 400 {
         assert!(answer["__type"].is_string() && answer["hint"].is_string(), "{what}");
@@ -100,9 +100,9 @@ fn check(what: &str, status: u16, answer: &Value) {
 
 fn body(draws: &mut Rng) -> String {
     let value = match draws.u8(0..4) {
-        0 => any(draws, 5),
-        1 => json!({ "references": some(draws, |draws| any(draws, 1)) }),
-        2 => json!({ "Records": some(draws, record) }),
+        0 => random_json(draws, 5),
+        1 => json!({ "references": random_list(draws, |draws| random_json(draws, 1)) }),
+        2 => json!({ "Records": random_list(draws, record) }),
         _ => message(draws),
     };
     let mut text = value.to_string();
@@ -118,14 +118,18 @@ fn body(draws: &mut Rng) -> String {
     text
 }
 
-fn some(draws: &mut Rng, make: fn(&mut Rng) -> Value) -> Vec<Value> {
+fn random_list(draws: &mut Rng, make: fn(&mut Rng) -> Value) -> Vec<Value> {
     (0..draws.usize(0..6)).map(|_| make(draws)).collect()
 }
 
 fn record(draws: &mut Rng) -> Value {
-    let id =
-        if draws.u8(0..20) == 0 { any(draws, 0) } else { json!(format!("m-{}", draws.u8(..))) };
-    let body = if draws.u8(0..6) == 0 { any(draws, 2) } else { json!(message(draws).to_string()) };
+    let id = if draws.u8(0..20) == 0 {
+        random_json(draws, 0)
+    } else {
+        json!(format!("m-{}", draws.u8(..)))
+    };
+    let body =
+        if draws.u8(0..6) == 0 { random_json(draws, 2) } else { json!(message(draws).to_string()) };
     let mut record = json!({"messageId": id, "body": body});
     if draws.bool() {
         record["attributes"] = json!({ "MessageGroupId": text(draws) });
@@ -139,9 +143,9 @@ fn record(draws: &mut Rng) -> Value {
 fn message(draws: &mut Rng) -> Value {
     json!({
         "company_data": {"company_name": text(draws)},
-        "channel_config": {"sms": {"credentials_id": any(draws, 1)}, text(draws): any(draws, 2)},
+        "channel_config": {"sms": {"credentials_id": random_json(draws, 1)}, text(draws): random_json(draws, 2)},
         "ai_config": {"ai_api_key_reference": text(draws)},
-        KEYS[draws.usize(0..KEYS.len())]: any(draws, 3),
+        KEYS[draws.usize(0..KEYS.len())]: random_json(draws, 3),
     })
 }
 
@@ -149,17 +153,17 @@ fn text(draws: &mut Rng) -> String {
     TEXTS[draws.usize(0..TEXTS.len())].to_owned()
 }
 
-fn any(draws: &mut Rng, depth: u8) -> Value {
+fn random_json(draws: &mut Rng, depth: u8) -> Value {
     match draws.u8(0..if depth == 0 { 6 } else { 9 }) {
         0 => Value::Null,
         1 => json!(draws.bool()),
         2 => json!(draws.i64(..)),
         3..6 => json!(text(draws)),
-        6 => (0..draws.usize(0..5)).map(|_| any(draws, depth - 1)).collect(),
+        6 => (0..draws.usize(0..5)).map(|_| random_json(draws, depth - 1)).collect(),
         _ => {
             let members = (0..draws.usize(0..5)).map(|_| {
                 let key = KEYS[draws.usize(0..KEYS.len())].to_owned();
-                (key, any(draws, depth - 1))
+                (key, random_json(draws, depth - 1))
             });
             Value::Object(members.collect::<Map<String, Value>>())
         }

@@ -1,11 +1,11 @@
-//! Where the configuration ties what a secret's name says to what its message says, a message gets its
-//! own tenant's secrets and nobody else's; and what is refused is logged without harm.
+//! The configuration binds a placeholder in secret names to a field of the message. So a message
+//! gets only secrets of its own tenant. Refused references are logged safely.
 
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER};
 use crate::support::client::{Connection, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use fake_aws::Fake;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -13,23 +13,25 @@ use sidekey::config::{self, Host};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-const TIED: &str = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
+const BINDING: &str = "[resolve.tenant]\ncompany_name = \"company_data.company_name\"\n";
 const PATH: &str = "channel_config.sms.credentials_id";
 
-async fn upstream(clock: &Arc<ManualClock>) -> Fake {
+async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     let fake = fake(clock).await;
     for name in ["sms-credentials/acme/x/twilio", "sms-credentials/other/x/twilio"] {
-        fake.secrets().create(name, json!({ "of": name }).to_string()).expect("a new name");
+        fake.secrets()
+            .create(name, json!({ "of": name }).to_string())
+            .expect("the secret name is unused");
     }
     for name in ["openai-api-key/sms", "prod/db", "sms-credentials/acme/x/twilio-AbC123"] {
-        fake.secrets().create(name, "hunter2").expect("a new name");
+        fake.secrets().create(name, "hunter2").expect("the secret name is unused");
     }
     fake
 }
 
-fn setup(fake: &Fake, clock: &Arc<ManualClock>, folder: &Folder) -> Setup {
-    let file = folder.write("sidekey.toml", TIED);
-    Setup::of(fake, clock).with("SIDEKEY_CONFIG", file.display())
+fn setup(fake: &Fake, clock: &Arc<ManualClock>, folder: &TempFolder) -> Setup {
+    let file = folder.write("sidekey.toml", BINDING);
+    Setup::for_fake(fake, clock).with("SIDEKEY_CONFIG", file.display())
 }
 
 fn message(company: &Value, reference: &str) -> Value {
@@ -40,24 +42,24 @@ fn message(company: &Value, reference: &str) -> Value {
 }
 
 async fn resolve(sidekey: &Sidekey, body: &Value) -> Value {
-    let asked = request("POST", "/resolve", &[TOKEN_HEADER], &body.to_string());
-    let answer = sidekey.connect().await.exchange(asked).await;
+    let sent = request("POST", "/resolve", &[TOKEN_HEADER], &body.to_string());
+    let answer = sidekey.connect().await.exchange(sent).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     answer.json()["results"].take()
 }
 
-/// A message gets secrets that are named after its own tenant, and shared ones. Another tenant's, by
-/// name or by ARN, one whose tenant the message does not say, and one of which no convention says whose
-/// it is, call nobody. The refusal names placeholder and path, and nothing of the message.
+/// A message gets the secrets of its own tenant, and shared secrets. Another tenant's secret (by
+/// name or ARN), a message without a tenant, and names without a convention are refused without a
+/// call. The error names placeholder and path, but no content of the message.
 #[tokio::test]
 async fn message_gets_secrets_of_its_own_tenant_only() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let own = "sms-credentials/acme/x/twilio";
     let other = "sms-credentials/other/x/twilio";
-    let other_arn = fake.secrets().arn(other).expect("it is there");
+    let other_arn = fake.secrets().arn(other).expect("the secret exists");
     let acme = json!("acme");
     let secretive = json!("hunter2-company");
     for (company, reference, words) in [
@@ -73,26 +75,26 @@ async fn message_gets_secrets_of_its_own_tenant_only() {
         let results = resolve(&sidekey, &message(company, reference)).await;
         let error = &results[0]["credentials"][PATH]["error"];
         assert_eq!(error["__type"], "AccessDeniedException", "{reference}");
-        let text = error["message"].as_str().expect("a text");
+        let text = error["message"].as_str().expect("the value is a string");
         assert!(text.contains(words), "{text}");
         assert!(!results.to_string().contains("hunter2"), "{results}");
     }
     assert_eq!(fake.calls().total(), 0);
 
-    let own_arn = fake.secrets().arn(own).expect("it is there");
+    let own_arn = fake.secrets().arn(own).expect("the secret exists");
     for reference in [own, &own_arn, "openai-api-key/sms"] {
         let results = resolve(&sidekey, &message(&acme, reference)).await;
         assert_eq!(results[0]["ok"], true, "{results}");
     }
 }
 
-/// What an ARN turns out to mean is judged once more: it may be that of a secret whose name only ends
-/// like an ARN of the tenant's.
+/// The answer of AWS is checked against the tenant once more, because the name of another secret
+/// may end like an ARN of the tenant.
 #[tokio::test]
 async fn answer_is_checked_against_the_tenant() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let partial = format!(
         "arn:aws:secretsmanager:{REGION}:123456789012:secret:sms-credentials/acme/x/twilio-AbC123"
@@ -103,15 +105,16 @@ async fn answer_is_checked_against_the_tenant() {
         assert_eq!(found["error"]["__type"], "AccessDeniedException", "{found}");
         assert!(!results.to_string().contains("hunter2"));
     }
-    assert_eq!(fake.calls().total(), 1, "only the answer tells");
+    assert_eq!(fake.calls().total(), 1, "the real name is known only from the answer");
 }
 
-/// In one event a secret is its own tenant's to have and refused to the others, also where it is held.
+/// In one event, each secret is served to the message of its own tenant and refused to the others,
+/// even when it is cached.
 #[tokio::test]
 async fn each_message_is_checked_against_its_own_tenant() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let reference = "sms-credentials/acme/x/twilio";
     let record = |id, company| {
@@ -128,13 +131,13 @@ async fn each_message_is_checked_against_its_own_tenant() {
     assert_eq!(fake.calls().total(), 1);
 }
 
-/// A list has no message to compare with: what is named after a tenant is refused, so that nobody gets
-/// round the tie by sending one.
+/// A list of references has no message and so no tenant. Secrets of tenants are therefore refused,
+/// so that a list cannot bypass the check.
 #[tokio::test]
 async fn list_of_references_cannot_bypass_the_tenant_check() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let sidekey = setup(&fake, &clock, &folder).start().await;
     let references = ["sms-credentials/acme/x/twilio", "prod/db", "openai-api-key/sms"];
     let results = resolve(&sidekey, &json!({ "references": references })).await;
@@ -146,11 +149,11 @@ async fn list_of_references_cannot_bypass_the_tenant_check() {
     assert_eq!(fake.calls().total(), 1);
 }
 
-/// A mistake in the tie is told with all others, and never ties nothing without a word: not on Lambda
-/// either, where other unknown keys are only warned of.
+/// A mistake in the tenant binding is an error, also on Lambda, where other unknown keys only cause
+/// a warning. So a typo never disables the binding.
 #[test]
 fn mistaken_tenant_binding_is_never_ignored() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     for (text, words) in [
         ("[resolve.tenant]\ncompany = \"a\"\n", "did you mean company_name?"),
         ("[resolve.tenant]\ncompany_name = \"a.*\"\n", "without '*'"),
@@ -169,13 +172,13 @@ fn mistaken_tenant_binding_is_never_ignored() {
     }
 }
 
-/// What is refused is logged in one line for a request, cut and without control characters; nothing
-/// else of a message is, not even at the most talkative level.
+/// Refused references are logged in one line per request, truncated and without control characters.
+/// Nothing else of a message is logged, even at the most verbose level.
 #[tokio::test]
 async fn refused_references_are_logged_escaped() {
     let clock = ManualClock::new();
-    let fake = upstream(&clock).await;
-    let folder = Folder::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
     let setup = setup(&fake, &clock, &folder).with("SIDEKEY_LOG", "trace");
     let program = Program::start(&["serve"], setup.vars());
     let mut connection = Connection::open(program.address().await).await;
@@ -192,13 +195,17 @@ async fn refused_references_are_logged_escaped() {
         connection.exchange(request("POST", "/resolve", &[TOKEN_HEADER], &body)).await;
     }
     let line = program.line("refused to resolve a reference").await;
-    let line: Value = serde_json::from_str(&line).expect("JSON");
-    let shown = line.pointer("/fields/reference").or_else(|| line.get("reference"));
-    let shown = shown.and_then(Value::as_str).expect("the reference is shown");
-    assert!(shown.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{shown}");
-    assert!(shown.len() < 150, "{shown}");
+    let line: Value = serde_json::from_str(&line).expect("the text is JSON");
+    let logged = line.pointer("/fields/reference").or_else(|| line.get("reference"));
+    let logged = logged.and_then(Value::as_str).expect("the log line has the reference");
+    assert!(logged.starts_with("?[31m??{\"level\":\"ERROR\"}xxx"), "{logged}");
+    assert!(logged.len() < 150, "{logged}");
     program.signal(Signal::TERM);
     let (_, log) = program.ended().await;
     assert!(!log.contains("canary"), "{log}");
-    assert_eq!(log.matches("refused to resolve a reference").count(), 1, "one line a second");
+    assert_eq!(
+        log.matches("refused to resolve a reference").count(),
+        1,
+        "at most one line is logged per second"
+    );
 }

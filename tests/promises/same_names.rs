@@ -1,4 +1,5 @@
-//! A plain name means the function's own secret, whatever else is read by ARN.
+//! A plain name always means the secret in the function's own account and region, whatever secrets
+//! of the same name are read by ARN.
 
 use crate::support::agent::{REGION, Setup};
 use crate::support::clock::ManualClock;
@@ -10,130 +11,147 @@ use std::time::Duration;
 
 const ACCOUNT: &str = "123456789012";
 
-/// Secrets of the same name in another account and another region are read by their ARNs, before
-/// and after the own one, fresh and refreshed: each answers its own value and the name stays ours.
-/// The region called is the ARN's.
+/// Secrets of the same name in another account and another region are read by ARN, before and after
+/// the own secret, cached and refreshed. Each ARN returns its own value, in its own region, and the
+/// name returns the own secret.
 #[tokio::test]
 async fn same_names_in_other_accounts_and_regions_stay_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("a new name");
+    let own = secrets.create("app/db", "own").expect("the secret name is unused");
     let neighbour = Location::new("210987654321", REGION);
-    let neighbour = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
+    let neighbour =
+        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad = secrets.create_in(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+    let abroad = secrets.create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
 
     let cases = [(&*abroad, "abroad"), (&neighbour, "neighbour"), ("app/db", "own"), (&own, "own")];
     for (id, value) in cases {
         assert_eq!(sidekey.read(id).await.value(), value, "cold, {id}");
     }
-    assert_eq!(gateway.regions(), ["us-east-1", REGION, REGION], "the own ARN is held by then");
+    assert_eq!(gateway.regions(), ["us-east-1", REGION, REGION], "the own ARN is already cached");
     for (id, value) in cases {
-        sidekey.pass(Duration::from_secs(1));
+        sidekey.advance(Duration::from_secs(1));
         let refreshed = sidekey.read(&format!("{id}&refreshNow=true")).await;
         assert_eq!((refreshed.value().as_str(), refreshed.cache()), (value, "refreshed"), "{id}");
         for (id, value) in cases {
-            let held = sidekey.read(id).await;
-            assert_eq!((held.value().as_str(), held.cache()), (value, "hit"), "{id}");
+            let cached = sidekey.read(id).await;
+            assert_eq!((cached.value().as_str(), cached.cache()), (value, "hit"), "{id}");
         }
     }
 }
 
-/// A batch answers in no order, and by ARN. A neighbour's secret that is listed by its ARN does not
-/// answer for the own one of the same name in it, not even where that does not exist.
+/// A batch answers in any order and by ARN. A listed secret of another account never answers for
+/// the own secret of the same name, even if the own secret does not exist.
 #[tokio::test]
 async fn batch_keeps_secrets_of_the_same_name_apart() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    secrets.create("app/db", "own").expect("a new name");
-    // Its ARN is the first in any order of ARNs.
+    secrets.create("app/db", "own").expect("the secret name is unused");
+    // This ARN sorts before all others.
     let neighbour = Location::new("000000000001", REGION);
-    let both = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
-    let only = secrets.create_in(&neighbour, "only/theirs", "neighbour").expect("a new name");
+    let both =
+        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let only = secrets
+        .create_in(&neighbour, "only/theirs", "neighbour")
+        .expect("the secret name is unused");
     let listed = format!("{both} app/db {only} only/theirs");
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", listed);
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", listed);
     let sidekey = setup.with("SIDEKEY_PREFETCH", "batch").start().await;
 
     for (id, value) in [("app/db", "own"), (&both, "neighbour"), (&only, "neighbour")] {
         assert_eq!(sidekey.read(id).await.value(), value, "{id}");
     }
-    assert_eq!(sidekey.read("only/theirs").await.status, 400, "there is none of ours");
+    assert_eq!(sidekey.read("only/theirs").await.status, 400, "the own account has no such secret");
 }
 
-/// A secret that is deleted and made anew under its name has another ARN: once the time to live is
-/// over the name answers the new one, although the old ARN is still held.
+/// A secret is deleted and created again under its name, with a new ARN. After the TTL the name
+/// returns the new secret, although the old ARN is still cached.
 #[tokio::test]
 async fn name_follows_a_recreated_secret() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let first = fake.secrets().create("app/db", "first").expect("a new name");
-    let sidekey = Setup::of(&fake, &clock).with("SIDEKEY_TTL", "1m").start().await;
+    let first = fake.secrets().create("app/db", "first").expect("the secret name is unused");
+    let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_TTL", "1m").start().await;
     assert_eq!(sidekey.read("app/db").await.value(), "first");
-    fake.secrets().remove("app/db").expect("the secret is there");
+    fake.secrets().remove("app/db").expect("the secret exists");
     let second = fake.secrets().create("app/db", "second").expect("the name is free");
     assert_ne!(first, second);
 
-    assert_eq!(sidekey.read("app/db").await.value(), "first", "within the time to live");
-    sidekey.pass(Duration::from_secs(60));
+    assert_eq!(
+        sidekey.read("app/db").await.value(),
+        "first",
+        "within the TTL the old secret is served"
+    );
+    sidekey.advance(Duration::from_secs(60));
     assert_eq!(sidekey.read("app/db").await.value(), "second");
     assert_eq!(sidekey.read(&second).await.value(), "second");
 }
 
-/// Where only ARNs are listed, `AWS_ACCOUNT_ID` says which account patterns of names are about. What
-/// is listed or asked for by ARN does not say it: a neighbour's secret would open the neighbour's
-/// others. An answer by name knows better than the variable.
+/// Only ARNs are listed. `AWS_ACCOUNT_ID` then determines the account of name patterns. A listed or
+/// requested ARN never does, because it would open another account's secrets. An answer to a plain
+/// name overrides the variable.
 #[tokio::test]
 async fn own_account_comes_from_configuration_or_from_a_name() {
     const OTHER: &str = "210987654321";
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let secrets = fake.secrets();
-    let own = secrets.create("app/db", "own").expect("a new name");
+    let own = secrets.create("app/db", "own").expect("the secret name is unused");
     let neighbour = Location::new(OTHER, REGION);
-    let theirs = secrets.create_in(&neighbour, "app/db", "neighbour").expect("a new name");
-    let shared = secrets.create_in(&neighbour, "shared/key", "neighbour").expect("a new name");
+    let theirs =
+        secrets.create_in(&neighbour, "app/db", "neighbour").expect("the secret name is unused");
+    let shared = secrets
+        .create_in(&neighbour, "shared/key", "neighbour")
+        .expect("the secret name is unused");
     let listed = format!("{shared} {own} {theirs}");
     let pattern = format!("app/* arn:aws:secretsmanager:{REGION}:{OTHER}:secret:shared/*");
-    let setup =
-        Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", listed).with("SIDEKEY_ALLOW", pattern);
+    let setup = Setup::for_fake(&fake, &clock)
+        .with("SIDEKEY_SECRETS", listed)
+        .with("SIDEKEY_ALLOW", pattern);
 
-    let untold = setup.clone().start().await;
-    let told = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
-    let wrongly = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
-    // Longer than the refusals of the prefetch are remembered.
-    clock.pass(Duration::from_secs(4));
+    let without_account = setup.clone().start().await;
+    let with_account = setup.clone().with("AWS_ACCOUNT_ID", ACCOUNT).start().await;
+    let with_wrong_account = setup.with("AWS_ACCOUNT_ID", OTHER).start().await;
+    // Four seconds are longer than the agent caches the refusals of the prefetch.
+    clock.advance(Duration::from_secs(4));
     for (sidekey, id, status) in [
-        (&untold, &*shared, 200),
-        (&untold, &own, 400),
-        (&untold, &theirs, 400),
-        (&told, &own, 200),
-        (&told, &theirs, 400),
-        (&wrongly, &own, 400),
+        (&without_account, &*shared, 200),
+        (&without_account, &own, 400),
+        (&without_account, &theirs, 400),
+        (&with_account, &own, 200),
+        (&with_account, &theirs, 400),
+        (&with_wrong_account, &own, 400),
     ] {
         assert_eq!(sidekey.read(id).await.status, status, "{id}");
     }
-    for sidekey in [&untold, &wrongly] {
-        assert_eq!(sidekey.read("app/db").await.value(), "own", "by name, which tells the account");
-        // Longer than a refusal is remembered.
-        sidekey.pass(Duration::from_secs(4));
+    for sidekey in [&without_account, &with_wrong_account] {
+        assert_eq!(
+            sidekey.read("app/db").await.value(),
+            "own",
+            "a read by name reveals the account"
+        );
+        // Four seconds are longer than the agent caches a refusal.
+        sidekey.advance(Duration::from_secs(4));
         assert_eq!(sidekey.read(&own).await.value(), "own");
     }
 }
 
-/// With `SIDEKEY_REGION_ONLY` a secret of another region is refused with a typed error that names
-/// the variable, and nobody is called for it.
+/// With `SIDEKEY_REGION_ONLY` a secret of another region is refused without a call. The typed error
+/// names the variable.
 #[tokio::test]
 async fn other_regions_can_be_refused() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad = fake.secrets().create_in(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url_of_regions(), &clock)
+    let abroad =
+        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock)
         .with("SIDEKEY_REGION_ONLY", true)
         .start()
         .await;
@@ -144,14 +162,14 @@ async fn other_regions_can_be_refused() {
     assert!(gateway.regions().is_empty());
 }
 
-/// An ARN whose region is of another partition, or none, is refused before anybody is called: a
-/// region becomes part of a host name.
+/// An ARN with an unknown region, or a region of another partition, is refused without a call,
+/// because the region becomes part of a host name.
 #[tokio::test]
 async fn unknown_region_is_refused_without_a_call() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
     for region in ["cn-north-1", "evil.example.com%23", "evil", "us-east-1%2F..", ""] {
         let arn = format!("arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:app/db-AbC123");
         let refused = sidekey.read(&arn).await;
@@ -161,15 +179,16 @@ async fn unknown_region_is_refused_without_a_call() {
     assert_eq!(fake.connections(), 0);
 }
 
-/// Whoever invents regions, as a forged message may, keeps nobody from those there are.
+/// Forged references with many invented regions do not prevent reads from real regions.
 #[tokio::test]
 async fn invented_regions_do_not_block_real_ones() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
     let abroad = Location::new(ACCOUNT, "us-east-1");
-    let abroad = fake.secrets().create_in(&abroad, "app/db", "abroad").expect("a new name");
-    let gateway = Gateway::before(&fake).await;
-    let sidekey = Setup::at(&gateway.url_of_regions(), &clock).start().await;
+    let abroad =
+        fake.secrets().create_in(&abroad, "app/db", "abroad").expect("the secret name is unused");
+    let gateway = Gateway::start(&fake).await;
+    let sidekey = Setup::for_endpoint(&gateway.regional_url(), &clock).start().await;
     for number in 0..20 {
         let arn = format!("arn:aws:secretsmanager:us-fake-{number}:{ACCOUNT}:secret:app/db-AbC123");
         assert_eq!(sidekey.read(&arn).await.kind(), "ResourceNotFoundException", "{number}");

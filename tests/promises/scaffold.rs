@@ -1,10 +1,9 @@
-//! `sidekey scaffold`: with the real AWS CLI and a Secrets Manager that is not ours, the secrets of a
-//! project are made, found to be placeholders, and given their values, none of which is ever on a
-//! command line.
+//! `sidekey scaffold` with the real AWS CLI and moto: creates the secrets of a project as
+//! placeholders and fills in their values. No value is ever on a command line.
 
-use crate::clients::{Clients, tethered};
+use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
-use crate::support::Folder;
+use crate::support::TempFolder;
 use crate::support::agent::{REGION, Setup, Sidekey, TOKEN_HEADER};
 use crate::support::client::request;
 use crate::support::clock::ManualClock;
@@ -18,7 +17,7 @@ use std::time::Duration;
 
 type Vars = BTreeMap<String, String>;
 
-/// The secrets of a project, by the table of the design.
+/// The secrets of the test project.
 const NAMES: [&str; 6] = [
     "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio",
     "sms-credentials/cucumber-recruitment/cv-analysis/twilio",
@@ -28,7 +27,7 @@ const NAMES: [&str; 6] = [
     "openai-api-key/email",
 ];
 
-/// A file of conventions.
+/// A file with custom conventions.
 const OWN: &str = r#"
 built_in = false
 
@@ -42,7 +41,7 @@ placeholders = ["TODO*"]
 
 const PROJECT: [&str; 4] = ["--company", "cucumber-recruitment", "--project", "cv-analysis"];
 
-/// The variables of an operator whose Secrets Manager is at `endpoint`.
+/// Returns the variables of an operator who uses the Secrets Manager at `endpoint`.
 fn operator(endpoint: &str) -> Vars {
     let pairs = [
         ("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint),
@@ -52,7 +51,7 @@ fn operator(endpoint: &str) -> Vars {
         ("AWS_ACCESS_KEY_ID", "AKIATESTS"),
         ("AWS_SECRET_ACCESS_KEY", "secret-key-of-these-tests"),
         ("AWS_EC2_METADATA_DISABLED", "true"),
-        // The CLI is Python, and slow to start on a busy machine.
+        // The AWS CLI is a Python program, which starts slowly on a busy machine.
         ("SIDEKEY_UPSTREAM_TIMEOUT", "1m"),
         ("SIDEKEY_READER_WAIT", "1m"),
     ];
@@ -65,9 +64,9 @@ async fn sidekey(args: &[&str], vars: &Vars, stdin: &str) -> Finished {
     done
 }
 
-/// Runs a script as `sh` does that reads it from its standard input.
+/// Runs a script that `sh` reads from its standard input.
 async fn sh(script: &str, vars: &Vars) -> Finished {
-    Finished::run(tethered("sh"), vars, script.as_bytes()).await
+    Finished::run(killed_with_test("sh"), vars, script.as_bytes()).await
 }
 
 fn values() -> Value {
@@ -81,18 +80,20 @@ fn values() -> Value {
     Value::Object(pairs.collect())
 }
 
-async fn value(moto: &Moto, name: &str) -> Value {
+async fn stored_value(moto: &Moto, name: &str) -> Value {
     let answer = moto.call("GetSecretValue", &json!({"SecretId": name})).await;
-    serde_json::from_str(answer["SecretString"].as_str().expect("a text")).expect("JSON")
+    serde_json::from_str(answer["SecretString"].as_str().expect("the value is a string"))
+        .expect("the text is JSON")
 }
 
-/// Returns code, and which secrets are placeholders, by `sidekey check`.
-async fn checked(vars: &Vars) -> (Option<i32>, Vec<String>) {
+/// Runs `sidekey check`. Returns its exit code and the names of the secrets that are placeholders.
+async fn run_check(vars: &Vars) -> (Option<i32>, Vec<String>) {
     let done = sidekey(&[&["check", "--json"][..], &NAMES].concat(), vars, "").await;
-    let told: Value = serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
-    let results = told["results"].as_array().expect("a list").iter();
+    let reported: Value =
+        serde_json::from_str(done.text()).unwrap_or_else(|_| panic!("{}", done.err));
+    let results = reported["results"].as_array().expect("the value is a JSON array").iter();
     let placeholders = results.filter(|one| {
-        let findings = one["findings"].as_array().expect("a list");
+        let findings = one["findings"].as_array().expect("the value is a JSON array");
         !findings.is_empty() && findings.iter().all(|finding| finding["code"] == "placeholder")
     });
     (
@@ -101,8 +102,8 @@ async fn checked(vars: &Vars) -> (Option<i32>, Vec<String>) {
     )
 }
 
-/// Sends ten messages of the three channels in one request, and returns every credential by its name.
-async fn resolved(sidekey: &Sidekey) -> BTreeMap<String, Value> {
+/// Resolves ten messages of three channels in one request. Returns every credential by its name.
+async fn resolve_all(sidekey: &Sidekey) -> BTreeMap<String, Value> {
     let record = |number: usize| {
         let (channel, credentials, key) = match number % 3 {
             0 => ("whatsapp", NAMES[0], NAMES[3]),
@@ -116,20 +117,22 @@ async fn resolved(sidekey: &Sidekey) -> BTreeMap<String, Value> {
         json!({"messageId": format!("m-{number}"), "body": context.to_string()})
     };
     let event = json!({"Records": (0..10).map(record).collect::<Vec<_>>()});
-    let asked = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
-    let answer = sidekey.connect().await.exchange(asked).await.json();
+    let sent = request("POST", "/resolve", &[TOKEN_HEADER], &event.to_string());
+    let answer = sidekey.connect().await.exchange(sent).await.json();
     assert_eq!(answer["batchItemFailures"], json!([]), "{}", answer["batchItemFailures"]);
-    let results = answer["results"].as_array().expect("a list");
+    let results = answer["results"].as_array().expect("the value is a JSON array");
     assert_eq!(results.len(), 10);
-    let credentials = results.iter().flat_map(|one| one["credentials"].as_object().expect("some"));
-    let named = credentials.map(|(_, one)| (one["reference"].as_str().expect("a text"), one));
+    let credentials = results
+        .iter()
+        .flat_map(|one| one["credentials"].as_object().expect("the result has credentials"));
+    let named = credentials
+        .map(|(_, one)| (one["reference"].as_str().expect("the value is a string"), one));
     named.map(|(name, one)| (name.to_owned(), one["value"].clone())).collect()
 }
 
-/// The commands as they are written make every secret of the design's table; `check` finds each to be
-/// a placeholder; made again they are left alone; values from a file, and from a folder through a
-/// shell, replace them; and then nothing is left to be looked at. An agent that has run since there were
-/// placeholders has the values within its TTL, for every kind.
+/// The printed commands create every secret of the project, and `check` reports each as a
+/// placeholder. A second run changes nothing. Values from a file and from a folder replace the
+/// placeholders, and `check` finds no problem. A running agent serves the values within its TTL.
 #[tokio::test]
 async fn project_is_created_checked_and_filled() {
     let clients = match Clients::install() {
@@ -147,12 +150,12 @@ async fn project_is_created_checked_and_filled() {
     let made = sh(written.text(), &vars).await;
     assert_eq!(made.code, Some(0), "{}", made.err);
     let all = NAMES.map(str::to_owned).to_vec();
-    assert_eq!(checked(&vars).await, (Some(1), all));
-    let first = value(&moto, NAMES[0]).await;
+    assert_eq!(run_check(&vars).await, (Some(1), all));
+    let first = stored_value(&moto, NAMES[0]).await;
     assert_eq!(first["twilio_auth_token"], "PLACEHOLDER_TWILIO_AUTH_TOKEN");
 
-    let agent = Setup::at(&moto.endpoint(), &ManualClock::new()).start().await;
-    assert_eq!(resolved(&agent).await[NAMES[0]], first);
+    let agent = Setup::for_endpoint(&moto.endpoint(), &ManualClock::new()).start().await;
+    assert_eq!(resolve_all(&agent).await[NAMES[0]], first);
 
     let again = sidekey(&[&scaffold[..], &["--run", "--channel", "sms"]].concat(), &vars, "").await;
     assert_eq!(again.code, Some(0), "{}", again.err);
@@ -161,53 +164,58 @@ async fn project_is_created_checked_and_filled() {
     let mut values = values();
     let all = values.clone();
     let (sms, key) = (NAMES[1], values[NAMES[1]].take());
-    values.as_object_mut().expect("an object").remove(sms);
+    values.as_object_mut().expect("the value is a JSON object").remove(sms);
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--json", "--run"];
     let updated = sidekey(&update, &vars, &values.to_string()).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
     assert_eq!(updated.text().matches("\"outcome\": \"updated\"").count(), 5, "{}", updated.text());
-    assert_eq!(checked(&vars).await, (Some(1), vec![sms.to_owned()]));
+    assert_eq!(run_check(&vars).await, (Some(1), vec![sms.to_owned()]));
 
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let path = folder.path().join(format!("{sms}.json"));
-    fs::create_dir_all(path.parent().expect("it has one")).expect("it can be written");
-    fs::write(&path, key.to_string()).expect("it can be written");
+    fs::create_dir_all(path.parent().expect("the path has a parent folder"))
+        .expect("the file can be written");
+    fs::write(&path, key.to_string()).expect("the file can be written");
     let folder = folder.path().display().to_string();
     let only = ["--kind", "sms-twilio", "--update", "--values", &folder];
     let written = sidekey(&[&scaffold[..], &only].concat(), &vars, "").await;
     assert_eq!((written.code, &*written.err), (Some(0), ""));
     let updated = sh(written.text(), &vars).await;
     assert_eq!(updated.code, Some(0), "{}", updated.err);
-    assert_eq!(checked(&vars).await, (Some(0), Vec::new()));
-    assert_eq!(value(&moto, sms).await, key);
+    assert_eq!(run_check(&vars).await, (Some(0), Vec::new()));
+    assert_eq!(stored_value(&moto, sms).await, key);
 
-    agent.pass(Duration::from_secs(300));
-    let all = all.as_object().expect("an object").clone();
-    assert!(resolved(&agent).await.into_iter().eq(all), "what was put in comes out");
+    agent.advance(Duration::from_secs(300));
+    let all = all.as_object().expect("the value is a JSON object").clone();
+    assert!(
+        resolve_all(&agent).await.into_iter().eq(all),
+        "the agent returns the values that were written"
+    );
 }
 
-/// Writes a program that notes how it was called and what came through the pipe.
-fn witness(folder: &Folder, end: &str) -> String {
+/// Writes a program that records its arguments and its standard input.
+fn recorder(folder: &TempFolder, end: &str) -> String {
     let log = folder.path().join("log").display().to_string();
     let script = format!(
         "#!/bin/sh\nprintf '%s ' \"$@\" >> {log}\nprintf 'pipe %s\\n' \"$(cat)\" >> {log}\n{end}\n"
     );
     let path = folder.write("aws", &script);
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).expect("it is ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700))
+        .expect("the file belongs to this user");
     path.display().to_string()
 }
 
-fn noted(folder: &Path) -> Vec<String> {
+fn recorded_lines(folder: &Path) -> Vec<String> {
     let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
     log.lines().map(str::to_owned).collect()
 }
 
-/// What the CLI is run with has no value in it; that goes through the pipe alone. A failure is told
-/// in its words, unless the value is in them, and has exit code 1.
+/// The AWS CLI gets values only through a pipe, never as arguments. Its error text is reported with
+/// exit code 1, unless the text contains a value.
 #[tokio::test]
 async fn command_lines_show_no_value() {
-    let folder = Folder::new();
-    let aws = witness(&folder, "exit 0");
+    let folder = TempFolder::new();
+    let aws = recorder(&folder, "exit 0");
     let vars = Vars::new();
     let values = json!({"openai-api-key/sms": {"ai_api_key": "hunter4"}}).to_string();
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--run"];
@@ -216,9 +224,9 @@ async fn command_lines_show_no_value() {
     assert_eq!(done.code, Some(0), "{}", done.err);
     let expected = "secretsmanager update-secret --secret-id openai-api-key/sms --secret-string \
                     file:///dev/stdin --region eu-north-1 pipe {\"ai_api_key\":\"hunter4\"}";
-    assert_eq!(noted(folder.path()), [expected]);
+    assert_eq!(recorded_lines(folder.path()), [expected]);
 
-    for (end, told) in [
+    for (end, reported) in [
         (
             "echo 'Unable to locate credentials' >&2; exit 253",
             "failed   openai-api-key  openai-api-key/sms  Unable to locate credentials",
@@ -229,19 +237,19 @@ async fn command_lines_show_no_value() {
             "create it first",
         ),
     ] {
-        witness(&folder, end);
+        recorder(&folder, end);
         let done = sidekey(&update, &vars, &values).await;
         assert_eq!(done.code, Some(1), "{}", done.err);
-        assert!(done.text().contains(told), "{told}: {}", done.text());
+        assert!(done.text().contains(reported), "{reported}: {}", done.text());
     }
 }
 
-/// Values that their conventions refuse are told all at once, and none is written; placeholders only
-/// where that is asked for. What makes no sense has exit code 2.
+/// Values that break their conventions are all reported, and no value is written. Placeholders are
+/// accepted only on request. Invalid arguments have exit code 2.
 #[tokio::test]
 async fn wrong_values_are_refused_before_any_write() {
-    let folder = Folder::new();
-    let aws = witness(&folder, "exit 0");
+    let folder = TempFolder::new();
+    let aws = recorder(&folder, "exit 0");
     let vars = Vars::new();
     let values = json!({
         "openai-api-key/sms": {"ai_api_key": "hunter4"},
@@ -263,15 +271,15 @@ async fn wrong_values_are_refused_before_any_write() {
         assert!(done.err.lines().any(|own| own == line), "{line}:\n{}", done.err);
     }
     assert_eq!(done.err.lines().count(), 4, "{}", done.err);
-    assert!(noted(folder.path()).is_empty());
+    assert!(recorded_lines(folder.path()).is_empty());
 
     let placeholder = json!({"openai-api-key/email": {"ai_api_key": "PLACEHOLDER"}}).to_string();
     let args = [&update[..], &["--allow-placeholders"]].concat();
     assert_eq!(sidekey(&args, &vars, &placeholder).await.code, Some(0));
-    assert_eq!(noted(folder.path()).len(), 1);
+    assert_eq!(recorded_lines(folder.path()).len(), 1);
 
     let good = json!({"openai-api-key/email": {"ai_api_key": "hunter4"}}).to_string();
-    for (args, told) in [
+    for (args, reported) in [
         (&["scaffold"][..], "'company_name' has no value"),
         (&["scaffold", "--company", "a/b", "--project", "c"], "the value of 'company_name' must"),
         (&["scaffold", "--update"], "--values"),
@@ -280,15 +288,15 @@ async fn wrong_values_are_refused_before_any_write() {
     ] {
         let done = sidekey(args, &vars, &good).await;
         assert_eq!((done.code, done.text()), (Some(2), ""), "{args:?}");
-        assert!(done.err.contains(told), "{told}: {}", done.err);
+        assert!(done.err.contains(reported), "{reported}: {}", done.err);
     }
 }
 
-/// Conventions of one's own are followed, from the file that is named by an option or by a variable; a
-/// mistake in it is told.
+/// Custom conventions are read from the file in an option or a variable. A mistake in the file is
+/// reported.
 #[tokio::test]
 async fn own_conventions_are_followed() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let file = folder.write("conventions.toml", OWN).display().to_string();
     let by_variable = Vars::from([("SIDEKEY_CONVENTIONS".to_owned(), file.clone())]);
     let by_option = ["scaffold", "--conventions", &file, "--set", "stage=dev"];

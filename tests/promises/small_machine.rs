@@ -1,17 +1,18 @@
-//! On a machine with 64 MiB of memory and a fourteenth of a processor, no hostile input ends the agent
-//! or stops it from serving cached reads.
+//! On a machine with 64 MiB of memory and a fourteenth of a processor, no hostile input ends the
+//! agent or stops it from serving cached reads.
 //!
-//! The agent is the `sidekey` program in a control group. Secrets Manager and the senders are outside
+//! The agent is the `sidekey` program in a control group. The fake and the senders are outside the
+//! group. Each hostile input has its own agent and group.
 //! of the group. Each hostile input has a machine of its own.
 
 use crate::cgroup::{Bounds, Cgroup};
-use crate::clients::{Missing, tethered};
+use crate::clients::{MissingTool, killed_with_test};
 use crate::port::Port;
 use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_request};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, eventually, fake, soon};
+use crate::support::{TempFolder, eventually, fake, with_timeout};
 use fake_aws::Fake;
 use serde_json::{Map, Value, json};
 use std::fs::{self, File};
@@ -26,33 +27,35 @@ use tokio::net::TcpStream;
 use tokio::process::Child;
 use tokio::task::{JoinSet, LocalSet};
 
-const BOUNDS: Bounds = Bounds { part_of_a_processor: 14, memory_bytes: Some(64 * 1024 * 1024) };
+const BOUNDS: Bounds = Bounds { cpu_divisor: 14, memory_bytes: Some(64 * 1024 * 1024) };
 
-/// The secret that is cached and read all the time.
+/// The cached secret that the test reads all the time.
 const NAME: &str = "app/db";
 
-/// Between two reads of it. The agent needs its share of the processor for the hostile input.
+/// The pause between two reads. Without it, the reads would take the processor time that the agent
+/// needs for the hostile input.
 const READ_PAUSE: Duration = Duration::from_millis(50);
 
-/// The bytes that a pipe holds if nobody drains it.
+/// The number of bytes that fill a pipe without a reader.
 const PIPE_BYTES: usize = 64 * 1024;
 
+/// A future that sends one hostile input.
 type Sending = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Something hostile that is sent to an agent.
+/// A hostile input.
 struct Hostile {
     name: &'static str,
     vars: &'static [(&'static str, &'static str)],
     log: Log,
-    /// Sends it, and returns when the agent has handled it.
+    /// Sends the input. The future ends when the agent has handled the input.
     send: fn(Arc<Machine>) -> Sending,
 }
 
-/// Where the agent's log goes.
+/// The destination of the agent's log.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Log {
     File,
-    /// A pipe that is full, and that nobody drains.
+    /// A full pipe without a reader.
     FullPipe,
 }
 
@@ -103,7 +106,7 @@ const HOSTILE: &[Hostile] = &[
     },
 ];
 
-/// The agent's program in a control group. It ends before the group is removed.
+/// The `sidekey` program in a control group. The program ends before the group is removed.
 #[derive(Debug)]
 struct Machine {
     program: Mutex<Child>,
@@ -111,7 +114,7 @@ struct Machine {
     fake: Fake,
     port: Port,
     probes: Port,
-    folder: Folder,
+    folder: TempFolder,
     _log: Option<io::PipeReader>,
 }
 
@@ -120,9 +123,9 @@ impl Machine {
     async fn start(group: Cgroup, hostile: &Hostile) -> Self {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
-        fake.secrets().create(NAME, "hunter2").expect("a new name");
-        let (port, probes, folder) = (Port::reserve(), Port::reserve(), Folder::new());
-        let mut setup = Setup::of(&fake, &clock)
+        fake.secrets().create(NAME, "hunter2").expect("the secret name is unused");
+        let (port, probes, folder) = (Port::reserve(), Port::reserve(), TempFolder::new());
+        let mut setup = Setup::for_fake(&fake, &clock)
             .with("SIDEKEY_PORT", &port)
             .with("SIDEKEY_METRICS_LISTEN", format!("127.0.0.1:{probes}"))
             .with("SIDEKEY_SECRETS", NAME)
@@ -134,7 +137,8 @@ impl Machine {
         }
         let (stderr, log) = match hostile.log {
             Log::File => {
-                let file = File::create(folder.path().join("log")).expect("it can be written");
+                let file =
+                    File::create(folder.path().join("log")).expect("the file can be written");
                 (Stdio::from(file), None)
             }
             Log::FullPipe => {
@@ -142,11 +146,11 @@ impl Machine {
                 (Stdio::from(writer), Some(reader))
             }
         };
-        let mut command = group.command(tethered("/bin/sh"), SIDEKEY);
+        let mut command = group.command(killed_with_test("/bin/sh"), SIDEKEY);
         command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let mut command = tokio::process::Command::from(command);
-        let program = command.kill_on_drop(true).spawn().expect("the program is built");
+        let program = command.kill_on_drop(true).spawn().expect("the program can be started");
         let program = Mutex::new(program);
         let machine = Self { program, group, fake, port, probes, folder, _log: log };
         eventually("the agent listens", async || {
@@ -175,13 +179,13 @@ impl Machine {
         let is_sent = connection.try_send(read_request(NAME)).await.is_ok();
         let answer = if is_sent { connection.try_receive().await } else { None };
         let Some(answer) = answer else {
-            self.explain("the connection of a reader ended");
+            self.explain("the agent closed the connection of a reader");
         };
         assert_eq!(answer.value(), "hunter2");
     }
 
-    /// Reads the cached secret again and again on a kept connection.
-    #[expect(clippy::disallowed_methods, reason = "a real program keeps real time")]
+    /// Reads the cached secret again and again on one connection.
+    #[expect(clippy::disallowed_methods, reason = "a child process runs in real time")]
     async fn read_forever(&self) {
         let mut connection = self.connect().await;
         loop {
@@ -191,21 +195,23 @@ impl Machine {
     }
 
     fn assert_runs(&self) {
-        let status = self.program.lock().expect("no holder panics").try_wait();
-        if status.expect("a child can be waited for").is_some() {
-            self.explain("the program ended");
+        let status = self.program.lock().expect("the lock is not poisoned").try_wait();
+        if status.expect("the child process can be awaited").is_some() {
+            self.explain("the agent exited");
         }
     }
 
-    /// Fails the test with `what`, the kernel's account of memory, and the last lines of the log.
+    /// Panics with `what`, the group's memory statistics, and the last lines of the log.
     fn explain(&self, what: &str) -> ! {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().rev().take(3).collect();
         let (kills, peak) = (self.group.memory_kills(), self.group.memory_peak_bytes());
-        panic!("{what}; killed for want of memory: {kills}, peak {peak:?} bytes, log {lines:?}");
+        panic!(
+            "{what}; processes killed for lack of memory: {kills}, peak {peak:?} bytes, log {lines:?}"
+        );
     }
 
-    /// Asks at the address for probes.
+    /// Sends a request to the probe listener.
     async fn probe(&self, path: &str) -> Option<u16> {
         self.exchange_at(self.probes_address(), &get(path, &[])).await
     }
@@ -216,8 +222,8 @@ impl Machine {
 
     /// Sends a request, and waits for the answer or the end of the connection.
     async fn exchange_at(&self, address: SocketAddr, text: &str) -> Option<u16> {
-        let socket = soon("a connection", TcpStream::connect(address)).await.ok()?;
-        let mut socket = Connection::of(socket);
+        let socket = with_timeout("a connection", TcpStream::connect(address)).await.ok()?;
+        let mut socket = Connection::from_socket(socket);
         socket.try_send(text).await.ok()?;
         socket.try_receive().await.map(|answer| answer.status)
     }
@@ -234,16 +240,17 @@ impl Machine {
     }
 }
 
-/// Returns a pipe into which nothing more can be written.
+/// Returns a pipe that is full.
 fn full_pipe() -> (io::PipeReader, io::PipeWriter) {
-    let (reader, writer) = io::pipe().expect("a pipe");
+    let (reader, writer) = io::pipe().expect("a pipe can be created");
     let mut filling = writer.try_clone().expect("a handle can be cloned");
-    // In a thread, since the pipe may hold fewer bytes. The thread ends with the pipe's reader.
+    // A thread fills the pipe, because a pipe may hold fewer bytes and then blocks. The thread ends
+    // with the pipe's reader.
     thread::spawn(move || filling.write_all(&[b'\n'; PIPE_BYTES]));
     (reader, writer)
 }
 
-/// Returns an event of SQS with one message for each list of references.
+/// Returns an SQS event with one message for each list of references.
 fn event(messages: &[&[&str]]) -> String {
     let message = |references: &&[&str]| {
         let channels = references.iter().enumerate();
@@ -255,8 +262,9 @@ fn event(messages: &[&[&str]]) -> String {
     json!({ "Records": messages.iter().map(message).collect::<Vec<_>>() }).to_string()
 }
 
-/// 1 MiB of `{"":{"":…}}`, once and several times at once: one chain that is deeper than JSON is read,
-/// and many chains that are not. A tree of the parsed objects takes a hundred times the bytes.
+/// Sends 1 MiB of `{"":{"":…}}`, once and several times at once: one chain deeper than the JSON
+/// limit, and many shorter chains. A tree of the parsed objects would take a hundred times the
+/// bytes.
 async fn nested_objects(machine: Arc<Machine>) {
     const LEVEL: &str = "{\"\":";
     const LEVELS: usize = 1_000_000 / (LEVEL.len() + 1);
@@ -269,7 +277,8 @@ async fn nested_objects(machine: Arc<Machine>) {
     }
 }
 
-/// 1,000 secrets that do not exist: in one message, which is too many, and in ten messages.
+/// Requests 1,000 secrets that do not exist: in one message, which is too many, and in ten
+/// messages.
 async fn invented_secrets(machine: Arc<Machine>) {
     let names: Vec<String> = (0..1_000).map(|number| format!("app/invented-{number}")).collect();
     let names: Vec<&str> = names.iter().map(|name| &**name).collect();
@@ -277,17 +286,21 @@ async fn invented_secrets(machine: Arc<Machine>) {
     machine.resolve(event(&names.chunks(100).collect::<Vec<_>>()), 1).await;
 }
 
-/// Messages that name a secret of 18 KB 900 times together, once and several times at once: in one
-/// message, which is too many, and in eighteen messages, whose answer has as many bytes as it may have.
+/// Requests a secret of 18 KB 900 times, once and several times at once: in one message, which is
+/// too many, and in eighteen messages, whose answer has the maximum size.
 async fn large_secret_many_times(machine: Arc<Machine>) {
-    machine.fake.secrets().create("app/large", "x".repeat(18_000)).expect("a new name");
+    machine
+        .fake
+        .secrets()
+        .create("app/large", "x".repeat(18_000))
+        .expect("the secret name is unused");
     for body in [event(&[&["app/large"; 900]]), event(&[&["app/large"; 50][..]; 18])] {
         machine.clone().resolve(body.clone(), 1).await;
         machine.clone().resolve(body, 6).await;
     }
 }
 
-/// 160 KB of long names that a pattern with three wildcards in one segment nearly matches.
+/// Requests 160 KB of long names that nearly match a pattern with three wildcards in one segment.
 async fn near_matches(machine: Arc<Machine>) {
     let stem = format!("app{}", "-a".repeat(250));
     let names: Vec<String> = (0..300).map(|number| format!("{stem}/{number}")).collect();
@@ -295,8 +308,8 @@ async fn near_matches(machine: Arc<Machine>) {
     machine.resolve(event(&names.chunks(60).collect::<Vec<_>>()), 1).await;
 }
 
-/// Hundreds of connections without a token at both addresses: each second one sends a probe and stays,
-/// the others send nothing. A read on a new connection and a probe are answered nevertheless.
+/// Opens hundreds of connections without a token to both listeners. Every second one sends a probe
+/// and stays open, the others are silent. A new read and a new probe must still be answered.
 async fn idle_connections(machine: Arc<Machine>) {
     let probe = get("/ping", &[]);
     let mut idle = Vec::new();
@@ -304,14 +317,14 @@ async fn idle_connections(machine: Arc<Machine>) {
         for address in [machine.address(), machine.probes_address()] {
             let mut connection = Connection::open(address).await;
             if number % 2 == 0 {
-                // The agent may have closed the connection already.
+                // The agent may already have closed this connection.
                 let _ = connection.try_send(&probe).await;
             }
             idle.push(connection);
         }
     }
     let read = read_request(NAME);
-    eventually("a read on a new connection", async || {
+    eventually("a read on a new connection succeeds", async || {
         machine.exchange(&read).await.filter(|status| *status == 200)
     })
     .await;
@@ -320,12 +333,16 @@ async fn idle_connections(machine: Arc<Machine>) {
     }
 }
 
-/// 1,000 secrets of 64 KiB, each read in the agent's form and by the AWS API.
+/// Reads 1,000 secrets of 64 KiB, each in the dialect of AWS's agent and through the AWS API.
 async fn large_secrets(machine: Arc<Machine>) {
     let mut connection = None;
     for number in 0..1_000 {
         let name = format!("app/large-{number}");
-        machine.fake.secrets().create(&name, "x".repeat(65_536)).expect("a new name");
+        machine
+            .fake
+            .secrets()
+            .create(&name, "x".repeat(65_536))
+            .expect("the secret name is unused");
         let call = request(
             "POST",
             "/",
@@ -337,7 +354,7 @@ async fn large_secrets(machine: Arc<Machine>) {
             &json!({ "SecretId": name }).to_string(),
         );
         for text in [read_request(&name), call] {
-            // The agent may refuse such a read, and close the connection.
+            // The agent may refuse such a read and close the connection.
             let mut open = match connection.take() {
                 Some(open) => open,
                 None => machine.connect().await,
@@ -350,18 +367,19 @@ async fn large_secrets(machine: Arc<Machine>) {
     }
 }
 
-/// Sends one hostile input while a reader reads the cached secret, then reads it on a new connection.
+/// Sends one hostile input during reads of the cached secret. Then reads the secret on a new
+/// connection.
 async fn withstand(hostile: &'static Hostile, group: Cgroup) {
     let machine = Arc::new(Machine::start(group, hostile).await);
     tokio::select! {
         () = (hostile.send)(machine.clone()) => {}
-        () = machine.read_forever() => unreachable!("it reads until the input was handled"),
+        () = machine.read_forever() => unreachable!("the reads go on until the input was handled"),
     }
     machine.read(&mut machine.connect().await).await;
-    assert_eq!(machine.group.memory_kills(), 0, "nothing was killed for want of memory");
+    assert_eq!(machine.group.memory_kills(), 0, "no process was killed for lack of memory");
 }
 
-/// All inputs are sent at the same time, each to a machine of its own.
+/// Sends all hostile inputs at the same time, each to its own agent.
 #[tokio::test]
 async fn hostile_input_neither_ends_the_agent_nor_stops_cached_reads() {
     let (machines, mut running) = (LocalSet::new(), Vec::new());
@@ -370,7 +388,7 @@ async fn hostile_input_neither_ends_the_agent_nor_stops_cached_reads() {
             Ok(group) => {
                 running.push((hostile.name, machines.spawn_local(withstand(hostile, group))));
             }
-            Err(error) => return Missing::new(error).of("a control group").skip_or_fail(),
+            Err(error) => return MissingTool::new(error).context("a control group").skip_or_fail(),
         }
     }
     machines.await;

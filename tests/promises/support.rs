@@ -1,5 +1,5 @@
-//! What every promise is shown with: a fake of Secrets Manager, an agent in front of it, a client
-//! that counts every byte, and a clock that stands still.
+//! Fixtures that most scenario tests share: a fake Secrets Manager, an agent in front of the fake,
+//! an HTTP client that sees every byte, and a manual clock.
 
 pub(crate) mod agent;
 pub(crate) mod client;
@@ -24,27 +24,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// How long anything may take before a test gives up: a guard against hanging, no promise.
-const PATIENCE: Duration = Duration::from_secs(120);
+/// The longest time that a test waits for one step. The limit only stops tests that hang.
+const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Starts a fake that has no secrets and goes by `clock`.
+/// Starts a fake Secrets Manager without secrets. The fake reads the time from `clock`.
 pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
-    Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port")
+    Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port can be bound")
 }
 
-/// Waits for `work`, and fails the test where it never ends.
-#[expect(clippy::disallowed_methods, reason = "a test that hangs fails by the machine's clock")]
-pub(crate) async fn soon<T>(what: &str, work: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, work).await {
+/// Waits for `work`. Fails the test if `work` does not finish within [`TEST_TIMEOUT`].
+#[expect(clippy::disallowed_methods, reason = "the timeout of a hanging test needs real time")]
+pub(crate) async fn with_timeout<T>(what: &str, work: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(TEST_TIMEOUT, work).await {
         Ok(done) => done,
-        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+        Err(_) => panic!("{what}: did not happen within {TEST_TIMEOUT:?}"),
     }
 }
 
-/// Looks again and again until `probe` finds something.
+/// Calls `probe` again and again until `probe` returns `Some`. Returns that result.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
-    let looked = async {
+    let polling = async {
         loop {
             if let Some(found) = probe().await {
                 return found;
@@ -52,14 +52,14 @@ pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Op
             pause().await;
         }
     };
-    soon(what, looked).await
+    with_timeout(what, polling).await
 }
 
-/// A folder of mode 0700 for one test. It is gone when this is dropped.
+/// A folder of mode 0700 for one test. Dropping the value deletes the folder.
 #[derive(Debug)]
-pub(crate) struct Folder(PathBuf);
+pub(crate) struct TempFolder(PathBuf);
 
-impl Folder {
+impl TempFolder {
     pub(crate) fn new() -> Self {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed);
@@ -72,7 +72,7 @@ impl Folder {
         &self.0
     }
 
-    /// Writes a file in here and returns its path.
+    /// Writes a file into the folder and returns the file's path.
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
         let path = self.0.join(name);
         std::fs::write(&path, text).expect("the folder can be written");
@@ -80,7 +80,7 @@ impl Folder {
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }

@@ -1,39 +1,39 @@
-//! An undrained log stops nothing: a full pipe blocks the thread that writes the log, and no other.
+//! A log that nobody reads stops nothing: a full pipe blocks only the thread that writes the log.
 
-use crate::clients::tethered;
+use crate::clients::killed_with_test;
 use crate::support::agent::{Setup, TOKEN_HEADER, read_request};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::metrics::Metrics;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, eventually, fake, soon};
+use crate::support::{TempFolder, eventually, fake, with_timeout};
 use rustix::process::{Pid, Signal, kill_process};
 use std::process::Stdio;
 use tokio::process::Command;
 
-/// Standard error is a pipe of 64 KiB that is never read. A caller causes log lines until some of them
-/// are dropped; meanwhile cached reads, `/ping` and `/metrics` are answered, and SIGTERM ends the
-/// program with exit code 0.
+/// Standard error is a pipe that is never read. Requests cause log lines until the agent drops
+/// some. Cached reads, `/ping` and `/metrics` are still answered, and SIGTERM ends the program with
+/// exit code 0.
 #[tokio::test]
 async fn undrained_log_stops_nothing() {
     let clock = ManualClock::new();
     let fake = fake(&clock).await;
-    fake.secrets().create("app/db", "hunter2").expect("a new name");
-    let folder = Folder::new();
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    let folder = TempFolder::new();
     let socket = folder.path().join("s");
-    let setup = Setup::of(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let setup = setup.with("SIDEKEY_LOG", "trace").with("SIDEKEY_SOCKET", socket.display());
-    let mut command = Command::from(tethered(SIDEKEY));
+    let mut command = Command::from(killed_with_test(SIDEKEY));
     command.arg("serve").env_clear().env("PATH", PATH).envs(setup.vars());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
-    let mut program = command.spawn().expect("the program is built");
-    // Held open, and never read.
+    let mut program = command.spawn().expect("the program can be started");
+    // The pipe stays open but is never read.
     let unread = program.stderr.take();
-    eventually("it listens", async || socket.exists().then_some(())).await;
+    eventually("the agent listens", async || socket.exists().then_some(())).await;
     let mut connection = Connection::open_socket(&socket).await;
-    // Each restore is a line of the log.
+    // Each restore causes one log line.
     let restores = request("POST", "/restore", &[TOKEN_HEADER], "").repeat(100);
-    eventually("lines are dropped", async || {
+    eventually("the agent drops log lines", async || {
         connection.send(&restores).await;
         for _ in 0..100 {
             assert_eq!(connection.receive().await.status, 204);
@@ -47,8 +47,10 @@ async fn undrained_log_stops_nothing() {
     assert_eq!((read.value().as_str(), read.status), ("hunter2", 200));
     assert_eq!(connection.exchange(get("/ping", &[TOKEN_HEADER])).await.status, 200);
     let id = program.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    kill_process(id.expect("it runs"), Signal::TERM).expect("it runs");
-    let ended = soon("the program ends", program.wait()).await.expect("a child");
+    kill_process(id.expect("the process id is positive"), Signal::TERM).expect("the program runs");
+    let ended = with_timeout("the program ends", program.wait())
+        .await
+        .expect("the child process can be awaited");
     assert_eq!(ended.code(), Some(0));
     drop(unread);
 }

@@ -1,10 +1,10 @@
-//! The connections to Secrets Manager: one serves a burst of calls, none is used after that, and one
-//! that breaks while nobody uses it is no failure.
+//! Connections to Secrets Manager: a burst of calls shares one connection, which is closed
+//! afterwards. A connection that breaks while it is idle causes no failure.
 
 use crate::support::agent::{Setup, Sidekey};
 use crate::support::clock::ManualClock;
 use crate::support::relay::Relay;
-use crate::support::{eventually, fake, soon};
+use crate::support::{eventually, fake, with_timeout};
 use fake_aws::Fake;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 /// Longer than a burst of refreshes lasts.
 const LATER: Duration = Duration::from_secs(2);
 
-/// An agent whose connections to a fake are counted.
+/// An agent whose connections to a fake are counted by a relay.
 struct Counted {
     clock: Arc<ManualClock>,
     _fake: Fake,
@@ -27,10 +27,11 @@ impl Counted {
         let clock = ManualClock::new();
         let fake = fake(&clock).await;
         for name in names {
-            fake.secrets().create(name, "value").expect("a new name");
+            fake.secrets().create(name, "value").expect("the secret name is unused");
         }
         let relay = Relay::to(fake.addr()).await;
-        let sidekey = Setup::at(&format!("http://{}", relay.address), &clock).start().await;
+        let sidekey =
+            Setup::for_endpoint(&format!("http://{}", relay.address), &clock).start().await;
         Self { clock, _fake: fake, relay, sidekey }
     }
 
@@ -40,33 +41,40 @@ impl Counted {
     }
 }
 
+/// Two reads share one connection. After a pause it is closed, and the next read opens another one.
 #[tokio::test]
 async fn burst_of_calls_shares_one_connection() {
     let run = Counted::start(&["a", "b", "c"]).await;
     run.read("a").await;
     run.read("b").await;
     assert_eq!((run.relay.opened(), run.relay.closed()), (1, 0));
-    run.clock.pass(LATER);
-    eventually("it is closed, idle", async || (run.relay.closed() == 1).then_some(())).await;
+    run.clock.advance(LATER);
+    eventually("the idle connection is closed", async || (run.relay.closed() == 1).then_some(()))
+        .await;
     run.read("c").await;
     assert_eq!(run.relay.opened(), 2);
 }
 
-/// A timer may sleep through a freeze; the wall clock tells.
+/// After a freeze the idle timer may not have fired. The wall clock shows that the connection is
+/// too old.
 #[tokio::test]
 async fn connection_that_was_frozen_is_not_reused() {
     let run = Counted::start(&["a", "b"]).await;
     run.read("a").await;
-    run.clock.skip(LATER);
+    run.clock.advance_wall(LATER);
     run.read("b").await;
     assert_eq!(run.relay.opened(), 2);
 }
 
-/// Reads a call, head and body.
+/// Reads one call, with head and body.
 async fn take_call(upstream: &mut TcpStream) {
     let mut call = Vec::new();
     while !call.ends_with(b"}") {
-        assert_ne!(upstream.read_buf(&mut call).await.expect("a call"), 0, "it breaks off");
+        assert_ne!(
+            upstream.read_buf(&mut call).await.expect("the call can be read"),
+            0,
+            "the call is complete"
+        );
     }
 }
 
@@ -80,54 +88,57 @@ async fn answer(upstream: &mut TcpStream, name: &str) {
         "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
-    upstream.write_all((head + &body).as_bytes()).await.expect("somebody reads");
+    upstream.write_all((head + &body).as_bytes()).await.expect("the peer reads");
 }
 
+/// AWS closes the connection after each answer. The next read opens a new one and succeeds.
 #[tokio::test]
 async fn connection_closed_while_idle_is_not_a_failure() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
-    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     for name in ["a", "b"] {
         let upstream = async {
-            let (mut connection, _) = upstream.accept().await.expect("a connection");
+            let (mut connection, _) = upstream.accept().await.expect("the connection opens");
             take_call(&mut connection).await;
             answer(&mut connection, name).await;
         };
         let reads = async { assert_eq!(sidekey.read(name).await.value(), "value") };
-        soon("an answer", async { tokio::join!(upstream, reads) }).await;
+        with_timeout("an answer", async { tokio::join!(upstream, reads) }).await;
     }
 }
 
-/// Whoever got the call may have answered it: it is not made again behind the reader's back.
+/// A connection breaks during a call. AWS may have processed the call, so the agent does not repeat
+/// it.
 #[tokio::test]
 async fn lost_call_is_not_repeated() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
-    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut kept, _) = upstream.accept().await.expect("a connection");
-        take_call(&mut kept).await;
-        answer(&mut kept, "a").await;
-        take_call(&mut kept).await;
+        let (mut connection, _) = upstream.accept().await.expect("the connection opens");
+        take_call(&mut connection).await;
+        answer(&mut connection, "a").await;
+        take_call(&mut connection).await;
     };
     let readers = async {
         assert_eq!(sidekey.read("a").await.value(), "value");
         let lost = sidekey.read("b").await;
         assert_eq!((lost.status, lost.kind().as_str()), (502, "ConnectionError"));
     };
-    soon("both are answered", async { tokio::join!(upstream, readers) }).await;
+    with_timeout("both reads are answered", async { tokio::join!(upstream, readers) }).await;
 }
 
-/// A gateway that takes connections and has nobody behind it. The call's own time is not waited for.
+/// A gateway accepts connections and closes them at once. Reads fail without waiting for the call's
+/// timeout.
 #[tokio::test]
 async fn immediately_closed_connections_fail_at_once() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
-    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let closing = async {
         loop {
-            drop(upstream.accept().await.expect("a connection"));
+            drop(upstream.accept().await.expect("the connection opens"));
         }
     };
     let readers = async {
@@ -136,29 +147,32 @@ async fn immediately_closed_connections_fail_at_once() {
             assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
         }
     };
-    let told = async {
+    let reported = async {
         tokio::select! {
             () = readers => {}
             () = closing => {}
         }
     };
-    soon("all are told", told).await;
+    with_timeout("all reads fail", reported).await;
 }
 
-/// A body without end would fill the memory of whoever reads it whole.
+/// The agent cuts off an endless answer, which would otherwise fill its memory.
 #[tokio::test]
 async fn endless_answer_is_cut_off() {
-    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let endpoint = format!("http://{}", upstream.local_addr().expect("bound"));
-    let sidekey = Setup::at(&endpoint, &ManualClock::new()).start().await;
+    let upstream = TcpListener::bind("127.0.0.1:0").await.expect("a free port can be bound");
+    let endpoint = format!("http://{}", upstream.local_addr().expect("the socket is bound"));
+    let sidekey = Setup::for_endpoint(&endpoint, &ManualClock::new()).start().await;
     let upstream = async {
-        let (mut first, _) = upstream.accept().await.expect("a connection");
+        let (mut first, _) = upstream.accept().await.expect("the connection opens");
         take_call(&mut first).await;
         let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
-        first.write_all(head).await.expect("somebody reads");
+        first.write_all(head).await.expect("the peer reads");
         let chunk = [b"10000\r\n".as_slice(), &[b' '; 0x10000], b"\r\n"].concat();
         while first.write_all(&chunk).await.is_ok() {}
     };
-    let (answer, ()) = soon("the cut", async { tokio::join!(sidekey.read("a"), upstream) }).await;
+    let (answer, ()) = with_timeout("the agent ends the call", async {
+        tokio::join!(sidekey.read("a"), upstream)
+    })
+    .await;
     assert_eq!((answer.status, answer.kind().as_str()), (502, "ConnectionError"));
 }

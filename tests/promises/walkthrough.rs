@@ -1,40 +1,40 @@
-//! `docs/walkthrough.md` is what happens: its commands are run as they stand there, from creating secrets
-//! to a batch of messages that is sent, before two Secrets Managers.
+//! The commands in `docs/walkthrough.md` work as written, from creating secrets to a batch of
+//! messages. They run in front of the fake and of moto.
 
-use crate::clients::{Clients, tethered};
+use crate::clients::{Clients, killed_with_test};
 use crate::moto::Moto;
 use crate::port::Port;
 use crate::support::agent::REGION;
 use crate::support::clock::ManualClock;
 use crate::support::finished::Finished;
 use crate::support::program::{PATH, SIDEKEY};
-use crate::support::{Folder, fake};
+use crate::support::{TempFolder, fake};
 use std::collections::BTreeMap;
 use std::path::Path;
 
 const PAGE: &str = include_str!("../../docs/walkthrough.md");
 
-/// Written after each block, so that what each wrote can be told apart.
+/// The marker line after each block's output, by which the outputs are separated.
 const END_OF_BLOCK: &str = "== end of the block ==";
 
-/// A block of commands, and the lines that it is said to write.
+/// A block of commands, and its documented output.
 #[derive(Debug, PartialEq, Eq)]
 struct Block<'a> {
     commands: &'a str,
     expected: Vec<&'a str>,
 }
 
-/// Returns the blocks of a page: each `sh` with the `text` that follows it.
+/// Returns the blocks of a page: each `sh` block with the `text` block that follows it.
 fn blocks(page: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut rest = page;
     while let Some((_, fenced)) = rest.split_once("\n```") {
-        let (language, fenced) = fenced.split_once('\n').expect("a fence is a line");
-        let (body, after) = fenced.split_once("\n```").expect("a fence is closed");
+        let (language, fenced) = fenced.split_once('\n').expect("a fence ends with a newline");
+        let (body, after) = fenced.split_once("\n```").expect("every fence is closed");
         match language {
             "sh" => blocks.push(Block { commands: body, expected: Vec::new() }),
             "text" => {
-                let block = blocks.last_mut().expect("text follows its commands");
+                let block = blocks.last_mut().expect("a text block follows a sh block");
                 block.expected = body.lines().collect();
             }
             _ => {}
@@ -44,7 +44,7 @@ fn blocks(page: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Returns whether a line is as expected, `…` being anything and space of any width.
+/// Compares a line with a documented line. `…` stands for any text, and runs of spaces are equal.
 fn fits(line: &str, expected: &str) -> bool {
     let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let line = plain(line);
@@ -60,12 +60,12 @@ fn fits(line: &str, expected: &str) -> bool {
     rest.is_empty() || is_open
 }
 
-/// Runs the page in one shell before the Secrets Manager at `endpoint`, and holds each block's output
-/// against the page.
+/// Runs the page's commands in one shell, with the Secrets Manager at `endpoint`. Compares each
+/// block's output with the page.
 async fn walk(clients: &Clients, endpoint: &str) {
-    let (folder, port) = (Folder::new(), Port::reserve());
-    let tools = clients.python().parent().expect("a folder").to_owned();
-    let own = Path::new(SIDEKEY).parent().expect("a folder");
+    let (folder, port) = (TempFolder::new(), Port::reserve());
+    let tools = clients.python().parent().expect("the path is a folder").to_owned();
+    let own = Path::new(SIDEKEY).parent().expect("the path is a folder");
     let vars = [
         ("PATH", format!("{}:{}:{PATH}", own.display(), tools.display())),
         ("PYTHONPATH", concat!(env!("CARGO_MANIFEST_DIR"), "/examples/python").to_owned()),
@@ -91,7 +91,7 @@ async fn walk(clients: &Clients, endpoint: &str) {
         script.push_str(block.commands);
         script.push_str(&format!("\necho '{END_OF_BLOCK}'\n"));
     }
-    let done = Finished::run(tethered("bash"), &vars, script.as_bytes()).await;
+    let done = Finished::run(killed_with_test("bash"), &vars, script.as_bytes()).await;
     let log = std::fs::read_to_string(folder.path().join("sidekey.log")).unwrap_or_default();
     assert_eq!(done.code, Some(0), "{}\n{}\n{log}", done.text(), done.err);
     for (block, written) in blocks.iter().zip(done.text().split(END_OF_BLOCK)) {
@@ -101,11 +101,11 @@ async fn walk(clients: &Clients, endpoint: &str) {
             assert!(is_there, "{}\nwrote\n{written}\nwithout\n{expected}", block.commands);
         }
     }
-    assert!(!log.contains("demo"), "a value in the log: {log}");
+    assert!(!log.contains("demo"), "the log contains a value: {log}");
     assert!(log.contains("AccessDeniedException") || log.contains("refused"), "{log}");
 }
 
-/// Before the fake that `sidekey dev` embeds.
+/// The commands work with the fake that `sidekey dev` embeds.
 #[tokio::test]
 async fn every_command_of_the_page_works_before_the_fake() {
     let clients = match Clients::install() {
@@ -116,7 +116,7 @@ async fn every_command_of_the_page_works_before_the_fake() {
     walk(&clients, &fake.url()).await;
 }
 
-/// Before a Secrets Manager that is not ours.
+/// The commands work with moto, an independent Secrets Manager.
 #[tokio::test]
 async fn every_command_of_the_page_works_before_moto() {
     let clients = match Clients::install() {
@@ -127,6 +127,7 @@ async fn every_command_of_the_page_works_before_moto() {
     walk(&clients, &moto.endpoint()).await;
 }
 
+/// `…` matches any text in a line, and runs of spaces are equal. All other text must match exactly.
 #[test]
 fn lines_are_compared_around_placeholders() {
     for (line, expected, outcome) in [

@@ -1,14 +1,15 @@
-//! Other people's software that the tests run Sidekey against, in pinned versions.
+//! Third-party software, in pinned versions, that the tests run Sidekey against.
 //!
-//! It is installed once into `target/clients` by the ordinary package clients: moto, an independent
-//! Secrets Manager; boto3, the AWS SDK most functions use, with AWS's caching library and Powertools; the
-//! AWS CLI; and AWS's own emulator of the execution environment, which `aws-sam-cli` ships. What is for
-//! other languages than Python is put beside it by [`furnish`]. A machine that lacks a tool skips the
-//! test, saying why in one line; where `CI=true` nothing is skipped.
+//! The ordinary package clients install the software once into `target/clients`: moto (an
+//! independent Secrets Manager), boto3 with AWS's caching library and Powertools, the AWS CLI, and
+//! AWS's emulator of the Lambda execution environment, which `aws-sam-cli` ships.
+//! [`install_into_folder`] installs software for other languages beside it. If a machine lacks a
+//! tool, the test is skipped and prints the reason in one line. With `CI=true` such a test fails
+//! instead.
 //!
 //! ```ignore
 //! #[path = "../support/clients.rs"]
-//! mod clients; // `emulator`, `exchange`, `moto` and `port` are its siblings, under these names
+//! mod clients; // with siblings `emulator`, `exchange`, `moto` and `port`
 //!
 //! #[tokio::test]
 //! async fn prefetches_from_moto() {
@@ -20,7 +21,7 @@
 //! }
 //! ```
 //!
-//! Real processes keep real time: do not pause tokio's clock in a test that uses these modules.
+//! Real processes run in real time: do not pause tokio's clock in a test that uses these modules.
 
 #![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
 
@@ -32,8 +33,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-/// What pip installs. moto without its `server` extra, which triples the time for services that
-/// no test asks: Flask is all that its server needs.
+/// The packages that pip installs. moto is installed without its `server` extra, which triples the
+/// installation time. moto's server needs only Flask from that extra.
 const PYTHON_PACKAGES: [&str; 7] = [
     "moto==5.2.5",
     "flask==3.1.3",
@@ -44,11 +45,11 @@ const PYTHON_PACKAGES: [&str; 7] = [
     "awscli==1.46.2",
 ];
 
-/// The package that ships AWS's emulator. Nothing else of it is kept.
+/// The package that ships AWS's emulator. Only the emulator is extracted from the package.
 const EMULATOR_PACKAGE: &str = "aws-sam-cli==1.170.0";
 
-/// Takes the file named by the third argument out of the one wheel in the folder named by the
-/// first, and puts it where the second says.
+/// Extracts one member of a wheel. Arguments: the folder with the one wheel, the target path, and
+/// the member's name.
 const EXTRACT: &str = "
 import os, pathlib, sys, zipfile
 folder, target, member = sys.argv[1:]
@@ -57,69 +58,69 @@ pathlib.Path(target).write_bytes(zipfile.ZipFile(wheel).read(member))
 os.chmod(target, 0o755)
 ";
 
-/// How long to wait before looking once more.
+/// The interval between two polls.
 const POLL: Duration = Duration::from_millis(2);
 
-/// Why a test cannot run on this machine.
+/// The reason why a test cannot run on this machine.
 #[derive(Debug)]
-pub(crate) struct Missing(String);
+pub(crate) struct MissingTool(String);
 
-impl Missing {
+impl MissingTool {
     pub(crate) fn new(reason: impl Display) -> Self {
         Self(reason.to_string())
     }
 
-    /// Says what it is that the reason stands against.
-    pub(crate) fn of(self, what: &str) -> Self {
+    /// Prefixes the reason with the name of the thing that is missing.
+    pub(crate) fn context(self, what: &str) -> Self {
         Self(format!("{what}: {}", self.0))
     }
 
-    /// Says in one line that the running test is skipped, or fails it where `CI=true`.
+    /// Prints in one line that the running test is skipped. Panics instead if `CI=true`.
     #[track_caller]
     pub(crate) fn skip_or_fail(&self) {
         let name = thread::current().name().unwrap_or("test").to_owned();
         let line = format!("skipped: {name}: {}", self.0);
         assert!(!on_ci(), "{line}");
-        // Not `eprintln!`, which the test harness swallows where the test passes.
+        // Not `eprintln!`, because the test harness hides its output if the test passes.
         let _ = writeln!(io::stderr(), "{line}");
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "tells the tests, not the agent, where they run")]
+#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
 fn on_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
 }
 
-/// The installed software.
+/// The installation of the third-party software.
 #[derive(Debug)]
 pub(crate) struct Clients {
     folder: PathBuf,
 }
 
 impl Clients {
-    /// Returns the installed software, installing it first if that is still to do.
+    /// Installs the software on first use, and returns the installation.
     ///
-    /// Takes seconds the first time. Test processes that come at once wait for the first of them.
-    pub(crate) fn install() -> Result<Self, Missing> {
+    /// The first installation takes a few seconds. Other test processes wait for it.
+    pub(crate) fn install() -> Result<Self, MissingTool> {
         let clients = Self { folder: folder() };
-        let _held = locked("lock");
+        let _lock = locked("lock");
         if !clients.is_complete() {
-            clients.install_anew()?;
+            clients.reinstall()?;
         }
         Ok(clients)
     }
 
-    /// A Python that has boto3, and AWS's caching library on top of it.
+    /// Returns the path of a Python that has boto3 and AWS's caching library.
     pub(crate) fn python(&self) -> PathBuf {
         self.folder.join("venv/bin/python")
     }
 
-    /// moto's server.
+    /// Returns the path of moto's server.
     pub(crate) fn moto_server(&self) -> PathBuf {
         self.folder.join("venv/bin/moto_server")
     }
 
-    /// AWS's emulator of the execution environment.
+    /// Returns the path of AWS's emulator of the execution environment.
     pub(crate) fn emulator(&self) -> PathBuf {
         self.folder.join("aws-lambda-rie")
     }
@@ -130,27 +131,27 @@ impl Clients {
 
     fn is_complete(&self) -> bool {
         fs::read_to_string(self.stamp()).is_ok_and(|stamp| stamp == pins())
-            && self.python().exists() // A link, which dangles once the system's Python is gone.
+            && self.python().exists() // A symbolic link to the system's Python, which may have been removed.
             && self.moto_server().exists()
             && self.emulator().exists()
     }
 
-    fn install_anew(&self) -> Result<(), Missing> {
+    fn reinstall(&self) -> Result<(), MissingTool> {
         let _ = fs::remove_file(self.stamp());
         self.install_python_packages()?;
         self.install_emulator()?;
-        fs::write(self.stamp(), pins()).map_err(Missing::new)
+        fs::write(self.stamp(), pins()).map_err(MissingTool::new)
     }
 
-    fn install_python_packages(&self) -> Result<(), Missing> {
+    fn install_python_packages(&self) -> Result<(), MissingTool> {
         let venv = self.folder.join("venv");
-        // Debian's Python writes into the current folder meanwhile.
+        // Debian's Python writes into the current folder while it creates a virtual environment.
         let mut make_venv = Command::new("python3");
         run(make_venv.args(["-m", "venv", "--clear"]).arg(venv).current_dir(&self.folder))?;
         run(self.pip("install").args(PYTHON_PACKAGES))
     }
 
-    fn install_emulator(&self) -> Result<(), Missing> {
+    fn install_emulator(&self) -> Result<(), MissingTool> {
         let architecture = match std::env::consts::ARCH {
             "aarch64" => "arm64",
             architecture => architecture,
@@ -163,7 +164,7 @@ impl Clients {
             .args(["-c", EXTRACT])
             .args([&download, &self.emulator()])
             .arg(member))?;
-        fs::remove_dir_all(download).map_err(Missing::new)
+        fs::remove_dir_all(download).map_err(MissingTool::new)
     }
 
     fn pip(&self, command: &str) -> Command {
@@ -173,43 +174,44 @@ impl Clients {
     }
 }
 
-/// What an installation must have been made from to be used.
+/// Returns the pinned versions. An installation with other pins is replaced.
 fn pins() -> String {
     format!("{} {EMULATOR_PACKAGE}\n", PYTHON_PACKAGES.join(" "))
 }
 
-/// Returns a folder that has these files, and in which these commands were run once for them.
+/// Creates a folder with these files and runs these commands in it. Returns the folder's path.
 ///
-/// A folder that was made of other files, or by other commands, is made anew. Test processes that come
-/// at once wait for the first of them.
-pub(crate) fn furnish(
+/// An existing folder is reused if it was created from the same files and commands. Otherwise the
+/// folder is created again. Other test processes wait meanwhile.
+pub(crate) fn install_into_folder(
     name: &str,
     files: &[(&str, &str)],
     commands: &[&[&str]],
-) -> Result<PathBuf, Missing> {
-    let _held = locked(&format!("{name}.lock"));
+) -> Result<PathBuf, MissingTool> {
+    let _lock = locked(&format!("{name}.lock"));
     let folder = folder().join(name);
-    let made_of = format!("{files:?}\n{commands:?}\n");
+    let recipe = format!("{files:?}\n{commands:?}\n");
     let stamp = folder.join("stamp");
-    if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == made_of) {
+    if fs::read_to_string(&stamp).is_ok_and(|stamp| stamp == recipe) {
         return Ok(folder);
     }
     let _ = fs::remove_dir_all(&folder);
-    fs::create_dir(&folder).map_err(Missing::new)?;
+    fs::create_dir(&folder).map_err(MissingTool::new)?;
     for (file, text) in files {
         let path = folder.join(file);
-        fs::create_dir_all(path.parent().expect("it is in the folder")).map_err(Missing::new)?;
-        fs::write(path, text).map_err(Missing::new)?;
+        fs::create_dir_all(path.parent().expect("the path has a parent folder"))
+            .map_err(MissingTool::new)?;
+        fs::write(path, text).map_err(MissingTool::new)?;
     }
     for command in commands {
         let [program, arguments @ ..] = command else { continue };
         run(Command::new(program).args(arguments).current_dir(&folder))?;
     }
-    fs::write(stamp, made_of).map_err(Missing::new)?;
+    fs::write(stamp, recipe).map_err(MissingTool::new)?;
     Ok(folder)
 }
 
-/// Waits until nobody else installs under this name, and keeps it so.
+/// Takes the file lock `name`, so that only one process at a time installs under this name.
 fn locked(name: &str) -> File {
     fs::create_dir_all(folder()).expect("the target folder can be written");
     let lock = File::create(folder().join(name)).expect("the lock can be created");
@@ -217,61 +219,62 @@ fn locked(name: &str) -> File {
     lock
 }
 
-/// The folder in which everything is installed.
+/// Returns the folder into which all software is installed.
 fn folder() -> PathBuf {
     target().join("clients")
 }
 
-/// The folder that cargo builds into.
+/// Returns cargo's target folder.
 fn target() -> &'static Path {
-    scratch().parent().expect("cargo's folder for tests lies in its target folder")
+    scratch().parent().expect("cargo's folder for tests is inside its target folder")
 }
 
-/// The folder that cargo sets aside for what tests write.
+/// Returns the folder that cargo reserves for files that tests write.
 pub(crate) fn scratch() -> &'static Path {
     Path::new(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// Runs a command to its end; a failure is told in the last line of its own words.
-pub(crate) fn run(command: &mut Command) -> Result<(), Missing> {
+/// Runs a command and waits until it exits. On failure, the error contains the last line of
+/// standard error.
+pub(crate) fn run(command: &mut Command) -> Result<(), MissingTool> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
         .stdin(Stdio::null())
         .output()
-        .map_err(|error| Missing::new(format_args!("{program}: {error}")))?;
+        .map_err(|error| MissingTool::new(format_args!("{program}: {error}")))?;
     if output.status.success() {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr);
     let last_line = complaint.trim().lines().last().unwrap_or("no reason given");
-    Err(Missing::new(format_args!("{program}: {}: {last_line}", output.status)))
+    Err(MissingTool::new(format_args!("{program}: {}: {last_line}", output.status)))
 }
 
-/// A command that is killed with the thread that starts it, so that a test run that is itself
-/// killed leaves nothing behind. Where there is no `setpriv` it is an ordinary one.
-pub(crate) fn tethered(program: impl AsRef<Path>) -> Command {
-    let tether = ["--pdeathsig", "KILL", "--"];
+/// Returns a command that the kernel kills when the thread that started it ends. So a killed test
+/// run leaves no processes behind. Without `setpriv`, the command is an ordinary one.
+pub(crate) fn killed_with_test(program: impl AsRef<Path>) -> Command {
+    let arguments = ["--pdeathsig", "KILL", "--"];
     let mut command = Command::new("setpriv");
-    if run(command.args(tether).arg("true")).is_err() {
+    if run(command.args(arguments).arg("true")).is_err() {
         return Command::new(program.as_ref());
     }
     let mut command = Command::new("setpriv");
-    command.args(tether).arg(program.as_ref());
+    command.args(arguments).arg(program.as_ref());
     command
 }
 
-/// Looks until `probe` finds something.
+/// Polls `probe` until it returns `Some`, and returns that result.
 ///
 /// # Panics
 ///
-/// Where it finds nothing within the time.
-#[allow(clippy::disallowed_methods, reason = "other people's processes keep real time")]
+/// If `probe` returns `None` for longer than `within`.
+#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
 pub(crate) async fn until<T>(
     what: &str,
     within: Duration,
     mut probe: impl FnMut() -> Option<T>,
 ) -> T {
-    let looked = async {
+    let polling = async {
         loop {
             if let Some(found) = probe() {
                 return found;
@@ -279,14 +282,14 @@ pub(crate) async fn until<T>(
             pause().await;
         }
     };
-    match tokio::time::timeout(within, looked).await {
+    match tokio::time::timeout(within, polling).await {
         Ok(found) => found,
-        Err(_) => panic!("{what}: not within {within:?}"),
+        Err(_) => panic!("{what}: did not happen within {within:?}"),
     }
 }
 
-/// Waits for a moment before something is tried once more.
-#[allow(clippy::disallowed_methods, reason = "other people's processes keep real time")]
+/// Waits for one poll interval.
+#[allow(clippy::disallowed_methods, reason = "third-party processes run in real time")]
 pub(crate) async fn pause() {
     tokio::time::sleep(POLL).await;
 }

@@ -1,9 +1,10 @@
-//! A Lambda execution environment: AWS's own emulator around a real extension and a real function.
+//! A Lambda execution environment: AWS's own emulator with a real extension and a real function.
 //!
-//! The emulator is Lambda's init process. It launches what lies in `/opt/extensions`, waits until
-//! that has registered, starts the function, hands out invocations, and shuts everything down as
-//! Lambda does. Every `Emulator` has mount and process namespaces of its own, so tests run side
-//! by side, nothing of the machine is changed, and nothing outlives it, even where a test panics.
+//! The emulator takes the role of Lambda's init process. It launches the extensions in
+//! `/opt/extensions`, waits until they have registered, starts the function, delivers invocations,
+//! and shuts the environment down as Lambda does. Every [`Emulator`] has its own mount and process
+//! namespaces. So tests run in parallel, the machine is not changed, and no process outlives its
+//! test, even if the test panics.
 //!
 //! ```ignore
 //! let moto = Moto::start(&clients).await;
@@ -25,14 +26,14 @@
 //! assert_eq!(shutdown.exit_code, Some(0), "{}", emulator.log());
 //! ```
 //!
-//! Inside, `/opt`, `/var` and `/tmp` are the environment's own. The extension under test is
-//! `/opt/sidekey/sidekey`; what Lambda sees as the extension `sidekey` is a script around it that
-//! notes its exit code, and hands on what is called with arguments. What is not emulated: freezing,
-//! limits of time and memory, restoring.
+//! `/opt`, `/var` and `/tmp` are private to the environment. The extension under test is
+//! `/opt/sidekey/sidekey`. Lambda launches a wrapper script as the extension `sidekey`. The script
+//! records the extension's exit code, and passes on calls with arguments. Not emulated: freezing,
+//! time and memory limits, and restoring from a snapshot.
 //!
-//! `EXTENSION_UNDER_TEST` names another binary than the one that cargo has built for the test, and
-//! `EXTENSION_RUNNER` a static program that runs it, such as qemu's: `extension/layer/check` has those
-//! of the layers tested so.
+//! `EXTENSION_UNDER_TEST` names a binary to test instead of the one that cargo built.
+//! `EXTENSION_RUNNER` names a static program that runs this binary, for example qemu.
+//! `extension/layer/check` tests the layers' binaries in this way.
 
 #![allow(dead_code, reason = "each test binary that shares this file uses a part of it")]
 
@@ -49,44 +50,49 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::clients::{Clients, Missing, pause, run, scratch, tethered, until};
+use super::clients::{Clients, MissingTool, killed_with_test, pause, run, scratch, until};
 use super::exchange::{self, Answer};
 use super::port::Port;
 
-/// The token that functions and extensions know from `AWS_SESSION_TOKEN`.
+/// The value of `AWS_SESSION_TOKEN` for functions and extensions.
 pub(crate) const SESSION_TOKEN: &str = "emulated-session-token";
 
 /// The longest wait for a step that takes milliseconds on an idle machine.
 const STEP_WAIT_MAX: Duration = Duration::from_secs(20);
-/// Lambda gives a shutdown 2 s; then it kills, which the emulator waits for in turn.
+/// The longest wait for a shutdown. Lambda allows 2 s, then it kills the processes and waits for
+/// their end.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(10);
 
+/// The path at which the emulator accepts invocations.
 const INVOCATIONS: &str = "/2015-03-31/functions/function/invocations";
-/// What Managed Instances answer while no worker of the function is back at `next`.
+/// The error of Managed Instances while every worker of the function is busy.
 const NO_IDLE_WORKER: &str = "Runtime.Unavailable";
-/// A worker is back within milliseconds; this is some ten seconds.
+/// The number of invocation attempts, about ten seconds in total. A worker is free within
+/// milliseconds.
 const INVOKE_ATTEMPTS_MAX: u32 = 4_000;
 
+/// The variables that carry AWS credentials.
 const KEY_VARIABLES: [&str; 3] =
     ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+/// The `PATH` of functions and extensions.
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The folders that the environment has to itself.
+/// The folders that are private to the environment.
 const PRIVATE: [&str; 3] = ["/opt", "/var", "/tmp"];
 
-/// Shows the environment its own folders and becomes the emulator. `-c` keeps the paths relative,
-/// since a folder may itself lie below one that is hidden by then.
+/// Mounts the private folders and then executes the emulator. `mount -c` keeps the paths relative,
+/// because a mount may hide the sandbox's absolute path.
 const ENTER: &str = "mount -c --bind opt /opt && mount -c --bind var /var \
     && mount -c --bind tmp /tmp && cd /var/task && exec /opt/aws-lambda-rie \"$@\"";
 
-/// The kinds of environment that Lambda has.
+/// The kinds of execution environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// One invocation at a time, credentials in variables.
+    /// One invocation at a time. Variables carry the credentials.
     OnDemand,
-    /// As before a snapshot: no key variables, credentials from an endpoint on localhost. Those
-    /// that the emulator serves there are `SESSION_TOKEN`'s, with an `Expiration` in the year 1.
+    /// An environment before its snapshot. No variables carry credentials. An endpoint on localhost
+    /// serves credentials with [`SESSION_TOKEN`], whose `Expiration` is in the year 1.
     SnapStart,
-    /// So many invocations at once, as uid 993. Needs root.
+    /// Up to `concurrency` invocations at once, as uid 993. Needs root.
     ManagedInstances { concurrency: u32 },
 }
 
@@ -100,7 +106,7 @@ impl Mode {
     }
 }
 
-/// What an [`Emulator`] is started from.
+/// The configuration from which an [`Emulator`] is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Environment {
     mode: Mode,
@@ -113,13 +119,15 @@ pub(crate) struct Environment {
 }
 
 impl Environment {
-    /// An environment with the extension binary, unless another one is under test, and the folder of
-    /// a function, which holds its `bootstrap`, and with the variables that Lambda always sets.
+    /// Creates a configuration with the variables that Lambda always sets. `extension` is the
+    /// binary, unless `EXTENSION_UNDER_TEST` names another one. `function` is the folder with the
+    /// function's `bootstrap`.
     pub(crate) fn new(mode: Mode, extension: &Path, function: &Path) -> Self {
         let environment = Self {
             mode,
-            extension: named("EXTENSION_UNDER_TEST").unwrap_or_else(|| extension.to_owned()),
-            runner: named("EXTENSION_RUNNER"),
+            extension: path_variable("EXTENSION_UNDER_TEST")
+                .unwrap_or_else(|| extension.to_owned()),
+            runner: path_variable("EXTENSION_RUNNER"),
             function: function.to_owned(),
             variables: BTreeMap::new(),
             overrides: BTreeMap::new(),
@@ -136,13 +144,13 @@ impl Environment {
             .env("AWS_LAMBDA_FUNCTION_TIMEOUT", "30")
             .env("LAMBDA_TASK_ROOT", "/var/task")
             .env("_HANDLER", "bootstrap.handle")
-            // The emulator itself sets it for Managed Instances only.
-            .forced("AWS_LAMBDA_INITIALIZATION_TYPE", Some(mode.initialization_type()));
+            // The emulator sets this variable only for Managed Instances.
+            .set_override("AWS_LAMBDA_INITIALIZATION_TYPE", Some(mode.initialization_type()));
         match mode {
             Mode::OnDemand => environment,
-            // The emulator's endpoint serves what its own variables hold, but it passes these on.
+            // The emulator needs the credentials in its own variables, but must not pass them on.
             Mode::SnapStart => {
-                KEY_VARIABLES.iter().fold(environment, |made, name| made.forced(name, None))
+                KEY_VARIABLES.iter().fold(environment, |made, name| made.set_override(name, None))
             }
             Mode::ManagedInstances { concurrency } => {
                 environment.env("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())
@@ -150,25 +158,27 @@ impl Environment {
         }
     }
 
-    /// Sets a variable of the function's configuration; function and extension get it.
+    /// Sets a variable in the function's configuration. The function and the extension get the
+    /// variable.
     pub(crate) fn env(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
         self
     }
 
-    /// Sets or removes a variable of function and extension, whatever the emulator says of it.
-    pub(crate) fn forced(mut self, name: &str, value: Option<&str>) -> Self {
+    /// Sets or removes a variable of the function and the extension, whatever value the emulator
+    /// passes on.
+    pub(crate) fn set_override(mut self, name: &str, value: Option<&str>) -> Self {
         self.overrides.insert(name.to_owned(), value.map(str::to_owned));
         self
     }
 
-    /// Adds a file of a layer, executable, at this path below `/opt`.
+    /// Adds an executable file of a layer at this path below `/opt`.
     pub(crate) fn file(mut self, path: &str, from: &Path) -> Self {
         self.files.insert(path.trim_start_matches('/').into(), from.to_owned());
         self
     }
 
-    /// Returns the lines of shell that apply what is forced.
+    /// Returns the shell lines that apply the overrides.
     fn override_lines(&self) -> String {
         let line = |(name, value): (&String, &Option<String>)| match value {
             Some(value) => format!("export {name}='{}'\n", value.replace('\'', r"'\''")),
@@ -178,28 +188,28 @@ impl Environment {
     }
 }
 
-/// Returns the path that a variable of the tests names. Cargo runs a test in its package's folder, so
-/// it is an absolute one.
-#[expect(clippy::disallowed_methods, reason = "tells the tests, not the agent, what to run")]
-fn named(variable: &str) -> Option<PathBuf> {
+/// Returns the path in this environment variable of the test run. The path is absolute, because
+/// cargo runs a test in its package's folder.
+#[expect(clippy::disallowed_methods, reason = "the variable configures the tests, not the agent")]
+fn path_variable(variable: &str) -> Option<PathBuf> {
     std::env::var(variable).ok().map(PathBuf::from)
 }
 
-/// How a shutdown went.
+/// The result of a shutdown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shutdown {
-    /// From Lambda's decision to the end of the extension, in steps of the kernel's clock (4 ms).
-    /// The end of the function, which comes first, is part of it.
+    /// The time from Lambda's decision until the extension has ended, in steps of the kernel's
+    /// clock (4 ms). The function ends first, and its time is included.
     pub(crate) took: Duration,
-    /// `None` where Lambda had to kill the extension.
+    /// The extension's exit code, or `None` if Lambda killed the extension.
     pub(crate) exit_code: Option<i32>,
 }
 
-/// A running environment. Everything in it ends when this is dropped.
+/// A running execution environment. Dropping the value ends all its processes.
 #[derive(Debug)]
 pub(crate) struct Emulator {
     sandbox: Sandbox,
-    /// Holds the namespaces; the emulator is its one child.
+    /// The process that owns the namespaces. The emulator is its only child.
     holder: Child,
     invoke_port: Port,
     sidekey_port: Port,
@@ -207,19 +217,19 @@ pub(crate) struct Emulator {
 }
 
 impl Emulator {
-    /// Starts an environment and waits until it takes invocations.
+    /// Starts an environment and waits until it accepts invocations.
     ///
-    /// Managed Instances launch extension and function at once, the others with the first
-    /// invocation.
-    pub(crate) async fn start(clients: &Clients, setup: &Environment) -> Result<Self, Missing> {
+    /// Managed Instances start the extension and the function at once. The other kinds start them
+    /// at the first invocation.
+    pub(crate) async fn start(clients: &Clients, setup: &Environment) -> Result<Self, MissingTool> {
         check_namespaces()?;
         let interpreter = interpreter_folder(clients, setup.mode)?;
-        let sandbox = Sandbox::furnish(clients, setup);
+        let sandbox = Sandbox::create(clients, setup);
         let (invoke_port, runtime_api_port) = (Port::reserve(), Port::reserve());
         let sidekey_port = Port::reserve();
         let output = File::create(sandbox.log()).expect("the sandbox can be written");
 
-        let holder = tethered("unshare")
+        let holder = killed_with_test("unshare")
             .args(namespace_flags())
             .args(["sh", "-c", ENTER, "sh"])
             .args(emulator_arguments(setup.mode, &invoke_port, &runtime_api_port))
@@ -232,38 +242,38 @@ impl Emulator {
             .stdout(output.try_clone().expect("a file handle can be cloned"))
             .stderr(output)
             .spawn()
-            .map_err(Missing::new)?;
+            .map_err(MissingTool::new)?;
         let _runtime_api_port = runtime_api_port;
         let mut emulator = Self { sandbox, holder, invoke_port, sidekey_port, _runtime_api_port };
         until("the emulator listens or ends", STEP_WAIT_MAX, || emulator.has_started()).await;
         Ok(emulator)
     }
 
-    /// The port that `SIDEKEY_PORT` names.
+    /// Returns the port in `SIDEKEY_PORT`.
     pub(crate) fn sidekey_port(&self) -> u16 {
         self.sidekey_port.number()
     }
 
-    /// Sends one request to Sidekey, past the function.
+    /// Sends one request directly to Sidekey, not through the function.
     pub(crate) async fn ask_sidekey(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
         exchange::request(self.sidekey_port(), "GET", path, headers, b"")
             .await
             .unwrap_or_else(|error| panic!("GET {path}: {error}; the log:\n{}", self.log()))
     }
 
-    /// Invokes the function and returns the status and the answer, which is a string where it is
-    /// not JSON.
+    /// Invokes the function and returns the status and the answer. An answer that is not JSON is
+    /// returned as a JSON string.
     ///
     /// # Panics
     ///
-    /// Where there is no answer.
+    /// If the emulator does not answer.
     pub(crate) async fn invoke(&self, event: &Value) -> (u16, Value) {
         self.try_invoke(event)
             .await
             .unwrap_or_else(|error| panic!("invocation: {error}; the log:\n{}", self.log()))
     }
 
-    /// Invokes the function, whose environment may be gone.
+    /// Invokes the function. Returns an error if the environment has ended.
     pub(crate) async fn try_invoke(&self, event: &Value) -> io::Result<(u16, Value)> {
         let mut answer = self.send_invocation(event).await?;
         for _ in 1..INVOKE_ATTEMPTS_MAX {
@@ -284,12 +294,12 @@ impl Emulator {
         Ok((answer.status, answer.json()))
     }
 
-    /// Returns what emulator, extension and function have written so far.
+    /// Returns everything that the emulator, the extension and the function have written so far.
     pub(crate) fn log(&self) -> String {
         self.sandbox.read_log()
     }
 
-    /// Waits for a line that contains `part` and returns it.
+    /// Waits for a log line that contains `part`, and returns the line.
     pub(crate) async fn log_line(&self, part: &str) -> String {
         until(&format!("{part:?} in the log"), STEP_WAIT_MAX, || {
             self.log().lines().find(|line| line.contains(part)).map(str::to_owned)
@@ -297,13 +307,13 @@ impl Emulator {
         .await
     }
 
-    /// Returns the exit code of each time the extension ran to an end of its own. One that was
-    /// ended by a signal has 128 and the signal's number.
+    /// Returns the extension's exit codes, one for each time it ended without Lambda's help. An end
+    /// by a signal has the code 128 plus the signal's number.
     pub(crate) fn exit_codes(&self) -> Vec<i32> {
         self.sandbox.exit_codes()
     }
 
-    /// Stops the extension in its tracks, as a freeze does.
+    /// Stops the extension's process with SIGSTOP, which imitates a freeze.
     pub(crate) async fn stop_extension(&self) {
         self.signal_extension("STOP").await;
         until("the extension stops", STEP_WAIT_MAX, || {
@@ -312,30 +322,31 @@ impl Emulator {
         .await;
     }
 
-    /// Lets the extension go on, as a thaw does.
+    /// Continues the extension's process with SIGCONT, which imitates a thaw.
     pub(crate) async fn continue_extension(&self) {
         self.signal_extension("CONT").await;
     }
 
-    /// Sends a signal (`KILL`, `STOP`, …) to the extension's own process.
+    /// Sends a signal (`KILL`, `STOP`, …) to the extension's process.
     ///
-    /// Lambda learns of a crash some milliseconds later: wait for it in `exit_codes` before the
-    /// next invocation.
+    /// Lambda notices a crash some milliseconds later. Wait for the exit code in
+    /// [`exit_codes`](Self::exit_codes) before the next invocation.
     pub(crate) async fn signal_extension(&self, signal: &str) {
         let process = until("the extension runs", STEP_WAIT_MAX, || self.extension()).await;
         send_signal(signal, process.pid);
     }
 
-    /// Returns the extension's own process id, as the machine counts, if it runs.
+    /// Returns the extension's process id outside the namespaces, or `None` if the extension is not
+    /// running.
     pub(crate) fn extension_pid(&self) -> Option<u32> {
         self.extension().map(|process| process.pid)
     }
 
-    /// Shuts the environment down as Lambda does, and waits until nothing of it is left.
+    /// Shuts the environment down as Lambda does, and waits until all its processes have ended.
     pub(crate) async fn shutdown(&mut self) -> Shutdown {
         let ended_before = self.exit_codes().len();
-        let emulator = self.emulator().expect("the environment is up").pid;
-        let asked = self.sandbox.mark_now();
+        let emulator = self.emulator().expect("the emulator runs").pid;
+        let requested_at = self.sandbox.mark_now();
         send_signal("TERM", emulator);
         until("the environment ends", SHUTDOWN_WAIT_MAX, || self.holder.try_wait().ok().flatten())
             .await;
@@ -345,7 +356,7 @@ impl Emulator {
             Some(_) => modified(&self.sandbox.exits()),
             None => self.sandbox.mark_now(),
         };
-        Shutdown { took: ended.saturating_sub(asked), exit_code }
+        Shutdown { took: ended.saturating_sub(requested_at), exit_code }
     }
 
     fn has_started(&mut self) -> Option<()> {
@@ -358,7 +369,7 @@ impl Emulator {
         Process::children_of(self.holder.id()).into_iter().next()
     }
 
-    /// The process of the binary under test: the child of the script that Lambda launches.
+    /// Returns the process of the extension under test, the child of the wrapper script.
     fn extension(&self) -> Option<Process> {
         let launched = Process::children_of(self.emulator()?.pid);
         let script = launched.into_iter().find(|process| process.name == "sidekey")?;
@@ -368,15 +379,15 @@ impl Emulator {
 
 impl Drop for Emulator {
     fn drop(&mut self) {
-        // The emulator is process 1 of its namespace: the kernel ends all others with it, and
-        // its parent learns of its end only after theirs.
+        // The emulator is process 1 of its namespace. If it is killed, the kernel kills all other
+        // processes of the namespace, and reports the emulator's end only after theirs.
         match self.emulator() {
             Some(emulator) => send_signal("KILL", emulator.pid),
             None => drop(self.holder.kill()),
         }
         let _ = self.holder.wait();
         if thread::panicking() {
-            let _ = writeln!(io::stderr(), "the environment's log:\n{}", self.log());
+            let _ = writeln!(io::stderr(), "log of the execution environment:\n{}", self.log());
         }
     }
 }
@@ -395,30 +406,30 @@ fn emulator_arguments(mode: Mode, invoke: &Port, runtime_api: &Port) -> Vec<Stri
     arguments
 }
 
-/// The folders that an environment sees as its own.
+/// The private folders of one environment, as the machine sees them.
 #[derive(Debug)]
 struct Sandbox {
     folder: PathBuf,
 }
 
 impl Sandbox {
-    fn furnish(clients: &Clients, setup: &Environment) -> Self {
-        static FURNISHED: AtomicU32 = AtomicU32::new(0);
-        let number = FURNISHED.fetch_add(1, Ordering::Relaxed);
+    fn create(clients: &Clients, setup: &Environment) -> Self {
+        static CREATED: AtomicU32 = AtomicU32::new(0);
+        let number = CREATED.fetch_add(1, Ordering::Relaxed);
         let folder = scratch().join(format!("environment-{}-{number}", process::id()));
         let _ = fs::remove_dir_all(&folder); // Of an earlier process with the same id.
         let sandbox = Self { folder };
-        sandbox.furnish_opt(clients, setup).expect("the sandbox can be furnished");
-        sandbox.furnish_var(setup).expect("the function can be copied");
+        sandbox.fill_opt(clients, setup).expect("the sandbox's /opt can be written");
+        sandbox.fill_var(setup).expect("the function can be copied");
         sandbox.make_folder("tmp", 0o1777).expect("the sandbox can be written");
         sandbox
     }
 
-    fn furnish_opt(&self, clients: &Clients, setup: &Environment) -> io::Result<()> {
+    fn fill_opt(&self, clients: &Clients, setup: &Environment) -> io::Result<()> {
         for folder in ["opt", "opt/extensions", "opt/sidekey"] {
             self.make_folder(folder, 0o755)?;
         }
-        // The extension may run as somebody else, and notes its end here.
+        // The extension may run as another user, and its wrapper records exit codes here.
         self.make_folder("opt/record", 0o777)?;
         self.copy(&clients.emulator(), "opt/aws-lambda-rie")?;
         self.copy(&setup.extension, "opt/sidekey/sidekey")?;
@@ -439,7 +450,7 @@ impl Sandbox {
         self.write("opt/extensions/sidekey", &script)
     }
 
-    fn furnish_var(&self, setup: &Environment) -> io::Result<()> {
+    fn fill_var(&self, setup: &Environment) -> io::Result<()> {
         for folder in ["var", "var/runtime", "var/tmp"] {
             self.make_folder(folder, 0o755)?;
         }
@@ -455,7 +466,7 @@ impl Sandbox {
         fs::set_permissions(path, Permissions::from_mode(mode))
     }
 
-    /// Copies what is in a folder, and in those in it.
+    /// Copies the files of a folder and of all folders below it.
     fn copy_folder(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.make_folder(to, 0o755)?;
         for entry in fs::read_dir(from)? {
@@ -499,7 +510,7 @@ impl Sandbox {
         noted.lines().filter_map(|line| line.parse().ok()).collect()
     }
 
-    /// Returns the time now, by the clock that stamps files.
+    /// Returns the current time by the clock of the file system's timestamps.
     fn mark_now(&self) -> Duration {
         let mark = self.folder.join("mark");
         fs::write(&mark, "").expect("the sandbox can be written");
@@ -513,13 +524,13 @@ impl Drop for Sandbox {
     }
 }
 
-/// Returns when a file was last written, since the epoch.
+/// Returns the time of a file's last modification, since the Unix epoch.
 fn modified(path: &Path) -> Duration {
     let modified = fs::metadata(path).and_then(|file| file.modified()).expect("the file exists");
-    modified.duration_since(std::time::UNIX_EPOCH).expect("the year is past 1970")
+    modified.duration_since(std::time::UNIX_EPOCH).expect("the time is after 1970")
 }
 
-/// A process as `/proc` tells of it.
+/// A process, as read from `/proc`.
 #[derive(Debug)]
 struct Process {
     pid: u32,
@@ -530,14 +541,14 @@ struct Process {
 
 impl Process {
     fn children_of(parent: u32) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").expect("Linux has /proc");
+        let entries = fs::read_dir("/proc").expect("/proc exists on Linux");
         entries
             .filter_map(|entry| Self::from_stat(&entry.ok()?.path().join("stat")))
             .filter(|process| process.parent == parent)
             .collect()
     }
 
-    /// Reads `PID (NAME) STATE PARENT …`; a name may itself hold spaces and brackets.
+    /// Parses `PID (NAME) STATE PARENT …`. A name may contain spaces and brackets.
     fn from_stat(path: &Path) -> Option<Self> {
         let stat = fs::read_to_string(path).ok()?;
         let (pid, rest) = stat.split_once(" (")?;
@@ -553,7 +564,7 @@ impl Process {
     }
 }
 
-/// Sends a signal; to a process that is gone it is none.
+/// Sends a signal. Does nothing if the process has ended.
 fn send_signal(signal: &str, pid: u32) {
     let _ = run(Command::new("sh").args(["-c", "kill -s \"$0\" \"$1\"", signal, &pid.to_string()]));
 }
@@ -562,26 +573,26 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Namespaces of its own for mounts and processes; those who are not root get them, and the right
-/// to mount, by being root in a user namespace.
+/// Returns the `unshare` flags for private mount and process namespaces. A user other than root
+/// also needs a user namespace, in which the user may mount.
 fn namespace_flags() -> Vec<&'static str> {
     let user: &[&str] = if is_root() { &[] } else { &["--user", "--map-root-user"] };
     [user, &["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]].concat()
 }
 
-/// Tells whether this machine lets its user have namespaces and mount in them.
-fn check_namespaces() -> Result<(), Missing> {
+/// Checks that this user may create namespaces and mount folders inside them.
+fn check_namespaces() -> Result<(), MissingTool> {
     let mounts = PRIVATE.map(|folder| format!("mount --bind {folder} {folder}")).join(" && ");
     run(Command::new("unshare").args(namespace_flags()).args(["sh", "-c", &mounts]))
-        .map_err(|missing| missing.of("namespaces with mounts"))
+        .map_err(|missing| missing.context("namespaces with mounts"))
 }
 
-/// Returns the folder of a `python3` that the function may run: it can be reached from inside,
-/// and in Managed Instances by somebody who is nobody here.
-fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, Missing> {
+/// Returns the folder of a `python3` that the function can run. The environment must not hide that
+/// folder. In Managed Instances, uid 993 must be able to reach the folder.
+fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, MissingTool> {
     let by_others = matches!(mode, Mode::ManagedInstances { .. });
     if by_others && !is_root() {
-        return Err(Missing::new("the emulator runs Managed Instances as uid 993: needs root"));
+        return Err(MissingTool::new("Managed Instances run as uid 993, so this test needs root"));
     }
     let installed_from = clients.python().canonicalize().unwrap_or_default();
     ["/usr/local/bin/python3", "/usr/bin/python3"]
@@ -590,7 +601,7 @@ fn interpreter_folder(clients: &Clients, mode: Mode) -> Result<PathBuf, Missing>
         .chain([installed_from.with_file_name("python3")])
         .filter(|python| python.canonicalize().is_ok_and(|real| is_reachable(&real, by_others)))
         .find_map(|python| python.parent().map(Path::to_owned))
-        .ok_or_else(|| Missing::new("no python3 that the function's user may run"))
+        .ok_or_else(|| MissingTool::new("found no python3 that the function's user may run"))
 }
 
 fn is_reachable(program: &Path, by_others: bool) -> bool {

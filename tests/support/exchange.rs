@@ -1,7 +1,7 @@
-//! One plain HTTP request to a server on this machine, and its answer.
+//! Sends one plain HTTP request to a server on this machine and returns the response.
 //!
 //! ```ignore
-//! let answer = exchange::request(port, "GET", "/metrics", &[], b"").await.expect("an answer");
+//! let answer = exchange::request(port, "GET", "/metrics", &[], b"").await.expect("an answer arrives");
 //! assert_eq!(answer.status, 200);
 //! ```
 
@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// The longest wait for an answer: longer than any timeout of a function under test.
+/// The longest wait for a response. The limit exceeds every timeout of a function under test.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// What a server answered.
+/// An HTTP response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The head after the status line, as it was sent.
+    /// The header lines as they were received, without the status line.
     pub(crate) head: String,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    /// Returns a header's value; the case of its name does not matter.
+    /// Returns the value of a header. The name is compared without regard to case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
@@ -35,18 +35,18 @@ impl Answer {
             .map(|(_, value)| value.trim())
     }
 
-    /// Returns the body as text.
+    /// Returns the body as text. Invalid UTF-8 is replaced.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// Returns the body as JSON; one that is not JSON becomes a JSON string.
+    /// Returns the body as JSON. A body that is not JSON is returned as a JSON string.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|_| Value::String(self.text()))
     }
 }
 
-/// Sends one request to 127.0.0.1 on a connection of its own.
+/// Sends one request to 127.0.0.1 on a new connection.
 pub(crate) async fn request(
     port: u16,
     method: &str,
@@ -54,14 +54,16 @@ pub(crate) async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> io::Result<Answer> {
-    // HTTP/1.0, so that no answer comes in chunks and its end is the connection's.
+    // HTTP/1.0 forbids chunked responses, and the connection's end marks the end of the response.
     let mut sent = format!("{method} {path} HTTP/1.0\r\nHost: 127.0.0.1:{port}\r\n");
     for (name, value) in headers {
         sent.push_str(&format!("{name}: {value}\r\n"));
     }
     sent.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
     let sent = [sent.as_bytes(), body].concat();
-    tokio::task::spawn_blocking(move || exchange(port, &sent)).await.expect("no panic in there")
+    tokio::task::spawn_blocking(move || exchange(port, &sent))
+        .await
+        .expect("the task does not panic")
 }
 
 fn exchange(port: u16, sent: &[u8]) -> io::Result<Answer> {

@@ -1,7 +1,8 @@
-//! moto, a Secrets Manager that is not ours: what Sidekey says of a secret is held against it.
+//! moto, an independent implementation of Secrets Manager. The tests compare Sidekey's answers with
+//! moto's.
 //!
-//! It differs from AWS: a missing secret is status 404, `CreatedDate` is a whole number, answers
-//! are `text/html`, signatures are not checked and nothing is throttled or slow.
+//! moto differs from AWS: a missing secret has status 404, `CreatedDate` is an integer, the content
+//! type is `text/html`, signatures are not checked, and no call is throttled.
 //!
 //! ```ignore
 //! let moto = Moto::start(&clients).await;
@@ -20,18 +21,19 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::clients::{Clients, scratch, tethered, until};
+use super::clients::{Clients, killed_with_test, scratch, until};
 use super::exchange;
 
-/// moto's server is up within a second or two, on a busy machine within ten.
+/// The longest wait until moto listens. The start usually takes two seconds, and ten on a busy
+/// machine.
 const START_WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// moto finds the service by the credential's scope, and answers as S3 without one.
+/// moto selects the service by the scope of the credential. Without a scope it answers as S3.
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 \
     Credential=AKIAEXAMPLE/20260101/eu-north-1/secretsmanager/aws4_request, \
     SignedHeaders=host;x-amz-date;x-amz-target, Signature=0";
 
-/// A running moto. It ends when this is dropped.
+/// A running moto server. Dropping the value stops the server.
 #[derive(Debug)]
 pub(crate) struct Moto {
     port: u16,
@@ -39,7 +41,7 @@ pub(crate) struct Moto {
     log: PathBuf,
 }
 
-/// A secret as moto made it.
+/// The identifiers of a secret that moto created.
 #[derive(Debug)]
 pub(crate) struct Secret {
     pub(crate) arn: String,
@@ -47,26 +49,26 @@ pub(crate) struct Secret {
 }
 
 impl Moto {
-    /// Starts moto on a free port and waits until it listens.
+    /// Starts moto on a free port and waits until moto listens.
     pub(crate) async fn start(clients: &Clients) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let log = scratch().join(format!("moto-{}-{number}.log", process::id()));
         let output = File::create(&log).expect("the folder for tests can be written");
-        let server = tethered(clients.moto_server())
+        let server = killed_with_test(clients.moto_server())
             .args(["-H", "127.0.0.1", "-p", "0"])
             .env("PYTHONUNBUFFERED", "1")
             .stdin(Stdio::null())
             .stdout(output.try_clone().expect("a file handle can be cloned"))
             .stderr(output)
             .spawn()
-            .expect("moto was installed");
+            .expect("moto's server can be started");
         let mut moto = Self { port: 0, server, log };
         moto.port = until("moto listens", START_WAIT_MAX, || moto.announced_port()).await;
         moto
     }
 
-    /// The URL to give as an endpoint.
+    /// Returns the endpoint URL of moto.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
@@ -77,20 +79,20 @@ impl Moto {
         Secret::from_answer(&self.call("CreateSecret", &body).await)
     }
 
-    /// Gives a secret, by name or ARN, a new current value.
+    /// Sets a new current value for the secret with this name or ARN.
     pub(crate) async fn put_secret_value(&self, id: &str, value: &str) -> Secret {
         let body = json!({"SecretId": id, "SecretString": value});
         Secret::from_answer(&self.call("PutSecretValue", &body).await)
     }
 
-    /// Calls an operation that must succeed, and returns its answer.
+    /// Calls an operation and returns the response body. Panics if the status is not 200.
     pub(crate) async fn call(&self, operation: &str, body: &Value) -> Value {
         let (status, answer) = self.try_call(operation, body).await;
         assert_eq!(status, 200, "{operation}: {answer}");
         answer
     }
 
-    /// Calls any operation of Secrets Manager.
+    /// Calls an operation of Secrets Manager and returns the status and the body.
     pub(crate) async fn try_call(&self, operation: &str, body: &Value) -> (u16, Value) {
         let headers = [
             ("X-Amz-Target", &*format!("secretsmanager.{operation}")),
@@ -101,11 +103,11 @@ impl Moto {
         let body = body.to_string();
         let answer = exchange::request(self.port, "POST", "/", &headers, body.as_bytes())
             .await
-            .expect("moto answers");
+            .expect("moto answers the request");
         (answer.status, answer.json())
     }
 
-    /// Returns the port that moto says it listens on, once it has said so.
+    /// Returns the port from moto's log, or `None` until moto has logged its port.
     fn announced_port(&mut self) -> Option<u16> {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         if let Ok(Some(status)) = self.server.try_wait() {
@@ -127,7 +129,9 @@ impl Drop for Moto {
 impl Secret {
     #[track_caller]
     fn from_answer(answer: &Value) -> Self {
-        let text = |key: &str| answer[key].as_str().expect("moto names the secret").to_owned();
+        let text = |key: &str| {
+            answer[key].as_str().expect("moto's answer has the ARN and the version id").to_owned()
+        };
         Self { arn: text("ARN"), version_id: text("VersionId") }
     }
 }

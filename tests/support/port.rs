@@ -1,8 +1,9 @@
-//! Ports for programs that cannot be told to choose one themselves.
+//! Reserved ports for programs that cannot choose a free port themselves.
 //!
-//! A port that is found by binding 0 and letting go may be given to somebody else before the
-//! program binds it. These come from below the range that the system hands out, and a locked file
-//! keeps other tests off, in this process or another, for as long as the `Port` lives.
+//! A test could bind port 0, note the port and close the socket. But the kernel may then give the
+//! port to another process. Therefore these ports are below the kernel's ephemeral range. A locked
+//! file reserves each port against other tests, in this and other processes, as long as the
+//! [`Port`] lives.
 //!
 //! ```ignore
 //! let port = Port::reserve();
@@ -17,11 +18,12 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use super::clients::scratch;
 
+/// The first port that may be reserved.
 const FIRST: u16 = 20_000;
-/// Linux hands out ports from 32768 up.
+/// The last port that may be reserved. Linux assigns ephemeral ports from 32768 up.
 const LAST: u16 = 29_999;
 
-/// A port that no other test uses while this lives.
+/// A port that no other test uses while this value lives.
 #[derive(Debug)]
 pub(crate) struct Port {
     number: u16,
@@ -40,7 +42,7 @@ impl Port {
                 TcpListener::bind((Ipv4Addr::LOCALHOST, number)).ok()?;
                 Some(Self { number, _reservation: file })
             })
-            .expect("one port in ten thousand is free")
+            .expect("one of the ports is free")
     }
 
     pub(crate) fn number(&self) -> u16 {

@@ -1,6 +1,6 @@
-//! A Lambda environment with Sidekey in it, in front of the fake of Secrets Manager.
+//! A Lambda environment with Sidekey, in front of the fake Secrets Manager.
 
-use crate::clients::{Clients, Missing};
+use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode, SESSION_TOKEN};
 use fake_aws::{Fake, Operation};
 use serde_json::{Value, json};
@@ -8,8 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// The secrets that the function's configuration lists; the first one it reads in its static
-/// initialisation.
+/// The prefetch list of the function. The function's static initialisation reads the first secret.
 pub(crate) const LISTED: [&str; 3] = [
     "openai-api-key/whatsapp",
     "whatsapp-credentials/cucumber-recruitment/cv-analysis/twilio",
@@ -21,27 +20,29 @@ pub(crate) struct Lambda {
     pub(crate) emulator: Emulator,
 }
 
-/// The machine's clock, by which the fake dates its versions.
+/// Returns the machine's clock. The fake uses this clock for the creation times of versions.
 pub(crate) fn time_of_day() -> Arc<dyn Fn() -> SystemTime + Send + Sync> {
-    #[expect(clippy::disallowed_methods, reason = "other people's processes keep real time")]
+    #[expect(clippy::disallowed_methods, reason = "third-party processes run in real time")]
     Arc::new(SystemTime::now)
 }
 
-/// Starts a fake that holds the listed secrets.
+/// Starts a fake with the listed secrets.
 pub(crate) async fn fake() -> Fake {
-    let fake = Fake::start(time_of_day()).await.expect("a free port");
+    let fake = Fake::start(time_of_day()).await.expect("a free port can be bound");
     for name in LISTED {
-        fake.secrets().create(name, format!("{{\"key\":\"value of {name}\"}}")).expect("new");
+        fake.secrets()
+            .create(name, format!("{{\"key\":\"value of {name}\"}}"))
+            .expect("the secret name is unused");
     }
     fake
 }
 
-/// Starts an environment around the function, whose variables `set` completes.
+/// Starts an environment with the test function. `set` adds variables.
 pub(crate) async fn start(
     mode: Mode,
     fake: Fake,
     set: impl FnOnce(Environment) -> Environment,
-) -> Result<Lambda, Missing> {
+) -> Result<Lambda, MissingTool> {
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
     let function = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/function"));
@@ -54,7 +55,7 @@ pub(crate) async fn start(
 }
 
 impl Lambda {
-    /// Invokes the function, which reads `references`, and returns its answer.
+    /// Invokes the function, which reads `references`. Returns the function's answer.
     pub(crate) async fn invoke(&self, references: &[&str]) -> Value {
         let event = json!({"references": references, "metrics": true});
         let (status, answer) = self.emulator.invoke(&event).await;
@@ -62,31 +63,34 @@ impl Lambda {
         answer
     }
 
-    /// Returns how often upstream was asked for one secret.
+    /// Returns the number of calls that the fake received for one secret.
     pub(crate) fn calls_for(&self, name: &str) -> u64 {
         self.fake.calls().count_for(Operation::GetSecretValue, name)
     }
 
-    /// Asks the agent for a page, as somebody who has the token.
+    /// Requests a page from the agent, with the token.
     pub(crate) async fn page(&self, path: &str) -> String {
         let headers = [("X-Aws-Parameters-Secrets-Token", SESSION_TOKEN)];
         self.emulator.ask_sidekey(path, &headers).await.text().to_owned()
     }
 
-    /// Has Lambda end the environment, and checks that the extension went along in time.
+    /// Lets Lambda end the environment. Checks that the extension exits in time.
     pub(crate) async fn shut_down(mut self) {
         let shutdown = self.emulator.shutdown().await;
-        #[expect(clippy::print_stdout, reason = "a figure to look at, which no test may fail by")]
+        #[expect(
+            clippy::print_stdout,
+            reason = "the duration is only printed, because it depends on the machine"
+        )]
         {
-            println!("shutdown took {:?}, the function's own end included", shutdown.took);
+            println!("shutdown took {:?}, including the end of the function", shutdown.took);
         }
         assert_eq!(shutdown.exit_code, Some(0), "{}", self.emulator.log());
         self.fake.stop().await;
     }
 }
 
-/// Starts an environment or ends the test, with a line that says why it was skipped.
-macro_rules! started {
+/// Starts an environment. If that is not possible, prints the reason and ends the test as skipped.
+macro_rules! start_or_skip {
     ($($argument:expr),+ $(,)?) => {
         match crate::lambda::start($($argument),+).await {
             Ok(lambda) => lambda,
@@ -94,4 +98,4 @@ macro_rules! started {
         }
     };
 }
-pub(crate) use started;
+pub(crate) use start_or_skip;

@@ -1,8 +1,8 @@
-//! The extension under AWS's runtime interface emulator: Lambda's own init process, with a function
-//! that reads secrets in its static initialisation and in its handler.
+//! The extension under AWS's runtime interface emulator, which is Lambda's own init process. The
+//! test function reads secrets in its static initialisation and in its handler.
 //!
-//! Every test starts an environment of its own. Where the emulator cannot be had or run, a line says
-//! so and the test is skipped; with `CI=true` it fails.
+//! Every test starts its own environment. If the emulator cannot be installed or run, the test is
+//! skipped and prints the reason. With `CI=true` it fails instead.
 
 #[path = "../../../tests/support/clients.rs"]
 mod clients;

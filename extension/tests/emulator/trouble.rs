@@ -1,15 +1,16 @@
-//! Whatever goes wrong at the start, the function runs; its reads are answered with what is wrong.
+//! Problems at the start of the extension. The function always runs, and its reads get an error
+//! that names the problem.
 
 use crate::emulator::Mode;
-use crate::lambda::{LISTED, fake, started};
+use crate::lambda::{LISTED, fake, start_or_skip};
 use fake_aws::{Fault, Match};
 use serde_json::json;
 
-/// Three mistakes at once: the function runs, its reads get a typed error that names all three, and
-/// the log does too.
+/// The configuration has three mistakes. The function runs, its reads get a typed error with all
+/// three, and the log has them too.
 #[tokio::test]
 async fn configuration_mistakes_are_answered_and_not_fatal() {
-    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("SIDEKEY_TTL", "soon")
             .env("SIDEKEY_CACHE_SIZE", "many")
@@ -27,18 +28,18 @@ async fn configuration_mistakes_are_answered_and_not_fatal() {
     }
     let ready = lambda.page("/ready").await;
     assert!(ready.contains("\"ready\":false"), "{ready}");
-    assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown name only warns: {page}");
+    assert!(!page.contains("SIDEKEY_SECRET:"), "an unknown variable only causes a warning: {page}");
     assert_eq!(lambda.fake.calls().total(), 0);
     lambda.shut_down().await;
 }
 
-/// Upstream fails whole at the start: the function runs, and is served once upstream is back, without
-/// a restart.
+/// AWS is unreachable at the start. The function runs, and gets its secrets without a restart when
+/// AWS is back.
 #[tokio::test]
 async fn failed_prefetch_leaves_the_function_running_and_is_retried() {
     let fake = fake().await;
     fake.faults().always(Match::any(), Fault::InternalError);
-    let lambda = started!(Mode::OnDemand, fake, |environment| environment);
+    let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| environment);
     let answer = lambda.invoke(&LISTED).await;
     assert_eq!(answer["init"]["status"], 400, "{answer}");
     lambda.fake.faults().clear();
@@ -50,12 +51,12 @@ async fn failed_prefetch_leaves_the_function_running_and_is_retried() {
     lambda.shut_down().await;
 }
 
-/// `SIDEKEY_ON_INIT_FAILURE=fail` has Lambda fail the start instead.
+/// With `SIDEKEY_ON_INIT_FAILURE=fail` the extension makes Lambda fail the start.
 #[tokio::test]
 async fn start_fails_if_so_configured() {
     let fake = fake().await;
     fake.faults().deny_secret(LISTED[1]);
-    let lambda = started!(Mode::OnDemand, fake, |environment| {
+    let lambda = start_or_skip!(Mode::OnDemand, fake, |environment| {
         environment.env("SIDEKEY_ON_INIT_FAILURE", "fail")
     });
     let event = json!({"references": [LISTED[0]]});
@@ -65,13 +66,15 @@ async fn start_fails_if_so_configured() {
     assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
 }
 
-/// Another process has the port: the function runs, and the log says what is wrong.
+/// Another process uses the port. The function runs, and the log names the problem.
 #[tokio::test]
 async fn port_in_use_leaves_the_function_running() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let port = taken.local_addr().expect("bound").port();
-    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
-        environment.forced("SIDEKEY_PORT", Some(&port.to_string())).env("FUNCTION_INIT_SECRET", "")
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
+    let port = taken.local_addr().expect("the socket is bound").port();
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
+        environment
+            .set_override("SIDEKEY_PORT", Some(&port.to_string()))
+            .env("FUNCTION_INIT_SECRET", "")
     });
     let event = json!({});
     let (status, answer) = lambda.emulator.invoke(&event).await;
@@ -81,12 +84,13 @@ async fn port_in_use_leaves_the_function_running() {
     lambda.shut_down().await;
 }
 
-/// An address beside the port cannot be had: the port is served, and the log names what is not.
+/// The agent has two addresses, and one of them is already in use. The agent serves the port, and
+/// the log names the other address.
 #[tokio::test]
 async fn one_failed_listener_leaves_the_others_serving() {
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let taken = taken.local_addr().expect("bound").to_string();
-    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port can be bound");
+    let taken = taken.local_addr().expect("the socket is bound").to_string();
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment.env("SIDEKEY_METRICS_LISTEN", &taken).env("SIDEKEY_SOCKET", "/proc/nowhere/s")
     });
     let answer = lambda.invoke(&LISTED).await;
@@ -98,11 +102,11 @@ async fn one_failed_listener_leaves_the_others_serving() {
     lambda.shut_down().await;
 }
 
-/// The function's own SDK is pointed at Sidekey, which inherits the variables: it still calls its own
-/// upstream.
+/// The function's environment points its SDK at Sidekey, and Sidekey inherits this environment.
+/// Sidekey still calls its own upstream.
 #[tokio::test]
 async fn endpoint_variables_of_the_function_are_ignored() {
-    let lambda = started!(Mode::OnDemand, fake().await, |environment| {
+    let lambda = start_or_skip!(Mode::OnDemand, fake().await, |environment| {
         environment
             .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", "http://localhost:2773")
             .env("AWS_ENDPOINT_URL", "http://localhost:2773")

@@ -1,7 +1,7 @@
-//! A function whose code knows nothing of Sidekey finds secrets in its variables, by way of
-//! `AWS_LAMBDA_EXEC_WRAPPER`.
+//! `AWS_LAMBDA_EXEC_WRAPPER`: a function without any knowledge of Sidekey finds secrets in its
+//! variables.
 
-use crate::clients::{Clients, Missing};
+use crate::clients::{Clients, MissingTool};
 use crate::emulator::{Emulator, Environment, Mode};
 use crate::lambda::{LISTED, fake};
 use fake_aws::{Fake, Operation};
@@ -9,11 +9,15 @@ use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
 
-/// Where the layer has its script.
+/// The path of the layer's wrapper script.
 const WRAPPER: &str = "/opt/sidekey/exec-wrapper";
 
-/// Starts an environment around the function, with variables that ask for secrets.
-async fn start(mode: Mode, fake: &Fake, asking: &[(&str, &str)]) -> Result<Emulator, Missing> {
+/// Starts an environment with the test function and with variables that have references.
+async fn start(
+    mode: Mode,
+    fake: &Fake,
+    references: &[(&str, &str)],
+) -> Result<Emulator, MissingTool> {
     const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
     let clients = Clients::install()?;
     let extension = Path::new(env!("CARGO_BIN_EXE_sidekey-extension"));
@@ -27,17 +31,18 @@ async fn start(mode: Mode, fake: &Fake, asking: &[(&str, &str)]) -> Result<Emula
         .env("PLAIN", "as it was");
     let set =
         |environment: Environment, (name, value): &(&str, &str)| environment.env(name, *value);
-    Emulator::start(&clients, &asking.iter().fold(environment, set)).await
+    Emulator::start(&clients, &references.iter().fold(environment, set)).await
 }
 
-/// Runs a whole life: the handler finds the value, a field of it, and what asked for nothing.
+/// Runs an environment: the handler finds a full value, a field of the value, and an unchanged
+/// variable.
 async fn fills_variables(mode: Mode) {
     let fake = fake().await;
-    // Longer than the runtime takes to come up: its start has to wait.
+    // The latency is longer than the start of the runtime, so the wrapper has to wait.
     fake.faults().set_latency(Duration::from_millis(300));
-    let whole = format!("sidekey:{}", LISTED[0]);
+    let full_value = format!("sidekey:{}", LISTED[0]);
     let field = format!("sidekey:{}#key", LISTED[1]);
-    let started = start(mode, &fake, &[("WHOLE", &whole), ("FIELD", &field)]).await;
+    let started = start(mode, &fake, &[("WHOLE", &full_value), ("FIELD", &field)]).await;
     let mut emulator = match started {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
@@ -56,7 +61,7 @@ async fn fills_variables(mode: Mode) {
     });
     assert_eq!(answer, expected, "{}", emulator.log());
     let calls = fake.calls().count_for(Operation::GetSecretValue, LISTED[2]);
-    assert!(calls > 0, "the extension beside it prefetches as ever");
+    assert!(calls > 0, "the extension still prefetches its secrets");
     let is_logged = |name: &&str| emulator.log().contains(&format!("value of {name}"));
     assert!(!LISTED.iter().any(is_logged), "{}", emulator.log());
     assert_eq!(emulator.shutdown().await.exit_code, Some(0), "{}", emulator.log());
@@ -74,12 +79,13 @@ async fn snap_start() {
     fills_variables(Mode::SnapStart).await;
 }
 
-/// Where a variable cannot be filled, the runtime is not started, and the log says which and why.
+/// One variable cannot be filled. The runtime is not start_or_skip, and the log names the variable and
+/// the reason.
 #[tokio::test]
 async fn unresolved_variables_are_logged() {
     let fake = fake().await;
-    let asking = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
-    let emulator = match start(Mode::OnDemand, &fake, &asking).await {
+    let references = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
+    let emulator = match start(Mode::OnDemand, &fake, &references).await {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
     };

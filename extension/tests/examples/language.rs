@@ -1,11 +1,11 @@
-//! The languages of the examples: how a function in each is made from its folder.
+//! The languages of the examples, and how a function in each is built from its folder.
 
-use crate::clients::{Missing, run, scratch};
+use crate::clients::{MissingTool, run, scratch};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A language that there is an example in.
+/// The language of an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Language {
     Python,
@@ -15,20 +15,23 @@ pub(crate) enum Language {
     Rust,
 }
 
-/// A plugin that a build need not name, in a version that does not move.
+/// The Maven plugin that copies dependencies, in a pinned version. So a `pom.xml` need not declare
+/// the plugin.
 const COPY_DEPENDENCIES: &str =
     "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 const PYTHON_RUNTIME: &str = include_str!("runtimes/bootstrap.py");
 const NODE_RUNTIME: &str = include_str!("runtimes/bootstrap.mjs");
 
-/// Starts Node. Which port the agent has is known no sooner, and nothing else is set for the SDK.
+/// A bootstrap script that starts Node. The agent's port is known only now, so the script sets the
+/// SDK's endpoint.
 const NODE_BOOTSTRAP: &str = "#!/bin/sh
 export AWS_ENDPOINT_URL_SECRETS_MANAGER=http://127.0.0.1:$SIDEKEY_PORT
 exec node /var/task/bootstrap.mjs
 ";
 
-/// Starts AWS's own client of the runtime API, with the flag that Lambda's Java runtime has.
+/// A bootstrap script that starts AWS's own client of the runtime API, with the flag that Lambda's
+/// Java runtime uses.
 const JAVA_BOOTSTRAP: &str = "#!/bin/sh
 exec java -XX:TieredStopAtLevel=1 -cp '/var/task:/var/task/lib/*' \\
     com.amazonaws.services.lambda.runtime.api.client.AWSLambda Handler::handle
@@ -45,9 +48,9 @@ impl Language {
         }
     }
 
-    /// Builds the example, where it was not built from the same files before, and returns the folder
-    /// that becomes `/var/task`.
-    pub(crate) fn build(self) -> Result<PathBuf, Missing> {
+    /// Builds the example, unless it was built before from the same files. Returns the folder for
+    /// `/var/task`.
+    pub(crate) fn build(self) -> Result<PathBuf, MissingTool> {
         let source = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples"));
         let source = source.join(self.folder());
         let place = scratch().join("examples").join(self.folder());
@@ -65,15 +68,16 @@ impl Language {
         let _ = fs::remove_dir_all(&task);
         fs::create_dir(&task).expect("the folder for tests can be written");
         self.make(&source, &place, &task)
-            .map_err(|missing| missing.of(&format!("the example in {self:?}")))?;
-        fs::write(stamp, made_from).map_err(Missing::new)?;
+            .map_err(|missing| missing.context(&format!("the example in {self:?}")))?;
+        fs::write(stamp, made_from).map_err(MissingTool::new)?;
         Ok(task)
     }
 
-    fn make(self, source: &Path, place: &Path, task: &Path) -> Result<(), Missing> {
-        let write = |name: &str, text: &str| fs::write(task.join(name), text).map_err(Missing::new);
+    fn make(self, source: &Path, place: &Path, task: &Path) -> Result<(), MissingTool> {
+        let write =
+            |name: &str, text: &str| fs::write(task.join(name), text).map_err(MissingTool::new);
         let copy = |name: &str| {
-            fs::copy(source.join(name), task.join(name)).map(drop).map_err(Missing::new)
+            fs::copy(source.join(name), task.join(name)).map(drop).map_err(MissingTool::new)
         };
         match self {
             Self::Python => {
@@ -122,34 +126,34 @@ impl Language {
                 let target = place.join("target");
                 compile(cargo("build").arg("--offline").arg("--target-dir").arg(&target));
                 let binary = target.join("debug/bootstrap");
-                fs::copy(binary, task.join("bootstrap")).map(drop).map_err(Missing::new)
+                fs::copy(binary, task.join("bootstrap")).map(drop).map_err(MissingTool::new)
             }
         }
     }
 }
 
-/// Runs a compiler, which has all it needs by now.
+/// Runs a compiler after all dependencies are installed.
 ///
 /// # Panics
 ///
-/// Where it fails: an example that does not compile is no tool that is missing.
+/// If the compilation fails, because then the example is wrong and no tool is missing.
 fn compile(compiler: &mut Command) {
     if let Err(failure) = run(compiler) {
         panic!("the example does not compile: {failure:?}");
     }
 }
 
-/// Returns all files of a folder and of those in it, as one text.
+/// Returns the contents of all files in a folder and in its subfolders, as one text.
 fn contents(folder: &Path) -> String {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .expect("the example is there")
-        .map(|entry| entry.expect("a folder can be read").path())
+        .expect("the example's folder exists")
+        .map(|entry| entry.expect("the folder can be read").path())
         .filter(|path| !["target", "node_modules"].iter().any(|built| path.ends_with(built)))
         .collect();
     paths.sort();
     let text = |path: PathBuf| match path.is_dir() {
         true => contents(&path),
-        false => fs::read_to_string(path).expect("an example is text"),
+        false => fs::read_to_string(path).expect("the example's files are UTF-8"),
     };
     paths.into_iter().map(text).collect()
 }

@@ -1,8 +1,8 @@
-//! The functions of `examples`, each built as its own page says and run under AWS's runtime interface
-//! emulator with the extension beside it.
+//! The functions of `examples`, built as their pages describe. They run under AWS's runtime
+//! interface emulator together with the extension.
 //!
-//! A machine that lacks a language's tools skips its test with a line that says so; with `CI=true` it
-//! fails.
+//! If a machine lacks a language's tools, the test is skipped and prints the reason. With `CI=true`
+//! it fails instead.
 
 #[path = "../../../tests/support/clients.rs"]
 mod clients;
@@ -17,29 +17,29 @@ mod language;
 mod processor;
 
 use language::Language;
-use processor::{Channel, processes};
+use processor::{Channel, check_processor};
 
 #[tokio::test]
 async fn python() {
-    processes(Language::Python, Channel::Whatsapp).await;
+    check_processor(Language::Python, Channel::Whatsapp).await;
 }
 
 #[tokio::test]
 async fn node() {
-    processes(Language::Node, Channel::Sms).await;
+    check_processor(Language::Node, Channel::Sms).await;
 }
 
 #[tokio::test]
 async fn go() {
-    processes(Language::Go, Channel::Email).await;
+    check_processor(Language::Go, Channel::Email).await;
 }
 
 #[tokio::test]
 async fn java() {
-    processes(Language::Java, Channel::Whatsapp).await;
+    check_processor(Language::Java, Channel::Whatsapp).await;
 }
 
 #[tokio::test]
 async fn rust() {
-    processes(Language::Rust, Channel::Sms).await;
+    check_processor(Language::Rust, Channel::Sms).await;
 }

@@ -1,4 +1,4 @@
-"""A function that knows nothing of Sidekey: its handler reads its variables and nothing else.
+"""A function without any knowledge of Sidekey: its handler only reads environment variables.
 
 Event:  {"variables": ["NAME", ...]}
 Answer: {"variables": {"NAME": "value" or null}, "arguments": ["..."]}

@@ -1,49 +1,49 @@
-//! The languages, and in what their clients differ: how each is installed and run, what it calls an
-//! error, and how often it tries.
+//! The languages and the differences between their clients: installation, start, error classes and
+//! numbers of attempts.
 
-use crate::clients::{Clients, Missing, furnish};
+use crate::clients::{Clients, MissingTool, install_into_folder};
 use tokio::process::Command;
 
-/// What stands for a language.
+/// The client program of one language, and what the tests expect from it.
 #[derive(Debug)]
 pub(crate) struct Language {
     pub(crate) name: &'static str,
     program: Program,
     pub(crate) errors: Errors,
-    /// How often the SDK tries a call that is throttled.
+    /// The number of attempts that the SDK makes for a throttled call.
     pub(crate) attempts: u32,
-    /// How many reads of one secret are tried together.
+    /// The number of concurrent reads in the test of shared calls.
     pub(crate) reads: u32,
-    /// Whether plain HTTP goes over a kept connection.
-    pub(crate) keeps_connections: bool,
-    pub(crate) on_top: &'static [OnTop],
+    /// Whether the plain HTTP client reuses its connection.
+    pub(crate) reuses_connections: bool,
+    pub(crate) libraries: &'static [Library],
 }
 
-/// What the SDK's error is an instance of.
+/// The SDK's exception classes.
 #[derive(Debug)]
 pub(crate) struct Errors {
     pub(crate) not_found: &'static str,
-    /// Also any other error that is not in the model of Secrets Manager.
+    /// The class for a denied call, and for every error that is missing in Secrets Manager's model.
     pub(crate) denied: &'static str,
     pub(crate) throttled: &'static str,
 }
 
-/// A library that people put on top of the SDK.
+/// A library that people use on top of the SDK.
 #[derive(Debug)]
-pub(crate) struct OnTop {
+pub(crate) struct Library {
     pub(crate) name: &'static str,
-    /// What its error is an instance of where a secret is not there.
+    /// The library's exception class for a missing secret.
     pub(crate) not_found: &'static str,
-    /// How many calls it makes for the first read of a secret.
+    /// The number of requests that the library makes for the first read of a secret.
     pub(crate) calls: u32,
 }
 
 #[derive(Debug)]
 enum Program {
-    /// A script for the tests' own Python.
+    /// A Python script that the tests' own Python runs.
     Python(&'static str),
-    /// Files, the commands that make them ready in a folder of their own, and the one that runs them.
-    /// A program of that folder is written with `./`.
+    /// A folder with these files, the commands that prepare it, and the command that runs the
+    /// client. A command in the folder begins with `./`.
     Folder {
         name: &'static str,
         files: &'static [(&'static str, &'static str)],
@@ -53,8 +53,8 @@ enum Program {
 }
 
 impl Language {
-    /// Installs what the program needs, where that is still to do, and returns how to run it.
-    pub(crate) fn install(&self) -> Result<Command, Missing> {
+    /// Installs the client program on first use. Returns the command that runs it.
+    pub(crate) fn install(&self) -> Result<Command, MissingTool> {
         match self.program {
             Program::Python(script) => {
                 let mut command = Command::new(Clients::install()?.python());
@@ -62,7 +62,8 @@ impl Language {
                 Ok(command)
             }
             Program::Folder { name, files, make, run } => {
-                let folder = furnish(name, files, make).map_err(|missing| missing.of(self.name))?;
+                let folder = install_into_folder(name, files, make)
+                    .map_err(|missing| missing.context(self.name))?;
                 let program = match run[0].strip_prefix("./") {
                     Some(own) => folder.join(own).into_os_string(),
                     None => run[0].into(),
@@ -75,7 +76,7 @@ impl Language {
     }
 }
 
-/// boto3, Powertools, AWS's caching library and urllib.
+/// Python: boto3, Powertools, AWS's caching library and urllib.
 pub(crate) const PYTHON: Language = Language {
     name: "Python",
     program: Program::Python(include_str!("python/client.py")),
@@ -86,14 +87,14 @@ pub(crate) const PYTHON: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: false,
-    on_top: &[
-        OnTop { name: "powertools", not_found: "GetParameterError", calls: 1 },
-        OnTop { name: "caching", not_found: "ResourceNotFoundException", calls: 2 },
+    reuses_connections: false,
+    libraries: &[
+        Library { name: "powertools", not_found: "GetParameterError", calls: 1 },
+        Library { name: "caching", not_found: "ResourceNotFoundException", calls: 2 },
     ],
 };
 
-/// The AWS CLI and curl.
+/// Shell: the AWS CLI and curl.
 pub(crate) const SHELL: Language = Language {
     name: "shell",
     program: Program::Python(include_str!("shell/client.py")),
@@ -103,13 +104,13 @@ pub(crate) const SHELL: Language = Language {
         throttled: "exit code 255",
     },
     attempts: 5,
-    // Each is a process of its own.
+    // Each read is a process, so there are few.
     reads: 3,
-    keeps_connections: true,
-    on_top: &[],
+    reuses_connections: true,
+    libraries: &[],
 };
 
-/// AWS's SDK for JavaScript, Powertools, middy and fetch.
+/// Node: AWS's SDK for JavaScript, Powertools, middy and fetch.
 pub(crate) const NODE: Language = Language {
     name: "Node",
     program: Program::Folder {
@@ -129,14 +130,14 @@ pub(crate) const NODE: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[
-        OnTop { name: "powertools", not_found: "GetParameterError", calls: 1 },
-        OnTop { name: "middy", not_found: "Error", calls: 1 },
+    reuses_connections: true,
+    libraries: &[
+        Library { name: "powertools", not_found: "GetParameterError", calls: 1 },
+        Library { name: "middy", not_found: "Error", calls: 1 },
     ],
 };
 
-/// AWS's SDK for Go and net/http.
+/// Go: AWS's SDK for Go and net/http.
 pub(crate) const GO: Language = Language {
     name: "Go",
     program: Program::Folder {
@@ -156,11 +157,11 @@ pub(crate) const GO: Language = Language {
     },
     attempts: 3,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[],
+    reuses_connections: true,
+    libraries: &[],
 };
 
-/// AWS's SDK for Java, AWS's caching library and HttpClient.
+/// Java: AWS's SDK for Java, AWS's caching library and HttpClient.
 pub(crate) const JAVA: Language = Language {
     name: "Java",
     program: Program::Folder {
@@ -188,6 +189,6 @@ pub(crate) const JAVA: Language = Language {
     },
     attempts: 4,
     reads: 100,
-    keeps_connections: true,
-    on_top: &[OnTop { name: "caching", not_found: "ResourceNotFoundException", calls: 2 }],
+    reuses_connections: true,
+    libraries: &[Library { name: "caching", not_found: "ResourceNotFoundException", calls: 2 }],
 };

@@ -1,9 +1,9 @@
-//! An agent in this process, set up by variables as anywhere else.
+//! An agent inside the test process. As in production, environment variables configure the agent.
 
 use super::client::{Answer, Connection, get};
 use super::clock::ManualClock;
 use super::metrics::Metrics;
-use super::soon;
+use super::with_timeout;
 use fake_aws::Fake;
 use sidekey::agent::{Agent, BindError, Listeners};
 use sidekey::config::{self, Host, Loaded};
@@ -13,16 +13,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The token that readers show.
+/// The token that the tests' agents accept.
 pub(crate) const TOKEN: &str = "token-of-these-tests";
 
-/// The header in which they show it.
+/// The request header that carries [`TOKEN`].
 pub(crate) const TOKEN_HEADER: (&str, &str) = ("X-Aws-Parameters-Secrets-Token", TOKEN);
 
-/// The region of the fake, and of every agent.
+/// The AWS region of the fake and of every agent.
 pub(crate) const REGION: &str = "eu-north-1";
 
-/// The variables of an agent to be, and its clock.
+/// The environment variables and the clock for an agent that is not yet started.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
     vars: BTreeMap<String, String>,
@@ -30,15 +30,16 @@ pub(crate) struct Setup {
 }
 
 impl Setup {
-    /// An agent in front of `fake`.
-    pub(crate) fn of(fake: &Fake, clock: &Arc<ManualClock>) -> Self {
-        Self::at(&fake.url(), clock)
+    /// Prepares an agent whose AWS endpoint is `fake`.
+    pub(crate) fn for_fake(fake: &Fake, clock: &Arc<ManualClock>) -> Self {
+        Self::for_endpoint(&fake.url(), clock)
     }
 
-    /// An agent that calls `endpoint`.
+    /// Prepares an agent whose AWS endpoint is the URL `endpoint`.
     ///
-    /// Its waits are so long that no machine is too slow for them; whoever tests a wait sets it.
-    pub(crate) fn at(endpoint: &str, clock: &Arc<ManualClock>) -> Self {
+    /// All timeouts are 10 minutes, so that a slow machine cannot cause a failure. A test of a
+    /// timeout sets its own value.
+    pub(crate) fn for_endpoint(endpoint: &str, clock: &Arc<ManualClock>) -> Self {
         let setup = Self { vars: BTreeMap::new(), clock: clock.clone() };
         setup
             .with("SIDEKEY_PORT", 0)
@@ -53,54 +54,56 @@ impl Setup {
             .with("AWS_EC2_METADATA_DISABLED", "true")
     }
 
-    /// Sets a variable.
+    /// Sets an environment variable.
     pub(crate) fn with(mut self, name: &str, value: impl Display) -> Self {
         self.vars.insert(name.to_owned(), value.to_string());
         self
     }
 
-    /// Leaves a variable out.
+    /// Removes an environment variable.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.vars.remove(name);
         self
     }
 
-    /// The variables as they are.
+    /// Returns the environment variables.
     pub(crate) fn vars(&self) -> &BTreeMap<String, String> {
         &self.vars
     }
 
-    /// Reads the configuration.
+    /// Reads the configuration from the environment variables.
     pub(crate) fn load(&self) -> Loaded {
         config::load(&self.vars, Host::Standalone)
     }
 
-    /// Starts the agent and waits until its prefetch is over.
+    /// Starts the agent and waits until the prefetch is complete.
     pub(crate) async fn start(self) -> Sidekey {
         let sidekey = self.launch().await;
-        soon("the prefetch", sidekey.agent.prefetched()).await.expect("a report");
+        with_timeout("the prefetch", sidekey.agent.prefetched())
+            .await
+            .expect("the prefetch reports its outcome");
         sidekey
     }
 
-    /// Starts the agent, whose prefetch goes on.
+    /// Starts the agent without waiting for the prefetch.
     pub(crate) async fn launch(self) -> Sidekey {
-        self.try_launch().await.expect("an agent that starts")
+        self.try_launch().await.expect("the agent starts")
     }
 
-    /// Starts the agent, or says why it cannot listen.
+    /// Starts the agent, or returns an error if the agent cannot listen.
     pub(crate) async fn try_launch(self) -> Result<Sidekey, BindError> {
         let Loaded { config, mistakes, .. } = self.load();
         assert!(mistakes.is_empty(), "{mistakes}");
         let metrics = Arc::new(sidekey::telemetry::metrics::Metrics::new());
         let listeners = Listeners::bind(&config.listen).await?;
         let agent = Agent::start(listeners, config, metrics, self.clock.clone()).await;
-        let agent = agent.expect("a region is set");
+        let agent = agent.expect("the configuration has a region");
         let address = agent.addresses()[0];
         Ok(Sidekey { agent, address, clock: self.clock })
     }
 }
 
-/// A running agent.
+/// An agent that runs in the test process.
 #[derive(Debug)]
 pub(crate) struct Sidekey {
     pub(crate) agent: Agent,
@@ -113,12 +116,12 @@ impl Sidekey {
         Connection::open(self.address).await
     }
 
-    /// Asks for a path with the token, on a connection of its own.
+    /// Sends a GET request with the token on a new connection.
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.connect().await.exchange(get(path, &[TOKEN_HEADER])).await
     }
 
-    /// Reads a secret. What `id` says is sent as it is, parameters included.
+    /// Reads a secret. `id` is inserted into the URL unchanged and may contain query parameters.
     pub(crate) async fn read(&self, id: &str) -> Answer {
         self.get(&read_path(id)).await
     }
@@ -129,18 +132,18 @@ impl Sidekey {
         Metrics::parse(answer.text())
     }
 
-    /// Lets time pass.
-    pub(crate) fn pass(&self, span: Duration) {
-        self.clock.pass(span);
+    /// Advances the agent's clock by `span`.
+    pub(crate) fn advance(&self, span: Duration) {
+        self.clock.advance(span);
     }
 }
 
-/// Returns the path at which a secret is read.
+/// Returns the URL path that reads the secret `id`.
 pub(crate) fn read_path(id: &str) -> String {
     format!("/secretsmanager/get?secretId={id}")
 }
 
-/// Writes the request that reads a secret.
+/// Returns the HTTP request that reads the secret `id`.
 pub(crate) fn read_request(id: &str) -> String {
     get(&read_path(id), &[TOKEN_HEADER])
 }

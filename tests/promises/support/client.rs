@@ -1,6 +1,6 @@
-//! HTTP as bytes: what is sent is what the test wrote, what comes back is parsed and nothing more.
+//! An HTTP client for tests. Requests are sent exactly as the test wrote them.
 
-use super::soon;
+use super::with_timeout;
 use serde_json::Value;
 use std::fmt;
 use std::io;
@@ -9,79 +9,87 @@ use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
-/// What a server answered.
+/// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The protocol as the status line names it.
+    /// The protocol version in the status line, for example `HTTP/1.1`.
     pub(crate) protocol: String,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    /// Returns a header's value; the case of its name does not matter.
+    /// Returns the value of a header. The name is compared without regard to case.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         headers.find(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
     }
 
-    /// Returns how the answer says that it came about.
+    /// Returns the `X-Sidekey-Cache` header, for example `hit` or `miss`.
     #[track_caller]
     pub(crate) fn cache(&self) -> &str {
         self.header("x-sidekey-cache").unwrap_or("no such header")
     }
 
-    /// Returns the body as text.
+    /// Returns the body as text. Panics if the body is not UTF-8.
     #[track_caller]
     pub(crate) fn text(&self) -> &str {
-        std::str::from_utf8(&self.body).expect("a body of text")
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }
 
-    /// Returns the body as JSON.
+    /// Returns the body as JSON. Panics if the body is not JSON.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body)
-            .unwrap_or_else(|_| panic!("no JSON: {}", String::from_utf8_lossy(&self.body)))
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| {
+            panic!("the body is not JSON: {}", String::from_utf8_lossy(&self.body))
+        })
     }
 
-    /// Returns the value in an answer of the agent's dialect.
+    /// Returns the `SecretString` of a response in the dialect of AWS's agent.
     #[track_caller]
     pub(crate) fn value(&self) -> String {
         let json = self.json();
         assert_eq!(self.status, 200, "{json}");
-        json["SecretString"].as_str().expect("a text").to_owned()
+        json["SecretString"].as_str().expect("the value is a string").to_owned()
     }
 
-    /// Returns the type in a JSON error.
+    /// Returns the `__type` field of a JSON error.
     #[track_caller]
     pub(crate) fn kind(&self) -> String {
-        self.json()["__type"].as_str().expect("an error has a type").to_owned()
+        self.json()["__type"].as_str().expect("the error has a __type field").to_owned()
     }
 
     fn parse(received: &mut Vec<u8>) -> Option<Self> {
         let end = received.windows(4).position(|window| window == b"\r\n\r\n")?;
-        let head = std::str::from_utf8(&received[..end]).expect("a head of text");
+        let head = std::str::from_utf8(&received[..end]).expect("the head is UTF-8");
         let mut lines = head.split("\r\n");
         let mut status_line = lines.next().unwrap_or_default().split(' ');
         let protocol = status_line.next().unwrap_or_default().to_owned();
-        let status = status_line.next().and_then(|text| text.parse().ok()).expect("a status");
+        let status = status_line
+            .next()
+            .and_then(|text| text.parse().ok())
+            .expect("the status line has a status");
         let headers: Vec<(String, String)> = lines
-            .map(|line| line.split_once(':').expect("a header has a colon"))
+            .map(|line| line.split_once(':').expect("every header line has a colon"))
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect();
         let mut answer = Self { status, protocol, headers, body: Vec::new() };
-        assert_eq!(answer.header("transfer-encoding"), None, "answers are never chunked");
+        assert_eq!(
+            answer.header("transfer-encoding"),
+            None,
+            "Sidekey never sends a chunked response"
+        );
         let length = match (status, answer.header("content-length")) {
             (304, _) | (_, None) => 0,
-            (_, Some(length)) => length.parse().expect("a length is a number"),
+            (_, Some(length)) => length.parse().expect("the content length is a number"),
         };
-        let whole = end + 4 + length;
-        if received.len() < whole {
+        let total = end + 4 + length;
+        if received.len() < total {
             return None;
         }
-        answer.body = received[end + 4..whole].to_vec();
-        received.drain(..whole);
+        answer.body = received[end + 4..total].to_vec();
+        received.drain(..total);
         Some(answer)
     }
 }
@@ -89,7 +97,7 @@ impl Answer {
 trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// One connection.
+/// A client connection to an agent, over TCP or a Unix socket.
 pub(crate) struct Connection {
     socket: Box<dyn Socket>,
     received: Vec<u8>,
@@ -103,68 +111,72 @@ impl fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let socket = soon("a connection", TcpStream::connect(address)).await;
-        Self::of(socket.expect("somebody listens"))
+        let socket = with_timeout("a connection", TcpStream::connect(address)).await;
+        Self::from_socket(socket.expect("the peer accepts the connection"))
     }
 
-    pub(crate) fn of(socket: TcpStream) -> Self {
-        socket.set_nodelay(true).expect("a socket that is open");
+    pub(crate) fn from_socket(socket: TcpStream) -> Self {
+        socket.set_nodelay(true).expect("the socket is open");
         Self { socket: Box::new(socket), received: Vec::new() }
     }
 
     pub(crate) async fn open_socket(path: &Path) -> Self {
-        let socket = soon("a connection", UnixStream::connect(path)).await;
-        Self { socket: Box::new(socket.expect("somebody listens")), received: Vec::new() }
+        let socket = with_timeout("a connection", UnixStream::connect(path)).await;
+        Self {
+            socket: Box::new(socket.expect("the peer accepts the connection")),
+            received: Vec::new(),
+        }
     }
 
-    /// Sends exactly these bytes.
+    /// Sends these bytes unchanged. Panics if the peer has closed the connection.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.try_send(bytes).await.expect("somebody reads");
+        self.try_send(bytes).await.expect("the peer reads");
     }
 
-    /// Sends these bytes, or fails if the peer closes the connection.
+    /// Sends these bytes. Returns an error if the peer has closed the connection.
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        soon("sending", self.socket.write_all(bytes.as_ref())).await
+        with_timeout("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
-    /// Receives one answer. What comes after it stays for the next call.
+    /// Receives one response. Bytes after that response stay buffered for the next call.
     pub(crate) async fn receive(&mut self) -> Answer {
-        self.try_receive().await.expect("an answer before the connection ends")
+        self.try_receive().await.expect("an answer arrives before the connection closes")
     }
 
-    /// Receives one answer, or `None` where the connection ends before there is one.
+    /// Receives one response, or returns `None` if the connection closes before the response is
+    /// complete.
     pub(crate) async fn try_receive(&mut self) -> Option<Answer> {
         loop {
             if let Some(answer) = Answer::parse(&mut self.received) {
                 return Some(answer);
             }
-            match soon("an answer", self.socket.read_buf(&mut self.received)).await {
+            match with_timeout("an answer", self.socket.read_buf(&mut self.received)).await {
                 Ok(0) | Err(_) => return None,
                 Ok(_) => {}
             }
         }
     }
 
-    /// Sends a request and receives its answer.
+    /// Sends a request and receives the response.
     pub(crate) async fn exchange(&mut self, request: impl AsRef<[u8]>) -> Answer {
         self.send(request).await;
         self.receive().await
     }
 
-    /// Waits until the peer closes, and checks that it sends nothing before.
+    /// Waits until the peer closes the connection. Panics if the peer sends any bytes before that.
     pub(crate) async fn closed(&mut self) {
         let left = self.try_receive().await;
-        assert_eq!(left, None, "nothing more was to come");
-        assert_eq!(self.received, b"", "nothing more was to come");
+        assert_eq!(left, None, "the peer closes the connection without a further response");
+        assert_eq!(self.received, b"", "the peer closes the connection without further bytes");
     }
 }
 
-/// Writes a GET with these headers. `Host` is this machine unless they say otherwise.
+/// Builds a GET request. The `Host` header is `localhost` unless `headers` contains another value.
 pub(crate) fn get(path: &str, headers: &[(&str, &str)]) -> String {
     request("GET", path, headers, "")
 }
 
-/// Writes a request.
+/// Builds an HTTP/1.1 request. Adds `Host` and `Content-Length` if they are needed.
 pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> String {
     let mut text = format!("{method} {path} HTTP/1.1\r\n");
     if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {

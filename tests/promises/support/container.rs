@@ -1,33 +1,33 @@
-//! Where a container gets its credentials: the endpoint of ECS, and of Lambda under SnapStart.
+//! A container credentials endpoint, as ECS has, and Lambda with SnapStart.
 
-use super::gateway::{Parrot, json_answer};
+use super::gateway::{CannedUpstream, json_answer};
 use std::sync::{Arc, Mutex};
 
-/// What a caller shows to the endpoint.
+/// The `Authorization` header value that the endpoint requires.
 pub(crate) const AUTHORIZATION: &str = "authorization-of-these-tests";
 
-/// An endpoint on loopback that hands out credentials which claim to be good for decades.
+/// A credentials endpoint on loopback. Its credentials expire in the year 2099.
 #[derive(Debug)]
-pub(crate) struct Container {
-    endpoint: Parrot,
+pub(crate) struct CredentialEndpoint {
+    endpoint: CannedUpstream,
     session: Arc<Mutex<String>>,
 }
 
-impl Container {
-    /// Starts an endpoint whose credentials have this session token.
-    pub(crate) async fn of(session: &str) -> Self {
+impl CredentialEndpoint {
+    /// Starts an endpoint that returns credentials with this session token.
+    pub(crate) async fn start(session: &str) -> Self {
         let session = Arc::new(Mutex::new(session.to_owned()));
         let current = session.clone();
-        let endpoint = Parrot::answering(move |request| {
-            let shown = request.lines().find_map(|line| {
+        let endpoint = CannedUpstream::with_handler(move |request| {
+            let authorization = request.lines().find_map(|line| {
                 let (name, value) = line.split_once(':')?;
                 name.eq_ignore_ascii_case("authorization").then(|| value.trim().to_owned())
             });
-            if shown.as_deref() != Some(AUTHORIZATION) {
-                // As Lambda's own endpoint answers.
+            if authorization.as_deref() != Some(AUTHORIZATION) {
+                // Lambda's own endpoint also answers 404 here.
                 return json_answer("404 Not Found", "text/plain", "");
             }
-            let token = current.lock().expect("no holder panics").clone();
+            let token = current.lock().expect("the lock is not poisoned").clone();
             let body = format!(
                 "{{\"AccessKeyId\":\"ASIATESTS\",\"SecretAccessKey\":\"key-of-{token}\",\
                  \"Token\":\"{token}\",\"Expiration\":\"2099-01-01T00:00:00Z\"}}"
@@ -37,17 +37,17 @@ impl Container {
         Self { endpoint: endpoint.await, session }
     }
 
-    /// Hands out other credentials from here on.
+    /// Returns credentials with another session token from now on.
     pub(crate) fn rotate(&self, session: &str) {
-        session.clone_into(&mut self.session.lock().expect("no holder panics"));
+        session.clone_into(&mut self.session.lock().expect("the lock is not poisoned"));
     }
 
-    /// The URL to give as `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
+    /// Returns the URL for `AWS_CONTAINER_CREDENTIALS_FULL_URI`.
     pub(crate) fn url(&self) -> String {
         format!("{}/2021-04-23/credentials", self.endpoint.url())
     }
 
-    /// Returns how often credentials were asked for.
+    /// Returns the number of credential requests so far.
     pub(crate) fn calls(&self) -> u64 {
         self.endpoint.calls()
     }

@@ -1,14 +1,14 @@
-//! The `sidekey` program, run to its end: its exit code, and each of its streams.
+//! A `sidekey` process that has ended, with its exit code and its two output streams.
 
 use super::program::{PATH, SIDEKEY};
-use super::soon;
-use crate::clients::tethered;
+use super::with_timeout;
+use crate::clients::killed_with_test;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::process::{Command, Stdio};
 use tokio::io::AsyncWriteExt;
 
-/// A program that has ended.
+/// The exit code and the output of a process that has ended.
 #[derive(Debug)]
 pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
@@ -17,18 +17,19 @@ pub(crate) struct Finished {
 }
 
 impl Finished {
-    /// Runs `sidekey` with these arguments, and with these variables alone.
+    /// Runs `sidekey` with these arguments and waits until it exits. Only `vars` and `PATH` are
+    /// set.
     pub(crate) async fn sidekey(
         args: &[impl AsRef<OsStr>],
         vars: &BTreeMap<String, String>,
         stdin: &[u8],
     ) -> Self {
-        let mut command = tethered(SIDEKEY);
+        let mut command = killed_with_test(SIDEKEY);
         command.args(args);
         Self::run(command, vars, stdin).await
     }
 
-    /// Runs a command with these variables alone.
+    /// Runs a command and waits until it exits. Only `vars` and `PATH` are set as variables.
     pub(crate) async fn run(
         mut command: Command,
         vars: &BTreeMap<String, String>,
@@ -37,21 +38,23 @@ impl Finished {
         command.env_clear().env("PATH", PATH).envs(vars);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().expect("the program is there");
-        let mut input = child.stdin.take().expect("it is piped");
-        let given = async move {
-            // A program that ends without reading has its reasons.
+        let mut child = command.kill_on_drop(true).spawn().expect("the program can be started");
+        let mut input = child.stdin.take().expect("the stream is piped");
+        let feed = async move {
+            // A write error is fine: the process may exit without reading its input.
             let _ = input.write_all(stdin).await;
             drop(input);
         };
-        let ended = async { tokio::join!(given, child.wait_with_output()).1 };
-        let output = soon("the program ends", ended).await.expect("a child that can be waited for");
+        let ended = async { tokio::join!(feed, child.wait_with_output()).1 };
+        let output = with_timeout("the program ends", ended)
+            .await
+            .expect("the child process can be awaited");
         let err = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { code: output.status.code(), out: output.stdout, err }
     }
 
-    /// Returns what was written to standard output, where it is text.
+    /// Returns standard output as text. Panics if standard output is not UTF-8.
     pub(crate) fn text(&self) -> &str {
-        str::from_utf8(&self.out).expect("text")
+        str::from_utf8(&self.out).expect("the bytes are UTF-8")
     }
 }

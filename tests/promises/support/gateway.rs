@@ -1,5 +1,5 @@
-//! What stands between an agent and its upstream: a gateway that can hold calls back and sees which
-//! region they are for, and an upstream that answers with whatever bytes a test wants.
+//! Two servers for tests that stand between an agent and AWS: [`Gateway`] forwards calls and can
+//! delay them, and [`CannedUpstream`] returns responses that a test defines.
 
 use fake_aws::Fake;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -11,7 +11,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Passes calls on to a fake, and answers back. It serves `{region}` as the path that it strips.
+/// Forwards calls to a fake, and returns the fake's responses. The first path segment of a call is
+/// recorded as its region and then removed.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     address: SocketAddr,
@@ -21,8 +22,8 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    /// Starts an open gateway before a fake.
-    pub(crate) async fn before(fake: &Fake) -> Self {
+    /// Starts a gateway in front of `fake`. The gateway forwards calls until [`hold`](Self::hold).
+    pub(crate) async fn start(fake: &Fake) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let (is_open, open) = watch::channel(true);
@@ -39,29 +40,30 @@ impl Gateway {
         Self { address, is_open, regions, serving }
     }
 
-    /// The endpoint of one region.
+    /// Returns the endpoint URL of the gateway.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// The endpoint of every region.
-    pub(crate) fn url_of_regions(&self) -> String {
+    /// Returns the endpoint URL with the placeholder `{region}`, so that the gateway can record the
+    /// region of each call.
+    pub(crate) fn regional_url(&self) -> String {
         format!("http://{}/{{region}}", self.address)
     }
 
-    /// Keeps every call from here on until [`release`](Self::release).
+    /// Delays all further calls until [`release`](Self::release).
     pub(crate) fn hold(&self) {
         self.is_open.send_replace(false);
     }
 
-    /// Lets all calls through.
+    /// Forwards the delayed calls and all further calls.
     pub(crate) fn release(&self) {
         self.is_open.send_replace(true);
     }
 
-    /// Returns the region of each call that came so far, in order.
+    /// Returns the regions of the calls so far, in order of arrival.
     pub(crate) fn regions(&self) -> Vec<String> {
-        self.regions.lock().expect("no holder panics").clone()
+        self.regions.lock().expect("the lock is not poisoned").clone()
     }
 }
 
@@ -77,11 +79,11 @@ async fn pass_on(
     regions: Arc<Mutex<Vec<String>>>,
     mut open: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let Some(request) = whole_request(&mut socket).await? else { return Ok(()) };
+    let Some(request) = read_request(&mut socket).await? else { return Ok(()) };
     let (line, rest) = request.split_at(request.iter().position(|b| *b == b'\r').unwrap_or(0));
     let path = String::from_utf8_lossy(line).split(' ').nth(1).unwrap_or_default().to_owned();
-    regions.lock().expect("no holder panics").push(path.trim_matches('/').to_owned());
-    // An error means that the test is over.
+    regions.lock().expect("the lock is not poisoned").push(path.trim_matches('/').to_owned());
+    // An error means that the test has ended.
     let _ = open.wait_for(|is_open| *is_open).await;
     let mut upstream = TcpStream::connect(upstream).await?;
     upstream.write_all(b"POST / HTTP/1.1\r\nConnection: close").await?;
@@ -90,48 +92,50 @@ async fn pass_on(
     socket.shutdown().await
 }
 
-/// What a request, handed over whole, is answered with.
+/// Returns the response for a complete request, which is passed as text.
 type Answer = dyn Fn(&str) -> Vec<u8> + Send;
 
-/// Answers every call with what a test says, whole and as bytes, and closes.
-pub(crate) struct Parrot {
+/// An upstream that returns the responses that a test defines, and closes each connection.
+pub(crate) struct CannedUpstream {
     address: SocketAddr,
     answer: Arc<Mutex<Box<Answer>>>,
     calls: Arc<AtomicU64>,
     serving: JoinHandle<()>,
 }
 
-impl fmt::Debug for Parrot {
+impl fmt::Debug for CannedUpstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Parrot").field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("CannedUpstream").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
-impl Parrot {
-    /// Answers with exactly these bytes, head and all, whatever is asked.
-    pub(crate) async fn saying(answer: impl Into<Vec<u8>>) -> Self {
+impl CannedUpstream {
+    /// Starts an upstream that answers every request with exactly these bytes, including the head.
+    pub(crate) async fn with_response(answer: impl Into<Vec<u8>>) -> Self {
         let answer = answer.into();
-        Self::answering(move |_| answer.clone()).await
+        Self::with_handler(move |_| answer.clone()).await
     }
 
-    /// Answers with a body of AWS's content type.
-    pub(crate) async fn saying_json(status: &str, body: &str) -> Self {
-        Self::saying(json_answer(status, "application/x-amz-json-1.1", body)).await
+    /// Starts an upstream that answers every request with this status and JSON body, in AWS's
+    /// content type.
+    pub(crate) async fn with_json(status: &str, body: &str) -> Self {
+        Self::with_response(json_answer(status, "application/x-amz-json-1.1", body)).await
     }
 
-    /// Answers each request, handed over whole, with what `answer` returns.
-    pub(crate) async fn answering(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
+    /// Starts an upstream that answers each request with the bytes that `answer` returns for the
+    /// request.
+    pub(crate) async fn with_handler(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = listen().await;
         let address = listener.local_addr().expect("a bound socket has an address");
         let calls = Arc::new(AtomicU64::new(0));
         let answer: Arc<Mutex<Box<Answer>>> = Arc::new(Mutex::new(Box::new(answer)));
-        let (said, counted) = (answer.clone(), calls.clone());
+        let (shared, counted) = (answer.clone(), calls.clone());
         let serving = tokio::spawn(async move {
             while let Ok((mut socket, _)) = listener.accept().await {
-                if let Ok(Some(request)) = whole_request(&mut socket).await {
+                if let Ok(Some(request)) = read_request(&mut socket).await {
                     counted.fetch_add(1, Ordering::Relaxed);
                     let request = String::from_utf8_lossy(&request);
-                    let answer = said.lock().expect("no holder panics")(&request);
+                    let answer = shared.lock().expect("the lock is not poisoned")(&request);
                     let _ = socket.write_all(&answer).await;
                     let _ = socket.shutdown().await;
                 }
@@ -140,30 +144,30 @@ impl Parrot {
         Self { address, answer, calls, serving }
     }
 
-    /// Answers with another body from here on.
-    pub(crate) fn say_json(&self, status: &str, body: &str) {
+    /// Answers all further requests with this status and JSON body.
+    pub(crate) fn set_json(&self, status: &str, body: &str) {
         let answer = json_answer(status, "application/x-amz-json-1.1", body);
-        *self.answer.lock().expect("no holder panics") = Box::new(move |_| answer.clone());
+        *self.answer.lock().expect("the lock is not poisoned") = Box::new(move |_| answer.clone());
     }
 
-    /// The URL to give as an endpoint.
+    /// Returns the endpoint URL of this upstream.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Returns how many calls came so far.
+    /// Returns the number of calls so far.
     pub(crate) fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 }
 
-impl Drop for Parrot {
+impl Drop for CannedUpstream {
     fn drop(&mut self) {
         self.serving.abort();
     }
 }
 
-/// Writes an answer that closes its connection.
+/// Builds a response that closes the connection.
 pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     format!(
@@ -174,11 +178,12 @@ pub(super) fn json_answer(status: &str, content_type: &str, body: &str) -> Vec<u
 }
 
 async fn listen() -> TcpListener {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port")
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port can be bound")
 }
 
-/// Reads one request with its body, or `None` where the connection ends before.
-async fn whole_request(socket: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+/// Reads one request with its body. Returns `None` if the connection closes before the request is
+/// complete.
+async fn read_request(socket: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
     loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {

@@ -1,11 +1,11 @@
-//! What others judge a policy, a template and JSON by, in pinned versions from PyPI.
+//! Linters from PyPI, in pinned versions, that check policies, templates, JSON schemas and HCL.
 
 use super::finished::Finished;
-use crate::clients::{Missing, furnish, tethered};
+use crate::clients::{MissingTool, install_into_folder, killed_with_test};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// parliament asks for setuptools, of a version that still has `pkg_resources`.
+/// parliament needs setuptools in a version that still includes `pkg_resources`.
 const PACKAGES: &str = "parliament==1.6.4\ncfn-lint==1.58.0\njsonschema==4.26.0\n\
                         python-hcl2==8.1.4\nsetuptools==80.9.0\n";
 
@@ -18,25 +18,25 @@ const INSTALL: &[&[&str]] = &[
     ],
 ];
 
-/// The installed linters.
+/// The folder of the installed linters' programs.
 #[derive(Debug)]
 pub(crate) struct Linters(PathBuf);
 
 impl Linters {
-    /// Returns them, installing them first if that is still to do.
-    pub(crate) fn install() -> Result<Self, Missing> {
-        let folder = furnish("linters", &[("requirements.txt", PACKAGES)], INSTALL)?;
+    /// Installs the linters on first use, and returns them.
+    pub(crate) fn install() -> Result<Self, MissingTool> {
+        let folder = install_into_folder("linters", &[("requirements.txt", PACKAGES)], INSTALL)?;
         Ok(Self(folder.join("venv/bin")))
     }
 
-    /// Runs one of them with something on its standard input.
+    /// Runs a linter with `stdin` as its standard input.
     pub(crate) async fn run(&self, name: &str, args: &[&str], stdin: &[u8]) -> Finished {
-        let mut command = tethered(self.0.join(name));
+        let mut command = killed_with_test(self.0.join(name));
         command.args(args);
         Finished::run(command, &BTreeMap::new(), stdin).await
     }
 
-    /// Runs a script of Python that has them at hand.
+    /// Runs a Python script that can import the linters' packages.
     pub(crate) async fn python(&self, script: &str, args: &[&str], stdin: &[u8]) -> Finished {
         self.run("python", &[&["-c", script][..], args].concat(), stdin).await
     }

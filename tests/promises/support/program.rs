@@ -1,7 +1,7 @@
-//! The `sidekey` program as a process of its own.
+//! The `sidekey` program as a child process.
 
 use super::eventually;
-use crate::clients::tethered;
+use crate::clients::killed_with_test;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -12,13 +12,13 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 use tokio::process::Child;
 use tokio::task::JoinHandle;
 
-/// The program that is tested.
+/// The path of the `sidekey` program under test.
 pub(crate) const SIDEKEY: &str = env!("CARGO_BIN_EXE_sidekey");
 
-/// Where programs are found. Nothing else of whoever runs the tests is handed on.
+/// The `PATH` of child processes. Child processes inherit no variable from the test run.
 pub(crate) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// A running program. It is killed when this is dropped.
+/// A running child process. Dropping the value kills the process.
 #[derive(Debug)]
 pub(crate) struct Program {
     child: Child,
@@ -27,75 +27,78 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Starts `sidekey` with these arguments, and with these variables alone.
+    /// Starts `sidekey` with these arguments. Only `vars` and `PATH` are set as variables.
     pub(crate) fn start(args: &[&str], vars: &BTreeMap<String, String>) -> Self {
-        let mut command = tethered(SIDEKEY);
+        let mut command = killed_with_test(SIDEKEY);
         command.args(args);
         Self::run(command, vars)
     }
 
-    /// Runs a command with these variables alone.
+    /// Starts a command. Only `vars` and `PATH` are set as variables.
     pub(crate) fn run(mut command: Command, vars: &BTreeMap<String, String>) -> Self {
         command.env_clear().env("PATH", PATH).envs(vars).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut command = tokio::process::Command::from(command);
-        let mut child = command.kill_on_drop(true).spawn().expect("the program is built");
+        let mut child = command.kill_on_drop(true).spawn().expect("the program can be started");
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let reading = vec![
-            tokio::spawn(collect(out.expect("it is piped"), lines.clone())),
-            tokio::spawn(collect(err.expect("it is piped"), lines.clone())),
+            tokio::spawn(collect(out.expect("the stream is piped"), lines.clone())),
+            tokio::spawn(collect(err.expect("the stream is piped"), lines.clone())),
         ];
         Self { child, lines, reading }
     }
 
-    /// Everything that was written so far, to either stream.
+    /// Returns everything that the process has written so far to its two output streams.
     pub(crate) fn output(&self) -> String {
-        self.lines.lock().expect("no holder panics").join("\n")
+        self.lines.lock().expect("the lock is not poisoned").join("\n")
     }
 
-    /// Waits for a line that has `part` in it.
+    /// Waits until the process writes a line that contains `part`. Returns the line.
     pub(crate) async fn line(&self, part: &str) -> String {
         eventually(part, async || {
-            let lines = self.lines.lock().expect("no holder panics");
+            let lines = self.lines.lock().expect("the lock is not poisoned");
             lines.iter().find(|line| line.contains(part)).cloned()
         })
         .await
     }
 
-    /// Waits until `serve` says that it serves, and returns where.
+    /// Waits until `serve` logs that it serves. Returns the first address in that log line.
     pub(crate) async fn address(&self) -> SocketAddr {
-        let line: Value = serde_json::from_str(&self.line("sidekey serves").await).expect("JSON");
-        let addresses = line["addresses"].as_str().expect("the addresses are a text");
+        let line: Value =
+            serde_json::from_str(&self.line("sidekey serves").await).expect("the text is JSON");
+        let addresses = line["addresses"].as_str().expect("the addresses are a string");
         let first = addresses.split(' ').next().unwrap_or_default();
-        first.parse().expect("an address")
+        first.parse().expect("the address is valid")
     }
 
-    /// Returns the process's id.
+    /// Returns the process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.id().expect("the process has not ended")
+        self.child.id().expect("the process still runs")
     }
 
-    /// Sends a signal.
+    /// Sends a signal to the process.
     pub(crate) fn signal(&self, signal: Signal) {
-        let id =
-            i32::try_from(self.id()).ok().and_then(Pid::from_raw).expect("the id of a process");
-        kill_process(id, signal).expect("the process has not ended");
+        let id = i32::try_from(self.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("the process id is positive");
+        kill_process(id, signal).expect("the process still runs");
     }
 
-    /// Waits for its end, and returns its exit code with everything that it wrote.
+    /// Waits until the process exits. Returns its exit code and everything that it wrote.
     pub(crate) async fn ended(mut self) -> (Option<i32>, String) {
-        let status = super::soon("the program ends", self.child.wait()).await;
+        let status = super::with_timeout("the program ends", self.child.wait()).await;
         for reading in std::mem::take(&mut self.reading) {
-            reading.await.expect("no panic in there");
+            reading.await.expect("the task does not panic");
         }
-        (status.expect("a child that can be waited for").code(), self.output())
+        (status.expect("the child process can be awaited").code(), self.output())
     }
 }
 
 async fn collect(stream: impl AsyncRead + Unpin, lines: Arc<Mutex<Vec<String>>>) {
     let mut stream = BufReader::new(stream).lines();
     while let Ok(Some(line)) = stream.next_line().await {
-        lines.lock().expect("no holder panics").push(line);
+        lines.lock().expect("the lock is not poisoned").push(line);
     }
 }

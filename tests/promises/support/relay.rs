@@ -1,4 +1,4 @@
-//! What stands between a client and an agent, and counts the connections that the client opens.
+//! A TCP relay between a client and an agent. The relay counts the client's connections.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Passes every byte on, either way.
+/// Forwards all bytes in both directions.
 #[derive(Debug)]
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
@@ -17,9 +17,10 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
-    /// Starts a relay to `target`.
+    /// Starts a relay to the address `target`.
     pub(crate) async fn to(target: SocketAddr) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port can be bound");
         let address = listener.local_addr().expect("a bound socket has an address");
         let opened = Arc::new(AtomicU64::new(0));
         let closed = Arc::new(AtomicU64::new(0));
@@ -30,7 +31,7 @@ impl Relay {
                 counts.0.fetch_add(1, Ordering::Relaxed);
                 let closed = counts.1.clone();
                 connections.spawn(async move {
-                    // However it ended, it did.
+                    // The connection has ended, whether with or without an error.
                     let _ = pass_on(socket, target).await;
                     closed.fetch_add(1, Ordering::Relaxed);
                 });
@@ -39,12 +40,12 @@ impl Relay {
         Self { address, opened, closed, serving }
     }
 
-    /// Returns how many connections were opened so far.
+    /// Returns the number of connections that were opened so far.
     pub(crate) fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Returns how many of them are open no more.
+    /// Returns the number of connections that were closed so far.
     pub(crate) fn closed(&self) -> u64 {
         self.closed.load(Ordering::Relaxed)
     }

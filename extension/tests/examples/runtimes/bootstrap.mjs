@@ -1,4 +1,4 @@
-// What Lambda's Node.js runtime does with `handler.handle`, as far as a test needs it.
+// A minimal version of Lambda's Node.js runtime, which calls `handler.handle`.
 
 import { handle } from "./handler.mjs";
 

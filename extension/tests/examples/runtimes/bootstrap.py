@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What Lambda's Python runtime does with `handler.handle`, as far as a test needs it."""
+"""A minimal version of Lambda's Python runtime, which calls `handler.handle`."""
 
 import http.client
 import json

@@ -1,7 +1,8 @@
-// Asks Sidekey with what functions in Go use: AWS's SDK, and plain HTTP by net/http. Where to ask and
-// what to show is for the environment to say, as in a function.
+// Calls Sidekey with the clients of Go functions: AWS's SDK, and plain HTTP with net/http. As in a
+// function, environment variables set the address and the token.
 //
-// Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+// The program reads steps from its standard input and prints one line of JSON for each step. See
+// tests/promises/real_clients.rs.
 package main
 
 import (
@@ -22,21 +23,21 @@ import (
 	"github.com/aws/smithy-go"
 )
 
-type told map[string]any
+type result map[string]any
 
-// asking is what each step is done with.
-type asking struct {
+// clients are the clients that execute the steps.
+type clients struct {
 	sdk *secretsmanager.Client
 }
 
-func value(text *string, bytes []byte) told {
+func value(text *string, bytes []byte) result {
 	if text == nil {
-		return told{"base64": bytes}
+		return result{"base64": bytes}
 	}
-	return told{"text": *text}
+	return result{"text": *text}
 }
 
-// named returns an option's value, or nil where there is none.
+// named returns the value of an option, or nil if the option is missing.
 func named(options map[string]string, name string) *string {
 	if value, ok := options[name]; ok {
 		return &value
@@ -44,7 +45,7 @@ func named(options map[string]string, name string) *string {
 	return nil
 }
 
-func (a asking) get(id string, options map[string]string) (told, error) {
+func (a clients) get(id string, options map[string]string) (result, error) {
 	answer, err := a.sdk.GetSecretValue(context.Background(), &secretsmanager.GetSecretValueInput{
 		SecretId:     &id,
 		VersionId:    named(options, "versionId"),
@@ -56,30 +57,30 @@ func (a asking) get(id string, options map[string]string) (told, error) {
 	return value(answer.SecretString, answer.SecretBinary), nil
 }
 
-func (a asking) batch(ids string) (told, error) {
+func (a clients) batch(ids string) (result, error) {
 	input := secretsmanager.BatchGetSecretValueInput{SecretIdList: strings.Split(ids, ",")}
 	answer, err := a.sdk.BatchGetSecretValue(context.Background(), &input)
 	if err != nil {
 		return nil, err
 	}
-	values, failed := []told{}, [][]*string{}
+	values, failed := []result{}, [][]*string{}
 	for _, entry := range answer.SecretValues {
 		values = append(values, value(entry.SecretString, entry.SecretBinary))
 	}
 	for _, entry := range answer.Errors {
 		failed = append(failed, []*string{entry.SecretId, entry.ErrorCode})
 	}
-	return told{"values": values, "errors": failed}, nil
+	return result{"values": values, "errors": failed}, nil
 }
 
-func (a asking) put(id string) (told, error) {
+func (a clients) put(id string) (result, error) {
 	text := "new"
 	input := secretsmanager.PutSecretValueInput{SecretId: &id, SecretString: &text}
 	_, err := a.sdk.PutSecretValue(context.Background(), &input)
-	return told{}, err
+	return result{}, err
 }
 
-func fetched(path string) (told, error) {
+func fetched(path string) (result, error) {
 	target := "http://127.0.0.1:" + os.Getenv("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT") + path
 	request, err := http.NewRequest(http.MethodGet, target, nil)
 	if err != nil {
@@ -96,18 +97,19 @@ func fetched(path string) (told, error) {
 		return nil, err
 	}
 	kind := answer.Header.Get("Content-Type")
-	return told{"status": answer.StatusCode, "type": kind, "body": string(body)}, nil
+	return result{"status": answer.StatusCode, "type": kind, "body": string(body)}, nil
 }
 
-// repeated asks so many times, at most so many at once, and returns the distinct answers.
-func repeated(ask func() (told, error), times string, atOnce int) (told, error) {
+// repeated calls ask the given number of times, at most atOnce in parallel, and returns the distinct
+// answers.
+func repeated(ask func() (result, error), times string, atOnce int) (result, error) {
 	count, err := strconv.Atoi(times)
 	if err != nil {
 		return nil, err
 	}
 	var group sync.WaitGroup
 	places := make(chan struct{}, atOnce)
-	answers := make([]told, count)
+	answers := make([]result, count)
 	failures := make([]error, count)
 	for n := range count {
 		places <- struct{}{}
@@ -129,12 +131,12 @@ func repeated(ask func() (told, error), times string, atOnce int) (told, error) 
 			distinct = append(distinct, text)
 		}
 	}
-	return told{"distinct": distinct}, errors.Join(failures...)
+	return result{"distinct": distinct}, errors.Join(failures...)
 }
 
-func (a asking) step(client, act, target string, options map[string]string) (told, error) {
-	get := func() (told, error) { return a.get(target, nil) }
-	fetch := func() (told, error) { return fetched(target) }
+func (a clients) step(client, act, target string, options map[string]string) (result, error) {
+	get := func() (result, error) { return a.get(target, nil) }
+	fetch := func() (result, error) { return fetched(target) }
 	switch client + " " + act {
 	case "sdk get":
 		return a.get(target, options)
@@ -154,13 +156,13 @@ func (a asking) step(client, act, target string, options map[string]string) (tol
 	return nil, fmt.Errorf("no step: %s %s", client, act)
 }
 
-func failure(err error) told {
+func failure(err error) result {
 	var typed smithy.APIError
 	if errors.As(err, &typed) {
 		class := strings.TrimPrefix(fmt.Sprintf("%T", typed), "*")
-		return told{"error": class, "code": typed.ErrorCode(), "message": typed.ErrorMessage()}
+		return result{"error": class, "code": typed.ErrorCode(), "message": typed.ErrorMessage()}
 	}
-	return told{"error": fmt.Sprintf("%T", err), "message": err.Error()}
+	return result{"error": fmt.Sprintf("%T", err), "message": err.Error()}
 }
 
 func main() {
@@ -168,7 +170,7 @@ func main() {
 	if err != nil {
 		panic(err)
 	}
-	a := asking{sdk: secretsmanager.NewFromConfig(settings)}
+	a := clients{sdk: secretsmanager.NewFromConfig(settings)}
 	lines := bufio.NewScanner(os.Stdin)
 	answers := json.NewEncoder(os.Stdout)
 	for lines.Scan() {

@@ -1,7 +1,8 @@
-// Asks Sidekey with what functions in Java use: AWS's SDK, AWS's caching library on top of it, and plain
-// HTTP by HttpClient. Where to ask and what to show is for the environment to say, as in a function.
+// Calls Sidekey with the clients of Java functions: AWS's SDK, AWS's caching library, and plain HTTP with
+// HttpClient. As in a function, environment variables set the address and the token.
 //
-// Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+// The program reads steps from its standard input and prints one line of JSON for each step. See
+// tests/promises/real_clients.rs.
 
 import com.amazonaws.secretsmanager.caching.SecretCache;
 import java.io.BufferedReader;
@@ -43,13 +44,13 @@ final class Client {
                 String[] parts = option.split("=", 2);
                 options.put(parts[0], parts[1]);
             }
-            Object told;
+            Object result;
             try {
-                told = step(words[0] + " " + words[1], words[2], options);
+                result = step(words[0] + " " + words[1], words[2], options);
             } catch (Exception error) {
-                told = failure(error);
+                result = failure(error);
             }
-            answers.println(json(told));
+            answers.println(json(result));
         }
         System.exit(0);
     }
@@ -101,16 +102,16 @@ final class Client {
         return Map.of("status", answer.statusCode(), "type", type, "body", answer.body());
     }
 
-    /** Asks so many times, at most so many at once, and returns the distinct answers. */
+    /** Calls `ask` several times, at most `atOnce` in parallel, and returns the distinct answers. */
     private static Object repeated(
         Callable<Map<String, Object>> ask, Map<String, String> options, int atOnce) throws Exception {
         ExecutorService threads = Executors.newFixedThreadPool(atOnce);
-        var asked = new ArrayList<Callable<Map<String, Object>>>();
+        var calls = new ArrayList<Callable<Map<String, Object>>>();
         for (int n = 0; n < Integer.parseInt(options.get("times")); n++) {
-            asked.add(ask);
+            calls.add(ask);
         }
         var distinct = new LinkedHashSet<Object>();
-        for (var answer : threads.invokeAll(asked)) {
+        for (var answer : threads.invokeAll(calls)) {
             distinct.add(answer.get().getOrDefault("text", answer.get().get("body")));
         }
         threads.shutdown();
@@ -118,14 +119,14 @@ final class Client {
     }
 
     private static Object failure(Exception error) {
-        var told = new TreeMap<String, Object>();
-        told.put("error", error.getClass().getSimpleName());
-        told.put("message", String.valueOf(error.getMessage()));
+        var result = new TreeMap<String, Object>();
+        result.put("error", error.getClass().getSimpleName());
+        result.put("message", String.valueOf(error.getMessage()));
         if (error instanceof AwsServiceException of && of.awsErrorDetails() != null) {
-            told.put("code", of.awsErrorDetails().errorCode());
-            told.put("message", of.awsErrorDetails().errorMessage());
+            result.put("code", of.awsErrorDetails().errorCode());
+            result.put("message", of.awsErrorDetails().errorMessage());
         }
-        return told;
+        return result;
     }
 
     private static String json(Object value) {

@@ -1,7 +1,8 @@
-// Asks Sidekey with what functions in JavaScript use: AWS's SDK, Powertools and middy on top of it, and
-// plain HTTP by fetch. Where to ask and what to show is for the environment to say, as in a function.
+// Calls Sidekey with the clients of JavaScript functions: AWS's SDK, Powertools, middy, and plain HTTP
+// with fetch. As in a function, environment variables set the address and the token.
 //
-// Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+// The program reads steps from its standard input and prints one line of JSON for each step. See
+// tests/promises/real_clients.rs.
 
 import { createInterface } from "node:readline";
 import { getSecret } from "@aws-lambda-powertools/parameters/secrets";
@@ -79,12 +80,12 @@ const ACTS = {
 
 for await (const line of createInterface({ input: process.stdin })) {
   const [client, act, target, ...options] = line.split(" ");
-  let told;
+  let result;
   try {
     const named = Object.fromEntries(options.map((option) => option.split("=")));
-    told = await ACTS[`${client} ${act}`](target, named);
+    result = await ACTS[`${client} ${act}`](target, named);
   } catch (error) {
-    told = { error: error.constructor.name, code: error.name, message: error.message };
+    result = { error: error.constructor.name, code: error.name, message: error.message };
   }
-  console.log(JSON.stringify(told));
+  console.log(JSON.stringify(result));
 }

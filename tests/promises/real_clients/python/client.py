@@ -1,7 +1,8 @@
-"""Asks Sidekey with what functions in Python use: boto3, Powertools and AWS's caching library on top of it,
-and plain HTTP by urllib. Where to ask and what to show is for the environment to say, as in a function.
+"""Calls Sidekey with the clients of Python functions: boto3, Powertools, AWS's caching library, and plain
+HTTP with urllib. As in a function, environment variables set the address and the token.
 
-Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+The program reads steps from its standard input and prints one line of JSON for each step. See
+tests/promises/real_clients.rs.
 """
 
 import base64
@@ -80,8 +81,8 @@ def step(line):
     try:
         return ACTS[f"{client} {act}"](target, **dict(option.split("=") for option in options))
     except ClientError as error:
-        told = error.response["Error"]
-        return {"error": type(error).__name__, "code": told["Code"], "message": told["Message"]}
+        details = error.response["Error"]
+        return {"error": type(error).__name__, "code": details["Code"], "message": details["Message"]}
     except parameters.exceptions.GetParameterError as error:
         return {"error": type(error).__name__, "message": str(error)}
 

@@ -1,7 +1,8 @@
-"""Asks Sidekey with what scripts use: the AWS CLI, and plain HTTP by curl. Where to ask and what to show
-is for the environment to say. Both are programs; this only starts them and reads what they print.
+"""Calls Sidekey with the clients of shell scripts: the AWS CLI, and plain HTTP with curl. Environment
+variables set the address and the token. This program starts both clients and reads their output.
 
-Steps come line by line; see tests/promises/real_clients.rs. Each is answered by one line of JSON.
+The program reads steps from its standard input and prints one line of JSON for each step. See
+tests/promises/real_clients.rs.
 """
 
 import json
@@ -20,7 +21,7 @@ ERROR = re.compile(r"An error occurred \((\w+)\) when calling the \w+ operation(
 
 
 class Refused(Exception):
-    """What the CLI ended with instead of an answer."""
+    """The AWS CLI failed, with this exit code and error text."""
 
 
 def aws(*arguments):
@@ -31,12 +32,12 @@ def aws(*arguments):
 
 
 def curl(path, times=1, *arguments):
-    """Returns the bodies of so many answers, and the last one's status and type."""
+    """Requests a path `times` times. Returns all bodies, and the last response's status and type."""
     with tempfile.TemporaryDirectory() as folder:
         files = [pathlib.Path(folder, str(number)) for number in range(times)]
         urls = [word for file in files for word in ("-o", str(file), EXTENSION + path)]
-        told = ["-w", "%{http_code} %{content_type}\n", *arguments]
-        command = ["curl", "--silent", "--show-error", "-H", HEADER, *told, *urls]
+        format_options = ["-w", "%{http_code} %{content_type}\n", *arguments]
+        command = ["curl", "--silent", "--show-error", "-H", HEADER, *format_options, *urls]
         ran = subprocess.run(command, capture_output=True, check=True, text=True)
         return [file.read_text() for file in files], ran.stdout.splitlines()[-1].split(" ", 1)
 

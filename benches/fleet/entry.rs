@@ -1,6 +1,6 @@
-//! One secret in one environment, and what Sidekey's own planning says of it.
+//! One secret in one environment of the simulation.
 //!
-//! Nothing is decided here: ages, plans and back-offs are those of `sidekey::cache`.
+//! This module makes no decisions: ages, plans and back-offs come from `sidekey::cache`.
 
 use crate::queue::Micros;
 use sidekey::cache::failure::Failure;
@@ -9,28 +9,28 @@ use sidekey::cache::plan::{self, Next};
 use sidekey::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// A listed secret.
+/// The state of one listed secret.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
-    /// When the call that fetched it was sent; `None` where nothing is held.
+pub(crate) struct Entry {
+    /// The time at which the successful call was sent. `None` if no value is cached.
     sent: Option<Micros>,
     jitter: f64,
     was_read: bool,
     failure: Option<Box<Failure>>,
-    /// Whether a call for it is under way.
+    /// Whether a call for the secret is in progress.
     pub(crate) is_in_flight: bool,
-    /// Whether a reader waits for that.
+    /// Whether a reader waits for that call.
     pub(crate) is_awaited: bool,
 }
 
-impl Held {
-    /// Makes one of which nothing is held yet, and for which a call is under way.
+impl Entry {
+    /// Creates the state of a secret without a value, while its first call is in progress.
     pub(crate) fn in_flight() -> Self {
         Self { is_in_flight: true, ..Self::default() }
     }
 
-    /// Returns whether a value is held.
-    pub(crate) fn is_held(&self) -> bool {
+    /// Returns whether a value is cached.
+    pub(crate) fn is_cached(&self) -> bool {
         self.sent.is_some()
     }
 
@@ -48,12 +48,13 @@ impl Held {
         self.failure.as_ref().map(|failure| failure.retry_in(now.moment()))
     }
 
-    /// Returns whether timers wait for a failure's back-off to end.
+    /// Returns whether the timers wait for the end of a back-off.
     pub(crate) fn is_paused(&self, now: Micros) -> bool {
         self.retry_in(now).is_some_and(|left| !left.is_zero())
     }
 
-    /// Returns when timers fetch it next. What is not held is made up for once its back-off is over.
+    /// Returns when the timers fetch the secret next. A secret without a value is fetched after its
+    /// back-off.
     pub(crate) fn next(&self, policy: &Policy, now: Micros) -> Next {
         let retry_in = self.retry_in(now);
         match (self.sent, retry_in) {
@@ -65,17 +66,17 @@ impl Held {
         }
     }
 
-    /// Returns how fresh it is, if it is held.
+    /// Returns the freshness of the cached value, or `None` without a value.
     pub(crate) fn freshness(&self, policy: &Policy, now: Micros) -> Option<Freshness> {
         self.sent.map(|sent| freshness::freshness(policy, &self.standing(sent, now)))
     }
 
-    /// Notes a read.
+    /// Records a read.
     pub(crate) fn touch(&mut self) {
         self.was_read = true;
     }
 
-    /// Notes an answer to a call sent at `sent`, for a `draw` from `[0, 1)`.
+    /// Records the answer to a call that was sent at `sent`. `draw` from `[0, 1)` sets the jitter.
     pub(crate) fn answer(&mut self, sent: Micros, draw: f64) {
         self.sent = Some(sent);
         self.jitter = freshness::jitter(draw);
@@ -83,7 +84,7 @@ impl Held {
         self.failure = None;
     }
 
-    /// Notes that a call was throttled, for a `draw` from `[0, 1)`.
+    /// Records that a call was throttled. `draw` from `[0, 1)` sets the back-off's jitter.
     pub(crate) fn throttle(&mut self, now: Micros, draw: f64) {
         let error = FetchError::new(FetchErrorKind::Throttled, "ThrottlingException", "");
         let most = match self.sent {

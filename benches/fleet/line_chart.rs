@@ -1,25 +1,25 @@
-//! A chart of lines over one another.
+//! Draws a line chart.
 
-use crate::chart::{COLOURS, TOP, WIDTH, legend, number, opened, text};
+use crate::chart::{COLOURS, TOP, WIDTH, chart_header, legend, number, text};
 use std::fmt::Write;
 
-/// A line through points, the abscissa of each first.
+/// A line through points, each given as x and y.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
-    /// What it shows.
+    /// The line's label in the legend.
     pub(crate) label: String,
-    /// In ascending order.
+    /// The points in ascending order of x.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
-/// Draws lines over one another, from zero on.
+/// Draws all lines into one SVG chart. Both axes begin at zero.
 pub(crate) fn draw(title: &str, x_label: &str, y_label: &str, lines: &[Line]) -> String {
     let left = 70.0;
     let (width, height) = (WIDTH - left - 20.0, 240.0);
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let x_max = points().map(|point| point.0).fold(0.0, f64::max);
     let y_max = rounded_up(points().map(|point| point.1).fold(0.0, f64::max));
-    let mut svg = opened(title, TOP + height + 48.0);
+    let mut svg = chart_header(title, TOP + height + 48.0);
     legend(&mut svg, left, &lines.iter().map(|line| &*line.label).collect::<Vec<_>>());
     for step in 0..=4 {
         let share = f64::from(step) / 4.0;
@@ -54,7 +54,7 @@ fn rule(svg: &mut String, from: (f64, f64), to: (f64, f64)) {
     let _ = writeln!(svg, r#"<line x1="{x1:.1}" y1="{y1:.1}" x2="{x2:.1}" y2="{y2:.1}"/>"#);
 }
 
-/// Returns the least round figure that is not less.
+/// Returns the smallest round number that is not less than `value`.
 fn rounded_up(value: f64) -> f64 {
     let unit = 10_f64.powf(value.max(1e-9).log10().floor());
     let steps = [1.0, 2.0, 4.0, 5.0, 8.0, 10.0];

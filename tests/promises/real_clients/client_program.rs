@@ -1,8 +1,8 @@
-//! A running program that takes steps and tells what came of them.
+//! A running client program that executes steps and prints their results.
 
-use crate::clients::Missing;
+use crate::clients::MissingTool;
 use crate::support::agent::REGION;
-use crate::support::{Folder, soon};
+use crate::support::{TempFolder, with_timeout};
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -12,25 +12,25 @@ use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-/// A program in some language. It is killed when this is dropped.
+/// A running client program. Dropping the value kills the program.
 #[derive(Debug)]
-pub(crate) struct Asker {
+pub(crate) struct ClientProgram {
     steps: ChildStdin,
     answers: Lines<BufReader<ChildStdout>>,
     complaints: PathBuf,
-    _folder: Folder,
+    _folder: TempFolder,
     _child: Child,
 }
 
-impl Asker {
-    /// Starts a program that asks at `address` and shows `session`, with the variables that a function
-    /// has and no others.
+impl ClientProgram {
+    /// Starts a client program that calls `address` with the token `session`. Its environment has
+    /// only the variables of a Lambda function.
     pub(crate) fn start(
         mut command: Command,
         address: SocketAddr,
         session: &str,
-    ) -> Result<Self, Missing> {
-        let folder = Folder::new();
+    ) -> Result<Self, MissingTool> {
+        let folder = TempFolder::new();
         let complaints = folder.path().join("stderr");
         let stderr = File::create(&complaints).expect("the folder can be written");
         command.env_clear().kill_on_drop(true);
@@ -45,26 +45,28 @@ impl Asker {
             .env("AWS_SECRET_ACCESS_KEY", "key")
             .env("AWS_SESSION_TOKEN", session);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
-        let mut child = command.spawn().map_err(Missing::new)?;
-        let steps = child.stdin.take().expect("it is piped");
-        let answers = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        let mut child = command.spawn().map_err(MissingTool::new)?;
+        let steps = child.stdin.take().expect("the stream is piped");
+        let answers = BufReader::new(child.stdout.take().expect("the stream is piped")).lines();
         Ok(Self { steps, answers, complaints, _folder: folder, _child: child })
     }
 
-    /// Has the program take a step, and returns what it tells of it.
+    /// Sends one step to the program and returns the program's answer.
     pub(crate) async fn step(&mut self, step: &str) -> Value {
-        // A program that has ended is noticed by its answer.
+        // A write error is ignored, because the missing answer reveals that the program has ended.
         let _ = self.steps.write_all(format!("{step}\n").as_bytes()).await;
-        let line = soon(step, self.answers.next_line()).await.expect("its output is text");
-        let told = line.as_deref().and_then(|line| serde_json::from_str(line).ok());
-        told.unwrap_or_else(|| {
+        let line = with_timeout(step, self.answers.next_line())
+            .await
+            .expect("the program's output is UTF-8");
+        let reported = line.as_deref().and_then(|line| serde_json::from_str(line).ok());
+        reported.unwrap_or_else(|| {
             let complaints = fs::read_to_string(&self.complaints).unwrap_or_default();
             panic!("{step}: {line:?}\n{complaints}")
         })
     }
 }
 
-/// Where this machine has its programs: node and java are not at the same place everywhere.
+/// Returns the `PATH` of this machine, because the location of node and java varies.
 #[expect(
     clippy::disallowed_methods,
     reason = "only the agent reads its variables through `config`"

@@ -1,4 +1,4 @@
-//! A cache that holds one secret, without a server around it.
+//! A cache with one secret, without a server.
 
 use sidekey::cache::freshness::Policy;
 use sidekey::cache::policies::Policies;
@@ -17,10 +17,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// What the secret is called.
+/// The name of the cached secret.
 pub(crate) const NAME: &str = "bench/secret";
 
-/// Answers whatever is asked for with one version.
+/// A source that returns the same version for every key.
 #[derive(Debug)]
 struct Fixed;
 
@@ -52,7 +52,7 @@ fn version() -> Version {
     }
 }
 
-/// Makes the cache, and reads its secret once.
+/// Creates the cache, and reads its secret once.
 pub(crate) fn cache() -> Cache {
     let config = Config {
         policies: Policies::new(
@@ -80,10 +80,12 @@ pub(crate) fn cache() -> Cache {
         TaskTracker::new(),
         CancellationToken::new(),
     );
-    let key =
-        Key { id: SecretId::parse(NAME).expect("a good name"), selector: Selector::current() };
+    let key = Key {
+        id: SecretId::parse(NAME).expect("the name is valid"),
+        selector: Selector::current(),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.expect("a runtime");
+    let runtime = runtime.expect("the tokio runtime starts");
     runtime.block_on(cache.read(key)).expect("the source answers");
     cache
 }

@@ -1,0 +1,29 @@
+//! Keeps the fake and the readers on one processor. They are not part of the measurement. Otherwise
+//! the scheduler could let them share a processor with the measured program while another processor
+//! is idle.
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use std::io;
+use tokio::runtime::{Builder, Runtime};
+
+/// Pins this thread, and all threads that it starts, to the last available processor.
+pub(crate) fn pin_to_last_processor() {
+    let mine = sched_getaffinity(None).expect("the available processors can be read");
+    let last = (0..CpuSet::MAX_CPU).rev().find(|processor| mine.is_set(*processor));
+    let mut aside = CpuSet::new();
+    aside.set(last.expect("at least one processor is available"));
+    sched_setaffinity(None, &aside).expect("the thread may run on an available processor");
+}
+
+/// Returns the runtime for the fake.
+///
+/// # Errors
+///
+/// If no thread can be started.
+pub(crate) fn runtime() -> io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .on_thread_start(pin_to_last_processor)
+        .build()
+}
