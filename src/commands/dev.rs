@@ -1,5 +1,5 @@
-//! The command `sidekey dev`: runs the agent in front of a fake Secrets Manager, so that you can try
-//! Sidekey without an AWS account.
+//! The command `sidekey dev`: runs the agent against a fake of Secrets Manager, so that a user can
+//! try Sidekey without an AWS account.
 
 mod secrets;
 mod watch;
@@ -32,21 +32,22 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of reads that are timed, from Secrets Manager and from Sidekey.
+/// The number of reads that `sidekey dev` times from the fake of Secrets Manager, and again from
+/// Sidekey.
 const TIMED_READS: usize = 20;
 
-/// The maximum time after Ctrl-C to finish requests that are in progress.
+/// The maximum time for open requests to complete after Ctrl-C.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON or TOML file of names and values, reloaded when changed [default: six examples]
+    /// Serve secrets from a JSON or TOML file, reloading changes [default: six examples]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Latency of each call to the fake Secrets Manager
+    /// Delay each call to the fake of Secrets Manager by SPAN
     #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
     latency: Duration,
-    /// Port on localhost; 0 means any free port [default: SIDEKEY_PORT, else 2773]
+    /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
 }
@@ -69,8 +70,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checks_conventions =
         ["SIDEKEY_CONVENTIONS", "SIDEKEY_STRICT"].iter().any(|name| vars.contains_key(*name));
     if args.secrets.is_none() && !checks_conventions {
-        // The example values are placeholders, which break their conventions on purpose. Warnings about
-        // them would only confuse the user.
+        // The example secrets contain dummy values, which break the rules of their conventions on
+        // purpose. Warnings about these values would only confuse the user, so the agent gets no
+        // conventions.
         config.cache.conventions = Arc::default();
     }
     let direct = direct(&vars, clock.clone()).await?;
@@ -82,7 +84,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .prefetched()
         .await
         .context("the prefetch stopped before it finished; run the command again")?;
-    let address = *agent.addresses().first().context("the agent has no listening address")?;
+    let address = *agent.addresses().first().context("the agent listens at no address")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
     out(&summary(&fake.url(), &args, &report, &secrets));
@@ -91,11 +93,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     out(&match &args.secrets {
         Some(path) => {
             format!(
-                "Edit {} to see Sidekey pick up the change. Press Ctrl-C to stop.\n",
+                "Edit {}: Sidekey reloads the file and serves the new values. Press Ctrl-C to stop.\n",
                 path.display()
             )
         }
-        None => "Use --secrets FILE for your own secrets. Press Ctrl-C to stop.\n".to_owned(),
+        None => "To serve your own secrets, use --secrets FILE. Press Ctrl-C to stop.\n".to_owned(),
     });
     tokio::select! {
         () = stopped => {}
@@ -107,8 +109,9 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the agent's variables, and the token as the printed curl command contains it. The user's
-/// `AWS_*` variables are not included, so that the agent cannot call the user's AWS account.
+/// Returns the variables that configure the agent, and the text of the token for the printed curl
+/// command. The variables do not include the user's `AWS_*` variables, so that the agent cannot
+/// call the user's AWS account.
 fn variables(
     args: &Args,
     secrets: &Secrets,
@@ -157,7 +160,8 @@ async fn start(
     Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
-/// Creates a client that reads from the fake Secrets Manager directly, like a function without Sidekey.
+/// Creates a client that reads directly from the fake of Secrets Manager, like a function that does
+/// not use Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -193,7 +197,8 @@ fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
     )
 }
 
-/// Times reads of one secret from Secrets Manager and from Sidekey. Returns the text to print.
+/// Measures how long reads of one secret take from the fake of Secrets Manager and from Sidekey.
+/// Returns the comparison as text for the user.
 async fn comparison(
     clock: &dyn Clock,
     direct: &SecretsManager,
@@ -214,8 +219,12 @@ async fn comparison(
         let response = client.get(&path).await?;
         from_sidekey.push(elapsed(clock, started));
         if !response.status.is_success() {
-            // The user may have set SIDEKEY_ALLOW or SIDEKEY_STRICT on purpose, so this is no error.
-            return Ok(format!("Sidekey refused this secret with status {}.\n\n", response.status));
+            // A refused read is not an error here: the user may have set SIDEKEY_ALLOW or
+            // SIDEKEY_STRICT on purpose.
+            return Ok(format!(
+                "Sidekey refused to serve {name}: HTTP status {}.\n\n",
+                response.status
+            ));
         }
     }
     let (from_aws, from_sidekey) = (median(from_aws), median(from_sidekey));

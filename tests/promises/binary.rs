@@ -200,7 +200,7 @@ async fn command_printed_by_dev_works() {
 async fn dev_keeps_serving_if_its_first_secret_is_refused() {
     let vars = vars(&[("SIDEKEY_STRICT", "true")]);
     let program = Program::start(&["dev", "--port", "0", "--latency", "0ms"], &vars);
-    program.line("Sidekey refused this secret with status 400").await;
+    program.line("HTTP status 400").await;
     program.line("Press Ctrl-C to stop").await;
     program.signal(Signal::INT);
     let (code, output) = program.ended().await;

@@ -1,4 +1,5 @@
-//! Watches the secrets file, and reports when Sidekey serves a changed secret.
+//! Watches the secrets file of `sidekey dev`, and prints a line when Sidekey serves a changed
+//! secret.
 
 use super::secrets::{Secrets, path_of};
 use crate::client::Client;
@@ -8,12 +9,14 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The interval between two checks of the file and of the agent.
+/// The interval at which `sidekey dev` checks the secrets file and reads the secrets from the
+/// agent.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Applies each change of the file to the fake Secrets Manager, reads every secret from Sidekey like a
-/// function does, and prints a line when Sidekey serves a new version. Runs until it is dropped, or
-/// until a read fails.
+/// Applies each change of the secrets file to the fake of Secrets Manager. Reads every secret from
+/// Sidekey, as a function does, and prints a line when Sidekey serves a new version.
+///
+/// Runs until a read fails or the future is dropped.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,
@@ -29,7 +32,7 @@ pub(super) async fn run(
                 changed_at = Some(clock.now());
                 let changes = fake.secrets().apply(secrets.seed());
                 print(&format!(
-                    "The file changed: {} created, {} updated, {} removed\n",
+                    "The secrets file changed: {} created, {} updated, {} removed\n",
                     changes.created.len(),
                     changes.updated.len(),
                     changes.removed.len()
@@ -37,7 +40,7 @@ pub(super) async fn run(
             }
             Ok(false) => {}
             Err(error) => print(&format!(
-                "Could not reload the file, so Sidekey keeps the old secrets: {error:#}\n"
+                "Could not reload the secrets file, so Sidekey keeps the old secrets: {error:#}\n"
             )),
         }
         let names: Vec<String> = secrets.names().map(str::to_owned).collect();
