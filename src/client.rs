@@ -1,4 +1,5 @@
-//! An HTTP client of a running agent, for the commands and for `exec`.
+//! An HTTP client for a running agent. Commands such as `sidekey get` and `sidekey exec` use this
+//! client.
 
 pub mod secret;
 
@@ -15,27 +16,27 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The header that carries the token of a plain GET request.
+/// The header that carries the caller's token in a plain GET request to an agent.
 const READER_TOKEN: HeaderName = HeaderName::from_static("x-aws-parameters-secrets-token");
 
-/// The header that names the operation of an AWS API call.
+/// The header that names the operation in a request of the AWS API, such as `GetSecretValue`.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The header that carries the token of an AWS API call.
+/// The header that carries the caller's token in a request of the AWS API.
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The maximum number of bytes in the body of an answer.
+/// The maximum number of bytes in the body of an agent's answer.
 ///
-/// A secret has up to 64 KiB, and JSON may need six bytes for each byte of the secret.
-/// The rest is for metadata.
+/// A secret has up to 64 KiB, and JSON may need six bytes for each byte of the secret. The
+/// remaining bytes are for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// An IP address and port on this machine.
+    /// The agent listens at this IP address and port on the same machine.
     Loopback(SocketAddr),
-    /// The path of a Unix socket.
+    /// The agent listens at the Unix socket with this path.
     Socket(PathBuf),
 }
 
@@ -48,19 +49,19 @@ impl fmt::Display for Address {
     }
 }
 
-/// Why an agent gave no answer.
+/// The reasons why a client got no answer from an agent.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// No process accepts connections at the address.
+    /// Error: no process accepts connections at the agent's address.
     #[error("no agent listens at {0}")]
     NoAgent(Address, #[source] io::Error),
-    /// The connection broke before the answer began.
+    /// Error: the connection to the agent broke before the answer began.
     #[error("the connection to the agent broke before it answered")]
     Broken(#[from] hyper::Error),
-    /// The answer is too large, or it broke off.
+    /// Error: the agent's answer is too long or incomplete.
     #[error("the agent's answer is too long or incomplete")]
     BadAnswer,
-    /// The path or the token contains characters that HTTP does not allow.
+    /// Error: the path of the request or the token contains a character that HTTP does not allow.
     #[error("the path or the token has a character that HTTP does not allow; check SIDEKEY_TOKEN")]
     Unsendable,
 }
@@ -76,7 +77,7 @@ impl From<ExchangeError> for ClientError {
     }
 }
 
-/// An open connection to an agent.
+/// An open HTTP connection to an agent.
 #[derive(Debug)]
 pub struct Client {
     host: String,
@@ -84,23 +85,24 @@ pub struct Client {
     connection: Connection,
 }
 
-/// An HTTP answer of an agent.
+/// An agent's answer to an HTTP request.
 #[derive(Debug)]
 pub struct Answer {
-    /// The HTTP status.
+    /// The HTTP status of the agent's answer.
     pub status: StatusCode,
-    /// The HTTP headers.
+    /// The HTTP headers of the agent's answer.
     pub headers: HeaderMap,
-    /// The body, which may contain a secret.
+    /// The body of the agent's answer, which may contain a secret.
     pub body: SecretValue,
 }
 
 impl Client {
-    /// Connects to an agent. Each request on this connection carries `token`.
+    /// Connects to an agent. Each request on the connection carries `token`.
     ///
     /// # Errors
     ///
-    /// If no agent listens at the address, or the token cannot be sent in a header.
+    /// If no agent listens at the address, or if the token contains a character that an HTTP header
+    /// must not contain.
     pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, ClientError> {
         let (socket, host) = match address {
             Address::Loopback(at) => (tcp(*at).await, at.to_string()),
@@ -112,21 +114,21 @@ impl Client {
         Ok(Self { host, token, connection })
     }
 
-    /// Sends a GET request for `path`.
+    /// Sends a GET request for `path` to the agent.
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or the answer cannot be read.
+    /// If the connection breaks, or if the answer is too long or incomplete.
     pub async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
         let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
     }
 
-    /// Calls an operation of the AWS API. `parameters` is a JSON object.
+    /// Sends a request of the AWS API to the agent. `parameters` is a JSON object.
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or the answer cannot be read.
+    /// If the connection breaks, or if the answer is too long or incomplete.
     pub async fn call(
         &mut self,
         operation: &str,
@@ -138,7 +140,8 @@ impl Client {
         self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
     }
 
-    /// Adds the token to a request, if the client has a token.
+    /// Adds the client's token to a request as `header`. Returns the request unchanged if the
+    /// client has no token.
     fn authorized(&self, request: request::Builder, header: HeaderName) -> request::Builder {
         match &self.token {
             Some(token) => request.header(header, token),
@@ -173,7 +176,7 @@ async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
     Ok(Box::new(UnixStream::connect(path).await?))
 }
 
-/// Converts a token to a header value that debug output does not show.
+/// Converts a token to an HTTP header value that debug output hides.
 fn header(token: &Token) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| ClientError::Unsendable)?;
     value.set_sensitive(true);

@@ -1,4 +1,4 @@
-//! The commands of the `sidekey` program. Each command has a file of its own.
+//! The commands of the `sidekey` program. Each command has its own module.
 
 mod advice;
 mod check;
@@ -28,12 +28,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the agent until Ctrl-C, configured by SIDEKEY_* variables.
+    /// Run the agent until Ctrl-C; configure it with SIDEKEY_* variables.
     #[command(after_long_help = settings_help())]
     Serve,
-    /// Run the agent against a fake AWS service.
+    /// Run the agent against a fake of Secrets Manager.
     Dev(dev::Args),
-    /// Run a program with sidekey:REFERENCE variables replaced by secrets.
+    /// Run a program with secrets in its environment variables.
     Exec(exec::Args),
     /// Check that the agent runs; exit code 0 means yes.
     Ping(ping::Args),
@@ -43,11 +43,11 @@ enum Command {
     Get(get::Args),
     /// Write or verify the least IAM policy for reading secrets.
     Policy(policy::Args),
-    /// Create and fill the secrets of your conventions.
+    /// Create and fill secrets whose names follow your conventions.
     Scaffold(scaffold::Args),
 }
 
-/// Runs the command that the user named on the command line.
+/// Runs the command that the user chose on the command line, and returns the exit code.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
@@ -61,8 +61,9 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Returns the exit code of a command. Prints the error of a failed command to standard error.
-#[expect(clippy::print_stderr, reason = "the user of the command reads standard error")]
+/// Returns the exit code of a finished command. If the command failed, prints its error to standard
+/// error.
+#[expect(clippy::print_stderr, reason = "the user of a command reads its errors on standard error")]
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("sidekey: {error:#}");
@@ -70,7 +71,8 @@ fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Lists every variable, and every key of a policy, for `sidekey serve --help`.
+/// Returns the help text of `sidekey serve --help` that lists every SIDEKEY_* variable and every
+/// key of a `[[policy]]` table.
 fn settings_help() -> String {
     let variables: Vec<String> =
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
@@ -82,7 +84,7 @@ fn settings_help() -> String {
     )
 }
 
-/// Formats one setting in the way in which clap formats an option.
+/// Formats the help of one setting in the layout that clap uses for an option.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

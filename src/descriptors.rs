@@ -1,20 +1,21 @@
-//! The limit on open files and sockets of this process.
+//! The limit on the number of files and sockets that this process may have open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit on open file descriptors.
+/// The limit on open file descriptors of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Descriptors {
-    /// The current limit. `usize::MAX` means no limit.
+    /// The current limit on open file descriptors. `usize::MAX` means no limit.
     pub limit: usize,
-    /// The limit before the agent raised it, or `None` if the agent did not raise the limit.
+    /// The limit on open file descriptors before the agent raised it. `None` if the agent did not
+    /// raise the limit.
     pub raised_from: Option<usize>,
 }
 
-/// Raises the soft limit on descriptors to the hard limit, and returns the result.
+/// Raises the soft limit on open file descriptors to the hard limit, and returns the result.
 ///
-/// Programs that this process starts inherit the raised limit. If the system refuses, the limit
-/// stays as it is.
+/// Programs that this process starts inherit the raised limit. If the system refuses to raise the
+/// limit, the limit stays unchanged.
 pub fn raise() -> Descriptors {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = current != maximum
@@ -25,7 +26,8 @@ pub fn raise() -> Descriptors {
     }
 }
 
-/// Converts a limit to a count. A missing limit becomes the largest count.
+/// Converts a limit on file descriptors to a count. `None`, which means no limit, becomes
+/// `usize::MAX`.
 fn count(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

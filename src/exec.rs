@@ -1,6 +1,7 @@
-//! Puts secrets into environment variables and replaces this process by a program.
+//! Fills environment variables with secrets, and then replaces this process by a program.
 //!
-//! This serves programs whose code cannot be changed: they need neither HTTP nor Sidekey's API.
+//! Users need this for programs whose code they cannot change. Such a program uses neither HTTP nor
+//! Sidekey's API.
 
 mod program;
 mod reads;
@@ -21,26 +22,27 @@ use std::sync::Arc;
 use std::time::Duration;
 use variable::FilledVariable;
 
-/// The longest wait for an agent to start listening.
+/// The longest time that `sidekey exec` waits for an agent to start listening.
 ///
-/// The agent may run in another container, whose image has to be unpacked first.
+/// The time is long because the agent may run in another container, whose image the system has to
+/// unpack first.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The longest wait on Lambda for the agent to start listening.
+/// The longest time that `exec` on Lambda waits for the agent to start listening.
 ///
-/// Lambda starts the agent before the runtime, so waiting longer would not help. Lambda itself
-/// ends a start after 10 s.
+/// Lambda starts the agent before the runtime of the function, so a longer wait would not help.
+/// Lambda itself ends the start of a function after 10 s.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Fills the variables that refer to a secret, and becomes the program.
+/// Fills the environment variables that refer to secrets, and replaces this process by the program.
 ///
-/// Without such variables, no agent is needed. `read_token_file` gets the port of the agent and
-/// returns the token that the agent wrote to a file. This function is called only if no token is
-/// configured, and only once the agent listens.
+/// If no variable refers to a secret, no agent is needed. `read_token_file` takes the port of the
+/// agent, and returns the token that the agent wrote to a file. It is called only if no token is
+/// configured, after the agent has started to listen.
 ///
-/// The function returns only if the program was not started. Then it prints all reasons to standard
-/// error and returns one of these exit codes: 125 if a variable cannot be filled, 126 if the program
-/// cannot be run, 127 if the program does not exist.
+/// The function returns only if the program was not started. It then has printed all reasons to
+/// standard error, and returns one of these exit codes: 125 if a variable cannot be filled, 126 if
+/// the program cannot be run, 127 if the program does not exist.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
@@ -48,9 +50,9 @@ pub async fn run(
     read_token_file: impl FnOnce(u16) -> Option<Token>,
     command: &[OsString],
 ) -> ExitCode {
-    // This process reads secrets, so it hides until it becomes the program. It sets no core limit,
-    // because the program would inherit the limit. If the system refuses to hide the process, it is
-    // as open as the program will be anyway.
+    // This process reads secrets, so other processes must not read its memory until it becomes the
+    // program. It does not set the limit for core files, because the program would inherit that
+    // limit. A failure is ignored: the program will run without this protection anyway.
     let _ = hardening::hide();
     let Some((name, args)) = command.split_first() else {
         return not_started(&["no command is given".to_owned()]);
@@ -65,7 +67,8 @@ pub async fn run(
     }
 }
 
-/// Returns every variable with its value, or every problem that prevents this.
+/// Returns each variable that refers to a secret, with the value of that secret. If a variable
+/// cannot be filled, returns every problem instead.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
@@ -94,7 +97,7 @@ async fn fill_variables(
     if problems.is_empty() { Ok(filled) } else { Err(problems) }
 }
 
-/// Waits until the agent listens, and completes the contact with the agent's token.
+/// Waits until the agent listens. Returns the agent's address with the token for the agent.
 async fn wait_for_agent(
     contact: Result<Contact, Mistakes>,
     host: Host,
@@ -128,7 +131,8 @@ fn not_started(problems: &[String]) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Writes a line to standard error. A failed write is ignored: the exit code still reports the error.
+/// Writes a line to standard error. Ignores a failed write, because the exit code also reports the
+/// error.
 fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -3,29 +3,29 @@
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// Makes the process not dumpable.
+/// Makes the process not dumpable: other processes of the same user cannot trace this process or
+/// read its memory, and a crash writes no core file.
 ///
-/// Other processes of the same user then cannot trace this process or read its memory, and a crash
-/// writes no core file. A program that this process becomes by `exec` is dumpable again.
-///
-/// Only Linux supports this. On other systems the function does nothing.
+/// A program that replaces this process through `exec` is dumpable again. Only Linux supports this
+/// protection. On other systems the function does nothing.
 ///
 /// # Errors
 ///
-/// If the system refuses. The process then stays dumpable.
+/// If the system refuses the change. The process then stays dumpable.
 pub fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Makes the process not dumpable, and sets its limit for core files to zero.
+/// Makes the process not dumpable, which protects its memory from other processes of the same user.
+/// Also sets the process's limit for core files to zero.
 ///
 /// Programs that this process starts inherit the limit.
 ///
 /// # Errors
 ///
-/// If the system refuses. The process may then stay dumpable.
+/// If the system refuses one of the changes. The process may then stay dumpable.
 pub fn harden() -> io::Result<()> {
     hide()?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

@@ -2,12 +2,12 @@
 //!
 //! Sidekey runs beside a Lambda function, a container or a program on a laptop. It prefetches the
 //! AWS Secrets Manager secrets that the program refers to, keeps them fresh, and serves them over
-//! localhost HTTP within microseconds. Sidekey only ever reads secrets.
+//! localhost HTTP within microseconds. Sidekey never changes secrets.
 //!
 //! The modules, in reading order. A module imports only from modules above it in this list:
 //!
-//! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools without
-//!   knowledge of secrets.
+//! - [`printable`], [`http1`], [`clock`], [`hardening`], [`descriptors`]: small tools that
+//!   do not handle secrets.
 //! - [`tokens`]: the tokens that callers must send.
 //! - [`secret`]: names, references, values and versions of secrets.
 //! - [`convention`]: rules for the names and contents of one kind of secret.

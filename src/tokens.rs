@@ -1,6 +1,7 @@
-//! The tokens that the agent accepts from callers.
+//! The tokens that the agent accepts from callers: configured tokens, and session tokens of the
+//! agent's own AWS credentials.
 //!
-//! The code that obtains AWS credentials adds session tokens. The server's gate checks requests
+//! The code that obtains AWS credentials adds the session tokens. The server checks every request
 //! against all tokens.
 
 use arc_swap::ArcSwap;
@@ -11,20 +12,22 @@ use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// The number of session tokens that are accepted at the same time: the current token, and the
-/// previous token for requests that were signed just before the credentials changed.
+/// The maximum number of session tokens that the agent accepts at the same time. Besides the
+/// current session token, the agent accepts the previous one, because a caller may have signed a
+/// request just before the credentials changed.
 const SESSIONS_MAX: usize = 2;
 
-/// A token. It cannot be printed, is compared in constant time, and is wiped when it is dropped.
+/// A token that a caller sends to the agent. A token cannot be printed, is compared in constant
+/// time, and is wiped from memory when it is dropped.
 pub struct Token(Zeroizing<Vec<u8>>);
 
-/// The token is empty. An empty token would let every caller in.
+/// Error: a token is empty. An empty token would let every caller in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token must not be empty")]
 pub struct EmptyToken;
 
 impl Token {
-    /// Makes a token from its text.
+    /// Creates a token from its text.
     ///
     /// # Errors
     ///
@@ -33,7 +36,7 @@ impl Token {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
-    /// Returns the token's bytes, which a client sends in a header.
+    /// Returns the bytes of the token, which a client sends in a request header.
     pub fn reveal(&self) -> &[u8] {
         &self.0
     }
@@ -49,18 +52,20 @@ impl fmt::Debug for Token {
     }
 }
 
-/// All tokens that the agent accepts.
+/// All tokens that the agent accepts from callers.
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
-    /// The session tokens, newest first. Reading them takes no lock.
+    /// The accepted session tokens of the agent's AWS credentials, newest first. Reading the list
+    /// takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
-    /// The lock that is held while a session token is added, so that no addition is lost.
+    /// The lock that a thread holds while it adds a session token, so that concurrent additions are
+    /// not lost.
     writer: Mutex<()>,
 }
 
 impl Tokens {
-    /// Makes a set that accepts the `configured` tokens, and no session token yet.
+    /// Creates a set that accepts the `configured` tokens, and no session tokens yet.
     pub fn new(configured: Vec<Token>) -> Self {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
@@ -71,14 +76,15 @@ impl Tokens {
     }
 
     /// Returns whether `given` is a configured token, or a session token of the agent's own AWS
-    /// credentials. A caller with that session token could call AWS directly.
+    /// credentials. A session token is accepted because its holder could call AWS directly.
     pub fn accepts_session(&self, given: &[u8]) -> bool {
         let sessions = self.sessions.load();
         let is_session = any(sessions.iter().map(|token| &**token), given);
         (any(self.configured.iter(), given) | is_session).into()
     }
 
-    /// Adds the session token of the agent's newest credentials. The oldest session token is dropped.
+    /// Adds the session token of the agent's newest AWS credentials. Removes the oldest session
+    /// token if there are too many.
     pub fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
         let _writer = self.writer.lock().expect("no holder of the lock panicked");
@@ -92,18 +98,19 @@ impl Tokens {
     }
 }
 
-/// Refreshes the agent's AWS credentials. The implementation adds their session token to [`Tokens`].
+/// Refreshes the agent's AWS credentials. An implementation adds the session token of the new
+/// credentials to [`Tokens`].
 ///
-/// The gate refreshes the credentials when a request has an unknown session token, because the caller
-/// may have newer credentials than the agent.
+/// The server refreshes the credentials when a request has an unknown session token, because the
+/// caller may have newer credentials than the agent.
 pub trait Renew: fmt::Debug + Send + Sync {
-    /// Refreshes the credentials. The future returns nothing, not even an error: afterwards the gate
-    /// asks [`Tokens`] again whether the token is known.
+    /// Refreshes the agent's AWS credentials. The future returns no result and no error: the server
+    /// afterwards asks [`Tokens`] again whether the request's token is known.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// Returns whether `given` is one of the tokens. It compares with every token, so that the time taken
-/// does not reveal which token matched.
+/// Returns whether `given` is one of the tokens. Compares `given` with every token, so that the
+/// duration does not reveal which token matched.
 fn any<'a>(tokens: impl IntoIterator<Item = &'a Token>, given: &[u8]) -> Choice {
     tokens.into_iter().fold(Choice::from(0), |found, token| found | token.is(given))
 }

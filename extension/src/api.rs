@@ -1,7 +1,8 @@
-//! The three calls of Lambda's Extensions API that the extension makes.
+//! A client for the three calls of Lambda's Extensions API that the extension makes: register, wait
+//! for the next event, and report a failed start.
 //!
-//! The parsers are lenient: a field that the extension does not need may be missing, unknown or of
-//! another type.
+//! The parsers are lenient. They accept an answer in which an unneeded field is missing, is unknown
+//! or has an unexpected type.
 //!
 //! Source: "Lambda Extensions API" in AWS's Lambda developer guide.
 
@@ -14,51 +15,54 @@ use sidekey::http1::{Connection, ExchangeError};
 use std::io;
 use tokio::net::TcpStream;
 
-/// The beginning of the path of every Extensions API call. A prefix from `AWS_LAMBDA_RUNTIME_API` precedes the path.
+/// The beginning of the URL path of every call to Lambda's Extensions API. If
+/// `AWS_LAMBDA_RUNTIME_API` contains a path, that path precedes this text.
 const VERSION: &str = "/2020-01-01/extension";
 
-/// The request header with the name of the extension.
+/// The request header that carries the name of the extension when the extension registers with
+/// Lambda.
 const NAME: &str = "lambda-extension-name";
 
-/// The request header with the optional features that the extension wants.
+/// The request header that lists the optional features of Lambda's Extensions API that the
+/// extension uses.
 const FEATURES: &str = "lambda-extension-accept-feature";
 
-/// The header with the identifier of a registration. Lambda sends the header in its answer to
-/// `register`, and each later request repeats the header.
+/// The header with the identifier of the extension. Lambda sends this header in its answer to the
+/// `register` call, and the extension sends it in each later request.
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
-/// The request header with the type of an error that the extension reports.
+/// The request header with the type of the error that the extension reports to Lambda.
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// The maximum number of bytes in the body of an answer. An event with its tracing header has less
-/// than 1 KiB.
+/// The maximum number of bytes in the body of an answer from Lambda's Extensions API. An event with
+/// a tracing header has less than 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// Why a call of the Extensions API failed.
+/// The reasons why a call to Lambda's Extensions API failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// The variable `AWS_LAMBDA_RUNTIME_API` does not contain a host.
-    #[error("AWS_LAMBDA_RUNTIME_API is not HOST:PORT")]
+    /// Error: the variable `AWS_LAMBDA_RUNTIME_API` does not contain a host.
+    #[error("the variable AWS_LAMBDA_RUNTIME_API does not contain HOST:PORT")]
     Address,
-    /// No connection to the API could be made.
-    #[error("the Extensions API could not be reached")]
+    /// Error: the extension could not connect to Lambda's Extensions API.
+    #[error("could not connect to Lambda's Extensions API")]
     Connect(#[source] io::Error),
-    /// The connection broke before the answer began.
-    #[error("the connection to the Extensions API broke")]
+    /// Error: the connection to Lambda's Extensions API broke before the answer began.
+    #[error("the connection to Lambda's Extensions API broke before the answer began")]
     Http(#[from] hyper::Error),
-    /// The answer is too large, or it broke off.
-    #[error("the answer of the Extensions API could not be read")]
+    /// Error: the answer of Lambda's Extensions API is too long or incomplete.
+    #[error("the answer of Lambda's Extensions API is too long or incomplete")]
     Answer,
-    /// The API answered with an error status.
-    #[error("the Extensions API refused the call with {status}: {kind}")]
+    /// Error: Lambda's Extensions API answered with an HTTP error status.
+    #[error("Lambda's Extensions API refused the call with status {status}: {kind}")]
     Refused {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the error answer from Lambda's Extensions API.
         status: StatusCode,
-        /// The type of the error, as the API names it.
+        /// The type of the error, as Lambda's Extensions API names it.
         kind: String,
     },
-    /// The answer to a registration has no identifier.
-    #[error("the Extensions API answered without an identifier")]
+    /// Error: Lambda's answer to the registration contains no identifier for the extension.
+    #[error("Lambda's answer to the registration contains no identifier")]
     NoIdentifier,
 }
 
@@ -73,32 +77,34 @@ impl From<ExchangeError> for ApiError {
     }
 }
 
-/// The address of the Extensions API.
+/// The address of Lambda's Extensions API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Api {
     authority: String,
     prefix: String,
 }
 
-/// A registration of this extension with Lambda.
+/// A completed registration of this extension with Lambda.
 #[derive(Debug)]
 pub(crate) struct Registered {
     api: Api,
     identifier: String,
-    /// The AWS account of the function, if Lambda reported the account.
+    /// The id of the AWS account that owns the function. `None` if Lambda did not report the id.
     pub(crate) account: Option<String>,
 }
 
 /// An event that Lambda sends to an extension.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Lambda shuts the environment down. The text is Lambda's reason.
+    /// Event: Lambda shuts the execution environment down. The text is the reason that Lambda
+    /// gives.
     Shutdown(String),
-    /// An event of another type. The text is the type of the event.
+    /// Event: Lambda sent an event other than the shutdown event. The text is the type of the
+    /// event.
     Other(String),
 }
 
-/// The body of an error answer.
+/// The body of an error answer from Lambda's Extensions API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
@@ -107,9 +113,9 @@ struct Refusal {
 }
 
 impl Api {
-    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, which is `HOST:PORT`.
+    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, which is `HOST:PORT` on Lambda.
     ///
-    /// Emulators of Lambda also set a scheme and a path.
+    /// Emulators of Lambda may add a scheme and a path, so the parser accepts both.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (authority, prefix) = match rest.find('/') {
@@ -123,10 +129,10 @@ impl Api {
         Ok(Self { authority: authority.to_owned(), prefix })
     }
 
-    /// Registers the extension under `name`, for the shutdown event only.
+    /// Registers the extension under `name`, only for the shutdown event.
     ///
-    /// An extension that also registers for invocations prolongs each invocation, and Managed
-    /// Instances refuse such an extension.
+    /// The extension does not register for invocations, because such an extension prolongs each
+    /// invocation and Lambda Managed Instances refuse it.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -136,10 +142,10 @@ impl Api {
         Ok(Registered { api: self, identifier, account: account(&answer) })
     }
 
-    /// Makes one call over a connection of its own.
+    /// Makes one call to Lambda's Extensions API over a new connection.
     ///
-    /// No connection is shared: a call for the next event waits through freezes of the environment, and
-    /// a freeze may break its connection.
+    /// Calls share no connection: the call for the next event stays open while Lambda freezes the
+    /// environment, and a freeze may break the connection.
     async fn call(
         &self,
         method: Method,
@@ -170,7 +176,8 @@ impl Api {
 
     /// Returns the `HOST:PORT` to connect to.
     ///
-    /// Emulators write `[::]` for this machine. Connecting needs the loopback address instead.
+    /// Emulators of Lambda write `[::]` for this machine. The function replaces that address by the
+    /// loopback address, to which a client can connect.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -181,18 +188,18 @@ impl Api {
 }
 
 impl Registered {
-    /// Waits for the next event.
+    /// Waits for Lambda's next event.
     ///
-    /// For an extension that gets the shutdown event only, the wait lasts for the life of the
-    /// environment, including freezes. So the call has no timeout.
+    /// The call has no timeout. The extension gets only the shutdown event, so the wait lasts as
+    /// long as the execution environment lives, including freezes.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Reports an error that makes Lambda fail the start of the function. The process must exit
-    /// after this call.
+    /// Reports an error to Lambda, and Lambda then fails the start of the function. After this
+    /// call, the extension must exit.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
         let body = json!({"errorType": kind, "errorMessage": message, "stackTrace": []});
@@ -200,8 +207,8 @@ impl Registered {
     }
 }
 
-/// Parses the body of an event. The content type is ignored, because Lambda sends the shutdown event
-/// as text/plain.
+/// Parses the body of an event from Lambda. The parser ignores the content type, because Lambda
+/// sends the shutdown event as text/plain.
 fn event(body: &[u8]) -> Event {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or("unknown").to_owned();
@@ -211,7 +218,8 @@ fn event(body: &[u8]) -> Event {
     }
 }
 
-/// Returns the account in the answer to a registration.
+/// Returns the AWS account id in Lambda's answer to the registration, if the answer contains the
+/// id.
 fn account(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     answer["accountId"].as_str().filter(|account| !account.is_empty()).map(str::to_owned)

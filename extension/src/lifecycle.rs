@@ -1,8 +1,8 @@
 //! The life of the extension: listen, register, prefetch, serve, drain.
 //!
-//! An extension must not exit before Lambda tells it to: Lambda would end the whole environment, even
-//! with exit code 0. So the extension exits only on the shutdown event, or if
-//! `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
+//! An extension must not exit before Lambda sends the shutdown event. If the extension exits
+//! earlier, even with exit code 0, Lambda ends the whole execution environment. So the extension
+//! exits early only if `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
 
 use crate::api::{Api, ApiError, Event, Registered};
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
@@ -20,29 +20,33 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The time for open requests to complete at shutdown. The Lambda function itself has already ended.
+/// The maximum time for open requests to complete after Lambda's shutdown event. The function
+/// itself has already ended at that time.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// Lambda gives all extensions together 2 s to shut down. Sidekey may use a quarter of that time.
+/// Checks that Sidekey's shutdown takes at most a quarter of the 2 s that Lambda gives to all
+/// extensions together. The shutdown drains open requests, aborts the rest and flushes the log.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
-/// The first pause after a failed call of the Extensions API.
+/// The first pause after a failed call to Lambda's Extensions API.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between retries. The pause doubles from [`RETRY_PAUSE`] up to this limit, because
-/// each failure writes a log line, and log lines cost money.
+/// The longest pause between retries of a call to Lambda's Extensions API. The pause doubles from
+/// [`RETRY_PAUSE`] up to this limit, because each failure writes a log line and log lines cost
+/// money.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of attempts to register. Lambda delays the start of the function until the
-/// extension has registered.
+/// The maximum number of attempts to register the extension with Lambda. The number is small,
+/// because Lambda delays the start of the function until the extension has registered.
 const REGISTER_TRIES_MAX: u32 = 5;
 
-/// The file of AWS's Parameters and Secrets Lambda Extension, which uses the same port by default.
+/// The program file of AWS's Parameters and Secrets Lambda Extension. That extension uses the same
+/// default port as Sidekey.
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
-/// Reports that the extension was run outside Lambda.
-#[expect(clippy::print_stderr, reason = "no log is set up yet, and a user reads standard error")]
+/// Tells the user that the extension was started outside Lambda, and returns the exit code.
+#[expect(clippy::print_stderr, reason = "prints to standard error, because no log is set up yet")]
 pub(crate) fn not_on_lambda() -> ExitCode {
     eprintln!(
         "sidekey: this program is a Lambda extension, and AWS_LAMBDA_RUNTIME_API is not set; \
@@ -51,28 +55,29 @@ pub(crate) fn not_on_lambda() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Runs the extension until Lambda shuts the environment down.
+/// Runs the extension until Lambda shuts the execution environment down.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(loaded.config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
-        tracing::warn!(%error, "the agent continues, but other processes of this user may read its memory");
+        tracing::warn!(%error, "could not protect the agent's memory; other processes of this user may read secrets from this memory");
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let on_init_failure = loaded.config.on_init_failure;
     reserve_descriptors(&mut loaded.config.listen);
-    // The agent listens before it registers. Lambda starts the function only after the registration,
-    // so the function never meets a refused connection.
+    // The agent listens before it registers. Lambda starts the function only after the
+    // registration, so the function's connections are never refused.
     let listeners = Listeners::bind_possible(&loaded.config.listen).await;
     let registered = register(authority, name, &*clock).await;
-    // The prefetch begins after the registration, which reports the account: whether SIDEKEY_ALLOW
-    // covers an ARN may depend on the account.
+    // The prefetch begins after the registration. Lambda's answer contains the account id, which
+    // the agent may need to decide whether SIDEKEY_ALLOW covers an ARN.
     let account = registered.as_ref().and_then(|registered| registered.account.as_deref());
     let started = start(listeners, loaded, account, metrics, clock.clone()).await;
     let Some(registered) = registered else {
-        // Without an identifier the extension cannot ask for events. It can only keep serving.
+        // Without a registration, the extension cannot ask Lambda for events. It waits until Lambda
+        // ends the process, and the agent serves in the meantime.
         return pending().await;
     };
     let agent = match started {
@@ -81,8 +86,8 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
             return without_agent(&registered, &problem, on_init_failure, &*clock).await;
         }
     };
-    // The first call of `next` tells Lambda that the extension is ready. Until then Lambda does not
-    // invoke the function, so the prefetch ends first.
+    // The first call of `next` tells Lambda that the extension is ready. Lambda invokes the
+    // function only after this call, so the extension waits here until the prefetch has ended.
     if let Some(report) = agent.prefetched().await {
         log_start(&agent, &report);
         if on_init_failure == OnInitFailure::Fail
@@ -99,12 +104,13 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 
 /// Starts the agent.
 ///
-/// If the configuration has mistakes, the agent answers every read with these mistakes. If some
-/// addresses cannot be bound, the failure is logged and the agent listens on the other addresses.
+/// If the configuration has mistakes, the agent answers every read with an error that lists these
+/// mistakes. If the agent cannot listen at some of its addresses, it logs the failure and listens
+/// at the other addresses.
 ///
 /// # Errors
 ///
-/// The reason why no agent was started: no caller could reach the agent, or
+/// The reason why the agent was not started: the function could not have reached the agent, or
 /// `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
@@ -132,28 +138,35 @@ async fn start(
             return Err(log_failed_start(error));
         }
         let error: &(dyn Error + 'static) = error;
-        tracing::error!(error, "the agent does not listen at this address, but at the others");
+        tracing::error!(
+            error,
+            "the agent does not listen at this address; it listens at its other addresses"
+        );
     }
     if !mistakes.is_empty() {
         return Ok(Agent::start_misconfigured(listeners, config, &mistakes, metrics, clock));
     }
     let started = Agent::start(listeners, config, metrics, clock).await;
     let agent = started.map_err(|error| log_failed_start(&error))?;
-    // The prefetch runs in another task of this thread. That task begins only when this task waits
-    // again, so the account is known in time.
+    // The prefetch runs in another task of this thread. That task runs only when the current task
+    // awaits again, so the agent has the account id before the prefetch begins.
     if let Some(account) = account {
         agent.learn_account(account);
     }
     Ok(agent)
 }
 
-/// Logs why the agent cannot start, and returns the reason.
+/// Logs the error that prevents the start of the agent, and returns the error's text.
 fn log_failed_start(error: &(dyn Error + 'static)) -> String {
-    tracing::error!(error, "the agent cannot start; the function runs without it");
+    tracing::error!(
+        error,
+        "the agent cannot start; the function runs without the agent, unless SIDEKEY_ON_INIT_FAILURE is `fail`"
+    );
     error.to_string()
 }
 
-/// Registers the extension. A call that fails on the network is repeated.
+/// Registers the extension with Lambda. If a call fails on the network, the function retries the
+/// call.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -174,8 +187,8 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Keeps the extension alive without an agent, so that the function stays alive too. If
-/// `SIDEKEY_ON_INIT_FAILURE` asks for it, fails the start of the function instead.
+/// Waits for Lambda's shutdown event without an agent, so that the function can run without
+/// Sidekey. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, fails the start of the function instead.
 async fn without_agent(
     registered: &Registered,
     problem: &str,
@@ -189,34 +202,43 @@ async fn without_agent(
     ExitCode::SUCCESS
 }
 
-/// Reports a failed start to Lambda, and returns the exit code for the process.
+/// Reports to Lambda that the extension failed to start, and returns the exit code for the
+/// extension.
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(
         kind,
         problem = message,
-        "failing the start of the function, because SIDEKEY_ON_INIT_FAILURE is set to fail"
+        "failing the start of the function, because SIDEKEY_ON_INIT_FAILURE is `fail`"
     );
     if let Err(error) = registered.fail_init(kind, message).await {
-        tracing::error!(error = as_error(&error), "Lambda could not be told of the failed start");
+        tracing::error!(error = as_error(&error), "could not report the failed start to Lambda");
     }
     ExitCode::FAILURE
 }
 
-/// Waits for the shutdown event and returns its reason.
+/// Waits for Lambda's shutdown event, and returns the reason for the shutdown.
 async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     let mut pause = RETRY_PAUSE;
     loop {
         match registered.next().await {
             Ok(Event::Shutdown(reason)) => return reason,
             Ok(Event::Other(kind)) => {
-                tracing::debug!(kind, "ignoring an event that the extension did not register for");
-                // Some emulators send INVOKE all the same, and wait for the next call.
+                tracing::debug!(
+                    kind,
+                    "ignoring an event from Lambda that the extension did not register for"
+                );
+                // Some emulators of Lambda send INVOKE events although the extension did not
+                // register for them. These emulators then wait for the extension's next call, so
+                // the loop does not pause.
                 if kind == "INVOKE" {
                     continue;
                 }
             }
             Err(error) => {
-                tracing::warn!(error = as_error(&error), "waiting for the next event failed");
+                tracing::warn!(
+                    error = as_error(&error),
+                    "waiting for the next event from Lambda failed"
+                );
             }
         }
         clock.sleep(pause).await;
@@ -224,7 +246,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Returns the required secrets that the prefetch could not read, each with the reason.
+/// Returns the required secrets that the prefetch could not read, each with the reason. Returns
+/// `None` if the prefetch read all required secrets.
 fn missing_secrets(report: &Report) -> Option<String> {
     let reasons: Vec<String> = report
         .missing
@@ -238,8 +261,8 @@ fn missing_secrets(report: &Report) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Returns advice if the port is taken and AWS's own extension, which most likely took the port, is
-/// present.
+/// Returns advice if another process uses Sidekey's port and AWS's own extension is present,
+/// because that extension most likely uses the port.
 fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<String> {
     (matches!(error, BindError::Taken(..)) && is_aws_extension_present).then(|| {
         format!(
@@ -250,7 +273,7 @@ fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<St
     })
 }
 
-/// Converts an error to a type that the log writes with all causes.
+/// Converts an API error to the error type for which the log also writes all causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }

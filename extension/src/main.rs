@@ -1,7 +1,7 @@
 //! Sidekey as a Lambda extension.
 //!
-//! Called as `exec -- COMMAND`, the program fills environment variables with secrets and then becomes
-//! the command. Lambda uses this to start the runtime of a function.
+//! With the arguments `exec -- COMMAND`, the program fills environment variables with secrets and
+//! then replaces itself by COMMAND. Lambda uses this form to start the runtime of a function.
 
 mod api;
 mod lifecycle;
@@ -16,21 +16,23 @@ use dlmalloc::GlobalDlmalloc as Allocator;
 #[cfg(not(target_env = "musl"))]
 use std::alloc::System as Allocator;
 
-/// The allocator of the program. It overwrites freed memory with zeros.
+/// The memory allocator of the program. The allocator overwrites freed memory with zeros.
 ///
-/// Secrets pass through buffers of hyper and of the AWS SDK, and these libraries do not wipe their
-/// buffers.
+/// The overwriting is needed because hyper and the AWS SDK copy secrets into buffers and do not
+/// wipe these buffers.
 #[global_allocator]
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
-/// Runs the extension on one thread. A small function has only a fraction of one processor.
+/// Runs the extension on one thread, because a small Lambda function has only a fraction of one
+/// processor.
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .expect("the system has file descriptors for the runtime");
+        .expect("the system has file descriptors for the async runtime");
     let code = runtime.block_on(run());
-    // A DNS lookup blocks a thread of the runtime. The exit must not wait for its answer.
+    // A DNS lookup blocks a thread of the async runtime. The process exits without waiting for the
+    // answer to the lookup.
     runtime.shutdown_background();
     code
 }
@@ -44,7 +46,7 @@ async fn run() -> ExitCode {
     let Some(authority) = Environment.get("AWS_LAMBDA_RUNTIME_API") else {
         return lifecycle::not_on_lambda();
     };
-    // An extension must register under the name of its file.
+    // Lambda requires that an extension registers under the name of its program file.
     let path = program.to_string_lossy();
     lifecycle::run(&Environment, &authority, path.rsplit('/').next().unwrap_or("sidekey")).await
 }

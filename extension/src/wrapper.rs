@@ -1,5 +1,5 @@
-//! Starts the runtime of a function with secrets in its variables, as the program that
-//! `AWS_LAMBDA_EXEC_WRAPPER` names.
+//! The program that `AWS_LAMBDA_EXEC_WRAPPER` names: fills environment variables with secrets, and
+//! then starts the runtime of the Lambda function.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
@@ -8,9 +8,10 @@ use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Returns the command of a call `exec [--] COMMAND [ARGUMENT]…`.
+/// Returns `COMMAND` and its arguments if the program was called as `exec [--] COMMAND
+/// [ARGUMENT]…`.
 ///
-/// Returns `None` for any other call: Lambda starts an extension without arguments.
+/// Returns `None` for any other call. Lambda starts an extension without arguments.
 pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut args = args.into_iter();
     args.next().filter(|first| first == "exec")?;
@@ -21,10 +22,10 @@ pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<Os
     Some(command)
 }
 
-/// Fills the variables, and becomes the command.
+/// Fills the environment variables that refer to secrets, and replaces this process by the command.
 pub(crate) async fn run(command: &[OsString]) -> ExitCode {
     let contact = contact(&Environment, Host::Lambda);
-    // No token file exists on Lambda. A contact without a token is a mistake in the configuration.
+    // No token file exists on Lambda. So a missing token is a mistake in the configuration.
     let read_token_file = |_| None;
     exec::run(&Environment, Host::Lambda, contact, read_token_file, command).await
 }

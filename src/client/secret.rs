@@ -1,6 +1,7 @@
 //! Reads one secret from an agent through the AWS API.
 //!
-//! The AWS API is the same in every dialect, and its errors have a type.
+//! The client uses the AWS API because every agent offers it, whichever of AWS's agents Sidekey
+//! imitates, and because errors of the AWS API have a type.
 
 use super::{Answer, Client};
 use crate::printable::Printable;
@@ -13,29 +14,31 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// Why a secret was not read from an agent.
+/// The reasons why the client could not read a secret from an agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// The agent answered with an error.
+    /// Error: the agent answered the read with an error.
     #[error("{kind}: {message}")]
     Refused {
-        /// The type of the error, as AWS or the agent names it.
+        /// The type of the error, as AWS or the agent names it, such as
+        /// `ResourceNotFoundException`.
         kind: String,
-        /// The message of the error, on one line.
+        /// The error message of the agent, on one line.
         message: String,
     },
-    /// The answer does not have the form of an agent's answer.
-    #[error("another program than Sidekey answered, with status {status}")]
+    /// Error: the answer does not look like an answer of an agent, so another program listens at
+    /// the address.
+    #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the answer from the other program.
         status: u16,
     },
-    /// No answer arrived. The text is the reason.
+    /// Error: no answer arrived from the agent. The text is the reason.
     #[error("{0}")]
     NoAnswer(String),
 }
 
-/// The answer to a successful `GetSecretValue` call.
+/// The JSON body of an answer to a successful `GetSecretValue` call.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
@@ -51,18 +54,19 @@ struct Body {
 }
 
 impl Client {
-    /// Reads one secret.
+    /// Reads one secret from the agent.
     ///
     /// # Errors
     ///
-    /// If the agent does not answer, refuses the request, or another program answers.
+    /// If the agent does not answer or refuses the request, or if another program than an agent
+    /// answers.
     pub async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
         let answer = self.call("GetSecretValue", parameters(key)).await;
         version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
     }
 }
 
-/// Writes the parameters of a `GetSecretValue` call as JSON.
+/// Writes the parameters of a `GetSecretValue` call for one secret as JSON.
 fn parameters(key: &Key) -> String {
     let mut parameters = json!({ "SecretId": key.id.as_str() });
     if let Some(stage) = key.selector.stage() {
@@ -74,8 +78,8 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an answer to `GetSecretValue`. Any program may listen on the port, so the answer is not
-/// trusted.
+/// Parses an answer to `GetSecretValue`. The function checks the answer strictly, because any
+/// program may listen at the agent's port.
 fn version(answer: &Answer) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
@@ -101,7 +105,8 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
     })
 }
 
-/// Parses an error answer of an agent. Returns `None` if the answer has another form.
+/// Parses an error answer of an agent. Returns `None` if the body is not an error in the form of
+/// the AWS API.
 fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
     Some(ReadError::Refused {
@@ -112,7 +117,7 @@ fn refusal(body: &[u8]) -> Option<ReadError> {
 
 /// Converts seconds since 1970 to a time in whole milliseconds.
 ///
-/// Half a millisecond is added, so that the result is rounded rather than truncated.
+/// The function adds half a millisecond, so that the conversion rounds instead of truncating.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
     let millis = u64::try_from(span.as_millis()).ok()?;
@@ -172,7 +177,7 @@ mod tests {
         check(200, &with(r#","SecretString":"v""#), Ok("text 1"));
         check(200, &with(r#","SecretBinary":"aGk=""#), Ok("bytes [104, 105]"));
         let foreign =
-            |status| format!("another program than Sidekey answered, with status {status}");
+            |status| format!("a program other than Sidekey answered, with HTTP status {status}");
         check(200, &with(r#","SecretString":null"#), Err(&foreign(200)));
         check(200, &with(r#","SecretBinary":"?""#), Err(&foreign(200)));
         check(200, r#"{"SecretString":"v"}"#, Err(&foreign(200)));

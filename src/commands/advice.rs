@@ -1,11 +1,11 @@
-//! Advice for a user whose command failed to call Secrets Manager.
+//! Advice for a user whose command could not read from Secrets Manager.
 
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns advice in parentheses, or an empty text if there is no advice.
+/// Returns advice about a failed read in parentheses, or an empty text if there is no advice.
 ///
-/// For transient failures the usual hint says that the agent retries by itself. A command calls
-/// Secrets Manager only once, so that hint would be wrong here.
+/// For transient failures, the function does not use the usual hint, which says that the agent
+/// retries by itself. A command calls Secrets Manager only once, so that hint would be wrong.
 pub(super) fn of(error: &FetchError) -> String {
     match error.kind {
         FetchErrorKind::Throttled

@@ -32,16 +32,17 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The exit code if some secret has a finding.
+/// The exit code of `sidekey check` if at least one secret has a finding, that is a problem to
+/// report.
 const FINDINGS: u8 = 1;
 
-/// The exit code if the arguments or the configuration have mistakes.
+/// The exit code of `sidekey check` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum number of bytes of a JSON file.
+/// The maximum number of bytes of the JSON file that `sidekey check` searches for references.
 const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The minimum number of secrets for which a progress bar is drawn.
+/// The minimum number of secrets for which `sidekey check` draws a progress bar.
 const MANY: usize = 20;
 
 const EXAMPLES: &str = "\
@@ -66,27 +67,28 @@ Exit codes: 0 no findings; 1 findings; 2 an argument or setting is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Names or ARNs, with #FIELD for one field [default: SIDEKEY_SECRETS]
+    /// Check these names or ARNs; #FIELD selects a field [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE")]
     references: Vec<String>,
     /// Check the secrets listed in a settings file
     #[arg(long, value_name = "FILE")]
     config: Option<String>,
-    /// File of conventions [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
+    /// Read conventions from FILE [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Check every reference in a JSON file; - for standard input
+    /// Check every reference in a JSON file; - reads standard input
     #[arg(long, value_name = "FILE")]
     from_json: Option<PathBuf>,
-    /// Report secrets that match no convention
+    /// Report secrets whose names match no convention
     #[arg(long)]
     strict: bool,
-    /// Write JSON
+    /// Write the report as JSON
     #[arg(long)]
     json: bool,
 }
 
-/// Problems that prevented the check, as messages for the user.
+/// The problems that prevented `sidekey check` from checking secrets. Each problem is a message for
+/// the user.
 struct CannotCheck(Vec<String>);
 
 impl From<FileError> for CannotCheck {
@@ -95,15 +97,17 @@ impl From<FileError> for CannotCheck {
     }
 }
 
-/// The result of a check.
+/// The result of `sidekey check`: the reports on all references.
 struct Checked {
     reports: Vec<Report>,
-    /// A policy, as JSON, that allows all secrets that were denied. `None` if no secret was denied.
+    /// An IAM policy, as JSON, that allows reading every secret to which AWS denied access. `None`
+    /// if AWS denied no read.
     missing_policy: Option<String>,
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system refuses, the command still works: the process is then only less protected.
+    // If the system cannot protect the memory of this process, the command still works. Its memory
+    // is then less protected.
     let _ = hardening::harden();
     match check(&args).await {
         Ok(checked) => {
@@ -121,7 +125,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Reads and checks all secrets.
+/// Reads and checks all secrets that the user selected.
 async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let config = configuration(args)?;
     let conventions = config.cache.conventions.clone();
@@ -159,7 +163,8 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     Ok(Checked { reports, missing_policy })
 }
 
-/// Returns a policy that allows all secrets that were denied.
+/// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
+/// Returns `None` if AWS denied no read.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
     let denied: Vec<&str> = reports
         .iter()
@@ -173,12 +178,14 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads the configuration from the variables, with the files that the arguments name.
+/// Loads the configuration from the environment variables and from the files that the user named as
+/// arguments.
 fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
         vars.set(variables::CONFIG_FILE, path);
-        // The user wants the list in the file, and a variable would override that list.
+        // With `--config`, the user wants to check the secrets that the file lists. The variable
+        // SIDEKEY_SECRETS would override that list, so it is ignored.
         vars.unset("SIDEKEY_SECRETS");
     }
     if let Some(path) = &args.conventions {
@@ -191,7 +198,8 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     }
 }
 
-/// Collects the candidates from the arguments, the JSON file and the configuration.
+/// Collects the texts that may be references to secrets: from the arguments, the JSON file and the
+/// configuration.
 fn candidates(
     args: &Args,
     config: &Config,
@@ -216,7 +224,8 @@ fn candidates(
     Ok(candidates.into_all())
 }
 
-/// Writes the key of a listed secret as a reference.
+/// Formats the key of a secret from the configuration as a reference, the form in which a user
+/// writes it.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
@@ -231,7 +240,7 @@ fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once. For many secrets, a progress bar is drawn on a terminal.
+/// Reads every secret once. Draws a progress bar on a terminal if there are many secrets.
 async fn read(
     source: &Arc<SecretsManager>,
     references: &[Result<Reference, BadReference>],
@@ -239,7 +248,7 @@ async fn read(
     let mut seen = HashSet::new();
     let keys: Vec<Key> =
         references.iter().flatten().map(key).filter(|key| seen.insert(key.clone())).collect();
-    // The target draws nothing if standard error is not a terminal.
+    // indicatif draws no progress bar if standard error is not a terminal.
     let target = match keys.len() < MANY {
         true => ProgressDrawTarget::hidden(),
         false => ProgressDrawTarget::stderr(),
@@ -250,7 +259,7 @@ async fn read(
     reads
 }
 
-/// Reads a file, or standard input if the path is `-`.
+/// Reads a JSON file, or standard input if the path is `-`.
 fn read_text(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let stream: Box<dyn io::Read> = match path.as_os_str() == "-" {
@@ -279,15 +288,17 @@ fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
     let rows: Vec<Vec<String>> = reports.iter().flat_map(rows).collect();
     let mut text = table(&["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"], &rows);
     let with_findings = reports.iter().filter(|report| !report.ok).count();
-    text += &format!("\n{} checked, {with_findings} with findings\n", reports.len());
+    text += &format!("\n{} references checked, {with_findings} with findings\n", reports.len());
     if let Some(policy) = missing_policy {
-        text += &format!("\nThis policy allows the secrets that were denied:\n\n{policy}");
+        text += &format!(
+            "\nThis policy allows reading the secrets to which AWS denied access:\n\n{policy}"
+        );
     }
     text
 }
 
-/// Returns the rows of a report: one for the secret with its first finding, and one for each further
-/// finding.
+/// Returns the table rows for one report. The first row shows the secret and its first finding.
+/// Each further finding has its own row.
 fn rows(report: &Report) -> Vec<Vec<String>> {
     let state = match (report.ok, report.readable) {
         (true, _) => "ok",
@@ -316,7 +327,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the reference, or its location if the reference is empty.
+/// Returns the reference of a report. Returns its location in the JSON file if the reference is
+/// empty.
 fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
@@ -324,7 +336,7 @@ fn reference_or_location(report: &Report) -> String {
     }
 }
 
-/// Formats an age in its largest unit, such as `2d`.
+/// Formats the age of a secret's version in the largest fitting unit, such as `2d`.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),

@@ -40,13 +40,13 @@ const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// JSON or TOML file of secrets, reloaded on change [default: six examples]
+    /// Serve secrets from a JSON or TOML file, reloading changes [default: six examples]
     #[arg(long, value_name = "FILE")]
     secrets: Option<PathBuf>,
-    /// Latency of each call to the fake Secrets Manager
+    /// Delay each call to the fake Secrets Manager by SPAN
     #[arg(long, value_name = "SPAN", default_value = "20ms", value_parser = span::parse)]
     latency: Duration,
-    /// Port on localhost, or `0` for any free port [default: SIDEKEY_PORT, else 2773]
+    /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
 }

@@ -1,4 +1,4 @@
-//! `sidekey exec`: runs a program with secrets in its variables.
+//! `sidekey exec`: runs a program with secrets in its environment variables.
 
 use super::token_file;
 use crate::config::Host;
@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Program and its arguments, optionally after '--'
+    /// Run this program with its arguments; '--' may come first
     #[arg(required = true, trailing_var_arg = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

@@ -1,4 +1,5 @@
-//! `sidekey get`: prints one secret, read from the running agent or directly from AWS.
+//! `sidekey get`: prints one secret. The command reads the secret from the running agent, or
+//! directly from AWS.
 
 mod output;
 
@@ -23,15 +24,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The exit code if the secret was not read.
+/// The exit code of `sidekey get` if the secret could not be read.
 const UNREAD: u8 = 1;
 
-/// The exit code if the arguments or the configuration have mistakes.
+/// The exit code of `sidekey get` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The timeout of a request to the agent.
+/// The timeout of a request from `sidekey get` to the agent.
 ///
-/// The agent gives up earlier and reports the reason: after 5 s by default.
+/// This timeout is longer than the agent's own timeout, which is 5 s by default. So the agent
+/// reports the reason first.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -45,18 +47,18 @@ The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of 
 agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the
 agent refuses the request, the command fails and does not ask Secrets Manager.
 
-A pipe or a file gets only the value, with nothing added; a binary value is written byte for byte. On
-a terminal the value is printed only with --show, and a newline follows the value.
+If standard output is a pipe or a file, the command writes only the value. A binary value is written
+byte for byte. On a terminal the value is printed only with --show, and a newline follows the value.
 
 --json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or
-valueBase64. On a terminal the value is left out without --show.
+valueBase64. On a terminal the JSON contains the value only with --show.
 
 Exit codes: 0 the secret was read; 1 it was not read; 2 an argument or setting is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Name or ARN of the secret, with #FIELD for one field
+    /// Read the secret with this name or ARN; #FIELD selects a field
     reference: String,
     /// Ask only the running agent
     #[arg(long, conflicts_with = "direct")]
@@ -64,7 +66,7 @@ pub(super) struct Args {
     /// Ask Secrets Manager, even if an agent runs
     #[arg(long)]
     direct: bool,
-    /// Print the value to a terminal
+    /// Show the value even on a terminal
     #[arg(long)]
     show: bool,
     /// Write JSON with the metadata of the secret
@@ -72,7 +74,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// Why nothing was printed: messages for the user, and the exit code.
+/// The reason why `sidekey get` printed no secret: messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -95,7 +97,8 @@ impl From<Mistakes> for Failure {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system refuses, the command still works: the process is then only less protected.
+    // If the system cannot protect the memory of this process, the command still works. Its memory
+    // is then less protected.
     let _ = hardening::harden();
     match print_secret(&args).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,9 +112,9 @@ pub(super) async fn run(args: Args) -> ExitCode {
 async fn print_secret(args: &Args) -> Result<(), Failure> {
     let is_terminal = io::stdout().is_terminal();
     if is_terminal && !args.show && !args.json {
-        // Checked before anything is read.
+        // This check comes before the read, so that the command fails without reading the secret.
         return Err(Failure::usage(
-            "standard output is a terminal; redirect it, or use --show to print the value",
+            "the value is not printed to a terminal; redirect standard output, or use --show",
         ));
     }
     let Reference { id, selector, field } = Reference::parse(&args.reference)
@@ -130,7 +133,8 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     }
     .map_err(|error| Failure::unread(format!("{}: {error}", args.reference)))?;
     match output::write(&bytes) {
-        // A closed pipe is not an error: its reader has read enough.
+        // A closed pipe is not an error: the reading program has closed the pipe because it needs
+        // no more data.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::unread(format!("the value could not be written: {error}")))
         }
@@ -138,7 +142,7 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Reads the secret from the agent, or from Secrets Manager if no agent listens.
+/// Reads the secret from the agent. Reads from Secrets Manager instead if no agent listens.
 async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     if args.direct {
         return read_from_aws(args, key).await;
@@ -150,13 +154,13 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
         Some(Ok(None)) => read_from_aws(args, key).await,
         Some(Err(failure)) => Err(failure),
         None => Err(Failure::unread(format!(
-            "the agent did not answer within {AGENT_WAIT_MAX:?}; --direct asks Secrets Manager"
+            "the agent did not answer within {AGENT_WAIT_MAX:?}; use --direct to ask Secrets Manager"
         ))),
     }
 }
 
-/// Reads the secret from the agent. Returns `None` if no agent listens and the user did not insist on
-/// the agent.
+/// Reads the secret from the agent. Returns `None` if no agent listens and the user did not set
+/// `--agent`.
 async fn read_from_agent(
     args: &Args,
     contact: &Contact,
@@ -166,13 +170,15 @@ async fn read_from_agent(
         Ok(client) => client,
         Err(error) if is_absent(&error) && !args.agent => return Ok(None),
         Err(error) if is_absent(&error) => {
-            return Err(Failure::unread(format!("{error}; start the agent, or use --direct")));
+            return Err(Failure::unread(format!(
+                "{error}; start the agent, or use --direct to ask AWS"
+            )));
         }
         Err(error) => return Err(Failure::unread(error.to_string())),
     };
     client.secret(key).await.map(Some).map_err(|error| {
         let hint = match error {
-            ReadError::NotSidekey { .. } => "; --direct asks Secrets Manager",
+            ReadError::NotSidekey { .. } => "; use --direct to ask Secrets Manager",
             _ if contact.token.is_none() => {
                 "; no token is configured: set SIDEKEY_TOKEN to the agent's token, or use --direct"
             }
@@ -182,14 +188,14 @@ async fn read_from_agent(
     })
 }
 
-/// Returns whether no agent listens at the address. Other errors mean that an agent may be there but
-/// cannot be reached.
+/// Returns whether the error means that no agent listens at the address. After any other error, an
+/// agent may be running that the client cannot reach.
 fn is_absent(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads the secret from Secrets Manager, with the same settings as an agent.
+/// Reads the secret from Secrets Manager directly, with the same settings as an agent.
 async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
     if !mistakes.is_empty() {

@@ -1,4 +1,4 @@
-//! `sidekey ping`: checks that an agent runs.
+//! `sidekey ping`: checks that an agent is running.
 
 use crate::client::{Address, Answer, Client, ClientError};
 use crate::clock::{SystemClock, within};
@@ -9,15 +9,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The timeout of the request to the agent.
+/// The timeout of the request from `sidekey ping` to the agent.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Port of the agent [default: SIDEKEY_PORT, else 2773]
+    /// Connect to this port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]
     port: Option<u16>,
-    /// Also check that every listed secret is cached
+    /// Also check that every secret in SIDEKEY_SECRETS is cached
     #[arg(long)]
     ready: bool,
 }

@@ -1,4 +1,5 @@
-//! `sidekey policy`: writes the least IAM policy for reading secrets, or compares a policy with it.
+//! `sidekey policy`: writes the least IAM policy, which grants only the permissions for reading the
+//! given secrets. Also compares an existing policy with the least policy.
 
 mod arn_pattern;
 mod document;
@@ -22,16 +23,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use verify::Verdict;
 
-/// The exit code if a verified policy lacks something, or grants too much.
+/// The exit code of `sidekey policy --verify` if the policy lacks a permission or grants too much.
 const FINDINGS: u8 = 1;
 
-/// The exit code if the arguments have mistakes.
+/// The exit code of `sidekey policy` if an argument is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum number of bytes of a policy file. All policies that IAM accepts are far smaller.
+/// The maximum number of bytes of the file for `sidekey policy --verify`. Every policy that IAM
+/// accepts is far smaller.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The maximum number of characters of `--name`.
+/// The maximum number of characters of the argument of `--name`.
 const NAME_CHARS_MAX: usize = 64;
 
 const EXAMPLES: &str = "\
@@ -58,19 +60,19 @@ Exit codes: 0 the policy was written, or is exact; 1 the policy lacks something,
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Names, ARNs or patterns of secrets [default: SIDEKEY_SECRETS]
+    /// Allow reading these names, ARNs or patterns [default: SIDEKEY_SECRETS]
     #[arg(value_name = "REFERENCE|PATTERN")]
     targets: Vec<String>,
-    /// Account of secrets given by name [default: AWS_ACCOUNT_ID]
+    /// Set the account of secrets given by name [default: AWS_ACCOUNT_ID]
     #[arg(long, value_name = "ID", value_parser = account)]
     account: Option<String>,
-    /// Region of secrets given by name [default: SIDEKEY_REGION, else AWS_REGION]
+    /// Set the region of secrets given by name [default: SIDEKEY_REGION, else AWS_REGION]
     #[arg(long, value_parser = region)]
     region: Option<String>,
-    /// ARN of a KMS key that encrypts secrets; repeatable
+    /// Allow decryption with this KMS key; repeatable
     #[arg(long = "kms-key", value_name = "ARN")]
     keys: Vec<KeyArn>,
-    /// Allow batch reads, for SIDEKEY_PREFETCH batch or auto
+    /// Allow batch reads, for SIDEKEY_PREFETCH `batch` or `auto`
     #[arg(long)]
     batch: bool,
     /// Write a Terraform data source
@@ -79,10 +81,10 @@ pub(super) struct Args {
     /// Write the Policies of a function in SAM
     #[arg(long)]
     sam: bool,
-    /// Prefix of statement ids, and Terraform name (in lower case)
+    /// Begin statement ids, and label Terraform data sources, with SID
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
-    /// Verify the policy in this file; - for standard input
+    /// Verify the policy in this file; - reads standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["terraform", "sam"])]
     verify: Option<PathBuf>,
     /// Write the result of --verify as JSON
@@ -107,7 +109,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Returns the statements of the least policy, or every mistake in the arguments.
+/// Returns the statements of the least policy. If arguments are wrong, returns every mistake
+/// instead.
 fn compute(
     args: &Args,
     config: &Config,
@@ -118,9 +121,13 @@ fn compute(
         false => args.targets.clone(),
     };
     if targets.is_empty() {
-        // The list of secrets may be empty because of a mistake in the configuration.
+        // SIDEKEY_SECRETS may be empty because of a mistake in the configuration, so the error
+        // lists these mistakes too.
         let mut problems: Vec<String> = mistakes.0.iter().map(ToString::to_string).collect();
-        problems.push("name secrets or patterns as arguments, or set SIDEKEY_SECRETS".to_owned());
+        problems.push(
+            "no secrets are given; name secrets or patterns as arguments, or set SIDEKEY_SECRETS"
+                .to_owned(),
+        );
         return Err(problems);
     }
     let arns = arn_patterns(&targets, &location(args, config))?;
@@ -130,10 +137,11 @@ fn compute(
     Ok(statements(&args.name, arns, &args.keys, args.batch))
 }
 
-/// Returns the least policy for reading some secrets.
+/// Returns the least IAM policy, which allows only reading the given secrets.
 ///
-/// If the account is not known, the policy allows secrets of any account. This grants nothing
-/// unintended: reading a secret of another account also needs a permission from that account.
+/// If the account is not known, the policy allows these secrets in any account. This grants no
+/// unintended access: reading a secret of another account also needs a permission from that
+/// account.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
@@ -151,7 +159,8 @@ pub(super) fn least<'a>(
     Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
-/// Writes the policy to standard output, and a warning about its size to standard error.
+/// Writes the least policy to standard output. If the policy is too long for IAM, writes a warning
+/// to standard error.
 fn write(args: &Args, least: &[Statement]) {
     let document = Document::of(least);
     let label = args.name.to_ascii_lowercase();
@@ -167,7 +176,7 @@ fn write(args: &Args, least: &[Statement]) {
     }
 }
 
-/// Compares the policy in a file with the least policy, and writes the result.
+/// Compares the policy in a file with the least policy, and writes the result to standard output.
 fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     let policy = read(path)
         .map_err(|error| error.to_string())
@@ -180,16 +189,20 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
         }
     };
     out(&match is_json {
-        true => serde_json::to_string_pretty(&verdict).expect("texts can be serialized") + "\n",
+        true => {
+            serde_json::to_string_pretty(&verdict).expect("a struct of texts can be serialized")
+                + "\n"
+        }
         false => as_text(&verdict),
     });
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
 
-/// Returns the location of secrets that are given by name.
+/// Returns the AWS partition, region and account of secrets that the user gives by name.
 ///
-/// A template gets expressions for parts that the arguments do not name, because a template is
-/// deployed elsewhere than it is written. Other formats use the configuration.
+/// For a Terraform or SAM template, each part without an argument becomes an expression that AWS
+/// evaluates at deployment, because the template may be deployed in another account or region.
+/// Plain JSON uses the configuration.
 fn location(args: &Args, config: &Config) -> Location {
     let expressions = match (args.terraform, args.sam) {
         (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
@@ -224,26 +237,30 @@ fn configured_region(config: &Config) -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// The expressions of a template for partition, region and account, each with a sample of its value.
+/// The expressions of a template for partition, region and account. Each expression has a sample
+/// value, with which the size of the policy is estimated.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {
     SAM_LOCATION.map(|(expression, sample)| (expression.to_owned(), sample))
 }
 
-/// Returns the expressions of a Terraform configuration.
+/// Returns the Terraform expressions for partition, region and account.
 ///
-/// All data sources have the same label, so that they do not clash with data sources of the user.
+/// All data sources of the generated template have the label `label`, so that they do not clash
+/// with the user's data sources.
 fn terraform_expressions(label: &str) -> Expressions {
     [
         (format!("${{data.aws_partition.{label}.partition}}"), "aws"),
-        // `id` is the only attribute with the region's name in both versions 5 and 6 of the provider.
+        // `id` is the only attribute that contains the region's name in both version 5 and version
+        // 6 of Terraform's AWS provider.
         (format!("${{data.aws_region.{label}.id}}"), "eu-north-1"),
         (format!("${{data.aws_caller_identity.{label}.account_id}}"), "123456789012"),
     ]
 }
 
-/// Returns the ARN pattern of each target, or an error message for each invalid target.
+/// Returns the ARN pattern for each name, ARN or pattern in `targets`. If any of them is invalid,
+/// returns one error message for each invalid one.
 fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
     let (mut arns, mut problems) = (Vec::new(), Vec::new());
     for target in targets {
@@ -272,7 +289,7 @@ fn as_text(verdict: &Verdict) -> String {
         ]);
     }
     let mut text = match rows.is_empty() {
-        true => "The policy grants exactly what is needed.\n".to_owned(),
+        true => "The policy grants exactly the needed permissions.\n".to_owned(),
         false => table(&["", "ACTION", "RESOURCE", "WHY"], &rows),
     };
     if !verdict.not_judged.is_empty() {
@@ -281,7 +298,7 @@ fn as_text(verdict: &Verdict) -> String {
     text
 }
 
-/// Reads a file, or standard input if the path is `-`.
+/// Reads a policy file, or standard input if the path is `-`.
 fn read(path: &Path) -> io::Result<String> {
     let mut text = String::new();
     let stream: Box<dyn Read> = match path.as_os_str() == "-" {
@@ -296,21 +313,25 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses the argument of `--account`.
+/// Parses the argument of `--account`, an AWS account id.
 fn account(text: &str) -> Result<String, &'static str> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
     if is_account { Ok(text.to_owned()) } else { Err("an account id has 12 digits") }
 }
 
-/// Parses the argument of `--region`.
+/// Parses the argument of `--region`, the name of an AWS region.
 pub(super) fn region(text: &str) -> Result<String, &'static str> {
-    if is_region(text) { Ok(text.to_owned()) } else { Err("write a region such as eu-north-1") }
+    if is_region(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("write the name of a region, such as eu-north-1")
+    }
 }
 
 /// Parses the argument of `--name`.
 ///
-/// The argument must be valid in the `Sid` of a statement and, in lower case, as a name in Terraform.
-/// Such a name begins with a letter.
+/// The argument must be valid as a part of a statement's `Sid`. In lower case, it must also be a
+/// valid name in Terraform, which begins with a letter.
 ///
 /// Source: `Sid` in AWS's IAM user guide (letters and digits).
 fn sid(text: &str) -> Result<String, &'static str> {
@@ -320,6 +341,6 @@ fn sid(text: &str) -> Result<String, &'static str> {
     if is_sid {
         Ok(text.to_owned())
     } else {
-        Err("write a letter, and up to 63 letters and digits")
+        Err("write a letter, followed by up to 63 letters and digits")
     }
 }

@@ -1,6 +1,6 @@
-//! `sidekey scaffold`: creates and fills the secrets of conventions.
+//! `sidekey scaffold`: creates and fills the secrets whose names follow the naming conventions.
 //!
-//! Sidekey itself only ever reads secrets. All changes are made by the AWS CLI.
+//! Sidekey itself only reads secrets. The AWS CLI makes all changes.
 
 mod aws_cli;
 mod plan;
@@ -26,10 +26,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use values::Values;
 
-/// The exit code if a value is wrong, or a command failed.
+/// The exit code of `sidekey scaffold` if a value is wrong or a command of the AWS CLI failed.
 const PROBLEMS: u8 = 1;
 
-/// The exit code if the arguments have mistakes.
+/// The exit code of `sidekey scaffold` if an argument is wrong.
 const USAGE: u8 = 2;
 
 const EXAMPLES: &str = "\
@@ -49,8 +49,9 @@ NAME.json for each secret. Only a folder works without --run. Each value is chec
 convention of its name, and nothing is written if any value is wrong. A value never appears on a
 command line: the AWS CLI reads it from a pipe or a file.
 
-Conventions are built in, or come from the file named by SIDEKEY_CONVENTIONS. A convention without a
-placeholder 'channel' belongs to the channel with which its kind begins.
+Naming conventions are built in, or come from the file named by SIDEKEY_CONVENTIONS. If a convention
+has no placeholder 'channel', its channel is the beginning of its kind of secret: the channel of
+whatsapp-twilio is whatsapp.
 
 Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an
 argument is wrong.";
@@ -58,40 +59,40 @@ argument is wrong.";
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// Company, for the placeholder {company_name}
+    /// Set the placeholder {company_name} in secret names
     #[arg(long)]
     company: Option<String>,
-    /// Project, for the placeholder {project_name}
+    /// Set the placeholder {project_name} in secret names
     #[arg(long)]
     project: Option<String>,
-    /// Only these channels [default: all]
+    /// Select only these channels, such as whatsapp [default: all]
     #[arg(long = "channel", value_delimiter = ',', value_name = "CHANNEL")]
     channels: Vec<String>,
-    /// Only secrets of this kind; repeatable [default: every kind]
+    /// Select only this kind of secret; repeatable [default: every kind]
     #[arg(long = "kind", value_delimiter = ',', value_name = "KIND")]
     kinds: Vec<String>,
-    /// Value of any other placeholder
+    /// Set any other placeholder in secret names
     #[arg(long = "set", value_name = "PLACEHOLDER=VALUE", value_parser = placeholder_value)]
     set: Vec<(String, String)>,
-    /// File of conventions [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
+    /// Read conventions from FILE [default: SIDEKEY_CONVENTIONS, else the built-in conventions]
     #[arg(long, value_name = "FILE")]
     conventions: Option<String>,
-    /// Region of the secrets [default: that of the AWS CLI]
+    /// Set the region of the secrets [default: the AWS CLI's]
     #[arg(long, value_parser = region)]
     region: Option<String>,
     /// Update existing secrets instead of creating new secrets
     #[arg(long, requires = "values")]
     update: bool,
-    /// JSON file or folder of values; - for standard input
+    /// Read values from a JSON file or folder; - reads stdin
     #[arg(long, value_name = "FILE|FOLDER", requires = "update")]
     values: Option<PathBuf>,
-    /// Also write values that are placeholders
+    /// Also write dummy values such as PLACEHOLDER_KEY
     #[arg(long, requires = "update")]
     allow_placeholders: bool,
-    /// Run the commands
+    /// Run the commands instead of printing them
     #[arg(long)]
     run: bool,
-    /// Program to run as the AWS CLI
+    /// Run this program as the AWS CLI
     #[arg(long, value_name = "PROGRAM", default_value = "aws")]
     aws: OsString,
     /// Write JSON with each secret and its command or outcome
@@ -99,17 +100,18 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One command of the AWS CLI, to be printed or run.
+/// One command of the AWS CLI, which `sidekey scaffold` prints or runs.
 struct Step<'a> {
     operation: Operation,
     kind: &'a str,
     name: String,
-    /// The value as it appears in a printed command. `None` if the command can only be run.
+    /// The secret's value as the printed command contains it. `None` if the command can only be
+    /// run, not printed.
     printed_value: Option<String>,
     value: SecretValue,
 }
 
-/// Why nothing was done: messages for the user, and the exit code.
+/// The reason why `sidekey scaffold` did nothing: messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -122,7 +124,8 @@ impl Failure {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system refuses, the command still works: the process is then only less protected.
+    // If the system cannot protect the memory of this process, the command still works. Its memory
+    // is then less protected.
     let _ = hardening::harden();
     let result = match conventions(&args) {
         Ok(conventions) => scaffold(&args, &conventions).await,
@@ -134,7 +137,7 @@ pub(super) async fn run(args: Args) -> ExitCode {
     })
 }
 
-/// Loads the conventions. Mistakes in other settings do not matter here.
+/// Loads the naming conventions from the configuration. Ignores mistakes in other settings.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -144,7 +147,7 @@ fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
         .map_err(|mistakes| Failure::usage(mistakes.0.iter().map(ToString::to_string).collect()))
 }
 
-/// Prints or runs the commands.
+/// Prints the commands of the AWS CLI. With `--run`, runs them instead.
 async fn scaffold(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {
     let steps = match &args.values {
         Some(path) => {
@@ -185,7 +188,7 @@ fn print_steps(args: &Args, steps: &[Step<'_>]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the shell command of a step.
+/// Returns the shell command that creates or updates one secret.
 fn command(args: &Args, step: &Step<'_>, value: &str) -> String {
     let program = args.aws.to_string_lossy();
     let region = args.region.as_deref();
@@ -196,7 +199,7 @@ fn as_json(secrets: Vec<Value>) -> String {
     format!("{:#}\n", json!({ "secrets": secrets }))
 }
 
-/// Returns a step for each secret that is to be created.
+/// Returns a command of the AWS CLI for each secret to create.
 fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'a>>, Failure> {
     let steps = planned_secrets(args, conventions)?.into_iter().map(|secret| {
         let fields = secret.convention.placeholder_value(&secret.placeholder_values);
@@ -212,7 +215,7 @@ fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'
     Ok(steps.collect())
 }
 
-/// Returns the secrets that the arguments select.
+/// Returns the secrets that the user selected with arguments.
 fn planned_secrets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -223,14 +226,15 @@ fn planned_secrets<'a>(
     let request = PlanRequest {
         kinds: args.kinds.clone(),
         channels: args.channels.clone(),
-        // If a placeholder has two values, that of --set wins.
+        // If the user gave a placeholder two values, the value of --set is used.
         values: named.chain(args.set.clone()).collect(),
     };
     plan(conventions, &request)
         .map_err(|problems| Failure::usage(problems.iter().map(ToString::to_string).collect()))
 }
 
-/// Returns a step for each secret that is to be updated, or everything that is wrong with the values.
+/// Returns a command of the AWS CLI for each secret to update. If values are wrong, returns all
+/// problems instead.
 fn updates<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -263,9 +267,11 @@ fn updates<'a>(
     }
 }
 
-/// Returns whether the arguments, rather than the names in the file of values, select the secrets.
+/// Returns whether the arguments select the secrets to update. Otherwise, the names in the JSON
+/// file of values select them.
 ///
-/// A folder of values may contain other files, so its names are not listed.
+/// For a folder of values, the arguments always select the secrets, because the folder may contain
+/// unrelated files.
 fn is_selective(args: &Args, values: &Values) -> bool {
     matches!(values, Values::Folder(_))
         || args.company.is_some()
@@ -273,7 +279,8 @@ fn is_selective(args: &Args, values: &Values) -> bool {
         || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty())
 }
 
-/// Returns the secrets that the arguments select. A value for any other secret is a problem.
+/// Returns the secrets that the user selected with arguments. Reports a problem for each value of a
+/// secret that is not selected.
 fn selected_targets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -283,13 +290,16 @@ fn selected_targets<'a>(
     let planned = planned_secrets(args, conventions)?;
     for name in values.names() {
         if !planned.iter().any(|secret| secret.name == *name) {
-            problems.push(format!("{name}: the arguments do not select this secret"));
+            problems.push(format!(
+                "{name}: the file has a value for this secret, but the arguments do not select it"
+            ));
         }
     }
     Ok(planned.into_iter().map(|secret| (secret.name, secret.convention)).collect())
 }
 
-/// Returns the secrets that the file of values names. A name without a convention is a problem.
+/// Returns the secrets whose names are in the JSON file of values. Reports a problem for each name
+/// that matches no naming convention.
 fn targets_of_file<'a>(
     conventions: &'a Conventions,
     values: &Values,
@@ -299,13 +309,15 @@ fn targets_of_file<'a>(
     for name in values.names() {
         match conventions.of_name(name) {
             Some((convention, _)) => targets.push((name.to_owned(), convention)),
-            None => problems.push(format!("{name}: the name matches no convention")),
+            None => {
+                problems.push(format!("{name}: the secret's name matches no naming convention"))
+            }
         }
     }
     targets
 }
 
-/// Runs every command, reports its progress on standard error, and prints a summary.
+/// Runs every command of the AWS CLI, reports the progress on standard error, and prints a summary.
 async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
     let clock = SystemClock::new();
     let cli = AwsCli { program: args.aws.clone(), region: args.region.clone(), clock: &clock };
@@ -342,20 +354,25 @@ fn result_row(step: &Step<'_>, outcome: &Outcome) -> Vec<String> {
     vec![outcome.label().to_owned(), step.kind.to_owned(), step.name.clone(), explanation(outcome)]
 }
 
-/// Explains an outcome that a user may not expect.
+/// Returns an explanation of a command's outcome for the user. The explanation is empty if the
+/// command created or updated the secret.
 fn explanation(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed(reason) => reason.clone(),
-        Outcome::Exists => "not changed; use --update to change its value".to_owned(),
-        Outcome::Missing => "create it first, without --update".to_owned(),
+        Outcome::Exists => {
+            "the secret exists and was not changed; use --update to change the value".to_owned()
+        }
+        Outcome::Missing => {
+            "the secret does not exist; create it first, without --update".to_owned()
+        }
         Outcome::Created | Outcome::Updated => String::new(),
     }
 }
 
-/// Parses the argument of `--set`.
+/// Parses the argument of `--set`, which is PLACEHOLDER=VALUE.
 fn placeholder_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
-        Some((name, _)) if name == CHANNEL => Err("use --channel for this placeholder"),
+        Some((name, _)) if name == CHANNEL => Err("use --channel for the placeholder 'channel'"),
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
         _ => Err("write PLACEHOLDER=VALUE"),
     }

@@ -1,4 +1,4 @@
-//! `sidekey serve`: runs the agent beside a container or on a laptop.
+//! `sidekey serve`: runs the agent, for example next to a container or on a laptop.
 
 use super::token_file;
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
@@ -17,22 +17,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The exit code if the configuration has mistakes.
+/// The exit code of `sidekey serve` if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
 
-/// The time for open requests to complete after SIGTERM.
+/// The maximum time for open requests to complete after SIGTERM.
 ///
-/// ECS and Kubernetes kill a process after 30 s by default. By default, no request waits this long.
+/// With the default settings, every request completes within this time. The time is less than the
+/// 30 s after which ECS and Kubernetes kill a process by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, the exit code is 2.
+/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, returns exit code 2
+/// instead.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());
     if let Err(error) = hardening::harden() {
-        tracing::warn!(%error, "the agent continues, but other processes of this user may read its memory");
+        tracing::warn!(%error, "could not protect the agent's memory; other processes of this user may read secrets from this memory");
     }
     for warning in warnings {
         tracing::warn!("{warning}");
@@ -43,17 +45,18 @@ pub(super) async fn run() -> ExitCode {
         }
         return ExitCode::from(MISCONFIGURED);
     }
-    // The agent handles signals from here on, so that a signal during the start ends it cleanly.
+    // The signal handlers are registered before the agent starts, so that a signal during the start
+    // also stops the agent cleanly.
     let mut stopped = match stop_signal() {
         Ok(stopped) => pin!(stopped),
         Err(error) => {
-            tracing::error!(%error, "the agent cannot receive signals");
+            tracing::error!(%error, "could not register the handlers for SIGTERM and SIGINT");
             return ExitCode::FAILURE;
         }
     };
     reserve_descriptors(&mut config.listen);
-    // The agent binds its address before it writes its token file. Otherwise a second agent with the
-    // same port would overwrite the token file of the first, and then fail.
+    // The agent listens at its port before it writes its token file. Otherwise, a second agent on
+    // the same port would overwrite the token file of the first agent, and then fail.
     let listeners = match Listeners::bind(&config.listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
@@ -96,7 +99,8 @@ pub(super) async fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Registers handlers for SIGTERM and SIGINT. The returned future completes at the first signal.
+/// Registers handlers for SIGTERM and SIGINT. The returned future completes at the first of these
+/// signals.
 ///
 /// # Errors
 ///

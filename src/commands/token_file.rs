@@ -1,4 +1,5 @@
-//! A random token in a file that only its owner can read. The agent uses it if no token is configured.
+//! A file with a random token that only the owner of the file can read. The agent creates the file
+//! if no token is configured.
 
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
@@ -7,10 +8,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::PathBuf;
 
-/// The number of random bytes in a token.
+/// The number of random bytes in a token that the agent generates.
 const TOKEN_BYTES: usize = 32;
 
-/// Returns a random token in hexadecimal.
+/// Returns a new random token in hexadecimal.
 ///
 /// # Errors
 ///
@@ -21,21 +22,21 @@ pub(super) fn random() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a random token to a file, and returns the token and the path of the file.
+/// Writes a random token to a file. Returns the token and the path of the file.
 ///
-/// The file has mode 0600, in a folder of mode 0700. Its name contains the port of the agent, so that
-/// two agents of one user do not share a file.
+/// The file has mode 0600, in a folder of mode 0700. The file's name contains the port of the
+/// agent, so that two agents of the same user do not share a file.
 ///
 /// # Errors
 ///
-/// If no folder is known, or the file cannot be written.
+/// If no folder for the file is known, or if the file cannot be written.
 pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     let folder =
         folder(vars).ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let path = folder.join(name(port));
-    // Recreates the file, so that its permissions apply from creation. A process that still has the
-    // old file open cannot read the new token.
+    // Recreates the token file, so that the permissions apply from the creation of the file. A
+    // process that still has the old file open cannot read the new token.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -47,7 +48,8 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Returns the token that the agent on `port` wrote for its user, or `None` if the file is missing.
+/// Reads the token from the file that the agent on `port` wrote for the same user. Returns `None`
+/// if the file is missing.
 pub(super) fn find(port: u16) -> Option<Token> {
     let text = fs::read_to_string(folder(&Environment)?.join(name(port))).ok()?;
     Token::new(text).ok()
@@ -57,8 +59,8 @@ fn name(port: u16) -> String {
     format!("token-{port}")
 }
 
-/// Returns the folder of token files: a folder for runtime files if the system has one, or else a
-/// folder in the user's home.
+/// Returns the folder for token files: the system's folder for runtime files, or else a folder in
+/// the user's home.
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {
     if let Some(runtime) = vars.get("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         return Some(PathBuf::from(runtime).join("sidekey"));

@@ -7,27 +7,28 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The exit code if something failed before the program could be started.
+/// The exit code of this process if a failure prevented it from starting the program.
 ///
-/// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with it.
+/// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with this
+/// code.
 pub(super) const NOT_STARTED: u8 = 125;
 
-/// The exit code if the program exists but cannot be run.
+/// The exit code of this process if the program to start exists but cannot be run.
 const NOT_RUNNABLE: u8 = 126;
 
-/// The exit code if the program does not exist.
+/// The exit code of this process if the program to start does not exist.
 const NOT_FOUND: u8 = 127;
 
-/// Why this process could not become the program.
+/// The reason why this process could not be replaced by the program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecError {
-    /// The reason, as a text for the user.
+    /// The reason why the program could not be run, as a text for the user.
     pub(super) reason: String,
-    /// The exit code for this process.
+    /// The exit code of this process if it could not be replaced by the program.
     pub(super) code: u8,
 }
 
-/// Replaces this process by the program `name`, and sets the filled variables.
+/// Replaces this process by the program `name`, with the filled variables in its environment.
 ///
 /// The program keeps the process id, the open streams, the working directory and all other
 /// variables. The function returns only if the program could not be run.

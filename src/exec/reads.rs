@@ -1,4 +1,4 @@
-//! Waits for the agent, and reads the secrets of all variables concurrently.
+//! Waits for the agent, and then reads the secrets of all environment variables concurrently.
 
 use crate::client::secret::ReadError;
 use crate::client::{Address, Client, ClientError};
@@ -13,23 +13,25 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The maximum number of concurrent reads. It equals the maximum number of calls that an agent makes
-/// to AWS at the same time.
+/// The maximum number of secrets that `exec` reads at the same time. An agent makes at most the
+/// same number of calls to AWS at the same time.
 const READS_MAX: usize = 32;
 
-/// The timeout of one read.
+/// The timeout of one read of a secret from the agent.
 ///
-/// The agent gives up earlier and reports the reason: after 5 s by default.
+/// This timeout is longer than the agent's own timeout, which is 5 s by default. So the agent
+/// reports the reason first.
 const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until an agent listens at `address`, but not longer than `wait`.
+/// Waits until an agent listens at `address`, but at most for the time `wait`.
 ///
 /// # Errors
 ///
-/// The error of the last attempt to connect. An error that waiting cannot cure is returned at once.
+/// The error of the last attempt to connect. If waiting cannot help, the function returns the error
+/// at once.
 pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
@@ -49,15 +51,15 @@ pub(super) async fn wait_for_listener(
     }
 }
 
-/// Returns whether the error means that the agent may only not have started yet.
+/// Returns whether the error may mean only that the agent has not started yet.
 fn may_start_later(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads every secret, up to [`READS_MAX`] secrets at once.
+/// Reads every secret from the agent, up to [`READS_MAX`] secrets at once.
 ///
-/// The result lacks a secret whose read panicked.
+/// If a read panics, the result does not contain that secret.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,

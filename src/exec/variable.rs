@@ -1,4 +1,5 @@
-//! The environment variables that refer to a secret, and their values. Pure.
+//! The environment variables that refer to a secret, and the values with which they are filled.
+//! Pure.
 
 use crate::client::secret::ReadError;
 use crate::secret::field::{FieldError, Fields};
@@ -9,19 +10,21 @@ use crate::secret::version::Content;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The prefix of the value of a variable that refers to a secret. The reference follows the prefix.
+/// The prefix of the value of an environment variable that refers to a secret. The name or ARN of
+/// the secret follows the prefix.
 const PREFIX: &str = "sidekey:";
 
-/// The prefix of the names of Sidekey's own variables. Such a variable configures the agent and is
-/// never filled with a secret.
+/// The prefix of the names of Sidekey's own environment variables. Such a variable configures
+/// Sidekey, so it is never filled with a secret.
 const OWN_PREFIX: &str = "SIDEKEY_";
 
-/// The maximum number of bytes of one variable: its name, `=`, its value and the final NUL byte.
+/// The maximum number of bytes of one environment variable: its name, `=`, its value and the final
+/// NUL byte.
 ///
 /// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`: 32 pages, here of 4 KiB.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024;
 
-/// A variable that refers to a secret, or to one field of a secret.
+/// An environment variable whose value refers to a secret, or to one field of a secret.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SecretVariable {
     name: String,
@@ -29,43 +32,46 @@ pub(super) struct SecretVariable {
     field: Option<Box<str>>,
 }
 
-/// A variable with the value of its secret.
+/// An environment variable whose value is now the value of the secret.
 #[derive(Debug)]
 pub(super) struct FilledVariable {
     pub(super) name: String,
     pub(super) value: SecretValue,
 }
 
-/// A variable that cannot be filled.
+/// The error for an environment variable that cannot be filled with a secret.
 ///
-/// The error shows the name of the variable but never its value: a user may have set the secret
-/// itself in place of a reference.
+/// The error shows the name of the variable but never the variable's value, because a user may have
+/// set the variable to the secret itself instead of a reference.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct VariableError {
     name: String,
     reason: Reason,
 }
 
-/// Why a variable cannot be filled.
+/// The reasons why an environment variable cannot be filled with a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
-    /// The text after the prefix is not a reference.
+    /// Error: the text after `sidekey:` in the variable's value is not a valid reference to a
+    /// secret.
     #[error("the text after '{PREFIX}' is not a reference: {0}")]
     Reference(BadReference),
-    /// The secret could not be read.
+    /// Error: the secret to which the variable refers could not be read.
     #[error(transparent)]
     Read(ReadError),
-    /// The secret does not have the field.
+    /// Error: the secret does not have the field to which the variable refers.
     #[error(transparent)]
     Field(FieldError),
-    /// The secret is binary.
+    /// Error: the secret to which the variable refers is binary.
     #[error("the secret is binary, and a variable can only contain text")]
     Binary,
-    /// The value contains a NUL byte, which ends the value of a variable.
+    /// Error: the secret's value contains a NUL byte, which would end the value of the variable.
     #[error("the value has a NUL byte, which a variable cannot contain")]
     Nul,
-    /// The variable exceeds [`VARIABLE_BYTES_MAX`].
-    #[error("name and value together exceed the {VARIABLE_BYTES_MAX} bytes of one variable")]
+    /// Error: the name and the value of the variable together exceed [`VARIABLE_BYTES_MAX`].
+    #[error(
+        "name and value of the variable together exceed the limit of {VARIABLE_BYTES_MAX} bytes"
+    )]
     TooLong,
 }
 
@@ -75,7 +81,8 @@ impl fmt::Display for VariableError {
     }
 }
 
-/// Finds the variables that refer to a secret, and the variables whose reference is invalid.
+/// Finds the environment variables that refer to a secret. Variables with an invalid reference are
+/// returned separately, as errors.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -95,13 +102,13 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Returns the secrets to read. Each secret is listed once, even if several variables use it.
+/// Returns the secrets to read. Each secret occurs once, even if several variables refer to it.
 pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     let mut seen = HashSet::new();
     variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// Fills each variable from the contents that were read.
+/// Fills each environment variable with the secret that was read for it.
 pub(super) fn fill(
     variables: Vec<SecretVariable>,
     contents: &HashMap<Key, Result<Content, ReadError>>,
@@ -131,7 +138,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns the value, unless the kernel would refuse or truncate the variable.
+/// Returns the value of a secret unchanged. Returns an error if the kernel would refuse or truncate
+/// a variable with this value.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
@@ -246,7 +254,7 @@ mod tests {
     fn variable_may_be_as_long_as_the_kernel_allows() {
         let most = VARIABLE_BYTES_MAX - "V=\0".len();
         check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
-        let message = "V: name and value together exceed the 131072 bytes of one variable";
+        let message = "V: name and value of the variable together exceed the limit of 131072 bytes";
         check("sidekey:s", content(&"x".repeat(most + 1)), Err(message));
     }
 

@@ -140,8 +140,8 @@ async fn four_bad_references_of_twelve_are_reported() {
     assert_eq!(done.code, Some(1), "{}", done.err);
     assert!(!done.text().contains('\u{1b}'), "no colours without a terminal");
     for line in [
-        "12 checked, 4 with findings",
-        "This policy allows the secrets that were denied:",
+        "12 references checked, 4 with findings",
+        "This policy allows reading the secrets to which AWS denied access:",
         &format!("        \"{expected}\""),
     ] {
         assert!(done.text().lines().any(|own| own == line), "{line}:\n{}", done.text());

@@ -208,7 +208,11 @@ async fn unusable_tokens_and_agents_are_explained() {
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 means any free port"),
-        ("SIDEKEY_PORT", &*other_port, "A: another program than Sidekey answered, with status 200"),
+        (
+            "SIDEKEY_PORT",
+            &*other_port,
+            "A: a program other than Sidekey answered, with HTTP status 200",
+        ),
     ] {
         let mut vars = good.clone();
         vars.insert(name.to_owned(), value.to_owned());

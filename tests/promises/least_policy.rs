@@ -177,7 +177,7 @@ async fn mistakes_are_reported_at_once() {
     for part in [
         "'a b': character 2",
         "'app/[x]': IAM does not support [...]",
-        "'app/db': the region of this name is unknown",
+        "'app/db': the region of this secret is unknown",
     ] {
         assert!(done.err.contains(part), "{part}: {}", done.err);
     }

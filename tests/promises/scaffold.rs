@@ -262,8 +262,8 @@ async fn wrong_values_are_refused_before_any_write() {
     assert_eq!((done.code, done.text()), (Some(1), ""));
     for line in [
         "sidekey: openai-api-key/email: the field 'ai_api_key' is still a placeholder; \
-         use --allow-placeholders to write it anyway",
-        "sidekey: openai-api-key/fax: the name matches no convention",
+         use --allow-placeholders to write the value anyway",
+        "sidekey: openai-api-key/fax: the secret's name matches no naming convention",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_account_sid' is a number and not a \
          string",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_template_sid' is missing",

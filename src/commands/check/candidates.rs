@@ -1,7 +1,8 @@
-//! The references to check, from the command line and from a JSON file. Pure.
+//! Collects the references to secrets that `sidekey check` checks, from the command line and from a
+//! JSON file. Pure.
 //!
-//! In a JSON file, two kinds of text are references: text at one of the configured paths, anywhere in
-//! the file, and text that has the form of a name of some convention.
+//! In a JSON file, a text is a reference in two cases: the text is at one of the configured paths,
+//! anywhere in the file, or the text has the form of a secret's name by some naming convention.
 
 use super::dynamo::{is_type, plain};
 use crate::convention::Conventions;
@@ -17,57 +18,61 @@ use std::fmt::{Display, Write};
 /// The maximum number of references in one run of `sidekey check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
-/// The maximum number of locations that are reported for one reference.
+/// The maximum number of locations in the JSON file that the report shows for one reference.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum number of bytes of a location in the report. A location contains keys from the file,
-/// and a key may be as long as the file.
+/// The maximum number of bytes of one location in the report. A location is built from keys of the
+/// JSON file, and a key may be as long as the file.
 const LOCATION_BYTES_MAX: usize = 1024;
 
-/// A text that may be a reference, and its locations in the JSON file.
+/// A text that may be a reference to a secret, and the locations of this text in the JSON file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The text as it is written. The text may turn out not to be a reference.
+    /// The text that may be a reference, exactly as the user or the JSON file contains it.
     pub(super) text: String,
-    /// The locations in the JSON file. Empty for a text from the command line.
+    /// The locations of the text in the JSON file. The list is empty if the text is from the
+    /// command line.
     pub(super) locations: Vec<String>,
 }
 
-/// All candidates in the order in which they were found. Each text is listed once.
+/// All texts that may be references to secrets, in the order in which they were found. Each text
+/// occurs once.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Candidate>,
     by_text: HashMap<String, usize>,
 }
 
-/// Why a file cannot be searched. The messages quote nothing from the file.
+/// The reasons why a JSON file cannot be searched for references. The error messages quote nothing
+/// from the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FileError {
-    /// The file is neither JSON nor JSON lines.
+    /// Error: the file is neither one JSON value nor JSON lines (one JSON value in each line).
     #[error(
-        "not JSON: error at line {line}, column {column}; not JSON lines: error in line {first}"
+        "not JSON: error at line {line}, column {column}; and not JSON lines: line {first} is not JSON"
     )]
     NotJson {
-        /// The line at which the file stops being one JSON text, counted from 1.
+        /// The line in which a parser for one JSON value meets the first error, counted from 1.
         line: usize,
-        /// The column in that line, counted from 1.
+        /// The column in which a parser for one JSON value meets the first error, counted from 1.
         column: usize,
-        /// The first line that is not a JSON text by itself, counted from 1.
+        /// The first line of the file that is not a JSON value, counted from 1.
         first: usize,
     },
-    /// The file contains nothing but white space.
+    /// Error: the JSON file contains nothing but white space.
     #[error("the file is empty")]
     Empty,
-    /// The file exceeds a limit of the search.
+    /// Error: the JSON file exceeds a limit of the search for references.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// The candidates exceed [`REFERENCES_MAX`].
+    /// Error: the file and the arguments contain more than [`REFERENCES_MAX`] different references.
     #[error("more than {REFERENCES_MAX} references; split the file")]
     TooMany,
 }
 
 impl Candidates {
-    /// Adds a text, and its location if the text is from a file.
+    /// Adds a text that may be a reference. Also adds the text's location if the text is from a
+    /// JSON file.
     pub(super) fn add(&mut self, text: &str, location: Option<&str>) -> Result<(), FileError> {
         let at = match self.by_text.get(text) {
             Some(at) => *at,
@@ -88,7 +93,7 @@ impl Candidates {
         Ok(())
     }
 
-    /// Adds every candidate in a JSON text or in JSON lines.
+    /// Adds every text that may be a reference from a file of JSON or JSON lines.
     pub(super) fn search(
         &mut self,
         text: &str,
@@ -107,10 +112,11 @@ impl Candidates {
             }
             Err(error) => error,
         };
-        // The text may be JSON lines: each line is searched like an item of a list.
+        // The file may be JSON lines. The search treats each line like one item of a JSON list.
         let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         for (number, (at, line)) in lines.enumerate() {
-            // The error keeps only positions: the message of serde_json may quote the file.
+            // The error contains only positions, because the message of serde_json may quote the
+            // file.
             let value = serde_json::from_str(line).map_err(|_| FileError::NotJson {
                 line: error.line(),
                 column: error.column(),
@@ -125,10 +131,11 @@ impl Candidates {
         self.all
     }
 
-    /// Searches a list, or an object that contains lists, one item at a time.
+    /// Searches a JSON list, or a JSON object that contains lists, one item at a time.
     ///
-    /// The output of `aws dynamodb scan` is such an object. Parsed as a whole, it takes 43 times the
-    /// memory of its text. Returns `false` if the text has another form and was not searched.
+    /// The output of `aws dynamodb scan` is such an object. Parsing the whole output at once takes
+    /// 43 times the memory of its text. Returns `false` if the text has another form and was not
+    /// searched.
     fn search_items(
         &mut self,
         text: &str,
@@ -166,8 +173,8 @@ impl Candidates {
         Ok(true)
     }
 
-    /// Parses and searches one item. Returns `false` if the item has a number or a character that a
-    /// JSON value cannot represent.
+    /// Parses and searches one item of a JSON list. Returns `false` if the item contains a number
+    /// or a character that serde_json cannot represent.
     fn search_raw(
         &mut self,
         raw: &RawValue,
@@ -179,7 +186,7 @@ impl Candidates {
         self.walk(&plain(value), location, paths, conventions).map(|()| true)
     }
 
-    /// Adds every candidate in a value and in the values below it.
+    /// Adds every text that may be a reference from a JSON value and from all values inside it.
     fn walk(
         &mut self,
         value: &Value,
@@ -192,10 +199,13 @@ impl Candidates {
                 let search = Search::new(paths, []).at_most(REFERENCES_MAX);
                 let found = search.run(value).map_err(|failed| match failed {
                     SearchError::LimitExceeded(limit) => FileError::LimitExceeded(limit),
-                    SearchError::Unreadable(_) => unreachable!("a parsed object is readable"),
+                    SearchError::Unreadable(_) => {
+                        unreachable!("an object that was parsed already can be searched")
+                    }
                 })?;
                 for one in found.references {
-                    // A value that is not a string is reported as an empty reference.
+                    // At a configured path, a value that is not a string is reported as an empty
+                    // reference.
                     let text = one.reference.unwrap_or_default();
                     location.below(&one.path, |location| self.add(&text, Some(&location.0)))?;
                 }
@@ -220,10 +230,10 @@ impl Candidates {
     }
 }
 
-/// Returns whether each member of an object can be searched alone, without the object around it.
+/// Returns whether each member of a JSON object can be searched without the rest of the object.
 ///
-/// That is not so if the object is a typed value of DynamoDB, or if a configured path begins at the
-/// object.
+/// Returns `false` if the object is a typed value of DynamoDB, or if a configured path begins at
+/// the object.
 fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
     let is_typed = members.len() == 1 && members.keys().all(|key| is_type(key));
     let mut first_keys = paths.iter().map(|path| {
@@ -233,21 +243,21 @@ fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
     !is_typed && !first_keys.any(|first| first == "*" || members.contains_key(&first))
 }
 
-/// The current location of the search in the file, such as `Items[0].channel_config`.
+/// The current location of the search in the JSON file, such as `Items[0].channel_config`.
 ///
-/// The whole search shares one buffer. A new text for each value would copy the keys above the value
-/// again and again, and a key may be as long as the file.
+/// The whole search shares one text buffer, to save copies: a new text for each value would copy
+/// all keys of the location again, and a key may be as long as the file.
 #[derive(Default)]
 struct Location(String);
 
 impl Location {
-    /// Runs `work` with a location that is extended by a key.
+    /// Runs `work` while the location is extended by a key of a JSON object.
     fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let dot = if self.0.is_empty() { "" } else { "." };
         self.with(format_args!("{dot}{key}"), work)
     }
 
-    /// Runs `work` with a location that is extended by `end`, and restores the location afterwards.
+    /// Runs `work` while the location is extended by `end`, and restores the location afterwards.
     fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.0.len();
         let _ = write!(self.0, "{end}");
@@ -257,7 +267,7 @@ impl Location {
     }
 }
 
-/// Cuts a location at [`LOCATION_BYTES_MAX`] bytes.
+/// Cuts the text of a location to at most [`LOCATION_BYTES_MAX`] bytes.
 fn shortened(location: &str) -> String {
     match location.len() > LOCATION_BYTES_MAX {
         true => format!("{}…", &location[..location.floor_char_boundary(LOCATION_BYTES_MAX)]),
@@ -265,7 +275,7 @@ fn shortened(location: &str) -> String {
     }
 }
 
-/// Returns whether a text refers to a secret whose name matches a convention.
+/// Returns whether a text refers to a secret whose name matches a naming convention.
 fn has_convention(text: &str, conventions: &Conventions) -> bool {
     let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
     match &id {
@@ -274,8 +284,9 @@ fn has_convention(text: &str, conventions: &Conventions) -> bool {
     }
 }
 
-/// Returns the secret names that an ARN may contain: its last part with and without the last hyphen
-/// and six characters, which may be the suffix of Secrets Manager.
+/// Returns the secret names that an ARN may stand for. One name is the last part of the ARN. Before
+/// it comes the same text without the last hyphen and six characters, if Secrets Manager may have
+/// appended them.
 pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
     let (full, stripped) = arn.possible_names();
     stripped.into_iter().chain([full])
@@ -395,7 +406,8 @@ mod tests {
     fn error_in_a_file_is_reported_by_line_and_column() {
         let error = |text: &str| found(text).expect_err("the file is malformed").to_string();
         assert_eq!(error(" \n"), "the file is empty");
-        let expected = "not JSON: error at line 2, column 1; not JSON lines: error in line 2";
+        let expected =
+            "not JSON: error at line 2, column 1; and not JSON lines: line 2 is not JSON";
         assert_eq!(error("{}\nhunter2\n{}"), expected);
         let many: Vec<String> =
             (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();

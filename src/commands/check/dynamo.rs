@@ -1,9 +1,10 @@
-//! Converts DynamoDB's typed JSON, as in its API and its exports, to plain JSON. Pure.
+//! Converts DynamoDB's typed JSON to plain JSON. DynamoDB uses typed JSON in its API and in its
+//! exports. Pure.
 
 use serde_json::{Map, Value};
 
-/// Unwraps every typed value: `{"S": "x"}` becomes `"x"`, and `{"M": {…}}` becomes an object. Plain
-/// values stay as they are.
+/// Replaces every typed value of DynamoDB by its plain value: `{"S": "x"}` becomes `"x"`, and
+/// `{"M": {…}}` becomes an object. Plain JSON values stay unchanged.
 pub(super) fn plain(value: Value) -> Value {
     match value {
         Value::Object(object) => match unwrapped(object) {
@@ -15,12 +16,13 @@ pub(super) fn plain(value: Value) -> Value {
     }
 }
 
-/// Returns whether a key is the name of one of DynamoDB's types.
+/// Returns whether a JSON key is the name of a DynamoDB type, such as `S` or `M`.
 pub(super) fn is_type(key: &str) -> bool {
     ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"].contains(&key)
 }
 
-/// Unwraps an object that is a typed value. Returns any other object unchanged, as the error.
+/// Converts a JSON object that is a typed value of DynamoDB. Returns any other object unchanged, as
+/// the error.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
 fn unwrapped(object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
@@ -29,8 +31,8 @@ fn unwrapped(object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
     }
     Ok(match object.into_iter().next() {
         Some((kind, _)) if kind == "NULL" => Value::Null,
-        // The keys of a map are names of attributes. An attribute may be called "S" without being a
-        // type, so only the values of the map are unwrapped.
+        // The keys of a DynamoDB map are attribute names. An attribute may have the name "S", which
+        // does not make it a typed value. So only the values of the map are converted.
         Some((_, Value::Object(map))) => members(map),
         Some((kind, Value::Array(all))) if kind == "L" => {
             Value::Array(all.into_iter().map(plain).collect())
@@ -40,7 +42,8 @@ fn unwrapped(object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
     })
 }
 
-/// Returns whether an object has one member, whose key is a type and whose value fits that type.
+/// Returns whether a JSON object is a typed value of DynamoDB: its only key is a DynamoDB type, and
+/// its value fits that type.
 fn is_typed(object: &Map<String, Value>) -> bool {
     object.len() == 1
         && object.iter().all(|(kind, value)| match (&**kind, value) {
@@ -53,7 +56,8 @@ fn is_typed(object: &Map<String, Value>) -> bool {
         })
 }
 
-/// Unwraps the values of all members of an object, and keeps its keys.
+/// Converts the values of all members of a JSON object from typed to plain JSON. The keys stay
+/// unchanged.
 fn members(object: Map<String, Value>) -> Value {
     Value::Object(object.into_iter().map(|(key, value)| (key, plain(value))).collect())
 }

@@ -1,36 +1,38 @@
-//! Detects values that look like an API key of API Gateway. Such keys do not belong into Secrets
-//! Manager. Pure.
+//! Detects secret values that look like an API key of Amazon API Gateway. Such a key belongs in API
+//! Gateway, not in Secrets Manager. Pure.
 
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// The length of a key that API Gateway generated.
+/// The number of characters of an API key that API Gateway generated.
 const MADE_CHARS: usize = 40;
 
-/// The minimum length of a key that a user chose.
+/// The minimum number of characters of an API key that a user chose for API Gateway.
 ///
 /// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MIN: usize = 20;
 
-/// The maximum length of a key that a user chose.
+/// The maximum number of characters of an API key that a user chose for API Gateway.
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// Parts of the names of fields that hold a key of API Gateway, in lower case and without separators.
+/// Texts that occur in the names of fields that contain an API key of API Gateway. The texts are in
+/// lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
-/// The location of a key of API Gateway in a secret.
+/// The location of an API key of API Gateway in a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
-    /// The full value of the secret is the key.
+    /// The API key is the full value of the secret.
     Value,
-    /// The field of this name is the key, or contains the key.
+    /// The API key is in the field with this name.
     Field(String),
 }
 
-/// Returns the location of a text that looks like a key of API Gateway, if there is one.
+/// Returns the location of a text in the secret that looks like an API key of API Gateway, if there
+/// is such a text.
 ///
-/// A value without fields is judged by its form: 40 letters and digits, mixed case, and not a hash in
-/// hexadecimal. A field is judged by its name.
+/// The function judges a value without fields by its form: 40 letters and digits, in mixed case,
+/// and not a hexadecimal hash. It judges a field by its name.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
     let text = str::from_utf8(text.expose()).ok()?;
@@ -43,7 +45,8 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Returns the name of the field that holds a key. `name` is the nearest matching name above `value`.
+/// Returns the name of the field in `value` that contains an API key. `name` is the name of the
+/// nearest outer field whose name suggests an API key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
@@ -55,14 +58,14 @@ fn field(value: &Value, name: Option<&str>) -> Option<String> {
     }
 }
 
-/// Returns whether the name of a field contains one of [`NAMES`].
+/// Returns whether the name of a field contains one of the texts in [`NAMES`].
 fn is_key_name(name: &str) -> bool {
     let normalized: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     NAMES.iter().any(|known| normalized.contains(known))
 }
 
-/// Returns whether a text has the form of a key that API Gateway generated.
+/// Returns whether a text has the form of an API key that API Gateway generated.
 fn is_generated(text: &str) -> bool {
     text.len() == MADE_CHARS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -72,8 +75,8 @@ fn is_generated(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether a text in a field with a matching name may be a key. URLs and placeholders
-/// without a digit are not keys.
+/// Returns whether a text may be an API key, given that the name of its field suggests an API key.
+/// URLs, and dummy texts without a digit, are not API keys.
 fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())

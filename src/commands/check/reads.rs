@@ -1,4 +1,4 @@
-//! Reads all secrets of a check, several at once.
+//! Reads all secrets for `sidekey check`, several at once.
 
 use crate::secret::key::Key;
 use crate::secret::version::Version;
@@ -9,21 +9,22 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The maximum number of secrets that are read at the same time.
+/// The maximum number of secrets that `sidekey check` reads at the same time.
 const READS_MAX: usize = 16;
 
-/// The result of reading one secret.
+/// The result of reading one secret from Secrets Manager.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,
-    /// Whether and when the secret is rotated. `None` if the secret could not be read, or if the
-    /// credentials do not allow `secretsmanager:DescribeSecret`.
+    /// Whether Secrets Manager rotates the secret, and the time of the last rotation. `None` if the
+    /// secret could not be read, or if the credentials do not allow
+    /// `secretsmanager:DescribeSecret`.
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret, and calls `on_read` after each secret.
+/// Reads every secret, and calls `on_read` after each read.
 ///
-/// The result lacks a secret whose read panicked.
+/// If a read panics, the result does not contain that secret.
 pub(super) async fn read_all(
     source: Arc<SecretsManager>,
     keys: Vec<Key>,
@@ -51,7 +52,7 @@ pub(super) async fn read_all(
     all
 }
 
-/// Returns the error that is reported for a secret whose read panicked.
+/// Returns the error that `sidekey check` reports for a secret whose read panicked.
 pub(super) fn panicked() -> FetchError {
     let message = "reading the secret failed inside Sidekey; report this as a bug";
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)

@@ -1,4 +1,5 @@
-//! The report on one reference: metadata of its secret, and findings. Pure.
+//! The report of `sidekey check` on one reference: metadata of the secret, and findings (problems).
+//! Pure.
 
 use super::candidates::{Candidate, names};
 use super::gateway_key::{self, GatewayKey};
@@ -17,43 +18,46 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The rules and the context for judging references.
+/// The rules and the context with which `sidekey check` judges references to secrets.
 #[derive(Debug)]
 pub(super) struct Criteria<'a> {
     pub(super) conventions: &'a Conventions,
-    /// Whether a secret without a convention is a finding.
+    /// Whether `sidekey check` reports a finding for a secret whose name matches no naming
+    /// convention.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
-    /// The region of secrets that are referred to by name.
+    /// The AWS region of secrets to which the user refers by name instead of by ARN.
     pub(super) region: &'a str,
-    /// The account of secrets that are referred to by name, if the account is known.
+    /// The id of the AWS account of secrets to which the user refers by name instead of by ARN.
+    /// `None` if the id is not known.
     pub(super) account: Option<&'a str>,
 }
 
-/// The report on one reference. It never contains a secret value.
+/// The report of `sidekey check` on one reference. The report never contains the value of a secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// The reference as it is written.
+    /// The reference to the secret, exactly as the user or the JSON file contains it.
     pub(super) reference: String,
     /// The locations of the reference in the JSON file.
     #[serde(rename = "places")]
     pub(super) locations: Vec<String>,
-    /// Whether there are no findings.
+    /// Whether `sidekey check` found no problem with the reference and its secret.
     pub(super) ok: bool,
-    /// Whether the secret could be read.
+    /// Whether the secret could be read from Secrets Manager.
     pub(super) readable: bool,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
-    /// The kind of the convention that the name of the secret matches.
+    /// The kind of secret, such as `whatsapp-twilio`, by the naming convention that the secret's
+    /// name matches.
     pub(super) kind: Option<String>,
     pub(super) version_id: Option<String>,
-    /// The creation of the version, as an RFC 3339 timestamp.
+    /// The time at which the version of the secret was created, as an RFC 3339 timestamp.
     pub(super) created_date: Option<String>,
-    /// The age of the version in seconds.
+    /// The age of the version of the secret in seconds.
     pub(super) age_seconds: Option<u64>,
     pub(super) rotation: Rotation,
-    /// The last rotation, as an RFC 3339 timestamp.
+    /// The time of the secret's last rotation, as an RFC 3339 timestamp.
     pub(super) last_rotated_date: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
@@ -62,28 +66,30 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rotation {
-    /// The secret is rotated.
+    /// Secrets Manager rotates the secret.
     On,
-    /// The secret is not rotated.
+    /// Secrets Manager does not rotate the secret.
     Off,
-    /// The secret was not read, or the credentials do not allow `secretsmanager:DescribeSecret`.
+    /// It is unknown whether Secrets Manager rotates the secret: the secret was not read, or the
+    /// credentials do not allow `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
-/// One problem with a secret or a reference.
+/// One problem that `sidekey check` found with a secret or a reference.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
-    /// The type of the problem, for programs.
+    /// The type of the problem, as a fixed word that programs can compare.
     pub(super) code: String,
-    /// The field with the problem, if the problem is in one field.
+    /// The field of the secret that has the problem. `None` if the problem is not in one field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
-    /// The problem as a text for people.
+    /// The description of the problem for people.
     pub(super) message: String,
-    /// The IAM action that was denied.
+    /// The IAM action that AWS denied. `None` if the problem is not a missing permission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) permission: Option<&'static str>,
-    /// A policy that allows the denied action.
+    /// An IAM policy that allows the action that AWS denied. `None` if the problem is not a missing
+    /// permission.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grant: Option<Document>,
 }
@@ -105,7 +111,7 @@ impl Finding {
     }
 }
 
-/// Returns the report on a reference and the secret that was read for it.
+/// Returns the report on a reference and on the secret that was read for the reference.
 pub(super) fn report(
     candidate: Candidate,
     reference: &Result<Reference, BadReference>,
@@ -155,7 +161,8 @@ pub(super) fn report(
     report
 }
 
-/// Adds the metadata of a version, and all findings about its value.
+/// Adds the metadata of a secret's version to the report, and all findings about the value of the
+/// version.
 fn add_version(
     report: &mut Report,
     reference: &Reference,
@@ -176,7 +183,10 @@ fn add_version(
             report.findings.extend(convention_findings(convention, version));
         }
         None if criteria.is_strict => {
-            report.findings.push(Finding::new("no-convention", "the name matches no convention"));
+            report.findings.push(Finding::new(
+                "no-convention",
+                "the secret's name matches no naming convention",
+            ));
         }
         None => {}
     }
@@ -192,7 +202,7 @@ fn add_version(
     }
 }
 
-/// Returns the finding for a key of API Gateway in a secret.
+/// Returns the finding for a secret that contains an API key of API Gateway.
 fn gateway_key_finding(key: GatewayKey) -> Finding {
     const ADVICE: &str = "keep such keys in API Gateway, not in Secrets Manager";
     let (field, subject) = match key {
@@ -206,7 +216,7 @@ fn gateway_key_finding(key: GatewayKey) -> Finding {
     Finding { field, ..Finding::new("api-gateway-key", message) }
 }
 
-/// Returns one finding for each rule of the convention that the value breaks.
+/// Returns one finding for each rule of the secret's convention that the value breaks.
 fn convention_findings(convention: &Convention, version: &Version) -> Vec<Finding> {
     convention.problems(&version.content).into_iter().map(problem_finding).collect()
 }
@@ -218,7 +228,7 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of the convention that the secret's name matches.
+/// Returns the kind of secret whose naming convention the secret's name matches, if there is one.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) => conventions.of_name(name),
@@ -230,11 +240,12 @@ fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a 
 /// Returns the finding for a secret that could not be read.
 fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) -> Finding {
     let code = error.kind.label().replace('_', "-");
-    // AWS reports a denied kms:Decrypt as AccessDenied too. Only the message mentions KMS.
+    // If AWS denies kms:Decrypt, the error type is the same as for a denied read. Only the error
+    // message of AWS mentions KMS.
     let is_of_key = error.message.contains("KMS");
     let message = match error.kind {
         FetchErrorKind::Denied if is_of_key => {
-            format!("{error} (grant kms:Decrypt on the key of the secret)")
+            format!("{error} (grant kms:Decrypt on the KMS key that encrypts the secret)")
         }
         _ => format!("{error}{}", advice::of(error)),
     };
@@ -255,10 +266,10 @@ fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
-/// Returns the AWS account of the credentials, if some answer reveals the account.
+/// Returns the id of the AWS account that owns the credentials, if an answer of AWS reveals the id.
 ///
-/// The ARN of a secret that was requested by name is in that account, and an error of type denied
-/// names the ARN of the caller.
+/// A secret that was requested by name is in that account, so the secret's ARN contains the id. An
+/// AccessDenied error contains the ARN of the caller, with the id.
 pub(super) fn account<'a>(
     reads: impl IntoIterator<Item = (&'a SecretId, &'a Read)>,
 ) -> Option<String> {
@@ -273,7 +284,8 @@ pub(super) fn account<'a>(
     })
 }
 
-/// Returns the account in a message such as `User: arn:aws:sts::123456789012:assumed-role/…`.
+/// Returns the AWS account id of the caller's ARN in an error message of AWS. Such a message
+/// contains, for example, `arn:aws:sts::123456789012:assumed-role/…`.
 fn account_of_caller(message: &str) -> Option<String> {
     let at = [":sts::", ":iam::"]
         .iter()

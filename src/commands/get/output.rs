@@ -1,4 +1,4 @@
-//! Formats a secret for `sidekey get`.
+//! Formats a secret for the output of `sidekey get`.
 
 use crate::secret::field::{FieldError, Fields};
 use crate::secret::value::SecretValue;
@@ -12,42 +12,44 @@ use std::os::fd::AsFd;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The service that the secret was read from.
+/// The service from which `sidekey get` read the secret.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ReadFrom {
-    /// The running agent.
+    /// The secret was read from the running agent.
     Agent,
-    /// Secrets Manager, without an agent.
+    /// The secret was read from Secrets Manager, without an agent.
     Aws,
 }
 
-/// Settings for formatting a secret.
+/// The settings with which `sidekey get` formats a secret.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
-    /// The reference, as the user wrote it.
+    /// The reference to the secret, as the user wrote it on the command line.
     pub(super) reference: &'a str,
-    /// The field to print instead of the full value.
+    /// The field of the secret to print. `None` to print the full value.
     pub(super) field: Option<&'a str>,
     pub(super) from: ReadFrom,
-    /// Whether the JSON output contains the value.
+    /// Whether the JSON output contains the value of the secret.
     pub(super) has_value: bool,
     /// Whether standard output is a terminal.
     pub(super) is_terminal: bool,
 }
 
-/// Why a secret cannot be printed.
+/// The reasons why `sidekey get` cannot print a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OutputError {
-    /// The secret does not have the field.
+    /// Error: the secret does not have the field that the user asked for.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// The secret is binary, and standard output is a terminal.
-    #[error("the secret is binary and cannot be printed to a terminal; redirect it, or use --json")]
+    /// Error: the secret is binary, and standard output is a terminal.
+    #[error(
+        "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json"
+    )]
     Binary,
 }
 
-/// The JSON output of `sidekey get --json`.
+/// The output of `sidekey get --json`.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
@@ -65,7 +67,8 @@ struct Json<'a> {
 }
 
 impl Output<'_> {
-    /// Returns the bare value. On a terminal, a newline follows the value.
+    /// Returns the value of the secret, or of the requested field, without metadata. If standard
+    /// output is a terminal, appends a newline.
     pub(super) fn bare(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let value = match self.content(version)? {
             Content::Binary(_) if self.is_terminal => return Err(OutputError::Binary),
@@ -80,7 +83,8 @@ impl Output<'_> {
         Ok(SecretValue::new(line))
     }
 
-    /// Returns the metadata of the version as JSON, with the value if `has_value` is set.
+    /// Returns the metadata of the secret's version as JSON. The JSON contains the value only if
+    /// `has_value` is set.
     pub(super) fn json(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let content = self.content(version)?;
         let encoded = match &content {
@@ -104,12 +108,13 @@ impl Output<'_> {
             value: value.filter(|_| self.has_value),
             value_base64: value_base64.filter(|_| self.has_value),
         };
-        let mut json = serde_json::to_vec(&output).expect("texts and lists can be serialized");
+        let mut json =
+            serde_json::to_vec(&output).expect("a struct of texts and lists can be serialized");
         json.push(b'\n');
         Ok(SecretValue::new(json))
     }
 
-    /// Returns the full content of a secret, or the requested field.
+    /// Returns the full content of a secret, or only the field that the user asked for.
     fn content(&self, version: &Version) -> Result<Content, FieldError> {
         match self.field {
             Some(field) => Fields::of(&version.content).field(field).cloned().map(Content::Text),
@@ -118,7 +123,8 @@ impl Output<'_> {
     }
 }
 
-/// Writes to standard output without its buffer, because the buffer would keep a copy of the secret.
+/// Writes a value to standard output without Rust's output buffer, because that buffer would keep a
+/// copy of the secret.
 pub(super) fn write(value: &SecretValue) -> io::Result<()> {
     let unbuffered = io::stdout().as_fd().try_clone_to_owned()?;
     File::from(unbuffered).write_all(value.expose())
@@ -165,7 +171,7 @@ mod tests {
         check(
             output(None, true).bare(&binary()),
             Err(
-                "the secret is binary and cannot be printed to a terminal; redirect it, or use --json",
+                "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json",
             ),
         );
         check(

@@ -1,16 +1,17 @@
-//! Converts references, and patterns of names, to ARN patterns of IAM.
+//! Converts references to secrets, and patterns of secret names, to ARN patterns of IAM.
 
 use crate::secret::arn::Arn;
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use crate::secret::reference::{BadReference, Reference, SecretId};
 
-/// The IAM pattern for the hyphen and the six characters that Secrets Manager appends to a name.
+/// The IAM pattern for the hyphen and the six random characters that Secrets Manager appends to a
+/// secret's name in its ARN.
 ///
-/// The pattern `-*` would also match longer names that continue after a hyphen.
+/// The pattern `-*` would be too wide: it also matches longer names that continue after a hyphen.
 pub(super) const SUFFIX: &str = "-??????";
 
-/// The AWS partition, region and account of secrets that are given by name. Each part is a text, or
-/// an expression of a template.
+/// The AWS partition, region and account of secrets that the user gives by name. Each part is a
+/// plain text, or an expression of a template.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
     pub(super) partition: Option<String>,
@@ -18,49 +19,55 @@ pub(super) struct Location {
     pub(super) account: Option<String>,
 }
 
-/// Why a text cannot be converted to an ARN pattern.
+/// The reasons why a text cannot be converted to an ARN pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::commands) enum BadTarget {
-    /// The text is not a valid reference.
+    /// Error: the text is not a valid reference to a secret.
     #[error(transparent)]
     Reference(#[from] BadReference),
-    /// The pattern contains a character class.
+    /// Error: the pattern contains a character class such as `[ab]`, which IAM does not support.
     #[error(
-        "IAM does not support [...]; write '?' for one character, '*' for any text, or each name"
+        "IAM does not support [...]; write '?' for one character or '*' for any text, or list the names"
     )]
     Class,
-    /// The pattern contains `**`.
-    #[error("'**' is not supported; write one '*' for each path segment")]
+    /// Error: the pattern contains `**`.
+    #[error(
+        "the pattern contains '**', which is not supported; write one '*' for each path segment"
+    )]
     DoubleStar,
-    /// The pattern contains a character that is neither valid in a name nor a wildcard.
-    #[error("character {at} is neither a wildcard nor one of A-Za-z0-9/_+=.@!-")]
+    /// Error: the pattern contains a character that is not a wildcard and that no secret name may
+    /// contain.
+    #[error("character {at} of the pattern is neither a wildcard nor one of A-Za-z0-9/_+=.@!-")]
     Character {
-        /// The position, counted from 1.
+        /// The position of the invalid character in the pattern, counted from 1.
         at: usize,
     },
-    /// The pattern is longer than a name can be.
-    #[error("the pattern is longer than the {NAME_CHARS_MAX} characters of a name")]
+    /// Error: the pattern is longer than the longest name that a secret may have.
+    #[error(
+        "the pattern is longer than {NAME_CHARS_MAX} characters, the maximum of a secret's name"
+    )]
     TooLong,
-    /// The pattern begins like an ARN, but is not the ARN of a secret.
+    /// Error: the pattern begins like an ARN, but it is not the ARN of a secret.
     #[error(
         "not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
     )]
     Arn,
-    /// The region of a secret that is given by name is unknown.
-    #[error("the region of this name is unknown; use --region, or set AWS_REGION")]
+    /// Error: the user gave a secret by name, and the region of that secret is unknown.
+    #[error("the region of this secret is unknown; use --region, or set AWS_REGION")]
     NoRegion,
-    /// The account of a secret that is given by name is unknown.
+    /// Error: the user gave a secret by name, and the account of that secret is unknown.
     #[error(
-        "the account of this name is unknown; use --account with the id from `aws sts \
+        "the account of this secret is unknown; use --account with the id from `aws sts \
          get-caller-identity`, or write a template with --terraform or --sam"
     )]
     NoAccount,
 }
 
-/// Returns the ARN pattern for a reference, or for a pattern of the form that `SIDEKEY_ALLOW` has.
+/// Returns the ARN pattern for a reference to a secret, or for a pattern of names as in
+/// `SIDEKEY_ALLOW`.
 ///
-/// In Sidekey, `*` matches within one path segment. In IAM, `*` also matches `/`. So the ARN pattern
-/// may match more secrets than the pattern of Sidekey.
+/// In `SIDEKEY_ALLOW`, `*` matches within one path segment. In IAM, `*` also matches `/`. So the
+/// ARN pattern may match more secrets than the pattern of names.
 pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
     let without_field = text.split_once('#').map_or(text, |(id, _)| id);
     if without_field.contains(['*', '?', '[']) {
@@ -73,10 +80,11 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
     })
 }
 
-/// Returns a warning if the end of an ARN was read as its suffix, but may be a part of the name.
+/// Returns a warning if the end of an ARN has the form of the random suffix of Secrets Manager, but
+/// may be a part of the secret's name.
 ///
-/// The suffix is random, so it hardly ever consists of lower-case letters only. The last word of a
-/// name usually does.
+/// The function warns if the six characters after the last hyphen are lower-case letters only. A
+/// random suffix hardly ever is, but the last word of a name usually is.
 pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
     let (full, name) = arn.possible_names();
@@ -93,7 +101,8 @@ fn has_suffix(arn: &Arn) -> bool {
     arn.possible_names().1.is_some()
 }
 
-/// Returns the ARN pattern for a name, or for a pattern of names, in a location.
+/// Returns the ARN pattern for a secret's name, or for a pattern of names, in a partition, region
+/// and account.
 fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
     let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
     let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
@@ -126,7 +135,8 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     }
 }
 
-/// Returns the last part of an ARN pattern, if the parts before it are valid for secrets.
+/// Returns the last part of an ARN pattern, which stands for the secret's name. Returns `None` if
+/// the parts before it are not valid in a secret's ARN.
 fn name_part(pattern: &str) -> Option<&str> {
     const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
     let parts: Vec<&str> = pattern.splitn(7, ':').collect();
@@ -140,13 +150,14 @@ fn name_part(pattern: &str) -> Option<&str> {
     is_arn.then_some(name)
 }
 
-/// Returns whether a part of an ARN pattern has only wildcards, digits and the given letters.
+/// Returns whether a part of an ARN pattern consists only of wildcards, digits and the characters
+/// in `letters`.
 fn consists_of(part: &str, letters: &str) -> bool {
     !part.is_empty()
         && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
 }
 
-/// Returns whether the end of a pattern already matches a suffix.
+/// Returns whether the end of a pattern already matches the random suffix of a secret's ARN.
 fn may_end_in_suffix(name: &str) -> bool {
     name.ends_with('*')
         || name.rsplit_once('-').is_some_and(|(_, end)| {

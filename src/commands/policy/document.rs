@@ -1,52 +1,54 @@
-//! The least policy: its statements, and the formats in which they are written.
+//! The least IAM policy: its statements, and the formats in which `sidekey policy` writes it.
 
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The action for reading one secret.
+/// The IAM action for reading one secret.
 pub(super) const GET: &str = "secretsmanager:GetSecretValue";
 
-/// The action for reading secrets in batches.
+/// The IAM action for reading several secrets in one call.
 pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
 
-/// The action for decrypting secrets with a KMS key of their own.
+/// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
-/// The condition key that restricts the use of a KMS key to Secrets Manager.
+/// The IAM condition key that restricts the use of a KMS key to given services, here to Secrets
+/// Manager.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 
-/// The maximum number of characters of all inline policies of a role together. White space does not
-/// count.
+/// The maximum total length of all inline policies of an IAM role, in characters without white
+/// space.
 ///
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const INLINE_CHARS_MAX: usize = 10_240;
 
-/// The maximum number of characters of one managed policy. White space does not count.
+/// The maximum length of one managed policy of IAM, in characters without white space.
 ///
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// The expressions of a SAM template for partition, region and account. Each has a sample of its
-/// value, with which the size of the policy is estimated.
+/// The expressions of a SAM template for partition, region and account. Each expression has a
+/// sample value, with which the size of the policy is estimated.
 pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),
     ("${AWS::AccountId}", "123456789012"),
 ];
 
-/// A statement that allows one action.
+/// A statement of the least IAM policy. The statement allows one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The services through which a KMS key may be used. Empty for other actions.
+    /// The services through which the KMS keys of a `kms:Decrypt` statement may be used. Empty for
+    /// any other action.
     pub(super) via_services: Vec<String>,
 }
 
-/// Returns the statements that are needed for reading these secrets, and no others.
+/// Returns the statements of the least IAM policy for reading the given secrets.
 pub(super) fn statements(
     sid: &str,
     secrets: impl IntoIterator<Item = String>,
@@ -63,7 +65,8 @@ pub(super) fn statements(
         all.push(Statement {
             sid: format!("{sid}BatchGetSecretValue"),
             action: BATCH,
-            // IAM knows no resources for this action. Each secret in a batch also needs `GET`.
+            // IAM has no resources for the batch action. Reading a secret in a batch also needs
+            // secretsmanager:GetSecretValue on that secret.
             resources: vec!["*".to_owned()],
             via_services: Vec::new(),
         });
@@ -85,7 +88,8 @@ pub(super) fn statements(
     all
 }
 
-/// Sorts ARN patterns, and drops each pattern that another one covers.
+/// Sorts ARN patterns, and removes each pattern whose matches another pattern in the list also
+/// matches.
 fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = arns.into_iter().collect();
     all.sort();
@@ -93,8 +97,9 @@ fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     (0..all.len()).filter(|&at| !is_covered(&all, at)).map(|at| all[at].clone()).collect()
 }
 
-/// Returns whether another pattern covers the pattern at `at`. Of two patterns that cover each other,
-/// only the second counts as covered.
+/// Returns whether another pattern in the list matches everything that the pattern at index `at`
+/// matches. If two patterns match exactly the same, the result is `true` only for the second of
+/// them.
 fn is_covered(all: &[String], at: usize) -> bool {
     (0..all.len()).any(|other| {
         other != at
@@ -103,7 +108,7 @@ fn is_covered(all: &[String], at: usize) -> bool {
     })
 }
 
-/// A policy document of IAM.
+/// A policy document of IAM, in the form of its JSON.
 #[derive(Debug, Serialize)]
 pub(in crate::commands) struct Document {
     #[serde(rename = "Version")]
@@ -112,7 +117,7 @@ pub(in crate::commands) struct Document {
     statements: Vec<JsonStatement>,
 }
 
-/// A statement in the JSON of a policy document.
+/// A statement of an IAM policy document, in the form of its JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct JsonStatement {
@@ -143,14 +148,17 @@ impl Document {
         Self { version: "2012-10-17", statements }
     }
 
-    /// Returns the document as JSON, for example for the option `--policy-document` of `aws iam`.
+    /// Returns the policy document as JSON, as the option `--policy-document` of `aws iam` expects
+    /// it.
     pub(in crate::commands) fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("texts and lists can be serialized") + "\n"
+        serde_json::to_string_pretty(self).expect("a struct of texts and lists can be serialized")
+            + "\n"
     }
 
-    /// Returns a warning if the document is too long for a managed policy, or for any policy.
+    /// Returns a warning if the document is too long for a managed policy of IAM, or for any
+    /// policy.
     ///
-    /// Each expression of a template counts with its sample.
+    /// To estimate the length, the function replaces each template expression by its sample value.
     pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
         for (expression, sample) in expressions {
@@ -165,14 +173,14 @@ impl Document {
             ),
             false => format!(
                 "the policy has {chars} characters, too many for a managed policy \
-                 ({MANAGED_CHARS_MAX}); use it as an inline policy (all of a role together may have \
+                 ({MANAGED_CHARS_MAX}); use an inline policy (all inline policies of a role together may have \
                  {INLINE_CHARS_MAX}), or replace names by patterns"
             ),
         })
     }
 }
 
-/// Formats the statements as the `Policies` of a function in a SAM template.
+/// Formats the statements as the `Policies` property of a function in a SAM template.
 pub(super) fn sam(statements: &[Statement]) -> String {
     let mut text = "Policies:\n  - Version: '2012-10-17'\n    Statement:\n".to_owned();
     for Statement { sid, action, resources, via_services } in statements {
@@ -192,7 +200,8 @@ pub(super) fn sam(statements: &[Statement]) -> String {
     text
 }
 
-/// Quotes a text for YAML. A text with expressions gets the function that evaluates them.
+/// Quotes a text for YAML. If the text contains template expressions, adds `!Sub`, the function of
+/// CloudFormation that evaluates them.
 fn sam_text(value: &str) -> String {
     match value.contains("${") {
         true => format!("!Sub '{value}'"),
@@ -200,7 +209,8 @@ fn sam_text(value: &str) -> String {
     }
 }
 
-/// Formats the statements as a data source of Terraform, with the data sources that it refers to.
+/// Formats the statements as a Terraform data source, together with the other data sources that the
+/// statements use.
 pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
     let mut text = String::new();
     for source in ["aws_caller_identity", "aws_partition", "aws_region"] {

@@ -1,16 +1,21 @@
-//! Compares patterns of IAM: `*` matches any text, including `/`, and `?` matches any one character.
+//! Compares resource and action patterns of IAM. In these patterns, `*` matches any text, including
+//! `/`, and `?` matches any one character.
 //!
-//! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide. Patterns of resources are
-//! case-sensitive. Actions are not, so a caller that compares actions must pass them in lower case.
+//! The comparison is case-sensitive, like the resources of IAM. The actions of IAM are not
+//! case-sensitive, so a caller that compares actions must pass them in lower case.
+//!
+//! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide.
 
-/// Returns whether `wide` matches every text that `narrow` matches.
+/// Returns whether the pattern `wide` matches every text that the pattern `narrow` matches.
 ///
-/// `true` is always right. `false` is wrong for some unusual pairs, such as `?*a` and `*aa`. Such a
-/// pair makes a permission count as missing, but never as granted.
+/// The result `true` is always right. The result `false` is wrong for a few unusual pairs, such as
+/// `?*a` and `*aa`. For such a pair, Sidekey reports a granted permission as missing, but never the
+/// reverse.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let (wide, narrow) = (ordered(wide), ordered(narrow));
     let (mut at_wide, mut at_narrow) = (0, 0);
-    // The positions to return to if the last star of `wide` must match one more character.
+    // After a mismatch, the search returns to these positions and lets the last star of `wide`
+    // match one more character.
     let mut star: Option<(usize, usize)> = None;
     while at_narrow < narrow.len() {
         let next = narrow[at_narrow];
@@ -35,11 +40,11 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     wide[at_wide..].iter().all(|rest| *rest == '*')
 }
 
-/// Returns whether some text matches both patterns.
+/// Returns whether there is a text that both patterns match.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // Each row belongs to one end of `one`, the shortest end first. A row tells for each end of
-    // `other` whether the two ends overlap.
+    // Each row belongs to one ending of `one`, the shortest ending first. The row contains, for
+    // each ending of `other`, whether some text matches both endings.
     let mut below = vec![false; other.len() + 1];
     for at in (0..=one.len()).rev() {
         let mut row = vec![false; other.len() + 1];
@@ -59,12 +64,13 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     below[0]
 }
 
-/// Returns whether a text contains a wildcard.
+/// Returns whether a pattern contains one of IAM's wildcards, `*` or `?`.
 pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Normalizes each run of wildcards to all its `?`, followed by one `*` if the run has a `*`.
+/// Rewrites each run of wildcards: all `?` of the run come first, and then one `*` if the run
+/// contains a `*`.
 fn ordered(text: &str) -> Vec<char> {
     let mut ordered = Vec::with_capacity(text.len());
     let mut has_star = false;

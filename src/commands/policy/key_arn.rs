@@ -1,4 +1,4 @@
-//! The ARN of a KMS key that encrypts secrets.
+//! The ARN of a KMS key with which secrets are encrypted.
 
 use crate::secret::arn::{is_region, partition_of};
 use std::str::FromStr;
@@ -6,18 +6,19 @@ use std::str::FromStr;
 /// The ARN of a KMS key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyArn {
-    /// The region of the key. It is the first field, so that keys are sorted by region.
+    /// The AWS region of the KMS key. The region is the first field, so that keys are sorted by
+    /// region.
     pub(super) region: String,
     text: String,
 }
 
-/// Why a text is not the ARN of a key.
+/// The reasons why a text is not the ARN of a KMS key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
-    /// The text is the ARN of an alias.
+    /// Error: the text is the ARN of an alias of a KMS key.
     #[error("an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`")]
     Alias,
-    /// The text has another form than the ARN of a key.
+    /// Error: the text does not have the form of the ARN of a KMS key.
     #[error("write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
     NotAKey,
 }
@@ -27,11 +28,11 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the values of `kms:ViaService` that stand for Secrets Manager in the region of the
-    /// key. A key decrypts only secrets of its own region.
+    /// Returns the values of the condition key `kms:ViaService` that stand for Secrets Manager in
+    /// the region of the KMS key. A KMS key decrypts only secrets of its own region.
     ///
-    /// Outside the partition `aws`, the result has two values: the documentation of KMS uses
-    /// `amazonaws.com` in some places, and the domain of the partition in others.
+    /// Outside the partition `aws`, the result has two values, because the KMS documentation uses
+    /// `amazonaws.com` in some sections and the domain of the partition in others.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
     pub(super) fn via_services(&self) -> Vec<String> {

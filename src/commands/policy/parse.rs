@@ -1,34 +1,38 @@
-//! Parses the statements of an existing IAM policy, in every format in which AWS's tools print it.
+//! Parses the statements of an existing IAM policy. Accepts every format in which AWS's tools print
+//! a policy.
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// The maximum number of layers around a policy document. The layers are the answer of an API call, a
-/// policy version inside it, a JSON text inside that, and its percent-encoding.
+/// The maximum number of layers that are unwrapped to find a policy document. Such layers are the
+/// answer of an API call, a policy version in that answer, a JSON text in that version, and
+/// percent-encoding.
 const WRAPPINGS_MAX: usize = 6;
 
-/// A statement of an existing policy.
+/// A statement of the IAM policy that the user wants to verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParsedStatement {
-    /// The `Sid` of the statement, or its number if it has no `Sid`.
+    /// The `Sid` of the policy statement, or its position in the policy, such as `statement 2`, if
+    /// the statement has no `Sid`.
     pub(super) label: String,
     pub(super) is_allow: bool,
-    /// The actions in lower case, because IAM ignores the case of actions.
+    /// The actions to which the policy statement applies, in lower case because IAM ignores the
+    /// case of actions.
     pub(super) actions: Selection,
     pub(super) resources: Selection,
     pub(super) conditions: Vec<Condition>,
 }
 
-/// The actions or resources that a statement applies to.
+/// The actions or resources to which a policy statement applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// Everything that one of these patterns matches.
+    /// The policy statement applies to everything that at least one of these patterns matches.
     Only(Vec<String>),
-    /// Everything that none of these patterns matches.
+    /// The policy statement applies to everything that none of these patterns matches.
     AllBut(Vec<String>),
 }
 
-/// A condition of a statement.
+/// A condition of a policy statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) operator: String,
@@ -36,32 +40,34 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// Why a file is not a policy of a role.
+/// The reasons why a file is not an IAM policy of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPolicy {
-    /// The file, or a JSON text inside the file, is not JSON.
+    /// Error: the policy file, or a JSON text inside the file, is not valid JSON.
     #[error("not JSON: {0}")]
     NotJson(String),
-    /// The file contains no statements.
+    /// Error: the policy file contains no policy statements.
     #[error(
         "no policy found; write an object with Statement, or the output of `aws iam \
          get-role-policy` or `aws iam get-policy-version`"
     )]
     NoStatement,
-    /// A statement has a principal, so the policy belongs to a resource.
-    #[error("{0} has a Principal: this is a policy of a resource, not of a role")]
+    /// Error: a policy statement has a `Principal`, so the policy belongs to a resource and not to
+    /// a role. The text is the statement's `Sid` or position.
+    #[error("{0} has a Principal, so the policy belongs to a resource, not to a role")]
     Principal(String),
-    /// A part of a statement is missing or malformed.
+    /// Error: a part of a policy statement is missing or malformed.
     #[error("{statement}: {expected} is missing or malformed")]
     Statement {
-        /// The label of the statement.
+        /// The `Sid` of the malformed policy statement, or its position if the statement has no
+        /// `Sid`.
         statement: String,
-        /// The part of the statement that is missing or malformed.
+        /// The part of the policy statement that is missing or malformed, such as `Effect`.
         expected: &'static str,
     },
 }
 
-/// Parses a policy.
+/// Parses an IAM policy, and returns its statements.
 pub(super) fn parse(text: &str) -> Result<Vec<ParsedStatement>, BadPolicy> {
     let mut value = parse_json(text)?;
     for _ in 0..WRAPPINGS_MAX {
@@ -82,7 +88,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<ParsedStatement>, BadPolicy> {
 
 fn parse_json(text: &str) -> Result<Value, BadPolicy> {
     let text = text.trim();
-    // IAM's API percent-encodes documents, so that they begin with `%7B`. JSON never begins with `%`.
+    // IAM's API percent-encodes a policy document, so the text begins with `%7B`. JSON never begins
+    // with `%`.
     let decoded = match text.starts_with('%') {
         true => percent_decode_str(text).decode_utf8_lossy(),
         false => text.into(),
@@ -114,19 +121,20 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
         _ => return Err(bad("Effect (Allow or Deny)")),
     };
     let actions = selection(value, "Action", "NotAction")
-        .ok_or_else(|| bad("Action or NotAction (one of both, a text or a list)"))?;
+        .ok_or_else(|| bad("Action or NotAction (exactly one, a text or a list)"))?;
     let resources = selection(value, "Resource", "NotResource")
-        .ok_or_else(|| bad("Resource or NotResource (one of both, a text or a list)"))?;
+        .ok_or_else(|| bad("Resource or NotResource (exactly one, a text or a list)"))?;
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => {
-            parse_conditions(conditions).ok_or_else(|| bad("Condition (operators with keys)"))?
+            parse_conditions(conditions).ok_or_else(|| bad("Condition (an object of operators)"))?
         }
     };
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
 }
 
-/// Parses one of two elements that exclude each other, such as `Action` and `NotAction`.
+/// Parses one of two elements of a policy statement that exclude each other, such as `Action` and
+/// `NotAction`.
 fn selection(statement: &Value, only: &str, all_but: &str) -> Option<Selection> {
     match (statement.get(only), statement.get(all_but)) {
         (Some(only), None) => texts(only).map(Selection::Only),
@@ -146,12 +154,12 @@ fn lower_case(selection: Selection) -> Selection {
     }
 }
 
-/// Parses a text or a list of texts.
+/// Parses a JSON value that is a text or a list of texts.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),
         Value::Array(all) => all.iter().map(|one| one.as_str().map(str::to_owned)).collect(),
-        // The value of a condition may be a bare boolean or number.
+        // In a policy condition, a value may also be a boolean or a number.
         Value::Bool(_) | Value::Number(_) => Some(vec![value.to_string()]),
         _ => None,
     }
@@ -251,7 +259,7 @@ mod tests {
         refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "Action or NotAction");
         refused(&with(r#""Effect":"Allow","Principal":"*""#), "S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
-        refused(&with(condition), "S: Condition (operators with keys)");
+        refused(&with(condition), "S: Condition (an object of operators)");
     }
 
     const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",

@@ -1,8 +1,9 @@
-//! Compares a policy with the least policy: what it lacks, and what it grants beyond need.
+//! Compares an IAM policy with the least policy. Finds the permissions that the policy lacks, and
+//! the permissions that it grants without need.
 //!
-//! The policy is judged by itself: other policies, permission boundaries and the policies of the
-//! secrets are unknown. It is judged strictly: a permission that is only possibly granted, or possibly
-//! denied, counts as lacking.
+//! The comparison considers only this one policy. It does not know other policies, permission
+//! boundaries and the policies of the secrets. It is strict: a permission that is not certainly
+//! granted, or that is possibly denied, counts as lacking.
 
 use super::arn_pattern::SUFFIX;
 use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
@@ -11,18 +12,19 @@ use super::parse::{Condition, ParsedStatement, Selection};
 use serde::Serialize;
 use std::fmt;
 
-/// The result of comparing a policy with the least policy.
+/// The result of comparing an IAM policy with the least policy.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    /// The permissions that are needed, and not certainly granted.
+    /// The permissions that Sidekey needs and that the policy does not certainly grant.
     pub(super) lacks: Vec<Lack>,
-    /// The permissions that are granted without need.
+    /// The permissions that the policy grants and that Sidekey does not need.
     pub(super) beyond: Vec<Excess>,
-    /// The actions of services other than Secrets Manager and KMS.
+    /// The actions in the policy that do not belong to Secrets Manager or KMS. They are not
+    /// compared.
     pub(super) not_judged: Vec<String>,
 }
 
-/// A permission that is needed, and not certainly granted.
+/// A permission that Sidekey needs and that the policy does not certainly grant.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Lack {
     pub(super) action: &'static str,
@@ -31,37 +33,44 @@ pub(super) struct Lack {
     pub(super) reason: LackReason,
 }
 
-/// Why a permission counts as lacking.
+/// The reasons why a permission counts as lacking in the policy.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
-    /// No statement grants the permission.
+    /// The permission is lacking, because no statement of the policy grants it.
     NotGranted,
-    /// A statement grants the permission under conditions that cannot be judged here.
+    /// The permission counts as lacking, because a statement grants it under conditions that
+    /// Sidekey cannot judge.
     UnderCondition {
-        /// The label of the statement.
+        /// The `Sid` of the policy statement that grants the permission under conditions, or its
+        /// position if the statement has no `Sid`.
         statement: String,
-        /// The keys of the conditions.
+        /// The condition keys of the policy statement, such as `aws:ResourceTag/team`.
         keys: Vec<String>,
     },
-    /// A statement grants the permission only through NotAction or NotResource.
+    /// The permission counts as lacking, because a statement grants it only through NotAction or
+    /// NotResource.
     ByExclusion {
-        /// The label of the statement.
+        /// The `Sid` of the policy statement that has NotAction or NotResource, or its position if
+        /// the statement has no `Sid`.
         statement: String,
     },
-    /// A statement denies the permission.
+    /// The permission is lacking, because a statement of the policy denies it.
     Denied {
-        /// The label of the statement.
+        /// The `Sid` of the policy statement that denies the permission, or its position if the
+        /// statement has no `Sid`.
         statement: String,
     },
-    /// A statement denies a part of the permission, or denies the permission under conditions.
+    /// The permission counts as lacking, because a statement of the policy denies a part of it, or
+    /// denies it under conditions.
     PerhapsDenied {
-        /// The label of the statement.
+        /// The `Sid` of the policy statement that possibly denies the permission, or its position
+        /// if the statement has no `Sid`.
         statement: String,
     },
 }
 
-/// A permission that is granted without need.
+/// A permission that the policy grants and that Sidekey does not need.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Excess {
     pub(super) statement: String,
@@ -69,40 +78,44 @@ pub(super) struct Excess {
     pub(super) resource: String,
     #[serde(rename = "why")]
     pub(super) reason: ExcessReason,
-    /// Whether the statement has conditions.
+    /// Whether the policy statement that grants the permission has conditions.
     pub(super) is_conditional: bool,
 }
 
-/// Why a permission counts as more than needed.
+/// The reasons why a granted permission counts as more than Sidekey needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExcessReason {
-    /// The action contains a wildcard.
+    /// The statement grants too much: its action contains a wildcard.
     WildAction,
-    /// Sidekey does not need the action for these secrets.
+    /// The statement grants too much: Sidekey does not need the action to read these secrets.
     OtherAction,
-    /// The statement has NotAction.
+    /// The statement grants too much: it has NotAction, so it allows all actions that it does not
+    /// list.
     AllButActions,
-    /// The resource contains a wildcard that matches more than the needed secrets.
+    /// The statement grants too much: its resource contains a wildcard that also matches secrets
+    /// that are not needed.
     WildResource,
-    /// The resource ends in `-*` instead of `-??????`.
+    /// The statement grants too much: its resource ends in `-*` instead of `-??????`, so it also
+    /// matches longer secret names.
     LooseSuffix,
-    /// The statement has NotResource.
+    /// The statement grants too much: it has NotResource, so it allows all resources that it does
+    /// not list.
     AllButResources,
-    /// The resource is none of the needed secrets.
+    /// The statement grants too much: its resource is not one of the needed secrets.
     OtherResource,
-    /// The statement allows the use of a KMS key through any service.
+    /// The statement grants too much: it allows the use of a KMS key through any service.
     AnyService,
 }
 
 impl Verdict {
-    /// Returns whether the policy grants what is needed and nothing else.
+    /// Returns whether the policy grants exactly the permissions that Sidekey needs.
     pub(super) fn is_exact(&self) -> bool {
         self.lacks.is_empty() && self.beyond.is_empty()
     }
 }
 
-/// Compares a policy with the least policy.
+/// Compares the statements of an IAM policy with the statements of the least policy.
 pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict {
     let mut verdict = Verdict::default();
     for need in least {
@@ -123,8 +136,8 @@ pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict
 
 // === Lacking permissions ===
 
-/// Returns why the policy does not certainly allow an action on a resource. Returns `None` if the
-/// policy does.
+/// Returns the reason why the policy does not certainly allow the action of `need` on a resource.
+/// Returns `None` if the policy certainly allows it.
 fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
     let denied = policy
@@ -152,7 +165,8 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Returns whether and how far a `Deny` statement denies an action on a resource.
+/// Returns whether a `Deny` statement certainly or possibly denies an action on a resource. Returns
+/// `None` if the statement denies nothing of it.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -167,7 +181,8 @@ fn is_exclusion(selection: &Selection) -> bool {
     matches!(selection, Selection::AllBut(_))
 }
 
-/// Returns whether a selection certainly includes everything that `narrow` matches.
+/// Returns whether the actions or resources of a statement certainly include everything that the
+/// pattern `narrow` matches.
 fn includes(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => patterns.iter().any(|wide| covers(wide, narrow)),
@@ -177,7 +192,8 @@ fn includes(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Returns whether a selection may include something that `narrow` matches.
+/// Returns whether the actions or resources of a statement may include something that the pattern
+/// `narrow` matches.
 fn meets(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => {
@@ -187,7 +203,8 @@ fn meets(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Replaces each variable of IAM, such as `${aws:username}`, by `*`, because its value is unknown.
+/// Replaces each IAM policy variable in a pattern, such as `${aws:username}`, by `*`, because the
+/// value of the variable is unknown.
 fn without_variables(pattern: &str) -> String {
     let mut replaced = String::new();
     let mut rest = pattern;
@@ -199,13 +216,14 @@ fn without_variables(pattern: &str) -> String {
     replaced + rest
 }
 
-/// Returns whether a condition holds whenever Secrets Manager uses the key for Sidekey.
+/// Returns whether a policy condition is always true when Secrets Manager uses the KMS key for
+/// Sidekey.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && need.via_services.iter().any(|service| condition.values.contains(service))
 }
 
-/// Returns whether a condition restricts a key to Secrets Manager.
+/// Returns whether a policy condition restricts the use of a KMS key to Secrets Manager.
 fn restricts_to_need(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && condition.values.iter().all(|service| need.via_services.contains(service))
@@ -218,7 +236,8 @@ fn is_via_service(condition: &Condition) -> bool {
 
 // === Excessive permissions ===
 
-/// Adds everything that an `Allow` statement grants without need.
+/// Adds to the verdict each permission that an `Allow` statement grants and that Sidekey does not
+/// need.
 fn add_excesses(granted: &ParsedStatement, least: &[Statement], verdict: &mut Verdict) {
     let actions = match &granted.actions {
         Selection::Only(actions) => actions,
@@ -261,19 +280,21 @@ fn excess(
     }
 }
 
-/// Returns whether an action, or a pattern of actions, belongs to Secrets Manager or KMS.
+/// Returns whether an action, or a pattern of actions, matches an action of Secrets Manager or KMS.
 fn is_judged(action: &str) -> bool {
     ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
 }
 
-/// Returns the action in its usual case, if the least policy contains the action.
+/// Returns an action in the upper and lower case that AWS documents, if the least policy contains
+/// the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
     [GET, BATCH, DECRYPT].into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })
 }
 
-/// Returns each resource on which a statement allows a needed action without need.
+/// Returns each resource on which a statement allows `action` although Sidekey does not need the
+/// action there. Each resource comes with the reason.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -294,7 +315,8 @@ fn excessive_resources(
         .collect()
 }
 
-/// Returns why a granted resource is more than `needs`. Returns `None` if the resource is needed.
+/// Returns the reason why a granted resource is more than the statements in `needs` require.
+/// Returns `None` if the resource is needed.
 fn excess_reason(
     granted: &ParsedStatement,
     resource: &str,
@@ -351,12 +373,12 @@ impl fmt::Display for ExcessReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::WildAction => "the action contains a wildcard; name the actions",
-            Self::OtherAction => "the action is not needed for these secrets",
+            Self::OtherAction => "the action is not needed to read these secrets",
             Self::AllButActions => "NotAction allows all actions that it does not name",
-            Self::WildResource => "the wildcard matches more than these secrets",
-            Self::LooseSuffix => "-* also matches longer names; use -??????",
+            Self::WildResource => "the wildcard also matches secrets that are not needed",
+            Self::LooseSuffix => "the ending -* also matches longer names; use -??????",
             Self::AllButResources => "NotResource allows all resources that it does not name",
-            Self::OtherResource => "the resource is none of these secrets",
+            Self::OtherResource => "the resource is not one of the needed secrets",
             Self::AnyService => {
                 "the key can be used through other services; add a condition on kms:ViaService"
             }

@@ -1,6 +1,7 @@
 //! Runs the AWS CLI once for each secret.
 //!
-//! The value goes through a pipe, because every user of the machine can read command lines.
+//! Sidekey passes the value of the secret through a pipe and not as an argument, because every user
+//! of the machine can read the command lines of processes.
 
 use super::shell::{Operation, command_words};
 use crate::clock::{Clock, within};
@@ -14,23 +15,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// The timeout of one command. The CLI itself gives up on AWS after one minute.
+/// The timeout of one AWS CLI command. The AWS CLI itself stops waiting for AWS after one minute.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// The maximum number of bytes that are kept from the error output of a command.
+/// The maximum number of bytes that Sidekey keeps from the error output of an AWS CLI command.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// The maximum number of characters of an error message that are reported.
+/// The maximum number of characters that Sidekey reports from an error message of the AWS CLI.
 const COMPLAINT_CHARS_MAX: usize = 500;
 
-/// The argument that makes the CLI read the value from standard input.
+/// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The minimum length of a text of the value for which an error message is searched. Shorter texts
-/// would match by chance.
+/// The minimum number of characters of a text in the secret's value for which Sidekey searches
+/// error messages. A shorter text would often match by chance.
 const TELLING_CHARS: usize = 4;
 
-/// The AWS CLI, and the settings for running it.
+/// The AWS CLI, with the settings for running it.
 #[derive(Debug)]
 pub(super) struct AwsCli<'a> {
     pub(super) program: OsString,
@@ -38,23 +39,24 @@ pub(super) struct AwsCli<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// The result of one command.
+/// The result of one AWS CLI command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The secret was created.
+    /// The command created the secret.
     Created,
-    /// The secret has a new value.
+    /// The command gave the secret a new value.
     Updated,
-    /// The secret to create exists already, and was not changed.
+    /// The command should create the secret, but the secret exists already and was not changed.
     Exists,
-    /// The secret to update does not exist.
+    /// The command should update the secret, but the secret does not exist.
     Missing,
-    /// The command failed. The text is the reason.
+    /// The AWS CLI command failed. The text is the reason.
     Failed(String),
 }
 
 impl Outcome {
-    /// Returns the name of the outcome.
+    /// Returns the name of the outcome of an AWS CLI command, as the output of `sidekey scaffold`
+    /// shows it.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -65,14 +67,15 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the outcome is a success. A secret that exists already is not a failure.
+    /// Returns whether the outcome of an AWS CLI command counts as a success. The outcome is also a
+    /// success if the secret to create exists already.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
 }
 
 impl AwsCli<'_> {
-    /// Runs one command and waits for its end.
+    /// Runs one AWS CLI command, and waits until it ends.
     pub(super) async fn run(
         &self,
         operation: Operation,
@@ -92,19 +95,21 @@ impl AwsCli<'_> {
                 ))
             }
             Some(Err(error)) => Outcome::Failed(error.to_string()),
-            None => Outcome::Failed(format!("the command did not end within {COMMAND_WAIT_MAX:?}")),
+            None => Outcome::Failed(format!("the AWS CLI did not end within {COMMAND_WAIT_MAX:?}")),
         }
     }
 }
 
-/// Runs a command with the value on its standard input. Returns its exit status and its error output.
+/// Runs a command, and writes the secret's value to its standard input. Returns the exit status and
+/// the error output of the command.
 async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(ExitStatus, String)> {
     let mut child = command.spawn()?;
     let stdin = child.stdin.take();
     let stderr = child.stderr.take();
     let write = async {
         if let Some(mut stdin) = stdin {
-            // A command that ends without reading the value reports the reason itself.
+            // A failed write to the pipe is ignored: if the command ends without reading the value,
+            // its error output has the reason.
             let _ = stdin.write_all(value.expose()).await;
         }
     };
@@ -112,8 +117,8 @@ async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(Exit
     Ok((status?, errors))
 }
 
-/// Keeps the first [`OUTPUT_BYTES_MAX`] bytes of a stream, and drains the rest so that the command
-/// does not block.
+/// Keeps the first [`OUTPUT_BYTES_MAX`] bytes of a command's output. Drains the rest, so that the
+/// command does not block on a full pipe.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
@@ -133,19 +138,23 @@ fn outcome(operation: Operation, status: ExitStatus, errors: &str, value: &Secre
     }
 }
 
-/// Returns the last line of the error output, unless the line shows a part of the value.
+/// Returns the last line of a failed command's error output. Hides the line if it contains a part
+/// of the secret's value.
 fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     let line = errors.trim().lines().last().unwrap_or_default();
     if line.is_empty() {
         return status.to_string();
     }
     if shows(line, value) {
-        return format!("{status}; the error message is hidden, because it contains the value");
+        return format!(
+            "{status}; the error message is hidden, because it contains the secret's value"
+        );
     }
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether a text shows the value, or one of the texts inside a JSON value.
+/// Returns whether an error message contains the secret's value, or one of the texts inside a JSON
+/// value.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
         || serde_json::from_slice(value.expose()).is_ok_and(|json| shows_json(text, &json))
@@ -197,7 +206,8 @@ mod tests {
             Outcome::Failed("Unable to? x".into()),
         );
         check(Operation::Create, 1, " ", Outcome::Failed("exit status: 1".into()));
-        let hidden = "exit status: 1; the error message is hidden, because it contains the value";
+        let hidden =
+            "exit status: 1; the error message is hidden, because it contains the secret's value";
         for part in ["hunter2", "hunter3"] {
             check(Operation::Update, 1, &format!("bad: {part}"), Outcome::Failed(hidden.into()));
         }

@@ -1,84 +1,88 @@
-//! Plans the secrets to create or update: the names that the conventions give for some values of
-//! their placeholders. Pure.
+//! Plans the secrets to create or update. The naming conventions give the names of the secrets, and
+//! the user gives values for the placeholders (the variable parts) in these names. Pure.
 
 use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
 use std::collections::BTreeMap;
 
-/// The maximum number of secrets in one plan.
+/// The maximum number of secrets that one run of `sidekey scaffold` creates or updates.
 const SECRETS_MAX: usize = 1000;
 
-/// The placeholder that the option `--company` sets.
+/// The placeholder in secret names that the option `--company` sets.
 pub(super) const COMPANY: &str = "company_name";
 
-/// The placeholder that the option `--project` sets.
+/// The placeholder in secret names that the option `--project` sets.
 pub(super) const PROJECT: &str = "project_name";
 
-/// The placeholder that the option `--channel` sets.
+/// The placeholder in secret names that the option `--channel` sets.
 pub(super) const CHANNEL: &str = "channel";
 
-/// The secrets that the user wants.
+/// The user's choice of the secrets to create or update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlanRequest {
-    /// The wanted kinds. If empty, all kinds are wanted.
+    /// The kinds of secrets that the user selected, such as `whatsapp-twilio`. An empty list
+    /// selects all kinds.
     pub(super) kinds: Vec<String>,
-    /// The wanted channels. If empty, all channels are wanted.
+    /// The channels that the user selected, such as `whatsapp`. An empty list selects all channels.
     pub(super) channels: Vec<String>,
-    /// The values of placeholders, by the name of the placeholder.
+    /// The values that the user gave for placeholders in secret names. The key is the name of the
+    /// placeholder.
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A secret that is to be created or updated.
+/// A secret that `sidekey scaffold` is to create or update.
 #[derive(Debug)]
 pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
-    /// The values of the placeholders in the name.
+    /// The values of the placeholders, that is of the variable parts, in the secret's name.
     pub(super) placeholder_values: PlaceholderValues,
 }
 
-/// Why no plan can be made.
+/// The reasons why `sidekey scaffold` cannot plan the secrets to create or update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PlanError {
-    /// No convention has the kind.
-    #[error("unknown kind '{unknown}'; the kinds are {}", known.join(", "))]
+    /// Error: no naming convention defines the kind of secret that the user selected.
+    #[error("unknown kind of secret '{unknown}'; the kinds are {}", known.join(", "))]
     Kind {
-        /// The kind that the user named.
+        /// The unknown kind of secret that the user selected.
         unknown: String,
-        /// The kinds of all conventions.
+        /// All kinds of secrets that the naming conventions define.
         known: Vec<String>,
     },
-    /// No selected convention belongs to the channel.
-    #[error("no selected convention belongs to the channel '{0}'")]
+    /// Error: no selected kind of secret belongs to the channel that the user selected. The text is
+    /// the channel.
+    #[error("no selected kind of secret belongs to the channel '{0}'")]
     Channel(String),
-    /// A placeholder has no value.
-    #[error("'{placeholder}' has no value, for {}: use {}", kinds.join(", "), option(placeholder))]
+    /// Error: the user gave no value for a placeholder in the name of a selected kind of secret.
+    #[error("the placeholder '{placeholder}' has no value in names of {}; use {}", kinds.join(", "), option(placeholder))]
     Missing {
-        /// The placeholder without a value.
+        /// The name of the placeholder for which the user gave no value.
         placeholder: String,
-        /// The kinds that need a value.
+        /// The selected kinds of secrets whose names contain the placeholder without a value.
         kinds: Vec<String>,
     },
-    /// No selected convention has the placeholder.
-    #[error("no selected convention has the placeholder '{0}'")]
+    /// Error: the user gave a value for a placeholder that no selected kind of secret has in its
+    /// name. The text is the placeholder.
+    #[error("no selected kind of secret has the placeholder '{0}' in its name")]
     Unused(String),
-    /// The values do not give a valid name.
+    /// Error: the values that the user gave for placeholders do not result in a valid secret name.
     #[error("{kind}: {problem}")]
     Name {
-        /// The kind of the convention.
+        /// The kind of secret whose name is not valid.
         kind: String,
-        /// The problem with the value of a placeholder.
+        /// The problem with the value of a placeholder in the secret's name.
         problem: FillError,
     },
-    /// The plan exceeds [`SECRETS_MAX`].
-    #[error("more than {SECRETS_MAX} secrets; select kinds or channels")]
+    /// Error: the user selected more than [`SECRETS_MAX`] secrets.
+    #[error("more than {SECRETS_MAX} secrets; select fewer with --kind or --channel")]
     TooMany,
-    /// No convention has both the kind and the channel.
-    #[error("no convention has that kind and channel")]
+    /// Error: no kind of secret matches both the selected kinds and the selected channels.
+    #[error("no kind of secret matches both --kind and --channel")]
     Nothing,
 }
 
-/// Returns the option that sets a placeholder.
+/// Returns the option of `sidekey scaffold` that sets a placeholder in secret names.
 fn option(placeholder: &str) -> String {
     match placeholder {
         COMPANY => "--company".to_owned(),
@@ -88,7 +92,7 @@ fn option(placeholder: &str) -> String {
     }
 }
 
-/// Plans the wanted secrets, or returns every reason why no plan can be made.
+/// Returns the secrets to create or update. If they cannot be planned, returns every reason.
 pub(super) fn plan<'a>(
     conventions: &'a Conventions,
     request: &PlanRequest,
@@ -130,7 +134,7 @@ pub(super) fn plan<'a>(
         for placeholder_values in combinations(convention, request) {
             match convention.pattern().fill(&placeholder_values) {
                 Ok(name) => planned.push(PlannedSecret { name, convention, placeholder_values }),
-                // `missing_values` has already reported this placeholder.
+                // `missing_values` has already reported the placeholder without a value.
                 Err(FillError::Missing(_)) => {}
                 Err(problem) => {
                     problems.push(PlanError::Name { kind: convention.kind().to_owned(), problem });
@@ -146,7 +150,8 @@ pub(super) fn plan<'a>(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
-/// Returns an error for each placeholder without a value.
+/// Returns an error for each placeholder in a selected secret's name for which the user gave no
+/// value.
 fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanError> {
     let mut kinds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for convention in selected {
@@ -165,10 +170,10 @@ fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanEr
         .collect()
 }
 
-/// Returns whether a convention belongs to a channel.
+/// Returns whether a naming convention belongs to a channel, such as `whatsapp`.
 ///
-/// A convention without the placeholder `channel` belongs to the channel with which its kind begins:
-/// the kind `whatsapp-twilio` belongs to `whatsapp`.
+/// A convention whose name has no placeholder `channel` belongs to the channel with which its kind
+/// of secret begins: the kind `whatsapp-twilio` belongs to the channel `whatsapp`.
 fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
@@ -183,8 +188,8 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the values for a placeholder: the requested value, the requested channels, or all values
-/// that the convention allows.
+/// Returns the possible values of a placeholder in a secret's name: the value that the user gave,
+/// the channels that the user selected, or all values that the naming convention allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,
@@ -205,9 +210,10 @@ fn candidate_values<'a>(
     allowed.iter().map(|one| &**one).collect()
 }
 
-/// Returns every combination of values for the placeholders of a convention.
+/// Returns every combination of values for the placeholders in the name of one kind of secret.
 ///
-/// The number of combinations is cut just above [`SECRETS_MAX`], which is enough to report the error.
+/// The function stops just above [`SECRETS_MAX`] combinations, because the caller then reports an
+/// error anyway.
 fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
@@ -295,27 +301,27 @@ mod tests {
         refused(
             &request(&[], &[], &[]),
             &[
-                "'company_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: use \
-                 --company",
-                "'project_name' has no value, for whatsapp-twilio, sms-twilio, email-sendgrid: use \
-                 --project",
+                "the placeholder 'company_name' has no value in names of whatsapp-twilio, sms-twilio, \
+                 email-sendgrid; use --company",
+                "the placeholder 'project_name' has no value in names of whatsapp-twilio, sms-twilio, \
+                 email-sendgrid; use --project",
             ],
         );
         refused(
             &request(&["fax"], &["pager"], &[("a", "b")]),
             &[
-                "unknown kind 'fax'; the kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
+                "unknown kind of secret 'fax'; the kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
                  openai-api-key",
-                "no selected convention belongs to the channel 'pager'",
-                "no selected convention has the placeholder 'a'",
+                "no selected kind of secret belongs to the channel 'pager'",
+                "no selected kind of secret has the placeholder 'a' in its name",
             ],
         );
         refused(
             &request(&["sms-twilio"], &["email"], &ACME),
             &[
-                "no selected convention belongs to the channel 'email'",
-                "no selected convention has the placeholder 'company_name'",
-                "no selected convention has the placeholder 'project_name'",
+                "no selected kind of secret belongs to the channel 'email'",
+                "no selected kind of secret has the placeholder 'company_name' in its name",
+                "no selected kind of secret has the placeholder 'project_name' in its name",
             ],
         );
         let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];

@@ -1,15 +1,16 @@
-//! Formats AWS CLI commands for a shell. Pure.
+//! Formats AWS CLI commands as lines for a shell. Pure.
 
-/// What an AWS CLI command does to a secret.
+/// The change that an AWS CLI command makes to a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// Creates a secret. The command fails if the secret exists.
+    /// The AWS CLI command creates a secret. The command fails if the secret exists already.
     Create,
-    /// Changes the value of a secret. The command fails if the secret does not exist.
+    /// The AWS CLI command changes the value of a secret. The command fails if the secret does not
+    /// exist.
     Update,
 }
 
-/// Returns the words of a command: the program and its arguments.
+/// Returns the words of an AWS CLI command: the program and its arguments.
 pub(super) fn command_words(
     operation: Operation,
     program: &str,
@@ -32,13 +33,14 @@ pub(super) fn command_words(
 
 fn add_option(words: &mut Vec<String>, option: &str, value: &str) {
     match value.starts_with('-') {
-        // As a word of its own, the value would be taken for another option.
+        // The option and its value are one word. If the value were a separate word, the AWS CLI
+        // could take it for another option.
         true => words.push(format!("{option}={value}")),
         false => words.extend([option.to_owned(), value.to_owned()]),
     }
 }
 
-/// Joins words to a line from which a shell gets exactly these words.
+/// Joins words to one line, quoted so that a shell splits the line into exactly these words.
 pub(super) fn command_line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

@@ -1,5 +1,5 @@
-//! The values for `sidekey scaffold --update`. Each value is checked against the convention of its
-//! secret before anything is written.
+//! The new values of secrets for `sidekey scaffold --update`. Sidekey checks each value against the
+//! convention of the secret before it writes any value.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -10,69 +10,71 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The maximum number of bytes of one value.
+/// The maximum number of bytes of the value of one secret.
 ///
 /// Source: `SecretString` of `UpdateSecret` in AWS's API reference (1 to 65,536).
 const VALUE_BYTES_MAX: u64 = 65_536;
 
-/// The maximum number of bytes of a file with the values of several secrets.
+/// The maximum number of bytes of a JSON file that contains the values of several secrets.
 const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// The values for `sidekey scaffold --update`.
+/// The new values of secrets for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// A JSON object that maps names of secrets to values.
+    /// The values are in a JSON object that maps the name of each secret to its value.
     File(Map<String, Value>),
-    /// A folder with a file NAME.json for each secret.
+    /// The values are in a folder that has a file NAME.json for each secret.
     Folder(PathBuf),
 }
 
-/// Why a file of values cannot be used. The messages quote nothing from the file.
+/// The reasons why `sidekey scaffold` cannot use a file of values. The error messages quote nothing
+/// from the file.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
-    /// The file could not be read.
+    /// Error: the file of values could not be read.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// The file exceeds this number of bytes.
+    /// Error: the file of values is too long. The number is the maximum number of bytes.
     #[error("the file is longer than {0} bytes")]
     TooLong(u64),
-    /// The file is not JSON.
+    /// Error: the file of values is not JSON.
     #[error("not JSON: error at line {line}, column {column}")]
     NotJson {
-        /// The line, counted from 1.
+        /// The line of the JSON error in the file of values, counted from 1.
         line: usize,
-        /// The column, counted from 1.
+        /// The column of the JSON error in the file of values, counted from 1.
         column: usize,
     },
-    /// The file is JSON, but not an object.
+    /// Error: the file of values is JSON, but not a JSON object.
     #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
 
-/// Why a secret cannot be updated.
+/// The reasons why `sidekey scaffold` cannot update a secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValueError {
-    /// The file of values has no value for the secret.
+    /// Error: the JSON file of values has no value for the secret.
     #[error("the file has no value for this secret")]
     Absent,
-    /// The file with the value of the secret cannot be used.
+    /// Error: the file that contains the secret's value cannot be used.
     #[error("{}: {error}", path.display())]
     File {
-        /// The path of the file.
+        /// The path of the file that contains the secret's value.
         path: PathBuf,
-        /// What is wrong with the file.
+        /// The reason why the file with the secret's value cannot be used.
         error: BadValues,
     },
-    /// A field of the value is a placeholder.
-    #[error("{0}; use --allow-placeholders to write it anyway")]
+    /// Error: a field of the secret's new value is a dummy text such as `PLACEHOLDER_AI_API_KEY`.
+    #[error("{0}; use --allow-placeholders to write the value anyway")]
     Placeholder(Problem),
-    /// The value breaks the convention of the secret.
+    /// Error: the secret's new value breaks the convention of the secret.
     #[error(transparent)]
     Problem(Problem),
 }
 
 impl Values {
-    /// Reads a file, or standard input if the path is `-`. A folder is not read yet.
+    /// Reads the values of secrets from a JSON file, or from standard input if the path is `-`. For
+    /// a folder, reads nothing yet.
     pub(super) fn read(path: &Path) -> Result<Self, BadValues> {
         if path.as_os_str() == "-" {
             return Self::parse(&bytes(io::stdin(), VALUES_BYTES_MAX)?);
@@ -87,12 +89,13 @@ impl Values {
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(values)) => Ok(Self::File(values)),
             Ok(_) => Err(BadValues::NotAnObject),
-            // Only the position is kept: the message of serde_json may quote a value.
+            // The error contains only the position, because the message of serde_json may quote a
+            // secret's value.
             Err(error) => Err(BadValues::NotJson { line: error.line(), column: error.column() }),
         }
     }
 
-    /// Returns the names of the secrets in a file. Returns no names for a folder.
+    /// Returns the names of the secrets in the JSON file of values. Returns no names for a folder.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {
             Self::File(values) => Some(values.keys().map(String::as_str)),
@@ -101,7 +104,8 @@ impl Values {
         names.into_iter().flatten()
     }
 
-    /// Returns the path of the file with the value of one secret, if the values are in a folder.
+    /// Returns the path of the file that contains the value of one secret, if the values are in a
+    /// folder.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::File(_) => None,
@@ -109,7 +113,7 @@ impl Values {
         }
     }
 
-    /// Returns the value of a secret, or everything that is wrong with the value.
+    /// Returns the new value of a secret. If the value is wrong, returns all problems instead.
     pub(super) fn value(
         &self,
         name: &str,
@@ -117,7 +121,8 @@ impl Values {
         may_be_placeholder: bool,
     ) -> Result<SecretValue, Vec<ValueError>> {
         let value = match self {
-            // The value of a secret may be a JSON text with the value, or the value itself.
+            // In the JSON file, the value of a secret is either a text that contains JSON, or the
+            // JSON value itself.
             Self::File(values) => match values.get(name) {
                 Some(Value::String(text)) => SecretValue::from(text.clone()),
                 Some(value) => SecretValue::from(value.to_string()),
@@ -147,7 +152,7 @@ impl Values {
     }
 }
 
-/// Reads a stream of at most `max` bytes.
+/// Reads a whole stream. Returns an error if the stream has more than `max` bytes.
 fn bytes(stream: impl Read, max: u64) -> Result<Vec<u8>, BadValues> {
     let mut bytes = Vec::new();
     stream.take(max + 1).read_to_end(&mut bytes)?;
@@ -184,7 +189,7 @@ mod tests {
         check(&parsed("[]"), false, Err("the value is JSON, but not an object"));
         let placeholder = parsed(r#"{"ai_api_key":"PLACEHOLDER_X"}"#);
         let error = Problem::Placeholder { field: "ai_api_key".into() };
-        let message = format!("{error}; use --allow-placeholders to write it anyway");
+        let message = format!("{error}; use --allow-placeholders to write the value anyway");
         check(&placeholder, false, Err(&message));
         check(&placeholder, true, Ok(30));
         check(&Values::File(Map::new()), false, Err("the file has no value for this secret"));

@@ -1,4 +1,4 @@
-//! Tests of verdicts on typical policies.
+//! Tests of the comparison of typical IAM policies with the least policy.
 
 use super::super::document::statements;
 use super::super::parse;
@@ -11,7 +11,7 @@ const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1";
 const VIA: &str = "secretsmanager.eu-north-1.amazonaws.com";
 
-/// The secrets that the example processor of WhatsApp messages reads.
+/// The secrets that the example program reads. The program processes WhatsApp messages.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
 fn arns(ends: &[&str]) -> Vec<String> {
@@ -25,7 +25,8 @@ fn least(is_batch: bool, has_key: bool) -> Vec<Statement> {
     statements("S", secrets, &keys, is_batch)
 }
 
-/// Returns the verdict on statements as lines that begin with `lack:`, `beyond:` or `not judged:`.
+/// Compares policy statements with the least policy. Returns the result as lines that begin with
+/// `lack:`, `beyond:` or `not judged:`.
 fn verdict_lines(policy: &[Value], least: &[Statement]) -> Vec<String> {
     let policy =
         parse::parse(&json!({ "Statement": policy }).to_string()).expect("the policy is valid");
@@ -59,7 +60,7 @@ fn with(mut statement: Value, name: &str, value: Value) -> Value {
     statement
 }
 
-/// The statement that grants exactly what is needed.
+/// The policy statement that grants exactly the needed permissions.
 fn exact() -> Value {
     allow(
         json!(GET),
@@ -100,7 +101,7 @@ fn permission_that_is_not_granted_is_lacking() {
             "beyond: secretsmanager:describesecret openai-api-key/whatsapp-??????: OtherAction",
         ],
     );
-    // A pattern for one company does not cover the pattern for every company.
+    // A pattern for one company does not cover the needed pattern, which stands for every company.
     check(
         &[allow(json!(GET), json!(arns(&["whatsapp-credentials/acme/*/twilio-??????"])))],
         &LACKS_BOTH,
@@ -162,7 +163,7 @@ fn other_secrets_and_actions_are_excessive() {
             "not judged: sqs:*",
         ],
     );
-    // A resource that is narrower than a needed resource is needed too.
+    // A resource that is narrower than a needed resource does not count as too much.
     let narrow = allow(json!(GET), json!(arns(&["whatsapp-credentials/a/b/twilio-AbC123"])));
     check(&[exact(), narrow], &[]);
 }
@@ -231,10 +232,10 @@ fn permission_under_condition_or_by_exclusion_is_lacking() {
             "beyond: secretsmanager:GetSecretValue all but openai-api-key/*: AllButResources",
         ],
     );
-    // An exact grant in addition is enough.
+    // If another statement grants the permission exactly, the permission is not lacking.
     let also = json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"});
     check(&[exact(), also], &["beyond: all but iam:* *: AllButActions"]);
-    // The value of a variable is unknown: the grant is not certain, and it may be too much.
+    // The value of a policy variable is unknown: the grant is not certain, and it may be too much.
     check(
         &[allow(json!(GET), json!(arns(&["openai-api-key/${aws:username}-??????"])))],
         &[
