@@ -1,9 +1,11 @@
-//! Translates the preset of the channel processors into Rust constants.
+//! Translates the built-in conventions and settings of the channel processors (functions that send
+//! messages by WhatsApp, SMS and e-mail) into Rust constants.
 //!
-//! The files in `presets/channel-processors` are data: users read them, copy them and change the
-//! copies. Parsing the TOML of the conventions at every start would cost the Lambda layer about 220,000
-//! instructions, or 7 % of a cold start, so Sidekey parses it here, when it is built. Unit tests check
-//! that the constants equal what Sidekey's own parsers read from the same files.
+//! The files in `presets/channel-processors` are also documentation: users copy them and edit the
+//! copies. Sidekey does not parse these files when it starts, because parsing the TOML would cost
+//! the Lambda layer about 220,000 instructions, or 7 % of a cold start. So this script parses them
+//! when Sidekey is built. Unit tests check that the constants equal the result of Sidekey's own
+//! parsers.
 
 use std::error::Error;
 use std::path::Path;
@@ -13,7 +15,10 @@ use toml::{Table, Value};
 const CONVENTIONS: &str = "presets/channel-processors/conventions.toml";
 const SETTINGS: &str = "presets/channel-processors/sidekey.toml";
 
-#[expect(clippy::disallowed_methods, reason = "cargo names the output folder in a variable")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "cargo passes the output folder in an environment variable"
+)]
 fn main() -> Result<(), Box<dyn Error>> {
     for input in ["build.rs", CONVENTIONS, SETTINGS] {
         println!("cargo::rerun-if-changed={input}");
@@ -30,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes one `[[convention]]` as a `Row` of `src/convention/built_in.rs`.
+/// Writes one `[[convention]]` table as a `Row` of `src/convention/built_in.rs`, in Rust source
+/// code.
 fn row(convention: &Value) -> String {
     let fields: Vec<String> = convention["fields"]
         .as_table()
@@ -48,8 +54,9 @@ fn row(convention: &Value) -> String {
     )
 }
 
-/// Writes one field as a `RowField` of `src/convention/built_in.rs`. The preset states its type and
-/// whether it is secret, so no default of the format is repeated here.
+/// Writes one field as a `RowField` of `src/convention/built_in.rs`, in Rust source code. In the
+/// preset, every field must state its type and whether it is secret, so the script needs no
+/// defaults.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
     let is_secret = field["secret"].as_bool().expect("`secret` is true or false");

@@ -1,4 +1,4 @@
-//! Builds an agent from its configuration, and runs the agent until it is drained.
+//! Builds an agent from its configuration, and runs the agent until it is stopped.
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
@@ -27,19 +27,19 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The pause before a task that panicked is restarted. Without a pause, a task that panics at once
-/// would keep a CPU busy.
+/// The pause before a task that panicked is restarted. Without a pause, a task that panics
+/// immediately would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum time that [`Agent::drain`] waits for the remaining tasks after the last caller was
-/// answered.
+/// The maximum time that [`Agent::drain`] waits for background tasks to end after the agent has
+/// aborted its calls to AWS.
 pub const ABORT_MAX: Duration = Duration::from_millis(100);
 
 /// A running agent, as `sidekey serve` and the Lambda extension use it.
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
-    /// The reason for the dialect of the responses.
+    /// The reason for the format of the agent's responses, such as `SIDEKEY_DIALECT is set`.
     dialect_reason: String,
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
@@ -53,12 +53,13 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// Starts to serve at `listeners` and to prefetch the listed secrets. A caller that reads a listed
-    /// secret before the prefetch has ended waits for the call that is already under way.
+    /// Starts to serve at `listeners`, and to prefetch the secrets in `SIDEKEY_SECRETS`. If a
+    /// caller reads such a secret during the prefetch, the caller waits for the prefetch's own call
+    /// to AWS.
     ///
     /// # Errors
     ///
-    /// If neither the configuration nor the AWS SDK names a region.
+    /// Returns an error if neither the configuration nor the AWS SDK provides a region.
     pub async fn start(
         listeners: Listeners,
         config: Config,
@@ -87,8 +88,8 @@ impl Agent {
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration has mistakes. The agent answers every read with the
-    /// mistakes, and never calls AWS.
+    /// Starts an agent whose configuration has mistakes. This agent answers every read with a
+    /// description of the mistakes, and never calls AWS.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -159,9 +160,9 @@ impl Agent {
         let refreshing =
             restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
-            // The refresh loop waits until the prefetch has started its calls: otherwise the loop would
-            // fetch the same secrets by calls of its own. An error means that the prefetch panicked:
-            // then the loop fetches the listed secrets.
+            // The refresh loop must not start before the prefetch has started its calls: otherwise
+            // the loop would fetch the same secrets by its own calls. The `await` fails if the
+            // prefetch panicked; the loop then fetches these secrets itself.
             let _ = has_begun.await;
             refreshing.await;
         });
@@ -183,11 +184,11 @@ impl Agent {
         &self.addresses
     }
 
-    /// Waits until the prefetch of every required listed secret has succeeded or failed, or the
-    /// deadline of the prefetch has passed. Returns `None` if the prefetch was aborted.
+    /// Waits until each required secret in `SIDEKEY_SECRETS` was prefetched or its prefetch failed,
+    /// but at most until the deadline of the prefetch. Returns `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
-        // An error means that the prefetch task ended without a report.
+        // `wait_for` fails if the prefetch task ended without a report.
         let report = prefetched.wait_for(Option::is_some).await.ok()?;
         report.clone()
     }
@@ -197,25 +198,26 @@ impl Agent {
         self.server.context.cache.status()
     }
 
-    /// Notifies the agent that its process was restored from a snapshot.
+    /// Tells the agent that its process was restored from a snapshot.
     pub fn restored(&self) {
         self.server.context.cache.restored();
     }
 
-    /// Sets the AWS account that the function runs in.
+    /// Sets the AWS account that the Lambda function runs in.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
     }
 
-    /// Stops the agent: accepts no more connections, answers the open requests for at most `wait`,
-    /// aborts the calls to AWS, and waits until every task has ended.
+    /// Stops the agent. It accepts no more connections, answers open requests for at most `wait`,
+    /// aborts its calls to AWS, and then waits for at most [`ABORT_MAX`] until its tasks have
+    /// ended.
     pub async fn drain(self, wait: Duration) {
         self.stop.cancel();
         self.connections.close();
         if within(&*self.clock, wait, self.connections.wait()).await.is_none() {
             tracing::warn!(
                 open = self.connections.len(),
-                "stopping although some callers still wait for a response"
+                "the agent stops, although some callers still wait for a response"
             );
         }
         self.abort.cancel();
@@ -225,7 +227,7 @@ impl Agent {
     }
 }
 
-/// The parts of an agent that depend on whether the configuration has mistakes.
+/// The parts of an agent that differ if the configuration has mistakes.
 struct Parts {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -245,7 +247,7 @@ async fn prefetch_once(
     done: watch::Sender<Option<Report>>,
 ) {
     let underway = prefetch::begin(&writer, prefetch.mode).await;
-    // An error means that the agent was stopped in the meantime.
+    // `send` fails if the agent was stopped in the meantime.
     let _ = begun.send(());
     let report = underway.settle(&writer, prefetch.deadline).await;
     server.context.metrics.prefetch_duration.set(report.took.as_secs_f64());
@@ -267,10 +269,10 @@ where
     }
 }
 
-/// Raises the limit of open files and sockets of the process. If the limit is still low, reduces the
-/// number of connections in `listen`, so that calls to AWS always find a free socket.
+/// Raises the process's limit of open files and sockets. If the limit is still too low, reduces the
+/// maximum number of connections in `listen`, so that sockets remain for calls to AWS.
 ///
-/// Must be called before the agent binds its addresses, because the listeners keep the number.
+/// Must be called before the agent binds its addresses, because binding uses that maximum.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
     let limits = listen.limits.within(limit);
@@ -281,14 +283,14 @@ pub fn reserve_descriptors(listen: &mut listener::Config) {
             connections = limits.trusted,
             connections_without_token = limits.untrusted,
             connections_of_probes = limits.metrics,
-            "the process may open a limited number of files and sockets; some are reserved for \
-             calls to AWS"
+            "the process may open only a limited number of files and sockets; Sidekey reserves \
+             some of them for calls to AWS"
         );
     }
     listen.limits = limits;
 }
 
-/// Logs one line that reports the start of the agent and the result of the prefetch.
+/// Logs one line about the start of the agent and the result of the prefetch.
 pub fn log_start(agent: &Agent, report: &Report) {
     let addresses: Vec<String> = agent.addresses.iter().map(SocketAddr::to_string).collect();
     tracing::info!(

@@ -1,12 +1,12 @@
-//! Reads the configuration of the agent. This is the only module that reads the environment.
+//! Reads the configuration of the agent. This is the only module that reads environment variables.
 //!
 //! The configuration is read in three steps:
 //!
-//! 1. `raw` collects the settings as texts, from the environment and the TOML file.
+//! 1. `raw` collects the settings as texts, from the environment variables and the TOML file.
 //! 2. `settings` turns the texts into typed values, and finds every mistake.
-//! 3. `modules` builds the configuration of each module from the typed values.
+//! 3. `modules` builds the configuration of each module of the agent from the typed values.
 //!
-//! A file below imports only from files that are listed above it.
+//! In the list of modules below, each module imports only from modules above it.
 
 mod host;
 mod mistakes;
@@ -41,18 +41,18 @@ use mistakes::Problems;
 use std::sync::Arc;
 use vars::Vars;
 
-/// A configuration, together with everything that was found wrong while it was read.
+/// The agent's configuration, and all mistakes and warnings that were found while it was read.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration. A mistaken setting has its default value.
+    /// The configuration of the agent. A setting that has a mistake has its default value here.
     pub config: Config,
-    /// All mistakes in the configuration.
+    /// All mistakes in the settings.
     pub mistakes: Mistakes,
-    /// Messages about settings that are unusual but valid.
+    /// Warnings about settings that are unusual but valid, as texts for the log.
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration from the environment and the file.
+/// Reads the agent's configuration from the environment variables `vars` and the TOML file.
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut problems = Problems::default();
     let raw = raw::read(vars, host);
@@ -62,13 +62,13 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     Loaded { config, mistakes, warnings }
 }
 
-/// Reads only the conventions, for commands that need no agent. Mistakes in variables that have
-/// nothing to do with conventions are ignored.
+/// Reads only the naming conventions for secrets, for commands that need no agent. Ignores mistakes
+/// in variables that do not concern the conventions.
 ///
 /// # Errors
 ///
-/// All mistakes in the file of conventions, and in the TOML file, which may name the file of
-/// conventions.
+/// Returns all mistakes in the conventions file and in the TOML file, which may contain the path of
+/// the conventions file.
 pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();

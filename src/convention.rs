@@ -1,6 +1,7 @@
-//! Conventions: how the secrets of one kind are named, and which fields their JSON values have.
+//! Naming conventions for secrets. A convention defines how the secrets of one kind (such as Twilio
+//! credentials for WhatsApp) are named, and which fields their JSON values have.
 //!
-//! This module is pure: it uses no sockets, files or clocks.
+//! This module uses no sockets, files or clocks.
 
 pub mod pattern;
 pub mod field;

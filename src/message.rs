@@ -1,6 +1,7 @@
-//! Messages: which secrets a message refers to, and whether the message may have them.
+//! Messages that callers send to `POST /resolve`: which secrets a message refers to, and whether
+//! the message may have these secrets.
 //!
-//! This module is pure: it uses no sockets, files or clocks. It neither stores nor logs messages.
+//! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 
 pub mod path;
 pub mod paths;

@@ -1,6 +1,6 @@
-//! Secrets: their values, their names and ARNs, and how callers refer to them.
+//! Secrets: their values, their names and ARNs, and the texts by which callers refer to them.
 //!
-//! This module is pure: it uses no sockets, no clocks and nothing of AWS's SDK.
+//! This module uses no sockets, no clocks and no part of the AWS SDK.
 
 pub mod value;
 pub mod version;

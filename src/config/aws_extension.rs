@@ -1,7 +1,9 @@
-//! The variables of AWS's Lambda extension, which make Sidekey's layer a drop-in replacement.
+//! The environment variables of AWS's Lambda extension. Sidekey reads them too, so that Sidekey's
+//! Lambda layer is a drop-in replacement for AWS's layer.
 //!
-//! Every value that AWS's extension accepts is accepted here: in any case, and numbers beyond the
-//! bounds of Sidekey are clamped. Other values are mistakes, as in every variable.
+//! Sidekey accepts every value that AWS's extension accepts: in upper or lower case, and with
+//! numbers that exceed Sidekey's limits, which are reduced to the limits. Any other value is a
+//! mistake.
 
 use super::key::Key;
 use super::span::SPAN_MAX;
@@ -11,14 +13,15 @@ use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
-/// The prefix of most variables of AWS's extension. If a variable with this prefix is set, Sidekey
-/// imitates AWS's extension by default.
+/// The prefix of most environment variables of AWS's Lambda extension. If a variable with this
+/// prefix is set, Sidekey by default answers in the format of AWS's extension.
 pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
-/// Every variable of AWS's extension that Sidekey reads.
+/// Every environment variable of AWS's Lambda extension that Sidekey reads.
 ///
-/// The default of a row names the Sidekey variable for the same setting. If both variables are set, the
-/// Sidekey variable wins. Later rows win over earlier rows: turning the cache off overrides its TTL.
+/// The `default` of a row names the Sidekey variable for the same setting, which wins if both are
+/// set. If two rows set the same value, the later row wins: for example, turning the cache off
+/// overrides the TTL.
 ///
 /// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
 /// Manager user guide.
@@ -26,7 +29,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT",
         default: "SIDEKEY_PORT",
-        help: "The port to listen on.",
+        help: "The port that the agent listens on.",
         parse: |settings, text| {
             let port = text.parse().ok().filter(|port| *port != 0);
             settings.port = port.ok_or("a number from 1 to 65535 expected")?;
@@ -45,7 +48,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED",
         default: "SIDEKEY_TTL",
-        help: "FALSE turns the cache off.",
+        help: "`FALSE` turns the cache off; `TRUE` changes nothing.",
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {
@@ -71,7 +74,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "SECRETS_MANAGER_TIMEOUT_MILLIS",
         default: "SIDEKEY_UPSTREAM_TIMEOUT",
-        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least as long.",
+        help: "The timeout of one call to Secrets Manager, in milliseconds; 0 means Sidekey's default. Callers wait at least as long as this timeout.",
         parse: |settings, text| {
             let timeout = Duration::from_millis(whole_number(text)?).min(SPAN_MAX);
             if !timeout.is_zero() {
@@ -84,11 +87,11 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS",
         default: "",
-        help: "The maximum number of concurrent calls to Secrets Manager, up to 32. It does not limit the connections of callers.",
+        help: "The maximum number of concurrent calls to Secrets Manager, up to 32. The variable does not limit the connections of callers.",
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {
-                return Err("a number of at least 1 expected".to_owned());
+                return Err("a number that is at least 1 expected".to_owned());
             }
             settings.calls_max = usize::try_from(max).unwrap_or(FLIGHTS_MAX).min(FLIGHTS_MAX);
             Ok(())
@@ -97,7 +100,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL",
         default: "SIDEKEY_LOG",
-        help: "Level of Sidekey's own log lines: debug, info, warn, error or none.",
+        help: "Level of Sidekey's own log lines: `debug`, `info`, `warn`, `error` or `none`.",
         parse: |settings, text| {
             let levels = [
                 ("debug", Level::DEBUG),

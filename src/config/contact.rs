@@ -1,4 +1,4 @@
-//! How another program on the machine reaches the agent: the address and the token.
+//! How another program on the same machine reaches the agent: the agent's address and token.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -8,29 +8,29 @@ use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that define the address and the token of the agent. A program that contacts the agent
-/// reads no other variables, so a mistake in another variable does not concern the program.
+/// The variables that set the agent's address and token. A program that contacts the agent reads
+/// only these variables, so mistakes in other variables do not stop the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
-/// The address of the agent, and the token that the agent expects.
+/// The address of the agent, and a token that the agent accepts.
 #[derive(Debug)]
 pub struct Contact {
-    /// The Unix socket of the agent if one is configured, else the port on 127.0.0.1.
+    /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
     pub address: Address,
-    /// The first of the tokens that the agent accepts. `None` if no token is configured.
+    /// The first token that the agent accepts. `None` if no token is configured.
     pub token: Option<Token>,
-    /// The port of the agent, also if the address is a Unix socket. The name of the file with a
-    /// generated token contains the port.
+    /// The agent's port, even if `address` is a Unix socket. The name of the file with a generated
+    /// token contains this port.
     pub port: u16,
 }
 
-/// Reads the address and the token of the agent from the same variables and the same file that the
-/// agent reads.
+/// Reads the agent's address and token from the same variables and the same TOML file as the agent.
 ///
 /// # Errors
 ///
-/// If one of these variables has a mistake, or the file cannot be read.
+/// Returns an error if a variable for the address or the token has a mistake, or if the file cannot
+/// be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
     let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
@@ -43,7 +43,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "0 means any free port, so the port of the agent is not known; set the port";
+        let problem = "0 lets the agent choose a free port, so its port is not known here; set the port to another number";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
@@ -100,6 +100,6 @@ mod tests {
             assert!(mistakes.starts_with(name), "{mistakes}");
         }
         let mistakes = read(&[], Host::Lambda).expect_err("no token is set");
-        assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is known"), "{mistakes}");
+        assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is configured"), "{mistakes}");
     }
 }

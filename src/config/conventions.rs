@@ -1,4 +1,5 @@
-//! Reads the file that `SIDEKEY_CONVENTIONS` names.
+//! Reads the conventions file, whose path is in `SIDEKEY_CONVENTIONS`. The file defines how secrets
+//! are named, and which fields their values have.
 
 use super::misspelt::nearest;
 use super::mistakes::{Mistakes, Unknown};
@@ -7,8 +8,9 @@ use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;
 
-/// Returns the conventions in effect: those of the file at `path`, followed by the built-in conventions
-/// unless the file switches them off. Without a path, only the built-in conventions are in effect.
+/// Returns the naming conventions in effect: first the conventions of the file at `path`, then the
+/// built-in conventions unless the file switches them off. Without a path, returns only the
+/// built-in conventions.
 pub(super) fn load(
     path: Option<&Path>,
     unknown: &mut Vec<Unknown>,
@@ -33,19 +35,20 @@ fn parse(text: &str, unknown: &mut Vec<Unknown>, mistakes: &mut Mistakes) -> Con
     parsed.conventions
 }
 
-/// Describes an unknown key, and suggests the nearest known key.
+/// Describes an unknown key of the conventions file, and suggests the most similar known key.
 fn with_hint(unknown: &UnknownKey) -> Unknown {
     let nearest = nearest(unknown.known.iter(), &unknown.key.to_ascii_lowercase());
     let nearest = nearest.copied().unwrap_or_default();
     let hint = match unknown.table {
-        Some(table) => format!("no such key of {table}; did you mean {nearest}?"),
+        Some(table) => format!("{table} has no such key; did you mean {nearest}?"),
         None => format!("no such key; did you mean {nearest}?"),
     };
-    // A convention does not restrict access, so a misspelt key cannot grant any.
+    // A misspelt key of a convention cannot grant access, because conventions do not restrict
+    // access.
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Returns the name under which a mistake at a location of the file is reported.
+/// Returns the name under which a mistake at `location` in the conventions file is reported.
 fn in_file(location: &str) -> String {
     match location {
         "" => CONVENTIONS_FILE.to_owned(),
@@ -83,8 +86,8 @@ mod tests {
              [convention.fields]\na = { optonal = 1 }\n",
             &[
                 "SIDEKEY_CONVENTIONS: builtin: no such key; did you mean built_in?",
-                "SIDEKEY_CONVENTIONS: convention[1].Kind: no such key of a convention; did you mean kind?",
-                "SIDEKEY_CONVENTIONS: convention[1].fields.a.optonal: no such key of a field; did you mean optional?",
+                "SIDEKEY_CONVENTIONS: convention[1].Kind: a convention has no such key; did you mean kind?",
+                "SIDEKEY_CONVENTIONS: convention[1].fields.a.optonal: a field has no such key; did you mean optional?",
             ],
         );
     }

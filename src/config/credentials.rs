@@ -1,4 +1,4 @@
-//! The tokens that callers of the agent may send.
+//! The tokens that the agent accepts from its callers.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -6,12 +6,16 @@ use super::values::FILE_PREFIX;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 
-/// Returns the tokens that the agent accepts: `own`, which is the value of `SIDEKEY_TOKEN`; without
-/// this token `AWS_TOKEN`; without both, the session token and the container authorization token in
-/// `environment`.
+/// Returns the tokens that the agent accepts. The first of these sources that yields a token is
+/// used:
 ///
-/// If `SIDEKEY_TOKEN` is set but unusable, the next token is accepted instead, so that the function
-/// can read the error that describes the mistake.
+/// 1. `own`, the value of `SIDEKEY_TOKEN`
+/// 2. `AWS_TOKEN` in `environment`
+/// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`: both tokens are
+///    accepted
+///
+/// If `SIDEKEY_TOKEN` is set but cannot be used, the next source is used, so that callers can still
+/// authenticate and read the error that describes the mistake.
 pub(super) fn tokens(
     own: Option<&str>,
     environment: &BTreeMap<String, String>,
@@ -27,16 +31,16 @@ pub(super) fn tokens(
         let both = ["AWS_SESSION_TOKEN", "AWS_CONTAINER_AUTHORIZATION_TOKEN"].map(of_aws);
         accepted = usable(both, mistakes);
     }
-    // Outside Lambda, `sidekey serve` generates a token instead.
+    // Outside Lambda, a missing token is no mistake, because `sidekey serve` generates a token.
     if accepted.is_empty() && host == Host::Lambda {
-        let problem = "no token is known: set this variable, AWS_TOKEN, AWS_SESSION_TOKEN or \
+        let problem = "no token is configured: set SIDEKEY_TOKEN, AWS_TOKEN, AWS_SESSION_TOKEN or \
                        AWS_CONTAINER_AUTHORIZATION_TOKEN";
         mistakes.add("SIDEKEY_TOKEN", problem);
     }
     accepted
 }
 
-/// Returns the tokens of the `variables` that are set. An unusable token is recorded as a mistake.
+/// Returns the tokens of the `variables` that are set. Records a mistake for each unusable token.
 fn usable<const N: usize>(
     variables: [(&str, Option<&str>); N],
     mistakes: &mut Mistakes,

@@ -1,4 +1,5 @@
-//! The TOML file: the same settings as the variables, and tables that no variable can express.
+//! The configuration file in TOML. The file can contain every setting of the environment variables,
+//! and also tables that no variable can express.
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
@@ -10,36 +11,37 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The TOML key of the tables `[[policy]]`, which configure some secrets differently from all others.
+/// The TOML key of the `[[policy]]` tables. Each table changes settings such as the TTL for some
+/// secrets.
 pub(super) const POLICY: &str = "policy";
 
-/// The TOML key of the table `[resolve.tenant]`, which restricts a message to the secrets of its
-/// tenant.
+/// The TOML key of the table that contains `[resolve.tenant]`. That table restricts a message to
+/// the secrets of its own tenant.
 pub(super) const RESOLVE: &str = "resolve";
 
-/// The path of the configuration file in the package of a Lambda function. The file is optional.
+/// The path of the optional configuration file in the deployment package of a Lambda function.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
 /// The content of the configuration file. The values of the settings are not parsed yet.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// The texts of the settings. Each key is the name of the variable for the same setting, such as
-    /// `SIDEKEY_TTL` for `ttl`.
+    /// The settings in the configuration file, as texts. Each is stored under the name of the
+    /// equivalent environment variable: the setting `ttl` under `SIDEKEY_TTL`.
     pub(super) settings: BTreeMap<String, String>,
-    /// The value of the TOML key `policy`.
+    /// The value of the key `policy` in the configuration file.
     pub(super) policy: Option<Value>,
-    /// The value of the TOML key `resolve`.
+    /// The value of the key `resolve` in the configuration file.
     pub(super) resolve: Option<Value>,
-    /// The problems with the TOML keys: mistaken values and unknown keys.
+    /// The problems in the configuration file: mistaken values and unknown keys.
     pub(super) problems: Problems,
 }
 
-/// Reads the configuration file at `path`, which `SIDEKEY_CONFIG` names. Without a path, reads the
-/// file in the package of a Lambda function, if there is one.
+/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. Without a path
+/// on Lambda, reads the file in the function's deployment package, if that file exists.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, or is not TOML.
+/// Returns an error if the file cannot be read or is not TOML.
 pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
     let path = match path.filter(|path| !path.is_empty()) {
         Some(path) => path,
@@ -56,7 +58,8 @@ pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
 fn parse(text: &str) -> Result<File, Mistake> {
     let table: Table = text.parse().map_err(|error| Mistake {
         name: CONFIG_FILE.to_owned(),
-        // Only the message: the complete error quotes the line, and the line may contain a token.
+        // Only the short error text is used. The complete error quotes the line, and the line may
+        // contain a token.
         problem: format!("not TOML: {}", toml::de::Error::message(&error)),
     })?;
     let mut file = File::default();
@@ -72,13 +75,15 @@ fn parse(text: &str) -> Result<File, Mistake> {
 }
 
 impl File {
-    /// Adds the setting `key`, or records a mistake if no variable could express `value`.
+    /// Adds the setting `key` to this file. If a variable cannot express `value`, records a
+    /// mistake.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {
-            // A file is deployed, committed and copied, so a token in it would not stay secret.
+            // A configuration file is deployed, committed and copied, so a token in the file would
+            // not stay secret.
             Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(FILE_PREFIX) => {
-                "a file may only name a token as file://PATH, not contain the token itself"
+                "the configuration file must not contain a token; write file://PATH with the path of a file that contains the token"
             }
             Some(text) => {
                 self.settings.insert(name, text);
@@ -166,7 +171,7 @@ mod tests {
 
     #[test]
     fn token_in_the_file_is_refused_and_not_quoted() {
-        check("token = \"hunter2\"\n", &[], &["token: a file may only name"]);
+        check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
         let mistake = parse("token = \"hunter2\" oops").expect_err("the text is not TOML");
         assert!(!mistake.to_string().contains("hunter2"), "{mistake}");

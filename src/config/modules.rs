@@ -1,4 +1,5 @@
-//! Step 3 of reading a configuration: builds the configuration of each module from the typed values.
+//! Step 3 of reading the configuration: builds the configuration of each module from the typed
+//! values of the settings.
 
 use super::aws_extension;
 use super::host::Host;
@@ -14,8 +15,9 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The maximum time that the prefetch may delay the start on Lambda. Lambda allows 10 s for the start
-/// of all extensions and the runtime together, and restarts the environment after that.
+/// The maximum time that prefetching secrets may delay the agent's start on Lambda. Lambda allows
+/// 10 s for the start of all extensions and of the runtime together, and then restarts the
+/// environment.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
 /// The configuration of every module of the agent.
@@ -23,19 +25,21 @@ const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 pub struct Config {
     /// The configuration of the cache.
     pub cache: cache::Config,
-    /// The AWS account of secrets that are given by name, if the operator configured the account.
+    /// The AWS account in which secrets are looked up by name. `None` if the operator configured no
+    /// account.
     pub account: Option<Box<str>>,
-    /// The configuration of `/resolve`, which reads the secrets that a message refers to.
+    /// The configuration of `POST /resolve`, which reads the secrets that a message refers to.
     pub resolving: resolving::Config,
-    /// The configuration of the prefetch of listed secrets.
+    /// How the secrets in `SIDEKEY_SECRETS` are prefetched.
     pub prefetch: Prefetch,
     /// The addresses that the agent listens on.
     pub listen: listener::Config,
-    /// The dialect of the responses: which of AWS's agents Sidekey imitates.
+    /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
     pub dialect: ChosenDialect,
-    /// The accepted tokens. Empty if no token is configured: then `sidekey serve` generates a token.
+    /// The tokens that the agent accepts. Empty if no token is configured: `sidekey serve` then
+    /// generates a token.
     pub tokens: Vec<Token>,
-    /// The configuration of the client of Secrets Manager.
+    /// The configuration of the client that calls Secrets Manager.
     pub source: secrets_manager::Config,
     /// The configuration of the log.
     pub log: log::Config,
@@ -43,26 +47,27 @@ pub struct Config {
     pub on_init_failure: OnInitFailure,
 }
 
-/// The dialect of the responses, and the reason for this dialect.
+/// The dialect of the agent's responses (which of AWS's agents Sidekey imitates), and the reason
+/// for choosing this dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
-    /// The dialect: which of AWS's agents Sidekey imitates.
+    /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
     pub dialect: Dialect,
-    /// The reason for the choice, such as `SIDEKEY_DIALECT is set`. The agent logs the reason at its
-    /// start.
+    /// The reason for choosing the dialect, such as `SIDEKEY_DIALECT is set`. The agent logs the
+    /// reason when it starts.
     pub reason: String,
 }
 
-/// The configuration of the prefetch of listed secrets.
+/// How the secrets in `SIDEKEY_SECRETS` are prefetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefetch {
-    /// The operation that fetches the secrets.
+    /// How the prefetch calls AWS: one call for each secret, or one call for up to 20 secrets.
     pub mode: prefetch::Mode,
-    /// The maximum time that the start of the agent waits for the prefetch.
+    /// The maximum time that the agent's start waits for the prefetch.
     pub deadline: Duration,
 }
 
-/// Builds the configuration of every module.
+/// Builds the configuration of every module of the agent.
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
     let Resolved { settings, policies, conventions, tenant_check, tokens, trust, environment } =
         resolved;
@@ -111,29 +116,31 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the account in `AWS_ACCOUNT_ID`. On Lambda the variable is ignored: Lambda itself reports
-/// the account of the function, and the function may use the variable for another account.
+/// Returns the AWS account id in `AWS_ACCOUNT_ID`. On Lambda, the variable is ignored: Lambda
+/// itself reports the function's account, and the function may use the variable for another
+/// account.
 fn account(environment: &BTreeMap<String, String>, host: Host) -> Option<Box<str>> {
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     let is_valid = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     is_valid.then(|| account.as_str().into())
 }
 
-/// Returns the deadline of the prefetch. On Lambda, a deadline that Lambda would not wait for is
-/// reduced, with a warning.
+/// Returns the maximum time that the agent's start waits for the prefetch. On Lambda, a time that
+/// is too long for Lambda's own limit is reduced, with a warning.
 fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String>) -> Duration {
     if host == Host::Standalone || configured <= LAMBDA_DEADLINE_MAX {
         return configured;
     }
     let max = LAMBDA_DEADLINE_MAX.as_secs();
     warnings.push(format!(
-        "SIDEKEY_PREFETCH_DEADLINE: reduced to {max}s, because Lambda aborts a start after 10 s"
+        "SIDEKEY_PREFETCH_DEADLINE: reduced to {max}s, because Lambda aborts the start of a function after 10 s"
     ));
     LAMBDA_DEADLINE_MAX
 }
 
-/// Chooses the dialect. The default on Lambda is the dialect of AWS's extension, because functions that
-/// used AWS's extension often set none of its variables.
+/// Chooses the dialect: which of AWS's agents Sidekey imitates. On Lambda the default is the
+/// dialect of AWS's extension, because functions that used that extension often set none of its
+/// variables.
 fn dialect(
     setting: DialectSetting,
     environment: &BTreeMap<String, String>,
@@ -148,20 +155,20 @@ fn dialect(
             (Dialect::Extension, "SIDEKEY_DIALECT is set".to_owned())
         }
         (DialectSetting::Auto, Host::Lambda, _) => {
-            (Dialect::Extension, "the default in the Lambda layer".to_owned())
+            (Dialect::Extension, "this is the default in the Lambda layer".to_owned())
         }
         (DialectSetting::Auto, Host::Standalone, Some((name, _))) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => {
-            (Dialect::Agent, "the default outside Lambda".to_owned())
+            (Dialect::Agent, "this is the default outside Lambda".to_owned())
         }
     };
     ChosenDialect { dialect, reason }
 }
 
-/// Returns the configuration of the log. On Lambda, the variables of Lambda set the format, and the
-/// level unless a variable of Sidekey or of AWS's extension sets `level`.
+/// Returns the configuration of the log. On Lambda, the log variables of Lambda set the format.
+/// They also set the level, unless `level` was set by a variable of Sidekey or of AWS's extension.
 fn log_config(
     level: Option<log::Level>,
     environment: &BTreeMap<String, String>,
@@ -179,7 +186,7 @@ fn log_config(
     log::Config { level: level.or(default_level).unwrap_or(log::Level::INFO), format, stream }
 }
 
-/// Parses a log level of Lambda.
+/// Parses a log level in the form that Lambda uses, such as `DEBUG`.
 ///
 /// Source: "Log-level filtering" in AWS's Lambda developer guide.
 fn lambda_level(text: &str) -> Option<log::Level> {

@@ -1,4 +1,5 @@
-//! The tables `[[policy]]` of the file: settings for some secrets that differ from those of all others.
+//! The `[[policy]]` tables of the configuration file. Each table changes settings such as the TTL
+//! for some secrets.
 
 use super::file::POLICY;
 use super::key::Key;
@@ -12,11 +13,11 @@ use crate::cache::policies::{Policies, Rule};
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The maximum number of `[[policy]]` tables. Every response of Secrets Manager is compared with the
-/// tables until one matches.
+/// The maximum number of `[[policy]]` tables. Each fetched secret is compared with the tables one
+/// by one until a table matches.
 const TABLES_MAX: usize = 100;
 
-/// The minimum TTL of a secret that is always refreshed. With a shorter TTL, the timers would call
+/// The minimum TTL of a secret with `refresh = "always"`. With a shorter TTL, Sidekey would call
 /// Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
@@ -25,7 +26,7 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
         default: "",
-        help: "Patterns of the secrets that the table applies to, as in SIDEKEY_ALLOW. Required.",
+        help: "Required. Patterns of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
         parse: |rule, text| {
             rule.secrets = patterns(text, "must not be empty")?;
             Ok(())
@@ -40,31 +41,31 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
-        help: "How long after its TTL a value is still served while a refresh runs.",
+        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
         parse: |rule, text| set(&mut rule.stale_while_revalidate, span(text)),
     },
     Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How long after its TTL a value is still served while Secrets Manager fails.",
+        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
         parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
     Key {
         name: "denied_grace",
         default: "SIDEKEY_DENIED_GRACE",
-        help: "How long a cached value is still served after Secrets Manager first denied access to it.",
+        help: "How long a cached value is still served after Secrets Manager first denied access to the secret.",
         parse: |rule, text| set(&mut rule.denied_grace, span(text)),
     },
     Key {
         name: "required",
         default: "true",
-        help: "Whether the start and `/ready` wait for a listed secret that is missing.",
+        help: "Whether the agent's start and `/ready` wait for a secret in SIDEKEY_SECRETS that is not fetched yet.",
         parse: |rule, text| set(&mut rule.is_required, boolean(text)),
     },
     Key {
         name: "refresh",
         default: "when-read",
-        help: "Whether a value is refreshed before its TTL ends: only when-read, or always; always needs a TTL of at least 1s.",
+        help: "Which cached values are refreshed before their TTL ends: `when-read` refreshes values that were read, `always` refreshes all values. `always` needs a TTL of at least 1s.",
         parse: |rule, text| {
             let choices = Refresh::ALL.map(|refresh| (refresh.label(), refresh));
             set(&mut rule.refresh, choice(text, &choices))
@@ -77,24 +78,24 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A `[[policy]]` table that has no mistakes.
+/// A valid `[[policy]]` table of the configuration file.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
-    /// The name of the table in mistakes, such as `SIDEKEY_CONFIG: policy[1]`.
+    /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
     name: String,
-    /// The secrets that the table applies to, and the settings of these secrets.
+    /// The secrets that the table applies to, and the settings for these secrets.
     pub(super) rule: Rule,
 }
 
-/// Reads the `[[policy]]` tables in the order of the file. The first table has the number 1 in
-/// mistakes.
+/// Reads the `[[policy]]` tables in the order of the configuration file. Error messages count the
+/// tables from 1.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
         problems.mistakes.add(tables_name(), "tables expected, each with the heading [[policy]]");
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
-        problems.mistakes.add(tables_name(), format!("more than {TABLES_MAX} tables"));
+        problems.mistakes.add(tables_name(), format!("at most {TABLES_MAX} tables are allowed"));
         return Vec::new();
     }
     let numbered = tables.into_iter().zip(1..);
@@ -105,7 +106,7 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
         .collect()
 }
 
-/// Returns the tables in `value`, or `None` if `value` is not a list of tables.
+/// Returns the TOML tables in `value`, or `None` if `value` is not a list of tables.
 fn tables_of(value: Value) -> Option<Vec<Table>> {
     let Value::Array(items) = value else { return None };
     items
@@ -117,7 +118,7 @@ fn tables_of(value: Value) -> Option<Vec<Table>> {
         .collect()
 }
 
-/// Returns the name of the tables in mistakes: `SIDEKEY_CONFIG: policy`.
+/// Returns the name of the `[[policy]]` tables in error messages: `SIDEKEY_CONFIG: policy`.
 fn tables_name() -> String {
     format!("{CONFIG_FILE}: {POLICY}")
 }
@@ -138,31 +139,35 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
         problems.mistakes.noted(&key_name, set);
     }
     if !table.contains_key("secrets") {
-        let problem = "secrets is missing: list patterns of the secrets that the table applies to";
+        let problem = "the key 'secrets' is missing: set it to patterns of the secrets that this table applies to";
         problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
-        problems.mistakes.add(&*name, "the table sets nothing except secrets");
+        problems.mistakes.add(
+            &*name,
+            "the table has only the key 'secrets': add a setting such as ttl, or delete the table",
+        );
     }
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Returns a hint about `key`, which is not a key of a policy.
+/// Makes a hint about `key`, which occurs in a `[[policy]]` table but is not a key of such a table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
-        // TOML adds every key after the header of a table to this table.
-        "no such key of a policy; settings for all secrets must be above the first [[policy]]"
+        // In TOML, every key below the header of a table belongs to this table.
+        "a policy has no such key; move settings for all secrets above the first [[policy]]"
             .to_owned()
     } else {
         let known = KEYS.iter().map(|known| known.name);
         let nearest = nearest(known, &key.to_ascii_lowercase()).unwrap_or_default();
-        format!("no such key of a policy; did you mean {nearest}?")
+        format!("a policy has no such key; did you mean {nearest}?")
     };
-    // A security setting that ends up in a policy has no effect, just like a misspelt one.
+    // A security setting inside a `[[policy]]` table has no effect, just like a misspelt security
+    // setting.
     Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Checks that no table refreshes secrets without a pause. `default` is the policy that supplies the
-/// settings that a table leaves out.
+/// Records a mistake for each table that would refresh secrets without a pause. `default` supplies
+/// the settings that a table leaves out.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
@@ -174,8 +179,7 @@ pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mis
     }
 }
 
-/// Returns the policies of all secrets. `default` is the policy of the secrets that no table applies
-/// to.
+/// Returns the policies of all secrets. `default` applies to the secrets that match no table.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -192,7 +196,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the tables of a file, and all mistakes, with the unknown keys last.
+    /// Returns the tables of a file, and all mistakes in them. The unknown keys are the last
+    /// mistakes.
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text is TOML");
         let value = file.remove(POLICY).expect("the file has the key `policy`");
@@ -252,14 +257,14 @@ mod tests {
             &[
                 "policy[1].refresh: when-read or always",
                 "policy[1].required: true, false, 1 or 0",
-                "policy[1].ttl: a span like",
+                "policy[1].ttl: a duration like",
                 "policy[2].denied_grace: must not be longer than",
-                "policy[2]: secrets is missing",
+                "policy[2]: the key 'secrets' is missing",
                 "policy[3].secrets: pattern 'a/**'",
                 "policy[3].stale_if_error: a string, a number",
                 "policy[4].secrets: must not be empty",
-                "policy[4].stale_while_revalidate: a span like",
-                "policy[5]: the table sets nothing",
+                "policy[4].stale_while_revalidate: a duration like",
+                "policy[5]: the table has only",
             ],
         );
     }
@@ -269,9 +274,9 @@ mod tests {
         refused(
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
-                "policy[1].TTL: no such key of a policy; did you mean ttl?",
-                "policy[1].port: no such key of a policy; settings for all secrets must be above",
-                "policy[1].refesh: no such key of a policy; did you mean refresh?",
+                "policy[1].TTL: a policy has no such key; did you mean ttl?",
+                "policy[1].port: a policy has no such key; move settings for all secrets above",
+                "policy[1].refesh: a policy has no such key; did you mean refresh?",
             ],
         );
     }
@@ -297,7 +302,7 @@ mod tests {
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
-        refused(&table.repeat(TABLES_MAX + 1), &["policy: more than 100 tables"]);
+        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 tables"]);
     }
 
     #[test]

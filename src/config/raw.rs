@@ -1,5 +1,5 @@
-//! Step 1 of reading a configuration: collects every setting as text, from the environment and the
-//! file.
+//! Step 1 of reading the configuration: collects every setting as text, from the environment
+//! variables and the configuration file.
 
 use super::aws_extension;
 use super::file::{self, File};
@@ -11,37 +11,38 @@ use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
 
-/// The text of a variable, or the error if the value of the variable is not UTF-8.
+/// The text of an environment variable, or an error if the variable's value is not UTF-8.
 type Text = Result<String, &'static str>;
 
-/// The error for a variable whose value is not UTF-8. Such a variable does not count as unset: if
-/// `SIDEKEY_ALLOW` were unset, every secret could be read.
-const NOT_UTF_8: &str = "its value is not UTF-8";
+/// The error for an environment variable whose value is not UTF-8. Such a variable must not count
+/// as unset: if `SIDEKEY_ALLOW` counted as unset, callers could read every secret.
+const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The settings as texts.
+/// The settings as texts, before they are parsed.
 pub(super) struct Raw {
     /// The texts of the settings. If two texts set the same value, the later text wins.
     pub(super) texts: Vec<RawText>,
-    /// The content of the file, or the reason why the file cannot be used.
+    /// The content of the configuration file, or the reason why the file cannot be used.
     pub(super) file: Result<File, Mistake>,
-    /// The variables that start with the prefix of Sidekey, but are not known.
+    /// The environment variables that begin with `SIDEKEY_` but are not known.
     pub(super) unknown: Vec<Unknown>,
-    /// The variables that do not start with the prefix of Sidekey: variables of AWS, of Lambda and of
-    /// the function.
+    /// The environment variables that do not begin with `SIDEKEY_`: variables of AWS, of Lambda and
+    /// of the function.
     pub(super) environment: BTreeMap<String, String>,
 }
 
 /// The text of one setting.
 pub(super) struct RawText {
-    /// The table row of the variable. If the file contains the text, this is the row of the variable
-    /// for the same setting.
+    /// The row of the setting in the table of variables. A text from the configuration file has the
+    /// row of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
-    /// The text, or the error if the value of the variable is not UTF-8.
+    /// The text of the setting, or an error if the value of the variable is not UTF-8.
     pub(super) text: Text,
 }
 
-/// Reads the environment and the file. A variable wins over the same setting in the file, and a
-/// variable of Sidekey wins over the variable of AWS's extension for the same setting.
+/// Reads the environment variables and the configuration file. A variable overrides the same
+/// setting in the file, and a variable of Sidekey overrides the equivalent variable of AWS's
+/// extension.
 pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     let (own, environment) = variables(vars);
     let file = match own.get(CONFIG_FILE) {
@@ -59,8 +60,8 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     }
 }
 
-/// Returns the variables that start with the prefix of Sidekey, and all others. Other variables whose
-/// values are not UTF-8 are left out.
+/// Returns the environment variables that begin with `SIDEKEY_`, and all other variables. A
+/// variable of the second group is left out if its value is not UTF-8.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {
@@ -74,7 +75,8 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
     (own, others)
 }
 
-/// Returns the texts of all settings that are set, in the order in which they apply.
+/// Returns the texts of all settings that are set. If two texts set the same value, the later text
+/// wins.
 fn texts(
     own: &BTreeMap<String, Text>,
     file: Option<&File>,
@@ -94,7 +96,7 @@ fn texts(
     of_extension.chain(of_sidekey).collect()
 }
 
-/// Returns a hint about the variable `name`, unless the variable is known.
+/// Returns a hint about the variable `name`, or `None` if Sidekey knows the variable.
 fn unknown(name: &str) -> Option<Unknown> {
     if name == CONFIG_FILE || VARIABLES.iter().any(|known| known.name == name) {
         return None;

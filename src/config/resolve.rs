@@ -1,4 +1,5 @@
-//! Parses the table `[resolve.tenant]`, which binds placeholders of secret names to fields of messages.
+//! Parses the table `[resolve.tenant]` of the configuration file. The table binds placeholders
+//! (variable parts of secret names, such as `company_name`) to fields of messages.
 
 use super::file::RESOLVE;
 use super::misspelt::nearest;
@@ -10,17 +11,17 @@ use crate::message::path::Path;
 use crate::message::tenant::TenantBinding;
 use toml::{Table, Value};
 
-/// The only key of the table `resolve`.
+/// The only key that the table `resolve` can have.
 const TENANT: &str = "tenant";
 
-/// The maximum number of placeholders that can be bound to a field of the message.
+/// The maximum number of placeholders (variable parts of secret names) in `[resolve.tenant]`.
 const BINDINGS_MAX: usize = 16;
 
-/// The mistake of a value that should be a table.
+/// The error message for a value that should be a table.
 const TABLE_EXPECTED: &str = "a table expected, with the heading [resolve.tenant]";
 
-/// Parses the table `resolve`. Every unknown key in it counts as a misspelt security setting, because
-/// the setting that was meant would refuse secrets of other tenants.
+/// Parses the table `resolve` of the configuration file. Every unknown key in the table counts as a
+/// misspelt security setting: the user meant `tenant`, which refuses secrets of other tenants.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -45,18 +46,18 @@ pub(super) fn read(
     bindings
 }
 
-/// Returns the location of the table `resolve` in mistakes.
+/// Returns the location of the table `resolve` for error messages.
 fn location() -> String {
     format!("{CONFIG_FILE}: {RESOLVE}")
 }
 
 fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantBinding> {
     if table.is_empty() {
-        let problem = "the table is empty: add a line PLACEHOLDER = \"PATH\", or delete the table";
+        let problem = "the table is empty: add a line such as company_name = \"company_data.company_name\", or delete the table";
         mistakes.add(name, problem);
     }
     if table.len() > BINDINGS_MAX {
-        mistakes.add(name, format!("more than {BINDINGS_MAX} placeholders"));
+        mistakes.add(name, format!("at most {BINDINGS_MAX} placeholders are allowed"));
         return Vec::new();
     }
     let mut bindings = Vec::new();
@@ -72,14 +73,16 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
 fn path(value: &Value) -> Result<Path, String> {
     let text = value.as_str().ok_or("a string expected: the path of a field in the message")?;
     match Path::parse(text) {
-        Ok(path) if path.has_wildcard() => Err("a path without '*' expected".to_owned()),
+        Ok(path) if path.has_wildcard() => {
+            Err("a path without '*' expected, because it must lead to one field".to_owned())
+        }
         Ok(path) => Ok(path),
         Err(bad) => Err(bad.to_string()),
     }
 }
 
-/// Checks that a convention has each bound placeholder. Without the check, a misspelt placeholder would
-/// restrict nothing.
+/// Checks that every placeholder in `[resolve.tenant]` occurs in the name pattern of a convention.
+/// Without this check, a misspelt placeholder would restrict nothing.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -93,10 +96,10 @@ pub(super) fn check(
         }
         let hint = match nearest(known.iter(), placeholder) {
             _ if is_key(placeholder) => {
-                "a setting for all secrets must stand above the first table".to_owned()
+                format!("to set {placeholder} for all secrets, write it above the first table")
             }
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => "no convention has a placeholder".to_owned(),
+            None => "the conventions have no placeholders".to_owned(),
         };
         let problem = format!("no convention has this placeholder; {hint}");
         mistakes.add(format!("{}.{TENANT}.{placeholder}", location()), problem);
@@ -109,7 +112,8 @@ mod tests {
     use crate::hostile::mangled;
     use proptest::prelude::*;
 
-    /// Parses the table of a file. Returns the bindings, and all mistakes with unknown keys at the end.
+    /// Parses the table `resolve` of a file. Returns the bindings, and the mistakes with unknown
+    /// keys last.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text is TOML");
         let value = file.remove(RESOLVE).expect("the file has the table");
@@ -159,12 +163,12 @@ mod tests {
                 "resolve.tenant.project_name: a key or '*' expected",
                 "resolve.tenant.ttl: a string expected",
                 "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
-                "resolve.tenant.port: no convention has this placeholder; a setting for",
+                "resolve.tenant.port: no convention has this placeholder; to set port for",
                 "resolve.tennant: no such key",
             ],
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();
-        refused(&format!("[resolve.tenant]\n{many}"), &["resolve.tenant: more than 16"]);
+        refused(&format!("[resolve.tenant]\n{many}"), &["resolve.tenant: at most 16"]);
     }
 
     proptest! {

@@ -1,4 +1,5 @@
-//! Step 2 of reading a configuration: turns texts into typed values, and finds every mistake.
+//! Step 2 of reading the configuration: turns the texts of settings into typed values, and finds
+//! every mistake.
 
 use super::credentials;
 use super::file::File;
@@ -20,21 +21,21 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The typed values of a configuration. A mistaken setting has its default value.
+/// The typed values of all settings. A setting that has a mistake has its default value.
 pub(super) struct Resolved {
-    /// The values of the variables, and of the same settings in the file.
+    /// The values of the settings that an environment variable or the configuration file can set.
     pub(super) settings: Settings,
-    /// The policy of each secret.
+    /// The cache policy of each secret: its TTL, and how long it may be served stale.
     pub(super) policies: Policies,
-    /// The conventions of secrets.
+    /// The naming conventions: how secrets are named, and which fields their values have.
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message refers only to secrets of its own tenant.
     pub(super) tenant_check: TenantCheck,
-    /// The tokens that callers may send.
+    /// The tokens that the agent accepts from callers.
     pub(super) tokens: Vec<Token>,
-    /// The root certificates that TLS connections to AWS may rely on.
+    /// The root certificates that the agent trusts in TLS connections to AWS.
     pub(super) trust: Trust,
-    /// The variables that do not start with the prefix of Sidekey.
+    /// The environment variables that do not begin with `SIDEKEY_`.
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -65,7 +66,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     }
 }
 
-/// Parses texts. A text with a mistake leaves the default value of its setting in place.
+/// Parses the texts of settings. A setting whose text has a mistake keeps its default value.
 pub(super) fn typed<'a>(
     texts: impl Iterator<Item = &'a RawText>,
     mistakes: &mut Mistakes,
@@ -81,16 +82,16 @@ pub(super) fn typed<'a>(
     settings
 }
 
-/// The typed content of the tables in the file.
+/// The typed content of the tables in the configuration file.
 pub(super) struct Tables {
-    /// The tables `[[policy]]`.
+    /// The `[[policy]]` tables, which change settings for some secrets.
     policies: Vec<PolicyTable>,
-    /// The table `[resolve.tenant]`.
+    /// The content of the table `[resolve.tenant]`.
     tenant_bindings: Vec<TenantBinding>,
 }
 
 impl Tables {
-    /// Reads the tables of `file`, and records all problems with the file.
+    /// Parses the tables of the configuration file, and records all problems with the file.
     pub(super) fn read(file: Result<File, Mistake>, problems: &mut Problems) -> Self {
         let file = file.unwrap_or_else(|mistake| {
             problems.mistakes.0.push(mistake);
@@ -108,7 +109,8 @@ impl Tables {
     }
 }
 
-/// Loads the conventions, and checks that the conventions define every placeholder in `tables`.
+/// Loads the naming conventions for secrets. Records a mistake for each placeholder in
+/// `[resolve.tenant]` that occurs in no convention's name pattern.
 pub(super) fn load_conventions(
     settings: &Settings,
     tables: &Tables,
@@ -120,27 +122,29 @@ pub(super) fn load_conventions(
     Arc::new(loaded)
 }
 
-/// Checks settings that depend on each other.
+/// Checks settings that must fit other settings.
 fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     if settings.upstream_timeout > settings.reader_wait {
         mistakes.add(
             "SIDEKEY_READER_WAIT",
-            "shorter than SIDEKEY_UPSTREAM_TIMEOUT (or SECRETS_MANAGER_TIMEOUT_MILLIS): callers \
-             would give up before the call to Secrets Manager can time out",
+            "must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or SECRETS_MANAGER_TIMEOUT_MILLIS), \
+             because callers would stop waiting before the call to Secrets Manager times out",
         );
     }
     let unknown_home = Home { region: "".into(), account: None };
     for secret in &settings.secrets {
-        // Only names are checked: an ARN may depend on the account, which is not known yet.
+        // Only names are checked. ARNs cannot be checked yet, because the own account may be
+        // unknown.
         let is_name = matches!(secret.id, SecretId::Name(_));
         if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem = format!("{} is not covered by SIDEKEY_ALLOW", secret.id.as_str());
+            let problem = format!("no pattern in SIDEKEY_ALLOW matches {}", secret.id.as_str());
             mistakes.add("SIDEKEY_SECRETS", problem);
         }
     }
 }
 
-/// Reads the file of additional root certificates that the environment names.
+/// Reads additional root certificates from the file whose path is in `AWS_CA_BUNDLE` or
+/// `SSL_CERT_FILE`.
 fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
     let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(|name| {
         environment.get(name).filter(|path| !path.is_empty()).map(|path| (name, path))

@@ -2,25 +2,27 @@
 
 use std::time::Duration;
 
-/// The maximum span of time: 30 days, which is longer than any Lambda environment lives.
+/// The maximum span of time that can be configured: 30 days, which is longer than any Lambda
+/// environment exists.
 pub const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The reason why a text is not a valid span.
+/// The reason why a text is not a valid span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadSpan {
-    /// The text is not a whole number with an optional unit, as in `5m`.
-    #[error("a span like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
+    /// Error: the text is not a whole number with an optional unit, as in `5m`.
+    #[error("a duration like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
     Unreadable,
-    /// The span exceeds [`SPAN_MAX`].
+    /// Error: the configured span of time exceeds [`SPAN_MAX`].
     #[error("must not be longer than 30 days")]
     TooLong,
 }
 
-/// Parses a span such as `250ms`, `30s`, `5m` or `1h`. A number without a unit is a number of seconds.
+/// Parses a span of time, such as `250ms`, `30s`, `5m` or `1h`. A number without a unit means
+/// seconds.
 ///
 /// # Errors
 ///
-/// If the text is not a span, or the span exceeds [`SPAN_MAX`].
+/// Returns an error if the text is not a span of time, or if the span exceeds [`SPAN_MAX`].
 pub fn parse(text: &str) -> Result<Duration, BadSpan> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| BadSpan::Unreadable)?;

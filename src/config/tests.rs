@@ -1,4 +1,4 @@
-//! Tests of a configuration as a whole.
+//! Tests that load a complete configuration.
 
 use super::*;
 use crate::cache::freshness::Policy;
@@ -22,7 +22,7 @@ fn mistakes(pairs: &[(&str, &str)], expected: &[&str]) {
     assert_eq!(names, expected, "{found}");
 }
 
-/// Returns the policy of a secret that no table applies to.
+/// Returns the cache policy of a secret that matches no `[[policy]]` table.
 fn of_any_secret(config: &Config) -> Policy {
     let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:any/secret-AbC123";
     let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
@@ -54,7 +54,8 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// On Lambda each attempt to fix the configuration is a deployment.
+/// All mistakes must be reported at once, because on Lambda the user must deploy the function again
+/// after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
     let bad = [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
@@ -77,7 +78,7 @@ fn variable_that_is_not_utf_8_is_a_mistake_and_not_unset() {
         }
     }
     let found = load(&NotUtf8, Host::Standalone).mistakes;
-    assert_eq!(found.to_string(), "SIDEKEY_ALLOW: its value is not UTF-8");
+    assert_eq!(found.to_string(), "SIDEKEY_ALLOW: the value is not UTF-8");
 }
 
 #[test]
@@ -161,12 +162,12 @@ fn dialect_follows_from_host_and_variables() {
         assert_eq!((chosen.dialect, &*chosen.reason), (dialect, reason), "{pairs:?}");
     };
     let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
-    check(&[], Host::Standalone, Dialect::Agent, "the default outside Lambda");
+    check(&[], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
     let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
-    check(&[empty], Host::Standalone, Dialect::Agent, "the default outside Lambda");
-    check(&[], Host::Lambda, Dialect::Extension, "the default in the Lambda layer");
+    check(&[empty], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
+    check(&[], Host::Lambda, Dialect::Extension, "this is the default in the Lambda layer");
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {
             let pairs = [foreign, ("SIDEKEY_DIALECT", choice)];

@@ -1,31 +1,32 @@
-//! Converts settings between the TOML file and the variables: `ttl = 300` in the file is the same
-//! setting as `SIDEKEY_TTL=300`.
+//! Converts between settings in the configuration file and environment variables: `ttl = 300` in
+//! the file is the same setting as `SIDEKEY_TTL=300`.
 
 use super::variables::{PREFIX, VARIABLES};
 use toml::Value;
 
-/// The error for a TOML value that no variable could express, such as a float.
+/// The error message for a TOML value that no environment variable could express, such as a float.
 pub(super) const VALUE_EXPECTED: &str =
     "a string, a number, a boolean or a list of strings expected";
 
-/// Returns the keys of all settings: the names of the variables in lower case, without the prefix.
+/// Returns the keys of all settings in the configuration file: the names of the environment
+/// variables in lower case, without `SIDEKEY_`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
     names.map(str::to_ascii_lowercase)
 }
 
-/// Returns whether `key` is the key of a setting.
+/// Returns whether `key` is the key of a setting in the configuration file, such as `ttl`.
 pub(super) fn is_key(key: &str) -> bool {
     keys().any(|known| known == key)
 }
 
-/// Returns the name of the variable for the same setting as `key`.
+/// Returns the environment variable for the same setting as `key`: `SIDEKEY_TTL` for `ttl`.
 pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// Returns a TOML value as the text that a variable would contain. The items of a list are joined by
-/// commas. Returns `None` for a type that no setting has.
+/// Converts a TOML value to the text of the equivalent environment variable. The items of a list
+/// are joined by commas. Returns `None` if no setting has the type of `value`.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -1,4 +1,4 @@
-//! The parsers of settings: each parser turns the text of a setting into a typed value.
+//! The parsers of settings. Each parser turns the text of a setting into a typed value.
 
 use super::{size, span};
 use crate::secret::arn::is_region;
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The prefix of a text that names a file instead of being the token itself, as in
+/// The prefix of a token setting that contains the path of a file with the token, as in
 /// `file:///run/token`.
 pub(super) const FILE_PREFIX: &str = "file://";
 
@@ -20,22 +20,24 @@ pub(super) const SECRETS_MAX: usize = 1000;
 /// What the Lambda extension does if its start fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnInitFailure {
-    /// The extension serves the secrets that it can read.
+    /// If its start fails, the Lambda extension keeps running and serves the secrets that it can
+    /// read.
     #[default]
     Serve,
-    /// The extension makes Lambda fail the start of the function.
+    /// If its start fails, the Lambda extension makes Lambda fail the start of the function.
     Fail,
 }
 
 /// The value of `SIDEKEY_DIALECT`: which of AWS's agents Sidekey imitates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum DialectSetting {
-    /// The agent chooses the dialect by the platform and by the variables that are set.
+    /// Sidekey chooses which of AWS's agents it imitates, by the platform and by the environment
+    /// variables that are set.
     #[default]
     Auto,
-    /// Responses have the format of AWS's Secrets Manager Agent.
+    /// The agent's responses have the format of AWS's Secrets Manager Agent.
     Agent,
-    /// Responses have the format of AWS's Lambda extension.
+    /// The agent's responses have the format of AWS's Lambda extension.
     Extension,
 }
 
@@ -44,7 +46,8 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
 }
 
-/// Parses the list of secrets to prefetch. The error names every malformed reference.
+/// Parses the list of secrets to prefetch. Each item refers to a secret by name or ARN. The error
+/// names every malformed item.
 pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
     let (mut references, mut problems) = (Vec::new(), Vec::new());
     for item in list(text) {
@@ -57,13 +60,14 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
         return Err(problems.join("; "));
     }
     if references.len() > SECRETS_MAX {
-        return Err(format!("at most {SECRETS_MAX} secrets can be listed"));
+        return Err(format!("at most {SECRETS_MAX} secrets are allowed"));
     }
     Ok(references)
 }
 
-/// Parses a list of patterns. Returns the error `if_empty` if the list is empty: a [`Scope`] without
-/// patterns matches every secret, and a template that expanded to nothing must not have this effect.
+/// Parses a list of patterns for names and ARNs of secrets. Returns the error `if_empty` for an
+/// empty list, because a [`Scope`] without patterns matches every secret: a variable that is empty
+/// by accident must not allow all secrets.
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
@@ -74,7 +78,7 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("must not be empty".to_owned()) } else { Ok(PathBuf::from(text)) }
 }
 
-/// Parses a number within `range`.
+/// Parses a number. A number outside `range` is an error.
 pub(super) fn number<T>(text: &str, range: RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
@@ -90,7 +94,7 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
     span::parse(text).map_err(|bad| bad.to_string())
 }
 
-/// Parses a span of time that is longer than zero.
+/// Parses a span of time, such as `5m`. A span of zero is an error.
 pub(super) fn positive_span(text: &str) -> Result<Duration, String> {
     match span(text)? {
         Duration::ZERO => Err("must be longer than zero".to_owned()),
@@ -120,12 +124,14 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the value that is paired with `text` in `choices`. The error lists all texts of `choices`.
+/// Returns the value that belongs to `text` in `choices`. The error for an unknown text lists all
+/// texts in `choices`.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let chosen = choices.iter().find(|(name, _)| *name == text);
     chosen.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
-        let (last, others) = names.split_last().expect("every setting has at least one choice");
+        let (last, others) =
+            names.split_last().expect("every list of choices has at least one item");
         format!("{} or {last} expected", others.join(", "))
     })
 }

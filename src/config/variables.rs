@@ -1,4 +1,4 @@
-//! The table of Sidekey's own variables, and the typed values that the variables set.
+//! The table of Sidekey's own environment variables, and the typed values that they set.
 
 use super::key::Key;
 use super::values::{
@@ -19,21 +19,23 @@ use std::time::Duration;
 /// The prefix of the names of all Sidekey variables.
 pub const PREFIX: &str = "SIDEKEY_";
 
-/// The variable that names the TOML file. No file can contain this setting, so the table
-/// [`VARIABLES`] does not list the variable.
+/// The environment variable with the path of the configuration file. The variable is not in the
+/// table [`VARIABLES`], because the configuration file cannot contain its own path.
 pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 
-/// The variable that names the file of conventions.
+/// The environment variable with the path of the conventions file, which defines how secrets are
+/// named and which fields their values have.
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
-/// The maximum that `SIDEKEY_CACHE_SIZE` can be set to.
+/// The maximum value of `SIDEKEY_CACHE_SIZE`.
 pub const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares [`Settings`] and [`VARIABLES`] together, so that a variable is added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. The field of [`Settings`]
-/// keeps the typed value, and `parse` turns the text of the variable into this value. A field that no
-/// variable of Sidekey sets is listed under `without_variable`, with its initial value.
+/// Each row has the form `field: Type { name, default, help, parse }`. `parse` turns the text of
+/// the variable into a typed value, which is stored in the field of [`Settings`] called `field`. A
+/// field that no variable of Sidekey sets is listed under `without_variable`, with its initial
+/// value.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -51,7 +53,7 @@ macro_rules! settings {
             $(pub(super) $field: $type,)*
         }
 
-        /// Every variable, in the order of the documentation.
+        /// Every environment variable of Sidekey, in the order of the documentation.
         pub const VARIABLES: &[Key<Settings>] = &[$(Key {
             name: $name,
             default: $default,
@@ -64,7 +66,7 @@ macro_rules! settings {
         },)*];
 
         impl Settings {
-            /// Returns the settings before the defaults of the table are applied.
+            /// Returns the settings without the defaults of the table [`VARIABLES`].
             fn initial() -> Self {
                 Self {
                     $($extra: $initial,)*
@@ -76,15 +78,15 @@ macro_rules! settings {
 }
 
 impl Default for Settings {
-    /// Returns the settings with the defaults in [`VARIABLES`].
+    /// Returns the settings with the defaults of the table [`VARIABLES`].
     fn default() -> Self {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             (variable.parse)(&mut settings, variable.default)
-                .expect("every default in the table is valid, as a unit test checks");
+                .expect("a unit test checks that every default in the table is valid");
         }
-        // `None` means that SIDEKEY_LOG is unset: on Lambda, the variables of Lambda set the level
-        // then.
+        // `None` means that SIDEKEY_LOG is unset. On Lambda, a variable of Lambda then sets the log
+        // level.
         settings.log = None;
         settings
     }
@@ -104,7 +106,7 @@ settings! {
     scope: Scope {
         name: "SIDEKEY_ALLOW",
         default: "",
-        help: "Patterns of the secrets that may be read; `*` matches within one path segment. Unset: every secret that IAM allows.",
+        help: "Patterns of the secrets that callers may read; `*` matches any characters except `/`. If unset, every secret that IAM allows.",
         parse: |text| {
             patterns(text, "must not be empty; unset it to allow every secret that IAM allows")
         },
@@ -118,13 +120,13 @@ settings! {
     socket: Option<PathBuf> {
         name: "SIDEKEY_SOCKET",
         default: "",
-        help: "Path of a Unix socket to listen on in addition to the port, in a directory of its own.",
+        help: "Path of a Unix socket to listen on in addition to the port. The socket needs a directory of its own.",
         parse: |text| path(text).map(Some),
     }
     metrics_listen: Option<SocketAddr> {
         name: "SIDEKEY_METRICS_LISTEN",
         default: "",
-        help: "ADDRESS:PORT that serves /ping, /ready and /metrics to other hosts, and nothing else.",
+        help: "ADDRESS:PORT at which other hosts can read /ping, /ready and /metrics, and nothing else.",
         parse: |text| match text.parse() {
             Ok(address) => Ok(Some(address)),
             Err(_) => Err("ADDRESS:PORT expected, like 0.0.0.0:9277".to_owned()),
@@ -139,31 +141,31 @@ settings! {
     stale_while_revalidate: Duration {
         name: "SIDEKEY_STALE_WHILE_REVALIDATE",
         default: "0s",
-        help: "How long after its TTL a value is still served while a refresh runs.",
+        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
         parse: span,
     }
     stale_if_error: Duration {
         name: "SIDEKEY_STALE_IF_ERROR",
         default: "1h",
-        help: "How long after its TTL a value is still served while Secrets Manager fails.",
+        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
         parse: span,
     }
     denied_grace: Duration {
         name: "SIDEKEY_DENIED_GRACE",
         default: "60s",
-        help: "How long a cached value is still served after Secrets Manager first denied access to it.",
+        help: "How long a cached value is still served after Secrets Manager first denied access to the secret.",
         parse: span,
     }
     cache_size: usize {
         name: "SIDEKEY_CACHE_SIZE",
         default: "1000",
-        help: "The maximum number of cached entries; listed secrets are never evicted.",
+        help: "The maximum number of cached entries. Secrets in SIDEKEY_SECRETS are never evicted.",
         parse: |text| number(text, 0..=CACHE_SIZE_MAX),
     }
     cache_bytes: usize {
         name: "SIDEKEY_CACHE_BYTES",
         default: "32MiB",
-        help: "The maximum memory for cached values and their rendered responses; listed secrets are never evicted.",
+        help: "The maximum memory for cached values and for the responses made from them. Secrets in SIDEKEY_SECRETS are never evicted.",
         parse: size,
     }
     max_connections: usize {
@@ -187,7 +189,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How listed secrets are prefetched: get makes one call each, batch one call for up to 20; auto chooses.",
+        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` one call for up to 20 secrets, `auto` chooses between the two.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -195,19 +197,19 @@ settings! {
     prefetch_deadline: Duration {
         name: "SIDEKEY_PREFETCH_DEADLINE",
         default: "3s",
-        help: "How long the start of the agent waits for the listed secrets.",
+        help: "How long the start of the agent waits for the secrets in SIDEKEY_SECRETS.",
         parse: span,
     }
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if its start fails: serve what it can, or fail the function's start.",
+        help: "What the Lambda extension does if its start fails: `serve` serves the secrets that it can read, `fail` makes the function's start fail.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
         name: "SIDEKEY_DIALECT",
         default: "auto",
-        help: "The format of responses: extension is the format of AWS's Lambda extension, agent that of AWS's agent; auto chooses.",
+        help: "The format of responses: `extension` is the format of AWS's Lambda extension, `agent` the format of AWS's Secrets Manager Agent, `auto` chooses between the two.",
         parse: |text| choice(
             text,
             &[
@@ -220,37 +222,37 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL to call instead of AWS's own endpoint: https, or http on loopback; {region} is replaced by the region.",
+        help: "The URL to call instead of AWS's own endpoint. It must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
-        help: "The region of secrets that are given by name. Unset: the region that the AWS SDK finds.",
+        help: "The region of secrets that are given by name. If unset, the region that the AWS SDK finds.",
         parse: |text| region(text).map(Some),
     }
     region_only: bool {
         name: "SIDEKEY_REGION_ONLY",
         default: "false",
-        help: "Whether to refuse secrets of other regions.",
+        help: "Whether to refuse secrets outside the agent's own region.",
         parse: boolean,
     }
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
         default: "",
-        help: "The token that callers must send, or file://PATH. Unset: AWS_TOKEN, else AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN.",
+        help: "The token that callers must send, or file://PATH for a token in a file. If unset, AWS_TOKEN is used; if that is unset too, AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN are both valid.",
         parse: |text| Ok(Some(text.to_owned())),
     }
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
         default: BUILT_IN_PATHS,
-        help: "Paths of the secret references in a message sent to /resolve: keys separated by dots; `*` matches any one key or index.",
+        help: "Paths of the references to secrets in a message that is sent to /resolve. A path consists of keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
     log: Option<Level> {
         name: "SIDEKEY_LOG",
         default: "info",
-        help: "Level of Sidekey's own log lines: off, error, warn, info, debug or trace.",
+        help: "Level of Sidekey's own log lines: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
         parse: |text| match text.parse() {
             Ok(level) => Ok(Some(level)),
             Err(_) => Err("off, error, warn, info, debug or trace expected".to_owned()),
@@ -259,13 +261,13 @@ settings! {
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,
         default: "",
-        help: "Path of a TOML file of conventions, which define what the value of a secret must contain. Unset: the built-in conventions.",
+        help: "Path of a TOML file of conventions, which define what the values of secrets must contain. If unset, the built-in conventions apply.",
         parse: |text| path(text).map(Some),
     }
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to refuse values that break their convention; the error says why.",
+        help: "Whether to refuse secrets whose values break their convention. The error says what is wrong.",
         parse: boolean,
     }
 }
@@ -332,7 +334,7 @@ mod tests {
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
             ("SIDEKEY_SOCKET", "", "must not be empty"),
             ("SIDEKEY_METRICS_LISTEN", "9277", "ADDRESS:PORT"),
-            ("SIDEKEY_TTL", "5 minutes", "a span like"),
+            ("SIDEKEY_TTL", "5 minutes", "a duration like"),
             ("SIDEKEY_CACHE_SIZE", "-1", "from 0 to 100000"),
             ("SIDEKEY_MAX_CONNECTIONS", "0", "from 1 to 10000"),
             ("SIDEKEY_READER_WAIT", "0", "longer than zero"),

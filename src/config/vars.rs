@@ -1,59 +1,62 @@
-//! The source of environment variables.
+//! Access to environment variables.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A set of environment variables: those of the process, or a map in tests.
+/// A set of environment variables: the variables of the process, or a map in tests.
 pub trait Vars {
-    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset, or
-    /// if its value is not UTF-8.
+    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset or
+    /// its value is not UTF-8.
     fn get(&self, name: &str) -> Option<String>;
-    /// Returns the names of all variables, including variables whose values are not UTF-8.
+    /// Returns the names of all environment variables, including those with a value that is not
+    /// UTF-8.
     fn names(&self) -> Vec<String>;
 }
 
-/// The environment of the process. A variable whose value is not UTF-8 has a name, but no value.
+/// The environment variables of this process. A variable whose value is not UTF-8 is listed by
+/// name, but has no value.
 #[derive(Clone, Copy, Debug)]
 pub struct Environment;
 
 impl Vars for Environment {
-    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads environment variables")]
     fn get(&self, name: &str) -> Option<String> {
         std::env::var(name).ok()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "only this file reads the environment")]
+    #[expect(clippy::disallowed_methods, reason = "only this file reads environment variables")]
     fn names(&self) -> Vec<String> {
         std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect()
     }
 }
 
-/// A set of variables in which the options of a command override some variables.
+/// A set of environment variables, some of which are overridden by the options of a `sidekey`
+/// command.
 pub struct Overridden<'a> {
-    /// The overridden variables. `None` means that the variable counts as unset.
+    /// The new values of the overridden variables. `None` means that the variable counts as unset.
     given: BTreeMap<String, Option<String>>,
     others: &'a dyn Vars,
 }
 
 impl<'a> Overridden<'a> {
-    /// Creates a set that contains `others` without any change.
+    /// Creates a set of variables that equals `others`.
     pub fn new(others: &'a dyn Vars) -> Self {
         Self { given: BTreeMap::new(), others }
     }
 
-    /// Overrides the value of a variable.
+    /// Overrides the value of the variable called `name`.
     pub fn set(&mut self, name: &str, value: &str) {
         self.given.insert(name.to_owned(), Some(value.to_owned()));
     }
 
-    /// Makes a variable count as unset.
+    /// Makes the variable called `name` count as unset.
     pub fn unset(&mut self, name: &str) {
         self.given.insert(name.to_owned(), None);
     }
 }
 
 impl fmt::Debug for Overridden<'_> {
-    /// Lists the names of the overridden variables, without their values.
+    /// Writes the names of the overridden variables, without their values.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Overridden").field("given", &self.given.keys()).finish_non_exhaustive()
     }

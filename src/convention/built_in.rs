@@ -1,17 +1,19 @@
-//! The conventions that apply by default: the preset of the channel processors.
+//! The built-in naming conventions, which apply by default. They describe the secrets of the
+//! channel processors (functions that send messages by WhatsApp, SMS and e-mail).
 //!
-//! The data is in `presets/channel-processors/conventions.toml`. `build.rs` translates the file into
-//! constants when Sidekey is built, because parsing TOML takes 7 % of the Lambda layer's start.
+//! The data is in `presets/channel-processors/conventions.toml`. `build.rs` translates the file
+//! into constants when Sidekey is built, because parsing TOML takes 7 % of the Lambda layer's
+//! start.
 
 use super::definition::Convention;
 use super::field::{Field, FieldType};
 use super::marker::Marker;
 use super::pattern::NamePattern;
 
-/// The tables of the preset, in the order of the file.
+/// The built-in conventions as constants, in the order of `conventions.toml`.
 const ROWS: &[Row] = include!(concat!(env!("OUT_DIR"), "/conventions.rs"));
 
-/// One `[[convention]]` of the preset.
+/// One built-in convention: the data of one `[[convention]]` table.
 struct Row {
     kind: &'static str,
     pattern: &'static str,
@@ -20,7 +22,7 @@ struct Row {
     fields: &'static [RowField],
 }
 
-/// One field of a [`Row`].
+/// One field of a built-in convention, as in [`Row`].
 struct RowField {
     name: &'static str,
     field_type: &'static str,
@@ -28,7 +30,7 @@ struct RowField {
     is_optional: bool,
 }
 
-/// Returns the built-in conventions, in the order of the preset.
+/// Returns the built-in naming conventions, in the order of `conventions.toml`.
 pub(super) fn conventions() -> Vec<Convention> {
     ROWS.iter().map(Row::convention).collect()
 }
@@ -45,7 +47,8 @@ impl Row {
 }
 
 impl RowField {
-    /// Returns the field, or `None` if its name or type is not valid.
+    /// Converts this row to a field of a convention. Returns `None` if the field's name or type is
+    /// invalid.
     fn parse(&self) -> Option<Field> {
         let mut field = Field::new(self.name, FieldType::from_label(self.field_type)?).ok()?;
         field.is_secret = self.is_secret;
@@ -60,7 +63,8 @@ mod tests {
     use crate::secret::version::Content;
     use serde_json::Value;
 
-    /// Checks which convention a name has, and which value a new secret of that name gets.
+    /// Checks which convention a secret's name has, and which dummy value a new secret of that name
+    /// gets.
     #[track_caller]
     fn check(name: &str, kind: &str, service: &str, new_value: &str) {
         let all = Conventions::built_in();

@@ -1,6 +1,6 @@
-//! Checks a secret's value against the fields of a convention.
+//! Checks whether a secret's value has the fields that its convention requires.
 //!
-//! The check parses the JSON in place and in one pass. It copies no text of the value.
+//! The check parses the JSON in place and in one pass, and copies no text of the value.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
@@ -9,7 +9,7 @@ use crate::secret::version::Content;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Returns the problems of a value, in the order of the fields.
+/// Returns the problems of a secret's value, in the order of the convention's `fields`.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
@@ -28,16 +28,17 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
     }
 }
 
-/// The content of one field, as far as a problem can depend on it.
+/// What the check needs to know about the content of one field in a secret's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldContent {
-    /// The field is missing or null.
+    /// The field is missing in the secret's value, or is null.
     Absent,
-    /// The field is an empty text, or contains only white space.
+    /// The field is an empty text, or a text of white space only.
     Blank,
-    /// The field is a text that a marker matches.
+    /// The field contains a dummy text such as `PLACEHOLDER_TOKEN`, which marks it as not filled in
+    /// yet.
     Placeholder,
-    /// The field is any other value of this type.
+    /// The field contains a real value of the given JSON type.
     Value(FieldType),
 }
 
@@ -60,13 +61,14 @@ fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// Parses a secret's value. Returns the content of each field, or `None` if the value is not an object.
+/// Parses a secret's value. Returns the content of each field that the convention names, or `None`
+/// if the value is not a JSON object.
 struct ValueReader<'a> {
     fields: &'a [Field],
     markers: &'a [Marker],
 }
 
-/// Parses the value of one field.
+/// Parses the content of one field in a secret's value.
 struct FieldReader<'a> {
     markers: &'a [Marker],
 }
@@ -90,7 +92,7 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
         let mut contents = vec![FieldContent::Absent; self.fields.len()];
         let name_reader = FieldNameReader { fields: self.fields };
         while let Some(index) = map.next_key_seed(&name_reader)? {
-            // If a field occurs twice, the last one counts: nearly every JSON parser does the same.
+            // If a field occurs twice, the last one counts, as in nearly every JSON parser.
             match index.and_then(|index| contents.get_mut(index)) {
                 Some(content) => {
                     *content = map.next_value_seed(FieldReader { markers: self.markers })?
@@ -131,7 +133,8 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
     }
 }
 
-/// Parses a key of the JSON object. Returns the index of the field that has this name, if there is one.
+/// Parses the name of a field in a secret's value. Returns the index of the convention's field with
+/// this name, or `None` if the convention has no such field.
 struct FieldNameReader<'a> {
     fields: &'a [Field],
 }
@@ -226,8 +229,8 @@ mod tests {
         field
     }
 
-    /// Checks a value against a convention with the required text `a` and one optional field of each
-    /// type.
+    /// Checks a value against a convention with the required text field `a` and one optional field
+    /// of each type.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));

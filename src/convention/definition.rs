@@ -1,4 +1,5 @@
-//! A convention: the name pattern, the fields and the placeholder markers of one kind of secret.
+//! The definition of a naming convention: the name pattern of one kind of secret, the fields of the
+//! value, and the markers that recognise dummy texts.
 
 use super::check;
 use super::field::Field;
@@ -8,19 +9,19 @@ use super::problem::Problem;
 use crate::secret::version::Content;
 use serde_json::{Map, Value};
 
-/// The maximum length of a kind, in characters.
+/// The maximum length of the name of a kind of secret, such as `sms-twilio`, in characters.
 const KIND_CHARS_MAX: usize = 64;
 
-/// The maximum length of a service's name, in characters.
+/// The maximum length of the name of a service, such as `Twilio`, in characters.
 const SERVICE_CHARS_MAX: usize = 64;
 
 /// The maximum number of fields in one convention.
 const FIELDS_MAX: usize = 64;
 
-/// The maximum number of placeholder markers in one convention.
+/// The maximum number of markers in one convention. A marker recognises dummy texts in new secrets.
 const MARKERS_MAX: usize = 16;
 
-/// A convention: how the secrets of one kind are named, and which fields their JSON values have.
+/// A naming convention: how the secrets of one kind are named, and which fields their values have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Convention {
     kind: Box<str>,
@@ -30,36 +31,42 @@ pub struct Convention {
     markers: Vec<Marker>,
 }
 
-/// The reason why a convention cannot be made from its parts, which are valid one by one.
+/// The reason why parts that are valid one by one do not make a valid naming convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadConvention {
-    /// The kind is empty, too long, or has characters that are not allowed in the label of a metric.
+    /// Error: the convention's `kind` is empty, too long, or has characters that are not allowed in
+    /// a label of a metric.
     #[error(
-        "a kind must begin with a lower-case letter and have at most {KIND_CHARS_MAX} characters: lower-case letters, digits and single hyphens between them"
+        "the kind must begin with a lower-case letter, have at most {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and, between these, single hyphens"
     )]
     Kind,
-    /// The service's name is empty, too long, or has characters that cannot be printed.
-    #[error("a service must have 1 to {SERVICE_CHARS_MAX} printable ASCII characters")]
+    /// Error: the convention's `service` is empty, too long, or has characters that cannot be
+    /// printed.
+    #[error(
+        "the name of the service must have 1 to {SERVICE_CHARS_MAX} printable ASCII characters"
+    )]
     Service,
-    /// The convention has no field.
+    /// Error: the naming convention has no field.
     #[error("a convention needs at least one field")]
     NoFields,
-    /// The convention has more than `FIELDS_MAX` fields.
+    /// Error: the naming convention has more than `FIELDS_MAX` fields.
     #[error("a convention can have at most {FIELDS_MAX} fields")]
     TooManyFields,
-    /// Two fields of the convention have the same name.
+    /// Error: two fields of the naming convention have the same name.
     #[error("two fields are named '{0}'")]
     FieldTwice(Box<str>),
-    /// The convention has no marker, so a placeholder could not be distinguished from a real value.
-    #[error("a convention needs at least one placeholder marker, such as PLACEHOLDER*")]
+    /// Error: the naming convention has no marker. Sidekey needs a marker to distinguish a dummy
+    /// text from a real value.
+    #[error("a convention needs at least one text in 'placeholders', such as PLACEHOLDER*")]
     NoMarkers,
-    /// The convention has more than `MARKERS_MAX` placeholder markers.
-    #[error("a convention can have at most {MARKERS_MAX} placeholder markers")]
+    /// Error: the naming convention has more than `MARKERS_MAX` markers for dummy texts.
+    #[error("a convention can have at most {MARKERS_MAX} texts in 'placeholders'")]
     TooManyMarkers,
 }
 
 impl Convention {
-    /// Makes a convention from its parts. New secrets get placeholders that match the first marker.
+    /// Makes a naming convention from its parts. The first marker is also used to make the dummy
+    /// texts of new secrets.
     ///
     /// # Errors
     ///
@@ -97,36 +104,38 @@ impl Convention {
         Ok(Self { kind: kind.into(), pattern, service: service.into(), fields, markers })
     }
 
-    /// Returns the convention's unique name, such as `whatsapp-twilio`.
+    /// Returns the unique name of the kind of secret, such as `whatsapp-twilio`.
     pub fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Returns the pattern that the names of the secrets follow.
+    /// Returns the pattern that matches the names of the secrets of this kind.
     pub fn pattern(&self) -> &NamePattern {
         &self.pattern
     }
 
-    /// Returns the service that the credentials are for, such as `Twilio`.
+    /// Returns the service that the secrets of this kind are for, such as `Twilio`.
     pub fn service(&self) -> &str {
         &self.service
     }
 
-    /// Returns the fields that the JSON value of a secret of this kind must have.
+    /// Returns the fields that the JSON values of the secrets of this kind must have.
     pub fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// Returns the markers that distinguish a placeholder from a real value.
+    /// Returns the markers of the convention. A marker recognises a dummy text, such as
+    /// `PLACEHOLDER_TOKEN`, in place of a real value.
     pub fn markers(&self) -> &[Marker] {
         &self.markers
     }
 
-    /// Returns the JSON value for a new secret, with a placeholder text in every field. A number or an
-    /// object gets a text as well, so that no placeholder passes for a real value.
+    /// Returns the JSON value of a new secret, with a dummy text in every field. Even a number or
+    /// an object gets a dummy text, so that it cannot be mistaken for a real value.
     ///
-    /// A placeholder text is made of the name's restricted placeholders and the field's name:
-    /// `PLACEHOLDER_WHATSAPP_AI_API_KEY` for the field `ai_api_key` of `openai-api-key/whatsapp`.
+    /// A dummy text contains the field's name, and those variable parts of the secret's name that
+    /// have a list of allowed values. Example: the field `ai_api_key` of the secret
+    /// `openai-api-key/whatsapp` gets `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
     pub fn placeholder_value(&self, values: &PlaceholderValues) -> Map<String, Value> {
         let prefix: Vec<&str> = self
             .pattern
@@ -146,8 +155,9 @@ impl Convention {
         value
     }
 
-    /// Returns the problems of a value, in the order of the convention's fields. A value without
-    /// problems follows the convention. Fields that the convention does not name are not checked.
+    /// Returns the problems of a secret's value, in the order of the convention's fields. A value
+    /// without problems follows the convention. Fields that the convention does not name are not
+    /// checked.
     pub fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }

@@ -1,42 +1,44 @@
-//! A field of a convention, and the types that its value can have.
+//! A field of a naming convention, and the JSON types that the value of the field can have.
 
 use std::fmt;
 
-/// The maximum length of a field's name, in characters.
+/// The maximum length of the name of a convention's field, in characters.
 const FIELD_CHARS_MAX: usize = 64;
 
-/// The error for a field name that is empty, too long, or has a character outside `A-Za-z0-9_.-`.
+/// The error for a field of a convention whose name is empty, too long, or has a character outside
+/// `A-Za-z0-9_.-`.
 ///
-/// Field names appear in logs and in an HTTP header, which cannot contain arbitrary characters.
+/// The name of a field occurs in logs and in an HTTP header, which must not contain other
+/// characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a field's name must have 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
 pub struct BadFieldName;
 
-/// A field that a convention expects in the JSON value of a secret.
+/// A field that a naming convention expects in the JSON value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: Box<str>,
-    /// The type that the field's value must have.
+    /// The JSON type that the field must have in the secret's value.
     pub field_type: FieldType,
-    /// Whether the field's value is secret, and not only an identifier such as an account id. Sidekey
-    /// treats every value as secret. The flag is information for the readers of a file of conventions.
+    /// Whether the field is secret, and not only an identifier such as an account id. Sidekey
+    /// treats every field as secret: the flag only informs people who read the conventions file.
     pub is_secret: bool,
-    /// Whether the field may be missing, null or empty.
+    /// Whether the field may be missing, null or empty in the secret's value.
     pub is_optional: bool,
 }
 
-/// The JSON type of a field's value.
+/// The JSON type of a field in a secret's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
-    /// A JSON string.
+    /// The field contains a JSON string.
     String,
-    /// A JSON number.
+    /// The field contains a JSON number.
     Number,
-    /// The JSON value `true` or `false`.
+    /// The field contains the JSON value `true` or `false`.
     Boolean,
-    /// A JSON object.
+    /// The field contains a JSON object.
     Object,
-    /// A JSON array.
+    /// The field contains a JSON array.
     Array,
 }
 
@@ -45,7 +47,7 @@ impl Field {
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is empty, too long, or has a character outside `A-Za-z0-9_.-`.
+    /// Returns an error if `name` is empty, too long, or has a character outside `A-Za-z0-9_.-`.
     pub fn new(name: &str, field_type: FieldType) -> Result<Self, BadFieldName> {
         if name.is_empty() || name.len() > FIELD_CHARS_MAX || !name.chars().all(is_field_char) {
             return Err(BadFieldName);
@@ -53,7 +55,7 @@ impl Field {
         Ok(Self { name: name.into(), field_type, is_secret: true, is_optional: false })
     }
 
-    /// Returns the field's name.
+    /// Returns the name of the field.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -64,16 +66,16 @@ fn is_field_char(c: char) -> bool {
 }
 
 impl FieldType {
-    /// All types.
+    /// All JSON types that a field can have.
     pub const ALL: [Self; 5] =
         [Self::String, Self::Number, Self::Boolean, Self::Object, Self::Array];
 
-    /// Returns the type that a file of conventions calls `label`.
+    /// Returns the JSON type that is called `label` in a conventions file.
     pub fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.label() == label)
     }
 
-    /// Returns the name of the type in a file of conventions, such as `string`.
+    /// Returns the name of the JSON type in a conventions file, such as `string`.
     pub fn label(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -86,7 +88,7 @@ impl FieldType {
 }
 
 impl fmt::Display for FieldType {
-    /// Writes the type with its article, such as `an object`.
+    /// Writes the JSON type with its article, such as `an object`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let article = if matches!(self, Self::Object | Self::Array) { "an" } else { "a" };
         write!(f, "{article} {}", self.label())

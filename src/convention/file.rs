@@ -1,4 +1,5 @@
-//! Parses a TOML file of conventions: a user's file, or a preset of Sidekey.
+//! Parses a conventions file: a TOML file that defines how secrets are named, and which fields
+//! their values have.
 
 use super::definition::Convention;
 use super::field::{Field, FieldType};
@@ -8,65 +9,66 @@ use super::pattern::NamePattern;
 use std::fmt::Display;
 use toml::{Table, Value};
 
-/// The key of the array of tables that define conventions.
+/// The TOML key of the `[[convention]]` tables.
 const CONVENTION: &str = "convention";
 
-/// The key that switches the built-in conventions on or off.
+/// The TOML key that switches the built-in conventions on or off.
 const BUILT_IN: &str = "built_in";
 
-/// The maximum number of conventions in a file. The name of each fetched secret is matched against the
-/// conventions one after the other.
+/// The maximum number of conventions in a conventions file. The name of each fetched secret is
+/// compared with the conventions one by one.
 const CONVENTIONS_MAX: usize = 100;
 
-/// The marker of a convention that sets no `placeholders`.
+/// The marker of a convention that sets no `placeholders`. It recognises every text that begins
+/// with `PLACEHOLDER` as a dummy text.
 const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
-/// A parsed file of conventions, and everything that is wrong with the file.
+/// A parsed conventions file, with all its mistakes and unknown keys.
 #[derive(Debug)]
 pub struct ParsedFile {
-    /// The valid conventions of the file, and the built-in conventions unless the file switches them
-    /// off.
+    /// The valid conventions of the file, followed by the built-in conventions unless the file
+    /// switches them off.
     pub conventions: Conventions,
-    /// The mistakes in the file, in the order in which they were found.
+    /// The mistakes in the conventions file, in the order in which they were found.
     pub mistakes: Vec<Mistake>,
-    /// The keys that the format does not have.
+    /// The unknown keys in the conventions file.
     pub unknown_keys: Vec<UnknownKey>,
 }
 
-/// A mistake in a file of conventions.
+/// A mistake in a conventions file.
 #[derive(Debug)]
 pub struct Mistake {
-    /// The location of the mistake, such as `convention[2].pattern`. Empty if the mistake concerns the
-    /// whole file.
+    /// The location of the mistake in the conventions file, such as `convention[2].pattern`. Empty
+    /// if the mistake concerns the whole file.
     pub location: String,
-    /// The description of the mistake. It quotes no text of the file except a placeholder marker,
-    /// because the file may contain a secret by accident.
+    /// The description of the mistake. It quotes no text of the conventions file except markers for
+    /// dummy texts, because the file may contain a secret by accident.
     pub problem: String,
 }
 
-/// A key in a file of conventions that the format does not have.
+/// An unknown key in a conventions file.
 #[derive(Debug)]
 pub struct UnknownKey {
-    /// The location of the key, such as `convention[2].servce`.
+    /// The location of the unknown key in the conventions file, such as `convention[2].servce`.
     pub location: String,
-    /// The key as it is written in the file.
+    /// The unknown key, as it is written in the conventions file.
     pub key: String,
-    /// The kind of table that the key is in, such as `a convention`. `None` at the top level of the
-    /// file.
+    /// The kind of table that contains the unknown key: `a convention` or `a field`. `None` if the
+    /// key is outside all tables.
     pub table: Option<&'static str>,
-    /// The keys that this kind of table can have.
+    /// The keys that can occur at the location of the unknown key.
     pub known: Vec<&'static str>,
 }
 
-/// The description and the parser of one key in a table of the file. `T` is the type into which the
-/// table is parsed.
+/// One key that a table of the conventions file can have, with its help text and parser. `T` is the
+/// type into which the table is parsed.
 #[derive(Debug)]
 pub struct Key<T> {
-    /// The name of the key.
+    /// The name of the TOML key.
     pub name: &'static str,
     /// The value that applies if the key is left out, as text. Empty if the key is required.
     pub default: &'static str,
-    /// The description of the key in the documentation.
+    /// The help text, which describes the key in the documentation.
     pub help: &'static str,
     parse: fn(&mut T, &Value, &str, &mut Report),
 }
@@ -76,7 +78,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "kind",
         default: "",
-        help: "The unique name of the convention: lower-case letters, digits and single hyphens.",
+        help: "The unique name of this kind of secret, made of lower-case letters, digits and single hyphens.",
         parse: |draft, value, location, report| {
             draft.kind = report.or_default(location, text(value)).to_owned();
         },
@@ -84,7 +86,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "pattern",
         default: "",
-        help: "The names of the secrets, with a {placeholder} for each part that differs.",
+        help: "The pattern of the secrets' names, with a {placeholder} for each variable part.",
         parse: |draft, value, location, report| {
             draft.pattern = report.or_default(location, pattern(value).map(Some));
         },
@@ -92,7 +94,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "service",
         default: "",
-        help: "The service that the credentials are for.",
+        help: "The name of the service that these secrets are for, such as Twilio.",
         parse: |draft, value, location, report| {
             draft.service = report.or_default(location, text(value)).to_owned();
         },
@@ -100,7 +102,7 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "fields",
         default: "",
-        help: "A table of the fields that the JSON value must have, each with its type.",
+        help: "A table of the fields that the JSON value of a secret must have, each with its type.",
         parse: |draft, value, location, report| match value.as_table() {
             Some(table) => draft.fields = fields(table, location, report),
             None => report.add(location, "a table expected, such as { token = \"string\" }"),
@@ -109,19 +111,19 @@ pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "placeholders",
         default: DEFAULT_MARKER,
-        help: "Texts that mark a value as not filled in yet; each can have one `*`.",
+        help: "Dummy texts that show that a field is not filled in yet. Each text can contain one `*`, which matches any characters.",
         parse: |draft, value, location, report| {
             draft.markers = report.or_default(location, markers(value));
         },
     },
 ];
 
-/// Every key of a field that is written as a table, in the order of the documentation.
+/// Every key of a field's table, such as `{ type = "string" }`, in the order of the documentation.
 pub const FIELD_KEYS: &[Key<Field>] = &[
     Key {
         name: "type",
         default: "string",
-        help: "The JSON type of the value: string, number, boolean, object or array.",
+        help: "The JSON type of the field: `string`, `number`, `boolean`, `object` or `array`.",
         parse: |field, value, location, report| match field_type(value) {
             Ok(field_type) => field.field_type = field_type,
             Err(problem) => report.add(location, problem),
@@ -130,7 +132,7 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     Key {
         name: "secret",
         default: "true",
-        help: "Whether the value is secret, and not only an identifier.",
+        help: "Whether the field is secret, and not only an identifier such as an account id.",
         parse: |field, value, location, report| {
             field.is_secret = report.or_default(location, boolean(value));
         },
@@ -145,7 +147,7 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     },
 ];
 
-/// A convention while its table is parsed: the parts that have been found so far.
+/// A convention whose `[[convention]]` table is being parsed: the parts that were found so far.
 #[derive(Debug)]
 pub struct Draft {
     kind: String,
@@ -155,13 +157,14 @@ pub struct Draft {
     markers: Vec<Marker>,
 }
 
-/// Parses a file of conventions. If the text is not TOML, only the built-in conventions are returned.
+/// Parses a conventions file. If the text is not TOML, returns only the built-in conventions.
 pub fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
         Ok(table) => root(&table, &mut report),
         Err(error) => {
-            // The error's own `Display` quotes the line, and the line may contain a secret by accident.
+            // Only the short error text is used. The complete error quotes the line, and the line
+            // may contain a secret by accident.
             report.add("", format!("not TOML: {}", toml::de::Error::message(&error)));
             Conventions::built_in()
         }
@@ -189,7 +192,8 @@ fn root(table: &Table, report: &mut Report) -> Conventions {
     base.with(own)
 }
 
-/// Parses the `[[convention]]` tables in the order of the file. Locations count the tables from 1.
+/// Parses the `[[convention]]` tables in the order of the file. Error messages count the tables
+/// from 1.
 fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
     let tables: Option<Vec<&Table>> =
         value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
@@ -198,7 +202,7 @@ fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
         return Vec::new();
     };
     if tables.len() > CONVENTIONS_MAX {
-        report.add(CONVENTION, format!("more than {CONVENTIONS_MAX} tables"));
+        report.add(CONVENTION, format!("at most {CONVENTIONS_MAX} tables are allowed"));
         return Vec::new();
     }
     let mut found: Vec<Convention> = Vec::new();
@@ -225,7 +229,7 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
     parse_keys(&mut draft, KEYS, "a convention", table, location, report);
     for key in KEYS.iter().filter(|key| key.default.is_empty()) {
         if !table.contains_key(key.name) {
-            report.add(location, format!("{} is missing", key.name));
+            report.add(location, format!("the key '{}' is missing", key.name));
         }
     }
     if report.mistakes.len() > mistakes_before {
@@ -237,7 +241,7 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         .ok()
 }
 
-/// Parses the fields of a convention, in the alphabetical order of their names.
+/// Parses the fields of one convention, in the alphabetical order of their names.
 fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     let mut fields = Vec::new();
     for (name, value) in table {
@@ -263,7 +267,8 @@ fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     fields
 }
 
-/// Parses the keys of one table into `target`. Hints about unknown keys contain `kind_of_table`.
+/// Parses the keys of one table into `target`. `kind_of_table` is part of the hints about unknown
+/// keys.
 fn parse_keys<T>(
     target: &mut T,
     keys: &[Key<T>],
@@ -318,7 +323,7 @@ fn boolean(value: &Value) -> Result<bool, &'static str> {
     value.as_bool().ok_or(BOOLEAN_EXPECTED)
 }
 
-/// Collects what is wrong with a file while the file is parsed.
+/// Collects the mistakes and unknown keys of a conventions file while the file is parsed.
 #[derive(Debug, Default)]
 struct Report {
     mistakes: Vec<Mistake>,
@@ -330,8 +335,8 @@ impl Report {
         self.mistakes.push(Mistake { location: location.into(), problem: problem.into() });
     }
 
-    /// Returns the value, or reports the problem and returns the default value of the type. Parsing
-    /// continues, so that all mistakes are reported at once.
+    /// Returns the value of `result`. If `result` is an error, records it as a mistake and returns
+    /// the default value, so that parsing continues and finds all mistakes.
     fn or_default<T: Default>(&mut self, location: &str, result: Result<T, impl Display>) -> T {
         result.unwrap_or_else(|problem| {
             self.add(location, problem.to_string());
@@ -361,7 +366,7 @@ mod tests {
         name = { secret = false }
     "#;
 
-    /// Returns one line for each mistake and each unknown key: its location and what is wrong.
+    /// Returns one line for each mistake and each unknown key: its location and its description.
     fn lines(file: &ParsedFile) -> Vec<String> {
         let mistakes = file
             .mistakes
@@ -467,10 +472,10 @@ mod tests {
                 "convention[2].fields.c: string, number,",
                 "convention[2].fields.d.secret: true or false",
                 "convention[2].fields.d.type: string, number,",
-                "convention[2].placeholders: '*': a placeholder marker needs",
-                "convention[2]: pattern is missing",
-                "convention[2]: service is missing",
-                "convention[3]: a kind must begin",
+                "convention[2].placeholders: '*': a text in 'placeholders' needs",
+                "convention[2]: the key 'pattern' is missing",
+                "convention[2]: the key 'service' is missing",
+                "convention[3]: the kind must begin",
                 "convention[4]: a convention needs at least one field",
             ],
         );
@@ -506,7 +511,7 @@ mod tests {
                 .collect::<String>()
         };
         refused(&tables(CONVENTIONS_MAX), &[]);
-        refused(&tables(CONVENTIONS_MAX + 1), &["convention: more than 100 tables"]);
+        refused(&tables(CONVENTIONS_MAX + 1), &["convention: at most 100 tables"]);
     }
 
     #[test]

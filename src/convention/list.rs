@@ -1,22 +1,23 @@
-//! The conventions in effect, in order of precedence.
+//! The naming conventions in effect, in order of precedence.
 
 use super::built_in;
 use super::definition::Convention;
 use super::pattern::PlaceholderValues;
 
-/// A list of conventions. The first convention whose pattern matches a name applies to that name.
+/// A list of naming conventions for secrets. The first convention whose pattern matches a secret's
+/// name applies to the secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conventions(Vec<Convention>);
 
 impl Conventions {
-    /// Returns the conventions that apply if `SIDEKEY_CONVENTIONS` is unset: the preset of the channel
-    /// processors.
+    /// Returns the built-in naming conventions, which apply if `SIDEKEY_CONVENTIONS` is unset. They
+    /// describe the secrets of the channel processors.
     pub fn built_in() -> Self {
         Self(built_in::conventions())
     }
 
-    /// Puts the conventions `own` before the conventions of this list. A convention of this list is
-    /// dropped if `own` has a convention of the same kind.
+    /// Puts the conventions in `own` before the conventions of this list. Drops each convention of
+    /// this list that has the same kind as a convention in `own`.
     #[must_use]
     pub fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;
@@ -28,13 +29,13 @@ impl Conventions {
         Self(all)
     }
 
-    /// Returns the first convention that matches a secret's name, and the values that the name has for
-    /// the placeholders of the pattern.
+    /// Returns the first convention that matches a secret's name, and the values of the
+    /// placeholders in that name: for `{company_name}` for example `acme`.
     pub fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern().matches(name)?)))
     }
 
-    /// Returns the convention of a kind.
+    /// Returns the convention of a kind of secret, such as `sms-twilio`.
     pub fn of_kind(&self, kind: &str) -> Option<&Convention> {
         self.iter().find(|convention| convention.kind() == kind)
     }

@@ -1,38 +1,41 @@
-//! Markers: patterns that recognise a placeholder in place of a real value.
+//! Markers: patterns that recognise a dummy text, such as `PLACEHOLDER_TOKEN`, in place of a real
+//! value.
 
-/// The maximum length of a marker, in characters.
+/// The maximum length of a marker for dummy texts, in characters.
 const MARKER_CHARS_MAX: usize = 64;
 
-/// A pattern that recognises a placeholder: a text such as `changeme`, or a glob with one `*` such as
-/// `PLACEHOLDER*`. Upper and lower case differ.
+/// A pattern that recognises a dummy text in place of a real value. A marker is a text such as
+/// `changeme`, or a glob with one `*` such as `PLACEHOLDER*`. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Marker {
     before: Box<str>,
-    /// The text after the `*`. `None` if the marker has no `*`.
+    /// The text after the `*` of the marker. `None` if the marker has no `*`.
     after: Option<Box<str>>,
 }
 
-/// The reason why a text is not a valid marker.
+/// The reason why a text is not a valid marker for dummy texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMarker {
-    /// The text has no character except `*` and spaces, so it would match every value or the empty
-    /// value.
-    #[error("a placeholder marker needs at least one character in addition to its '*'")]
+    /// Error: the marker contains only `*` and spaces. Such a marker would match every value, or
+    /// the empty value.
+    #[error("a text in 'placeholders' needs at least one character in addition to '*'")]
     Empty,
-    /// The text has more than one `*`.
-    #[error("a placeholder marker can have at most one '*'")]
+    /// Error: the marker contains more than one `*`.
+    #[error("a text in 'placeholders' can have at most one '*'")]
     Wildcards,
-    /// The text is too long, or has characters other than printable ASCII characters.
-    #[error("a placeholder marker can have at most {MARKER_CHARS_MAX} printable ASCII characters")]
+    /// Error: the marker is too long, or has characters that are not printable ASCII characters.
+    #[error(
+        "a text in 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII characters"
+    )]
     Characters,
 }
 
 impl Marker {
-    /// Parses a marker.
+    /// Parses a marker for dummy texts.
     ///
     /// # Errors
     ///
-    /// Returns the first rule that the text breaks.
+    /// Returns the first rule that `text` breaks.
     pub fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if text.len() > MARKER_CHARS_MAX || !is_printable {
@@ -51,7 +54,7 @@ impl Marker {
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
 
-    /// Returns whether `text` is a placeholder.
+    /// Returns whether this marker recognises `text` as a dummy text.
     pub fn matches(&self, text: &str) -> bool {
         match &self.after {
             None => text == &*self.before,
@@ -61,8 +64,8 @@ impl Marker {
         }
     }
 
-    /// Makes a placeholder that this marker matches. `words` become part of the placeholder if the
-    /// marker has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    /// Makes a dummy text that this marker recognises. If the marker has a `*`, `words` become part
+    /// of the dummy text: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
     pub fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);

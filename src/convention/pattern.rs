@@ -1,30 +1,32 @@
-//! Name patterns: texts with placeholders that describe the names of one kind of secret.
+//! Name patterns: texts such as `app-{stage}/db` that describe the names of one kind of secret. The
+//! variable parts in braces are called placeholders.
 
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum length of a pattern in bytes. A pattern can be longer than a name, because it contains
-/// the allowed values of its placeholders.
+/// The maximum length of a name pattern, in bytes. A name pattern can be longer than a secret's
+/// name, because it contains the allowed values of its placeholders.
 const PATTERN_CHARS_MAX: usize = 2048;
 
-/// The maximum length of a placeholder's name, in characters.
+/// The maximum length of a placeholder's own name, such as `company_name`, in characters.
 const PLACEHOLDER_CHARS_MAX: usize = 64;
 
 /// A pattern for the names of one kind of secret, such as
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
-/// A placeholder matches a complete segment between two slashes, or a part of a segment with fixed text
-/// around it, as in `app-{stage}/db`. A placeholder never matches an empty text. A segment has at most
-/// one placeholder, so that every name can be read in only one way. The placeholder
-/// `{channel:whatsapp|sms|email}` matches only the three listed values.
+/// The variable parts in braces are called placeholders. A placeholder matches a complete segment
+/// between two slashes, or a part of a segment with fixed text around it, as in `app-{stage}/db`.
+/// It never matches an empty text. A segment has at most one placeholder, so that a name can match
+/// in only one way. The placeholder `{channel:whatsapp|sms|email}` matches only the three listed
+/// values.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NamePattern {
     text: Box<str>,
     segments: Vec<Segment>,
 }
 
-/// The part of a pattern between two slashes.
+/// The part of a name pattern between two slashes: fixed text with at most one placeholder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     before: Box<str>,
@@ -32,106 +34,113 @@ struct Segment {
     after: Box<str>,
 }
 
-/// A placeholder of a pattern.
+/// A placeholder: a variable part of a name pattern, such as `{company_name}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// The values that the placeholder matches. If the list is empty, the placeholder matches any
+    /// The values that the placeholder matches. If the list is empty, the placeholder matches every
     /// value.
     allowed: Vec<Box<str>>,
 }
 
-/// A value for each placeholder of a pattern, in the alphabetical order of the placeholders.
+/// The values of a name pattern's placeholders (its variable parts), such as `acme` for
+/// `{company_name}`. They are in the alphabetical order of the placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
-/// The reason why a text is not a valid pattern.
+/// The reason why a text is not a valid name pattern for secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadNamePattern {
-    /// The text is empty.
-    #[error("a pattern must not be empty")]
+    /// Error: the name pattern is empty.
+    #[error("a name pattern must not be empty")]
     Empty,
-    /// The text is longer than `PATTERN_CHARS_MAX`.
-    #[error("longer than {PATTERN_CHARS_MAX} characters")]
+    /// Error: the name pattern is longer than `PATTERN_CHARS_MAX`.
+    #[error("a name pattern must not be longer than {PATTERN_CHARS_MAX} characters")]
     TooLong,
-    /// The text has a character that a secret's name cannot have.
+    /// Error: the name pattern contains a character that a secret's name cannot contain.
     #[error(
         "character {at} is not allowed: use A-Za-z0-9/_+=.@!-, or begin a {{placeholder}} with '{{'"
     )]
     Character {
-        /// The position of the character, counted from 1.
+        /// The position of the invalid character in the name pattern, counted in characters from 1.
         at: usize,
     },
-    /// A placeholder has no closing brace in its segment.
+    /// Error: a placeholder in the name pattern has no closing brace before the next slash.
     #[error("the '{{' at character {at} has no '}}' before the next '/'")]
     Unclosed {
-        /// The position of the opening brace, counted from 1.
+        /// The position of the opening brace in the pattern, counted in characters from 1.
         at: usize,
     },
-    /// A segment has two placeholders, so a name could be read in two ways.
+    /// Error: a segment of the name pattern has two placeholders, so the parts of a secret's name
+    /// could be divided between them in several ways.
     #[error(
-        "the '{{' at character {at} begins a second placeholder between two slashes; only one is possible there, because a name could be read in two ways"
+        "the '{{' at character {at} begins a second placeholder between two slashes; use only one there, so that a name can match in only one way"
     )]
     Second {
-        /// The position of the second opening brace, counted from 1.
+        /// The position of the second opening brace in the name pattern, counted in characters from
+        /// 1.
         at: usize,
     },
-    /// The name of a placeholder is empty, too long, or has characters that are not allowed.
+    /// Error: the name of a placeholder in the name pattern is empty, too long, or has characters
+    /// that are not allowed.
     #[error(
         "the placeholder at character {at} needs a name of at most {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
     )]
     Placeholder {
-        /// The position of the opening brace, counted from 1.
+        /// The position of the opening brace in the pattern, counted in characters from 1.
         at: usize,
     },
-    /// Two placeholders have the same name.
+    /// Error: two placeholders of the name pattern have the same name.
     #[error("two placeholders are named '{0}'")]
     Twice(Box<str>),
-    /// The allowed values of a placeholder are not valid, or contain a value twice.
+    /// Error: the list of allowed values of a placeholder contains an invalid value, or a value
+    /// twice.
     #[error(
-        "the allowed values of '{0}' must be different, separated by '|', and made of A-Za-z0-9_+=.@!-"
+        "the allowed values of the placeholder '{0}' must be different, separated by '|', and made of A-Za-z0-9_+=.@!-"
     )]
     Allowed(Box<str>),
 }
 
-/// The reason why a pattern and placeholder values do not make a name. The messages contain no value.
+/// The reason why a secret's name cannot be made from a name pattern and the values of its
+/// placeholders. The error messages contain no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FillError {
-    /// A placeholder of the pattern has no value.
+    /// Error: a placeholder of the name pattern has no value.
     #[error("the placeholder '{0}' has no value")]
     Missing(Box<str>),
-    /// A value was given for a placeholder that the pattern does not have.
+    /// Error: a value was given for a placeholder that the name pattern does not have.
     #[error("the pattern has no placeholder '{unknown}'; it has {}", listed(known))]
     Unknown {
-        /// The name of the unknown placeholder.
+        /// The name of the placeholder that the name pattern does not have.
         unknown: Box<str>,
-        /// The names of the pattern's placeholders, in their order.
+        /// The names of the placeholders that the name pattern has, in the order of the pattern.
         known: Vec<Box<str>>,
     },
-    /// A value has characters that a segment of a name cannot have.
+    /// Error: the value of a placeholder has characters that a segment of a secret's name cannot
+    /// have.
     #[error(
-        "the value of '{0}' must have at least one character, only characters of A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
+        "the value of the placeholder '{0}' must have at least one character, contain only A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
     )]
     Value(Box<str>),
-    /// A value is not in the placeholder's list of allowed values.
-    #[error("the value of '{placeholder}' must be one of {}", listed(allowed))]
+    /// Error: the value of a placeholder is not in the list of allowed values.
+    #[error("the value of the placeholder '{placeholder}' must be one of {}", listed(allowed))]
     NotAllowed {
-        /// The name of the placeholder.
+        /// The name of the placeholder whose value is not allowed.
         placeholder: Box<str>,
         /// The values that the placeholder can have.
         allowed: Vec<Box<str>>,
     },
-    /// The name would be longer than [`NAME_CHARS_MAX`].
-    #[error("the name would be longer than {NAME_CHARS_MAX} characters")]
+    /// Error: the secret's name would be longer than [`NAME_CHARS_MAX`].
+    #[error("the secret's name would be longer than {NAME_CHARS_MAX} characters")]
     TooLong,
 }
 
 impl NamePattern {
-    /// Parses a pattern.
+    /// Parses a name pattern for secrets.
     ///
     /// # Errors
     ///
-    /// Returns the first mistake in the text, with its position.
+    /// Returns the first mistake in the pattern, with its position.
     pub fn parse(text: &str) -> Result<Self, BadNamePattern> {
         if text.is_empty() {
             return Err(BadNamePattern::Empty);
@@ -154,8 +163,8 @@ impl NamePattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// Returns the values of the placeholders in `name`, or `None` if the name does not match the
-    /// pattern.
+    /// Returns the values of the placeholders in a secret's name. Returns `None` if the name does
+    /// not match the pattern.
     pub fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
         let mut values = PlaceholderValues::default();
@@ -175,11 +184,11 @@ impl NamePattern {
         parts.next().is_none().then_some(values)
     }
 
-    /// Returns the name that the pattern and these values make.
+    /// Makes a secret's name: replaces each placeholder of the pattern by its value.
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder has no value or a value that it cannot have, if a value is for
+    /// Returns an error if a placeholder has no value or an invalid value, if a value is given for
     /// an unknown placeholder, or if the name would be too long.
     pub fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
@@ -209,23 +218,23 @@ impl NamePattern {
         Ok(name)
     }
 
-    /// Returns the names of the placeholders, in the order of the pattern.
+    /// Returns the names of the pattern's placeholders, in the order of the pattern.
     pub fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.all().map(|placeholder| &*placeholder.name)
     }
 
-    /// Returns the allowed values of a placeholder, or `None` if the placeholder can have any value or
-    /// does not exist.
+    /// Returns the list of allowed values of a placeholder. Returns `None` if the pattern does not
+    /// restrict the placeholder's values, or has no such placeholder.
     pub fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
         let allowed = &self.placeholder(placeholder)?.allowed;
         (!allowed.is_empty()).then_some(allowed)
     }
 
-    /// Returns a glob with a `*` in place of each placeholder, such as
+    /// Returns a glob pattern with a `*` in place of each placeholder, such as
     /// `whatsapp-credentials/*/*/twilio`.
     ///
-    /// The glob matches every name of this pattern. It matches more names than the pattern if a
-    /// placeholder has allowed values.
+    /// The glob matches every name that this pattern matches. If a placeholder has a list of
+    /// allowed values, the glob matches other names as well.
     pub fn as_glob(&self) -> String {
         let segments: Vec<String> = self
             .segments
@@ -260,7 +269,8 @@ impl fmt::Debug for NamePattern {
 }
 
 impl Segment {
-    /// Parses a segment. `at` is the position of the segment's first character in the pattern, from 1.
+    /// Parses one segment of a name pattern. `at` is the position of the segment's first character
+    /// in the pattern, counted in characters from 1.
     fn parse(text: &str, at: usize) -> Result<Self, BadNamePattern> {
         let Some((before, rest)) = text.split_once('{') else {
             let before = literal(text, at)?;
@@ -285,7 +295,8 @@ impl Segment {
     }
 }
 
-/// Checks fixed text, which has to consist of characters that a secret's name can have.
+/// Checks that the fixed text of a name pattern contains only characters that a secret's name can
+/// have.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),
@@ -336,7 +347,7 @@ impl Placeholder {
     }
 }
 
-/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are refused,
+/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are not valid,
 /// because HTTP clients remove such segments from a path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
@@ -350,7 +361,7 @@ fn listed(names: &[Box<str>]) -> String {
 }
 
 impl PlaceholderValues {
-    /// Sets the value of a placeholder, and replaces the earlier value if there is one.
+    /// Sets the value of a placeholder. Replaces an earlier value of the same placeholder.
     pub fn set(&mut self, placeholder: &str, value: &str) {
         self.0.insert(placeholder.into(), value.into());
     }
@@ -393,7 +404,8 @@ mod tests {
         NamePattern::parse(text).expect("the pattern is valid")
     }
 
-    /// Checks the placeholder values of a name, and that the pattern makes the same name from them.
+    /// Checks the values of the placeholders in a name, and that the pattern makes this name from
+    /// them.
     #[track_caller]
     fn check<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
         let pattern = pattern(text);
@@ -459,7 +471,10 @@ mod tests {
             "the pattern has no placeholder 'company'; it has company_name, project_name"
         );
         let fax = fill(CHANNELS, &[("channel", "fax")]).to_string();
-        assert_eq!(fax, "the value of 'channel' must be one of whatsapp, sms, email");
+        assert_eq!(
+            fax,
+            "the value of the placeholder 'channel' must be one of whatsapp, sms, email"
+        );
         for value in ["", ".", "..", "a/b", "a b", "é", "a\n", "*", "{a}", "a\u{1b}[0m"] {
             assert_eq!(fill("x/{a}", &[("a", value)]), FillError::Value("a".into()), "{value:?}");
         }

@@ -1,56 +1,57 @@
-//! The problems that a secret's value can have. No problem contains any part of the value.
+//! The problems that a secret's value can have. A problem contains no part of the value.
 
 use super::field::FieldType;
 
-/// A way in which a secret's value breaks the convention of the secret's name. A problem contains no
-/// part of the value: even the names of fields come from the convention.
+/// A way in which a secret's value breaks the convention for secrets of this name. A problem
+/// contains no part of the value: even the names of the fields come from the convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// The value is stored as binary data instead of text.
+    /// Problem: the secret's value is binary data and not text.
     #[error("the value is binary and not text")]
     NotText,
-    /// The value is text, but not JSON.
+    /// Problem: the secret's value is text, but not JSON.
     #[error("the value is not JSON")]
     NotJson,
-    /// The value is JSON, but not an object.
+    /// Problem: the secret's value is JSON, but not an object.
     #[error("the value is JSON, but not an object")]
     NotAnObject,
-    /// A required field is missing or null.
+    /// Problem: a field that the convention requires is missing or null in the secret's value.
     #[error("the field '{field}' is missing")]
     Missing {
-        /// The name of the field.
+        /// The name of the missing field.
         field: Box<str>,
     },
-    /// A required field is an empty text, or contains only white space.
+    /// Problem: a field that the convention requires is empty, or contains only white space.
     #[error("the field '{field}' is empty")]
     Empty {
-        /// The name of the field.
+        /// The name of the empty field.
         field: Box<str>,
     },
-    /// A field's value has another type than the convention states.
+    /// Problem: a field of the secret's value has another JSON type than the convention states.
     #[error("the field '{field}' is {found} and not {expected}")]
     WrongType {
-        /// The name of the field.
+        /// The name of the field that has the wrong type.
         field: Box<str>,
-        /// The type that the convention states.
+        /// The JSON type that the convention states for the field.
         expected: FieldType,
-        /// The type of the value.
+        /// The JSON type that the field has in the secret's value.
         found: FieldType,
     },
-    /// A field still has the placeholder that the secret was created with.
+    /// Problem: a field still contains the dummy text that it got when the secret was created.
     #[error("the field '{field}' is still a placeholder")]
     Placeholder {
-        /// The name of the field.
+        /// The name of the field that contains a dummy text.
         field: Box<str>,
     },
 }
 
 impl Problem {
-    /// The codes of all problems, in the order of the variants.
+    /// The codes of all problems that a secret's value can have, in the order of the enum's
+    /// variants.
     pub const CODES: [&'static str; 7] =
         ["not-text", "not-json", "not-an-object", "missing", "empty", "wrong-type", "placeholder"];
 
-    /// Returns the problem's code, by which programs can distinguish problems.
+    /// Returns the problem's code, such as `not-json`, by which programs can distinguish problems.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotText => "not-text",
@@ -63,7 +64,8 @@ impl Problem {
         }
     }
 
-    /// Returns the name of the field that has the problem, or `None` if the value as a whole has it.
+    /// Returns the name of the field that has the problem. Returns `None` if the whole value has
+    /// the problem.
     pub fn field(&self) -> Option<&str> {
         match self {
             Self::NotText | Self::NotJson | Self::NotAnObject => None,

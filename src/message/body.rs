@@ -1,5 +1,5 @@
-//! The three kinds of body that `POST /resolve` accepts: a list of references, a message, or an SQS
-//! event.
+//! The three kinds of body that `POST /resolve` accepts: a list of references to secrets, one
+//! message that contains references, or an SQS event with several messages.
 
 use super::search::{BadText, Found, LimitExceeded, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -10,115 +10,121 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The maximum number of records in one event: the largest batch that Lambda receives from SQS.
+/// The maximum number of records in one SQS event: the largest batch that Lambda receives from SQS.
 ///
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
 pub const RECORDS_MAX: usize = 10_000;
 
-/// The maximum number of references in a list.
+/// The maximum number of references to secrets in one request that sends a list of references.
 pub const REFERENCES_MAX: usize = 20_000;
 
-/// The maximum length of a message's id and of a message group's id, in bytes. SQS uses up to 128
+/// The maximum length of an SQS message id and of a message group id, in bytes. SQS uses up to 128
 /// bytes.
 const ID_BYTES_MAX: usize = 256;
 
-/// The maximum size of a message in bytes, which is the limit of SQS.
+/// The maximum size of one message in bytes. SQS has the same limit.
 ///
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
 pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The body of a request to `POST /resolve`.
 pub enum Body<'a> {
-    /// An object with an array called `references`, and no other member.
+    /// The body of the request is a JSON object that contains only an array called `references`: a
+    /// list of references to secrets.
     List(Vec<Cow<'a, str>>),
-    /// An object that is neither a list nor an event: one message (a Context Object).
+    /// The body of the request is a JSON object that is no list of references and no SQS event: it
+    /// is one message with references to secrets, which the documentation calls a Context Object.
     Message(Message<'a>),
-    /// An object with an array called `Records`, as SQS sends it to a Lambda function.
+    /// The body of the request is a JSON object with an array called `Records`: an event that SQS
+    /// sends to a Lambda function.
     Event(Vec<RawRecord<'a>>),
 }
 
-/// A message (a Context Object) that is the complete body of a request.
+/// One message, called a Context Object, that is the complete body of a request to `POST /resolve`.
 pub struct Message<'a>(&'a [u8]);
 
-/// A record of an event that is not parsed yet. An event can have 10,000 records, so the caller parses
-/// them one by one and lets other tasks run in between.
+/// A record of an SQS event that is not parsed yet. An event can have 10,000 records, so the caller
+/// parses them one by one and lets other tasks run in between.
 #[derive(Clone, Copy)]
 pub struct RawRecord<'a>(&'a RawValue);
 
-/// A parsed record of an event: one message of SQS.
+/// A parsed record of an SQS event, which contains one message.
 pub struct Record<'a> {
     /// The id that SQS gave to the message.
     pub message_id: Box<str>,
-    /// The message group, if the record comes from a FIFO queue.
+    /// The message group of the record. `None` if the record does not come from a FIFO queue.
     pub group: Option<Box<str>>,
-    /// The text of the message as a JSON string. `None` if the record has no body.
+    /// The text of the message, as a JSON string. `None` if the record has no `body`.
     body: Option<&'a RawValue>,
 }
 
-/// The reason why a body is refused. The messages contain no part of the body.
+/// The reason why the body of a request to `POST /resolve` is refused. The error messages contain
+/// no part of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadBody {
-    /// The body is not JSON.
+    /// Error: the body of the request is not JSON.
     #[error("the request's body is not JSON: line {line}, column {column}")]
     NotJson {
-        /// The line of the first mistake, counted from 1.
+        /// The line of the first mistake in the request's body, counted from 1.
         line: usize,
-        /// The column of the first mistake, counted from 1.
+        /// The column of the first mistake in the request's body, counted from 1.
         column: usize,
     },
-    /// The body is JSON, but not an object.
+    /// Error: the body of the request is JSON, but not an object.
     #[error("the request's body is not a JSON object")]
     NotAnObject,
-    /// The body is one message that is larger than [`MESSAGE_BYTES_MAX`].
+    /// Error: the body of the request is one message, and larger than [`MESSAGE_BYTES_MAX`].
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
-    /// The body is one message that exceeds a limit of the search.
+    /// Error: the body of the request is one message that has too many references, or a path that
+    /// is too long.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// The item at this index of the list of references is not a string.
+    /// Error: the item at this index of the list `references` is not a string.
     #[error("references[{0}] is not a string")]
     ReferenceNotString(usize),
-    /// The record at this index of the event is not a record of SQS.
+    /// Error: the item at this index of `Records` is not a record of an SQS event.
     #[error(
-        "Records[{0}] is not a record of an SQS event: it needs a messageId of 1 to {ID_BYTES_MAX} bytes"
+        "Records[{0}] is not a record of an SQS event: a record needs a messageId of 1 to {ID_BYTES_MAX} bytes"
     )]
     InvalidRecord(usize),
-    /// The event has more than [`RECORDS_MAX`] records.
+    /// Error: the SQS event in the request has more than [`RECORDS_MAX`] records.
     #[error("the event has more than {RECORDS_MAX} records")]
     TooManyRecords,
-    /// The list has more than [`REFERENCES_MAX`] references.
+    /// Error: the list `references` in the request has more than [`REFERENCES_MAX`] items.
     #[error("the list has more than {REFERENCES_MAX} references")]
     TooManyReferences,
 }
 
-/// The reason why the message in a record cannot be searched. The reason contains no part of the
-/// message.
+/// The reason why the message in a record of an SQS event cannot be searched for references. The
+/// error messages contain no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadMessage {
-    /// The record has no body, or its body is not a string.
-    #[error("the record has no body that is a string")]
+    /// Error: the record of the SQS event has no `body`, or its `body` is not a string.
+    #[error("the record has no body, or its body is not a string")]
     NoText,
-    /// The record's body is not JSON.
+    /// Error: the `body` of the SQS record is not JSON.
     #[error("the record's body is not JSON: line {line}, column {column}")]
     NotJson {
-        /// The line of the first mistake, counted from 1.
+        /// The line of the first mistake in the record's `body`, counted from 1.
         line: usize,
-        /// The column of the first mistake, counted from 1.
+        /// The column of the first mistake in the record's `body`, counted from 1.
         column: usize,
     },
-    /// The record's body is JSON, but not an object.
+    /// Error: the `body` of the SQS record is JSON, but not an object.
     #[error("the record's body is not a JSON object")]
     NotAnObject,
-    /// The record's body is larger than [`MESSAGE_BYTES_MAX`].
+    /// Error: the `body` of the SQS record is larger than [`MESSAGE_BYTES_MAX`].
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
-    /// The message exceeds a limit of the search.
+    /// Error: the message in the SQS record has too many references, or a path that is too long.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
 }
 
 impl<'a> Body<'a> {
-    /// Recognises the kind of a body. Does not parse the records of an event yet.
+    /// Returns which kind of body `bytes` is: a list of references, a message, or an SQS event.
+    /// Does not parse the records of an event yet.
     ///
     /// # Errors
     ///
@@ -143,7 +149,7 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message for references.
+    /// Searches the message for references to secrets.
     ///
     /// # Errors
     ///
@@ -158,23 +164,24 @@ impl Message<'_> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Parses the record. `index` is its position in the event, and is part of the error.
+    /// Parses a record of an SQS event. `index` is the position of the record in the event, for the
+    /// error.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no valid id. Without an id, the function could not report to
-    /// SQS that the record failed.
+    /// Returns an error if the record has no valid message id. Without the id, the function could
+    /// not report to SQS that the message failed.
     pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
 
-    /// Returns the size of the record's JSON, in bytes.
+    /// Returns the size of the record's JSON text, in bytes.
     pub fn bytes(self) -> usize {
         self.0.get().len()
     }
 }
 
-/// Writes the kind of the body, and hides its content.
+/// Writes only the kind of the request's body, because the body may contain private data.
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -185,21 +192,21 @@ impl fmt::Debug for Body<'_> {
     }
 }
 
-/// Hides the content of the message.
+/// Hides the content of the message, because it may contain private data.
 impl fmt::Debug for Message<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message").finish_non_exhaustive()
     }
 }
 
-/// Hides the content of the record.
+/// Hides the content of the SQS record, because it may contain private data.
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRecord").finish_non_exhaustive()
     }
 }
 
-/// Hides the content of the record.
+/// Hides the content of the SQS record, because it may contain private data.
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").finish_non_exhaustive()
@@ -207,12 +214,12 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Searches the message in the record for references.
+    /// Searches the message in this SQS record for references to secrets.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no body, or if the message is not a JSON object or exceeds a
-    /// limit.
+    /// Returns an error if the record has no message, or if the message is not a JSON object or
+    /// exceeds a limit.
     pub fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let raw = self.body.ok_or(BadMessage::NoText)?;
         if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
@@ -230,8 +237,8 @@ impl Record<'_> {
     }
 }
 
-/// Returns the minimum length of the text of a JSON string, in bytes, without decoding the string. With
-/// the length, a text that is too large can be refused before it is copied.
+/// Returns the minimum length in bytes that the JSON string `json` has after decoding. The caller
+/// uses the length to refuse a text that is too large without decoding it.
 fn text_len_min(json: &str) -> usize {
     let mut rest = json.trim_matches('"');
     let mut len = 0;
@@ -245,7 +252,7 @@ fn text_len_min(json: &str) -> usize {
             None => (2, 1),
             Some(..0x80) => (6, 1),
             Some(0x80..0x800) => (6, 2),
-            // A surrogate: half of a character that has four bytes in UTF-8.
+            // A surrogate: half of a character that takes four bytes in UTF-8.
             Some(0xd800..0xe000) => (6, 2),
             Some(_) => (6, 3),
         };
@@ -272,7 +279,7 @@ fn event(records: &RawValue) -> Result<Body<'_>, BadBody> {
 fn record(item: &RawValue) -> Option<Record<'_>> {
     let read: RecordMembers<'_> = object(item)?;
     let message_id = text(read.message_id?).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))?;
-    // Standard queues have message groups too, for fairness. Only FIFO queues have an order.
+    // Standard queues also have message groups, but only FIFO queues deliver a group in order.
     let is_fifo = read.queue.and_then(text).is_none_or(|queue| queue.ends_with(".fifo"));
     let group = read
         .attributes
@@ -283,8 +290,8 @@ fn record(item: &RawValue) -> Option<Record<'_>> {
     Some(Record { message_id: message_id.into(), group, body: read.body })
 }
 
-/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied only
-/// if the string has escapes.
+/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied
+/// only if the string contains escapes.
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -293,8 +300,8 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(text.0)
 }
 
-/// Parses a JSON object. The first character is checked, because serde would also accept an array of
-/// the members' values.
+/// Parses a JSON object. Returns `None` for other values. In particular, an array must be refused
+/// here, because serde would accept an array of the members' values.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -303,7 +310,7 @@ fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
-/// The members of a body that decide which kind of body it is.
+/// The members that decide which kind of body a request to `POST /resolve` has.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -369,12 +376,12 @@ struct Attributes<'a> {
     group: Option<&'a RawValue>,
 }
 
-/// The items of an array with at most `MAX` items. The parser stops at the first item that is too many,
-/// so that a longer array does not take more memory.
+/// The items of a JSON array with at most `MAX` items. The parser stops at the first item after
+/// these, so that a longer array does not take more memory.
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {
-    /// Returns the items of an array, or `None` if the array has more than `MAX` items.
+    /// Returns the items of a JSON array, or `None` if the array has more than `MAX` items.
     fn parse(array: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         serde_json::from_str::<Self>(array.get()).ok().map(|items| items.0)
     }
@@ -411,7 +418,7 @@ mod tests {
     use crate::message::paths::Paths;
     use serde_json::json;
 
-    /// Describes the kind of body that is recognised.
+    /// Describes which kind of body is recognised.
     fn recognised(body: &str) -> Result<String, BadBody> {
         Body::recognise(body.as_bytes()).map(|body| match body {
             Body::List(references) => Ok(format!("list of {}", references.join(" "))),
@@ -500,7 +507,7 @@ mod tests {
         check(r#"{"Records": [{"messageId": "m", "attributes": 7}]}"#, "event of m/-");
     }
 
-    /// Searches the only record of an event for a reference at the path `a`.
+    /// Searches the only record of an SQS event for a reference at the path `a`.
     #[track_caller]
     fn message(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{{"messageId": "m"{record}}}]}}"#);
@@ -532,7 +539,7 @@ mod tests {
         );
     }
 
-    /// Deeply nested values are skipped without a stack frame for each level.
+    /// The parser must skip deeply nested values without using a stack frame for each level.
     #[test]
     fn deeply_nested_json_does_not_overflow_the_stack() {
         let deep =

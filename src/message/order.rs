@@ -1,12 +1,14 @@
-//! The order of FIFO queues: after a message fails, the later messages of its group fail as well.
+//! The order of messages in FIFO queues of SQS. After a message fails, the later messages of its
+//! group must fail too.
 
 use std::collections::HashSet;
 
-/// Returns for each message whether it must fail because an earlier message of its FIFO group failed.
+/// Returns for each message whether it must fail because an earlier message of its group failed.
 ///
-/// A message is given as its group and whether the message succeeded. The group is `None` if the queue
-/// of the message is not a FIFO queue. SQS delivers a failed message again. If the function handled a
-/// later message of the same group before that, the messages would be handled in the wrong order.
+/// The input has two values for each message: its group, and whether the message succeeded. The
+/// group is `None` if the message does not come from a FIFO queue. SQS delivers a failed message
+/// again. If the function handled a later message of the group before that, the order would be
+/// wrong.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
 pub fn blocked_messages<'a>(

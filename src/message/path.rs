@@ -1,74 +1,76 @@
-//! Paths into a message: keys separated by dots, where `*` matches any one key.
+//! Paths of values in a JSON message: keys separated by dots. `*` matches any one key or index.
 
 use std::fmt;
 
-/// The maximum length of a path, in bytes.
+/// The maximum length of a path into a message, in bytes.
 const PATH_CHARS_MAX: usize = 256;
 
-/// The maximum number of keys in a path. JSON is parsed only to a depth of 128.
+/// The maximum number of keys in a path into a message. The JSON parser accepts at most 128 levels
+/// of nesting.
 const PARTS_MAX: usize = 16;
 
-/// A path into a message, such as `channel_config.*.credentials_id`.
+/// The path of a value in a JSON message, such as `channel_config.*.credentials_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path {
     steps: Vec<Step>,
 }
 
-/// One step of a path, between two dots.
+/// One step of a path into a message: the text between two dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Leads to the member of an object with this key, or to the item of an array with this index.
+    /// The step leads to the object member with this key, or to the array item with this index.
     Key(Box<str>),
-    /// Leads to all members of an object, or to all items of an array.
+    /// The step is `*`: it leads to all members of an object, or to all items of an array.
     Any,
 }
 
-/// The reason why a text is not a valid path. Positions are counted in characters, from 1.
+/// The reason why a text is not a valid path into a message. Positions are counted in characters,
+/// from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
-    /// The text is empty.
+    /// Error: the text of the path is empty.
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
-    /// The text is longer than `PATH_CHARS_MAX`.
-    #[error("longer than {PATH_CHARS_MAX} bytes")]
+    /// Error: the path is longer than `PATH_CHARS_MAX`.
+    #[error("a path must not be longer than {PATH_CHARS_MAX} bytes")]
     TooLong,
-    /// The path has more than `PARTS_MAX` keys.
-    #[error("more than {PARTS_MAX} keys")]
+    /// Error: the path has more than `PARTS_MAX` keys.
+    #[error("a path must not have more than {PARTS_MAX} keys")]
     TooDeep,
-    /// A key is empty.
+    /// Error: a key in the path is empty.
     #[error("a key or '*' expected at character {at}")]
     NoKey {
-        /// The position of the empty key.
+        /// The position of the empty key in the path, counted in characters from 1.
         at: usize,
     },
-    /// A key contains `*` and other characters.
+    /// Error: a key in the path contains `*` and other characters.
     #[error("the key at character {at} contains '*' and other characters; '*' must stand alone")]
     PartlyAny {
-        /// The position at which the key begins.
+        /// The position in the path at which this key begins, counted in characters from 1.
         at: usize,
     },
-    /// An index is written in brackets.
+    /// Error: the path contains an index in brackets.
     #[error("brackets are not supported at character {at}; write an index as a key, as in list.0")]
     Bracket {
-        /// The position of the bracket.
+        /// The position of the bracket in the path, counted in characters from 1.
         at: usize,
     },
-    /// The path begins with `$`, the root of JSONPath.
-    #[error("remove the '$' at the beginning")]
+    /// Error: the path begins with `$`, as in JSONPath.
+    #[error("a path must not begin with '$'; remove the '$'")]
     Root,
-    /// The path contains a comma, white space or a control character. Commas and white space separate
-    /// the paths in a list.
+    /// Error: the path contains a comma, white space or a control character. Commas and white space
+    /// separate the paths of a list.
     #[error(
         "character {at} is not allowed: a path has no commas, white space or control characters"
     )]
     Character {
-        /// The position of the character.
+        /// The position of the invalid character in the path, counted in characters from 1.
         at: usize,
     },
 }
 
 impl Path {
-    /// Parses a path.
+    /// Parses a path into a message.
     ///
     /// # Errors
     ///
@@ -113,14 +115,14 @@ impl Path {
         self.steps.contains(&Step::Any)
     }
 
-    /// Returns the step at `depth`, counted from 0, or `None` if the path has no more steps.
+    /// Returns the step of the path at `depth`, counted from 0. Returns `None` after the last step.
     pub(super) fn step(&self, depth: usize) -> Option<&Step> {
         self.steps.get(depth)
     }
 }
 
 impl Step {
-    /// Returns whether this step leads to the member of an object that has this key.
+    /// Returns whether this step of a path leads to the object member with the key `key`.
     pub(super) fn matches_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => **own == *key,
@@ -128,10 +130,11 @@ impl Step {
         }
     }
 
-    /// Returns whether this step leads to the item of an array that has this index.
+    /// Returns whether this step of a path leads to the array item at `index`.
     pub(super) fn matches_index(&self, index: usize) -> bool {
         match self {
-            // `01` and `+1` are keys of objects only, so that every item has exactly one path.
+            // `01` and `+1` can only be keys of objects, so that every array item has exactly one
+            // path.
             Self::Key(own) if own.len() > 1 && own.starts_with(['0', '+']) => false,
             Self::Key(own) => own.parse() == Ok(index),
             Self::Any => true,

@@ -1,30 +1,31 @@
-//! The paths at which messages have their references.
+//! The paths at which messages contain references to secrets.
 
 use super::path::{BadPath, Path};
 
 /// The default of `SIDEKEY_RESOLVE_PATHS`, separated by commas.
 ///
-/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey is
-/// built, because parsing TOML would slow down every start.
+/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey
+/// is built, because parsing TOML would slow down every start.
 pub const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
-/// The maximum number of paths that can be configured.
+/// The maximum number of paths in `SIDEKEY_RESOLVE_PATHS`.
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a message has references. The [`Default`] has no path, so it finds no references.
+/// The paths at which a message contains references to secrets. The [`Default`] has no paths, so a
+/// search finds no references.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths(Vec<Path>);
 
-/// The reason why a list of paths is not valid.
+/// The reason why the list of paths in `SIDEKEY_RESOLVE_PATHS` is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadPaths {
-    /// The list is empty.
+    /// Error: the list of paths is empty.
     #[error("must not be empty")]
     None,
-    /// The list has more than `PATHS_MAX` paths.
-    #[error("more than {PATHS_MAX} paths")]
+    /// Error: the list has more than `PATHS_MAX` paths.
+    #[error("at most {PATHS_MAX} paths are allowed")]
     TooMany,
-    /// A path in the list is not valid.
+    /// Error: a path in the list is not valid.
     #[error("'{text}': {problem}")]
     One {
         /// The text of the invalid path.
@@ -35,11 +36,11 @@ pub enum BadPaths {
 }
 
 impl Paths {
-    /// Parses a list of paths.
+    /// Parses a list of paths into a message.
     ///
     /// # Errors
     ///
-    /// Returns an error if the list is empty or too long, or for the first path that is not valid.
+    /// Returns an error if the list is empty or too long, or if a path is not valid.
     pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPaths> {
         let mut paths = Vec::new();
         for text in texts {
@@ -55,7 +56,7 @@ impl Paths {
         }
     }
 
-    /// Returns the paths in the order of the configuration.
+    /// Returns the paths in the order in which they are configured.
     pub fn iter(&self) -> impl Iterator<Item = &Path> {
         self.0.iter()
     }

@@ -1,7 +1,8 @@
-//! Finds references in a JSON message. The search takes one pass, and keeps only the references.
+//! Finds references to secrets in a JSON message. The search reads the message once, and stores
+//! only the references.
 //!
-//! The message is not parsed into a tree of values, because a hostile message could then exhaust the
-//! memory: 1 MiB of small JSON objects becomes a tree of more than 100 MiB.
+//! The message is not parsed into a tree of values, because a hostile message could then exhaust
+//! the memory: the tree of 1 MiB of small JSON objects takes more than 100 MiB.
 
 use super::path::{Path, Step};
 use super::paths::Paths;
@@ -10,94 +11,99 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::fmt::{self, Write};
 
-/// The maximum number of references in one message. Messages of channel processors have fewer than ten.
+/// The maximum number of references to secrets in one message. Messages of channel processors have
+/// fewer than ten references.
 pub const FOUND_MAX: usize = 100;
 
-/// The maximum length of the path of a found reference, in bytes. The length has a limit because keys
-/// come from the message and are part of the answer.
+/// The maximum length in bytes of the path at which a reference is found in a message. The length
+/// is limited because the path consists of keys of the message, and is part of the response.
 pub const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// A search of messages for references at some paths, and for single texts at other paths.
+/// A search of messages for references to secrets at some paths, and for texts (such as the
+/// tenant's name) at other paths.
 #[derive(Clone, Debug)]
 pub struct Search<'p> {
     targets: Vec<Target<'p>>,
     references_max: usize,
 }
 
-/// The result of a search.
+/// The result of searching a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The values at the paths of references, in the order of the paths, and for one path in the order
-    /// of the message. A value that several paths lead to is in the list once.
+    /// The references to secrets that were found in the message, in the order of the configured
+    /// paths. References at the same path with `*` are in the order of the message. If several
+    /// paths lead to the same value, the value is in the list once.
     pub references: Vec<FoundReference>,
-    /// The text at each path that was searched for a text, in the order of these paths. A text is
-    /// `None` if the message has no string at the path.
+    /// The text that the message has at each path that was searched for a text, in the order of
+    /// these paths. `None` if the message has no string at the path.
     pub texts: Vec<Option<Box<str>>>,
 }
 
-/// A reference that was found in a message.
+/// A reference to a secret that was found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FoundReference {
-    /// The path of the reference, with the actual key in place of each `*`. A dot inside a key is
-    /// written as `\.`.
+    /// The path of the reference in the message. If the configured path has a `*`, the actual key
+    /// is in its place. A dot inside a key is written as `\.`.
     pub path: Box<str>,
-    /// The text of the reference. `None` if the value at the path is not a string.
+    /// The text of the reference to a secret. `None` if the value at the path is not a string.
     pub reference: Option<Box<str>>,
     /// The number of the first configured path that leads to the reference.
     order: usize,
 }
 
-/// The limit at which the search of a message stopped.
+/// The limit that a message exceeds, so that its search for references stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LimitExceeded {
-    /// The message has too many references.
+    /// Error: the message contains too many references to secrets.
     #[error("the message has more than {max} references")]
     TooManyReferences {
-        /// The maximum number of references.
+        /// The maximum number of references to secrets in the message.
         max: usize,
     },
-    /// The path of a reference is longer than [`FOUND_PATH_BYTES_MAX`].
+    /// Error: the path of a reference in the message is longer than [`FOUND_PATH_BYTES_MAX`].
     #[error("the path of a reference in the message is longer than {FOUND_PATH_BYTES_MAX} bytes")]
     PathTooLong,
 }
 
-/// The reason why the text of a message could not be searched. The reason contains no part of the text.
+/// The reason why a message could not be searched for references. The reason contains no part of
+/// the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadText {
-    /// The text is not JSON.
+    /// Error: the message is not JSON.
     NotJson {
-        /// The line of the first mistake, counted from 1.
+        /// The line of the first mistake in the message, counted from 1.
         line: usize,
-        /// The column of the first mistake, counted from 1.
+        /// The column of the first mistake in the message, counted from 1.
         column: usize,
     },
-    /// The text is JSON, but not an object.
+    /// Error: the message is JSON, but not an object.
     NotAnObject,
-    /// The message exceeds a limit.
+    /// Error: the message has too many references, or a path that is too long.
     LimitExceeded(LimitExceeded),
 }
 
-/// The reason why the search of a message failed.
+/// The reason why searching a message for references failed.
 #[derive(Debug)]
 pub enum SearchError<E> {
-    /// The message exceeds a limit.
+    /// Error: the message has too many references, or a path that is too long.
     LimitExceeded(LimitExceeded),
-    /// The message could not be parsed, or is not an object.
+    /// Error: the message cannot be parsed, or is not a JSON object.
     Unreadable(E),
 }
 
-/// A path that the search looks for.
+/// A configured path at which the search looks for a reference or a text.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
     order: usize,
-    /// The index of the path in [`Found::texts`]. `None` if the path is one of references.
+    /// The index in [`Found::texts`] for the text at this path. `None` if the search looks for
+    /// references at this path.
     text: Option<usize>,
 }
 
 impl<'p> Search<'p> {
-    /// Makes a search for at most [`FOUND_MAX`] references at the paths `references`, and for the text
-    /// at each of the paths `texts`.
+    /// Makes a search for at most [`FOUND_MAX`] references to secrets at the paths `references`,
+    /// and for one text at each path in `texts`.
     pub fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut targets = Vec::new();
         for (order, path) in references.iter().enumerate() {
@@ -109,13 +115,13 @@ impl<'p> Search<'p> {
         Self { targets, references_max: FOUND_MAX }
     }
 
-    /// Sets the maximum number of references.
+    /// Sets the maximum number of references that the search may find in one message.
     #[must_use]
     pub fn at_most(self, max: usize) -> Self {
         Self { references_max: max, ..self }
     }
 
-    /// Searches the JSON text of a message.
+    /// Searches a message for references. `text` is the JSON text of the message.
     ///
     /// # Errors
     ///
@@ -137,8 +143,9 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Searches a message. If an object has a key twice, the last member counts: most JSON parsers do
-    /// the same, and Sidekey must find the reference that the function finds.
+    /// Searches a message for references. If an object has a key twice, the last member counts:
+    /// most JSON parsers do the same, and Sidekey must find the same reference as the Lambda
+    /// function.
     ///
     /// # Errors
     ///
@@ -165,7 +172,7 @@ impl<'p> Search<'p> {
     }
 }
 
-/// The state of a search: the results so far, and the path of the value that is being visited.
+/// The state of a search: the results so far, and the path of the value that is being read.
 struct Walk {
     found: Found,
     references_max: usize,
@@ -174,7 +181,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Records the visited value for the targets whose paths end at this value.
+    /// Records the current value of the message for each target whose path ends at this value.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -202,11 +209,12 @@ impl Walk {
 
     fn stop<E: Error>(&mut self, limit: LimitExceeded) -> E {
         self.limit = Some(limit);
-        E::custom("the message exceeds a limit")
+        E::custom("the message exceeds a limit of the search")
     }
 
-    /// Removes the results at and below the visited path, because its key occurs a second time and the
-    /// last member counts. The first `before` references were found before this object, and are kept.
+    /// Removes the results at the current path and below it. Called if a key occurs a second time,
+    /// because the last member counts. Keeps the first `before` references, which were found before
+    /// this object.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
@@ -223,7 +231,7 @@ fn is_at_or_below(path: &str, ancestor: &str) -> bool {
     path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A value of the message, with the targets whose paths lead to the value or below it.
+/// A value of the message, and the targets whose paths lead to this value or to a value inside it.
 struct Member<'w, 'p> {
     walk: &'w mut Walk,
     targets: Vec<Target<'p>>,
@@ -231,7 +239,7 @@ struct Member<'w, 'p> {
 }
 
 impl<'p> Member<'_, 'p> {
-    /// Returns the targets whose next step matches.
+    /// Returns the targets whose next step satisfies `matches`.
     fn next(&self, matches: impl Fn(&Step) -> bool) -> Vec<Target<'p>> {
         self.targets
             .iter()
@@ -240,7 +248,7 @@ impl<'p> Member<'_, 'p> {
             .collect()
     }
 
-    /// Appends a key to the visited path.
+    /// Appends `key` to the path of the value that is being read.
     fn enter(&mut self, key: fmt::Arguments<'_>) {
         if self.depth > 0 {
             self.walk.path.push('.');
@@ -248,7 +256,8 @@ impl<'p> Member<'_, 'p> {
         self.walk.path.write_fmt(key).expect("writing to a string does not fail");
     }
 
-    /// Records this value. `text` is `None` if the value is not a string.
+    /// Records this value of the message as a result. `text` is `None` if the value is not a
+    /// string.
     fn note<E: Error>(&mut self, text: Option<&str>) -> Result<(), E> {
         self.walk.note(&self.targets, self.depth, text)
     }
@@ -329,8 +338,8 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
     }
 }
 
-/// Parses the key of a member in place, and returns the targets whose next step matches the key. A key
-/// that no target matches is not copied.
+/// Parses the key of a member in place, and returns the targets whose next step matches the key.
+/// The key is copied only if it matches.
 struct Key<'k, 'w, 'p>(&'k mut Member<'w, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, '_, 'p> {
@@ -357,8 +366,8 @@ impl<'p> Visitor<'_> for Key<'_, '_, 'p> {
     }
 }
 
-/// A key as part of a displayed path. Each dot and backslash in the key gets a backslash before it, so
-/// that every value of a message has a different path.
+/// A key of the message as part of a displayed path. A backslash is written before each dot and
+/// each backslash in the key, so that different values of a message have different paths.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -507,8 +516,8 @@ mod tests {
         }
     }
 
-    /// Searches a tree of values. This search is simple but needs memory. It returns in sorted order
-    /// what [`Search`] must find.
+    /// Searches a message that is parsed into a tree of values. This simple search needs much
+    /// memory. It returns in sorted order the references that [`Search`] must find.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,
@@ -550,7 +559,7 @@ mod tests {
         found
     }
 
-    /// A JSON value whose objects can have a key twice.
+    /// A JSON value whose objects can contain the same key twice.
     #[derive(Clone, Debug)]
     enum Tree {
         Leaf(String),

@@ -6,11 +6,11 @@ use crate::secret::reference::SecretId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Refuses references to secrets of another tenant than the message's own.
+/// Refuses a message's references to secrets of other tenants.
 ///
-/// Each binding names a placeholder of secret names and a field of the message. The reference is
-/// refused if the secret's name and the message have different values there. Without bindings every
-/// reference passes.
+/// Each binding connects a placeholder (a variable part of secret names, such as `company_name`)
+/// with a field of the message. A reference is refused if the placeholder and the field have
+/// different values. Without bindings, every reference passes the check.
 #[derive(Clone, Debug, Default)]
 pub struct TenantCheck {
     conventions: Arc<Conventions>,
@@ -20,51 +20,54 @@ pub struct TenantCheck {
 /// A placeholder of secret names, and the field of the message that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantBinding {
-    /// The name of the placeholder, such as `company_name`.
+    /// The name of the placeholder in secret names, such as `company_name`.
     pub placeholder: Box<str>,
     /// The path of the field in the message, such as `company_data.company_name`.
     pub path: Path,
 }
 
-/// The tenant that a message names: the texts at [`TenantCheck::paths`]. A text is `None` if the
-/// message has no string at the path. The list of texts is `None` if the references came without a
-/// message.
+/// The tenant of a message: the texts that the message has at [`TenantCheck::paths`]. The outer
+/// `Option` is `None` if the references came without a message, an inner one if the message has no
+/// string at the path.
 pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
 /// The reason why a message must not have a secret. The reason contains no text of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TenantMismatch {
-    /// The secret's name has another value for the placeholder than the message.
+    /// Error: the secret's name contains another tenant than the message.
     #[error(
         "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in the message"
     )]
     Different {
-        /// The name of the placeholder.
+        /// The name of the placeholder in the secret's name, such as `company_name`.
         placeholder: Box<str>,
-        /// The path of the bound field in the message.
+        /// The path in the message of the field that the placeholder is compared with.
         path: Box<str>,
     },
-    /// The secret's name has the placeholder, but the message has no string at the bound path.
+    /// Error: the secret's name contains a tenant, but the message has no string at the path for
+    /// the tenant.
     #[error(
         "Sidekey refused this read: the secret's name contains a {placeholder}, but the message has no string at {path}"
     )]
     NotInMessage {
-        /// The name of the placeholder.
+        /// The name of the placeholder in the secret's name, such as `company_name`.
         placeholder: Box<str>,
-        /// The path of the bound field in the message.
+        /// The path in the message of the field that the placeholder is compared with.
         path: Box<str>,
     },
-    /// The secret's name has the placeholder, but the reference came in a list, without a message.
+    /// Error: the secret's name contains a tenant, but the reference came in a list of references,
+    /// without a message that names its tenant.
     #[error(
-        "Sidekey refused this read: the secret's name contains a {placeholder}, but a list of references has no {path} to compare with"
+        "Sidekey refused this read: the secret's name contains a {placeholder}, but the request is a list of references, without a {path} to compare with"
     )]
     NoMessage {
-        /// The name of the placeholder.
+        /// The name of the placeholder in the secret's name, such as `company_name`.
         placeholder: Box<str>,
-        /// The path of the bound field in a message.
+        /// The path at which a message has the field that the placeholder is compared with.
         path: Box<str>,
     },
-    /// No convention matches the secret's name, so its tenant is unknown.
+    /// Error: no naming convention matches the secret's name, so the tenant of the secret is
+    /// unknown.
     #[error(
         "Sidekey refused this read: no convention matches the secret's name, so its tenant is unknown"
     )]
@@ -72,23 +75,24 @@ pub enum TenantMismatch {
 }
 
 impl TenantCheck {
-    /// Makes a check. `bindings` name placeholders of `conventions`.
+    /// Makes a check that a message refers only to secrets of its own tenant. `bindings` contain
+    /// placeholders of `conventions`.
     pub fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
         Self { conventions, bindings }
     }
 
-    /// Returns the paths at which a message names its tenant, in the order that
-    /// [`Tenant::from_texts`] expects.
+    /// Returns the paths at which a message contains its tenant. [`Tenant::from_texts`] expects the
+    /// texts at these paths in the same order.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Checks a reference before the secret is fetched.
+    /// Checks a message's reference to a secret before the secret is fetched.
     ///
-    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret
-    /// whose own name ends like that. The reference is refused if either name belongs to another
-    /// tenant, or if no convention matches either name. [`check_answer`](Self::check_answer) then
-    /// checks the name that AWS returned.
+    /// An ARN that ends in a hyphen and six characters is ambiguous: it can be a full ARN, or the
+    /// partial ARN of another secret whose name ends like that. The reference is refused if one of
+    /// the two names belongs to another tenant, or if no convention matches them.
+    /// [`check_answer`](Self::check_answer) later checks the name that AWS returned.
     ///
     /// # Errors
     ///
@@ -108,7 +112,7 @@ impl TenantCheck {
         if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Checks the name of a secret as AWS returned it.
+    /// Checks the name that AWS returned for a secret to which a message refers.
     ///
     /// # Errors
     ///
@@ -120,12 +124,12 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Returns whether a convention matches `name`. All conventions that match are checked, so that an
+    /// Returns whether a convention matches `name`. Checks all conventions that match, so that an
     /// earlier convention cannot hide the tenant that a later convention finds in the name.
     ///
     /// # Errors
     ///
-    /// Returns an error if a bound placeholder in the name differs from the message.
+    /// Returns an error if a placeholder in the name has another value than the message.
     fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
         for convention in self.conventions.iter() {
@@ -142,18 +146,19 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Makes the tenant of a message from the texts at [`TenantCheck::paths`], in the same order.
+    /// Makes the tenant of a message. `texts` are the texts of the message at
+    /// [`TenantCheck::paths`], in the same order.
     pub fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Makes the unknown tenant of a list of references, which came without a message.
+    /// Makes the unknown tenant of a list of references, which has no message.
     pub fn without_message() -> Self {
         Self(None)
     }
 
-    /// Compares the value of a placeholder in a secret's name with the message's text for binding
-    /// number `index`.
+    /// Compares the value of a placeholder in a secret's name with the message's text for the
+    /// binding at `index`.
     fn compare(
         &self,
         index: usize,
@@ -174,7 +179,7 @@ impl Tenant {
     }
 }
 
-/// Hides the texts, because they come from the message.
+/// Hides the texts of the tenant, because they come from the message.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")
@@ -208,7 +213,7 @@ mod tests {
         Tenant::from_texts(found.texts)
     }
 
-    /// Checks a reference of a message, and returns the reason if the reference is refused.
+    /// Checks a message's reference to a secret. Returns the reason if the reference is refused.
     fn refusal(
         tenant_check: &TenantCheck,
         reference: &str,
@@ -252,7 +257,7 @@ mod tests {
         ] {
             check(name, Some(&message), Some("no string at company_data.company_name"));
         }
-        check(name, None, Some("a list of references has no company_data.company_name"));
+        check(name, None, Some("a list of references, without a company_data.company_name"));
         check("openai-api-key/whatsapp", None, None);
     }
 

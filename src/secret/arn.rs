@@ -1,25 +1,28 @@
-//! ARNs of secrets, full and partial, and the regions and partitions in them.
+//! Full and partial ARNs of secrets, and the AWS regions and partitions in these ARNs. A partial
+//! ARN lacks the random suffix that AWS appends to the secret's name.
 
 use super::name::is_name_char;
 use std::fmt;
 
-/// The number of random characters that Secrets Manager appends to a name in an ARN, after a hyphen.
+/// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
+/// in its ARN.
 ///
 /// Source: "What's in a secret" in AWS's Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
 
-/// The maximum length of a region, in bytes. The longest regions of AWS are about half as long.
+/// The maximum length of a region's name, in bytes. AWS's longest names have about half this
+/// length.
 const REGION_BYTES_MAX: usize = 32;
 
 /// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
-/// A full ARN ends in the suffix, a hyphen and six random characters. The text alone does not show
-/// whether an ARN is full, because the name itself can end in a hyphen and six characters.
-/// [`possible_names`](Self::possible_names) returns both interpretations.
+/// A full ARN ends in the suffix: a hyphen and six random characters. The text does not always show
+/// whether an ARN is full, because the secret's name itself can end in a hyphen and six characters.
+/// [`possible_names`](Self::possible_names) returns the secret's name for both cases.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
-    /// The positions of partition, region, account and resource in the text, in bytes.
+    /// The positions in `text` at which partition, region, account and name begin, in bytes.
     starts: [usize; 4],
 }
 
@@ -27,9 +30,9 @@ pub struct Arn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{expected} expected at character {at}")]
 pub struct BadArn {
-    /// The part that was expected, with its format.
+    /// The part of the ARN that was expected, with its format.
     pub expected: &'static str,
-    /// The position of the mistake in bytes, counted from 1.
+    /// The position of the mistake in the ARN, in bytes counted from 1.
     pub at: usize,
 }
 
@@ -38,14 +41,14 @@ impl Arn {
     ///
     /// # Errors
     ///
-    /// Returns the first part that is missing, empty or malformed, with its position.
+    /// Returns an error for the first part of the ARN that is missing, empty or malformed.
     pub fn parse(text: &str) -> Result<Self, BadArn> {
         let mut parts = Parts { text, at: 0 };
         parts.next("'arn'", |part| part == "arn")?;
         let partition = parts.next("a partition like 'aws'", is_word)?;
         parts.next("'secretsmanager'", |part| part == "secretsmanager")?;
         let region = parts.next("a region like 'eu-north-1'", is_region)?;
-        let account = parts.next("an account of 12 digits", is_account)?;
+        let account = parts.next("an account id of 12 digits", is_account)?;
         parts.next("'secret'", |part| part == "secret")?;
         let resource = parts.at;
         let name = &text[resource..];
@@ -53,7 +56,7 @@ impl Arn {
             return Err(BadArn::new("the name of a secret", resource));
         }
         if let Some(offset) = name.find(|c| !is_name_char(c)) {
-            let expected = "a character of a name (A-Za-z0-9/_+=.@!-)";
+            let expected = "a character that a secret's name can have (A-Za-z0-9/_+=.@!-)";
             return Err(BadArn::new(expected, resource + offset));
         }
         let starts = [partition, region, account, resource];
@@ -65,28 +68,30 @@ impl Arn {
         &self.text
     }
 
-    /// Returns the partition, such as `aws` or `aws-cn`.
+    /// Returns the AWS partition in the ARN, such as `aws` or `aws-cn`.
     pub fn partition(&self) -> &str {
         self.part(0)
     }
 
-    /// Returns the region of the secret.
+    /// Returns the AWS region in the ARN.
     pub fn region(&self) -> &str {
         self.part(1)
     }
 
-    /// Returns the account that owns the secret.
+    /// Returns the AWS account in the ARN, which owns the secret.
     pub fn account(&self) -> &str {
         self.part(2)
     }
 
-    /// Returns the text after `secret:`, which is the name, followed by the suffix if the ARN is full.
+    /// Returns the text after `secret:` in the ARN: the secret's name, and in a full ARN also the
+    /// random suffix.
     pub fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that the secret can have. The first is the name if the ARN is partial. The
-    /// second is the name if the ARN is full, or `None` if the ARN does not end in a suffix.
+    /// Returns the names that the secret with this ARN can have. The first name is right if the ARN
+    /// is partial. The second name is right if the ARN is full; it is `None` if the ARN has no
+    /// suffix.
     pub fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
@@ -97,15 +102,15 @@ impl Arn {
     }
 }
 
-/// The parts of an ARN, each of which ends at a colon.
+/// Reads the parts of an ARN one after the other. Each part ends at a colon.
 struct Parts<'a> {
     text: &'a str,
-    /// The position of the next part, in bytes.
+    /// The position in the ARN at which the next part begins, in bytes.
     at: usize,
 }
 
 impl Parts<'_> {
-    /// Checks the next part, and returns its position.
+    /// Checks the next part of the ARN, and returns the position at which this part begins.
     fn next(
         &mut self,
         expected: &'static str,
@@ -122,7 +127,7 @@ impl Parts<'_> {
 }
 
 impl BadArn {
-    /// Makes an error for the byte at `offset`, which is counted from 0.
+    /// Makes an error for the byte of the ARN at `offset`, which is counted from 0.
     fn new(expected: &'static str, offset: usize) -> Self {
         Self { expected, at: offset + 1 }
     }
@@ -140,16 +145,17 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Removes the suffix from `resource`. Returns `None` if `resource` does not end in a suffix.
+/// Removes the random suffix (a hyphen and six characters) from `resource`. Returns `None` if
+/// `resource` does not end in such a suffix.
 fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix = suffix.len() == SUFFIX_LEN && suffix.bytes().all(|b| b.is_ascii_alphanumeric());
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` has the form of a region, such as `eu-north-1`: groups of lower-case letters
-/// and digits, with a number as the last group. The check is strict because the region becomes part of
-/// the host name that Sidekey connects to.
+/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`: groups of lower-case
+/// letters and digits, and a number as the last group. The check is strict because the region
+/// becomes part of the host name that Sidekey connects to.
 pub fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();
@@ -161,9 +167,9 @@ pub fn is_region(text: &str) -> bool {
         && number.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Returns the partition of a region, such as `aws-cn` for `cn-north-1`.
+/// Returns the AWS partition of a region, such as `aws-cn` for `cn-north-1`.
 ///
-/// Source: the partitions in AWS's endpoint rules, which go by the prefix of the region.
+/// Source: the partitions in AWS's endpoint rules, which depend on the prefix of the region.
 pub fn partition_of(region: &str) -> &'static str {
     const BY_PREFIX: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),

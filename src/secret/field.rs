@@ -9,52 +9,53 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum number of field names that an error lists.
+/// The maximum number of existing field names that an error for an unknown field lists.
 const NAMES_SHOWN_MAX: usize = 20;
 
-/// The maximum number of characters of a field's name that an error contains.
+/// The maximum number of characters that an error quotes of each field name.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
-/// The fields of a secret's value, each as text. A JSON string is stored without its quotes, and any
-/// other JSON value as compact JSON.
+/// The fields of a secret's JSON value, each as text. A JSON string is stored without its quotes.
+/// Any other JSON value is stored as JSON without white space.
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
-/// The approximate memory of a field in addition to its name and its text, in bytes: the node of the
-/// map, and the owner of the shared bytes.
+/// The approximate memory of a cached field in addition to its name and text, in bytes: the map
+/// node and the owner of the shared bytes.
 const FIELD_BYTES: usize = 128;
 
-/// The reason why a value does not have a field. The message names the existing fields, but never
-/// contains their values.
+/// The reason why a secret's value does not have the requested field. The error message lists names
+/// of existing fields, but contains no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// The value is stored as binary data, which has no fields.
+    /// Error: the secret's value is stored as binary data, which has no fields.
     #[error("the secret is binary and has no fields")]
     Binary,
-    /// The value is text, but not a JSON object.
+    /// Error: the secret's value is text, but not a JSON object.
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
-    /// The value is a JSON object that does not have the requested field.
+    /// Error: the secret's value is a JSON object without the requested field.
     #[error("the secret has no field '{}'; it has {}", displayed(requested), list(existing, *more))]
     Absent {
-        /// The name of the requested field.
+        /// The name of the field that was requested but does not exist.
         requested: Box<str>,
-        /// The names of the first existing fields, in alphabetical order and ready to be displayed.
+        /// The names of the first existing fields in alphabetical order, with control characters
+        /// escaped.
         existing: Vec<Box<str>>,
-        /// The number of existing fields that are not listed.
+        /// The number of existing fields that `existing` does not list.
         more: usize,
     },
 }
 
 impl Fields {
-    /// Parses the fields of a value.
+    /// Parses the fields of a secret's value.
     pub fn of(content: &Content) -> Self {
         let text = match content {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // The fields are parsed as raw JSON. Parsed numbers would be rounded if they are longer than a
-        // float.
+        // The fields are parsed as raw JSON, because parsing long numbers as floats would round
+        // them.
         let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose())
             .and_then(|raw| {
                 raw.into_iter().map(|(name, raw)| Ok((name, field_text(raw.get())?))).collect()
@@ -62,16 +63,16 @@ impl Fields {
         Self(fields.map_err(|_| FieldError::NotAnObject))
     }
 
-    /// Returns the approximate memory of the fields, in bytes.
+    /// Returns the approximate memory that the fields use, in bytes.
     pub fn bytes(&self) -> usize {
         self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
     }
 
-    /// Returns the field called `name`.
+    /// Returns the text of the field called `name`.
     ///
     /// # Errors
     ///
-    /// Returns an error with the names of the existing fields if there is no such field.
+    /// Returns an error if no field has this name. The error lists the names of existing fields.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
         fields.get(name).ok_or_else(|| FieldError::Absent {
@@ -86,16 +87,17 @@ impl Fields {
     }
 }
 
-/// Returns a value as JSON if the value is a JSON object or array. Other JSON is not returned: a number
-/// such as `1.10` may be a password, and JSON parsers would not preserve its text.
+/// Returns a secret's value as raw JSON if the value is a JSON object or array. Returns `None` for
+/// other JSON values: a number such as `1.10` may be a password, and JSON parsers would change its
+/// text.
 pub fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the last
-/// one counts, as in [`Fields`].
+/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the
+/// last field counts, as in [`Fields`].
 pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     struct Reading<'n>(&'n str);
     impl<'de> Visitor<'de> for Reading<'_> {
@@ -121,16 +123,16 @@ pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> 
     serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
 }
 
-/// A key of a JSON object. The key is copied only if it has escapes.
+/// A key of a JSON object. The text of the key is copied only if the key contains escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Returns the text of a JSON value: a string without its quotes, and any other JSON without white
+/// Converts a JSON value to text: a string loses its quotes, and any other value loses its white
 /// space.
 ///
 /// # Errors
 ///
-/// Returns an error if a string contains half of a surrogate pair, which has no form in UTF-8.
+/// Returns an error if a string contains half of a surrogate pair, which UTF-8 cannot represent.
 fn field_text(json: &str) -> serde_json::Result<SecretValue> {
     match json.starts_with('"') {
         true => serde_json::from_str::<String>(json).map(SecretValue::from),
@@ -138,8 +140,8 @@ fn field_text(json: &str) -> serde_json::Result<SecretValue> {
     }
 }
 
-/// Removes the white space outside strings. The text is allocated at the length of `json`, so that it
-/// does not grow and leaves no copy of the secret in freed memory.
+/// Removes the white space outside strings from `json`. The result is allocated once at its maximum
+/// size, because growing it would leave copies of the secret in freed memory.
 fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);
@@ -153,8 +155,8 @@ fn compact(json: &str) -> String {
     compact
 }
 
-/// Returns the beginning of a name, with control characters escaped, so that a name cannot forge log
-/// lines.
+/// Returns the beginning of a field name for an error message. Control characters are escaped, so
+/// that the name cannot forge log lines.
 fn displayed(name: &str) -> String {
     name.chars().take(NAME_SHOWN_CHARS_MAX).flat_map(char::escape_debug).collect()
 }
@@ -194,8 +196,8 @@ mod tests {
         }
     }
 
-    /// A number can be a PIN, and a program can sign the text of an object, so digits must be
-    /// preserved.
+    /// A number can be a PIN, and a program can check the signature of an object's text, so every
+    /// digit must be preserved.
     #[test]
     fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(
@@ -222,7 +224,8 @@ mod tests {
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
     }
 
-    /// Otherwise every request for an unknown field would copy the names of all fields.
+    /// If the error copied more names, every request for an unknown field would copy the names of
+    /// all fields.
     #[test]
     fn absent_field_error_copies_only_the_names_that_it_lists() {
         let many: Vec<String> = (0..1_000).map(|n| format!("\"k{n:03}\":1")).collect();

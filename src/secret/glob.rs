@@ -1,14 +1,15 @@
-//! Glob patterns for names and ARNs of secrets. No pattern can make matching slow.
+//! Glob patterns for names and ARNs of secrets. Matching takes a bounded time for every pattern.
 
 use std::str::Chars;
 
-/// The maximum length of a pattern, in characters. Secrets Manager accepts ids of the same length.
+/// The maximum length of a glob pattern, in characters. Secrets Manager limits ids to the same
+/// length.
 pub const GLOB_CHARS_MAX: usize = 2048;
 
-/// The character that no wildcard matches.
+/// The character that separates path segments. No wildcard matches this character.
 const SEPARATOR: char = '/';
 
-/// A compiled pattern, such as `whatsapp-credentials/*/*/twilio`.
+/// A compiled glob pattern, such as `whatsapp-credentials/*/*/twilio`.
 ///
 /// | token | matches |
 /// |---|---|
@@ -18,49 +19,50 @@ const SEPARATOR: char = '/';
 /// | `[!abc]` | any one character except these and `/` |
 /// | any other character | itself; upper and lower case differ |
 ///
-/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and `[[]`
-/// match the characters `*`, `?` and `[`.
+/// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and
+/// `[[]` match the characters `*`, `?` and `[`.
 #[derive(Clone, Debug)]
 pub struct Glob {
     text: Box<str>,
     tokens: Box<[Token]>,
 }
 
-/// The reason why a text is not a valid pattern. Positions are counted in characters, from 1.
+/// The reason why a text is not a valid glob pattern. Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadGlob {
-    /// The pattern contains `**`.
-    #[error("'**' is not supported; write one '*' for each segment")]
+    /// Error: the glob pattern contains `**`.
+    #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
-    /// A character class has no closing bracket.
+    /// Error: a character class of the glob pattern, such as `[abc]`, has no closing bracket.
     #[error(
         "the '[' at character {at} has no ']': write ']' after the characters of the class, or '[[]' \
          for the character '['"
     )]
     Unclosed {
-        /// The position of the `[`.
+        /// The position in the glob pattern of the `[` without a `]`, counted in characters from 1.
         at: usize,
     },
-    /// The pattern is longer than [`GLOB_CHARS_MAX`].
-    #[error("longer than {GLOB_CHARS_MAX} characters")]
+    /// Error: the glob pattern is longer than [`GLOB_CHARS_MAX`].
+    #[error("the pattern must not be longer than {GLOB_CHARS_MAX} characters")]
     TooLong,
 }
 
-/// One token of a compiled pattern.
+/// One token of a compiled glob pattern: a wildcard, a character, or a character class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
-    /// The wildcard `*`, which matches zero or more characters.
+    /// The wildcard `*`, which matches zero or more characters except `/`.
     Star,
-    /// The wildcard `?`, which matches one character.
+    /// The wildcard `?`, which matches one character except `/`.
     Any,
-    /// A character that matches itself.
+    /// A character that matches only itself.
     Char(char),
-    /// A character class as ranges. Both characters of a range belong to the range.
+    /// A character class, such as `[a-z]`, as a list of ranges. Both ends of a range belong to the
+    /// range.
     Class { is_negated: bool, ranges: Box<[(char, char)]> },
 }
 
 impl Glob {
-    /// Compiles a pattern.
+    /// Compiles a glob pattern.
     ///
     /// # Errors
     ///
@@ -92,22 +94,23 @@ impl Glob {
         Ok(Self { text: text.into(), tokens: tokens.into() })
     }
 
-    /// Returns the pattern as it was written.
+    /// Returns the text of the glob pattern, as the user wrote it.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns whether the pattern matches the complete `text`.
     ///
-    /// The time is at most proportional to the length of `text` times the number of tokens, which is at
-    /// most [`GLOB_CHARS_MAX`]. Nothing is allocated. If a token does not match, only the last star is
-    /// tried again with one more character. An earlier star of the same segment need not be tried,
-    /// because the last star can match the characters between the two. A star of an earlier segment
-    /// need not be tried, because no star matches the slash between the segments.
+    /// The time is at most proportional to the length of `text` times the number of tokens, of
+    /// which there are at most [`GLOB_CHARS_MAX`]. The function allocates nothing. If a token does
+    /// not match, only the last star is tried again, with one more character. An earlier star of
+    /// the same segment need not be tried, because the last star can match the characters between
+    /// the two stars. A star of an earlier segment need not be tried, because no star matches the
+    /// slash between the segments.
     pub fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
-        // The tokens after the last star, and the text after the characters that the star matches so
-        // far.
+        // The last star so far: the tokens after this star, and the text after the characters that
+        // the star matches.
         let mut star: Option<(&[Token], Chars<'_>)> = None;
         loop {
             match tokens.split_first() {
@@ -127,7 +130,8 @@ impl Glob {
                             continue;
                         }
                         Some(_) => {}
-                        // If the star matched more characters, even less text would be left.
+                        // Trying the star with more characters would not help: even less text would
+                        // remain.
                         None => return false,
                     }
                 }
@@ -144,7 +148,7 @@ impl Glob {
 }
 
 impl Token {
-    /// Returns whether this token, which is not a star, matches `c`.
+    /// Returns whether this token matches the character `c`. Stars are matched elsewhere.
     fn matches(&self, c: char) -> bool {
         match self {
             Self::Star => false,
@@ -158,14 +162,14 @@ impl Token {
     }
 }
 
-/// Parses a character class. `text` begins after the opening bracket. Returns the class and the text
-/// after the closing bracket, or `None` if there is no closing bracket.
+/// Parses a character class, such as `[a-z]`. `text` begins after the opening bracket. Returns the
+/// class and the text after the closing bracket, or `None` if there is no closing bracket.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
         text => (false, text),
     };
-    // The first character belongs to the class, even if it is a closing bracket.
+    // The first character belongs to the class, even if this character is a closing bracket.
     let end = text.iter().skip(1).position(|c| *c == ']')? + 1;
     let (mut listed, after) = (&text[..end], &text[end + 1..]);
     let mut ranges = Vec::new();
@@ -231,7 +235,7 @@ mod tests {
         check("[*][?]", &["*?"], &["ab"]);
         check("[-a][a-]", &["--", "aa", "-a"], &["b-"]);
         check("[!!]", &["a"], &["!"]);
-        // A range whose first character comes after its last one contains no characters.
+        // A range whose first character comes after its last character matches nothing.
         check("[c-a]", &[], &["a", "b", "c"]);
         check("[äöü]", &["ö"], &["o"]);
     }
@@ -259,8 +263,8 @@ mod tests {
         );
     }
 
-    /// A matcher that tries each length for each star would never finish. The text after the slash
-    /// matters, because some matchers have a shortcut for a star at the end of the pattern.
+    /// A matcher that tries every length for every star would never finish. The pattern has text
+    /// after its last star, because some matchers are fast only for patterns that end in a star.
     #[test]
     fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);

@@ -3,13 +3,15 @@
 use super::reference::SecretId;
 use super::selector::Selector;
 
-/// A secret, and which of its versions is meant. The cache, the flights and the policies use this key.
+/// The key under which the cache stores a version of a secret. Calls to AWS that several readers
+/// share, and cache policies, use the same key.
 ///
-/// The key needs no region: an ARN contains the region, and a name means the agent's own region.
+/// The key needs no region: an ARN contains the region, and a name means a secret in the agent's
+/// own region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name or ARN of the secret, as the caller wrote it.
     pub id: SecretId,
-    /// The version of the secret.
+    /// Which version of the secret is meant: by staging label, by version id, or by both.
     pub selector: Selector,
 }

@@ -5,7 +5,7 @@
 /// Source: `Name` of `CreateSecret` in AWS's API reference (1 to 512).
 pub const NAME_CHARS_MAX: usize = 512;
 
-/// Returns whether a secret's name can contain `c`.
+/// Returns whether the name of a secret can contain the character `c`.
 ///
 /// The `!` occurs only in names of secrets that other AWS services manage, such as `rds!db-…`.
 ///

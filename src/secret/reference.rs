@@ -1,11 +1,12 @@
-//! References: the texts by which callers, configurations and messages refer to secrets.
+//! References to secrets: the texts by which callers, configurations and messages refer to a
+//! secret. A reference is a secret's name or ARN, with an optional field and an optional version.
 
 use super::arn::{Arn, BadArn};
 use super::name::{NAME_CHARS_MAX, is_name_char};
 use super::selector::Selector;
 use std::fmt;
 
-/// The maximum length of a `SecretId` that Secrets Manager accepts, in characters.
+/// The maximum length of the parameter `SecretId` that Secrets Manager accepts, in characters.
 ///
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub const ID_CHARS_MAX: usize = 2048;
@@ -23,23 +24,23 @@ pub const VERSION_CHARS_MAX: usize = 64;
 /// The id of a secret: its name or its ARN.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
-    /// The name of a secret in the agent's own account and region.
+    /// The secret is identified by its name, in the agent's own account and region.
     Name(Box<str>),
-    /// The full or partial ARN of a secret.
+    /// The secret is identified by its full or partial ARN.
     Arn(Arn),
 }
 
 impl SecretId {
-    /// Parses a `SecretId` that a caller sent.
+    /// Parses a secret's id (its name or ARN) that a caller sent.
     ///
-    /// The characters of a name are not checked, except that control characters are refused. For a name
-    /// that no secret can have, Secrets Manager answers that the secret does not exist, and callers
-    /// rely on this answer.
+    /// The characters of a name are not checked, except that control characters are refused. If no
+    /// secret can have the name, Secrets Manager answers that the secret does not exist, and
+    /// callers rely on this answer.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is empty, too long, has control characters, or begins with `arn:`
-    /// and is not the ARN of a secret.
+    /// Returns an error if the text is empty, too long, or contains control characters. Also
+    /// returns an error if the text begins with `arn:` but is not the ARN of a secret.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
         if text.is_empty() {
             return Err(BadReference::Empty);
@@ -56,7 +57,7 @@ impl SecretId {
         Ok(Self::Name(text.into()))
     }
 
-    /// Returns the id as text, in the form in which it is sent to AWS.
+    /// Returns the secret's id as text, in the form in which Sidekey sends the id to AWS.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Name(name) => name,
@@ -71,100 +72,104 @@ impl fmt::Debug for SecretId {
     }
 }
 
-/// A reference to a secret, and optionally to a version of the secret and to one field of its value.
+/// A reference to a secret: its name or ARN, a version, and optionally one field of its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
     /// The name or ARN of the secret.
     pub id: SecretId,
-    /// The version of the secret.
+    /// Which version of the secret is meant: by staging label, by version id, or by both.
     pub selector: Selector,
-    /// The name of a field of the JSON value. `None` refers to the complete value.
+    /// The name of a field in the secret's JSON value. `None` means the complete value.
     pub field: Option<Box<str>>,
 }
 
-/// A reference that borrows the text of a request, so that a cache hit copies nothing. The id can be
-/// invalid, because Sidekey checks the id only if the secret is not cached.
+/// A reference to a secret that borrows the text of the request, so that a cache hit copies
+/// nothing. The `id` can be invalid, because Sidekey checks it only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BorrowedReference<'a> {
     /// The name or ARN of the secret, as the caller wrote it.
     pub id: &'a str,
-    /// The version of the secret.
+    /// Which version of the secret is meant: by staging label, by version id, or by both.
     pub selector: Selector,
-    /// The name of a field of the JSON value. `None` refers to the complete value.
+    /// The name of a field in the secret's JSON value. `None` means the complete value.
     pub field: Option<&'a str>,
 }
 
-/// The parts of a reference that a caller can send as separate parameters, such as `versionStage`. A
-/// part can be in the reference or in a separate parameter, but not in both.
+/// The parts of a reference to a secret that a caller can send as separate parameters, such as
+/// `versionStage`. A caller must not send the same part twice: in the reference and as a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SeparateParts<'a> {
-    /// The staging label.
+    /// The staging label of the requested version, such as `AWSCURRENT`.
     pub stage: Option<&'a str>,
-    /// The version id.
+    /// The id of the requested version.
     pub version: Option<&'a str>,
-    /// The name of a field of the JSON value.
+    /// The name of the requested field in the secret's JSON value.
     pub field: Option<&'a str>,
 }
 
-/// The reason why a reference is refused. Positions are counted in characters, from 1. The messages
-/// contain no part of the reference.
+/// The reason why a reference to a secret is refused. Positions are counted in characters, from 1.
+/// The error messages contain no part of the reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
-    /// The reference has no name and no ARN.
-    #[error("a name or an ARN expected, but the text is empty")]
+    /// Error: the reference contains no name and no ARN of a secret.
+    #[error("the name or ARN of a secret expected, but the text is empty")]
     Empty,
-    /// The reference is longer than Secrets Manager accepts.
-    #[error("longer than {max} characters")]
+    /// Error: the reference is longer than the ids that Secrets Manager accepts.
+    #[error("the reference must not be longer than {max} characters")]
     TooLong {
-        /// The maximum number of characters.
+        /// The maximum number of characters in a reference.
         max: usize,
     },
-    /// The stage or the version id is longer than Secrets Manager accepts.
+    /// Error: the staging label or the version id in a request is longer than Secrets Manager
+    /// accepts.
     #[error("the {part} is longer than {max} characters")]
     PartTooLong {
-        /// The part that is too long: `stage` or `version id`.
+        /// The part of the reference that is too long: `stage` or `version id`.
         part: &'static str,
-        /// The maximum number of characters.
+        /// The maximum number of characters in this part of the reference.
         max: usize,
     },
-    /// The name contains a character that is not allowed.
+    /// Error: the reference contains a character that is not allowed.
     #[error("character {at} is not one of A-Za-z0-9/_+=.@!-")]
     Character {
-        /// The position of the character, counted from 1.
+        /// The position of the invalid character in the reference, counted in characters from 1.
         at: usize,
     },
-    /// The reference ends in `#`, without the name of a field.
+    /// Error: the reference ends in `#`, but a field's name must follow the `#`.
     #[error("a field's name expected after the '#' at character {at}")]
     NoField {
-        /// The position of the `#`, counted from 1.
+        /// The position of the `#` in the reference, counted in characters from 1.
         at: usize,
     },
-    /// A part is given twice: in the reference, and again in the reference or in a separate parameter.
+    /// Error: the caller gave a field, stage or version id twice: either two times in the
+    /// reference, or in the reference and as a separate parameter.
     #[error("the {part} at character {at} is given twice")]
     Twice {
-        /// The part that is given twice: `field`, `stage` or `version id`.
+        /// The part that the caller gave twice: `field`, `stage` or `version id`.
         part: &'static str,
-        /// The position of the part in the reference, counted from 1.
+        /// The position in the reference of the part that is given twice, counted in characters
+        /// from 1.
         at: usize,
     },
-    /// The ARN is followed by more parts than field, stage and version id.
-    #[error("nothing more expected after FIELD:STAGE:VERSION_ID, at character {at}")]
+    /// Error: more parts than field, stage and version id follow the ARN in the reference.
+    #[error("too many parts: FIELD:STAGE:VERSION_ID must end before the ':' at character {at}")]
     TooManyParts {
-        /// The position of the surplus colon, counted from 1.
+        /// The position in the reference of the first colon that is too many, counted in characters
+        /// from 1.
         at: usize,
     },
-    /// The reference begins with `arn:`, but is not the ARN of a secret.
+    /// Error: the reference begins with `arn:`, but is not the ARN of a secret.
     #[error(transparent)]
     Arn(#[from] BadArn),
 }
 
 impl Reference {
-    /// Parses a reference, which has one of these forms:
+    /// Parses a reference to a secret, which has one of these forms:
     ///
     /// - `NAME` or `NAME#FIELD`
     /// - `ARN` or `ARN#FIELD`, with a full or partial ARN
-    /// - `ARN:FIELD:STAGE:VERSION_ID`, the `valueFrom` of an ECS task definition. Each part after the
-    ///   ARN can be empty.
+    /// - `ARN:FIELD:STAGE:VERSION_ID`, the format of `valueFrom` in an ECS task definition. Each
+    ///   part after the ARN can be empty.
     ///
     /// # Errors
     ///
@@ -178,9 +183,9 @@ impl Reference {
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
 
-    /// Parses a reference from a message. The author of a message may be hostile, so the rules are
-    /// stricter than for other references: the complete text, with its field, is at most
-    /// [`ID_CHARS_MAX`] bytes long and has no control characters.
+    /// Parses a reference to a secret from a message. The author of a message may be hostile, so
+    /// the rules are stricter than for other references: the complete text, including the field,
+    /// must have at most [`ID_CHARS_MAX`] bytes and no control characters.
     ///
     /// # Errors
     ///
@@ -197,12 +202,12 @@ impl Reference {
 }
 
 impl<'a> BorrowedReference<'a> {
-    /// Splits a reference that a caller sent into its parts, and adds the parts that the caller sent as
-    /// separate parameters.
+    /// Splits a caller's reference to a secret into its parts, and adds the parts in `separate`,
+    /// which the caller sent as separate parameters.
     ///
     /// # Errors
     ///
-    /// Returns an error if the field is empty, if a part is given twice or too long, or if the
+    /// Returns an error if the field is empty, if a part is too long or given twice, or if the
     /// reference has too many parts.
     pub fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
         let (before_hash, hash_field) = match text.split_once('#') {
@@ -226,7 +231,8 @@ impl<'a> BorrowedReference<'a> {
     }
 }
 
-/// Returns a part that is given either in the reference `text` or in a separate parameter.
+/// Returns one part of a caller's request: the field, the stage or the version id. The part may be
+/// in the reference `text` or in a separate parameter, but not in both.
 fn either<'a>(
     text: &str,
     name: &'static str,
@@ -242,7 +248,8 @@ fn either<'a>(
 }
 
 fn check_length(part: &'static str, text: Option<&str>, max: usize) -> Result<(), BadReference> {
-    // A character has at least one byte. The characters are counted only if there are too many bytes.
+    // The characters are counted only if there are too many bytes, because a character has at least
+    // one byte.
     match text {
         Some(text) if text.len() > max && text.chars().count() > max => {
             Err(BadReference::PartTooLong { part, max })
@@ -251,28 +258,28 @@ fn check_length(part: &'static str, text: Option<&str>, max: usize) -> Result<()
     }
 }
 
-/// The beginning of every ARN.
+/// The first characters of every ARN.
 const ARN_START: &str = "arn:";
 
-/// A part of a reference, and the position in bytes at which the part begins.
+/// A part of a reference, such as the field, and its position in the reference in bytes.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// Returns the position of the character that begins at byte `byte`, counted in characters from 1.
+/// Returns the position of the character that begins at byte `byte` of `text`, counted from 1.
 fn position(text: &str, byte: usize) -> usize {
     text[..byte].chars().count() + 1
 }
 
-/// Splits an ECS `valueFrom` into its ARN, and its field, stage and version id. An empty part becomes
-/// `None`.
+/// Splits the `valueFrom` of an ECS task definition into the ARN and the parts after the ARN:
+/// field, stage and version id. An empty part becomes `None`.
 ///
 /// Source: "Pass Secrets Manager secrets through Amazon ECS environment variables" in AWS's ECS
 /// developer guide.
 fn split_value_from(text: &str) -> Result<(&str, [Option<Part<'_>>; 3]), BadReference> {
-    /// The number of colons in an ARN before its resource.
+    /// The number of colons in the ARN of a secret.
     const ARN_COLONS: usize = 6;
     let after_arn = match text.starts_with(ARN_START) {
         true => text.match_indices(':').nth(ARN_COLONS),

@@ -6,30 +6,31 @@ use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
 
-/// The maximum number of patterns in one scope. Every request for a secret that is not cached is
-/// matched against the patterns.
+/// The maximum number of patterns in `SIDEKEY_ALLOW` or in one policy. Every request for an
+/// uncached secret is matched against the patterns.
 pub const PATTERNS_MAX: usize = 1000;
 
 /// A stand-in for the random suffix of a full ARN, which is unknown until AWS answers.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// The set of secrets that match at least one pattern. A scope without patterns contains all secrets.
+/// The set of secrets that match at least one pattern. Without patterns, the set contains all
+/// secrets.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Glob>,
     arns: Vec<Glob>,
 }
 
-/// The agent's own region and account, in which secrets without an ARN are looked up.
+/// The agent's own AWS region and account. A secret that is given by name is looked up there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
-    /// The agent's own region.
+    /// The agent's own AWS region.
     pub region: Box<str>,
-    /// The agent's own account id. `None` until the account is known.
+    /// The agent's own AWS account id. `None` while the agent does not know its account.
     pub account: Option<Box<str>>,
 }
 
-/// The reason why a list of patterns is refused. The message lists every invalid pattern.
+/// The reason why a list of patterns is refused. The error message lists every invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
 pub struct BadPatterns {
@@ -37,20 +38,22 @@ pub struct BadPatterns {
 }
 
 impl Scope {
-    /// Compiles patterns. A pattern that begins with `arn:` matches ARNs. Any other pattern matches
-    /// names in the agent's own account and region. A `*` does not match a slash, so
-    /// `whatsapp-credentials/*/*/twilio` matches only names with four segments.
+    /// Compiles patterns for secrets. A pattern that begins with `arn:` matches ARNs. Any other
+    /// pattern matches names in the agent's own account and region. A `*` does not match a slash,
+    /// so `whatsapp-credentials/*/*/twilio` matches only names with four segments.
     ///
     /// # Errors
     ///
-    /// Returns an error if a pattern is invalid, or if there are more than [`PATTERNS_MAX`] patterns.
-    /// The error lists every invalid pattern.
+    /// Returns an error if a pattern is invalid, or if there are more than [`PATTERNS_MAX`]
+    /// patterns. The error lists every invalid pattern.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
         let mut problems = Vec::new();
         for (index, text) in patterns.into_iter().enumerate() {
             if index == PATTERNS_MAX {
-                problems.push(format!("more than {PATTERNS_MAX} patterns; use wildcards"));
+                problems.push(format!(
+                    "more than {PATTERNS_MAX} patterns; use fewer patterns with wildcards"
+                ));
                 break;
             }
             let globs = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
@@ -62,30 +65,31 @@ impl Scope {
         if problems.is_empty() { Ok(scope) } else { Err(BadPatterns { problems }) }
     }
 
-    /// Returns whether the scope has no patterns, so that it contains all secrets.
+    /// Returns whether the scope contains all secrets, because it has no patterns.
     pub fn is_open(&self) -> bool {
         self.names.is_empty() && self.arns.is_empty()
     }
 
-    /// Returns whether the scope contains the secret with this id, before the secret is fetched.
+    /// Returns whether the scope contains the secret with this id. For use before the secret is
+    /// fetched.
     ///
-    /// An ARN that ends in a hyphen and six characters can be a full ARN, or a partial ARN of a secret
-    /// whose own name ends like that. Only AWS knows which of the two it is, so the scope must contain
-    /// both secrets.
+    /// An ARN that ends in a hyphen and six characters is ambiguous: it can be the full ARN of one
+    /// secret, or the partial ARN of another secret whose name ends like that. Only AWS knows which
+    /// secret is meant, so the scope must contain both.
     pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the scope may contain the secret with this id: for an ambiguous ARN, it is
-    /// enough that the scope contains one of the two possible secrets. Do not use this to decide
-    /// whether a value is served.
+    /// Returns whether the scope may contain the secret with this id. An ambiguous ARN can mean two
+    /// secrets; it is enough that the scope contains one of them. Do not use this function to allow
+    /// a read.
     pub fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
 
     /// Returns whether the scope contains the secret whose full ARN and name AWS returned.
     ///
-    /// A pattern without wildcards can also be the partial ARN of the secret.
+    /// A pattern without wildcards also matches if it is the partial ARN of the secret.
     pub fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);
@@ -94,7 +98,8 @@ impl Scope {
             || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
     }
 
-    /// Returns for each possible secret of `id` whether the scope contains the secret.
+    /// Returns whether the scope contains the secret with this id. An ambiguous ARN can mean two
+    /// secrets: for it, returns one answer for each secret.
     fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
@@ -107,14 +112,14 @@ impl Scope {
         iter::once(first).chain(second)
     }
 
-    /// Returns whether the scope contains the secret called `name`, if its full ARN is `arn` followed
-    /// by `suffix`.
+    /// Returns whether the scope contains the secret that is called `name` and has the full ARN
+    /// `arn` followed by `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
         let at_home =
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
         let full = format!("{arn}{suffix}");
         let is_valid = is_valid_name(name);
-        // A pattern that equals the ARN admits it even if the suffix of the full ARN is unknown.
+        // A pattern that equals the ARN matches even if the suffix of the full ARN is unknown.
         let by_arn = self.arns.iter().any(|pattern| {
             is_literal(pattern, arn.as_str()) || (is_valid && pattern.matches(&full))
         });
@@ -129,15 +134,15 @@ impl Scope {
     }
 }
 
-/// Returns whether a pattern equals `text` and has no wildcards. Text with wildcards is never a valid
-/// name, so a request for such a name must not match the equal pattern.
+/// Returns whether a pattern equals `text` and contains no wildcards. A pattern with wildcards must
+/// not match a request for the same text, because no secret can have such a name.
 fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether wildcards may match parts of this name. Wildcards must not match names that no
-/// secret can have, because such names are forged. They must not match the segments `.` and `..`
-/// either, because a program that uses the name as a path would leave its folder.
+/// Returns whether wildcards may match this name. They must not match a name that no secret can
+/// have, because such a name is forged. They must not match the segments `.` and `..`, because a
+/// program that uses the name as a path would leave its folder.
 fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
@@ -287,7 +292,7 @@ mod tests {
         let scope = |count| Scope::new(iter::repeat_n("app", count));
         assert!(scope(PATTERNS_MAX).is_ok());
         let problem = scope(PATTERNS_MAX + 1).expect_err("the list is refused").to_string();
-        assert_eq!(problem, "more than 1000 patterns; use wildcards");
+        assert_eq!(problem, "more than 1000 patterns; use fewer patterns with wildcards");
     }
 
     proptest! {

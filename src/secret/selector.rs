@@ -3,19 +3,20 @@
 use super::version::{AWSCURRENT, Version};
 use std::borrow::Cow;
 
-/// Selects a version of a secret by its staging label, by its version id, or by both. If both are
-/// given, the version must have both.
+/// Selects a version of a secret by its staging label, by its version id, or by both. A selector
+/// with both selects only a version that has this label and this id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// The staging label. `AWSCURRENT` is borrowed, so that the usual read allocates nothing.
+    /// The requested staging label, such as `AWSCURRENT`. The usual label `AWSCURRENT` is borrowed,
+    /// so that most reads allocate nothing.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
 }
 
 impl Selector {
-    /// Makes a selector from the optional stage and the optional version id of a request. If both are
-    /// missing, the selector equals a selector with the stage [`AWSCURRENT`], so that both requests
-    /// share one cache entry.
+    /// Makes a selector from the staging label and the version id in a request. A request without
+    /// both gets the same selector as a request for [`AWSCURRENT`], so that both requests share one
+    /// cache entry.
     pub fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
@@ -24,28 +25,29 @@ impl Selector {
         Self { stage, version: version.map(Into::into) }
     }
 
-    /// Makes the selector of the current version, which has the label [`AWSCURRENT`].
+    /// Makes the selector of a secret's current version, which has the staging label
+    /// [`AWSCURRENT`].
     pub fn current() -> Self {
         Self::new(None, None)
     }
 
-    /// Returns the requested staging label, or `None` if only a version id was requested.
+    /// Returns the requested staging label, or `None` if the request has only a version id.
     pub fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
 
-    /// Returns the requested version id, or `None` if no version id was requested.
+    /// Returns the requested version id, or `None` if the request has no version id.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Returns whether this selects the current version, by the label [`AWSCURRENT`] and without a
-    /// version id.
+    /// Returns whether this selector selects a secret's current version by the staging label
+    /// [`AWSCURRENT`], without a version id.
     pub fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }
 
-    /// Returns whether `version` has the requested label and the requested id.
+    /// Returns whether `version` has the staging label and the id that this selector requests.
     pub fn selects(&self, version: &Version) -> bool {
         self.stage.as_deref().is_none_or(|stage| version.carries(stage))
             && self.version.as_deref().is_none_or(|id| *version.id == *id)

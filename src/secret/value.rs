@@ -4,20 +4,20 @@ use bytes::Bytes;
 use std::fmt;
 use zeroize::Zeroizing;
 
-/// The bytes of a secret, or of an HTTP answer that contains a secret.
+/// The bytes of a secret, or of an HTTP response that contains a secret.
 ///
-/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field: the
-/// bytes are accessible only through [`expose`](Self::expose) and [`share`](Self::share), so a reviewer
-/// can search for every access. Clones share the bytes. The bytes are wiped when the last clone is
-/// dropped.
+/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field:
+/// only [`expose`](Self::expose) and [`share`](Self::share) return the bytes, so a reviewer can
+/// search for every access. Clones share the bytes. The bytes are overwritten when the last clone
+/// is dropped.
 #[derive(Clone)]
 pub struct SecretValue(Bytes);
 
 impl SecretValue {
-    /// Makes a secret value from `bytes` without copying them.
+    /// Makes a secret value from `bytes` without copying the bytes.
     ///
-    /// The vector must have been allocated at its final size. A vector that grew has left copies of the
-    /// secret in freed memory.
+    /// The vector must have been allocated at its final size: if a vector grows, it leaves copies
+    /// of the secret in freed memory.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self(Bytes::from_owner(Zeroizing::new(bytes)))
     }
@@ -27,19 +27,19 @@ impl SecretValue {
         &self.0
     }
 
-    /// Returns a handle to the same bytes for a socket, without copying them. The bytes are still wiped
-    /// when the last handle is dropped. Unlike this type, the handle can be printed, so do not pass it
-    /// to a log.
+    /// Returns a handle to the same bytes, to write them to a socket without a copy. The bytes are
+    /// overwritten when the last handle is dropped. Do not pass the handle to a log, because its
+    /// `Debug` shows the bytes.
     pub fn share(&self) -> Bytes {
         self.0.clone()
     }
 
-    /// Returns the length in bytes.
+    /// Returns the length of the secret in bytes.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Returns whether the length is zero.
+    /// Returns whether the secret has no bytes.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -3,8 +3,8 @@
 use super::value::SecretValue;
 use std::time::SystemTime;
 
-/// The staging label of the current version. A read without a stage and without a version id selects
-/// the current version.
+/// The staging label of a secret's current version. A read without a staging label and a version id
+/// returns the current version.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
@@ -16,42 +16,42 @@ pub struct Version {
     pub arn: Box<str>,
     /// The name of the secret.
     pub name: Box<str>,
-    /// The version id, an opaque text.
+    /// The id of this version of the secret.
     pub id: Box<str>,
-    /// The staging labels that the version had when it was fetched.
+    /// The staging labels that this version of the secret had when it was fetched.
     pub labels: Vec<Box<str>>,
-    /// The creation date of the version, with a resolution of milliseconds. `None` if Secrets Manager
-    /// did not return a date.
+    /// The time when this version of the secret was created, in milliseconds. `None` if Secrets
+    /// Manager did not return the time.
     pub created: Option<SystemTime>,
-    /// The value of the version.
+    /// The value of this version of the secret.
     pub content: Content,
 }
 
-/// The value of a version, as text or as binary data.
+/// The value of a version of a secret, as text or as binary data.
 #[derive(Clone, Debug)]
 pub enum Content {
-    /// The text that is stored as `SecretString`.
+    /// The secret's value is text, which Secrets Manager returned as `SecretString`.
     Text(SecretValue),
-    /// The decoded bytes that are stored as `SecretBinary`.
+    /// The secret's value is binary data: the decoded bytes of `SecretBinary` from Secrets Manager.
     Binary(SecretValue),
 }
 
 impl Content {
-    /// Returns the size of the value in bytes.
+    /// Returns the size of the secret's value in bytes.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(value) | Self::Binary(value) => value.len(),
         }
     }
 
-    /// Returns whether the value is empty.
+    /// Returns whether the secret's value is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
 impl Version {
-    /// Returns whether this version has the staging label `label`.
+    /// Returns whether this version of the secret has the staging label `label`.
     pub fn carries(&self, label: &str) -> bool {
         self.labels.iter().any(|own| &**own == label)
     }

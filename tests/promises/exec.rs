@@ -150,7 +150,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
-        "  NONE: the text after 'sidekey:' is not a reference: a name or an ARN expected",
+        "  NONE: the text after 'sidekey:' is not a reference: the name or ARN of a secret expected",
         "  MALFORMED: the text after 'sidekey:' is not a reference: character 8",
         "  MISSING: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
         "  OUTSIDE: AccessDeniedException: ",

@@ -101,7 +101,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         (
             &*format!("{arn}:a:b:c:d"),
             "ValidationException",
-            "secretId: nothing more expected after FIELD:STAGE:VERSION_ID",
+            "secretId: too many parts: FIELD:STAGE:VERSION_ID",
         ),
         (
             &*format!("{arn}:user::&field=user"),

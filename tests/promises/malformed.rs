@@ -403,7 +403,7 @@ fn convention_mistakes_name_their_table() {
         match host {
             Host::Standalone => assert_eq!(names[3..], [unknown]),
             Host::Lambda => {
-                let hint = "no such key of a convention; did you mean fields?";
+                let hint = "a convention has no such key; did you mean fields?";
                 assert_eq!(loaded.warnings, [format!("{unknown}: {hint}")]);
             }
         }

@@ -281,7 +281,10 @@ async fn wrong_values_are_refused_before_any_write() {
     let good = json!({"openai-api-key/email": {"ai_api_key": "hunter4"}}).to_string();
     for (args, reported) in [
         (&["scaffold"][..], "'company_name' has no value"),
-        (&["scaffold", "--company", "a/b", "--project", "c"], "the value of 'company_name' must"),
+        (
+            &["scaffold", "--company", "a/b", "--project", "c"],
+            "the value of the placeholder 'company_name' must",
+        ),
         (&["scaffold", "--update"], "--values"),
         (&["scaffold", "--update", "--values", "-"], "use --run, or a folder"),
         (&["scaffold", "--update", "--values", "/nonexistent", "--run"], "/nonexistent: No such"),
