@@ -77,8 +77,8 @@ impl Page {
     fn scale_out(&mut self) {
         self.line("### Functions that scale out at Lambda's maximum rate\n");
         self.line(
-            "| functions | environments | secrets | mode | ready p50 | p99 | max | over 3 s \
-             | calls | throttled |",
+            "| functions | environments | secrets | mode | ready p50 | ready p99 | ready max \
+             | over 3 s | calls | throttled calls |",
         );
         self.line("|---|---|---|---|---|---|---|---|---|---|");
         // A burst that takes a minute to settle behaves the same in all modes, so only `get` is simulated.
@@ -105,8 +105,8 @@ impl Page {
     fn storms(&mut self) {
         self.line("### Spread of refreshes\n");
         self.line(
-            "| environments | secrets | jitter | calls per second, mean | in the busiest second \
-             | ratio | throttled in an hour | reads after the TTL |",
+            "| environments | secrets | jitter | calls per second, mean | calls in the busiest second \
+             | ratio | throttled calls in an hour | reads after the TTL |",
         );
         self.line("|---|---|---|---|---|---|---|---|");
         let cases: Vec<(usize, usize, bool)> = [(10_000, 1), (100_000, 1), (20_000, 6)]
@@ -144,8 +144,8 @@ impl Page {
     fn days(&mut self) {
         self.line("### Daily cost of 1,000 environments\n");
         self.line(
-            "| invoked every | secrets | calls per day, `get` | cost | `batch` | cost \
-             | cost without a cache | reads that wait |",
+            "| invoked every | secrets | calls per day, `get` | cost, `get` \
+             | calls per day, `batch` | cost, `batch` | cost without a cache | reads that wait |",
         );
         self.line("|---|---|---|---|---|---|---|---|");
         let periods = [("10 s", 10), ("1 min", 60), ("10 min", 600), ("1 h", 3600)];

@@ -50,7 +50,8 @@ impl Page {
         } else {
             self.line("### Cold start\n");
             self.line(
-                "Each cell: time from start until the secrets are read, CPU time, peak memory.\n",
+                "Each cell: the time from the start until the secrets are read, the CPU time, and the \
+                 peak memory.\n",
             );
         }
         let programs = labels(started.iter().map(|one| one.label));
@@ -98,8 +99,8 @@ impl Page {
     pub(crate) fn cached(&mut self, cached: &Cached) {
         self.line("### Cached reads\n");
         self.line(
-            "Each cell: reads per second, CPU time per read, 99th percentile of the time; in \
-             parentheses the ratio to the bare C loop.\n",
+            "Each cell: reads per second, CPU time per read, and 99th percentile of the time, each \
+             with its ratio to the bare C loop in parentheses.\n",
         );
         let programs = labels(cached.measured.iter().map(|one| one.label));
         self.head("connections", &programs);
@@ -131,7 +132,7 @@ impl Page {
         let svg = chart::bars("CPU time of a cached read", "µs", &programs, &groups);
         self.charts.push(("cached", svg));
         self.line("### Memory\n");
-        self.line("| program | resident with 20 secrets | after these reads |");
+        self.line("| program | resident memory with 20 secrets | after cached reads |");
         self.line("|---|---|---|");
         for (label, before, after) in &cached.resident {
             self.line(&format!(
@@ -148,7 +149,7 @@ impl Page {
         self.line("### Waits and errors of readers\n");
         self.line(
             "| program | longest wait at the end of the TTL | reads that waited \
-             | calls for 64 readers | status after the TTL, throttled |",
+             | calls for 64 readers | throttled read after the TTL: status, time |",
         );
         self.line("|---|---|---|---|---|");
         for one in got {
