@@ -198,11 +198,6 @@ impl Agent {
         self.server.context.cache.status()
     }
 
-    /// Tells the agent that its process was restored from a snapshot.
-    pub fn restored(&self) {
-        self.server.context.cache.restored();
-    }
-
     /// Sets the AWS account that the Lambda function runs in.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);

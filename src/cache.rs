@@ -7,38 +7,38 @@
 
 pub mod freshness;
 pub mod policies;
-pub mod malformed;
-pub mod rollback;
+pub(crate) mod malformed;
+pub(crate) mod rollback;
 pub mod plan;
 pub mod failure;
-pub mod rendered;
-pub mod marks;
-pub mod entry;
-pub mod snapshot;
-pub mod slots;
+pub(crate) mod rendered;
+pub(crate) mod marks;
+pub(crate) mod entry;
+pub(crate) mod snapshot;
+pub(crate) mod slots;
 pub mod flight;
 pub mod freeze;
 mod negative_cache;
 mod epoch;
 mod state;
-pub mod status;
+pub(crate) mod status;
 mod upstream;
 mod logged_versions;
 mod publisher;
 mod writer;
 pub mod prefetch;
-pub mod refresh;
+pub(crate) mod refresh;
 mod served;
-pub mod reader;
+pub(crate) mod reader;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod simulation;
 
 pub use reader::Cache;
-pub use served::{How, ReadError, Served};
+pub(crate) use served::{How, ReadError, Served};
 pub use state::{Config, Missing};
-pub use writer::Writer;
+pub(crate) use writer::Writer;
 
 use crate::clock::Clock;
 use crate::secret::scope::Home;

@@ -1,7 +1,7 @@
 //! An HTTP client for a running agent. Commands such as `sidekey get` and `sidekey exec` use this
 //! client.
 
-pub mod secret;
+pub(crate) mod secret;
 
 use crate::http1::{Connection, ExchangeError, Socket};
 use crate::secret::value::SecretValue;
@@ -91,9 +91,9 @@ pub struct Answer {
     /// The HTTP status of the agent's answer.
     pub status: StatusCode,
     /// The HTTP headers of the agent's answer.
-    pub headers: HeaderMap,
+    pub(crate) headers: HeaderMap,
     /// The body of the agent's answer, which may contain a secret.
-    pub body: SecretValue,
+    pub(crate) body: SecretValue,
 }
 
 impl Client {
@@ -119,7 +119,7 @@ impl Client {
     /// # Errors
     ///
     /// If the connection breaks, or if the answer is too long or incomplete.
-    pub async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
         let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How far the wall clock may step back before Sidekey treats ages as unknown. Time synchronisation
 /// moves the clock only by milliseconds; a larger step means that an operator set the clock.
-pub const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
+pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// A moment, as the readings of the wall clock and the steady clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,8 +40,9 @@ impl Moment {
     }
 
     /// Returns the moment that is `span` later on both clocks.
+    #[cfg(test)]
     #[must_use]
-    pub fn after(self, span: Duration) -> Self {
+    pub(crate) fn after(self, span: Duration) -> Self {
         Self { wall: self.wall + span, steady: self.steady + span }
     }
 }
@@ -62,7 +63,7 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 ///
 /// If `work` has completed and the timeout has passed at the same time, as after a freeze, the
 /// result of `work` counts.
-pub async fn within<T>(
+pub(crate) async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
     work: impl Future<Output = T>,
@@ -107,20 +108,20 @@ impl Clock for SystemClock {
 }
 
 /// A clock for tests. It follows tokio's paused time, and a test can set its wall clock.
-#[cfg(any(test, feature = "dev"))]
+#[cfg(test)]
 #[derive(Debug)]
-pub struct VirtualClock {
+pub(crate) struct VirtualClock {
     started: tokio::time::Instant,
     wall: std::sync::Mutex<SystemTime>,
     steady_began: std::sync::Mutex<Duration>,
 }
 
-#[cfg(any(test, feature = "dev"))]
+#[cfg(test)]
 impl VirtualClock {
     /// Makes a test clock whose wall clock shows `wall` now. Needs a tokio runtime with paused
     /// time.
     #[expect(clippy::disallowed_methods, reason = "this test clock follows tokio's paused time")]
-    pub fn starting_at(wall: SystemTime) -> Self {
+    pub(crate) fn starting_at(wall: SystemTime) -> Self {
         Self {
             started: tokio::time::Instant::now(),
             wall: std::sync::Mutex::new(wall),
@@ -129,24 +130,24 @@ impl VirtualClock {
     }
 
     /// Sets the wall clock forward by `span`. The steady clock does not change.
-    pub fn step_forward(&self, span: Duration) {
+    pub(crate) fn step_forward(&self, span: Duration) {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
     /// Restarts the steady clock at zero, as it happens when a snapshot is restored on another
     /// machine.
-    pub fn restart_steady(&self) {
+    pub(crate) fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
             self.started.elapsed();
     }
 
     /// Sets the wall clock back by `span`. The steady clock does not change.
-    pub fn step_back(&self, span: Duration) {
+    pub(crate) fn step_back(&self, span: Duration) {
         *self.wall.lock().expect("no thread panics while it holds the lock") -= span;
     }
 }
 
-#[cfg(any(test, feature = "dev"))]
+#[cfg(test)]
 impl Clock for VirtualClock {
     fn now(&self) -> Moment {
         let elapsed = self.started.elapsed();

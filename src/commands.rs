@@ -2,13 +2,13 @@
 
 mod advice;
 mod check;
-pub mod dev;
+pub(crate) mod dev;
 mod exec;
 mod get;
-pub mod ping;
+pub(crate) mod ping;
 mod policy;
 mod scaffold;
-pub mod serve;
+pub(crate) mod serve;
 mod streams;
 mod table;
 mod token_file;

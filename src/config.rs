@@ -10,10 +10,10 @@
 
 mod host;
 mod mistakes;
-pub mod key;
+pub(crate) mod key;
 mod misspelt;
-pub mod size;
-pub mod span;
+pub(crate) mod size;
+pub(crate) mod span;
 mod values;
 pub mod variables;
 pub mod aws_extension;
@@ -32,7 +32,7 @@ pub mod contact;
 mod tests;
 
 pub use host::Host;
-pub use mistakes::{Mistake, Mistakes};
+pub(crate) use mistakes::Mistakes;
 pub use modules::{ChosenDialect, Config, Prefetch};
 pub use values::OnInitFailure;
 
@@ -69,7 +69,7 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
 ///
 /// Returns all mistakes in the conventions file and in the TOML file, which may contain the path of
 /// the conventions file.
-pub fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
+pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();
     let raw = raw::read(vars, host);

@@ -3,9 +3,9 @@
 //!
 //! This module uses no sockets, files or clocks.
 
-pub mod pattern;
-pub mod field;
-pub mod marker;
+pub(crate) mod pattern;
+pub(crate) mod field;
+pub(crate) mod marker;
 pub mod problem;
 mod check;
 mod definition;
@@ -13,5 +13,5 @@ mod built_in;
 mod list;
 pub mod file;
 
-pub use definition::{BadConvention, Convention};
-pub use list::Conventions;
+pub(crate) use definition::Convention;
+pub(crate) use list::Conventions;

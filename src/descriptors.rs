@@ -4,19 +4,19 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// The limit on open file descriptors of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Descriptors {
+pub(crate) struct Descriptors {
     /// The current limit on open file descriptors. `usize::MAX` means no limit.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// The limit on open file descriptors before the agent raised it. `None` if the agent did not
     /// raise the limit.
-    pub raised_from: Option<usize>,
+    pub(crate) raised_from: Option<usize>,
 }
 
 /// Raises the soft limit on open file descriptors to the hard limit, and returns the result.
 ///
 /// Programs that this process starts inherit the raised limit. If the system refuses to raise the
 /// limit, the limit stays unchanged.
-pub fn raise() -> Descriptors {
+pub(crate) fn raise() -> Descriptors {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = current != maximum
         && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();

@@ -12,7 +12,7 @@ use std::io;
 /// # Errors
 ///
 /// If the system refuses the change. The process then stays dumpable.
-pub fn hide() -> io::Result<()> {
+pub(crate) fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())

@@ -81,7 +81,7 @@ impl Connection {
     /// # Errors
     ///
     /// Returns an error if the connection was closed.
-    pub async fn ready(&mut self) -> Result<(), hyper::Error> {
+    pub(crate) async fn ready(&mut self) -> Result<(), hyper::Error> {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
             drive(driver, context);
@@ -92,7 +92,7 @@ impl Connection {
 
     /// Returns whether the connection can send a request now. The server may have closed the
     /// connection without this client knowing it yet.
-    pub async fn is_open(&mut self) -> bool {
+    pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
             drive(driver, context);

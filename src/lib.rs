@@ -22,17 +22,22 @@
 //! - [`exec`]: puts secrets into the variables of a program and starts the program.
 //! - `commands`: the command line.
 //!
-//! `ARCHITECTURE.md` has a map of all files and the rules that must hold.
+//! `ARCHITECTURE.md` describes how the modules work together, and which rules hold between them.
 
-pub mod printable;
+#![cfg_attr(
+    not(feature = "host"),
+    allow(dead_code, unused_imports, reason = "only the command line uses these items")
+)]
+
+pub(crate) mod printable;
 pub mod http1;
 pub mod clock;
 pub mod hardening;
-pub mod descriptors;
+pub(crate) mod descriptors;
 pub mod tokens;
 pub mod secret;
 pub mod convention;
-pub mod message;
+pub(crate) mod message;
 pub mod source;
 pub mod telemetry;
 pub mod cache;

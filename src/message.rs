@@ -3,9 +3,9 @@
 //!
 //! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 
-pub mod path;
-pub mod paths;
-pub mod search;
-pub mod body;
-pub mod order;
-pub mod tenant;
+pub(crate) mod path;
+pub(crate) mod paths;
+pub(crate) mod search;
+pub(crate) mod body;
+pub(crate) mod order;
+pub(crate) mod tenant;

@@ -9,7 +9,7 @@ const LOG_CHARS_MAX: usize = 80;
 ///
 /// The printed text stays on one line and cannot control the terminal.
 #[derive(Clone, Copy, Debug)]
-pub struct Printable<'a>(pub &'a str);
+pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -23,7 +23,7 @@ impl fmt::Display for Printable<'_> {
 /// Characters other than printable ASCII are printed as `?`, so that the text cannot forge a log
 /// line.
 #[derive(Clone, Copy, Debug)]
-pub struct LogExcerpt<'a>(pub &'a str);
+pub(crate) struct LogExcerpt<'a>(pub(crate) &'a str);
 
 impl fmt::Display for LogExcerpt<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,11 +4,11 @@
 
 pub mod value;
 pub mod version;
-pub mod name;
-pub mod arn;
+pub(crate) mod name;
+pub(crate) mod arn;
 pub mod selector;
 pub mod reference;
 pub mod key;
-pub mod field;
-pub mod glob;
+pub(crate) mod field;
+pub(crate) mod glob;
 pub mod scope;

@@ -16,27 +16,27 @@
 //! imports only from modules further down.
 
 pub mod listener;
-pub mod connection;
-pub mod handler;
+pub(crate) mod connection;
+pub(crate) mod handler;
 mod connection_slots;
-pub mod wire;
-pub mod renewal;
-pub mod probes;
-pub mod secret_read;
-pub mod aws_api_call;
-pub mod resolving;
-pub mod concurrent_reads;
-pub mod lookup;
-pub mod memory_budget;
-pub mod body;
-pub mod context;
-pub mod dialect;
-pub mod response;
-pub mod route;
-pub mod problem;
-pub mod operation;
+pub(crate) mod wire;
+pub(crate) mod renewal;
+pub(crate) mod probes;
+pub(crate) mod secret_read;
+pub(crate) mod aws_api_call;
+pub(crate) mod resolving;
+pub(crate) mod concurrent_reads;
+pub(crate) mod lookup;
+pub(crate) mod memory_budget;
+pub(crate) mod body;
+pub(crate) mod context;
+pub(crate) mod dialect;
+pub(crate) mod response;
+pub(crate) mod route;
+pub(crate) mod problem;
+pub(crate) mod operation;
 pub mod gate;
-pub mod request;
+pub(crate) mod request;
 
-pub use context::Context;
-pub use handler::Server;
+pub(crate) use context::Context;
+pub(crate) use handler::Server;

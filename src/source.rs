@@ -44,15 +44,15 @@ pub const BATCH_MAX: usize = 20;
 #[error("{code}: {message}")]
 pub struct FetchError {
     /// The kind of failure, which determines the retries and the hint for the user.
-    pub kind: FetchErrorKind,
+    pub(crate) kind: FetchErrorKind,
     /// AWS's error code. If AWS sent no code, the agent chooses a code in the same style.
-    pub code: Box<str>,
+    pub(crate) code: Box<str>,
     /// The error message of AWS, or a message of the agent if AWS sent none. The text never quotes
     /// a response that the agent could not interpret, because such a response may contain a secret
     /// value.
-    pub message: Box<str>,
+    pub(crate) message: Box<str>,
     /// The id that AWS gave to the failed request. AWS support asks for this id.
-    pub request_id: Option<Box<str>>,
+    pub(crate) request_id: Option<Box<str>>,
 }
 
 /// The kind of failure when the agent fetches a secret.
@@ -120,7 +120,7 @@ impl FetchErrorKind {
 
     /// Returns whether this kind of failure can be the result of a call to AWS. The agent detects
     /// the other kinds before a call, or after a successful call.
-    pub fn is_call_result(self) -> bool {
+    pub(crate) fn is_call_result(self) -> bool {
         !matches!(
             self,
             Self::OutOfScope
@@ -133,7 +133,7 @@ impl FetchErrorKind {
 
     /// Returns whether the same call may succeed later even if nobody changes the configuration,
     /// the permissions or the secret.
-    pub fn is_transient(self) -> bool {
+    pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
             | Self::Throttled
@@ -179,7 +179,7 @@ impl FetchErrorKind {
     }
 
     /// Returns a hint that tells the caller or the operator how to fix this kind of failure.
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
                 "check the name, the region and the account; a plain name refers to the function's own \
@@ -244,11 +244,11 @@ impl FetchError {
 /// A source for an agent whose configuration is invalid. Every fetch fails with an error message
 /// that lists the mistakes, so that the application that reads a secret logs the mistakes.
 #[derive(Debug)]
-pub struct Misconfigured(FetchError);
+pub(crate) struct Misconfigured(FetchError);
 
 impl Misconfigured {
     /// Creates a source whose fetches all fail with the error message `mistakes`.
-    pub fn new(mistakes: &str) -> Self {
+    pub(crate) fn new(mistakes: &str) -> Self {
         let kind = FetchErrorKind::Misconfigured;
         Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))
     }

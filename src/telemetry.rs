@@ -1,7 +1,7 @@
 //! What the agent reports about itself: metrics, a log, and panics.
 
-pub mod log_limiter;
-pub mod lines;
+pub(crate) mod log_limiter;
+pub(crate) mod lines;
 pub mod log;
 pub mod metrics;
 pub mod panics;

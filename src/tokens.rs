@@ -37,7 +37,7 @@ impl Token {
     }
 
     /// Returns the bytes of the token, which a client sends in a request header.
-    pub fn reveal(&self) -> &[u8] {
+    pub(crate) fn reveal(&self) -> &[u8] {
         &self.0
     }
 
@@ -71,13 +71,13 @@ impl Tokens {
     }
 
     /// Returns whether `given` is one of the configured tokens.
-    pub fn accepts(&self, given: &[u8]) -> bool {
+    pub(crate) fn accepts(&self, given: &[u8]) -> bool {
         any(self.configured.iter(), given).into()
     }
 
     /// Returns whether `given` is a configured token, or a session token of the agent's own AWS
     /// credentials. A session token is accepted because its holder could call AWS directly.
-    pub fn accepts_session(&self, given: &[u8]) -> bool {
+    pub(crate) fn accepts_session(&self, given: &[u8]) -> bool {
         let sessions = self.sessions.load();
         let is_session = any(sessions.iter().map(|token| &**token), given);
         (any(self.configured.iter(), given) | is_session).into()
@@ -85,7 +85,7 @@ impl Tokens {
 
     /// Adds the session token of the agent's newest AWS credentials. Removes the oldest session
     /// token if there are too many.
-    pub fn add_session(&self, token: &str) {
+    pub(crate) fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
         let _writer = self.writer.lock().expect("no holder of the lock panicked");
         let known = self.sessions.load();
@@ -103,7 +103,7 @@ impl Tokens {
 ///
 /// The server refreshes the credentials when a request has an unknown session token, because the
 /// caller may have newer credentials than the agent.
-pub trait Renew: fmt::Debug + Send + Sync {
+pub(crate) trait Renew: fmt::Debug + Send + Sync {
     /// Refreshes the agent's AWS credentials. The future returns no result and no error: the server
     /// afterwards asks [`Tokens`] again whether the request's token is known.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;

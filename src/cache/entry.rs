@@ -22,25 +22,25 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Entry {
     /// The value of the secret and its metadata, as AWS returned them.
-    pub version: Version,
+    pub(crate) version: Version,
     /// The label or version id that the call to AWS asked for.
-    pub selector: Selector,
+    pub(crate) selector: Selector,
     /// When Sidekey sent the call that fetched this entry. The age of the entry counts from this
     /// moment.
-    pub sent: Moment,
+    pub(crate) sent: Moment,
     /// The number of SnapStart restores that Sidekey knew of when it sent the call for this entry.
-    pub epoch: u64,
+    pub(crate) epoch: u64,
     /// The refresh policy of the secret. The writer stores the policy here, so that readers need
     /// not look it up.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The version id as an HTTP entity tag, including the quotes.
-    pub etag: Bytes,
+    pub(crate) etag: Bytes,
     /// How the value breaks the convention for secrets of its name. `None` if the value follows the
     /// convention, or no convention matches the name.
-    pub malformed: Option<Arc<Malformed>>,
+    pub(crate) malformed: Option<Arc<Malformed>>,
     /// The part of the entry that changes while the entry is cached: its reads and failed
     /// refreshes.
-    pub marks: Marks,
+    pub(crate) marks: Marks,
     jitter: f64,
     rendered: Rendered,
 }
@@ -49,7 +49,7 @@ impl Entry {
     /// Makes an entry for `version`, which was fetched by a call sent at `sent`, after `epoch`
     /// SnapStart restores. `draw` is a random number from `[0, 1)` from which the jitter of the
     /// entry is computed.
-    pub fn new(
+    pub(crate) fn new(
         version: Version,
         selector: Selector,
         policy: Policy,
@@ -73,19 +73,23 @@ impl Entry {
 
     /// Sets how the value breaks the convention for secrets of its name.
     #[must_use]
-    pub fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
+    pub(crate) fn with_malformed(self, malformed: Option<Arc<Malformed>>) -> Self {
         Self { malformed, ..self }
     }
 
     /// Sets `grown`, which the entry notifies whenever a reader makes the entry take more memory.
     #[must_use]
-    pub fn with_grown(self, grown: Arc<Notify>) -> Self {
+    pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
     }
 
     /// Returns the answer of this entry in the given form. Calls `render` if no reader has asked
     /// for this form before.
-    pub fn answer(&self, form: Form, render: impl FnOnce(&Version) -> SecretValue) -> &SecretValue {
+    pub(crate) fn answer(
+        &self,
+        form: Form,
+        render: impl FnOnce(&Version) -> SecretValue,
+    ) -> &SecretValue {
         self.rendered.answer(form, || render(&self.version))
     }
 
@@ -96,24 +100,24 @@ impl Entry {
 
     /// Returns the memory of this entry in bytes: the value, its rendered answers and its parsed
     /// fields.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.version.content.len() + self.rendered.bytes()
     }
 
     /// Returns a key that sorts entries by the time when their calls to AWS were sent. The number
     /// of restores comes first in the key, because a restore may set the steady clock back to zero.
-    pub fn asked_at(&self) -> (u64, Duration) {
+    pub(crate) fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
 
     /// Returns the age of the entry at `now`, or `None` if the clocks cannot tell the age.
-    pub fn age(&self, now: Moment) -> Option<Duration> {
+    pub(crate) fn age(&self, now: Moment) -> Option<Duration> {
         now.since(self.sent)
     }
 
     /// Returns the facts that decide how fresh the entry is at `now`, after `epoch` SnapStart
     /// restores.
-    pub fn standing(&self, now: Moment, epoch: u64) -> Standing {
+    pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now),
             jitter: self.jitter,
@@ -123,13 +127,13 @@ impl Entry {
     }
 
     /// Returns how fresh the entry is at `now`, after `epoch` SnapStart restores.
-    pub fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
+    pub(crate) fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
     /// Returns how fresh the entry is at `now` if an attempt to refresh it has just failed
     /// transiently. `epoch` is the number of SnapStart restores so far.
-    pub fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
+    pub(crate) fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
         let mut standing = self.standing(now, epoch);
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
         standing.trouble = Some(Trouble { refused, attempted: Some(Duration::ZERO) });
@@ -138,7 +142,7 @@ impl Entry {
 
     /// Decides whether `answer` from AWS replaces this entry. If `answer` is rejected for now
     /// because it is older than the entry, the entry remembers `answer`.
-    pub fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
+    pub(crate) fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)
     }

@@ -9,16 +9,16 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Failure {
     /// Why the last attempt to fetch the secret failed.
-    pub error: FetchError,
+    pub(crate) error: FetchError,
     /// The number of consecutive failed attempts to fetch the secret.
-    pub count: u32,
+    pub(crate) count: u32,
     /// When AWS first refused a call for the secret since the last success. `None` if AWS refused
     /// no call.
-    pub refused_since: Option<Moment>,
+    pub(crate) refused_since: Option<Moment>,
     /// When the last attempt to fetch the secret ended.
     pub at: Moment,
     /// The back-off: how long after the last attempt timers may start the next attempt.
-    pub wait: Duration,
+    pub(crate) wait: Duration,
     /// How long after the last attempt readers get this error without a new attempt.
     memory: Duration,
 }
@@ -62,7 +62,7 @@ impl Failure {
     }
 
     /// Returns whether readers at `now` still get this error without a new attempt.
-    pub fn is_remembered(&self, now: Moment) -> bool {
+    pub(crate) fn is_remembered(&self, now: Moment) -> bool {
         !self.memory_left(now).is_zero()
     }
 

@@ -14,7 +14,7 @@ pub const FLIGHTS_MAX: usize = 32;
 /// The maximum number of flights (shared calls to AWS), including flights that wait to be sent. The
 /// number is twice the maximum number of listed secrets, so that readers still get flights during a
 /// large prefetch.
-pub const FLIGHTS_KNOWN_MAX: usize = 2000;
+pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
 /// The maximum number of flights (shared calls to AWS) for names that were never read before. The
 /// remaining flights are reserved for cached and listed secrets.
@@ -22,12 +22,12 @@ const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
 /// The result of a call to AWS that several readers share: the entry that the readers get, or why
 /// the call failed.
-pub type Outcome = Result<Arc<Entry>, FetchError>;
+pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 
 /// All flights (shared calls to AWS) that have not ended. There is at most one flight for each key,
 /// that is for each secret and label or version id.
 #[derive(Debug)]
-pub struct Flights {
+pub(crate) struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
     slots: Slots,
 }
@@ -40,7 +40,7 @@ struct UnderWay {
 
 /// A handle on one shared call to AWS. Readers wait on this handle for the result of the call.
 #[derive(Clone, Debug, Default)]
-pub struct Flight(Arc<Course>);
+pub(crate) struct Flight(Arc<Course>);
 
 /// The outcome of one shared call to AWS, and the readers that wait for this outcome. Readers wake
 /// in the order in which they began to wait.
@@ -54,7 +54,7 @@ struct Course {
 /// of [`land`](Self::land), as in a panic, the flight ends with an error, so that no reader waits
 /// for ever.
 #[derive(Debug)]
-pub struct Landing {
+pub(crate) struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
     key: Key,
     rank: Rank,
@@ -64,7 +64,7 @@ pub struct Landing {
 impl Flights {
     /// Makes an empty set of flights (shared calls to AWS). At most `calls_max` flights call AWS at
     /// the same time.
-    pub fn new(calls_max: usize) -> Self {
+    pub(crate) fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
@@ -75,7 +75,7 @@ impl Flights {
     ///
     /// Returns an error if [`FLIGHTS_KNOWN_MAX`] flights have not ended yet. The limit for flights
     /// with [`Rank::FirstTime`] is half of this number.
-    pub fn join_or_start(
+    pub(crate) fn join_or_start(
         &self,
         key: &Key,
         rank: Rank,
@@ -105,18 +105,19 @@ impl Flights {
     }
 
     /// Waits for permission to call AWS. The caller may call AWS until it drops the returned slot.
-    pub async fn slot(&self, rank: Rank) -> Slot {
+    pub(crate) async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }
 
     /// Returns the number of flights (shared calls to AWS) that have not ended, including flights
     /// that wait to be sent.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.under_way.lock().expect("no thread panics while it holds the lock").flights.len()
     }
 
     /// Returns whether there is no flight, that is no shared call to AWS that has not ended.
-    pub fn is_empty(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -127,7 +128,7 @@ impl Flight {
     /// # Errors
     ///
     /// Returns an error if the call failed.
-    pub async fn outcome(self) -> Outcome {
+    pub(crate) async fn outcome(self) -> Outcome {
         loop {
             // Create this future before the check of the outcome. If the flight ends between the
             // check and the wait, the future still wakes this reader.
@@ -142,19 +143,19 @@ impl Flight {
 
 impl Landing {
     /// Ends the flight (shared call to AWS) with `outcome`, and wakes the readers that wait for it.
-    pub fn land(self, outcome: Outcome) {
+    pub(crate) fn land(self, outcome: Outcome) {
         // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
         // first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
     /// Returns the key of the secret that this flight (shared call to AWS) fetches.
-    pub fn key(&self) -> &Key {
+    pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
     /// Returns the priority with which this flight (shared call to AWS) waits to be sent.
-    pub fn rank(&self) -> Rank {
+    pub(crate) fn rank(&self) -> Rank {
         self.rank
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 /// If a call ends this much later than its deadline, the process was frozen during the call. Both
 /// clocks run on during a freeze, and timers of a running process are never so late.
-pub const FREEZE_SLACK: Duration = Duration::from_secs(1);
+pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
 /// How many times one call is repeated because a freeze interrupted it. After more interruptions,
 /// Sidekey assumes that the clock is being adjusted: each real freeze also ends the invocation
 /// whose reader waits for the call.
-pub const INTERRUPTIONS_MAX: usize = 8;
+pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
 /// Returns whether a freeze interrupted an operation that should end within `deadline`, and that
 /// took the time `took`. Returns `true` if `took` is `None`, that is if the clocks cannot tell.

@@ -8,7 +8,7 @@ use std::time::Duration;
 /// The range of the jitter: how early a refresh starts before the TTL ends, as a share of
 /// [`Policy::ttl`]. Each entry gets a random share from this range, so that environments that
 /// started together refresh at different times.
-pub const JITTER: std::ops::Range<f64> = 0.1..0.3;
+pub(crate) const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
 /// The longest back-off: the wait after a failed attempt to refresh a cached entry, before the next
 /// attempt.
@@ -26,19 +26,19 @@ pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
 /// The back-off after the first failure, before jitter. Each further failure doubles the back-off.
-pub const BACK_OFF_BASE: Duration = Duration::from_millis(200);
+pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
 /// The shortest back-off after a failure, whatever the random number is. It protects AWS from
 /// readers that retry in a loop.
-pub const BACK_OFF_MIN: Duration = Duration::from_millis(50);
+pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
 /// How long readers get a remembered refusal of AWS without a new call.
-pub const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
+pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
 /// The TTL of a value that Sidekey withholds from readers because the value breaks the convention
 /// for secrets of its name. The TTL is short, so that a fixed value is served soon. A value that
 /// stays broken costs at most one call in this time.
-pub const WITHHELD_TTL: Duration = Duration::from_secs(5);
+pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
 /// The refresh policy of one secret: how old its value may get, and what readers get if AWS fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +72,10 @@ pub enum Refresh {
 
 impl Refresh {
     /// All variants of this setting: timers refresh the entries that were read, or all entries.
-    pub const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
+    pub(crate) const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
 
     /// Returns the name of this setting in the configuration and on the status page.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::WhenRead => "when-read",
             Self::Always => "always",
@@ -101,7 +101,7 @@ impl Policy {
     /// TTL becomes at most [`WITHHELD_TTL`]. Once the TTL is over, the next reader waits for a new
     /// call. Timers fetch the value only if it is read.
     #[must_use]
-    pub fn of_withheld(self) -> Self {
+    pub(crate) fn of_withheld(self) -> Self {
         Self {
             ttl: self.ttl.min(WITHHELD_TTL),
             stale_while_revalidate: Duration::ZERO,
@@ -213,7 +213,7 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
 }
 
 /// Returns the age at which an entry is due for a refresh, before the TTL ends.
-pub fn due(policy: &Policy, jitter: f64) -> Duration {
+pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
     debug_assert!(JITTER.contains(&jitter), "the jitter is a share from JITTER");
     policy.ttl.mul_f64(1.0 - jitter)
 }
@@ -229,7 +229,7 @@ pub fn jitter(draw: f64) -> f64 {
 /// from `[0, 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
-pub fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
+pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
     debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
     let doublings = failures.saturating_sub(1).min(16);
     let bound = BACK_OFF_BASE.saturating_mul(2_u32.pow(doublings)).min(most);

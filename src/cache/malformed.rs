@@ -15,7 +15,7 @@ const PROBLEMS_SHOWN_MAX: usize = 8;
 /// The problems of a malformed value, that is a value that breaks the convention for secrets of its
 /// name. The problems contain no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed {
+pub(crate) struct Malformed {
     /// The name of the secret. The name cannot forge a log line, because the pattern of the naming
     /// convention allows no such characters.
     name: Box<str>,
@@ -23,14 +23,18 @@ pub struct Malformed {
     problems: Vec<Problem>,
     codes: Bytes,
     /// Whether readers get an error instead of the malformed value.
-    pub is_withheld: bool,
+    pub(crate) is_withheld: bool,
 }
 
 impl Malformed {
     /// Checks a version of a secret against the convention for secrets of its name. Returns `None`
     /// if the value follows the convention, or if no convention matches the name. If `is_strict` is
     /// `true`, readers get an error instead of a malformed value.
-    pub fn find(conventions: &Conventions, version: &Version, is_strict: bool) -> Option<Self> {
+    pub(crate) fn find(
+        conventions: &Conventions,
+        version: &Version,
+        is_strict: bool,
+    ) -> Option<Self> {
         let (convention, _) = conventions.of_name(&version.name)?;
         let problems = convention.problems(&version.content);
         if problems.is_empty() {
@@ -46,24 +50,24 @@ impl Malformed {
     }
 
     /// Returns the kind of secret, as the naming convention defines it.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
 
     /// Returns all problems of the malformed value. The list has at least one problem.
-    pub fn problems(&self) -> &[Problem] {
+    pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
     /// Returns the first problems of the malformed value as short text for HTTP headers and the
     /// log: the code of each problem, and the field that has it, if any. For example: `missing
     /// auth_token, empty account_sid`.
-    pub fn codes(&self) -> &str {
+    pub(crate) fn codes(&self) -> &str {
         std::str::from_utf8(&self.codes).expect("the bytes come from a string")
     }
 
     /// Returns the text of [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
-    pub fn header(&self) -> Bytes {
+    pub(crate) fn header(&self) -> Bytes {
         self.codes.clone()
     }
 }

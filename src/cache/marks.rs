@@ -15,7 +15,7 @@ use std::time::Duration;
 /// The facts about a cached entry that change while it is cached. On the path of a cached read,
 /// readers update them without a lock.
 #[derive(Debug)]
-pub struct Marks {
+pub(crate) struct Marks {
     failure: ArcSwapOption<Failure>,
     held_back: Mutex<Option<HeldBack>>,
     is_refreshing: AtomicBool,
@@ -36,7 +36,7 @@ struct HeldBack {
 impl Marks {
     /// Makes the marks of an entry that no reader has read, and that was fetched by a call sent at
     /// `sent`.
-    pub fn new(sent: Moment) -> Self {
+    pub(crate) fn new(sent: Moment) -> Self {
         Self {
             failure: ArcSwapOption::empty(),
             held_back: Mutex::new(None),
@@ -50,18 +50,18 @@ impl Marks {
 
     /// Returns the last failed attempt to refresh the entry, or `None` if no attempt has failed
     /// since the entry was fetched.
-    pub fn failure(&self) -> Option<Arc<Failure>> {
+    pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
         self.failure.load_full()
     }
 
     /// Returns whether AWS has refused to refresh the entry since the entry was fetched.
-    pub fn is_refused(&self) -> bool {
+    pub(crate) fn is_refused(&self) -> bool {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
     /// Returns how long ago attempts to refresh the entry failed. Returns `None` if no attempt has
     /// failed since the entry was fetched.
-    pub fn trouble(&self, now: Moment) -> Option<Trouble> {
+    pub(crate) fn trouble(&self, now: Moment) -> Option<Trouble> {
         self.failure.load().as_deref().map(|failure| Trouble {
             // If the clocks cannot tell how long ago the refusal was, the grace period counts as
             // over.
@@ -72,7 +72,7 @@ impl Marks {
 
     /// Records one more failed attempt to refresh the entry. Only the flight (shared call to AWS)
     /// that refreshes the entry calls this function.
-    pub fn fail(&self, error: FetchError, now: Moment, draw: f64) {
+    pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
         let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
         self.failure.store(Some(Arc::new(failure)));
@@ -80,7 +80,7 @@ impl Marks {
 
     /// Decides whether `answer` replaces the `cached` version. Remembers an answer that is older
     /// and not used yet. `may_serve` says whether readers may get the cached version meanwhile.
-    pub fn judge(
+    pub(crate) fn judge(
         &self,
         cached: &Version,
         answer: &Version,
@@ -101,36 +101,36 @@ impl Marks {
     }
 
     /// Records that a reader read the entry at `now`.
-    pub fn touch(&self, now: Moment) {
+    pub(crate) fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
         self.was_read.store(true, Ordering::Relaxed);
     }
 
     /// Returns whether a reader has read the entry since the entry was fetched.
-    pub fn was_read(&self) -> bool {
+    pub(crate) fn was_read(&self) -> bool {
         self.was_read.load(Ordering::Relaxed)
     }
 
     /// Returns when the secret was last read: the time of the steady clock, in milliseconds. Before
     /// the first read, returns the time when the call for the secret was sent.
-    pub fn read_at_ms(&self) -> u64 {
+    pub(crate) fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
     /// Copies the time of the last read from `older`, the marks of the entry that this entry
     /// replaces. A refresh must not count as a read.
-    pub fn inherit_last_read(&self, older: &Self) {
+    pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
     }
 
     /// Reserves the next refresh for the calling reader. Returns `false` if another reader has
     /// reserved it and that refresh has not ended.
-    pub fn claim_refresh(&self) -> bool {
+    pub(crate) fn claim_refresh(&self) -> bool {
         !self.is_refreshing.swap(true, Ordering::Relaxed)
     }
 
     /// Allows readers to reserve a refresh of this entry again.
-    pub fn release_refresh(&self) {
+    pub(crate) fn release_refresh(&self) {
         self.is_refreshing.store(false, Ordering::Relaxed);
     }
 }

@@ -43,7 +43,7 @@ pub fn next(
 
 /// Returns whether AWS has refused to refresh an entry for longer than the grace period of the
 /// entry. Timers then stop retrying, and only readers cause calls.
-pub fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
+pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
 }

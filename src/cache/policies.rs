@@ -17,26 +17,26 @@ use std::time::Duration;
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
     /// The secrets that this rule applies to.
-    pub secrets: Scope,
+    pub(crate) secrets: Scope,
     /// The age up to which readers get the value as fresh, as in [`Policy::ttl`].
-    pub ttl: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
     /// How long after the TTL readers get the old value while a refresh runs.
-    pub stale_while_revalidate: Option<Duration>,
+    pub(crate) stale_while_revalidate: Option<Duration>,
     /// How long after the TTL readers get the old value while AWS fails transiently.
-    pub stale_if_error: Option<Duration>,
+    pub(crate) stale_if_error: Option<Duration>,
     /// How long after the first refusal of AWS readers still get the old value.
-    pub denied_grace: Option<Duration>,
+    pub(crate) denied_grace: Option<Duration>,
     /// Whether timers refresh these secrets even if no reader reads them.
-    pub refresh: Option<Refresh>,
+    pub(crate) refresh: Option<Refresh>,
     /// Whether the agent is not ready until the secrets of `SIDEKEY_SECRETS` that this rule matches
     /// are cached.
-    pub is_required: Option<bool>,
+    pub(crate) is_required: Option<bool>,
 }
 
 impl Rule {
     /// Returns the refresh policy of the secrets that this rule applies to: `default`, changed by
     /// the rule.
-    pub fn policy(&self, default: &Policy) -> Policy {
+    pub(crate) fn policy(&self, default: &Policy) -> Policy {
         Policy {
             ttl: self.ttl.unwrap_or(default.ttl),
             stale_while_revalidate: self
@@ -70,19 +70,19 @@ impl Policies {
 
     /// Returns the refresh policy of the secret with this ARN and name, both from an answer of AWS.
     /// The policy does not depend on the name or ARN by which the secret was requested.
-    pub fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
+    pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
     /// Returns the refresh policy of each secret of `SIDEKEY_SECRETS`, as far as the name or ARN
     /// there determines the policy.
-    pub fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
+    pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
     /// Returns the refresh policy of the secret `id` before AWS has answered. The final policy may
     /// differ, because a rule may match only the name or only the ARN in the answer.
-    pub fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
+    pub(crate) fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_admit(id, home))
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] uses batch calls.
 /// For fewer secrets, parallel calls are as fast and need no permission on `*`.
-pub const AUTO_BATCH_MIN: usize = 6;
+pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
 /// How the agent fetches the secrets of `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ const CALLS_PER_YIELD: usize = 4;
 
 /// A prefetch whose calls have started but not all ended.
 #[derive(Debug)]
-pub struct Underway {
+pub(crate) struct Underway {
     started: Moment,
     /// The shared calls to AWS that the prefetch waits for: those for required secrets.
     awaited: Vec<Flight>,
@@ -77,7 +77,7 @@ pub struct Underway {
 /// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop after this
 /// function returns, because a running refresh loop would call for each listed secret itself. The
 /// refresh loop retries failed calls.
-pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
+pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
     let listed = &state.config.listed;
@@ -114,7 +114,7 @@ pub async fn begin(writer: &Writer, mode: Mode) -> Underway {
 impl Underway {
     /// Waits until the first call for every required secret has ended. Stops waiting when
     /// `deadline` has passed since the prefetch began. Calls that have not ended by then go on.
-    pub async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
+    pub(crate) async fn settle(self, writer: &Writer, deadline: Duration) -> Report {
         let state = writer.state();
         let left = deadline.saturating_sub(self.took(state.clock.now()));
         let Self { started, awaited } = self;

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 /// The shortest time between two calls to AWS for one secret that readers request with
 /// `refreshNow`.
-pub const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
+pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum number of calls to AWS that one read waits for. A read can share a call for another
 /// label, if the cached version carries both labels. If the new version carries only the other
@@ -75,7 +75,7 @@ impl Cache {
 
     /// Returns all entries of the secret of `entry` that readers may get now without waiting. The
     /// list always includes `entry` itself.
-    pub fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+    pub(crate) fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
@@ -91,7 +91,7 @@ impl Cache {
     }
 
     /// Returns the clock that the cache uses.
-    pub fn clock(&self) -> &dyn Clock {
+    pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.state.clock
     }
 
@@ -103,38 +103,33 @@ impl Cache {
 
     /// Returns the listed secrets (of `SIDEKEY_SECRETS`) that are not cached. A secret with a TTL
     /// of 0 is never cached, and counts as missing only while calls for it fail.
-    pub fn missing(&self) -> Vec<Missing> {
+    #[cfg(test)]
+    pub(crate) fn missing(&self) -> Vec<Missing> {
         self.state.missing()
     }
 
     /// Returns the required listed secrets that are not cached. The agent is not ready until this
     /// list is empty.
-    pub fn missing_required(&self) -> Vec<Missing> {
+    pub(crate) fn missing_required(&self) -> Vec<Missing> {
         let mut missing = self.state.missing();
         missing.retain(|missing| missing.is_required);
         missing
     }
 
     /// Returns the age of the oldest cached entry, or zero if no entry is cached.
-    pub fn oldest_age(&self) -> Duration {
+    pub(crate) fn oldest_age(&self) -> Duration {
         let now = self.state.clock.now();
         let snapshot = self.state.snapshot.load();
         snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
     }
 
-    /// Returns the number of flights (shared calls to AWS) that have not ended, including flights
-    /// that wait to be sent.
-    pub fn flights_under_way(&self) -> usize {
-        self.state.flights.len()
-    }
-
     /// Returns, for each kind of problem, how many problems of this kind the cached values have.
-    pub fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
+    pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
         status::problem_counts(&self.state)
     }
 
     /// Returns the state of every cached entry, without the secret's value.
-    pub fn status(&self) -> Status {
+    pub(crate) fn status(&self) -> Status {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         Status::of(&self.state, now)
@@ -142,24 +137,24 @@ impl Cache {
 
     /// Tells the cache that Lambda restored the process from a SnapStart snapshot. No cached entry
     /// counts as fresh afterwards, and entries that were read are fetched again at once.
-    pub fn restored(&self) {
+    pub(crate) fn restored(&self) {
         self.state.restore();
     }
 
     /// Sets the AWS account that the function runs in. This account overrides the configured
     /// account.
-    pub fn learn_account(&self, account: &str) {
+    pub(crate) fn learn_account(&self, account: &str) {
         self.state.learn_account(account);
     }
 
     /// Returns a future that completes once an entry changes or a call fails. Changes after this
     /// function returns count, even before the future is awaited.
-    pub fn changed(&self) -> impl Future<Output = ()> {
+    pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
 
     /// Returns whether `SIDEKEY_ALLOW` covers the secret `id`, or the secret is already cached.
-    pub fn is_allowed(&self, id: &SecretId) -> bool {
+    pub(crate) fn is_allowed(&self, id: &SecretId) -> bool {
         self.state.is_allowed(id)
     }
 
@@ -182,7 +177,7 @@ impl Cache {
     ///
     /// Returns the same errors as [`read`](Self::read). If the maximum wait is already over and no
     /// cached entry may be served, returns an error without a call.
-    pub async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
+    pub(crate) async fn read_since(&self, key: Key, started: Moment) -> Result<Served, ReadError> {
         if let Some(served) = self.lookup(key.id.as_str(), &key.selector) {
             return Ok(served);
         }
@@ -202,7 +197,7 @@ impl Cache {
     ///
     /// Returns the same errors as [`read`](Self::read). If the call fails, the cached entry stays
     /// in the cache.
-    pub async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
+    pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
         if let Some(recent) = self.recent_outcome(&key) {
             return recent;

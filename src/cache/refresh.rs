@@ -16,7 +16,7 @@ const SLEEP_MAX: Duration = Duration::from_secs(60);
 /// After a freeze of the process, the sleep ends at once, and each due entry is fetched once if a
 /// reader has read it or its policy says `always`. The loop does not make up for the refreshes that
 /// it missed.
-pub async fn run(writer: Writer) {
+pub(crate) async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
         let wake_in = start_due_flights(&writer).unwrap_or(SLEEP_MAX).min(SLEEP_MAX);

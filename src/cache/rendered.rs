@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 /// The form of an answer to a reader. Different readers may ask for one cached version in different
 /// forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// The form of the AWS agent that this deployment imitates (`SIDEKEY_DIALECT`).
     Dialect,
     /// The form of the Secrets Manager API.
@@ -23,7 +23,7 @@ const FORMS: usize = 2;
 /// The rendered answers and the parsed fields of one value. The first reader that needs an answer
 /// or the fields computes them; later readers share the result.
 #[derive(Debug, Default)]
-pub struct Rendered {
+pub(crate) struct Rendered {
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
     /// Notified when the rendered answers and parsed fields take more memory than before.
@@ -33,13 +33,13 @@ pub struct Rendered {
 impl Rendered {
     /// Makes an empty set of rendered answers. It notifies `grown` whenever a reader adds an answer
     /// or the fields.
-    pub fn notifying(grown: Arc<Notify>) -> Self {
+    pub(crate) fn notifying(grown: Arc<Notify>) -> Self {
         Self { grown: Some(grown), ..Self::default() }
     }
 
     /// Returns the answer in the given form. Calls `render` if no reader has asked for this form
     /// before.
-    pub fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
+    pub(crate) fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
         self.answers[form as usize].get_or_init(|| {
             let answer = render();
             self.notify_grown();
@@ -48,7 +48,7 @@ impl Rendered {
     }
 
     /// Returns the fields of `content`. Parses `content` if no reader has asked for a field before.
-    pub fn fields(&self, content: &Content) -> &Fields {
+    pub(crate) fn fields(&self, content: &Content) -> &Fields {
         self.fields.get_or_init(|| {
             let fields = Fields::of(content);
             self.notify_grown();
@@ -57,7 +57,7 @@ impl Rendered {
     }
 
     /// Returns the number of bytes that the rendered answers and the parsed fields take.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         let answers = self.answers.iter().filter_map(OnceLock::get).map(SecretValue::len);
         answers.sum::<usize>() + self.fields.get().map_or(0, Fields::bytes)
     }

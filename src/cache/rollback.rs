@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// How long after a first older answer a second call must give the same older answer before Sidekey
 /// accepts it.
-pub const AGREE_AFTER: Duration = Duration::from_secs(1);
+pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 
 /// The decision whether an answer of AWS replaces the cached version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The answer of AWS replaces the cached version.
     Accept,
     /// The answer of AWS is older and is not used yet. The cached version and its age stay
@@ -25,7 +25,7 @@ pub enum Verdict {
 /// Decides whether `answer` replaces the `cached` version. `seen` is the time since AWS first gave
 /// the same older answer. If readers may not get the cached version (`may_serve` is `false`), the
 /// answer always replaces it, because an older version is better than none.
-pub fn judge(
+pub(crate) fn judge(
     cached: &Version,
     answer: &Version,
     seen: Option<Duration>,

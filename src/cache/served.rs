@@ -12,14 +12,14 @@ pub struct Served {
     /// The cached or fetched version of the secret that answers the read.
     pub entry: Arc<Entry>,
     /// Whether the value was cached, stale, or fetched for this read.
-    pub how: How,
+    pub(crate) how: How,
     /// The age of the value: the time since Sidekey sent the call that fetched it.
-    pub age: Duration,
+    pub(crate) age: Duration,
 }
 
 /// How the cache answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
+pub(crate) enum How {
     /// The read was answered from the cache, and the cached value was not older than its TTL.
     Hit,
     /// The read was answered after the reader had waited for AWS.

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 /// The priority of a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rank {
+pub(crate) enum Rank {
     /// Priority of calls for a secret that is cached, or that is listed in `SIDEKEY_SECRETS`.
     Known,
     /// Priority of calls for a name that was never read before. Such calls wait behind calls for
@@ -18,7 +18,7 @@ pub enum Rank {
 
 /// A limited number of slots. Each concurrent call to AWS takes one slot.
 #[derive(Clone, Debug)]
-pub struct Slots(Arc<Mutex<State>>);
+pub(crate) struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
@@ -31,7 +31,7 @@ struct State {
 
 /// The right to make one call to AWS. Dropping the slot lets the next waiting call start.
 #[derive(Debug)]
-pub struct Slot {
+pub(crate) struct Slot {
     slots: Slots,
     rank: Rank,
 }
@@ -39,7 +39,7 @@ pub struct Slot {
 impl Slots {
     /// Makes `calls_max` slots. Calls for names that were never read before can take at most three
     /// quarters of the slots.
-    pub fn new(calls_max: usize) -> Self {
+    pub(crate) fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
             free_for_first_time: (calls_max * 3 / 4).max(1),
@@ -49,7 +49,7 @@ impl Slots {
     }
 
     /// Waits until a slot is free for a call with priority `rank`, and takes the slot.
-    pub async fn acquire(&self, rank: Rank) -> Slot {
+    pub(crate) async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
             let mut state = self.0.lock().expect("no thread panics while it holds the lock");
             if state.take(rank) {

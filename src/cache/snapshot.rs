@@ -10,34 +10,34 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The maximum number of cached versions of one secret.
-pub const VERSIONS_MAX: usize = 8;
+pub(crate) const VERSIONS_MAX: usize = 8;
 
 /// The maximum number of ids by which one cached secret can be found: its ARN, its name, and
 /// partial ARNs.
-pub const IDS_MAX: usize = 8;
+pub(crate) const IDS_MAX: usize = 8;
 
 /// The size limits of the cache, and the listed secrets (of `SIDEKEY_SECRETS`), which are exempt
 /// from these limits.
 #[derive(Clone, Debug, Default)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// The maximum number of cached entries. Sidekey caches the secrets of `SIDEKEY_SECRETS` even
     /// above this number.
-    pub entries_max: usize,
+    pub(crate) entries_max: usize,
     /// The maximum number of bytes for cached values, their rendered answers and their parsed
     /// fields. Sidekey caches the secrets of `SIDEKEY_SECRETS` even above this number.
-    pub bytes_max: usize,
+    pub(crate) bytes_max: usize,
     /// The listed secrets (`SIDEKEY_SECRETS`), which are never evicted.
-    pub listed: Listed,
+    pub(crate) listed: Listed,
 }
 
 /// The listed secrets (`SIDEKEY_SECRETS`): a map from the name or ARN of each secret to the labels
 /// and version ids that are listed for it.
 #[derive(Clone, Debug, Default)]
-pub struct Listed(HashMap<Box<str>, Vec<Selector>>);
+pub(crate) struct Listed(HashMap<Box<str>, Vec<Selector>>);
 
 impl Listed {
     /// Returns whether `SIDEKEY_SECRETS` lists the secret `id` with this label or version id.
-    pub fn contains(&self, id: &str, selector: &Selector) -> bool {
+    pub(crate) fn contains(&self, id: &str, selector: &Selector) -> bool {
         self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
     }
 }
@@ -73,13 +73,13 @@ pub struct Snapshot {
 
 /// All cached entries of one secret, and the ids by which the secret can be found.
 #[derive(Clone, Debug)]
-pub struct CachedSecret {
+pub(crate) struct CachedSecret {
     /// The full ARN of the secret.
-    pub arn: Arc<str>,
+    pub(crate) arn: Arc<str>,
     /// The id by which calls fetch the secret again. It is the name, if a reader has asked by name.
     /// A call by name finds the new secret if the secret was deleted and created again under
     /// another ARN.
-    pub fetch_id: SecretId,
+    pub(crate) fetch_id: SecretId,
     /// The names and ARNs for which AWS answered with this secret.
     ids: Vec<Arc<str>>,
     entries: Vec<Arc<Entry>>,
@@ -89,55 +89,55 @@ impl CachedSecret {
     /// Returns the entry that answers `selector`, a label or version id. Prefers the entry that was
     /// fetched for `selector`; otherwise returns an entry whose version carries the label or has
     /// the id.
-    pub fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
+    pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector)
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
     /// Returns the entry that was fetched for `selector`, a label or version id. Failed refreshes
     /// of `selector` are recorded on this entry.
-    pub fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
+    pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
     /// Returns all cached entries of this secret.
-    pub fn entries(&self) -> &[Arc<Entry>] {
+    pub(crate) fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
 
     /// Returns the key by which `entry`, an entry of this secret, is fetched again.
-    pub fn fetch_key(&self, entry: &Entry) -> Key {
+    pub(crate) fn fetch_key(&self, entry: &Entry) -> Key {
         Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
 }
 
 impl Snapshot {
     /// Returns the cached secret that can be found by `id`, a name or ARN.
-    pub fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
+    pub(crate) fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
     /// Returns the entry that answers `selector` (a label or version id) of the secret that can be
     /// found by `id`, a name or ARN.
-    pub fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
+    pub(crate) fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.select(selector)
     }
 
     /// Returns the entry that was fetched for `selector` (a label or version id) of the secret that
     /// can be found by `id`, a name or ARN.
-    pub fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
+    pub(crate) fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.exact(selector)
     }
 
     /// Returns every cached entry once, together with its secret.
-    pub fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
         secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
     /// Returns every cached entry once, together with its secret, sorted by ARN. Use this function
     /// if the random order of a hash map must not influence the result.
-    pub fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
+    pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
@@ -150,7 +150,7 @@ impl Snapshot {
     /// answer does not find the entry, because a call by ARN may have fetched a secret of another
     /// account or region.
     #[must_use]
-    pub fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
+    pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
         let arn: Arc<str> = Arc::from(&*entry.version.arn);
         next.unlink_other(&asked.id, &arn);
@@ -173,7 +173,7 @@ impl Snapshot {
     /// Evicts entries until the limits are met. Returns the new snapshot and the number of evicted
     /// entries.
     #[must_use]
-    pub fn trimmed(&self, limits: &Limits) -> (Self, usize) {
+    pub(crate) fn trimmed(&self, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
         let evicted = next.evict(None, limits);
         (next, evicted)
@@ -181,14 +181,14 @@ impl Snapshot {
 
     /// Returns the memory of all cached entries in bytes: values, rendered answers and parsed
     /// fields.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
     /// Returns a new snapshot without the entry that was fetched for `selector` (a label or version
     /// id) of the secret `arn`.
     #[must_use]
-    pub fn without(&self, arn: &str, selector: &Selector) -> Self {
+    pub(crate) fn without(&self, arn: &str, selector: &Selector) -> Self {
         let mut next = self.clone();
         if let Some(entry) = self.exact(arn, selector) {
             next.remove(arn, entry);

@@ -20,7 +20,7 @@ pub struct Status {
     /// The state of every cached entry, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
     /// The listed secrets (of `SIDEKEY_SECRETS`) that are not cached.
-    pub missing: Vec<MissingStatus>,
+    pub(crate) missing: Vec<MissingStatus>,
     /// The number of calls to AWS that have not ended, including calls that wait to be sent. A call
     /// that several readers share counts once.
     pub flights: usize,
@@ -30,81 +30,81 @@ pub struct Status {
 #[derive(Debug, Serialize)]
 pub struct EntryStatus {
     /// The name of the cached secret.
-    pub name: Box<str>,
+    pub(crate) name: Box<str>,
     /// The full ARN of the cached secret.
-    pub arn: Box<str>,
+    pub(crate) arn: Box<str>,
     /// The staging label that the call to AWS asked for. `None` if the call asked for a version id.
-    pub stage: Option<Box<str>>,
+    pub(crate) stage: Option<Box<str>>,
     /// The id of the cached version of the secret.
-    pub version_id: Box<str>,
+    pub(crate) version_id: Box<str>,
     /// The staging labels that the cached version carried when it was fetched.
-    pub version_stages: Vec<Box<str>>,
+    pub(crate) version_stages: Vec<Box<str>>,
     /// When the cached version was created, in the format of RFC 3339. `None` if AWS did not say
     /// when.
-    pub created: Option<String>,
+    pub(crate) created: Option<String>,
     /// The age of the cached entry in seconds, counted from the time when the call that fetched it
     /// was sent. `None` if the clocks cannot tell.
-    pub age_seconds: Option<u64>,
+    pub(crate) age_seconds: Option<u64>,
     /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
-    pub freshness: &'static str,
+    pub(crate) freshness: &'static str,
     /// The TTL of the cached secret, in seconds.
-    pub ttl_seconds: f64,
+    pub(crate) ttl_seconds: f64,
     /// When timers refresh the cached entry: `always`, or `when-read` if they refresh it only after
     /// a reader has read it.
-    pub refresh: &'static str,
+    pub(crate) refresh: &'static str,
     /// Why the last attempt to refresh the cached entry failed. `None` if no attempt has failed
     /// since the entry was fetched.
     pub problem: Option<Problem>,
     /// The kind of secret, as the naming convention that matches the secret's name defines it.
     /// `None` if no naming convention matches.
-    pub convention: Option<Box<str>>,
+    pub(crate) convention: Option<Box<str>>,
     /// How the value breaks the convention for secrets of its name. Empty if the value follows the
     /// convention.
-    pub problems: Vec<ValueProblem>,
+    pub(crate) problems: Vec<ValueProblem>,
     /// Whether readers get an error instead of the value, because the value breaks the convention
     /// for secrets of its name.
-    pub withheld: bool,
+    pub(crate) withheld: bool,
 }
 
 /// One problem of a secret's value that breaks the convention for secrets of its name.
 #[derive(Debug, Serialize)]
-pub struct ValueProblem {
+pub(crate) struct ValueProblem {
     /// The code for this kind of problem, such as `missing`.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// The field of the secret's value that has the problem. `None` if the problem concerns the
     /// whole value.
-    pub field: Option<Box<str>>,
+    pub(crate) field: Option<Box<str>>,
     /// A sentence that describes the problem of the secret's value.
-    pub message: String,
+    pub(crate) message: String,
 }
 
 /// A listed secret (of `SIDEKEY_SECRETS`) that is not cached, as shown on the status page.
 #[derive(Debug, Serialize)]
-pub struct MissingStatus {
+pub(crate) struct MissingStatus {
     /// The name or ARN by which `SIDEKEY_SECRETS` lists the secret.
-    pub reference: Box<str>,
+    pub(crate) reference: Box<str>,
     /// Whether the agent is not ready until the listed secret is cached.
-    pub required: bool,
+    pub(crate) required: bool,
     /// Why the last attempt to fetch the listed secret failed. `None` before the first attempt has
     /// ended.
-    pub problem: Option<Problem>,
+    pub(crate) problem: Option<Problem>,
 }
 
 /// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
     /// The kind of the error, as in the labels of metrics.
-    pub kind: &'static str,
+    pub(crate) kind: &'static str,
     /// The AWS error code of the failed attempt.
     pub code: Box<str>,
     /// The error message of the failed attempt, from AWS or Sidekey.
-    pub message: Box<str>,
+    pub(crate) message: Box<str>,
     /// What the operator can do about the error.
-    pub hint: &'static str,
+    pub(crate) hint: &'static str,
     /// The number of consecutive failed attempts to fetch the secret. `None` if this number is not
     /// recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub failures: Option<u32>,
+    pub(crate) failures: Option<u32>,
 }
 
 impl Problem {

@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 /// The reasons why the client could not read a secret from an agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// Error: the agent answered the read with an error.
     #[error("{kind}: {message}")]
     Refused {
@@ -60,7 +60,7 @@ impl Client {
     ///
     /// If the agent does not answer or refuses the request, or if another program than an agent
     /// answers.
-    pub async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
+    pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
         let answer = self.call("GetSecretValue", parameters(key)).await;
         version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
     }

@@ -17,12 +17,12 @@ const VARIABLES: [&str; 4] =
 #[derive(Debug)]
 pub struct Contact {
     /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
-    pub address: Address,
+    pub(crate) address: Address,
     /// The first token that the agent accepts. `None` if no token is configured.
-    pub token: Option<Token>,
+    pub(crate) token: Option<Token>,
     /// The agent's port, even if `address` is a Unix socket. The name of the file with a generated
     /// token contains this port.
-    pub port: u16,
+    pub(crate) port: u16,
 }
 
 /// Reads the agent's address and token from the same variables and the same TOML file as the agent.

@@ -27,18 +27,18 @@ pub struct Config {
     pub cache: cache::Config,
     /// The AWS account in which secrets are looked up by name. `None` if the operator configured no
     /// account.
-    pub account: Option<Box<str>>,
+    pub(crate) account: Option<Box<str>>,
     /// The configuration of `POST /resolve`, which reads the secrets that a message refers to.
-    pub resolving: resolving::Config,
+    pub(crate) resolving: resolving::Config,
     /// How the secrets in `SIDEKEY_SECRETS` are prefetched.
-    pub prefetch: Prefetch,
+    pub(crate) prefetch: Prefetch,
     /// The addresses that the agent listens on.
     pub listen: listener::Config,
     /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
-    pub dialect: ChosenDialect,
+    pub(crate) dialect: ChosenDialect,
     /// The tokens that the agent accepts. Empty if no token is configured: `sidekey serve` then
     /// generates a token.
-    pub tokens: Vec<Token>,
+    pub(crate) tokens: Vec<Token>,
     /// The configuration of the client that calls Secrets Manager.
     pub source: secrets_manager::Config,
     /// The configuration of the log.
@@ -52,19 +52,19 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
     /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// The reason for choosing the dialect, such as `SIDEKEY_DIALECT is set`. The agent logs the
     /// reason when it starts.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 /// How the secrets in `SIDEKEY_SECRETS` are prefetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefetch {
     /// How the prefetch calls AWS: one call for each secret, or one call for up to 20 secrets.
-    pub mode: prefetch::Mode,
+    pub(crate) mode: prefetch::Mode,
     /// The maximum time that the agent's start waits for the prefetch.
-    pub deadline: Duration,
+    pub(crate) deadline: Duration,
 }
 
 /// Builds the configuration of every module of the agent.

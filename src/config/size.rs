@@ -1,11 +1,11 @@
 //! Parses sizes of memory, such as `32MiB`.
 
 /// The maximum size that can be configured: 16 GiB, which is more memory than any sidecar has.
-pub const SIZE_MAX: usize = 16 * 1024 * 1024 * 1024;
+pub(crate) const SIZE_MAX: usize = 16 * 1024 * 1024 * 1024;
 
 /// The reason why a text is not a valid size of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSize {
+pub(crate) enum BadSize {
     /// Error: the text is not a whole number with an optional unit, as in `32MiB`.
     #[error("a size like 32MiB, 512KiB or 1GiB expected; a number without a unit means bytes")]
     Unreadable,
@@ -20,7 +20,7 @@ pub enum BadSize {
 /// # Errors
 ///
 /// Returns an error if the text is not a size, or if the size exceeds [`SIZE_MAX`].
-pub fn parse(text: &str) -> Result<usize, BadSize> {
+pub(crate) fn parse(text: &str) -> Result<usize, BadSize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {
         return Err(BadSize::Unreadable);

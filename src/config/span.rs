@@ -4,11 +4,11 @@ use std::time::Duration;
 
 /// The maximum span of time that can be configured: 30 days, which is longer than any Lambda
 /// environment exists.
-pub const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+pub(crate) const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The reason why a text is not a valid span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadSpan {
+pub(crate) enum BadSpan {
     /// Error: the text is not a whole number with an optional unit, as in `5m`.
     #[error("a duration like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
     Unreadable,
@@ -23,7 +23,7 @@ pub enum BadSpan {
 /// # Errors
 ///
 /// Returns an error if the text is not a span of time, or if the span exceeds [`SPAN_MAX`].
-pub fn parse(text: &str) -> Result<Duration, BadSpan> {
+pub(crate) fn parse(text: &str) -> Result<Duration, BadSpan> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| BadSpan::Unreadable)?;
     let millis: u64 = match &text[digits..] {

@@ -28,7 +28,7 @@ pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
 /// The maximum value of `SIDEKEY_CACHE_SIZE`.
-pub const CACHE_SIZE_MAX: usize = 100_000;
+pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares [`Settings`] and [`VARIABLES`] together, so that a variable is added in one place.
 ///

@@ -32,7 +32,7 @@ impl Vars for Environment {
 
 /// A set of environment variables, some of which are overridden by the options of a `sidekey`
 /// command.
-pub struct Overridden<'a> {
+pub(crate) struct Overridden<'a> {
     /// The new values of the overridden variables. `None` means that the variable counts as unset.
     given: BTreeMap<String, Option<String>>,
     others: &'a dyn Vars,
@@ -40,17 +40,17 @@ pub struct Overridden<'a> {
 
 impl<'a> Overridden<'a> {
     /// Creates a set of variables that equals `others`.
-    pub fn new(others: &'a dyn Vars) -> Self {
+    pub(crate) fn new(others: &'a dyn Vars) -> Self {
         Self { given: BTreeMap::new(), others }
     }
 
     /// Overrides the value of the variable called `name`.
-    pub fn set(&mut self, name: &str, value: &str) {
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.given.insert(name.to_owned(), Some(value.to_owned()));
     }
 
     /// Makes the variable called `name` count as unset.
-    pub fn unset(&mut self, name: &str) {
+    pub(crate) fn unset(&mut self, name: &str) {
         self.given.insert(name.to_owned(), None);
     }
 }

@@ -23,7 +23,7 @@ const MARKERS_MAX: usize = 16;
 
 /// A naming convention: how the secrets of one kind are named, and which fields their values have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Convention {
+pub(crate) struct Convention {
     kind: Box<str>,
     pattern: NamePattern,
     service: Box<str>,
@@ -33,7 +33,7 @@ pub struct Convention {
 
 /// The reason why parts that are valid one by one do not make a valid naming convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadConvention {
+pub(crate) enum BadConvention {
     /// Error: the convention's `kind` is empty, too long, or has characters that are not allowed in
     /// a label of a metric.
     #[error(
@@ -71,7 +71,7 @@ impl Convention {
     /// # Errors
     ///
     /// Returns the first rule that the parts break.
-    pub fn new(
+    pub(crate) fn new(
         kind: &str,
         pattern: NamePattern,
         service: &str,
@@ -105,28 +105,31 @@ impl Convention {
     }
 
     /// Returns the unique name of the kind of secret, such as `whatsapp-twilio`.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
 
     /// Returns the pattern that matches the names of the secrets of this kind.
-    pub fn pattern(&self) -> &NamePattern {
+    pub(crate) fn pattern(&self) -> &NamePattern {
         &self.pattern
     }
 
     /// Returns the service that the secrets of this kind are for, such as `Twilio`.
-    pub fn service(&self) -> &str {
+    #[cfg(test)]
+    pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
     /// Returns the fields that the JSON values of the secrets of this kind must have.
-    pub fn fields(&self) -> &[Field] {
+    #[cfg(test)]
+    pub(crate) fn fields(&self) -> &[Field] {
         &self.fields
     }
 
     /// Returns the markers of the convention. A marker recognises a dummy text, such as
     /// `PLACEHOLDER_TOKEN`, in place of a real value.
-    pub fn markers(&self) -> &[Marker] {
+    #[cfg(test)]
+    pub(crate) fn markers(&self) -> &[Marker] {
         &self.markers
     }
 
@@ -136,7 +139,7 @@ impl Convention {
     /// A dummy text contains the field's name, and those variable parts of the secret's name that
     /// have a list of allowed values. Example: the field `ai_api_key` of the secret
     /// `openai-api-key/whatsapp` gets `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
-    pub fn placeholder_value(&self, values: &PlaceholderValues) -> Map<String, Value> {
+    pub(crate) fn placeholder_value(&self, values: &PlaceholderValues) -> Map<String, Value> {
         let prefix: Vec<&str> = self
             .pattern
             .placeholders()
@@ -158,7 +161,7 @@ impl Convention {
     /// Returns the problems of a secret's value, in the order of the convention's fields. A value
     /// without problems follows the convention. Fields that the convention does not name are not
     /// checked.
-    pub fn problems(&self, content: &Content) -> Vec<Problem> {
+    pub(crate) fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }
 }

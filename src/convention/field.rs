@@ -12,19 +12,19 @@ const FIELD_CHARS_MAX: usize = 64;
 /// characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a field's name must have 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
-pub struct BadFieldName;
+pub(crate) struct BadFieldName;
 
 /// A field that a naming convention expects in the JSON value of a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: Box<str>,
     /// The JSON type that the field must have in the secret's value.
-    pub field_type: FieldType,
+    pub(crate) field_type: FieldType,
     /// Whether the field is secret, and not only an identifier such as an account id. Sidekey
     /// treats every field as secret: the flag only informs people who read the conventions file.
-    pub is_secret: bool,
+    pub(crate) is_secret: bool,
     /// Whether the field may be missing, null or empty in the secret's value.
-    pub is_optional: bool,
+    pub(crate) is_optional: bool,
 }
 
 /// The JSON type of a field in a secret's value.
@@ -48,7 +48,7 @@ impl Field {
     /// # Errors
     ///
     /// Returns an error if `name` is empty, too long, or has a character outside `A-Za-z0-9_.-`.
-    pub fn new(name: &str, field_type: FieldType) -> Result<Self, BadFieldName> {
+    pub(crate) fn new(name: &str, field_type: FieldType) -> Result<Self, BadFieldName> {
         if name.is_empty() || name.len() > FIELD_CHARS_MAX || !name.chars().all(is_field_char) {
             return Err(BadFieldName);
         }
@@ -56,7 +56,7 @@ impl Field {
     }
 
     /// Returns the name of the field.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         &self.name
     }
 }
@@ -67,16 +67,16 @@ fn is_field_char(c: char) -> bool {
 
 impl FieldType {
     /// All JSON types that a field can have.
-    pub const ALL: [Self; 5] =
+    pub(crate) const ALL: [Self; 5] =
         [Self::String, Self::Number, Self::Boolean, Self::Object, Self::Array];
 
     /// Returns the JSON type that is called `label` in a conventions file.
-    pub fn from_label(label: &str) -> Option<Self> {
+    pub(crate) fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.label() == label)
     }
 
     /// Returns the name of the JSON type in a conventions file, such as `string`.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::String => "string",
             Self::Number => "number",

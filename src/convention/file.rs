@@ -25,22 +25,22 @@ const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
 /// A parsed conventions file, with all its mistakes and unknown keys.
 #[derive(Debug)]
-pub struct ParsedFile {
+pub(crate) struct ParsedFile {
     /// The valid conventions of the file, followed by the built-in conventions unless the file
     /// switches them off.
-    pub conventions: Conventions,
+    pub(crate) conventions: Conventions,
     /// The mistakes in the conventions file, in the order in which they were found.
-    pub mistakes: Vec<Mistake>,
+    pub(crate) mistakes: Vec<Mistake>,
     /// The unknown keys in the conventions file.
-    pub unknown_keys: Vec<UnknownKey>,
+    pub(crate) unknown_keys: Vec<UnknownKey>,
 }
 
 /// A mistake in a conventions file.
 #[derive(Debug)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// The location of the mistake in the conventions file, such as `convention[2].pattern`. Empty
     /// if the mistake concerns the whole file.
-    pub location: String,
+    pub(crate) location: String,
     /// The description of the mistake. It quotes no text of the conventions file except markers for
     /// dummy texts, because the file may contain a secret by accident.
     pub problem: String,
@@ -48,16 +48,16 @@ pub struct Mistake {
 
 /// An unknown key in a conventions file.
 #[derive(Debug)]
-pub struct UnknownKey {
+pub(crate) struct UnknownKey {
     /// The location of the unknown key in the conventions file, such as `convention[2].servce`.
-    pub location: String,
+    pub(crate) location: String,
     /// The unknown key, as it is written in the conventions file.
-    pub key: String,
+    pub(crate) key: String,
     /// The kind of table that contains the unknown key: `a convention` or `a field`. `None` if the
     /// key is outside all tables.
-    pub table: Option<&'static str>,
+    pub(crate) table: Option<&'static str>,
     /// The keys that can occur at the location of the unknown key.
-    pub known: Vec<&'static str>,
+    pub(crate) known: Vec<&'static str>,
 }
 
 /// One key that a table of the conventions file can have, with its help text and parser. `T` is the
@@ -158,7 +158,7 @@ pub struct Draft {
 }
 
 /// Parses a conventions file. If the text is not TOML, returns only the built-in conventions.
-pub fn parse(text: &str) -> ParsedFile {
+pub(crate) fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
         Ok(table) => root(&table, &mut report),

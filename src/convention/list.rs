@@ -12,14 +12,14 @@ pub struct Conventions(Vec<Convention>);
 impl Conventions {
     /// Returns the built-in naming conventions, which apply if `SIDEKEY_CONVENTIONS` is unset. They
     /// describe the secrets of the channel processors.
-    pub fn built_in() -> Self {
+    pub(crate) fn built_in() -> Self {
         Self(built_in::conventions())
     }
 
     /// Puts the conventions in `own` before the conventions of this list. Drops each convention of
     /// this list that has the same kind as a convention in `own`.
     #[must_use]
-    pub fn with(self, own: Vec<Convention>) -> Self {
+    pub(crate) fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;
         for convention in self.0 {
             if all.iter().all(|earlier| earlier.kind() != convention.kind()) {
@@ -31,17 +31,17 @@ impl Conventions {
 
     /// Returns the first convention that matches a secret's name, and the values of the
     /// placeholders in that name: for `{company_name}` for example `acme`.
-    pub fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
+    pub(crate) fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern().matches(name)?)))
     }
 
     /// Returns the convention of a kind of secret, such as `sms-twilio`.
-    pub fn of_kind(&self, kind: &str) -> Option<&Convention> {
+    pub(crate) fn of_kind(&self, kind: &str) -> Option<&Convention> {
         self.iter().find(|convention| convention.kind() == kind)
     }
 
     /// Returns all conventions in order of precedence.
-    pub fn iter(&self) -> impl Iterator<Item = &Convention> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Convention> {
         self.0.iter()
     }
 }

@@ -7,7 +7,7 @@ const MARKER_CHARS_MAX: usize = 64;
 /// A pattern that recognises a dummy text in place of a real value. A marker is a text such as
 /// `changeme`, or a glob with one `*` such as `PLACEHOLDER*`. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marker {
+pub(crate) struct Marker {
     before: Box<str>,
     /// The text after the `*` of the marker. `None` if the marker has no `*`.
     after: Option<Box<str>>,
@@ -15,7 +15,7 @@ pub struct Marker {
 
 /// The reason why a text is not a valid marker for dummy texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadMarker {
+pub(crate) enum BadMarker {
     /// Error: the marker contains only `*` and spaces. Such a marker would match every value, or
     /// the empty value.
     #[error("a text in 'placeholders' needs at least one character in addition to '*'")]
@@ -36,7 +36,7 @@ impl Marker {
     /// # Errors
     ///
     /// Returns the first rule that `text` breaks.
-    pub fn parse(text: &str) -> Result<Self, BadMarker> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if text.len() > MARKER_CHARS_MAX || !is_printable {
             return Err(BadMarker::Characters);
@@ -55,7 +55,7 @@ impl Marker {
     }
 
     /// Returns whether this marker recognises `text` as a dummy text.
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         match &self.after {
             None => text == &*self.before,
             Some(after) => {
@@ -66,7 +66,7 @@ impl Marker {
 
     /// Makes a dummy text that this marker recognises. If the marker has a `*`, `words` become part
     /// of the dummy text: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
-    pub fn placeholder(&self, words: &str) -> String {
+    pub(crate) fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);
         if self.before.ends_with(is_alphanumeric) {

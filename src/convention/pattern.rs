@@ -21,7 +21,7 @@ const PLACEHOLDER_CHARS_MAX: usize = 64;
 /// in only one way. The placeholder `{channel:whatsapp|sms|email}` matches only the three listed
 /// values.
 #[derive(Clone, PartialEq, Eq)]
-pub struct NamePattern {
+pub(crate) struct NamePattern {
     text: Box<str>,
     segments: Vec<Segment>,
 }
@@ -46,11 +46,11 @@ struct Placeholder {
 /// The values of a name pattern's placeholders (its variable parts), such as `acme` for
 /// `{company_name}`. They are in the alphabetical order of the placeholders.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
+pub(crate) struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
 /// The reason why a text is not a valid name pattern for secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadNamePattern {
+pub(crate) enum BadNamePattern {
     /// Error: the name pattern is empty.
     #[error("a name pattern must not be empty")]
     Empty,
@@ -104,7 +104,7 @@ pub enum BadNamePattern {
 /// The reason why a secret's name cannot be made from a name pattern and the values of its
 /// placeholders. The error messages contain no value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FillError {
+pub(crate) enum FillError {
     /// Error: a placeholder of the name pattern has no value.
     #[error("the placeholder '{0}' has no value")]
     Missing(Box<str>),
@@ -141,7 +141,7 @@ impl NamePattern {
     /// # Errors
     ///
     /// Returns the first mistake in the pattern, with its position.
-    pub fn parse(text: &str) -> Result<Self, BadNamePattern> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadNamePattern> {
         if text.is_empty() {
             return Err(BadNamePattern::Empty);
         }
@@ -165,7 +165,7 @@ impl NamePattern {
 
     /// Returns the values of the placeholders in a secret's name. Returns `None` if the name does
     /// not match the pattern.
-    pub fn matches(&self, name: &str) -> Option<PlaceholderValues> {
+    pub(crate) fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
         let mut values = PlaceholderValues::default();
         for segment in &self.segments {
@@ -190,7 +190,7 @@ impl NamePattern {
     ///
     /// Returns an error if a placeholder has no value or an invalid value, if a value is given for
     /// an unknown placeholder, or if the name would be too long.
-    pub fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
+    pub(crate) fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
         {
             let known = self.placeholders().map(Into::into).collect();
@@ -219,32 +219,15 @@ impl NamePattern {
     }
 
     /// Returns the names of the pattern's placeholders, in the order of the pattern.
-    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.all().map(|placeholder| &*placeholder.name)
     }
 
     /// Returns the list of allowed values of a placeholder. Returns `None` if the pattern does not
     /// restrict the placeholder's values, or has no such placeholder.
-    pub fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
+    pub(crate) fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
         let allowed = &self.placeholder(placeholder)?.allowed;
         (!allowed.is_empty()).then_some(allowed)
-    }
-
-    /// Returns a glob pattern with a `*` in place of each placeholder, such as
-    /// `whatsapp-credentials/*/*/twilio`.
-    ///
-    /// The glob matches every name that this pattern matches. If a placeholder has a list of
-    /// allowed values, the glob matches other names as well.
-    pub fn as_glob(&self) -> String {
-        let segments: Vec<String> = self
-            .segments
-            .iter()
-            .map(|segment| match segment.placeholder {
-                Some(_) => format!("{}*{}", segment.before, segment.after),
-                None => segment.before.clone().into(),
-            })
-            .collect();
-        segments.join("/")
     }
 
     fn all(&self) -> impl Iterator<Item = &Placeholder> {
@@ -362,17 +345,17 @@ fn listed(names: &[Box<str>]) -> String {
 
 impl PlaceholderValues {
     /// Sets the value of a placeholder. Replaces an earlier value of the same placeholder.
-    pub fn set(&mut self, placeholder: &str, value: &str) {
+    pub(crate) fn set(&mut self, placeholder: &str, value: &str) {
         self.0.insert(placeholder.into(), value.into());
     }
 
     /// Returns the value of a placeholder.
-    pub fn get(&self, placeholder: &str) -> Option<&str> {
+    pub(crate) fn get(&self, placeholder: &str) -> Option<&str> {
         self.0.get(placeholder).map(|value| &**value)
     }
 
     /// Returns the names and values of all placeholders.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(placeholder, value)| (&**placeholder, &**value))
     }
 }
@@ -393,7 +376,6 @@ impl<'a> FromIterator<(&'a str, &'a str)> for PlaceholderValues {
 mod tests {
     use super::*;
     use crate::hostile::text_of;
-    use crate::secret::glob::Glob;
     use crate::secret::reference::Reference;
     use proptest::prelude::*;
 
@@ -413,7 +395,6 @@ mod tests {
         assert_eq!(values, PlaceholderValues::from(expected));
         assert_eq!(pattern.fill(&values).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
-        assert!(Glob::new(&pattern.as_glob()).expect("the glob is valid").matches(name));
     }
 
     #[test]
@@ -492,7 +473,6 @@ mod tests {
     fn pattern_lists_its_placeholders_and_their_allowed_values() {
         let (twilio, channels) = (pattern(TWILIO), pattern(CHANNELS));
         assert_eq!(twilio.placeholders().collect::<Vec<_>>(), ["company_name", "project_name"]);
-        assert_eq!(twilio.as_glob(), "whatsapp-credentials/*/*/twilio");
         assert_eq!(twilio.allowed("company_name"), None);
         let allowed = channels.allowed("channel").expect("the placeholder has allowed values");
         assert_eq!(
@@ -500,7 +480,6 @@ mod tests {
             ["whatsapp", "sms", "email"]
         );
         assert_eq!((channels.allowed("other"), channels.to_string()), (None, CHANNELS.to_owned()));
-        assert_eq!(pattern("a-{b}-c/d").as_glob(), "a-*-c/d");
     }
 
     #[test]
@@ -545,7 +524,6 @@ mod tests {
             if let Ok(name) = pattern.fill(&values) {
                 prop_assert_eq!(pattern.matches(&name), Some(values));
                 prop_assert!(name.len() <= NAME_CHARS_MAX);
-                prop_assert!(Glob::new(&pattern.as_glob()).expect("the glob is valid").matches(&name));
             }
         }
 

@@ -52,7 +52,7 @@ impl Problem {
         ["not-text", "not-json", "not-an-object", "missing", "empty", "wrong-type", "placeholder"];
 
     /// Returns the problem's code, such as `not-json`, by which programs can distinguish problems.
-    pub fn code(&self) -> &'static str {
+    pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NotText => "not-text",
             Self::NotJson => "not-json",
@@ -66,7 +66,7 @@ impl Problem {
 
     /// Returns the name of the field that has the problem. Returns `None` if the whole value has
     /// the problem.
-    pub fn field(&self) -> Option<&str> {
+    pub(crate) fn field(&self) -> Option<&str> {
         match self {
             Self::NotText | Self::NotJson | Self::NotAnObject => None,
             Self::Missing { field }

@@ -13,10 +13,10 @@ use std::marker::PhantomData;
 /// The maximum number of records in one SQS event: the largest batch that Lambda receives from SQS.
 ///
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
-pub const RECORDS_MAX: usize = 10_000;
+pub(crate) const RECORDS_MAX: usize = 10_000;
 
 /// The maximum number of references to secrets in one request that sends a list of references.
-pub const REFERENCES_MAX: usize = 20_000;
+pub(crate) const REFERENCES_MAX: usize = 20_000;
 
 /// The maximum length of an SQS message id and of a message group id, in bytes. SQS uses up to 128
 /// bytes.
@@ -25,10 +25,10 @@ const ID_BYTES_MAX: usize = 256;
 /// The maximum size of one message in bytes. SQS has the same limit.
 ///
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
-pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
 /// The body of a request to `POST /resolve`.
-pub enum Body<'a> {
+pub(crate) enum Body<'a> {
     /// The body of the request is a JSON object that contains only an array called `references`: a
     /// list of references to secrets.
     List(Vec<Cow<'a, str>>),
@@ -41,19 +41,19 @@ pub enum Body<'a> {
 }
 
 /// One message, called a Context Object, that is the complete body of a request to `POST /resolve`.
-pub struct Message<'a>(&'a [u8]);
+pub(crate) struct Message<'a>(&'a [u8]);
 
 /// A record of an SQS event that is not parsed yet. An event can have 10,000 records, so the caller
 /// parses them one by one and lets other tasks run in between.
 #[derive(Clone, Copy)]
-pub struct RawRecord<'a>(&'a RawValue);
+pub(crate) struct RawRecord<'a>(&'a RawValue);
 
 /// A parsed record of an SQS event, which contains one message.
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// The id that SQS gave to the message.
-    pub message_id: Box<str>,
+    pub(crate) message_id: Box<str>,
     /// The message group of the record. `None` if the record does not come from a FIFO queue.
-    pub group: Option<Box<str>>,
+    pub(crate) group: Option<Box<str>>,
     /// The text of the message, as a JSON string. `None` if the record has no `body`.
     body: Option<&'a RawValue>,
 }
@@ -61,7 +61,7 @@ pub struct Record<'a> {
 /// The reason why the body of a request to `POST /resolve` is refused. The error messages contain
 /// no part of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadBody {
+pub(crate) enum BadBody {
     /// Error: the body of the request is not JSON.
     #[error("the request's body is not JSON: line {line}, column {column}")]
     NotJson {
@@ -99,7 +99,7 @@ pub enum BadBody {
 /// The reason why the message in a record of an SQS event cannot be searched for references. The
 /// error messages contain no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadMessage {
+pub(crate) enum BadMessage {
     /// Error: the record of the SQS event has no `body`, or its `body` is not a string.
     #[error("the record has no body, or its body is not a string")]
     NoText,
@@ -129,7 +129,7 @@ impl<'a> Body<'a> {
     /// # Errors
     ///
     /// Returns an error if the body is not a JSON object, or exceeds a limit.
-    pub fn recognise(bytes: &'a [u8]) -> Result<Self, BadBody> {
+    pub(crate) fn recognise(bytes: &'a [u8]) -> Result<Self, BadBody> {
         let members: Members<'a> =
             serde_json::from_slice(bytes).map_err(|error| match error.classify() {
                 Category::Data => BadBody::NotAnObject,
@@ -154,7 +154,7 @@ impl Message<'_> {
     /// # Errors
     ///
     /// Returns an error if the message is not a JSON object, or exceeds a limit of the search.
-    pub fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
+    pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
         search.text(self.0).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadBody::NotJson { line, column },
             BadText::NotAnObject => BadBody::NotAnObject,
@@ -171,12 +171,12 @@ impl<'a> RawRecord<'a> {
     ///
     /// Returns an error if the record has no valid message id. Without the id, the function could
     /// not report to SQS that the message failed.
-    pub fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
+    pub(crate) fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
 
     /// Returns the size of the record's JSON text, in bytes.
-    pub fn bytes(self) -> usize {
+    pub(crate) fn bytes(self) -> usize {
         self.0.get().len()
     }
 }
@@ -220,7 +220,7 @@ impl Record<'_> {
     ///
     /// Returns an error if the record has no message, or if the message is not a JSON object or
     /// exceeds a limit.
-    pub fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
+    pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let raw = self.body.ok_or(BadMessage::NoText)?;
         if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
             return Err(BadMessage::TooLarge);

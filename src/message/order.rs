@@ -11,7 +11,7 @@ use std::collections::HashSet;
 /// wrong.
 ///
 /// Source: "Implementing partial batch responses" in AWS's Lambda developer guide.
-pub fn blocked_messages<'a>(
+pub(crate) fn blocked_messages<'a>(
     messages: impl IntoIterator<Item = (Option<&'a str>, bool)>,
 ) -> Vec<bool> {
     let mut failed: HashSet<&str> = HashSet::new();

@@ -11,7 +11,7 @@ const PARTS_MAX: usize = 16;
 
 /// The path of a value in a JSON message, such as `channel_config.*.credentials_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path {
+pub(crate) struct Path {
     steps: Vec<Step>,
 }
 
@@ -27,7 +27,7 @@ pub(super) enum Step {
 /// The reason why a text is not a valid path into a message. Positions are counted in characters,
 /// from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPath {
+pub(crate) enum BadPath {
     /// Error: the text of the path is empty.
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
@@ -75,7 +75,7 @@ impl Path {
     /// # Errors
     ///
     /// Returns the first mistake in the text, with its position.
-    pub fn parse(text: &str) -> Result<Self, BadPath> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() {
             return Err(BadPath::Empty);
         }
@@ -111,7 +111,7 @@ impl Path {
     }
 
     /// Returns whether the path contains a `*`, so that it can lead to several values of a message.
-    pub fn has_wildcard(&self) -> bool {
+    pub(crate) fn has_wildcard(&self) -> bool {
         self.steps.contains(&Step::Any)
     }
 

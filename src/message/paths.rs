@@ -6,7 +6,7 @@ use super::path::{BadPath, Path};
 ///
 /// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey
 /// is built, because parsing TOML would slow down every start.
-pub const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
+pub(crate) const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
 /// The maximum number of paths in `SIDEKEY_RESOLVE_PATHS`.
 const PATHS_MAX: usize = 32;
@@ -14,11 +14,11 @@ const PATHS_MAX: usize = 32;
 /// The paths at which a message contains references to secrets. The [`Default`] has no paths, so a
 /// search finds no references.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Paths(Vec<Path>);
+pub(crate) struct Paths(Vec<Path>);
 
 /// The reason why the list of paths in `SIDEKEY_RESOLVE_PATHS` is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadPaths {
+pub(crate) enum BadPaths {
     /// Error: the list of paths is empty.
     #[error("must not be empty")]
     None,
@@ -41,7 +41,7 @@ impl Paths {
     /// # Errors
     ///
     /// Returns an error if the list is empty or too long, or if a path is not valid.
-    pub fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPaths> {
+    pub(crate) fn parse<'a>(texts: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPaths> {
         let mut paths = Vec::new();
         for text in texts {
             match Path::parse(text) {
@@ -57,7 +57,7 @@ impl Paths {
     }
 
     /// Returns the paths in the order in which they are configured.
-    pub fn iter(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Path> {
         self.0.iter()
     }
 }

@@ -13,47 +13,47 @@ use std::fmt::{self, Write};
 
 /// The maximum number of references to secrets in one message. Messages of channel processors have
 /// fewer than ten references.
-pub const FOUND_MAX: usize = 100;
+pub(crate) const FOUND_MAX: usize = 100;
 
 /// The maximum length in bytes of the path at which a reference is found in a message. The length
 /// is limited because the path consists of keys of the message, and is part of the response.
-pub const FOUND_PATH_BYTES_MAX: usize = 1024;
+pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 
 /// A search of messages for references to secrets at some paths, and for texts (such as the
 /// tenant's name) at other paths.
 #[derive(Clone, Debug)]
-pub struct Search<'p> {
+pub(crate) struct Search<'p> {
     targets: Vec<Target<'p>>,
     references_max: usize,
 }
 
 /// The result of searching a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub(crate) struct Found {
     /// The references to secrets that were found in the message, in the order of the configured
     /// paths. References at the same path with `*` are in the order of the message. If several
     /// paths lead to the same value, the value is in the list once.
-    pub references: Vec<FoundReference>,
+    pub(crate) references: Vec<FoundReference>,
     /// The text that the message has at each path that was searched for a text, in the order of
     /// these paths. `None` if the message has no string at the path.
-    pub texts: Vec<Option<Box<str>>>,
+    pub(crate) texts: Vec<Option<Box<str>>>,
 }
 
 /// A reference to a secret that was found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundReference {
+pub(crate) struct FoundReference {
     /// The path of the reference in the message. If the configured path has a `*`, the actual key
     /// is in its place. A dot inside a key is written as `\.`.
-    pub path: Box<str>,
+    pub(crate) path: Box<str>,
     /// The text of the reference to a secret. `None` if the value at the path is not a string.
-    pub reference: Option<Box<str>>,
+    pub(crate) reference: Option<Box<str>>,
     /// The number of the first configured path that leads to the reference.
     order: usize,
 }
 
 /// The limit that a message exceeds, so that its search for references stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LimitExceeded {
+pub(crate) enum LimitExceeded {
     /// Error: the message contains too many references to secrets.
     #[error("the message has more than {max} references")]
     TooManyReferences {
@@ -68,7 +68,7 @@ pub enum LimitExceeded {
 /// The reason why a message could not be searched for references. The reason contains no part of
 /// the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BadText {
+pub(crate) enum BadText {
     /// Error: the message is not JSON.
     NotJson {
         /// The line of the first mistake in the message, counted from 1.
@@ -84,7 +84,7 @@ pub enum BadText {
 
 /// The reason why searching a message for references failed.
 #[derive(Debug)]
-pub enum SearchError<E> {
+pub(crate) enum SearchError<E> {
     /// Error: the message has too many references, or a path that is too long.
     LimitExceeded(LimitExceeded),
     /// Error: the message cannot be parsed, or is not a JSON object.
@@ -104,7 +104,7 @@ struct Target<'p> {
 impl<'p> Search<'p> {
     /// Makes a search for at most [`FOUND_MAX`] references to secrets at the paths `references`,
     /// and for one text at each path in `texts`.
-    pub fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
+    pub(crate) fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut targets = Vec::new();
         for (order, path) in references.iter().enumerate() {
             targets.push(Target { path, order, text: None });
@@ -117,7 +117,7 @@ impl<'p> Search<'p> {
 
     /// Sets the maximum number of references that the search may find in one message.
     #[must_use]
-    pub fn at_most(self, max: usize) -> Self {
+    pub(crate) fn at_most(self, max: usize) -> Self {
         Self { references_max: max, ..self }
     }
 
@@ -126,7 +126,7 @@ impl<'p> Search<'p> {
     /// # Errors
     ///
     /// Returns an error if the text is not a JSON object, or if the message exceeds a limit.
-    pub fn text(&self, text: &[u8]) -> Result<Found, BadText> {
+    pub(crate) fn text(&self, text: &[u8]) -> Result<Found, BadText> {
         let mut message = serde_json::Deserializer::from_slice(text);
         let found = match self.run(&mut message) {
             Err(SearchError::LimitExceeded(limit)) => {
@@ -150,7 +150,7 @@ impl<'p> Search<'p> {
     /// # Errors
     ///
     /// Returns an error if the message is not an object, cannot be parsed, or exceeds a limit.
-    pub fn run<'de, D: Deserializer<'de>>(
+    pub(crate) fn run<'de, D: Deserializer<'de>>(
         &self,
         message: D,
     ) -> Result<Found, SearchError<D::Error>> {

@@ -12,28 +12,28 @@ use std::sync::Arc;
 /// with a field of the message. A reference is refused if the placeholder and the field have
 /// different values. Without bindings, every reference passes the check.
 #[derive(Clone, Debug, Default)]
-pub struct TenantCheck {
+pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
     bindings: Vec<TenantBinding>,
 }
 
 /// A placeholder of secret names, and the field of the message that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TenantBinding {
+pub(crate) struct TenantBinding {
     /// The name of the placeholder in secret names, such as `company_name`.
-    pub placeholder: Box<str>,
+    pub(crate) placeholder: Box<str>,
     /// The path of the field in the message, such as `company_data.company_name`.
-    pub path: Path,
+    pub(crate) path: Path,
 }
 
 /// The tenant of a message: the texts that the message has at [`TenantCheck::paths`]. The outer
 /// `Option` is `None` if the references came without a message, an inner one if the message has no
 /// string at the path.
-pub struct Tenant(Option<Box<[Option<Box<str>>]>>);
+pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
 /// The reason why a message must not have a secret. The reason contains no text of the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TenantMismatch {
+pub(crate) enum TenantMismatch {
     /// Error: the secret's name contains another tenant than the message.
     #[error(
         "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in the message"
@@ -77,13 +77,13 @@ pub enum TenantMismatch {
 impl TenantCheck {
     /// Makes a check that a message refers only to secrets of its own tenant. `bindings` contain
     /// placeholders of `conventions`.
-    pub fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
+    pub(crate) fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
         Self { conventions, bindings }
     }
 
     /// Returns the paths at which a message contains its tenant. [`Tenant::from_texts`] expects the
     /// texts at these paths in the same order.
-    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+    pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
@@ -97,7 +97,7 @@ impl TenantCheck {
     /// # Errors
     ///
     /// Returns the reason why the message must not have the secret.
-    pub fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
+    pub(crate) fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() {
             return Ok(());
         }
@@ -117,7 +117,7 @@ impl TenantCheck {
     /// # Errors
     ///
     /// Returns the reason why the message must not have the secret.
-    pub fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
+    pub(crate) fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() || self.check_name(name, tenant)? {
             return Ok(());
         }
@@ -148,12 +148,12 @@ impl TenantCheck {
 impl Tenant {
     /// Makes the tenant of a message. `texts` are the texts of the message at
     /// [`TenantCheck::paths`], in the same order.
-    pub fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
+    pub(crate) fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
     /// Makes the unknown tenant of a list of references, which has no message.
-    pub fn without_message() -> Self {
+    pub(crate) fn without_message() -> Self {
         Self(None)
     }
 

@@ -31,9 +31,9 @@ pub struct Arn {
 #[error("{expected} expected at character {at}")]
 pub struct BadArn {
     /// The part of the ARN that was expected, with its format.
-    pub expected: &'static str,
+    pub(crate) expected: &'static str,
     /// The position of the mistake in the ARN, in bytes counted from 1.
-    pub at: usize,
+    pub(crate) at: usize,
 }
 
 impl Arn {
@@ -42,7 +42,7 @@ impl Arn {
     /// # Errors
     ///
     /// Returns an error for the first part of the ARN that is missing, empty or malformed.
-    pub fn parse(text: &str) -> Result<Self, BadArn> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadArn> {
         let mut parts = Parts { text, at: 0 };
         parts.next("'arn'", |part| part == "arn")?;
         let partition = parts.next("a partition like 'aws'", is_word)?;
@@ -64,35 +64,35 @@ impl Arn {
     }
 
     /// Returns the complete text of the ARN.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
     /// Returns the AWS partition in the ARN, such as `aws` or `aws-cn`.
-    pub fn partition(&self) -> &str {
+    pub(crate) fn partition(&self) -> &str {
         self.part(0)
     }
 
     /// Returns the AWS region in the ARN.
-    pub fn region(&self) -> &str {
+    pub(crate) fn region(&self) -> &str {
         self.part(1)
     }
 
     /// Returns the AWS account in the ARN, which owns the secret.
-    pub fn account(&self) -> &str {
+    pub(crate) fn account(&self) -> &str {
         self.part(2)
     }
 
     /// Returns the text after `secret:` in the ARN: the secret's name, and in a full ARN also the
     /// random suffix.
-    pub fn resource(&self) -> &str {
+    pub(crate) fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
     /// Returns the names that the secret with this ARN can have. The first name is right if the ARN
     /// is partial. The second name is right if the ARN is full; it is `None` if the ARN has no
     /// suffix.
-    pub fn possible_names(&self) -> (&str, Option<&str>) {
+    pub(crate) fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
 
@@ -156,7 +156,7 @@ fn without_suffix(resource: &str) -> Option<&str> {
 /// Returns whether `text` has the form of an AWS region, such as `eu-north-1`: groups of lower-case
 /// letters and digits, and a number as the last group. The check is strict because the region
 /// becomes part of the host name that Sidekey connects to.
-pub fn is_region(text: &str) -> bool {
+pub(crate) fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();
     let names: Vec<&str> = groups.collect();
@@ -170,7 +170,7 @@ pub fn is_region(text: &str) -> bool {
 /// Returns the AWS partition of a region, such as `aws-cn` for `cn-north-1`.
 ///
 /// Source: the partitions in AWS's endpoint rules, which depend on the prefix of the region.
-pub fn partition_of(region: &str) -> &'static str {
+pub(crate) fn partition_of(region: &str) -> &'static str {
     const BY_PREFIX: [(&str, &str); 7] = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),

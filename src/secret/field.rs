@@ -49,7 +49,7 @@ pub enum FieldError {
 
 impl Fields {
     /// Parses the fields of a secret's value.
-    pub fn of(content: &Content) -> Self {
+    pub(crate) fn of(content: &Content) -> Self {
         let text = match content {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
@@ -64,7 +64,7 @@ impl Fields {
     }
 
     /// Returns the approximate memory that the fields use, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
     }
 
@@ -90,7 +90,7 @@ impl Fields {
 /// Returns a secret's value as raw JSON if the value is a JSON object or array. Returns `None` for
 /// other JSON values: a number such as `1.10` may be a password, and JSON parsers would change its
 /// text.
-pub fn json(content: &Content) -> Option<&RawValue> {
+pub(crate) fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
@@ -98,7 +98,7 @@ pub fn json(content: &Content) -> Option<&RawValue> {
 
 /// Returns the field called `name` as raw JSON. If the object has several fields of this name, the
 /// last field counts, as in [`Fields`].
-pub fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
+pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     struct Reading<'n>(&'n str);
     impl<'de> Visitor<'de> for Reading<'_> {
         type Value = Option<&'de RawValue>;

@@ -4,7 +4,7 @@ use std::str::Chars;
 
 /// The maximum length of a glob pattern, in characters. Secrets Manager limits ids to the same
 /// length.
-pub const GLOB_CHARS_MAX: usize = 2048;
+pub(crate) const GLOB_CHARS_MAX: usize = 2048;
 
 /// The character that separates path segments. No wildcard matches this character.
 const SEPARATOR: char = '/';
@@ -22,14 +22,14 @@ const SEPARATOR: char = '/';
 /// A `]` directly after `[` or `[!` is one of the characters: `[]]` matches `]`. `[*]`, `[?]` and
 /// `[[]` match the characters `*`, `?` and `[`.
 #[derive(Clone, Debug)]
-pub struct Glob {
+pub(crate) struct Glob {
     text: Box<str>,
     tokens: Box<[Token]>,
 }
 
 /// The reason why a text is not a valid glob pattern. Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadGlob {
+pub(crate) enum BadGlob {
     /// Error: the glob pattern contains `**`.
     #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
@@ -67,7 +67,7 @@ impl Glob {
     /// # Errors
     ///
     /// Returns the first mistake in the pattern, with its position.
-    pub fn new(text: &str) -> Result<Self, BadGlob> {
+    pub(crate) fn new(text: &str) -> Result<Self, BadGlob> {
         if text.contains("**") {
             return Err(BadGlob::DoubleStar);
         }
@@ -95,7 +95,7 @@ impl Glob {
     }
 
     /// Returns the text of the glob pattern, as the user wrote it.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
@@ -107,7 +107,7 @@ impl Glob {
     /// the same segment need not be tried, because the last star can match the characters between
     /// the two stars. A star of an earlier segment need not be tried, because no star matches the
     /// slash between the segments.
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
         // The last star so far: the tokens after this star, and the text after the characters that
         // the star matches.

@@ -9,17 +9,17 @@ use std::fmt;
 /// The maximum length of the parameter `SecretId` that Secrets Manager accepts, in characters.
 ///
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
-pub const ID_CHARS_MAX: usize = 2048;
+pub(crate) const ID_CHARS_MAX: usize = 2048;
 
 /// The maximum length of a staging label that Secrets Manager accepts, in characters.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference (1 to 256).
-pub const STAGE_CHARS_MAX: usize = 256;
+pub(crate) const STAGE_CHARS_MAX: usize = 256;
 
 /// The maximum length of a version id that Secrets Manager accepts, in characters.
 ///
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
-pub const VERSION_CHARS_MAX: usize = 64;
+pub(crate) const VERSION_CHARS_MAX: usize = 64;
 
 /// The id of a secret: its name or its ARN.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -74,37 +74,37 @@ impl fmt::Debug for SecretId {
 
 /// A reference to a secret: its name or ARN, a version, and optionally one field of its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
+pub(crate) struct Reference {
     /// The name or ARN of the secret.
-    pub id: SecretId,
+    pub(crate) id: SecretId,
     /// Which version of the secret is meant: by staging label, by version id, or by both.
-    pub selector: Selector,
+    pub(crate) selector: Selector,
     /// The name of a field in the secret's JSON value. `None` means the complete value.
-    pub field: Option<Box<str>>,
+    pub(crate) field: Option<Box<str>>,
 }
 
 /// A reference to a secret that borrows the text of the request, so that a cache hit copies
 /// nothing. The `id` can be invalid, because Sidekey checks it only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BorrowedReference<'a> {
+pub(crate) struct BorrowedReference<'a> {
     /// The name or ARN of the secret, as the caller wrote it.
-    pub id: &'a str,
+    pub(crate) id: &'a str,
     /// Which version of the secret is meant: by staging label, by version id, or by both.
-    pub selector: Selector,
+    pub(crate) selector: Selector,
     /// The name of a field in the secret's JSON value. `None` means the complete value.
-    pub field: Option<&'a str>,
+    pub(crate) field: Option<&'a str>,
 }
 
 /// The parts of a reference to a secret that a caller can send as separate parameters, such as
 /// `versionStage`. A caller must not send the same part twice: in the reference and as a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SeparateParts<'a> {
+pub(crate) struct SeparateParts<'a> {
     /// The staging label of the requested version, such as `AWSCURRENT`.
-    pub stage: Option<&'a str>,
+    pub(crate) stage: Option<&'a str>,
     /// The id of the requested version.
-    pub version: Option<&'a str>,
+    pub(crate) version: Option<&'a str>,
     /// The name of the requested field in the secret's JSON value.
-    pub field: Option<&'a str>,
+    pub(crate) field: Option<&'a str>,
 }
 
 /// The reason why a reference to a secret is refused. Positions are counted in characters, from 1.
@@ -174,7 +174,7 @@ impl Reference {
     /// # Errors
     ///
     /// Returns the first mistake in the reference, with its position.
-    pub fn parse(text: &str) -> Result<Self, BadReference> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadReference> {
         let BorrowedReference { id, selector, field } =
             BorrowedReference::parse(text, SeparateParts::default())?;
         if !id.starts_with(ARN_START) {
@@ -190,7 +190,7 @@ impl Reference {
     /// # Errors
     ///
     /// Returns the first mistake in the reference, with its position.
-    pub fn from_message(text: &str) -> Result<Self, BadReference> {
+    pub(crate) fn from_message(text: &str) -> Result<Self, BadReference> {
         if text.len() > ID_CHARS_MAX {
             return Err(BadReference::TooLong { max: ID_CHARS_MAX });
         }
@@ -209,7 +209,7 @@ impl<'a> BorrowedReference<'a> {
     ///
     /// Returns an error if the field is empty, if a part is too long or given twice, or if the
     /// reference has too many parts.
-    pub fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
+    pub(crate) fn parse(text: &'a str, separate: SeparateParts<'a>) -> Result<Self, BadReference> {
         let (before_hash, hash_field) = match text.split_once('#') {
             Some((before, "")) => {
                 return Err(BadReference::NoField { at: position(text, before.len()) });

@@ -8,7 +8,7 @@ use std::iter;
 
 /// The maximum number of patterns in `SIDEKEY_ALLOW` or in one policy. Every request for an
 /// uncached secret is matched against the patterns.
-pub const PATTERNS_MAX: usize = 1000;
+pub(crate) const PATTERNS_MAX: usize = 1000;
 
 /// A stand-in for the random suffix of a full ARN, which is unknown until AWS answers.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
@@ -33,7 +33,7 @@ pub struct Home {
 /// The reason why a list of patterns is refused. The error message lists every invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
-pub struct BadPatterns {
+pub(crate) struct BadPatterns {
     problems: Vec<String>,
 }
 
@@ -46,7 +46,9 @@ impl Scope {
     ///
     /// Returns an error if a pattern is invalid, or if there are more than [`PATTERNS_MAX`]
     /// patterns. The error lists every invalid pattern.
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, BadPatterns> {
+    pub(crate) fn new<'a>(
+        patterns: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, BadPatterns> {
         let mut scope = Self::default();
         let mut problems = Vec::new();
         for (index, text) in patterns.into_iter().enumerate() {
@@ -66,7 +68,7 @@ impl Scope {
     }
 
     /// Returns whether the scope contains all secrets, because it has no patterns.
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.names.is_empty() && self.arns.is_empty()
     }
 
@@ -76,21 +78,21 @@ impl Scope {
     /// An ARN that ends in a hyphen and six characters is ambiguous: it can be the full ARN of one
     /// secret, or the partial ARN of another secret whose name ends like that. Only AWS knows which
     /// secret is meant, so the scope must contain both.
-    pub fn admits(&self, id: &SecretId, home: &Home) -> bool {
+    pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
     /// Returns whether the scope may contain the secret with this id. An ambiguous ARN can mean two
     /// secrets; it is enough that the scope contains one of them. Do not use this function to allow
     /// a read.
-    pub fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
+    pub(crate) fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
 
     /// Returns whether the scope contains the secret whose full ARN and name AWS returned.
     ///
     /// A pattern without wildcards also matches if it is the partial ARN of the secret.
-    pub fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
+    pub(crate) fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);
         self.is_open()

@@ -17,7 +17,7 @@ impl Selector {
     /// Makes a selector from the staging label and the version id in a request. A request without
     /// both gets the same selector as a request for [`AWSCURRENT`], so that both requests share one
     /// cache entry.
-    pub fn new(stage: Option<&str>, version: Option<&str>) -> Self {
+    pub(crate) fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
             (stage, _) => stage.map(|stage| Cow::Owned(stage.to_owned())),
@@ -32,23 +32,23 @@ impl Selector {
     }
 
     /// Returns the requested staging label, or `None` if the request has only a version id.
-    pub fn stage(&self) -> Option<&str> {
+    pub(crate) fn stage(&self) -> Option<&str> {
         self.stage.as_deref()
     }
 
     /// Returns the requested version id, or `None` if the request has no version id.
-    pub fn version(&self) -> Option<&str> {
+    pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
     /// Returns whether this selector selects a secret's current version by the staging label
     /// [`AWSCURRENT`], without a version id.
-    pub fn is_current(&self) -> bool {
+    pub(crate) fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }
 
     /// Returns whether `version` has the staging label and the id that this selector requests.
-    pub fn selects(&self, version: &Version) -> bool {
+    pub(crate) fn selects(&self, version: &Version) -> bool {
         self.stage.as_deref().is_none_or(|stage| version.carries(stage))
             && self.version.as_deref().is_none_or(|id| *version.id == *id)
     }

@@ -18,30 +18,25 @@ impl SecretValue {
     ///
     /// The vector must have been allocated at its final size: if a vector grows, it leaves copies
     /// of the secret in freed memory.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(Bytes::from_owner(Zeroizing::new(bytes)))
     }
 
     /// Borrows the bytes of the secret.
-    pub fn expose(&self) -> &[u8] {
+    pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
 
     /// Returns a handle to the same bytes, to write them to a socket without a copy. The bytes are
     /// overwritten when the last handle is dropped. Do not pass the handle to a log, because its
     /// `Debug` shows the bytes.
-    pub fn share(&self) -> Bytes {
+    pub(crate) fn share(&self) -> Bytes {
         self.0.clone()
     }
 
     /// Returns the length of the secret in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Returns whether the secret has no bytes.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -73,6 +68,6 @@ mod tests {
         let (clone, shared) = (value.clone(), value.share());
         assert_eq!(value.expose().as_ptr(), clone.expose().as_ptr());
         assert_eq!(value.expose().as_ptr(), shared.as_ptr());
-        assert_eq!((value.len(), value.is_empty()), (7, false));
+        assert_eq!(value.len(), 7);
     }
 }

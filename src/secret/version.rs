@@ -38,21 +38,16 @@ pub enum Content {
 
 impl Content {
     /// Returns the size of the secret's value in bytes.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(value) | Self::Binary(value) => value.len(),
         }
-    }
-
-    /// Returns whether the secret's value is empty.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
 impl Version {
     /// Returns whether this version of the secret has the staging label `label`.
-    pub fn carries(&self, label: &str) -> bool {
+    pub(crate) fn carries(&self, label: &str) -> bool {
         self.labels.iter().any(|own| &**own == label)
     }
 }

@@ -10,20 +10,20 @@ use std::time::Duration;
 
 /// The maximum size of the body of an AWS API call, in bytes. The largest valid batch call takes 40
 /// KiB.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// The maximum size of the body of a `/resolve` request, in bytes. This equals the largest event
 /// that Lambda passes to a function.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
-pub const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
+pub(crate) const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
 /// The initial capacity of the buffer for a chunked body, in bytes. The buffer never grows while
 /// the body is smaller, so small bodies are never copied.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
 /// The maximum time from the end of a request's headers to the end of its body.
-pub const BODY_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum number of bytes that are read and discarded from a body that no handler needs.
 const DRAINED_BYTES_MAX: usize = 1024 * 1024;

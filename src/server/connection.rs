@@ -25,14 +25,14 @@ use tokio_util::sync::CancellationToken;
 
 /// The maximum size of a request's head (the request line and headers), in bytes. A session token
 /// in a header takes up to 4 KiB.
-pub const HEAD_BYTES_MAX: usize = 32 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 /// The maximum number of headers of one request.
-pub const HEADERS_MAX: usize = 64;
+pub(crate) const HEADERS_MAX: usize = 64;
 
 /// The maximum time between the first and the last byte of a request's head (the request line and
 /// headers).
-pub const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
+pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The maximum lifetime of an untrusted connection. A connection is untrusted until it sends a
 /// request with a valid token.

@@ -10,23 +10,23 @@ use tokio_util::sync::CancellationToken;
 
 /// The parts of the agent that all request handlers share.
 #[derive(Debug)]
-pub struct Context {
+pub(crate) struct Context {
     /// Which of AWS's two agents Sidekey imitates in its answers.
-    pub dialect: Dialect,
+    pub(crate) dialect: Dialect,
     /// The cache from which Sidekey serves secrets.
-    pub cache: Cache,
+    pub(crate) cache: Cache,
     /// The metrics of the agent.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether the prefetch of listed secrets is over: each required secret was fetched or failed,
     /// or the deadline of the prefetch passed.
-    pub is_settled: AtomicBool,
+    pub(crate) is_settled: AtomicBool,
     /// Whether the configuration has mistakes. If so, every read fails with a description of the
     /// mistakes.
-    pub is_misconfigured: bool,
+    pub(crate) is_misconfigured: bool,
     /// Limits the rate of log lines about refused requests, so that a caller that repeats such a
     /// request cannot fill the log.
-    pub refusals_logged: LogLimiter,
+    pub(crate) refusals_logged: LogLimiter,
     /// Is cancelled when the agent stops. Requests that wait for a new version of a secret (long
     /// polls) are then answered at once.
-    pub stop: CancellationToken,
+    pub(crate) stop: CancellationToken,
 }

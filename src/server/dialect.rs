@@ -1,9 +1,9 @@
 //! The dialects. A dialect decides which of AWS's two agents Sidekey imitates: in bodies, statuses
 //! and errors.
 
-pub mod agent;
-pub mod extension;
-pub mod aws_api;
+pub(crate) mod agent;
+pub(crate) mod extension;
+pub(crate) mod aws_api;
 pub(in crate::server) mod error_body;
 pub(in crate::server) mod json;
 
@@ -19,7 +19,7 @@ use hyper::StatusCode;
 /// Which of AWS's two agents Sidekey imitates in its answers. Sidekey serves the AWS API in
 /// addition to either dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
+pub(crate) enum Dialect {
     /// Sidekey imitates AWS's Secrets Manager Agent.
     Agent,
     /// Sidekey imitates AWS's Parameters and Secrets Lambda Extension.
@@ -28,7 +28,7 @@ pub enum Dialect {
 
 impl Dialect {
     /// Returns the name of the dialect, as written in the setting `SIDEKEY_DIALECT`.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
             Self::Extension => "extension",
@@ -37,7 +37,7 @@ impl Dialect {
 
     /// Returns whether Sidekey refuses or ignores query parameters with unknown names in this
     /// dialect.
-    pub fn unknown_parameter(self) -> UnknownParameter {
+    pub(crate) fn unknown_parameter(self) -> UnknownParameter {
         match self {
             Self::Agent => UnknownParameter::Refuse,
             Self::Extension => UnknownParameter::Ignore,
@@ -46,7 +46,7 @@ impl Dialect {
 
     /// Returns the body of the answer to a read of a cached secret, in the format of this dialect.
     /// The first read renders the body, and the cache entry keeps it.
-    pub fn body(self, entry: &Entry) -> &SecretValue {
+    pub(crate) fn body(self, entry: &Entry) -> &SecretValue {
         entry.answer(
             Form::Dialect,
             match self {
@@ -59,7 +59,7 @@ impl Dialect {
     /// Builds the response to a failed request, in the format of this dialect.
     ///
     /// Errors of the AWS API and of `/resolve` have the same format in both dialects.
-    pub fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
+    pub(crate) fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
         // If a request for `/resolve` fails the check of its headers, token or method, the answer
         // has the format of the imitated agent of AWS.
         let is_failed_check =

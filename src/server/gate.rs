@@ -22,15 +22,15 @@ static TOKEN_HEADERS: [HeaderName; 2] = [
 /// The proof that a request passed the checks of its headers and token. Only [`admit`] creates this
 /// proof.
 #[derive(Debug)]
-pub struct Admitted {
+pub(crate) struct Admitted {
     /// Whether the request has a valid token. If so, some answers contain more information, and the
     /// connection stays open.
-    pub is_trusted: bool,
+    pub(crate) is_trusted: bool,
 }
 
 /// The reason for which a request is refused before it is routed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// Refused: the limit of trusted connections is reached, and all these connections are busy.
     TooManyConnections,
     /// Refused: the request came through a proxy, because it has the header `X-Forwarded-For`.
@@ -52,7 +52,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Returns the label under which the metrics count requests that were refused for this reason.
-    pub fn label(self) -> &'static str {
+    pub(crate) fn label(self) -> &'static str {
         match self {
             Self::TooManyConnections => "connections",
             Self::ForwardedFor => "forwarded_for",
@@ -70,7 +70,7 @@ pub const REASONS: [&str; 6] =
 
 /// The kind of listener at which a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListenerKind {
+pub(crate) enum ListenerKind {
     /// The request arrived at a loopback address of this machine.
     Loopback,
     /// The request arrived at the Unix socket. Such a request needs a token, but its `Host` header
@@ -89,7 +89,7 @@ pub enum ListenerKind {
 /// # Errors
 ///
 /// Fails with the [`Refusal`] of the first check that failed.
-pub fn admit(
+pub(crate) fn admit(
     target: Target<'_>,
     listener: ListenerKind,
     uri: &Uri,

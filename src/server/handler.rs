@@ -23,18 +23,18 @@ use std::sync::Arc;
 
 /// The state that all connections share.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     /// The parts of the agent that every request handler may use.
-    pub context: Context,
+    pub(crate) context: Context,
     /// The tokens that a request may have at the moment.
-    pub tokens: Arc<Tokens>,
+    pub(crate) tokens: Arc<Tokens>,
     /// Refreshes the agent's AWS credentials if a request has an unknown session token.
-    pub renewal: Renewal,
+    pub(crate) renewal: Renewal,
     /// The configuration of `/resolve`: where a message has its references to secrets, and to which
     /// tenant a message belongs.
-    pub resolving: resolving::Config,
+    pub(crate) resolving: resolving::Config,
     /// The memory that concurrent `/resolve` requests may use together.
-    pub memory: MemoryBudget,
+    pub(crate) memory: MemoryBudget,
 }
 
 impl Server {

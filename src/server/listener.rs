@@ -39,21 +39,21 @@ const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
 /// The maximum number of open connections of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConnectionLimits {
+pub(crate) struct ConnectionLimits {
     /// The maximum number of trusted connections. A connection is trusted after its first request
     /// with a valid token. Trusted connections stay open between requests.
-    pub trusted: usize,
+    pub(crate) trusted: usize,
     /// The maximum number of untrusted connections, which have not sent a request with a valid
     /// token.
-    pub untrusted: usize,
+    pub(crate) untrusted: usize,
     /// The maximum number of connections to the metrics port.
-    pub metrics: usize,
+    pub(crate) metrics: usize,
 }
 
 impl ConnectionLimits {
     /// Returns the default limits, except that `trusted` sets the limit of trusted connections,
     /// which have sent a request with a valid token.
-    pub fn new(trusted: usize) -> Self {
+    pub(crate) fn new(trusted: usize) -> Self {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
@@ -63,7 +63,7 @@ impl ConnectionLimits {
     /// Some descriptors are reserved for calls to AWS, and not used for connections. At most one
     /// half of all descriptors is reserved.
     #[must_use]
-    pub fn within(self, descriptors: usize) -> Self {
+    pub(crate) fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
         let metrics = self.metrics.min(left / 8).max(1);
         let untrusted = self.untrusted.min(left / 4).max(1);
@@ -76,15 +76,15 @@ impl ConnectionLimits {
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The TCP port on 127.0.0.1 and ::1. If the port is 0, the system chooses a free port.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The path of the Unix socket on which the server listens. With `None` there is no Unix
     /// socket.
-    pub socket: Option<PathBuf>,
+    pub(crate) socket: Option<PathBuf>,
     /// The address of the metrics port, which other hosts can reach. With `None` there is no
     /// metrics port.
-    pub metrics: Option<SocketAddr>,
+    pub(crate) metrics: Option<SocketAddr>,
     /// The maximum number of open connections of each kind.
-    pub limits: ConnectionLimits,
+    pub(crate) limits: ConnectionLimits,
 }
 
 /// The error with which the server cannot listen on an address.
@@ -115,7 +115,7 @@ pub struct Listeners {
     socket: Option<(UnixListener, SocketFile)>,
     metrics: Option<TcpListener>,
     /// Whether another process listens on `[::1]` at the port that Sidekey uses on 127.0.0.1.
-    pub is_v6_taken: bool,
+    pub(crate) is_v6_taken: bool,
     limits: ConnectionLimits,
 }
 
@@ -201,7 +201,7 @@ impl Listeners {
     ///
     /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
     /// after the answer to its current request.
-    pub fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
+    pub(crate) fn serve(self, server: &Arc<Server>, tasks: &TaskTracker, stop: &CancellationToken) {
         let ConnectionLimits { trusted, untrusted, metrics } = self.limits;
         let acceptor = Acceptor {
             server: server.clone(),

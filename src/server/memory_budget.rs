@@ -36,7 +36,7 @@ const UNIT_BYTES: usize = 1024;
 /// Small requests have a budget of their own, so that large requests, which are slow, do not delay
 /// small requests.
 #[derive(Debug)]
-pub struct MemoryBudget {
+pub(crate) struct MemoryBudget {
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
 }
@@ -44,7 +44,7 @@ pub struct MemoryBudget {
 /// Memory that is reserved for one `/resolve` request. Dropping the reservation returns the memory
 /// to the budget.
 #[derive(Debug)]
-pub struct Reservation(
+pub(crate) struct Reservation(
     #[expect(dead_code, reason = "dropping the permit returns the memory to the budget")]
     OwnedSemaphorePermit,
 );
@@ -65,7 +65,7 @@ impl MemoryBudget {
     /// # Errors
     ///
     /// Fails if not enough memory becomes free within [`BODY_TIME_MAX`].
-    pub async fn reserve(
+    pub(crate) async fn reserve(
         &self,
         declared: Option<usize>,
         clock: &dyn Clock,

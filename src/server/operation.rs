@@ -18,7 +18,7 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// The operations of the AWS API that Sidekey serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// The AWS operation that reads one version of one secret.
     GetSecretValue,
     /// The AWS operation that reads the current versions of up to [`BATCH_MAX`] secrets.
@@ -29,7 +29,7 @@ pub enum Operation {
 
 /// A call of the AWS API, with its parsed and checked body.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Call {
+pub(crate) enum Call {
     /// A call that reads one version of one secret.
     Get(RequestedSecret),
     /// A call that reads the current versions of the secrets with these ids.
@@ -40,7 +40,7 @@ pub enum Call {
 
 /// The secret and the version that a call of the AWS API asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct RequestedSecret {
+pub(crate) struct RequestedSecret {
     /// A name or ARN of a secret. The text may also contain a field, a staging label and a version
     /// id.
     reference: String,
@@ -53,7 +53,7 @@ pub struct RequestedSecret {
 /// If AWS has a text for an error, Sidekey sends the same text. The text never quotes the caller's
 /// body, because the body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadCall {
+pub(crate) enum BadCall {
     /// Error: the call does not name an operation, or names an operation that Sidekey does not
     /// serve.
     #[error(
@@ -115,7 +115,7 @@ pub enum BadCall {
 
 impl BadCall {
     /// Returns the type of this error, by the name that AWS uses.
-    pub fn kind(self) -> &'static str {
+    pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
             Self::NotJson { .. } | Self::Shape { .. } => "SerializationException",
@@ -125,7 +125,7 @@ impl BadCall {
     }
 
     /// Returns the hint: what the caller should do about this error.
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::Unsupported => {
                 "for other operations reach AWS directly: use a separate client without \
@@ -148,7 +148,7 @@ impl Operation {
     /// # Errors
     ///
     /// Fails if the header is missing, or names an operation that Sidekey does not serve.
-    pub fn of(headers: &HeaderMap) -> Result<Self, BadCall> {
+    pub(crate) fn of(headers: &HeaderMap) -> Result<Self, BadCall> {
         let target = headers.get(TARGET).map(|target| target.as_bytes());
         match target.and_then(|target| target.strip_prefix(b"secretsmanager.")) {
             Some(b"GetSecretValue") => Ok(Self::GetSecretValue),
@@ -163,7 +163,7 @@ impl Operation {
     /// # Errors
     ///
     /// Fails if the body is not valid for this operation.
-    pub fn parse(self, body: &[u8]) -> Result<Call, BadCall> {
+    pub(crate) fn parse(self, body: &[u8]) -> Result<Call, BadCall> {
         match self {
             Self::GetSecretValue => RequestedSecret::of(members(body)?).map(Call::Get),
             Self::DescribeSecret => {
@@ -211,7 +211,7 @@ impl RequestedSecret {
     ///
     /// Fails if the reference is not valid. Also fails if both the reference and another member of
     /// the call name a version.
-    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
+    pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),

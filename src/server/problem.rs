@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 /// The error with which a request fails.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// Error: the request is refused because of its headers, its token, or the number of
     /// connections.
     #[error("{}", refusal(*.0))]
@@ -94,7 +94,7 @@ pub enum Problem {
 
 /// A feature of AWS's agents that Sidekey does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotServed {
+pub(crate) enum NotServed {
     /// Reading a secret with an assumed IAM role. AWS's agent does this for the parameter
     /// `roleArn`.
     #[error("reading with an assumed role (roleArn) is not supported yet")]
@@ -106,7 +106,7 @@ pub enum NotServed {
 
 impl Problem {
     /// Returns the error type that the caller receives, such as `AccessDeniedException`.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Refused(
                 Refusal::Token | Refusal::WrongSessionToken | Refusal::NoSessionToken,
@@ -141,7 +141,7 @@ impl Problem {
 
     /// Returns the text of the error that the caller receives. If AWS answered a call with an
     /// error, this is the text that AWS sent.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         match self {
             Self::Read(ReadError::Upstream(error)) => error.message.to_string(),
             other => other.to_string(),
@@ -149,7 +149,7 @@ impl Problem {
     }
 
     /// Returns the hint: what the caller or the operator should do about the error.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Token) => {
                 "send the function's AWS_SESSION_TOKEN (or SIDEKEY_TOKEN) in the header \
@@ -231,7 +231,7 @@ impl Problem {
 
     /// Returns whether Sidekey refused the request. If not, the request was allowed, but reading
     /// the secret failed.
-    pub fn is_refusal(&self) -> bool {
+    pub(crate) fn is_refusal(&self) -> bool {
         !matches!(
             self,
             Self::Read(ReadError::Upstream(_) | ReadError::WaitOver(_))

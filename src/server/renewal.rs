@@ -20,7 +20,7 @@ const RENEWAL_MAX: Duration = Duration::from_secs(2);
 /// Refreshes the agent's AWS credentials if a request has an unknown session token, at a limited
 /// rate.
 #[derive(Debug)]
-pub struct Renewal {
+pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
     /// The time of the last refresh: its end, or its start if it was cancelled. The mutex is locked
     /// while a refresh runs.
@@ -30,7 +30,7 @@ pub struct Renewal {
 impl Renewal {
     /// Creates a `Renewal` that refreshes credentials from `source`. Without a source, it does
     /// nothing.
-    pub fn new(source: Option<Arc<dyn Renew>>) -> Self {
+    pub(crate) fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
 

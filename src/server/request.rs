@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The maximum of the parameter `wait`, in seconds. A request with `wait` (a long poll) stays open
 /// until the secret changes, and proxies and load balancers may close idle connections after 30 s.
-pub const WAIT_SECONDS_MAX: u64 = 20;
+pub(crate) const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path at which both AWS's extension and AWS's agent serve secrets.
 const GET_PATH: &str = "/secretsmanager/get";
@@ -25,7 +25,7 @@ const V1_PREFIX: &str = "/v1/";
 /// The endpoint that a request addresses. The endpoint decides which checks apply to the request,
 /// and which format the answer has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Target<'a> {
+pub(crate) enum Target<'a> {
     /// The endpoint `/ping`, which says whether the process is alive. It needs no token.
     Ping,
     /// The endpoint `/ready`, which says whether all listed and required secrets are cached.
@@ -56,7 +56,7 @@ pub enum Target<'a> {
 
 impl<'a> Target<'a> {
     /// Returns the endpoint that a request with this method and path addresses.
-    pub fn of(method: &Method, path: &'a str) -> Self {
+    pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         match path {
             "/ping" => Self::Ping,
             "/ready" => Self::Ready,
@@ -73,45 +73,45 @@ impl<'a> Target<'a> {
 
     /// Returns whether the endpoint needs no token, because its answer contains nothing about
     /// secrets.
-    pub fn is_public(self) -> bool {
+    pub(crate) fn is_public(self) -> bool {
         matches!(self, Self::Ping | Self::Ready | Self::Metrics)
     }
 
     /// Returns whether the endpoint reads secrets. The metrics count a request to such an endpoint
     /// as a read.
-    pub fn is_read(self) -> bool {
+    pub(crate) fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::V1(_) | Self::AwsApi | Self::Resolve)
     }
 }
 
 /// The parsed query of a request that reads one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query<'a> {
+pub(crate) struct Query<'a> {
     /// The secret's name or ARN as the caller wrote it. The text may also contain a field and a
     /// version.
-    pub reference: Cow<'a, str>,
+    pub(crate) reference: Cow<'a, str>,
     /// The field of the secret's JSON value that the answer should contain instead of the full
     /// value.
-    pub field: Option<Cow<'a, str>>,
+    pub(crate) field: Option<Cow<'a, str>>,
     /// The staging label of the version to read, such as `AWSPREVIOUS`.
-    pub stage: Option<Cow<'a, str>>,
+    pub(crate) stage: Option<Cow<'a, str>>,
     /// The id of the version to read.
-    pub version: Option<Cow<'a, str>>,
+    pub(crate) version: Option<Cow<'a, str>>,
     /// Whether the caller wants Sidekey to fetch the secret from AWS now, even if the secret is
     /// cached.
-    pub refresh_now: bool,
+    pub(crate) refresh_now: bool,
     /// The maximum time to wait until the secret has another version than the caller has. With
     /// `None` the request does not wait.
-    pub wait: Option<Duration>,
+    pub(crate) wait: Option<Duration>,
     /// Whether the query has the parameter `roleArn`. The caller then wants to read the secret with
     /// an assumed IAM role.
-    pub role_arn: bool,
+    pub(crate) role_arn: bool,
 }
 
 /// The error with which the query of a request is not valid. If AWS's agent has a text for an
 /// error, Sidekey sends the same text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadQuery {
+pub(crate) enum BadQuery {
     /// Error: the parameter `secretId` is missing or empty.
     #[error("missing parameter secretId")]
     NoId,
@@ -142,7 +142,7 @@ enum IdFrom<'a> {
 
 /// How Sidekey handles a query parameter with an unknown name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownParameter {
+pub(crate) enum UnknownParameter {
     /// Refuse a request whose query has a parameter with an unknown name.
     Refuse,
     /// Ignore a query parameter with an unknown name.
@@ -156,7 +156,7 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Fails if a required parameter is missing, or if a parameter is unknown or not valid.
-    pub fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
+    pub(crate) fn of_get(query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
         let parsed = Self::parse(query, IdFrom::Query, unknown)?;
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
@@ -166,7 +166,11 @@ impl<'a> Query<'a> {
     /// # Errors
     ///
     /// Fails if the id is empty, or if a parameter is unknown or not valid.
-    pub fn of_v1(id: &'a str, query: &'a str, unknown: UnknownParameter) -> Result<Self, BadQuery> {
+    pub(crate) fn of_v1(
+        id: &'a str,
+        query: &'a str,
+        unknown: UnknownParameter,
+    ) -> Result<Self, BadQuery> {
         if id.is_empty() {
             return Err(BadQuery::NoIdInPath);
         }
@@ -179,7 +183,7 @@ impl<'a> Query<'a> {
     ///
     /// Fails if the secret's name or ARN is not valid. Also fails if both the name or ARN and a
     /// separate parameter contain a version or a field.
-    pub fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
+    pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
             version: self.version.as_deref(),

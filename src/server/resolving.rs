@@ -8,14 +8,14 @@
 //! If a message fails, the other messages of the request do not fail. Limits apply to each message
 //! first. If all messages together exceed a limit, the largest messages fail.
 
-pub mod message_result;
-pub mod message_request;
-pub mod findings;
-pub mod shared_limit;
-pub mod unresolved;
-pub mod config;
+pub(crate) mod message_result;
+pub(crate) mod message_request;
+pub(crate) mod findings;
+pub(crate) mod shared_limit;
+pub(crate) mod unresolved;
+pub(crate) mod config;
 
-pub use config::Config;
+pub(crate) use config::Config;
 
 use super::body::{self, MESSAGES_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;

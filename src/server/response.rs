@@ -9,7 +9,7 @@ use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderNam
 use serde::Serialize;
 
 /// An HTTP response whose complete body is in memory.
-pub type Response = hyper::Response<Full<Bytes>>;
+pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
 /// The value of the `Content-Type` header for plain text.
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";

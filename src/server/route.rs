@@ -12,7 +12,7 @@ use hyper::{HeaderMap, Method};
 
 /// What a valid request asks the server to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Route<'a> {
+pub(crate) enum Route<'a> {
     /// The request asks whether the process is alive.
     Ping,
     /// The request asks whether all listed and required secrets are cached.
@@ -41,7 +41,7 @@ pub enum Route<'a> {
 /// # Errors
 ///
 /// Fails with the error of the first check that failed.
-pub fn route<'a>(
+pub(crate) fn route<'a>(
     admitted: &Admitted,
     listener: ListenerKind,
     target: Target<'a>,

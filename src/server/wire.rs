@@ -29,7 +29,7 @@ const NO_BODY: &[u8] = b"content-length: 0\r\n";
 /// The state is shared with the task that checks the deadlines of the connection, and with the
 /// connection slots, which choose a connection to close.
 #[derive(Debug, Default)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Whether a request's head (the request line and headers) has begun to arrive, and is not
     /// complete.
     is_head_arriving: AtomicBool,
@@ -48,7 +48,7 @@ pub struct Exchange {
 impl Exchange {
     /// Records that a complete request has arrived. Bytes of the next request may have arrived
     /// together with this request.
-    pub fn note_request(&self) {
+    pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
@@ -56,31 +56,31 @@ impl Exchange {
 
     /// Records that the server has handled the request. The answer is an event with the number
     /// `event`.
-    pub fn note_answer(&self, event: u64) {
+    pub(crate) fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
     }
 
     /// Sets the number of the connection's last event. The connection counts as idle since this
     /// event.
-    pub fn set_last_event(&self, event: u64) {
+    pub(crate) fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
     /// Returns the number of the connection's last event. An event is an answer, or the acceptance
     /// of the connection.
-    pub fn last_event(&self) -> u64 {
+    pub(crate) fn last_event(&self) -> u64 {
         self.last_event.load(Ordering::Relaxed)
     }
 
     /// Returns whether a request's head (the request line and headers) has begun to arrive, and is
     /// not complete.
-    pub fn is_head_arriving(&self) -> bool {
+    pub(crate) fn is_head_arriving(&self) -> bool {
         self.is_head_arriving.load(Ordering::Relaxed)
     }
 
     /// Returns whether the server is handling a request of this connection.
-    pub fn is_answering(&self) -> bool {
+    pub(crate) fn is_answering(&self) -> bool {
         self.is_answering.load(Ordering::Relaxed)
     }
 
@@ -119,11 +119,11 @@ impl Exchange {
 
 /// A function that replaces an answer which hyper sends itself. It takes the status of hyper's
 /// answer, and returns the bytes to send instead. If it returns `None`, hyper's answer is sent.
-pub type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
+pub(crate) type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
 /// A wrapper around the socket of a connection. hyper reads and writes through the wrapper, which
 /// observes all bytes.
-pub struct Wire<S> {
+pub(crate) struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
     replace: ReplaceAnswer,
@@ -135,12 +135,12 @@ pub struct Wire<S> {
 impl<S> Wire<S> {
     /// Wraps a socket. The wrapper updates `exchange`, and calls `replace` for each answer that
     /// hyper sends itself.
-    pub fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
+    pub(crate) fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
         Self { socket, exchange, replace, replacing: None }
     }
 
     /// Returns the socket, and drops the wrapper.
-    pub fn into_socket(self) -> S {
+    pub(crate) fn into_socket(self) -> S {
         self.socket
     }
 }

@@ -18,10 +18,9 @@ mod sdk_error;
 mod http;
 mod endpoint;
 
-pub use clients::REGIONS_MAX;
-pub use endpoint::{BadEndpoint, Endpoint};
-pub use http::{BadTrust, Trust};
-pub use response::Rotation;
+pub(crate) use endpoint::Endpoint;
+pub(crate) use http::Trust;
+pub(crate) use response::Rotation;
 
 use super::{FetchError, FetchErrorKind, FetchFuture, Source};
 use crate::clock::Clock;
@@ -56,17 +55,17 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 pub struct Config {
     /// The AWS region for which the agent is configured (its home region). If `None`, the AWS SDK
     /// determines the region.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
     /// The custom endpoint URL to call instead of AWS's own endpoints, if configured.
-    pub endpoint: Option<Endpoint>,
+    pub(crate) endpoint: Option<Endpoint>,
     /// Whether the agent refuses to read secrets outside its home region.
-    pub region_only: bool,
+    pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
-    pub attempt_timeout: Duration,
+    pub(crate) attempt_timeout: Duration,
     /// The root certificates that the agent trusts in TLS connections to AWS.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// The environment variables from which the AWS SDK reads its settings.
-    pub environment: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, String>,
     /// Whether the process may be restored from a snapshot, as with Lambda SnapStart. If so, the
     /// agent gets new credentials for each call and does not reuse connections.
     pub is_snapshot: bool,
@@ -160,7 +159,7 @@ impl SecretsManager {
     }
 
     /// Returns the home region of the agent: the AWS region for which the agent is configured.
-    pub fn region(&self) -> &str {
+    pub(crate) fn region(&self) -> &str {
         self.clients.region()
     }
 
@@ -172,7 +171,7 @@ impl SecretsManager {
     ///
     /// Returns an error if the call to AWS fails. For example, many roles may read a secret but may
     /// not describe it.
-    pub async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
+    pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
         self.signed(pin!(request.send())).await.map(Rotation::from)
     }

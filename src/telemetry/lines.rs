@@ -21,7 +21,7 @@ const STACK_BYTES: usize = 64 * 1024;
 
 /// The queue of log lines. All clones share one queue and one thread that writes the lines.
 #[derive(Clone)]
-pub struct Lines(Arc<Queue>);
+pub(crate) struct Lines(Arc<Queue>);
 
 struct Queue {
     state: Mutex<State>,
@@ -43,7 +43,10 @@ impl Lines {
     /// # Errors
     ///
     /// Returns an error if the system cannot start a thread.
-    pub fn start(sink: impl Write + Send + 'static, dropped: IntCounter) -> io::Result<Self> {
+    pub(crate) fn start(
+        sink: impl Write + Send + 'static,
+        dropped: IntCounter,
+    ) -> io::Result<Self> {
         let state = Mutex::default();
         let queue = Arc::new(Queue { state, changed: Condvar::new(), dropped });
         let writing = queue.clone();
@@ -54,7 +57,7 @@ impl Lines {
 
     /// Waits for at most `wait` until all queued log lines are written. Returns whether they are
     /// written.
-    pub fn flush(&self, wait: Duration) -> bool {
+    pub(crate) fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
         });

@@ -11,7 +11,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The most detailed level of log lines that Sidekey writes.
-pub type Level = LevelFilter;
+pub(crate) type Level = LevelFilter;
 
 /// The name prefix of the crates whose log lines Sidekey writes. Lines of other crates are never
 /// written: if the AWS SDK cannot parse an answer, it logs the full answer, which may contain
@@ -25,16 +25,16 @@ pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The most detailed level of log lines that Sidekey writes.
-    pub level: Level,
+    pub(crate) level: Level,
     /// The format of the log lines: JSON or text.
-    pub format: Format,
+    pub(crate) format: Format,
     /// The stream that the log lines are written to: standard output or standard error.
-    pub stream: Stream,
+    pub(crate) stream: Stream,
 }
 
 /// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     /// Each log line is one JSON object with `timestamp` (RFC 3339), `level`, `message` and further
     /// fields. Lambda can filter such log lines by level.
     Json,
@@ -46,7 +46,7 @@ pub enum Format {
 
 /// The output stream that the log is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
+pub(crate) enum Stream {
     /// The log goes to standard output, from where Lambda collects it.
     Out,
     /// The log goes to standard error, because a command writes its result to standard output.

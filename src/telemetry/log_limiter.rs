@@ -10,7 +10,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// Allows one log line a second, and counts the lines that it suppresses. Use one limiter for each
 /// kind of log line.
 #[derive(Debug, Default)]
-pub struct LogLimiter {
+pub(crate) struct LogLimiter {
     state: Mutex<State>,
 }
 
@@ -23,7 +23,7 @@ struct State {
 impl LogLimiter {
     /// Returns the number of lines suppressed since the last logged line, if a line may be logged
     /// now. Returns `None` if the caller must suppress this line as well.
-    pub fn pass(&self, now: Moment) -> Option<u64> {
+    pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =
             state.last.and_then(|last| now.since(last)).is_none_or(|since| since >= INTERVAL);

@@ -22,7 +22,7 @@ const READ_BUCKETS: [f64; 11] =
 
 /// The result of reading a secret, as a label of the metric of reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadResult {
+pub(crate) enum ReadResult {
     /// The read was answered from the cache with a fresh value.
     Hit,
     /// The read was answered after the reader had waited for AWS.
@@ -53,7 +53,7 @@ impl ReadResult {
 
 /// The operations of AWS Secrets Manager that Sidekey calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub(crate) enum Operation {
     /// The operation `GetSecretValue` fetches one secret.
     GetSecretValue,
     /// The operation `BatchGetSecretValue` fetches up to 20 secrets.
@@ -73,7 +73,7 @@ impl Operation {
 
 /// How a call to AWS Secrets Manager ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ended {
+pub(crate) enum Ended {
     /// The call ended with an answer of AWS.
     Answered,
     /// The call was interrupted, because the process was frozen or restored from a snapshot. An
@@ -107,24 +107,24 @@ pub struct Metrics {
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
     /// The number of reads that shared a call to AWS that another read had started.
-    pub flights_joined: IntCounter,
+    pub(crate) flights_joined: IntCounter,
     /// The number of cached entries that were evicted because the cache was full.
-    pub evictions: IntCounter,
+    pub(crate) evictions: IntCounter,
     /// The number of cached entries.
-    pub entries: IntGauge,
+    pub(crate) entries: IntGauge,
     /// The number of bytes that cached values and the answers rendered from them take.
-    pub cache_bytes: IntGauge,
+    pub(crate) cache_bytes: IntGauge,
     /// The age of the oldest cached entry, in seconds.
-    pub oldest_entry_age: Gauge,
+    pub(crate) oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
     /// The time that the prefetch of the listed secrets took, in seconds.
-    pub prefetch_duration: Gauge,
+    pub(crate) prefetch_duration: Gauge,
     /// The number of required secrets of `SIDEKEY_SECRETS` that are not cached.
-    pub listed_missing: IntGauge,
+    pub(crate) listed_missing: IntGauge,
     /// The number of open connections from callers.
-    pub connections: IntGauge,
+    pub(crate) connections: IntGauge,
     /// The number of panics in Sidekey that were caught.
-    pub panics: IntCounter,
+    pub(crate) panics: IntCounter,
     /// The number of log lines that were dropped, because too many of one kind came or because the
     /// log is read too slowly.
     pub log_lines_dropped: IntCounter,
@@ -252,24 +252,24 @@ impl Metrics {
     }
 
     /// Counts a read by its result.
-    pub fn read(&self, result: ReadResult) {
+    pub(crate) fn read(&self, result: ReadResult) {
         self.reads[result as usize].inc();
     }
 
     /// Records how long a request took that read one or several secrets.
-    pub fn read_took(&self, took: Duration) {
+    pub(crate) fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a read that was answered with a stale value. `reason` must be one of the reasons that
     /// [`announce_stale_reasons`](Self::announce_stale_reasons) got.
-    pub fn stale_read(&self, reason: &'static str) {
+    pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
     /// Counts a call to Secrets Manager. Also records how long the call took, unless it was
     /// interrupted.
-    pub fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
+    pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
         // The call took so long because of a freeze of the process, not because of Secrets Manager.
         if ended != Ended::Interrupted {
@@ -279,7 +279,7 @@ impl Metrics {
     }
 
     /// Counts a refresh of a cached entry. `failed` is the kind of error, if the refresh failed.
-    pub fn refreshed(&self, failed: Option<FetchErrorKind>) {
+    pub(crate) fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
@@ -287,7 +287,7 @@ impl Metrics {
     /// Counts a request that Sidekey refused before it read a secret, for example because of a
     /// wrong token. `reason` must be one of the reasons that
     /// [`announce_gate_refusals`](Self::announce_gate_refusals) got.
-    pub fn gate_refused(&self, reason: &'static str) {
+    pub(crate) fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The outcome of reading the secret of one reference: the requested field (`None` means the full
 /// value) and the secret, or an error.
-pub type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
+pub(crate) type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
 /// The outcomes of reading all secrets that one request refers to.
 ///
@@ -16,7 +16,7 @@ pub type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 /// usually small, so a forged message that names large secrets does not make ordinary messages
 /// fail.
 #[derive(Debug)]
-pub struct Findings<'r> {
+pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
@@ -28,14 +28,14 @@ pub struct Findings<'r> {
 impl<'r> Findings<'r> {
     /// Creates an empty collection for `references` outcomes, whose values may take `bytes_max`
     /// bytes in total.
-    pub fn new(references: usize, bytes_max: usize) -> Self {
+    pub(crate) fn new(references: usize, bytes_max: usize) -> Self {
         let found = std::iter::repeat_with(|| None).take(references).collect();
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
     /// Stores the outcome of reading the reference with the index `number`. If the values then
     /// exceed the limit, replaces the largest values by an error.
-    pub fn set(&mut self, number: usize, finding: Finding<'r>) {
+    pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {
                 served.entry.version.content.len()
@@ -49,7 +49,7 @@ impl<'r> Findings<'r> {
     }
 
     /// Returns all outcomes, in the order of the references.
-    pub fn into_vec(self) -> Vec<Finding<'r>> {
+    pub(crate) fn into_vec(self) -> Vec<Finding<'r>> {
         self.found.into_iter().flatten().collect()
     }
 }

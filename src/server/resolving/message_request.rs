@@ -26,44 +26,44 @@ const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
 /// The references to secrets that one message, or a list of references, asks to resolve.
 #[derive(Debug)]
-pub struct MessageRequest {
+pub(crate) struct MessageRequest {
     /// The id that SQS gave the message. This is `None` if the message did not come in an SQS
     /// event.
-    pub message_id: Option<Box<str>>,
+    pub(crate) message_id: Option<Box<str>>,
     /// The FIFO group of the SQS message, if there is one. The caller must process the messages of
     /// a group in order.
-    pub group: Option<Box<str>>,
+    pub(crate) group: Option<Box<str>>,
     /// The tenant to which the message belongs. The message may only have the secrets of this
     /// tenant.
-    pub tenant: Tenant,
+    pub(crate) tenant: Tenant,
     /// The references to secrets that were found in the message, or in the list of references.
-    pub references: Box<[RequestedReference]>,
+    pub(crate) references: Box<[RequestedReference]>,
     /// The error with which the message as a whole fails, even if all its references can be
     /// resolved. This is `None` if there is no such error.
-    pub problem: Option<Unresolved>,
+    pub(crate) problem: Option<Unresolved>,
 }
 
 /// One reference to a secret: a secret's name or ARN in a message or in a list of references.
 #[derive(Debug)]
-pub struct RequestedReference {
+pub(crate) struct RequestedReference {
     /// The key of the credential in the answer: the path of the reference in the message, or the
     /// reference itself if it came in a list.
-    pub key: Box<str>,
+    pub(crate) key: Box<str>,
     /// The reference as it is written in the message. A reference that is too long to be valid is
     /// truncated.
-    pub text: Box<str>,
+    pub(crate) text: Box<str>,
     /// Why Sidekey refuses the reference without reading the secret. This is `None` if the secret
     /// must be read.
-    pub refused: Option<Unresolved>,
+    pub(crate) refused: Option<Unresolved>,
 }
 
 /// Checks references to secrets by their text, before any secret is read.
-pub struct ReferenceChecker<'a> {
+pub(crate) struct ReferenceChecker<'a> {
     /// The configuration of `/resolve`: where references are found, and which secrets a message may
     /// have.
-    pub config: &'a Config,
+    pub(crate) config: &'a Config,
     /// Returns whether the setting `SIDEKEY_ALLOW` covers a secret.
-    pub is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
+    pub(crate) is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
 }
 
 /// Prints no fields of the checker, because a function cannot be printed.
@@ -76,7 +76,7 @@ impl fmt::Debug for ReferenceChecker<'_> {
 impl ReferenceChecker<'_> {
     /// Checks a list of references. The list belongs to no tenant, because it is not a message. If
     /// the list contains a reference twice, the reference is answered once.
-    pub fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
+    pub(crate) fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
         let references: Box<[RequestedReference]> = references
@@ -93,7 +93,7 @@ impl ReferenceChecker<'_> {
 
     /// Checks the references that were found in a message, and returns them with the message's
     /// tenant.
-    pub fn message(&self, found: Found) -> MessageRequest {
+    pub(crate) fn message(&self, found: Found) -> MessageRequest {
         let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
         let mut references = Vec::with_capacity(found.references.len());
@@ -114,7 +114,11 @@ impl ReferenceChecker<'_> {
 
     /// Checks the references that were found in the message of an SQS record. If the record has no
     /// valid message, the returned request has an error and no references.
-    pub fn record(&self, record: Record<'_>, found: Result<Found, BadMessage>) -> MessageRequest {
+    pub(crate) fn record(
+        &self,
+        record: Record<'_>,
+        found: Result<Found, BadMessage>,
+    ) -> MessageRequest {
         let message = match found {
             Ok(found) => self.message(found),
             Err(bad) => MessageRequest::failed(bad.into()),
@@ -145,7 +149,7 @@ impl ReferenceChecker<'_> {
 impl MessageRequest {
     /// Creates a request without references, for a message that failed before its references were
     /// checked.
-    pub fn failed(why: Unresolved) -> Self {
+    pub(crate) fn failed(why: Unresolved) -> Self {
         Self {
             message_id: None,
             group: None,
@@ -156,14 +160,14 @@ impl MessageRequest {
     }
 
     /// Makes the message fail as a whole with the error `why`, and removes its references.
-    pub fn fail(&mut self, why: Unresolved) {
+    pub(crate) fn fail(&mut self, why: Unresolved) {
         self.references = Box::default();
         self.problem = Some(why);
     }
 
     /// Returns the references whose secrets must be read. These are the references that were not
     /// refused.
-    pub fn references_to_read(&self) -> Vec<&str> {
+    pub(crate) fn references_to_read(&self) -> Vec<&str> {
         self.references
             .iter()
             .filter(|reference| reference.refused.is_none())
@@ -172,7 +176,7 @@ impl MessageRequest {
     }
 
     /// Returns the approximate memory of all references of the message, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.references
             .iter()
             .map(|reference| reference.key.len() + reference.text.len() + REFERENCE_BYTES)

@@ -9,7 +9,7 @@ use std::hash::Hash;
 /// A limit on the total size of the messages of one request. Messages are added one after the
 /// other.
 #[derive(Debug)]
-pub struct SharedLimit {
+pub(crate) struct SharedLimit {
     max: usize,
     /// The total size of all messages that are not dropped. It is never larger than the limit.
     total: usize,
@@ -19,7 +19,7 @@ pub struct SharedLimit {
 
 impl SharedLimit {
     /// Creates a limit of `max` in total, without any messages.
-    pub fn new(max: usize) -> Self {
+    pub(crate) fn new(max: usize) -> Self {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
@@ -28,7 +28,7 @@ impl SharedLimit {
     ///
     /// The largest messages are dropped first. Of several messages with the same size, the last
     /// message is dropped first.
-    pub fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
+    pub(crate) fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
         self.total += size;
         self.messages.push((size, index));
         let mut dropped = Vec::new();
@@ -47,7 +47,7 @@ impl SharedLimit {
 ///
 /// Each input pair is the index of a message and the items of the message. Messages with few items
 /// are selected first, and the returned items are in the order of selection.
-pub fn distinct_within<T: Copy + Eq + Hash>(
+pub(crate) fn distinct_within<T: Copy + Eq + Hash>(
     max: usize,
     messages: &[(usize, Vec<T>)],
 ) -> (Vec<T>, Vec<usize>) {

@@ -13,7 +13,7 @@ use crate::telemetry::metrics::ReadResult;
 ///
 /// Large variants are boxed, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unresolved {
+pub(crate) enum Unresolved {
     /// Error: the message is not valid or exceeds a limit, so its references could not be found.
     #[error(transparent)]
     Message(#[from] BadMessage),
@@ -77,7 +77,7 @@ impl From<Problem> for Unresolved {
 
 impl Unresolved {
     /// Returns the error type in the answer, such as `AccessDeniedException`.
-    pub fn kind(&self) -> &str {
+    pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
             Self::Message(_) | Self::NotAString(_) | Self::Reference(_) | Self::TooLarge(_) => {
@@ -94,12 +94,12 @@ impl Unresolved {
     }
 
     /// Returns the text of the error, which the answer contains.
-    pub fn message(&self) -> String {
+    pub(crate) fn message(&self) -> String {
         self.to_string()
     }
 
     /// Returns the hint: what the caller or the operator should do about the error.
-    pub fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Message(BadMessage::LimitExceeded(_)) => {
                 "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
@@ -137,7 +137,7 @@ impl Unresolved {
     }
 
     /// Returns how the metrics count a read that ended with this error: as refused or as failed.
-    pub fn result(&self) -> ReadResult {
+    pub(crate) fn result(&self) -> ReadResult {
         match self {
             Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,
             _ => ReadResult::Refused,

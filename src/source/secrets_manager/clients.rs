@@ -12,7 +12,7 @@ use std::sync::Mutex;
 
 /// The maximum number of cached AWS SDK clients for regions other than the home region. The number
 /// is limited, because callers can send ARNs of any region.
-pub const REGIONS_MAX: usize = 8;
+pub(crate) const REGIONS_MAX: usize = 8;
 
 /// The AWS SDK clients: one client for the home region of the agent, and up to [`REGIONS_MAX`]
 /// clients for other regions.

@@ -10,11 +10,11 @@ const REGION: &str = "{region}";
 /// The URL of a custom endpoint for Secrets Manager. The URL uses https. For a loopback address,
 /// http is allowed as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Endpoint(Box<str>);
+pub(crate) struct Endpoint(Box<str>);
 
 /// The reason why a text is not a valid endpoint URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadEndpoint {
+pub(crate) enum BadEndpoint {
     /// Error: the text is not an http or https URL with a host.
     #[error("use a URL such as https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com")]
     NotAUrl,
@@ -32,7 +32,7 @@ impl Endpoint {
     ///
     /// Returns an error if the text is not an http or https URL, or if the URL uses http for
     /// another machine.
-    pub fn parse(text: &str) -> Result<Self, BadEndpoint> {
+    pub(crate) fn parse(text: &str) -> Result<Self, BadEndpoint> {
         let uri: hyper::Uri =
             text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NotAUrl)?;
         let host = uri.host().filter(|host| !host.is_empty()).ok_or(BadEndpoint::NotAUrl)?;
@@ -46,13 +46,13 @@ impl Endpoint {
     }
 
     /// Returns the endpoint URL for `region`, which is the home region of the agent.
-    pub fn for_home_region(&self, region: &str) -> String {
+    pub(crate) fn for_home_region(&self, region: &str) -> String {
         self.0.replace(REGION, region)
     }
 
     /// Returns the endpoint URL for another region than the home region of the agent. Returns
     /// `None` if the endpoint serves only the home region.
-    pub fn for_other_region(&self, region: &str) -> Option<String> {
+    pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
         self.0.contains(REGION).then(|| self.for_home_region(region))
     }
 }

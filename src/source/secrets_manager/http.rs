@@ -8,7 +8,7 @@ mod trust;
 mod call_error;
 
 pub(super) use pool::IdlePolicy;
-pub use trust::{BadTrust, Trust};
+pub(crate) use trust::Trust;
 
 use crate::clock::{Clock, within};
 use crate::http1::{Connection, ExchangeError};

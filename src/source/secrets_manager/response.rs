@@ -15,11 +15,11 @@ use std::time::{Duration, SystemTime};
 
 /// Whether and when AWS Secrets Manager rotates a secret automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     /// Whether automatic rotation of the secret is enabled.
-    pub is_enabled: bool,
+    pub(crate) is_enabled: bool,
     /// The time of the secret's last rotation, or `None` if AWS reports no time.
-    pub last: Option<SystemTime>,
+    pub(crate) last: Option<SystemTime>,
 }
 
 impl From<DescribeSecretOutput> for Rotation {

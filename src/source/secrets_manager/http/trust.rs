@@ -10,13 +10,13 @@ use std::sync::Arc;
 /// The root certificates that the agent trusts: Mozilla's root certificates, which are compiled in,
 /// and certificates that the user configured.
 #[derive(Clone, Debug, Default)]
-pub struct Trust {
+pub(crate) struct Trust {
     configured: Vec<CertificateDer<'static>>,
 }
 
 /// The reason why a file of root certificates cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadTrust {
+pub(crate) enum BadTrust {
     /// Error: the file of root certificates contains no certificate in PEM format.
     #[error("the file contains no certificate in PEM format")]
     Empty,
@@ -33,7 +33,7 @@ impl Trust {
     /// # Errors
     ///
     /// Returns an error if the file contains no certificate or an invalid certificate.
-    pub fn with_bundle(pem: &[u8]) -> Result<Self, BadTrust> {
+    pub(crate) fn with_bundle(pem: &[u8]) -> Result<Self, BadTrust> {
         let mut store = RootCertStore::empty();
         let mut configured = Vec::new();
         for (index, parsed) in CertificateDer::pem_slice_iter(pem).enumerate() {
