@@ -318,7 +318,7 @@ async fn malformed_version_is_logged_once() {
         }
         program.signal(Signal::TERM);
         let (_, log) = program.ended().await;
-        let lines = log.lines().filter(|line| line.contains("breaks its convention"));
+        let lines = log.lines().filter(|line| line.contains("breaks the convention"));
         let lines: Vec<Value> =
             lines.map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
         let reported: Vec<_> = lines.iter().map(|line| line["problems"].as_str()).collect();
