@@ -193,7 +193,7 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
     assert_credentials_error(&missing, 500, "InternalFailure");
-    assert!(missing.text().contains("their source failed"), "{}", missing.text());
+    assert!(missing.text().contains("the provider of the credentials failed"), "{}", missing.text());
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         3,
