@@ -61,7 +61,7 @@ fn assert_credentials_error(answer: &Answer, status: u16, kind: &str) {
     assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{}", answer.text());
     let hint = answer.json()["hint"].as_str().expect("the error has a hint").to_owned();
     assert!(
-        hint.contains("check the role, the profile or the variables"),
+        hint.contains("check the role, the profile or the environment variables"),
         "the hint of the error: {hint}"
     );
 }
@@ -193,7 +193,11 @@ async fn session_is_used_until_expiry_while_sts_fails() {
     let (served, missing) = tokio::join!(sidekey.read("app/db"), sidekey.read("app/none"));
     assert_eq!((served.value().as_str(), served.cache()), ("old", "stale"));
     assert_credentials_error(&missing, 500, "InternalFailure");
-    assert!(missing.text().contains("the provider of the credentials failed"), "{}", missing.text());
+    assert!(
+        missing.text().contains("the provider of the credentials failed"),
+        "{}",
+        missing.text()
+    );
     assert_eq!(
         fake.calls().count(AssumeRoleWithWebIdentity),
         3,

@@ -31,7 +31,7 @@ async fn descriptors_are_reserved_for_calls() {
     let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_SECRETS", "app/db");
     let program = limited(&setup, "ulimit -n 128");
     let address = program.address().await;
-    let said = program.line("some are reserved for").await;
+    let said = program.line("a limited number of files and sockets").await;
     assert!(said.contains("\"limit\":128") && said.contains("\"connections\":40"), "{said}");
     let mut silent = Vec::new();
     for _ in 0..400 {
@@ -64,5 +64,7 @@ async fn soft_limit_is_raised_to_the_hard_limit() {
     let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
     let files: Vec<&str> = files.expect("the limits list open files").split_whitespace().collect();
     assert_eq!(files, ["700", "700", "files"]);
-    assert!(program.line("some are reserved for").await.contains("\"raised_from\":100"));
+    assert!(
+        program.line("a limited number of files and sockets").await.contains("\"raised_from\":100")
+    );
 }

@@ -176,7 +176,7 @@ async fn failures_have_distinct_statuses_and_types() {
         (error(400, "ExpiredTokenException"), 400, "ExpiredTokenException", "check the role"),
         (error(403, "UnrecognizedClientException"), 400, "UnrecognizedClientException", "the role"),
         (error(403, "InvalidSignatureException"), 400, "InvalidSignatureException", "the profile"),
-        (error(403, "IncompleteSignature"), 400, "IncompleteSignature", "the variables"),
+        (error(403, "IncompleteSignature"), 400, "IncompleteSignature", "environment variables"),
         (error(403, "MissingAuthenticationToken"), 400, "MissingAuthenticationToken", "the role"),
         (error(403, "SignatureDoesNotMatch"), 400, "SignatureDoesNotMatch", "the role"),
         (error(400, "SomethingNew"), 400, "SomethingNew", "check the name"),

@@ -440,7 +440,7 @@ async fn program_output_shows_no_value() {
         "\"level\":\"DEBUG\"",
         "a call to Secrets Manager failed",
         "refused a request",
-        "breaks its convention",
+        "breaks the convention",
     ] {
         assert!(log.contains(part), "the log lacks {part}:\n{log}");
     }
