@@ -1,9 +1,9 @@
 //! Caches secrets in memory, and keeps the cached values fresh.
 //!
-//! [`open`] makes the two handles on a cache. [`Cache`] is the handle of readers: it looks up
-//! cached values and waits for calls to AWS. [`Writer`] is the only handle that calls AWS and
-//! changes cached values. Several readers can share one call to AWS; such a shared call is a
-//! flight. Each file of this module imports only from files that are listed above it.
+//! [`open`] makes two handles on one cache. [`Cache`] is for readers: it looks up cached values,
+//! and waits for calls to AWS. Only [`Writer`] calls AWS and changes cached values. Several readers
+//! can share one call to AWS. Such a shared call is a flight. Each file of this module imports only
+//! from files that are listed above it.
 
 pub mod freshness;
 pub mod policies;
@@ -50,8 +50,8 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Makes an empty cache, and returns two handles on it: [`Cache`] for readers, and [`Writer`],
-/// which calls AWS. The calls run as tasks of `tasks`, and end when `stop` is cancelled.
+/// Makes an empty cache, and returns two handles on it. Readers use [`Cache`]. Only [`Writer`]
+/// calls AWS. Each call runs as a task of `tasks`. All calls end when `stop` is cancelled.
 pub fn open(
     config: Config,
     home: Home,

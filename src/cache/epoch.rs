@@ -1,45 +1,43 @@
-//! Counts the restores of the process from a SnapStart snapshot. An epoch is the time between two
-//! restores.
+//! Counts how often SnapStart has restored this process from a snapshot. This count is the epoch.
 //!
-//! Lambda takes a snapshot of an environment after its initialisation, and starts many other
-//! environments from this snapshot, perhaps days later. Lambda does not notify extensions of a
-//! restore. The agent learns of a restore in two ways. The function's after-restore hook may call
-//! the agent. And the clocks show a restore: the wall clock counts the time between snapshot and
-//! restore, but the steady clock does not.
+//! Lambda takes a snapshot of an environment after its initialisation. Lambda then starts many
+//! other environments from this snapshot, perhaps days later, and does not notify extensions. The
+//! agent learns of a restore in two ways. The function's after-restore hook may call the agent. Or
+//! the clocks show the restore: the wall clock counts the time between snapshot and restore, but
+//! the steady clock does not.
 
 use crate::clock::Moment;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-/// If the elapsed times of the wall clock and the steady clock differ by this much, the process was
-/// restored from a snapshot. A freeze cannot cause the difference, because both clocks run on. Time
-/// synchronisation cannot cause it, because it moves the wall clock only by milliseconds.
+/// How far the wall clock and the steady clock must drift apart to show a restore from a SnapStart
+/// snapshot. The steady clock does not count the time between snapshot and restore. A freeze causes
+/// no drift, and time synchronisation causes only milliseconds.
 pub(super) const DRIFT: Duration = Duration::from_secs(1);
 
-/// Counts the restores of this process from a SnapStart snapshot.
+/// Counts how often SnapStart has restored this process from a snapshot.
 #[derive(Debug)]
 pub(super) struct Epoch {
     count: AtomicU64,
-    /// The difference between the wall clock and the steady clock at the last restore, in
-    /// milliseconds. `None` if the clocks are not used to detect restores.
+    /// The wall clock minus the steady clock at the last restore, in milliseconds. `None` if the
+    /// clocks are not used to detect restores.
     offset_ms: Option<AtomicI64>,
 }
 
 impl Epoch {
-    /// Makes a counter of restores that starts at zero. If `watches_clocks` is `true`, a jump of
-    /// one clock against the other counts as a restore.
+    /// Makes a counter of restores that starts at zero. If `watches_clocks` is `true`, a drift
+    /// between the wall clock and the steady clock counts as a restore.
     pub(super) fn new(watches_clocks: bool, now: Moment) -> Self {
         let offset_ms = watches_clocks.then(|| AtomicI64::new(offset_ms(now)));
         Self { count: AtomicU64::new(0), offset_ms }
     }
 
-    /// Returns the number of restores that Sidekey knows of. Takes no lock.
     pub(super) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the clocks show at `now` a restore that this function has not reported
-    /// before. Only one caller gets `true` for each restore. Takes no lock.
+    /// Returns `true` if the clocks show a restore that this function has not reported yet. Only
+    /// one caller gets `true` for each restore. Takes no lock.
     pub(super) fn detects_restore(&self, now: Moment) -> bool {
         let Some(known) = &self.offset_ms else { return false };
         let (offset, before) = (offset_ms(now), known.load(Ordering::Relaxed));
@@ -47,14 +45,12 @@ impl Epoch {
             && known.compare_exchange(before, offset, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Counts one more restore from a SnapStart snapshot.
     pub(super) fn increment(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Returns the difference between the wall clock (since 1970) and the steady clock, in
-/// milliseconds.
+/// Returns the wall clock (since 1970) minus the steady clock, in milliseconds.
 fn offset_ms(now: Moment) -> i64 {
     let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     millis(wall).saturating_sub(millis(now.steady))
@@ -78,20 +74,20 @@ mod tests {
         let epoch = Epoch::new(true, moment(10_000, 0));
         assert!(
             !epoch.detects_restore(moment(13_600_000, 13_590_000)),
-            "a freeze is no restore, because both clocks run on"
+            "a freeze must not count as a restore, because both clocks run on"
         );
         assert!(
             !epoch.detects_restore(moment(13_600_999, 13_590_000)),
-            "time synchronisation is no restore"
+            "time synchronisation must not count as a restore"
         );
         assert!(
             epoch.detects_restore(moment(99_000_000, 13_590_100)),
-            "the wall clock shows a restore after a day"
+            "a wall clock that is a day ahead must count as a restore"
         );
         assert!(!epoch.detects_restore(moment(99_000_500, 13_590_600)));
         assert!(
             epoch.detects_restore(moment(99_000_600, 0)),
-            "a restart of the steady clock is a restore"
+            "a steady clock that restarts at zero must count as a restore"
         );
     }
 

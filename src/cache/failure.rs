@@ -5,27 +5,27 @@ use crate::clock::Moment;
 use crate::source::{FetchError, FetchErrorKind};
 use std::time::Duration;
 
-/// The last failed attempt to fetch a secret, and how many attempts failed before it.
+/// The last failed attempt to fetch a secret, and how many attempts have failed in a row.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// Why the last attempt to fetch the secret failed.
     pub(crate) error: FetchError,
-    /// The number of consecutive failed attempts to fetch the secret.
+    /// How many attempts to fetch the secret have failed in a row.
     pub(crate) count: u32,
-    /// When AWS first refused a call for the secret since the last success. `None` if AWS refused
-    /// no call.
+    /// When AWS first refused the secret since the last success, for example denied access to it.
+    /// `None` if AWS has not refused the secret.
     pub(crate) refused_since: Option<Moment>,
     /// When the last attempt to fetch the secret ended.
     pub at: Moment,
-    /// The back-off: how long after the last attempt timers may start the next attempt.
+    /// The back-off: how long after the last failed attempt the agent waits before it tries again
+    /// by itself.
     pub(crate) wait: Duration,
-    /// How long after the last attempt readers get this error without a new attempt.
+    /// How long after the last failed attempt readers get its error at once, without a new attempt.
     memory: Duration,
 }
 
 impl Failure {
-    /// Adds one failed attempt to `previous`. `most` is the longest wait until the next attempt
-    /// after a transient failure. `draw` is a random number from `[0, 1)`.
+    /// Adds one failed attempt to `previous`. `most` is the longest back-off after a transient
+    /// failure. `draw` is a random number from `[0, 1)`. It decides the length of the back-off.
     pub fn after(
         previous: Option<&Self>,
         error: FetchError,
@@ -61,13 +61,13 @@ impl Failure {
         }
     }
 
-    /// Returns whether readers at `now` still get this error without a new attempt.
+    /// Returns whether readers at `now` get this error at once, without a new attempt.
     pub(crate) fn is_remembered(&self, now: Moment) -> bool {
         !self.memory_left(now).is_zero()
     }
 
-    /// Returns how long timers must still wait at `now` before the next attempt. Returns zero if
-    /// the clocks cannot tell how long ago the last attempt ended.
+    /// Returns how long the agent must still wait at `now` before it tries again by itself. Returns
+    /// zero if a clock went back, so that the time of the last attempt is unknown.
     pub fn retry_in(&self, now: Moment) -> Duration {
         self.left(self.wait, now)
     }

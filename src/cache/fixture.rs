@@ -1,4 +1,4 @@
-//! A cache for tests. Each test sets how the source of secrets answers; time is virtual.
+//! A cache for tests. Each test decides how the source of secrets answers. Time is virtual.
 
 use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
@@ -26,39 +26,36 @@ pub(super) const SECOND: Duration = Duration::from_secs(1);
 /// The time that one call to the test's source of secrets takes.
 pub(super) const LATENCY: Duration = Duration::from_millis(40);
 
-/// The name of a secret for which there is a naming convention. The values of [`Answer::Version`]
-/// break this convention.
+/// The name of a secret whose value must be JSON with a certain field. The values of
+/// [`Answer::Version`] break this rule.
 pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 
-/// How the test's source answers a call for one secret.
+/// How the test's source of secrets answers a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// The source answers with the version of this number.
+    /// The test's source of secrets returns the version with this index.
     Version(u32),
-    /// The source answers with the version of this number. The value follows the convention for
-    /// secrets of its name.
+    /// The test's source of secrets returns the version with this index. The value follows the
+    /// rules for its kind of secret.
     WellFormed(u32),
-    /// The source answers with the version of this number if the call asks for one of these labels
-    /// or for the id of this version. Other calls fail with `NotFound`.
+    /// The test's source of secrets returns the version with this index if the call asks for its id
+    /// or for one of these staging labels. Other calls fail with `NotFound`.
     Labelled(u32, &'static [&'static str]),
-    /// The source fails with an error of this kind.
     Fail(FetchErrorKind),
-    /// The source never answers.
     Hang,
-    /// The source fails with a timeout after two seconds.
+    /// The test's source of secrets fails with a timeout after 2 s.
     TimeOut,
-    /// The source panics.
     Panic,
 }
 
-/// A source of secrets that answers calls as a test has set.
+/// A source of secrets that answers calls as the test decides.
 #[derive(Debug)]
 pub(super) struct ScriptedSource {
     clock: Arc<VirtualClock>,
     answers: Mutex<HashMap<String, Answer>>,
-    /// The names or ARNs of all calls for single secrets, in the order of the calls.
+    /// The name or ARN of each call for a single secret, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// The number of calls for single secrets that run now, and the largest such number so far.
+    /// How many calls for single secrets run now, and the largest such number so far.
     pub(super) in_flight: Mutex<(usize, usize)>,
     /// The number of secrets in each batch call so far.
     pub(super) batches: Mutex<Vec<usize>>,
@@ -120,7 +117,7 @@ impl Source for ScriptedSource {
                     self.clock.sleep(2 * SECOND).await;
                     Err(error(FetchErrorKind::Timeout))
                 }
-                Some(Answer::Panic) => panic!("the test asked for this panic"),
+                Some(Answer::Panic) => panic!("the test told the source of secrets to panic"),
                 _ => self.answer(key),
             }
         })
@@ -145,13 +142,12 @@ fn error(kind: FetchErrorKind) -> FetchError {
     FetchError::new(kind, kind.label(), "scripted")
 }
 
-/// Returns the full ARN of the test secret called `name`.
 pub(super) fn arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
 }
 
-/// Makes version `n` of the secret called `name`. The version was created `n` seconds after 1970
-/// and carries the label that `key` asks for.
+/// Makes a version of the secret `name`. The version was created `n` seconds after 1970, and
+/// carries the staging label that `key` asks for.
 pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
     let labels = key.selector.stage().into_iter().map(Into::into).collect();
     Version {
@@ -164,17 +160,16 @@ pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
     }
 }
 
-/// Returns the key of the current version of `id`.
 pub(super) fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
 }
 
-/// Makes a rule whose secrets match `pattern`. The rule changes nothing of the default policy.
+/// Makes a rule for the secrets that match `pattern`. The rule changes nothing of the default
+/// policy.
 pub(super) fn rule(pattern: &str) -> Rule {
     Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
 }
 
-/// A cache for a test, with its source of secrets, its clock and its metrics.
 pub(super) struct Fixture {
     pub(super) cache: Cache,
     pub(super) writer: Writer,
@@ -183,7 +178,7 @@ pub(super) struct Fixture {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The settings of a test's cache that differ between tests.
+/// The settings of a test's cache. A test changes only what it needs.
 pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
@@ -255,39 +250,35 @@ impl Setup {
 }
 
 impl Fixture {
-    /// Prefetches the listed secrets, and waits until the prefetch has ended or `deadline` is over.
     pub(super) async fn prefetch(&self, mode: Mode, deadline: Duration) -> Report {
         prefetch::begin(&self.writer, mode).await.settle(&self.writer, deadline).await
     }
 
-    /// Sets how the source answers the next calls for the secret called `name`.
+    /// Sets how the test's source of secrets answers the next calls for the secret `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
-    /// Returns the number of calls for single secrets so far.
+    /// Returns how many calls for single secrets the cache has made.
     pub(super) fn calls(&self) -> usize {
         self.source.calls.lock().unwrap().len()
     }
 
-    /// Advances virtual time by `span`.
     pub(super) async fn pass(&self, span: Duration) {
         self.clock.sleep(span).await;
     }
 
-    /// Reads a secret by its name.
     pub(super) async fn read(&self, name: &'static str) -> Result<(String, How), String> {
         outcome(self.cache.read(key(name)).await)
     }
 
-    /// Reads a secret by its name with `refreshNow`.
     pub(super) async fn read_now(&self, name: &'static str) -> Result<(String, How), String> {
         outcome(self.cache.read_now(key(name)).await)
     }
 }
 
-/// Returns the id of the version and how it was served. If the read failed, returns the label of
-/// the error kind.
+/// Returns the version id and how the cache answered the read. If the read failed, returns the
+/// label of the error.
 pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
     match read {
         Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),
@@ -297,12 +288,10 @@ pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), 
     }
 }
 
-/// Returns the outcome of a successful read, for comparison with the actual outcome.
 pub(super) fn ok(id: &str, how: How) -> Result<(String, How), String> {
     Ok((id.to_owned(), how))
 }
 
-/// Returns the outcome of a failed read, for comparison with the actual outcome.
 pub(super) fn failed(kind: &str) -> Result<(String, How), String> {
     Err(kind.to_owned())
 }

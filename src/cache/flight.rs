@@ -11,21 +11,21 @@ use tokio::sync::Notify;
 /// The maximum number of concurrent calls to AWS. Further calls wait.
 pub const FLIGHTS_MAX: usize = 32;
 
-/// The maximum number of flights (shared calls to AWS), including flights that wait to be sent. The
-/// number is twice the maximum number of listed secrets, so that readers still get flights during a
-/// large prefetch.
+/// The maximum number of flights (calls to AWS that several readers share), including those that
+/// wait. `SIDEKEY_SECRETS` lists at most 1,000 secrets, which are fetched at start. The other 1,000
+/// flights are for readers.
 pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
-/// The maximum number of flights (shared calls to AWS) for names that were never read before. The
-/// remaining flights are reserved for cached and listed secrets.
+/// The maximum number of flights (calls to AWS that several readers share) for names that were
+/// never read before. The remaining flights are reserved for cached secrets and those of
+/// `SIDEKEY_SECRETS`.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
-/// The result of a call to AWS that several readers share: the entry that the readers get, or why
-/// the call failed.
+/// The result of a call to AWS: the entry that all waiting readers get, or why the call failed.
 pub(crate) type Outcome = Result<Arc<Entry>, FetchError>;
 
-/// All flights (shared calls to AWS) that have not ended. There is at most one flight for each key,
-/// that is for each secret and label or version id.
+/// All flights (calls to AWS that several readers share) that have not ended. Each secret has at
+/// most one flight for each staging label or version id.
 #[derive(Debug)]
 pub(crate) struct Flights {
     under_way: Arc<Mutex<UnderWay>>,
@@ -38,21 +38,22 @@ struct UnderWay {
     first_time: usize,
 }
 
-/// A handle on one shared call to AWS. Readers wait on this handle for the result of the call.
+/// A handle on one call to AWS that several readers share. Each reader waits on its own clone of
+/// the handle.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Flight(Arc<Course>);
 
-/// The outcome of one shared call to AWS, and the readers that wait for this outcome. Readers wake
-/// in the order in which they began to wait.
+/// The outcome of one call to AWS, and the readers that wait for it. Readers wake in the order in
+/// which they began to wait.
 #[derive(Debug, Default)]
 struct Course {
     outcome: OnceLock<Outcome>,
     landed: Notify,
 }
 
-/// The duty to end a flight, that is a shared call to AWS. If a landing is dropped without a call
-/// of [`land`](Self::land), as in a panic, the flight ends with an error, so that no reader waits
-/// for ever.
+/// The handle that ends a flight (a call to AWS that several readers share) with a result. If the
+/// handle is dropped without a result, as in a panic, the flight ends with an error. Otherwise its
+/// readers would wait for ever.
 #[derive(Debug)]
 pub(crate) struct Landing {
     under_way: Arc<Mutex<UnderWay>>,
@@ -62,19 +63,20 @@ pub(crate) struct Landing {
 }
 
 impl Flights {
-    /// Makes an empty set of flights (shared calls to AWS). At most `calls_max` flights call AWS at
-    /// the same time.
+    /// Makes an empty set of calls. At most `calls_max` calls to AWS run at the same time, and
+    /// never more than [`FLIGHTS_MAX`].
     pub(crate) fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
-    /// Joins the flight (shared call to AWS) for `key`, or starts a flight. If this function starts
-    /// a flight, it also returns a [`Landing`], and the caller must end the flight with it.
+    /// Joins the call to AWS for `key`, or starts a call if none is running. If this function
+    /// starts a call, it also returns a [`Landing`]. The caller must then end the call with this
+    /// handle.
     ///
     /// # Errors
     ///
-    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] flights have not ended yet. The limit for flights
-    /// with [`Rank::FirstTime`] is half of this number.
+    /// Returns an error if [`FLIGHTS_KNOWN_MAX`] calls have not ended yet. For calls with
+    /// [`Rank::FirstTime`], the limit is half of this number.
     pub(crate) fn join_or_start(
         &self,
         key: &Key,
@@ -104,18 +106,17 @@ impl Flights {
         Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
     }
 
-    /// Waits for permission to call AWS. The caller may call AWS until it drops the returned slot.
+    /// Waits until the caller may call AWS. The permission lasts until the caller drops the
+    /// returned slot.
     pub(crate) async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }
 
-    /// Returns the number of flights (shared calls to AWS) that have not ended, including flights
-    /// that wait to be sent.
+    /// Returns how many calls to AWS have not ended, including calls that wait to be sent.
     pub(crate) fn len(&self) -> usize {
         self.under_way.lock().expect("no thread panics while it holds the lock").flights.len()
     }
 
-    /// Returns whether there is no flight, that is no shared call to AWS that has not ended.
     #[cfg(test)]
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
@@ -123,7 +124,7 @@ impl Flights {
 }
 
 impl Flight {
-    /// Waits until the shared call to AWS has ended, and returns the outcome of the call.
+    /// Waits until the shared call to AWS has ended, and returns its outcome.
     ///
     /// # Errors
     ///
@@ -142,19 +143,17 @@ impl Flight {
 }
 
 impl Landing {
-    /// Ends the flight (shared call to AWS) with `outcome`, and wakes the readers that wait for it.
+    /// Ends the call to AWS with `outcome`, and wakes the readers that wait for it.
     pub(crate) fn land(self, outcome: Outcome) {
         // `drop` runs next, and wakes the readers. It cannot replace this outcome, because only the
         // first `set` takes effect.
         let _ = self.flight.0.outcome.set(outcome);
     }
 
-    /// Returns the key of the secret that this flight (shared call to AWS) fetches.
     pub(crate) fn key(&self) -> &Key {
         &self.key
     }
 
-    /// Returns the priority with which this flight (shared call to AWS) waits to be sent.
     pub(crate) fn rank(&self) -> Rank {
         self.rank
     }
@@ -189,7 +188,10 @@ mod tests {
     use tokio::task::JoinSet;
 
     fn key(id: &str) -> Key {
-        Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
+        Key {
+            id: SecretId::parse(id).expect("the name in the test must be valid"),
+            selector: Selector::current(),
+        }
     }
 
     fn error() -> FetchError {
@@ -204,13 +206,13 @@ mod tests {
         let (_, other) = flights.join_or_start(&key("b"), Rank::Known).unwrap();
         assert!(none.is_none() && other.is_some());
         drop(other);
-        landing.expect("the first caller starts the flight").land(Err(error()));
+        landing.expect("the first reader must start the call").land(Err(error()));
         assert_eq!(first.outcome().await.map(|_| ()), Err(error()));
         assert_eq!(second.outcome().await.map(|_| ()), Err(error()));
         assert!(flights.is_empty());
         assert!(
             flights.join_or_start(&key("a"), Rank::Known).unwrap().1.is_some(),
-            "the next caller starts a new flight"
+            "the next reader must start a new call after the first call has ended"
         );
     }
 
@@ -227,7 +229,7 @@ mod tests {
         assert_eq!(refused, Err(FetchErrorKind::Overloaded));
         assert!(
             flights.join_or_start(&key("s7"), Rank::Known).is_ok(),
-            "a flight that has not ended can be joined"
+            "a reader must be able to join a call that has not ended"
         );
         drop(boarded);
         assert!(flights.join_or_start(&key("one more"), Rank::Known).is_ok());
@@ -239,7 +241,7 @@ mod tests {
         let invented = |n: usize| flights.join_or_start(&key(&format!("x{n}")), Rank::FirstTime);
         let mut landings: Vec<_> = (0..FIRST_TIME_MAX)
             .map(|n| {
-                invented(n).expect("a flight for a name that was never read before can start").1
+                invented(n).expect("a call for a name that was never read before must start").1
             })
             .collect();
         let refused = invented(FIRST_TIME_MAX).map(|_| ()).map_err(|error| error.kind);
@@ -259,9 +261,8 @@ mod tests {
         assert!(flights.is_empty());
     }
 
-    /// One thread ends flights one by one. Readers on other threads wait for the flights in the
-    /// same order, so the threads meet at the same flight again and again. A lost wake-up would
-    /// leave a reader waiting for ever.
+    /// One thread ends calls one by one, while readers on other threads wait for these calls in the
+    /// same order. A lost wake-up would leave a reader waiting for ever.
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
     async fn readers_on_many_threads_all_get_the_outcome() {
         const ROUNDS: u64 = 100;
@@ -291,8 +292,8 @@ mod tests {
             });
             let clock = SystemClock::new();
             let seen = within(&clock, Duration::from_secs(60), readers.join_all()).await;
-            assert!(seen.is_some(), "seed {seed}: a reader was not woken");
-            lander.join().expect("the thread that ends the flights does not panic");
+            assert!(seen.is_some(), "with seed {seed}, all readers must wake when their calls end");
+            lander.join().expect("the thread that ends the calls must not panic");
             assert!(flights.is_empty(), "seed {seed}");
         }
     }

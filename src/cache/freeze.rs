@@ -4,17 +4,18 @@
 
 use std::time::Duration;
 
-/// If a call ends this much later than its deadline, the process was frozen during the call. Both
-/// clocks run on during a freeze, and timers of a running process are never so late.
+/// If a call ends this much later than its deadline, the process was frozen during the call. The
+/// timers of a running process are never so late.
 pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// How many times one call is repeated because a freeze interrupted it. After more interruptions,
-/// Sidekey assumes that the clock is being adjusted: each real freeze also ends the invocation
-/// whose reader waits for the call.
+/// How many times one call is repeated because the process was frozen during the call. More
+/// interruptions in a row mean that the clock is being adjusted, because a real freeze also ends
+/// the invocation whose reader waits.
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
-/// Returns whether a freeze interrupted an operation that should end within `deadline`, and that
-/// took the time `took`. Returns `true` if `took` is `None`, that is if the clocks cannot tell.
+/// Returns whether a freeze of the process interrupted an operation. `took` is how long the
+/// operation took. It should have ended within `deadline`. If `took` is `None` (a clock went back),
+/// returns `true`.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

@@ -5,39 +5,38 @@
 
 use std::time::Duration;
 
-/// The range of the jitter: how early a refresh starts before the TTL ends, as a share of
-/// [`Policy::ttl`]. Each entry gets a random share from this range, so that environments that
-/// started together refresh at different times.
+/// How early a refresh starts before the TTL ends, as a share of the TTL: 10 % to 30 %. Each entry
+/// gets a random share. Environments that started together then refresh at different times.
 pub(crate) const JITTER: std::ops::Range<f64> = 0.1..0.3;
 
-/// The longest back-off: the wait after a failed attempt to refresh a cached entry, before the next
-/// attempt.
+/// The longest back-off: how long the agent waits after a failed refresh of a cached entry before
+/// it tries again by itself.
 pub const BACK_OFF_MAX: Duration = Duration::from_secs(30);
 
-/// The longest back-off after transient failures if no cached value can be served meanwhile.
+/// The longest back-off after transient failures while no cached value can be served.
 ///
-/// Source: the fleet simulation in `docs/fleet.md`. Ten functions scale out at once and exceed the
-/// quota of AWS. The last environment is ready after 8 s with this back-off, but after 47 s with
-/// [`BACK_OFF_MAX`].
+/// Source: the fleet simulation in `docs/fleet.md`. There, ten functions scale out at once and
+/// exceed the quota of AWS. The last environment is ready after 8 s with this back-off, but after
+/// 47 s with [`BACK_OFF_MAX`].
 pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 
 /// How long after a failed attempt Sidekey assumes that AWS still fails. This is the longest
-/// back-off plus the time that the next attempt may take.
+/// back-off, plus 5 s for the next attempt itself.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
 /// The back-off after the first failure, before jitter. Each further failure doubles the back-off.
 pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
-/// The shortest back-off after a failure, whatever the random number is. It protects AWS from
-/// readers that retry in a loop.
+/// The shortest back-off after a failure, even if the random number is near zero. It protects AWS
+/// from readers that retry in a loop.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// How long readers get a remembered refusal of AWS without a new call.
+/// How long readers get a refusal of AWS (such as denied access) again without a new call.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
-/// The TTL of a value that Sidekey withholds from readers because the value breaks the convention
-/// for secrets of its name. The TTL is short, so that a fixed value is served soon. A value that
-/// stays broken costs at most one call in this time.
+/// The TTL of a withheld value: a value that is not served because it breaks the rules for its kind
+/// of secret. The TTL is short, so that a corrected value is served soon. A value that stays broken
+/// costs at most one call in this time.
 pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 
 /// The refresh policy of one secret: how old its value may get, and what readers get if AWS fails.
@@ -45,33 +44,33 @@ pub(crate) const WITHHELD_TTL: Duration = Duration::from_secs(5);
 pub struct Policy {
     /// The age up to which readers get the cached value as fresh.
     pub ttl: Duration,
-    /// How long after the TTL readers get the old value while a refresh runs.
+    /// How long after the TTL readers still get the old value while a refresh runs.
     pub stale_while_revalidate: Duration,
-    /// How long after the TTL readers get the old value while AWS fails transiently.
+    /// How long after the TTL readers still get the old value while AWS fails transiently.
     pub stale_if_error: Duration,
-    /// How long after the first refusal of AWS readers still get the old value.
+    /// How long readers still get the old value after AWS first refused the secret, for example
+    /// denied access.
     pub denied_grace: Duration,
-    /// Whether timers refresh the secret even if no reader reads it.
+    /// Whether the agent refreshes the secret even if no reader reads it.
     pub refresh: Refresh,
-    /// Whether the agent is not ready until the secret is cached. Applies only to the secrets of
-    /// `SIDEKEY_SECRETS`.
+    /// Whether the agent waits for this secret before it reports that it is ready. Applies only to
+    /// listed secrets (those of `SIDEKEY_SECRETS`).
     pub is_required: bool,
 }
 
-/// Which cached entries timers refresh before the TTL ends.
+/// Which cached entries the agent refreshes before the TTL ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Refresh {
-    /// Timers refresh an entry only if a reader has read the entry since it was fetched. Secrets
-    /// that are not read then cost no calls.
+    /// The agent refreshes only entries that a reader has read since the last fetch. Unread secrets
+    /// then cost no calls.
     #[default]
     WhenRead,
-    /// Timers refresh every entry, so that even a secret that is rarely read is fresh when a reader
-    /// reads it.
+    /// The agent refreshes every entry. Even a rarely read secret is then fresh when a reader reads
+    /// it.
     Always,
 }
 
 impl Refresh {
-    /// All variants of this setting: timers refresh the entries that were read, or all entries.
     pub(crate) const ALL: [Self; 2] = [Self::WhenRead, Self::Always];
 
     /// Returns the name of this setting in the configuration and on the status page.
@@ -97,9 +96,10 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// Returns this refresh policy, changed for a value that Sidekey withholds from readers. The
-    /// TTL becomes at most [`WITHHELD_TTL`]. Once the TTL is over, the next reader waits for a new
-    /// call. Timers fetch the value only if it is read.
+    /// Returns this refresh policy, changed for a value that readers do not get because it breaks
+    /// the rules for its kind of secret. The TTL becomes at most [`WITHHELD_TTL`]. After the TTL,
+    /// the next reader waits for a new call. The agent refreshes the value only if a reader asks
+    /// for it.
     #[must_use]
     pub(crate) fn of_withheld(self) -> Self {
         Self {
@@ -114,26 +114,28 @@ impl Policy {
 /// The facts about a cached entry that decide how fresh the entry is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// The age of the cached entry: the time since the call that fetched it was sent. `None` if the
-    /// clocks cannot tell.
+    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock went
+    /// back, so that the age is unknown.
     pub age: Option<Duration>,
-    /// How early this entry is refreshed, as a share of its TTL. The share is from [`JITTER`].
+    /// How early the agent refreshes the entry before its TTL ends, as a share of the TTL. The
+    /// share is from 0.1 to 0.3 and differs between entries.
     pub jitter: f64,
-    /// Whether the process was restored from a snapshot after the entry was fetched. If so, the
-    /// entry is not fresh, whatever its age.
+    /// Whether SnapStart restored the process from a snapshot after the entry was fetched. If so,
+    /// the entry is not fresh, whatever its age.
     pub is_restored: bool,
-    /// When attempts to refresh the entry failed. `None` if no attempt has failed since the entry
+    /// How long ago refreshes of the entry failed. `None` if no refresh has failed since the entry
     /// was fetched.
     pub trouble: Option<Trouble>,
 }
 
-/// When attempts to refresh an entry failed since the entry was fetched.
+/// How long ago refreshes of a cached entry failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
-    /// The time since AWS first refused to refresh the entry. `None` if AWS refused no attempt.
+    /// How long AWS has refused the secret, for example denied access to it. `None` if AWS has not
+    /// refused the secret since the entry was fetched.
     pub refused: Option<Duration>,
-    /// The time since the last failed attempt to refresh the entry ended. `None` if the clocks
-    /// cannot tell.
+    /// How long ago the last failed refresh of the entry ended. `None` if a clock went back, so
+    /// that this time is unknown.
     pub attempted: Option<Duration>,
 }
 
@@ -157,7 +159,7 @@ pub enum Reason {
     Revalidating,
     /// A stale entry is served because its TTL is over and AWS fails transiently.
     Failing,
-    /// A stale entry is served because AWS refuses the secret and the grace period is not over.
+    /// A stale entry is served because AWS refuses the secret, and the grace period is not over.
     Refused,
 }
 
@@ -212,25 +214,27 @@ pub fn freshness(policy: &Policy, standing: &Standing) -> Freshness {
     Freshness::Expired
 }
 
-/// Returns the age at which an entry is due for a refresh, before the TTL ends.
+/// Returns the age at which the agent refreshes an entry: the TTL minus the share `jitter` of the
+/// TTL.
 pub(crate) fn due(policy: &Policy, jitter: f64) -> Duration {
-    debug_assert!(JITTER.contains(&jitter), "the jitter is a share from JITTER");
+    debug_assert!(JITTER.contains(&jitter), "the jitter must be between 0.1 and 0.3");
     policy.ttl.mul_f64(1.0 - jitter)
 }
 
-/// Returns the share from [`JITTER`] that corresponds to `draw`, a random number from `[0, 1)`.
+/// Converts `draw`, a random number from `[0, 1)`, to a jitter: how early an entry is refreshed, as
+/// a share of its TTL.
 pub fn jitter(draw: f64) -> f64 {
-    debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
+    debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns the back-off after `failures` consecutive failures. The back-off is a random part (full
-/// jitter) of a bound that doubles with each failure, up to `most`. `draw` is the random number,
-/// from `[0, 1)`.
+/// Returns how long to wait after `failures` consecutive failures. The wait is a random part of a
+/// bound. The bound doubles with each failure, up to `most`. `draw` is the random number, from `[0,
+/// 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
 pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {
-    debug_assert!((0.0..1.0).contains(&draw), "the draw is from [0, 1)");
+    debug_assert!((0.0..1.0).contains(&draw), "the random number must lie in the range [0, 1)");
     let doublings = failures.saturating_sub(1).min(16);
     let bound = BACK_OFF_BASE.saturating_mul(2_u32.pow(doublings)).min(most);
     bound.mul_f64(draw).max(BACK_OFF_MIN)
@@ -272,8 +276,6 @@ mod tests {
         }
     }
 
-    /// Checks how fresh an entry of `age` seconds is under [`policy`], with a jitter of 20 %. If
-    /// `age` is `None`, the age is unknown.
     #[track_caller]
     fn check(age: Option<f64>, trouble: Option<Trouble>, expected: Freshness) {
         let age = age.map(Duration::from_secs_f64);

@@ -1,22 +1,23 @@
-//! Remembers which malformed versions were logged, so that Sidekey logs each version only once,
-//! however often the version is fetched.
+//! Remembers which malformed versions Sidekey has logged. A version is malformed if its value
+//! breaks the rules for its kind of secret. Sidekey logs each such version only once, however often
+//! it is fetched.
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-/// The maximum number of malformed versions that are remembered as logged.
+/// How many versions of secrets are remembered as logged. If more are added, the oldest is
+/// forgotten.
 const LOGGED_MAX: usize = 1000;
 
 /// The ARN of a secret, and the id of one of its versions.
 type VersionKey = (Box<str>, Box<str>);
 
-/// The malformed versions that Sidekey has logged, up to a maximum number.
 #[derive(Debug, Default)]
 pub(super) struct LoggedVersions(Mutex<VecDeque<VersionKey>>);
 
 impl LoggedVersions {
-    /// Adds a malformed version to the logged versions. Returns `true` if the version was not
-    /// logged before. If the set is full, removes the version that was added first.
+    /// Adds version `id` of the secret `arn`. Returns `true` if this version was not logged before.
+    /// If the set is full, forgets the version that was added first.
     pub(super) fn insert(&self, arn: &str, id: &str) -> bool {
         let mut logged = self.0.lock().expect("no thread panics while it holds the lock");
         if logged.iter().any(|(own_arn, own_id)| **own_arn == *arn && **own_id == *id) {

@@ -1,5 +1,6 @@
-//! Finds and describes how a secret's value breaks the convention for secrets of its name. Sidekey
-//! checks each cached version once, and reports the result with each answer.
+//! Finds and describes how a secret's value breaks its convention (the rules for the names and
+//! values of one kind of secret). Sidekey checks each cached version once, and reports the result
+//! with each answer.
 //!
 //! All functions are pure.
 
@@ -12,24 +13,26 @@ use std::fmt;
 /// The maximum number of problems of one value that an HTTP header or an error message lists.
 const PROBLEMS_SHOWN_MAX: usize = 8;
 
-/// The problems of a malformed value, that is a value that breaks the convention for secrets of its
-/// name. The problems contain no part of the value itself.
+/// The problems of a malformed value. Such a value breaks its convention (the rules for the names
+/// and values of one kind of secret). The problems contain no part of the value itself.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed {
-    /// The name of the secret. The name cannot forge a log line, because the pattern of the naming
-    /// convention allows no such characters.
+    /// The name of the secret. The name is safe to log: the name pattern of a convention allows no
+    /// characters that could forge a log line.
     name: Box<str>,
     kind: Box<str>,
     problems: Vec<Problem>,
     codes: Bytes,
-    /// Whether readers get an error instead of the malformed value.
+    /// Whether readers get an error instead of the value, because the value breaks the rules for
+    /// its kind of secret.
     pub(crate) is_withheld: bool,
 }
 
 impl Malformed {
-    /// Checks a version of a secret against the convention for secrets of its name. Returns `None`
-    /// if the value follows the convention, or if no convention matches the name. If `is_strict` is
-    /// `true`, readers get an error instead of a malformed value.
+    /// Checks a version of a secret against its convention (the rules for the names and values of
+    /// one kind of secret). Returns `None` if the value follows the convention, or no convention
+    /// matches the name. If `is_strict` is `true`, readers get an error instead of a malformed
+    /// value.
     pub(crate) fn find(
         conventions: &Conventions,
         version: &Version,
@@ -49,24 +52,23 @@ impl Malformed {
         })
     }
 
-    /// Returns the kind of secret, as the naming convention defines it.
+    /// Returns the kind of secret, such as `sms-twilio`.
     pub(crate) fn kind(&self) -> &str {
         &self.kind
     }
 
-    /// Returns all problems of the malformed value. The list has at least one problem.
     pub(crate) fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// Returns the first problems of the malformed value as short text for HTTP headers and the
-    /// log: the code of each problem, and the field that has it, if any. For example: `missing
-    /// auth_token, empty account_sid`.
+    /// Returns the first problems of the value as a short string for HTTP headers and the log. Each
+    /// problem has a code and, if known, a field. For example: `missing auth_token, empty
+    /// account_sid`.
     pub(crate) fn codes(&self) -> &str {
-        std::str::from_utf8(&self.codes).expect("the bytes come from a string")
+        std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
     }
 
-    /// Returns the text of [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
+    /// Returns [`codes`](Self::codes) as bytes for an HTTP header, without a copy.
     pub(crate) fn header(&self) -> Bytes {
         self.codes.clone()
     }
@@ -89,7 +91,6 @@ fn codes(problems: &[Problem]) -> String {
     problems.iter().take(PROBLEMS_SHOWN_MAX).map(code).collect::<Vec<_>>().join(", ")
 }
 
-/// Returns the code of a problem, followed by the field that has the problem, if any.
 fn code(problem: &Problem) -> String {
     match problem.field() {
         Some(field) => format!("{} {field}", problem.code()),
@@ -124,7 +125,7 @@ mod tests {
         let value = r#"{"twilio_account_sid":"hunter2","twilio_auth_token":"PLACEHOLDER_hunter2"}"#;
         let version = version(TWILIO, value);
         let found = Malformed::find(&Conventions::built_in(), &version, true)
-            .expect("the value is malformed");
+            .expect("the value must be malformed");
         assert_eq!((found.kind(), found.problems().len()), ("sms-twilio", 2));
         assert_eq!(found.codes(), "placeholder twilio_auth_token, missing twilio_template_sid");
         assert_eq!(
@@ -157,14 +158,17 @@ mod tests {
     #[test]
     fn only_the_first_problems_are_listed() {
         let fields = (10..22).map(|number| {
-            Field::new(&format!("field_{number}"), FieldType::String).expect("the name is valid")
+            Field::new(&format!("field_{number}"), FieldType::String)
+                .expect("the field name in the test must be valid")
         });
-        let marks = vec![Marker::parse("TODO").expect("the mark is valid")];
-        let pattern = NamePattern::parse("app").expect("the pattern is valid");
+        let marks = vec![Marker::parse("TODO").expect("the dummy value in the test must be valid")];
+        let pattern =
+            NamePattern::parse("app").expect("the name pattern in the test must be valid");
         let convention = Convention::new("app", pattern, "App", fields.collect(), marks);
-        let all = Conventions::default().with(vec![convention.expect("the convention is valid")]);
-        let found =
-            Malformed::find(&all, &version("app", "{}"), false).expect("the value is malformed");
+        let all = Conventions::default()
+            .with(vec![convention.expect("the convention in the test must be valid")]);
+        let found = Malformed::find(&all, &version("app", "{}"), false)
+            .expect("the value must be malformed");
         assert_eq!(found.problems().len(), 12);
         assert_eq!(found.codes().matches(',').count(), 7);
         let words = found.to_string();

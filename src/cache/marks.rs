@@ -12,30 +12,31 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The facts about a cached entry that change while it is cached. On the path of a cached read,
-/// readers update them without a lock.
+/// The facts about a cached entry that change while it is cached: its reads, its failed refreshes,
+/// and an older answer that is not confirmed yet. A cached read updates them without a lock.
 #[derive(Debug)]
 pub(crate) struct Marks {
     failure: ArcSwapOption<Failure>,
     held_back: Mutex<Option<HeldBack>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
-    /// When the entry was last read: the time of the steady clock, in milliseconds.
+    /// When a reader last read the entry: the reading of the steady clock, in milliseconds.
     read_at_ms: AtomicU64,
 }
 
-/// An answer of AWS that is not used yet, because its version is older than the cached version.
+/// An answer of AWS that is older than the cached version. The answer is not used until a second
+/// call confirms it.
 #[derive(Debug)]
 struct HeldBack {
-    /// The id of the older version that AWS answered with.
+    /// The id of the older version with which AWS answered.
     version: Box<str>,
     /// When AWS first answered with this older version.
     since: Moment,
 }
 
 impl Marks {
-    /// Makes the marks of an entry that no reader has read, and that was fetched by a call sent at
-    /// `sent`.
+    /// Makes the record of reads and failures for a new entry. `sent` is when the call for the
+    /// entry was sent.
     pub(crate) fn new(sent: Moment) -> Self {
         Self {
             failure: ArcSwapOption::empty(),
@@ -48,19 +49,20 @@ impl Marks {
         }
     }
 
-    /// Returns the last failed attempt to refresh the entry, or `None` if no attempt has failed
-    /// since the entry was fetched.
+    /// Returns the last failed refresh of the entry. Returns `None` if no refresh has failed since
+    /// the entry was fetched.
     pub(crate) fn failure(&self) -> Option<Arc<Failure>> {
         self.failure.load_full()
     }
 
-    /// Returns whether AWS has refused to refresh the entry since the entry was fetched.
+    /// Returns whether AWS has refused the secret, for example denied access, since the entry was
+    /// fetched.
     pub(crate) fn is_refused(&self) -> bool {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
-    /// Returns how long ago attempts to refresh the entry failed. Returns `None` if no attempt has
-    /// failed since the entry was fetched.
+    /// Returns how long ago refreshes of the entry failed. Returns `None` if no refresh has failed
+    /// since the entry was fetched.
     pub(crate) fn trouble(&self, now: Moment) -> Option<Trouble> {
         self.failure.load().as_deref().map(|failure| Trouble {
             // If the clocks cannot tell how long ago the refusal was, the grace period counts as
@@ -70,16 +72,17 @@ impl Marks {
         })
     }
 
-    /// Records one more failed attempt to refresh the entry. Only the flight (shared call to AWS)
-    /// that refreshes the entry calls this function.
+    /// Records one more failed refresh of the entry. Only the call that refreshes the entry may use
+    /// this function.
     pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
         let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
 
-    /// Decides whether `answer` replaces the `cached` version. Remembers an answer that is older
-    /// and not used yet. `may_serve` says whether readers may get the cached version meanwhile.
+    /// Decides whether `answer` from AWS replaces the `cached` version. An older answer is
+    /// remembered until a second call confirms it. `may_serve` says whether readers may get the
+    /// cached version meanwhile.
     pub(crate) fn judge(
         &self,
         cached: &Version,
@@ -100,7 +103,6 @@ impl Marks {
         verdict
     }
 
-    /// Records that a reader read the entry at `now`.
     pub(crate) fn touch(&self, now: Moment) {
         self.read_at_ms.store(millis(now), Ordering::Relaxed);
         self.was_read.store(true, Ordering::Relaxed);
@@ -111,25 +113,25 @@ impl Marks {
         self.was_read.load(Ordering::Relaxed)
     }
 
-    /// Returns when the secret was last read: the time of the steady clock, in milliseconds. Before
-    /// the first read, returns the time when the call for the secret was sent.
+    /// Returns when the entry was last read: the reading of the steady clock, in milliseconds.
+    /// Before the first read, returns when the call for the entry was sent.
     pub(crate) fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
-    /// Copies the time of the last read from `older`, the marks of the entry that this entry
+    /// Copies the time of the last read from `older`, the record of the entry that this entry
     /// replaces. A refresh must not count as a read.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
     }
 
     /// Reserves the next refresh for the calling reader. Returns `false` if another reader has
-    /// reserved it and that refresh has not ended.
+    /// started a refresh that has not ended.
     pub(crate) fn claim_refresh(&self) -> bool {
         !self.is_refreshing.swap(true, Ordering::Relaxed)
     }
 
-    /// Allows readers to reserve a refresh of this entry again.
+    /// Lets readers reserve a refresh of this entry again, because the last refresh has ended.
     pub(crate) fn release_refresh(&self) {
         self.is_refreshing.store(false, Ordering::Relaxed);
     }

@@ -1,5 +1,5 @@
-//! Remembers failed calls for secrets that are not cached. Because of this, a client that retries
-//! in a loop or invents names neither floods AWS with calls nor evicts cached entries.
+//! Remembers failed calls for secrets that are not cached. A client that retries in a loop or
+//! invents names then neither floods AWS with calls nor evicts cached entries.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -10,43 +10,41 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The maximum number of failed calls that the negative cache remembers.
+/// How many failed calls for secrets that are not cached Sidekey remembers.
 pub(super) const FAILURES_MAX: usize = 1000;
 
-/// The negative cache: the last failure of calls for each secret that is not cached.
+/// The last failed call for each secret that is not cached.
 #[derive(Debug)]
 pub(super) struct NegativeCache {
-    /// The listed secrets (`SIDEKEY_SECRETS`). Their failures are never dropped, because timers
-    /// retry listed secrets.
+    /// The listed secrets (those of `SIDEKEY_SECRETS`). Their failures are never dropped to make
+    /// room, because the agent retries these secrets.
     listed: HashSet<Key>,
     failures: Mutex<HashMap<Key, Failure>>,
 }
 
 impl NegativeCache {
-    /// Makes an empty negative cache. It never drops the failures of `listed` secrets to make room
-    /// for other failures.
     pub(super) fn new(listed: HashSet<Key>) -> Self {
         Self { listed, failures: Mutex::default() }
     }
 
-    /// Returns the remembered error that readers of the secret `key` get without a new call.
-    /// Returns `None` if the next reader may cause a call to AWS.
+    /// Returns the error that readers of the secret `key` get at once, without a new call. Returns
+    /// `None` if the next reader may cause a call to AWS.
     pub(super) fn error(&self, key: &Key, now: Moment) -> Option<FetchError> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = failures.get(key)?;
         failure.is_remembered(now).then(|| failure.error.clone())
     }
 
-    /// Returns why the last call for the secret `key` failed, and how long timers must wait before
-    /// they retry.
+    /// Returns why the last call for the secret `key` failed, and how long the agent must still
+    /// wait before it retries by itself.
     pub(super) fn last(&self, key: &Key, now: Moment) -> Option<(FetchError, Duration)> {
         let failures = self.failures.lock().expect("no thread panics while it holds the lock");
         failures.get(key).map(|failure| (failure.error.clone(), failure.retry_in(now)))
     }
 
-    /// Records a failed call for the secret `key`. `draw`, a random number from `[0, 1)`,
-    /// determines the back-off. If the negative cache is full, drops the oldest failure of an
-    /// unlisted secret.
+    /// Records a failed call for the secret `key`. `draw` is a random number from `[0, 1)`. It
+    /// decides the length of the back-off. If too many failures are remembered, drops the oldest
+    /// failure of a secret that `SIDEKEY_SECRETS` does not list.
     pub(super) fn record(&self, key: &Key, error: FetchError, now: Moment, draw: f64) {
         let mut failures = self.failures.lock().expect("no thread panics while it holds the lock");
         let failure = Failure::after(failures.get(key), error, now, EMPTY_BACK_OFF_MAX, draw);
@@ -60,14 +58,12 @@ impl NegativeCache {
         }
     }
 
-    /// Drops all failures. The agent calls this function after a restore from a snapshot, because
-    /// the failures belong to the environment before the restore.
+    /// Drops all remembered failures after a restore (SnapStart resumes the process from a
+    /// snapshot). The failures belong to the time before the snapshot.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }
 
-    /// Drops the remembered failure of the secret `key`. The writer calls this function when AWS
-    /// has answered a call for `key`.
     pub(super) fn forget(&self, key: &Key) {
         self.failures.lock().expect("no thread panics while it holds the lock").remove(key);
     }
@@ -82,7 +78,10 @@ mod tests {
     use std::time::SystemTime;
 
     fn key(id: &str) -> Key {
-        Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
+        Key {
+            id: SecretId::parse(id).expect("the name in the test must be valid"),
+            selector: Selector::current(),
+        }
     }
 
     fn at(millis: u64) -> Moment {
@@ -102,12 +101,11 @@ mod tests {
         let remembered = |id, millis| cache.error(&key(id), at(millis)).is_some();
         assert!(remembered("refused", 2999) && !remembered("refused", 3000));
         assert!(remembered("failed", 99) && !remembered("failed", 100));
-        assert!(cache.last(&key("failed"), at(100)).is_some(), "the failure is still known");
+        assert!(cache.last(&key("failed"), at(100)).is_some(), "the failure must still be known");
         cache.forget(&key("failed"));
         assert!(cache.last(&key("failed"), at(100)).is_none());
     }
 
-    /// After refusals, timers wait longer for the next attempt than readers do.
     #[test]
     fn failure_after_refusals_is_remembered_for_its_own_back_off() {
         let cache = NegativeCache::new(HashSet::new());
@@ -118,13 +116,16 @@ mod tests {
         // Half of the longest back-off is 2.5 s.
         assert!(cache.error(&key("x"), at(5499)).is_some());
         assert!(cache.error(&key("x"), at(5500)).is_none());
-        let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure is remembered");
-        assert!(wait > Duration::from_secs(20), "timers wait for more than 20 s, not {wait:?}");
+        let (_, wait) = cache.last(&key("x"), at(3000)).expect("the failure must be remembered");
+        assert!(
+            wait > Duration::from_secs(20),
+            "the agent must wait for more than 20 s, but it waits for {wait:?}"
+        );
     }
 
-    /// While no value can be served, timers retry soon after a transient failure, because the
-    /// outage may be over. After a refusal, they retry less often, because frequent retries would
-    /// only cost calls.
+    /// While no value can be served, the agent retries soon after a transient failure, because the
+    /// outage may be over. The agent retries less often after a refusal, because frequent retries
+    /// would only cost calls.
     #[test]
     fn failures_are_retried_sooner_than_refusals() {
         let cache = NegativeCache::new(HashSet::new());
@@ -136,7 +137,7 @@ mod tests {
             {
                 let now = at(n * 60_000);
                 cache.record(&key(id), error(kind), now, 0.99);
-                *wait = cache.last(&key(id), now).expect("the failure is remembered").1;
+                *wait = cache.last(&key(id), now).expect("the failure must be remembered").1;
             }
         }
         let expected = [5.0, 30.0].map(|seconds| Duration::from_secs_f64(seconds * 0.99));
@@ -156,6 +157,9 @@ mod tests {
         );
         assert!(cache.last(&key("x0"), at(0)).is_none());
         assert!(cache.last(&key("x1009"), at(0)).is_some());
-        assert!(cache.last(&key("listed"), at(0)).is_some(), "failures of listed secrets are kept");
+        assert!(
+            cache.last(&key("listed"), at(0)).is_some(),
+            "the failure of a listed secret must stay remembered"
+        );
     }
 }

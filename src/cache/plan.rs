@@ -1,23 +1,25 @@
-//! Decides when timers refresh a cached entry.
+//! Decides when the agent refreshes a cached entry by itself.
 //!
 //! All functions are pure: ages are arguments.
 
 use super::freshness::{self, Policy, Refresh, Standing};
 use std::time::Duration;
 
-/// When timers fetch a cached entry again.
+/// When the agent fetches a cached entry again by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Timers fetch the entry now.
+    /// The agent fetches the entry now.
     Now,
-    /// Timers wait for this time, and then decide again whether to fetch the entry.
+    /// The agent waits for this time, and then decides again whether to fetch the entry.
     In(Duration),
-    /// Timers do not fetch the entry. The next reader of the entry starts the refresh.
+    /// The agent does not fetch the entry by itself. The next reader of the entry starts the
+    /// refresh.
     WhenRead,
 }
 
-/// Returns when timers fetch an entry again. `was_read` says whether a reader has read the entry
-/// since it was fetched. `retry_in` is the remaining back-off if the last refresh failed.
+/// Returns when the agent fetches an entry again by itself. `was_read` says whether a reader has
+/// read the entry since it was fetched. `retry_in` is the remaining back-off if the last refresh
+/// failed.
 pub fn next(
     policy: &Policy,
     standing: &Standing,
@@ -41,8 +43,8 @@ pub fn next(
     }
 }
 
-/// Returns whether AWS has refused to refresh an entry for longer than the grace period of the
-/// entry. Timers then stop retrying, and only readers cause calls.
+/// Returns whether AWS has refused the secret of an entry, for example denied access, for longer
+/// than the grace period. The agent then stops retrying by itself, and only readers cause calls.
 pub(crate) fn is_given_up(policy: &Policy, standing: &Standing) -> bool {
     let refused = standing.trouble.and_then(|trouble| trouble.refused);
     refused.is_some_and(|refused| refused >= policy.denied_grace)
@@ -65,7 +67,6 @@ mod tests {
         }
     }
 
-    /// Checks the plan for an entry of `age` seconds, with a jitter of 20 % and a TTL of 100 s.
     #[track_caller]
     fn check(age: Option<u64>, was_read: bool, retry_in: Option<u64>, expected: Next) {
         check_under(Refresh::WhenRead, age, was_read, retry_in, expected);

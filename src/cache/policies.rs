@@ -12,30 +12,21 @@ use crate::secret::scope::{Home, Scope};
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// A rule that changes the default refresh policy for some secrets. A field that is `None` leaves
-/// the default unchanged.
+/// A rule that changes the default refresh policy for some secrets. Each field has the meaning of
+/// the [`Policy`] field with the same name. A field that is `None` keeps the default.
 #[derive(Clone, Debug, Default)]
 pub struct Rule {
-    /// The secrets that this rule applies to.
     pub(crate) secrets: Scope,
-    /// The age up to which readers get the value as fresh, as in [`Policy::ttl`].
     pub(crate) ttl: Option<Duration>,
-    /// How long after the TTL readers get the old value while a refresh runs.
     pub(crate) stale_while_revalidate: Option<Duration>,
-    /// How long after the TTL readers get the old value while AWS fails transiently.
     pub(crate) stale_if_error: Option<Duration>,
-    /// How long after the first refusal of AWS readers still get the old value.
     pub(crate) denied_grace: Option<Duration>,
-    /// Whether timers refresh these secrets even if no reader reads them.
     pub(crate) refresh: Option<Refresh>,
-    /// Whether the agent is not ready until the secrets of `SIDEKEY_SECRETS` that this rule matches
-    /// are cached.
     pub(crate) is_required: Option<bool>,
 }
 
 impl Rule {
-    /// Returns the refresh policy of the secrets that this rule applies to: `default`, changed by
-    /// the rule.
+    /// Returns the default policy, changed by this rule.
     pub(crate) fn policy(&self, default: &Policy) -> Policy {
         Policy {
             ttl: self.ttl.unwrap_or(default.ttl),
@@ -50,8 +41,8 @@ impl Rule {
     }
 }
 
-/// All rules, and the default refresh policy for secrets that no rule matches. The first matching
-/// rule wins.
+/// All rules, and the refresh policy for secrets that no rule matches. The first matching rule
+/// wins.
 #[derive(Clone, Debug, Default)]
 pub struct Policies {
     default: Policy,
@@ -68,26 +59,24 @@ impl Policies {
         Self { default, rules: resolved.collect() }
     }
 
-    /// Returns the refresh policy of the secret with this ARN and name, both from an answer of AWS.
-    /// The policy does not depend on the name or ARN by which the secret was requested.
+    /// Returns the refresh policy for the ARN and name in an answer of AWS. The name or ARN that
+    /// the reader used does not matter.
     pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
-    /// Returns the refresh policy of each secret of `SIDEKEY_SECRETS`, as far as the name or ARN
-    /// there determines the policy.
+    /// Returns the refresh policy of each listed secret (of `SIDEKEY_SECRETS`) before AWS has
+    /// answered. Each policy follows from the listed name or ARN alone.
     pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }
 
-    /// Returns the refresh policy of the secret `id` before AWS has answered. The final policy may
-    /// differ, because a rule may match only the name or only the ARN in the answer.
+    /// Returns the refresh policy of the secret `id` (a name or ARN) before AWS has answered. The
+    /// answer may change the policy, because a rule may match only the name or only the ARN.
     pub(crate) fn of_reference(&self, id: &SecretId, home: &Home) -> Policy {
         self.first(|secrets| secrets.may_admit(id, home))
     }
 
-    /// Returns the refresh policy of the first rule for which `matches` returns `true`, else the
-    /// default policy.
     fn first(&self, matches: impl Fn(&Scope) -> bool) -> Policy {
         let rule = self.rules.iter().find(|(secrets, _)| matches(secrets));
         rule.map_or(self.default, |(_, policy)| *policy)
@@ -106,11 +95,11 @@ mod tests {
         Home { region: "eu-north-1".into(), account: account.map(Into::into) }
     }
 
-    /// Makes one rule from each list of patterns. The first rule has a TTL of 1 s, the second rule
-    /// a TTL of 2 s, and so on. The default TTL is 100 s.
     fn policies(rules: &[&[&str]]) -> Policies {
+        // The TTL is 1 s in the first rule, 2 s in the second rule, and so on.
         let rule = |(patterns, seconds): (&&[&str], u32)| Rule {
-            secrets: Scope::new(patterns.iter().copied()).expect("the patterns are valid"),
+            secrets: Scope::new(patterns.iter().copied())
+                .expect("the patterns in the test must be valid"),
             ttl: Some(seconds * SECOND),
             ..Rule::default()
         };
@@ -169,7 +158,7 @@ mod tests {
             (format!("{OTHERS}shared-AbC123"), "shared", 3),
             (format!("{OTHERS}app/db-AbC123"), "app/db", 100),
         ] {
-            let arn = Arn::parse(&arn).expect("the ARN is valid");
+            let arn = Arn::parse(&arn).expect("the ARN in the test must be valid");
             let policy = policies.of_answer(&arn, name, &home(Some("123456789012")));
             assert_eq!(policy.ttl, seconds * SECOND, "{arn}");
         }
@@ -187,7 +176,7 @@ mod tests {
             (format!("{HERE}app/other"), None, 2),
             ("app/other".to_owned(), Some("123456789012"), 100),
         ] {
-            let id = SecretId::parse(&id).expect("the id is valid");
+            let id = SecretId::parse(&id).expect("the name or ARN in the test must be valid");
             let policy = policies.of_reference(&id, &home(account));
             assert_eq!(policy.ttl, seconds * SECOND, "{id:?}");
         }

@@ -1,4 +1,4 @@
-//! Prefetches the listed secrets (`SIDEKEY_SECRETS`) when the agent starts.
+//! Fetches the listed secrets (those of `SIDEKEY_SECRETS`) when the agent starts.
 
 use super::flight::{Flight, Landing};
 use super::slots::Rank;
@@ -10,28 +10,29 @@ use crate::secret::reference::SecretId;
 use crate::source::BATCH_MAX;
 use std::time::Duration;
 
-/// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] uses batch calls.
-/// For fewer secrets, parallel calls are as fast and need no permission on `*`.
+/// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
+/// Fewer secrets are fetched as fast by parallel calls, which need no permission on all secrets
+/// (`*`).
 pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
 /// How the agent fetches the secrets of `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The prefetch makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
-    /// such calls a second, and a role needs permission only on its own secrets.
+    /// such calls a second. The role needs permission only on its own secrets.
     #[default]
     Get,
     /// The prefetch makes one `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such
-    /// calls a second, and a role needs a permission on `*`.
+    /// calls a second. The role needs a permission on all secrets (`*`).
     Batch,
-    /// The prefetch uses batch calls if at least [`AUTO_BATCH_MIN`] secrets are listed. After a
-    /// failed batch call, it fetches the remaining secrets as in the mode [`Get`](Self::Get).
+    /// The prefetch makes batch calls if `SIDEKEY_SECRETS` lists at least [`AUTO_BATCH_MIN`]
+    /// secrets. After a failed batch call, it makes one call for each remaining secret.
     Auto,
 }
 
 impl Mode {
-    /// Returns whether the prefetch uses batch calls in this mode, if `SIDEKEY_SECRETS` has
-    /// `listed` secrets.
+    /// Returns whether the prefetch makes batch calls in this mode. A batch call fetches up to 20
+    /// secrets. `listed` is the number of secrets to fetch.
     pub fn tries_batches(self, listed: usize) -> bool {
         match self {
             Self::Get => false,
@@ -40,43 +41,44 @@ impl Mode {
         }
     }
 
-    /// Returns whether the prefetch makes further batch calls in this mode. `was_answered` is
-    /// `false` if the last batch call failed as a whole.
+    /// Returns whether the prefetch makes another batch call (for up to 20 secrets) in this mode.
+    /// `was_answered` is `false` if the last batch call failed as a whole.
     pub fn goes_on_with_batches(self, was_answered: bool) -> bool {
         was_answered || self == Self::Batch
     }
 }
 
-/// The result of the prefetch, which fetches the secrets of `SIDEKEY_SECRETS` at start.
+/// The result of the prefetch. The prefetch fetches the listed secrets (those of `SIDEKEY_SECRETS`)
+/// when the agent starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The number of listed secrets that the agent prefetches.
+    /// How many secrets `SIDEKEY_SECRETS` lists.
     pub listed: usize,
-    /// The listed secrets that are not cached when the prefetch ends.
+    /// The secrets of `SIDEKEY_SECRETS` that are not cached when the prefetch ends.
     pub missing: Vec<Missing>,
     /// The time that the prefetch took.
     pub took: Duration,
     /// Whether the first call for every required secret ended before the deadline of the prefetch.
+    /// A call may end with a value or an error.
     pub is_settled: bool,
 }
 
-/// The number of calls that the prefetch starts before it yields to the runtime. The runtime then
-/// sends these calls and reads their answers while later calls are still being signed. Without the
-/// yield, all answers would arrive in one burst at the end. A smaller number would cost more in
-/// task switches than it gains.
+/// How many calls the prefetch starts before it yields to the runtime. The runtime then reads
+/// answers while later calls are still being signed. A smaller number costs more in task switches
+/// than it gains.
 const CALLS_PER_YIELD: usize = 4;
 
-/// A prefetch whose calls have started but not all ended.
+/// A prefetch that has started its calls. Some of the calls have not ended yet.
 #[derive(Debug)]
 pub(crate) struct Underway {
     started: Moment,
-    /// The shared calls to AWS that the prefetch waits for: those for required secrets.
+    /// The calls for required secrets. The prefetch waits for these calls only.
     awaited: Vec<Flight>,
 }
 
-/// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop after this
-/// function returns, because a running refresh loop would call for each listed secret itself. The
-/// refresh loop retries failed calls.
+/// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop only
+/// afterwards, because the loop would call for each missing secret itself. The loop retries failed
+/// calls.
 pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
@@ -137,8 +139,8 @@ impl Underway {
     }
 }
 
-/// Returns whether a batch call may fetch `key`. A batch call always fetches current versions, from
-/// the function's own region, `home`.
+/// Returns whether a batch call (for up to 20 secrets) may fetch `key`. A batch call fetches only
+/// current versions, and only from `home`, the region of Sidekey's own configuration.
 fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     let is_at_home = match &key.id {
         SecretId::Name(_) => true,
@@ -147,9 +149,8 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     mode.tries_batches(listed) && is_at_home && key.selector.is_current()
 }
 
-/// Fetches the secrets of `landings` by batch calls. A landing is the duty to end one shared call.
-/// If `mode` allows no further batch calls after a failed one, fetches each remaining secret by its
-/// own call.
+/// Fetches secrets by batch calls of up to 20 secrets. If a batch call fails and `mode` then allows
+/// no more, fetches each remaining secret by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
     // A batch call identifies its answers by the names of the secrets. An ARN may belong to another
@@ -168,9 +169,9 @@ async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     }
 }
 
-/// Makes one batch call for the secrets of `chunk`, and returns whether AWS answered it. If the
-/// batch call fails as a whole, fetches each of its secrets by its own call: the role may lack the
-/// permission on `*`, or one denied secret may have failed the whole batch.
+/// Makes one batch call for all secrets of `chunk`, and returns whether AWS answered it. If the
+/// call fails as a whole, fetches each secret by its own call. The role may lack the permission on
+/// all secrets (`*`), or one denied secret may have failed the whole call.
 async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     let keys: Vec<Key> = chunk.iter().map(|landing| landing.key().clone()).collect();
     let slot = writer.state().flights.slot(Rank::Known).await;
@@ -194,7 +195,7 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
                 kind = error.kind.label(),
                 code = &*error.code,
                 secrets = keys.len(),
-                "a batch call to AWS failed; Sidekey fetches its secrets one by one"
+                "a call to AWS for several secrets failed; Sidekey fetches these secrets one by one"
             );
             run_alone(writer, chunk);
             false
@@ -202,7 +203,6 @@ async fn run_batch(writer: &Writer, chunk: Vec<Landing>) -> bool {
     }
 }
 
-/// Fetches the secret of each landing by its own call to AWS.
 fn run_alone(writer: &Writer, landings: Vec<Landing>) {
     for landing in landings {
         writer.spawn(writer.clone().run_flight(landing));

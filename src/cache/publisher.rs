@@ -1,5 +1,4 @@
-//! The publisher: the only code that replaces the snapshot, the immutable map of all cached
-//! entries.
+//! Replaces the snapshot, the immutable map of all cached entries. No other code replaces it.
 
 use super::entry::Entry;
 use super::snapshot::Snapshot;
@@ -8,30 +7,27 @@ use crate::secret::key::Key;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// The panic message if a thread panicked while it replaced the snapshot.
 const POISONED: &str = "no thread panics while it replaces the snapshot";
 
-/// Replaces the snapshot of all cached entries in the shared state, one change at a time.
+/// Replaces the map of all cached entries in the shared state, one change at a time.
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: Arc<State>,
-    /// This lock is held from the read of the old snapshot until the new snapshot is stored, so
-    /// that no concurrent change is lost.
+    /// A change holds this lock from the read of the old map until the new map is stored.
+    /// Concurrent changes are then not lost.
     replacing: Mutex<()>,
-    /// Whether the last snapshot exceeded the memory limit. Sidekey logs a warning only when this
-    /// becomes `true`.
+    /// Whether the cached entries exceeded the memory limit after the last change. Sidekey logs a
+    /// warning only when this becomes `true`.
     was_over_limit: AtomicBool,
 }
 
 impl Publisher {
-    /// Makes a publisher that replaces the snapshot in `state`.
     pub(super) fn new(state: Arc<State>) -> Self {
         Self { state, replacing: Mutex::new(()), was_over_limit: AtomicBool::new(false) }
     }
 
-    /// Adds `entry`, which was fetched for `key`, to the cache. Returns the entry that is cached
-    /// afterwards. This is a newer entry than `entry` if the call for the newer entry was sent
-    /// later.
+    /// Caches `entry`, which was fetched for `key`. Returns the entry that is cached afterwards:
+    /// `entry`, or an entry whose call was sent later.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -42,8 +38,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts entries if the cached entries exceed the memory limit. An entry takes more memory
-    /// when a reader is the first to ask for a form or a field.
+    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when a reader
+    /// is the first to ask for a response format or a field.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -54,9 +50,9 @@ impl Publisher {
         }
     }
 
-    /// Removes the cached entry that has the same secret and selector as `entry`. Call this
-    /// function if the policy says that the secret must not be cached. An older entry may be
-    /// cached, because another policy seemed to apply before the account was known.
+    /// Removes the cached entry for the same secret and the same label or version id as `entry`.
+    /// Call this function if the TTL of the secret is 0. An older entry may be cached, because
+    /// another policy seemed to apply before the AWS account was known.
     pub(super) fn remove(&self, entry: &Entry) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -65,7 +61,7 @@ impl Publisher {
         }
     }
 
-    /// Stores `next` as the current snapshot. Call this function only while `replacing` is locked.
+    /// Stores `next` as the current map of all entries. The caller must hold the lock `replacing`.
     fn replace(&self, next: Snapshot) {
         let entries = i64::try_from(next.entries().count()).unwrap_or(i64::MAX);
         self.state.metrics.entries.set(entries);
@@ -73,8 +69,8 @@ impl Publisher {
         self.state.snapshot.store(Arc::new(next));
     }
 
-    /// Logs a warning when the listed secrets begin to exceed the memory limit. `bytes` is the
-    /// memory of all cached entries.
+    /// Logs a warning when listed secrets (those of `SIDEKEY_SECRETS`) begin to exceed the memory
+    /// limit. They are never evicted. `bytes` is the memory of all cached entries.
     fn warn_if_over_limit(&self, bytes: usize) {
         let limit = self.state.limits.bytes_max;
         let is_over = bytes > limit;
@@ -82,8 +78,8 @@ impl Publisher {
             tracing::warn!(
                 bytes,
                 limit,
-                "the listed secrets take more memory than SIDEKEY_CACHE_BYTES allows, so no other \
-                 secret is cached; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
+                "the secrets of SIDEKEY_SECRETS take more memory than SIDEKEY_CACHE_BYTES allows, \
+                 so Sidekey caches no other secret; raise SIDEKEY_CACHE_BYTES, or list fewer secrets"
             );
         }
         self.was_over_limit.store(is_over, Ordering::Relaxed);

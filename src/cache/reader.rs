@@ -21,17 +21,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest time between two calls to AWS for one secret that readers request with
-/// `refreshNow`.
+/// The shortest time between two calls to AWS for one secret that readers force with `refreshNow`.
 pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum number of calls to AWS that one read waits for. A read can share a call for another
-/// label, if the cached version carries both labels. If the new version carries only the other
-/// label, the read waits for a call with the wanted label.
+/// The maximum number of calls to AWS that one read waits for. Readers of two staging labels share
+/// a call if one cached version carries both labels. If AWS moves a label meanwhile, the read needs
+/// another call.
 const ROUNDS_MAX: usize = 3;
 
-/// The reader's handle on a cache. It never changes entries and never calls AWS: it asks the
-/// writer's handle for a call. All clones of the handle share one cache.
+/// The reader's handle on a cache. It never changes entries, and calls AWS only through the
+/// writer's handle. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
     state: Arc<State>,
@@ -39,14 +38,13 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Makes a reader's handle on `state`. `writer` calls AWS for this handle.
     pub(super) fn new(state: Arc<State>, writer: Writer) -> Self {
         Self { state, writer }
     }
 
-    /// Returns the cached entry of the secret `id` for `selector`, a label or version id. Returns
-    /// `None` if a reader must wait for AWS. The function is on the hot path: it takes no lock,
-    /// allocates nothing, and does not copy the value.
+    /// Returns the cached entry of the secret `id` (a name or ARN) for `selector` (a staging label
+    /// or version id). Returns `None` if the reader must wait for AWS. Each cached read calls this
+    /// function, so it takes no lock, allocates nothing, and does not copy the value.
     pub fn lookup(&self, id: &str, selector: &Selector) -> Option<Served> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -73,8 +71,8 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
     }
 
-    /// Returns all entries of the secret of `entry` that readers may get now without waiting. The
-    /// list always includes `entry` itself.
+    /// Returns all cached versions of the secret of `entry` that readers may get now without
+    /// waiting. The list always includes `entry` itself.
     pub(crate) fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -90,26 +88,23 @@ impl Cache {
             .collect()
     }
 
-    /// Returns the clock that the cache uses.
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.state.clock
     }
 
-    /// Returns all cached entries. The returned snapshot does not change when the cache changes
-    /// later.
+    /// Returns all cached entries at this moment. Later changes of the cache do not change the
+    /// result.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.snapshot.load_full()
     }
 
-    /// Returns the listed secrets (of `SIDEKEY_SECRETS`) that are not cached. A secret with a TTL
-    /// of 0 is never cached, and counts as missing only while calls for it fail.
     #[cfg(test)]
     pub(crate) fn missing(&self) -> Vec<Missing> {
         self.state.missing()
     }
 
-    /// Returns the required listed secrets that are not cached. The agent is not ready until this
-    /// list is empty.
+    /// Returns the required secrets of `SIDEKEY_SECRETS` that are not cached. The agent reports
+    /// that it is ready once this list is empty.
     pub(crate) fn missing_required(&self) -> Vec<Missing> {
         let mut missing = self.state.missing();
         missing.retain(|missing| missing.is_required);
@@ -123,20 +118,21 @@ impl Cache {
         snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
     }
 
-    /// Returns, for each kind of problem, how many problems of this kind the cached values have.
+    /// Returns each code of a problem (such as `missing`), and how many such problems the cached
+    /// values have.
     pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
         status::problem_counts(&self.state)
     }
 
-    /// Returns the state of every cached entry, without the secret's value.
+    /// Returns the state of every cached entry, without the values of secrets.
     pub(crate) fn status(&self) -> Status {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         Status::of(&self.state, now)
     }
 
-    /// Tells the cache that Lambda restored the process from a SnapStart snapshot. No cached entry
-    /// counts as fresh afterwards, and entries that were read are fetched again at once.
+    /// Tells the cache about a restore (SnapStart resumed the process from a snapshot). No cached
+    /// entry is fresh afterwards. Entries that were read are fetched again at once.
     pub(crate) fn restored(&self) {
         self.state.restore();
     }
@@ -147,31 +143,31 @@ impl Cache {
         self.state.learn_account(account);
     }
 
-    /// Returns a future that completes once an entry changes or a call fails. Changes after this
-    /// function returns count, even before the future is awaited.
+    /// Returns a future that completes once an entry changes or a call fails. Changes count as soon
+    /// as this function has returned, even before the future is awaited.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` covers the secret `id`, or the secret is already cached.
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed.
     pub(crate) fn is_allowed(&self, id: &SecretId) -> bool {
         self.state.is_allowed(id)
     }
 
-    /// Returns the entry that answers `key` (the name or ARN of a secret, with a label or version
-    /// id). If no cached entry may be served, waits for AWS up to the configured maximum wait.
+    /// Returns the entry for `key` (a secret's name or ARN, with a staging label or version id). If
+    /// no cached entry may be served, waits for AWS, up to the configured maximum wait.
     ///
     /// # Errors
     ///
-    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret, if the call to AWS fails, or
+    /// Returns an error if `SIDEKEY_ALLOW` does not allow the secret, if the call to AWS fails, or
     /// if the maximum wait is over.
     pub async fn read(&self, key: Key) -> Result<Served, ReadError> {
         self.read_since(key, self.state.clock.now()).await
     }
 
-    /// Returns the entry that answers `key` (the name or ARN of a secret, with a label or version
-    /// id), as [`read`](Self::read) does. Use this function for a request that has waited for other
-    /// secrets since `started`: the maximum wait applies to the whole request.
+    /// Returns the entry for `key`, as [`read`](Self::read) does, within a request that began at
+    /// `started`. The request may have waited for other secrets. The maximum wait applies to the
+    /// whole request.
     ///
     /// # Errors
     ///
@@ -188,10 +184,10 @@ impl Cache {
         }
     }
 
-    /// Makes a new call to AWS for `key` (the name or ARN of a secret, with a label or version id),
-    /// and returns the answer. If the last call for `key` was sent less than
-    /// [`REFRESH_NOW_INTERVAL`] ago, returns the outcome of that call instead. For a secret that is
-    /// not cached, returns a remembered error while readers still get it.
+    /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), and
+    /// returns the answer. If the last call was less than [`REFRESH_NOW_INTERVAL`] ago, returns the
+    /// outcome of that call. If a secret is not cached and its last call has just failed, returns
+    /// that error.
     ///
     /// # Errors
     ///
@@ -215,7 +211,6 @@ impl Cache {
         .await
     }
 
-    /// Returns an error if `SIDEKEY_ALLOW` does not cover the secret of `key`.
     fn check_scope(&self, key: &Key) -> Result<(), ReadError> {
         self.state.is_allowed(&key.id).then_some(()).ok_or(ReadError::OutOfScope)
     }
@@ -233,7 +228,7 @@ impl Cache {
         }
     }
 
-    /// Waits for calls to AWS until the answer of a call matches `key`, or a call for `key` fails.
+    /// Waits for calls to AWS until a call returns the entry for `key`, or a call for `key` fails.
     async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
@@ -253,9 +248,8 @@ impl Cache {
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 
-    /// Returns whether `entry`, which was fetched for another key, answers `key`. The entry may not
-    /// answer `key`: during the call, the name may have moved to another secret, or the label to
-    /// another version.
+    /// Returns whether `entry`, which was fetched for another key, is right for `key`. During the
+    /// call, the name may have moved to another secret, or the label to another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -263,9 +257,9 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Returns the key (a secret's name or ARN, with a label or version id) that a call for `key`
-    /// must fetch. If a cached entry carries the wanted label or version id, and AWS has not
-    /// refused to refresh this entry, returns the key by which this entry was fetched.
+    /// Returns the key (a secret's name or ARN, with a staging label or version id) that a call for
+    /// `key` must fetch. This is the key of a cached entry if the entry carries the wanted label or
+    /// version id. It is `key` itself if there is no such entry, or AWS refuses the entry.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
         let Some(secret) = snapshot.secret(key.id.as_str()) else {
@@ -276,8 +270,8 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of the last failed attempt to fetch `key`, if readers still get this error
-    /// without a new attempt.
+    /// Returns the error of the last failed attempt to fetch `key`. Returns `None` if readers do
+    /// not get this error without a new attempt.
     fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
@@ -290,9 +284,9 @@ impl Cache {
         }
     }
 
-    /// Returns the outcome of the last call for `key`, if the call was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago. For a secret that is not cached, returns the error that
-    /// readers still get without a new call.
+    /// Returns the outcome of the last call for `key` if the call was less than
+    /// [`REFRESH_NOW_INTERVAL`] ago. For a secret that is not cached, returns the last error while
+    /// readers still get it without a new call.
     fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
         let now = self.state.clock.now();
         let snapshot = self.state.snapshot.load();
@@ -305,7 +299,7 @@ impl Cache {
         is_recent(entry.sent, now).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
     }
 
-    /// Records that a reader gets `entry`, and returns `entry` in the form of a read's result.
+    /// Records that a reader gets `entry`, and returns the result of the read.
     fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
@@ -319,9 +313,8 @@ impl Cache {
         Served { entry, how, age }
     }
 
-    /// Runs `work` until the maximum wait of the reader, which began at `started`, is over. If the
-    /// process was frozen during the wait, the wait begins again once, because frozen time does not
-    /// count.
+    /// Runs `work` until the reader's maximum wait, which began at `started`, is over. If the
+    /// process was frozen during the wait, the wait begins again once.
     async fn within_wait<T>(
         &self,
         started: Moment,
@@ -348,7 +341,7 @@ impl Cache {
     }
 
     /// Returns the cached entry for `key` if readers may get it although a call failed.
-    /// `is_transient` says whether the call failed transiently or did not end within the maximum
+    /// `is_transient` says whether the call failed transiently or took longer than the maximum
     /// wait.
     fn serve_in_trouble(&self, key: &Key, is_transient: bool) -> Option<Served> {
         let now = self.state.clock.now();
@@ -370,7 +363,7 @@ impl Cache {
     }
 
     /// Returns the cached entry for `key` if readers may get it although a call failed with
-    /// `error`. Otherwise returns `error`. The caller has already recorded the failure.
+    /// `error`. Otherwise returns `error`.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
         let is_transient = error.kind.is_transient();
         self.lookup(key.id.as_str(), &key.selector)
@@ -378,8 +371,8 @@ impl Cache {
             .ok_or_else(|| error.into())
     }
 
-    /// Fetches `key` from AWS. If the answer is rejected because it is older than the cached entry,
-    /// returns the cached entry if readers may get it.
+    /// Fetches `key` from AWS. If the answer is older than the cached entry and no second call has
+    /// confirmed it, returns the cached entry if readers may get it.
     async fn fetch_or_keep(&self, key: &Key) -> Outcome {
         match self.fetch(key).await {
             Err(error) if error.kind == FetchErrorKind::Lagging => {
@@ -389,7 +382,7 @@ impl Cache {
         }
     }
 
-    /// Joins the running call for `key`, or starts a call, and waits until the call ends.
+    /// Joins the running call for `key`, or starts a call. Waits until the call ends.
     async fn fetch(&self, key: &Key) -> Outcome {
         let (flight, is_joined) = self.writer.join_or_start(key)?;
         if is_joined {
@@ -399,13 +392,12 @@ impl Cache {
     }
 }
 
-/// Returns whether the moment `then` is less than [`REFRESH_NOW_INTERVAL`] before `now`.
 fn is_recent(then: Moment, now: Moment) -> bool {
     now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
 }
 
-/// Returns whether AWS refused a call for `wanted` with `error`, and the refusal says nothing about
-/// `key`. This is so if `wanted` and `key` ask for different labels or version ids.
+/// Returns whether `error`, the result of a call for `wanted`, is a refusal of AWS that says
+/// nothing about `key`. This is so if the two keys have different labels or version ids.
 fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
     wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -7,15 +7,15 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the refresh loop. Every change of an entry wakes the loop. This limit
-/// bounds the delay of a refresh if a clock jumps.
+/// The longest sleep of the refresh loop. It limits how late a refresh is after a clock has jumped.
+/// Every change of an entry wakes the loop earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
 /// Refreshes cached entries until the agent stops.
 ///
-/// After a freeze of the process, the sleep ends at once, and each due entry is fetched once if a
-/// reader has read it or its policy says `always`. The loop does not make up for the refreshes that
-/// it missed.
+/// After a freeze of the process, the loop wakes at once. It fetches each due entry once if a
+/// reader has read the entry, or if the policy says `always`. It does not make up for missed
+/// refreshes.
 pub(crate) async fn run(writer: Writer) {
     loop {
         let changed = writer.state().changed.notified();
@@ -30,8 +30,8 @@ pub(crate) async fn run(writer: Writer) {
     }
 }
 
-/// Starts a call for each entry that is due and for each missing listed secret. Returns the time
-/// until the next call is due.
+/// Starts a call for each entry that is due, and for each listed secret (of `SIDEKEY_SECRETS`) that
+/// is not cached. Returns the time until the next call is due.
 fn start_due_flights(writer: &Writer) -> Option<Duration> {
     let state = writer.state();
     let now = state.clock.now();
@@ -61,8 +61,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     wake_in
 }
 
-/// Starts a call for `key` if the call is due now. If the call is due later, reduces `wake_in` to
-/// the time until then, unless `wake_in` is already shorter.
+/// Starts a call for `key` if the call is due now. If it is due later, lowers `wake_in` to the time
+/// until then.
 fn start_or_schedule(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
     match next {
         Next::Now => drop(writer.join_or_start(key)),

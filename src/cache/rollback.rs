@@ -1,15 +1,15 @@
 //! Decides whether an answer of AWS replaces a cached version that is newer than the answer.
 //!
-//! Secrets Manager is eventually consistent: right after a rotation, AWS may still answer a call
+//! Secrets Manager is eventually consistent. Right after a rotation, AWS may still answer a call
 //! with the previous version. Such an answer must not undo the rotation. But an operator can also
-//! move a label back to an older version, and readers must then get the older version. All
+//! move a staging label back to an older version. Readers must then get the older version. All
 //! functions are pure: times are arguments.
 
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// How long after a first older answer a second call must give the same older answer before Sidekey
-/// accepts it.
+/// How long Sidekey waits before a second call can confirm an answer that is older than the cached
+/// version. Only a confirmed answer replaces the cached version.
 pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 
 /// The decision whether an answer of AWS replaces the cached version.
@@ -17,14 +17,14 @@ pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 pub(crate) enum Verdict {
     /// The answer of AWS replaces the cached version.
     Accept,
-    /// The answer of AWS is older and is not used yet. The cached version and its age stay
-    /// unchanged until a later call gives the same answer.
+    /// The answer of AWS is older than the cached version, and is not used until a second call
+    /// confirms it. The cached version and its age stay unchanged.
     HoldBack,
 }
 
-/// Decides whether `answer` replaces the `cached` version. `seen` is the time since AWS first gave
-/// the same older answer. If readers may not get the cached version (`may_serve` is `false`), the
-/// answer always replaces it, because an older version is better than none.
+/// Decides whether `answer` from AWS replaces the `cached` version. `seen` is how long ago AWS
+/// first gave the same older answer. If readers may not get the cached version (`may_serve` is
+/// `false`), every answer replaces it.
 pub(crate) fn judge(
     cached: &Version,
     answer: &Version,
@@ -62,8 +62,6 @@ mod tests {
         }
     }
 
-    /// Checks the decision about the answer `id` while the version `v2`, created at 20 s, is
-    /// cached.
     #[track_caller]
     fn check(id: &str, created: Option<u64>, seen: Option<f64>, expected: Verdict) {
         let seen = seen.map(Duration::from_secs_f64);

@@ -1,11 +1,11 @@
-//! A simulation that tests the cache in virtual time while calls to AWS fail and hang, clocks jump,
-//! and the process freezes.
+//! A simulation that tests the cache in virtual time. Calls to AWS fail and hang, clocks jump, and
+//! the process freezes.
 //!
-//! The simulated world knows the true versions of all secrets, and logs its answers to calls. After
-//! each event, each call and each read, a model checks the cache: [`reads`] checks the age of each
-//! value and whether each error is right, [`calls`] checks that each call is needed, and
-//! [`entries`] checks which values stay cached. Each random seed has its own policies, secrets,
-//! faults and readers. Two runs of one seed are identical.
+//! The simulated AWS knows all versions of all secrets, and logs its answers to calls. The cache is
+//! checked after each event, each call and each read. [`reads`] checks the age of each value, and
+//! whether each error is right. [`calls`] checks that each call is needed. [`entries`] checks which
+//! values stay cached. Each random seed has its own policies, secrets, faults and readers. Two runs
+//! of one seed are identical.
 
 mod calls;
 mod events;
@@ -32,20 +32,19 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// The number of random seeds that the simulation tests. A failed test prints its seed. To replay
-/// only the failure, start the range in one of the tests at that seed.
+/// How many random seeds the simulation tests. A failed test prints its seed. To replay only the
+/// failure, start the range in one of the tests at that seed.
 const SEEDS: u64 = 4000;
 
-/// The number of random seeds that the simulation runs twice, to check that both runs are
-/// identical.
+/// How many random seeds the simulation runs twice, to check that both runs are identical.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// The number of random events in the simulation of each seed.
+/// How many random events (such as reads, faults and freezes) the simulation of each seed has.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The simulation of one seed: a cache, the simulated AWS around it, and the tasks of its readers.
+/// The simulation of one random seed: a cache, a simulated AWS, and the tasks of the readers.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -76,11 +75,11 @@ fn two_runs_of_one_seed_are_identical() {
     }
 }
 
-/// Simulates one random seed, and returns a text line for each event. Each simulation has its own
+/// Simulates one random seed, and returns one line for each event. Each simulation has its own
 /// runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the system can start a runtime").block_on(simulate(seed))
+    runtime.expect("the test must be able to start a runtime").block_on(simulate(seed))
 }
 
 async fn simulate(seed: u64) -> Vec<String> {
@@ -96,7 +95,7 @@ async fn simulate(seed: u64) -> Vec<String> {
         bytes_max: usize::MAX,
         calls_max: FLIGHTS_MAX,
         listed: setup.listed.iter().map(|id| world::key(id)).collect(),
-        scope: Scope::new([]).expect("an empty list of patterns is valid"),
+        scope: Scope::new([]).expect("an empty list of patterns must be valid"),
         conventions: Arc::new(Conventions::default()),
         is_strict: false,
         is_snapshot: setup.is_snapshot,
@@ -122,13 +121,13 @@ async fn simulate(seed: u64) -> Vec<String> {
     let mut simulation = Simulation { world, clock, cache, rng, readers, reads: 0 };
     for number in 0..EVENTS {
         let event = simulation.happen().await;
-        simulation.world.check(seed, &format!("event {number}, {event}"));
+        simulation.world.check(seed, &format!("event {number}: {event}"));
     }
     simulation.recover().await;
-    simulation
-        .world
-        .require(!refreshing.is_finished(), || "the refresh loop ended too early".to_owned());
-    simulation.world.check(seed, "the end");
+    simulation.world.require(!refreshing.is_finished(), || {
+        "the refresh loop ended before the simulation stopped it".to_owned()
+    });
+    simulation.world.check(seed, "the simulation ended");
     simulation.world.unwatch();
     stop.cancel();
     tasks.close();
@@ -150,7 +149,7 @@ impl Simulation {
         let missing = self.cache.missing();
         let is_small = setup.entries_max < setup.listed.len();
         self.world.require(missing.is_empty() || is_small, || {
-            format!("listed secrets are still missing after all faults ended: {missing:?}")
+            format!("secrets are not cached although all faults have ended: {missing:?}")
         });
         let waiting = self.world.waiting();
         self.world.require(waiting == 0, || format!("{waiting} readers never got an answer"));

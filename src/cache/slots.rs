@@ -8,15 +8,15 @@ use tokio::sync::oneshot;
 /// The priority of a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// Priority of calls for a secret that is cached, or that is listed in `SIDEKEY_SECRETS`.
+    /// The call is for a secret that is cached or listed in `SIDEKEY_SECRETS`. It goes before calls
+    /// of the other priority.
     Known,
-    /// Priority of calls for a name that was never read before. Such calls wait behind calls for
-    /// known secrets and never take all slots, because callers and messages can invent names
-    /// without end.
+    /// The call is for a name that was never read before. It waits behind calls for known secrets,
+    /// because callers can invent names without end.
     FirstTime,
 }
 
-/// A limited number of slots. Each concurrent call to AWS takes one slot.
+/// The right to make a limited number of concurrent calls to AWS. Each call takes one slot.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Mutex<State>>);
 
@@ -37,8 +37,8 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// Makes `calls_max` slots. Calls for names that were never read before can take at most three
-    /// quarters of the slots.
+    /// Makes `calls_max` slots, each for one concurrent call to AWS. Calls for names that were
+    /// never read before can take at most three quarters of the slots.
     pub(crate) fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
@@ -48,7 +48,8 @@ impl Slots {
         })))
     }
 
-    /// Waits until a slot is free for a call with priority `rank`, and takes the slot.
+    /// Waits until a call with priority `rank` may start, and takes a slot (the right to make one
+    /// call).
     pub(crate) async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
             let mut state = self.0.lock().expect("no thread panics while it holds the lock");
@@ -62,11 +63,10 @@ impl Slots {
         };
         match granted {
             None => Slot { slots: self.clone(), rank },
-            Some(granted) => granted.await.expect("every waiting call is granted a slot"),
+            Some(granted) => granted.await.expect("every waiting call must get a slot"),
         }
     }
 
-    /// Gives the free slots to waiting calls.
     fn grant(&self) {
         loop {
             let next = self.0.lock().expect("no thread panics while it holds the lock").next();
@@ -79,8 +79,7 @@ impl Slots {
 }
 
 impl State {
-    /// Takes a slot if a slot is free for a call with priority `rank`. Returns whether a slot was
-    /// free.
+    /// Takes a slot if a call with priority `rank` may start. Returns whether it took a slot.
     fn take(&mut self, rank: Rank) -> bool {
         let is_free = match rank {
             Rank::Known => self.free > 0,
@@ -93,7 +92,6 @@ impl State {
         is_free
     }
 
-    /// Returns the queue of waiting calls with priority `rank`.
     fn waiting(&mut self, rank: Rank) -> &mut VecDeque<oneshot::Sender<Slot>> {
         match rank {
             Rank::Known => &mut self.known,
@@ -101,7 +99,7 @@ impl State {
         }
     }
 
-    /// Takes a slot for the next waiting call, and removes this call from its queue.
+    /// Takes a slot for the next waiting call, and removes the call from its queue.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());
@@ -130,7 +128,6 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Poll, Waker};
 
-    /// Polls the future once. Returns the slot if the future is ready.
     fn poll(acquiring: std::pin::Pin<&mut impl Future<Output = Slot>>) -> Option<Slot> {
         match acquiring.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(slot) => Some(slot),
@@ -141,8 +138,9 @@ mod tests {
     #[test]
     fn first_time_calls_leave_a_quarter_of_the_slots_to_known_secrets() {
         let slots = Slots::new(8);
-        let taken: Vec<Slot> =
-            (0..6).map(|_| poll(pin!(slots.acquire(FirstTime))).expect("a slot is free")).collect();
+        let taken: Vec<Slot> = (0..6)
+            .map(|_| poll(pin!(slots.acquire(FirstTime))).expect("a slot must be free"))
+            .collect();
         let mut seventh = pin!(slots.acquire(FirstTime));
         assert!(poll(seventh.as_mut()).is_none());
         let known = [Known; 2].map(|rank| poll(pin!(slots.acquire(rank))));
@@ -150,7 +148,7 @@ mod tests {
         drop(known);
         assert!(
             poll(seventh.as_mut()).is_none(),
-            "first-time calls have taken their whole share of the slots"
+            "calls for new names must not take more than their share of the slots"
         );
         drop(taken);
         assert!(poll(seventh.as_mut()).is_some());
@@ -159,14 +157,14 @@ mod tests {
     #[test]
     fn known_secret_goes_before_first_time_names_that_waited_longer() {
         let slots = Slots::new(1);
-        let only = poll(pin!(slots.acquire(FirstTime))).expect("a slot is free");
+        let only = poll(pin!(slots.acquire(FirstTime))).expect("a slot must be free");
         let mut first_time = pin!(slots.acquire(FirstTime));
         assert!(poll(first_time.as_mut()).is_none());
         let mut known = pin!(slots.acquire(Known));
         assert!(poll(known.as_mut()).is_none());
         drop(only);
         assert!(poll(first_time.as_mut()).is_none());
-        let slot = poll(known.as_mut()).expect("the call for the known secret gets the slot");
+        let slot = poll(known.as_mut()).expect("the call for the known secret must get the slot");
         drop(slot);
         assert!(poll(first_time.as_mut()).is_some());
     }
@@ -174,7 +172,7 @@ mod tests {
     #[test]
     fn call_that_is_given_up_keeps_no_slot() {
         let slots = Slots::new(1);
-        let only = poll(pin!(slots.acquire(Known))).expect("a slot is free");
+        let only = poll(pin!(slots.acquire(Known))).expect("a slot must be free");
         {
             let mut given_up = pin!(slots.acquire(Known));
             assert!(poll(given_up.as_mut()).is_none());

@@ -12,31 +12,27 @@ use std::sync::Arc;
 /// The maximum number of cached versions of one secret.
 pub(crate) const VERSIONS_MAX: usize = 8;
 
-/// The maximum number of ids by which one cached secret can be found: its ARN, its name, and
-/// partial ARNs.
+/// The maximum number of names and ARNs (full or partial) by which one cached secret can be looked
+/// up.
 pub(crate) const IDS_MAX: usize = 8;
 
-/// The size limits of the cache, and the listed secrets (of `SIDEKEY_SECRETS`), which are exempt
-/// from these limits.
+/// The size limits of the cache. Listed secrets (those of `SIDEKEY_SECRETS`) are cached even above
+/// the limits, and are never evicted.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Limits {
-    /// The maximum number of cached entries. Sidekey caches the secrets of `SIDEKEY_SECRETS` even
-    /// above this number.
     pub(crate) entries_max: usize,
     /// The maximum number of bytes for cached values, their rendered answers and their parsed
-    /// fields. Sidekey caches the secrets of `SIDEKEY_SECRETS` even above this number.
+    /// fields.
     pub(crate) bytes_max: usize,
-    /// The listed secrets (`SIDEKEY_SECRETS`), which are never evicted.
     pub(crate) listed: Listed,
 }
 
-/// The listed secrets (`SIDEKEY_SECRETS`): a map from the name or ARN of each secret to the labels
-/// and version ids that are listed for it.
+/// The listed secrets (those of `SIDEKEY_SECRETS`): the staging labels and version ids that are
+/// listed for each name or ARN.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listed(HashMap<Box<str>, Vec<Selector>>);
 
 impl Listed {
-    /// Returns whether `SIDEKEY_SECRETS` lists the secret `id` with this label or version id.
     pub(crate) fn contains(&self, id: &str, selector: &Selector) -> bool {
         self.0.get(id).is_some_and(|selectors| selectors.contains(selector))
     }
@@ -53,32 +49,30 @@ impl<'a> FromIterator<&'a Key> for Listed {
 }
 
 impl Limits {
-    /// Returns whether a cache with `count` entries, which take `bytes` bytes, meets these limits.
     fn are_met(&self, count: usize, bytes: usize) -> bool {
         count <= self.entries_max && bytes <= self.bytes_max
     }
 
-    /// Returns whether `SIDEKEY_SECRETS` lists `secret`, by any of its ids, with this label or
-    /// version id.
+    /// Returns whether `SIDEKEY_SECRETS` lists `secret` (by any of its names or ARNs) with this
+    /// staging label or version id.
     pub(super) fn is_listed(&self, secret: &CachedSecret, selector: &Selector) -> bool {
         secret.ids.iter().any(|id| self.listed.contains(id, selector))
     }
 }
 
-/// All cached entries. An entry can be found by each known name and ARN of its secret.
+/// All cached entries at one moment. An entry can be looked up by each known name and ARN of its
+/// secret.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     by_id: HashMap<Arc<str>, Arc<CachedSecret>>,
 }
 
-/// All cached entries of one secret, and the ids by which the secret can be found.
+/// All cached entries of one secret, and the names and ARNs by which the secret can be looked up.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedSecret {
-    /// The full ARN of the secret.
     pub(crate) arn: Arc<str>,
-    /// The id by which calls fetch the secret again. It is the name, if a reader has asked by name.
-    /// A call by name finds the new secret if the secret was deleted and created again under
-    /// another ARN.
+    /// The name or ARN by which calls fetch the secret again. A name is preferred. If the secret
+    /// was deleted and created again, its name finds the new secret, but the old ARN does not.
     pub(crate) fetch_id: SecretId,
     /// The names and ARNs for which AWS answered with this secret.
     ids: Vec<Arc<str>>,
@@ -86,69 +80,67 @@ pub(crate) struct CachedSecret {
 }
 
 impl CachedSecret {
-    /// Returns the entry that answers `selector`, a label or version id. Prefers the entry that was
-    /// fetched for `selector`; otherwise returns an entry whose version carries the label or has
-    /// the id.
+    /// Returns the entry for `selector`, a staging label or version id. Prefers the entry that was
+    /// fetched for `selector`. Otherwise returns an entry whose version has this label or id.
     pub(crate) fn select(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.exact(selector)
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
-    /// Returns the entry that was fetched for `selector`, a label or version id. Failed refreshes
-    /// of `selector` are recorded on this entry.
+    /// Returns the entry that was fetched for exactly this staging label or version id. Failed
+    /// refreshes are recorded on this entry.
     pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
 
-    /// Returns all cached entries of this secret.
     pub(crate) fn entries(&self) -> &[Arc<Entry>] {
         &self.entries
     }
 
-    /// Returns the key by which `entry`, an entry of this secret, is fetched again.
+    /// Returns the key (a name or ARN, with a staging label or version id) by which `entry` is
+    /// fetched again.
     pub(crate) fn fetch_key(&self, entry: &Entry) -> Key {
         Key { id: self.fetch_id.clone(), selector: entry.selector.clone() }
     }
 }
 
 impl Snapshot {
-    /// Returns the cached secret that can be found by `id`, a name or ARN.
+    /// Looks up a cached secret by `id`, a name or ARN.
     pub(crate) fn secret(&self, id: &str) -> Option<&Arc<CachedSecret>> {
         self.by_id.get(id)
     }
 
-    /// Returns the entry that answers `selector` (a label or version id) of the secret that can be
-    /// found by `id`, a name or ARN.
+    /// Looks up a secret by `id`, a name or ARN. Returns its entry for `selector`, a staging label
+    /// or version id.
     pub(crate) fn entry(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.select(selector)
     }
 
-    /// Returns the entry that was fetched for `selector` (a label or version id) of the secret that
-    /// can be found by `id`, a name or ARN.
+    /// Looks up a secret by `id`, a name or ARN. Returns the entry that was fetched for exactly
+    /// this staging label or version id.
     pub(crate) fn exact(&self, id: &str, selector: &Selector) -> Option<&Arc<Entry>> {
         self.secret(id)?.exact(selector)
     }
 
-    /// Returns every cached entry once, together with its secret.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let secrets = self.by_id.iter().filter(|(id, secret)| **id == secret.arn);
         secrets.flat_map(|(_, secret)| secret.entries.iter().map(move |entry| (&**secret, entry)))
     }
 
-    /// Returns every cached entry once, together with its secret, sorted by ARN. Use this function
-    /// if the random order of a hash map must not influence the result.
+    /// Returns every cached entry with its secret, sorted by ARN. Use this function if the random
+    /// order of a hash map must not influence the result.
     pub(crate) fn entries_by_arn(&self) -> impl Iterator<Item = (&CachedSecret, &Arc<Entry>)> {
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_by(|(one, _), (other, _)| one.arn.cmp(&other.arn));
         entries.into_iter()
     }
 
-    /// Adds `entry` in a new snapshot. The id of `asked` and the ARN in the answer of AWS both find
-    /// the entry. Returns the new snapshot, and how many entries were evicted to make room.
+    /// Returns a new snapshot that also contains `entry`, and how many entries were evicted to make
+    /// room.
     ///
-    /// A name or partial ARN finds only the secret that AWS returned for it. The name *in* the
-    /// answer does not find the entry, because a call by ARN may have fetched a secret of another
-    /// account or region.
+    /// The entry can be looked up by the name or ARN in `asked`, and by the ARN in the answer of
+    /// AWS. It cannot be looked up by the *name* in the answer, because a call by ARN may have
+    /// fetched a secret of another account or region.
     #[must_use]
     pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -170,8 +162,8 @@ impl Snapshot {
         (next, dropped + evicted)
     }
 
-    /// Evicts entries until the limits are met. Returns the new snapshot and the number of evicted
-    /// entries.
+    /// Returns a new snapshot in which entries were evicted until the limits are met, and how many
+    /// were evicted.
     #[must_use]
     pub(crate) fn trimmed(&self, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -185,8 +177,8 @@ impl Snapshot {
         self.entries().map(|(_, entry)| entry.bytes()).sum()
     }
 
-    /// Returns a new snapshot without the entry that was fetched for `selector` (a label or version
-    /// id) of the secret `arn`.
+    /// Returns a new snapshot without the entry that was fetched for `selector` (a staging label or
+    /// version id) of the secret `arn`.
     #[must_use]
     pub(crate) fn without(&self, arn: &str, selector: &Selector) -> Self {
         let mut next = self.clone();
@@ -196,7 +188,7 @@ impl Snapshot {
         next
     }
 
-    /// Removes `id` from the secret that `id` found so far, if the ARN of that secret is not `arn`.
+    /// Ensures that `id` (a name or ARN) no longer finds a secret whose ARN is not `arn`.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
@@ -211,7 +203,6 @@ impl Snapshot {
         self.insert(secret);
     }
 
-    /// Adds `secret`, so that it can be found by each of its ids.
     fn insert(&mut self, secret: CachedSecret) {
         let shared = Arc::new(secret);
         for id in &shared.ids {
@@ -219,9 +210,9 @@ impl Snapshot {
         }
     }
 
-    /// Evicts the least recently read entries until the limits are met, and returns the number of
-    /// evicted entries. `newest` is evicted last. Listed entries are never evicted, so the limits
-    /// may stay exceeded.
+    /// Evicts the least recently read entries until the limits are met, and `newest` last. Returns
+    /// how many were evicted. The secrets of `SIDEKEY_SECRETS` are never evicted, so the limits may
+    /// stay exceeded.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {
@@ -249,8 +240,7 @@ impl Snapshot {
         before - count
     }
 
-    /// Removes one entry of the secret `arn`. If the secret has no other entry, removes the secret,
-    /// too.
+    /// Removes one entry of the secret `arn`. Removes the secret, too, if it has no other entry.
     fn remove(&mut self, arn: &str, entry: &Arc<Entry>) {
         let Some(old) = self.by_id.get(arn) else { return };
         let mut secret = CachedSecret::clone(old);
@@ -266,7 +256,8 @@ impl Snapshot {
 }
 
 impl CachedSecret {
-    /// Adds `id` to the names and ARNs by which this secret can be found.
+    /// Ensures that this secret can be looked up by `id`, too, unless it already has [`IDS_MAX`]
+    /// names and ARNs.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -277,13 +268,13 @@ impl CachedSecret {
         }
     }
 
-    /// Replaces the entry with the same selector as `entry`, or adds `entry`. If the secret has
-    /// [`VERSIONS_MAX`] versions, removes one version first, but never the current version or a
-    /// listed version. Returns the number of removed entries.
+    /// Replaces the entry for the same staging label or version id, or adds `entry`. If the secret
+    /// already has [`VERSIONS_MAX`] versions, removes one of them first. Returns the number of
+    /// removed entries.
     ///
     /// An entry is not replaced if its call was sent later than the call for `entry`. Two calls may
-    /// fetch one secret at once, while Sidekey does not know yet that a name and an ARN mean the
-    /// same secret. The slower call must not bring an old value back.
+    /// fetch one secret at once, one by name and one by ARN. The slower call must not bring an old
+    /// value back.
     fn replace(&mut self, entry: Arc<Entry>, limits: &Limits) -> usize {
         if let Some(own) = self.entries.iter_mut().find(|own| own.selector == entry.selector) {
             if own.asked_at() <= entry.asked_at() {
@@ -304,7 +295,7 @@ impl CachedSecret {
     }
 
     /// Returns the least recently read entry that may be removed to make room for another version.
-    /// The current version and listed versions must not be removed.
+    /// The current version and the versions that `SIDEKEY_SECRETS` lists must stay.
     fn least_recently_read(&self, limits: &Limits) -> Option<Arc<Entry>> {
         self.entries
             .iter()
@@ -332,7 +323,10 @@ mod tests {
     }
 
     fn key(id: &str, selector: Selector) -> Key {
-        Key { id: SecretId::parse(id).expect("the id is valid"), selector }
+        Key {
+            id: SecretId::parse(id).expect("the name or ARN in the test must be valid"),
+            selector,
+        }
     }
 
     fn entry(arn: &str, id: &str, labels: &[&str], selector: Selector) -> Arc<Entry> {
@@ -352,8 +346,6 @@ mod tests {
         Limits { entries_max, bytes_max: usize::MAX, listed: listed.iter().collect() }
     }
 
-    /// Adds version `id` of the secret `arn` to `snapshot`, as the answer to a call by the name or
-    /// ARN `asked`.
     fn publish(snapshot: &Snapshot, asked: &str, arn: &str, id: &str, limits: &Limits) -> Snapshot {
         let entry = entry(arn, id, &["AWSCURRENT"], Selector::current());
         snapshot.publish(&key(asked, Selector::current()), entry, limits).0
@@ -401,9 +393,12 @@ mod tests {
         check(&snapshot, "app/db", Some("new"));
         check(&snapshot, &new, Some("new"));
         check(&snapshot, &old, Some("old"));
-        assert_eq!(snapshot.secret(&old).expect("the secret is cached").fetch_id.as_str(), old);
         assert_eq!(
-            snapshot.secret(&new).expect("the secret is cached").fetch_id.as_str(),
+            snapshot.secret(&old).expect("the secret must be cached").fetch_id.as_str(),
+            old
+        );
+        assert_eq!(
+            snapshot.secret(&new).expect("the secret must be cached").fetch_id.as_str(),
             "app/db"
         );
     }
@@ -442,7 +437,6 @@ mod tests {
         check(&snapshot, &arn("first"), None);
     }
 
-    /// Makes an entry whose value is `bytes` bytes long.
     fn large(arn: &str, bytes: usize) -> Arc<Entry> {
         let entry = entry(arn, "v", &["AWSCURRENT"], Selector::current());
         let content = Content::Text(SecretValue::from("x".repeat(bytes)));
@@ -463,8 +457,10 @@ mod tests {
             snapshot = next;
         }
         assert_eq!(snapshot.bytes(), 1000);
-        let third =
-            snapshot.entry("third", &Selector::current()).expect("the secret is cached").clone();
+        let third = snapshot
+            .entry("third", &Selector::current())
+            .expect("the secret must be cached")
+            .clone();
         third.answer(Form::AwsApi, |_| SecretValue::from("y".repeat(251)));
         let (snapshot, evicted) = snapshot.trimmed(&limits);
         assert_eq!((evicted, snapshot.bytes()), (2, 501 + 250));
@@ -474,7 +470,11 @@ mod tests {
         check(&snapshot, "third", Some("v"));
         let (snapshot, evicted) =
             snapshot.publish(&key("huge", Selector::current()), large(&arn("huge"), 2000), &limits);
-        assert_eq!((evicted, snapshot.bytes()), (2, 250), "listed entries are never evicted");
+        assert_eq!(
+            (evicted, snapshot.bytes()),
+            (2, 250),
+            "only the entry of the listed secret must stay in the cache"
+        );
     }
 
     #[test]

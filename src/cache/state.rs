@@ -19,60 +19,59 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// The panic message if a thread panicked while it held a lock.
 const POISONED: &str = "no thread panics while it holds the lock";
 
 /// The configuration of a cache.
 #[derive(Debug)]
 pub struct Config {
-    /// The refresh policies: how old the value of each secret may get.
+    /// How old the value of each secret may get, and when the agent refreshes it.
     pub policies: Policies,
     /// The maximum time that a reader waits for AWS.
     pub reader_wait: Duration,
-    /// The maximum number of cached entries. Sidekey caches the secrets of `SIDEKEY_SECRETS` even
-    /// above this number.
+    /// The maximum number of cached entries. The secrets of `SIDEKEY_SECRETS` are cached even above
+    /// it.
     pub entries_max: usize,
-    /// The maximum number of bytes for cached values and the answers rendered from them. Sidekey
-    /// caches the secrets of `SIDEKEY_SECRETS` even above this number.
+    /// The maximum number of bytes for cached values and the answers rendered from them. The
+    /// secrets of `SIDEKEY_SECRETS` are cached even above it.
     pub bytes_max: usize,
     /// The maximum number of concurrent calls to AWS. Values above
     /// [`FLIGHTS_MAX`](super::flight::FLIGHTS_MAX) have no effect.
     pub calls_max: usize,
-    /// The listed secrets (`SIDEKEY_SECRETS`). The cache fetches them at start and never evicts
-    /// them.
+    /// The secrets of `SIDEKEY_SECRETS`. The cache fetches them at start, and never evicts them.
     pub listed: Vec<Key>,
     /// The secrets that callers may read (`SIDEKEY_ALLOW`).
     pub scope: Scope,
-    /// The conventions: for each pattern of secret names, the fields that a value must have.
+    /// The rules for the names and values of each kind of secret (such as `sms-twilio`).
     pub conventions: Arc<Conventions>,
-    /// Whether readers get an error instead of a value that breaks the convention for secrets of
-    /// its name.
+    /// Whether readers get an error instead of a value that breaks the rules for its kind of
+    /// secret.
     pub is_strict: bool,
-    /// Whether Lambda may restore the process from a SnapStart snapshot. If so, Sidekey takes a
-    /// jump of the wall clock against the steady clock for a restore.
+    /// Whether SnapStart may resume the process from a snapshot. If so, a drift between the wall
+    /// clock and the steady clock counts as such a restore.
     pub is_snapshot: bool,
-    /// The seed of the random numbers for jitter and back-off. Without a seed, the numbers differ
-    /// from run to run.
+    /// The seed of the random numbers that spread refreshes and retries over time. `None` gives
+    /// different numbers in each run.
     pub seed: Option<u64>,
 }
 
-/// A listed secret (of `SIDEKEY_SECRETS`) that is not cached.
+/// A secret of `SIDEKEY_SECRETS` that is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The name or ARN of the listed secret, with the label or version id that the list asks for.
+    /// The name or ARN of the secret in `SIDEKEY_SECRETS`, with its staging label or version id.
     pub key: Key,
-    /// Whether the agent is not ready until the listed secret is cached.
+    /// Whether the agent waits for this secret before it reports that it is ready.
     pub is_required: bool,
-    /// Why the last attempt to fetch the listed secret failed. `None` if no attempt has failed.
+    /// Why the last attempt to fetch the secret failed. `None` if no attempt has failed.
     pub failure: Option<FetchError>,
 }
 
-/// The state that [`Cache`](super::Cache) and [`Writer`](super::Writer) share.
+/// The state that [`Cache`](super::Cache), for readers, and [`Writer`](super::Writer), for calls to
+/// AWS, share.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
     pub(super) limits: Limits,
-    /// All cached entries. Only [`Publisher`](super::publisher::Publisher) replaces this snapshot.
+    /// All cached entries. Only [`Publisher`](super::publisher::Publisher) replaces this map.
     pub(super) snapshot: ArcSwap<Snapshot>,
     pub(super) negative: NegativeCache,
     pub(super) flights: Flights,
@@ -82,14 +81,13 @@ pub(super) struct State {
     /// Wakes the refresh loop and long polls whenever an entry changes or a call fails.
     pub(super) changed: Notify,
     epoch: Epoch,
-    /// The refresh policy of each secret of `SIDEKEY_SECRETS`: at first, the policy that matches
-    /// the secret's name or ARN in the list; later, the policy that matches the answer of AWS.
+    /// The refresh policy of each secret of `SIDEKEY_SECRETS`. At first it follows from the listed
+    /// name or ARN. Later it follows from the name and ARN in the answer of AWS.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
 }
 
 impl State {
-    /// Makes the shared state of an empty cache.
     pub(super) fn new(
         config: Config,
         home: Home,
@@ -119,23 +117,23 @@ impl State {
         }
     }
 
-    /// Returns the number of restores from a SnapStart snapshot that Sidekey knows of.
+    /// Returns how many SnapStart restores Sidekey knows of.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.count()
     }
 
-    /// Counts a restore if the clocks show at `now` that the process was restored from a SnapStart
-    /// snapshot. Requests, timers and calls to AWS call this function before they call
-    /// [`epoch`](Self::epoch). The function takes no lock unless there was a restore.
+    /// Counts a restore if the clocks show that SnapStart has resumed the process from a snapshot.
+    /// Call this function before [`epoch`](Self::epoch). It takes no lock unless there was a
+    /// restore.
     pub(super) fn detect_restore(&self, now: Moment) {
         if self.epoch.detects_restore(now) {
             self.restore();
         }
     }
 
-    /// Counts one more restore from a SnapStart snapshot. No cached entry counts as fresh
-    /// afterwards, the negative cache is empty, and the refresh loop fetches every entry again that
-    /// was read.
+    /// Counts one more restore (SnapStart resumed the process from a snapshot). No cached entry is
+    /// fresh afterwards, and remembered failures are dropped. Entries that were read are fetched
+    /// again.
     pub(super) fn restore(&self) {
         self.epoch.increment();
         self.negative.forget_all();
@@ -156,7 +154,7 @@ impl State {
         self.draws.lock().expect(POISONED).f64()
     }
 
-    /// Returns whether `SIDEKEY_ALLOW` covers the secret `id`, or the secret is already cached.
+    /// Returns whether `SIDEKEY_ALLOW` allows the secret `id`. A cached secret is always allowed.
     pub(super) fn is_allowed(&self, id: &SecretId) -> bool {
         // For a cached secret, `SIDEKEY_ALLOW` was checked against the name and ARN in the answer
         // of AWS.
@@ -164,8 +162,8 @@ impl State {
         is_cached || self.config.scope.admits(id, &self.home.load())
     }
 
-    /// Returns the listed secrets (of `SIDEKEY_SECRETS`) that are not cached. A secret with a TTL
-    /// of 0 is never cached, and counts as missing only while calls for it fail.
+    /// Returns the secrets of `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is
+    /// never cached. It counts as missing only while calls for it fail.
     pub(super) fn missing(&self) -> Vec<Missing> {
         let now = self.clock.now();
         let snapshot = self.snapshot.load();
@@ -183,8 +181,7 @@ impl State {
         missing
     }
 
-    /// Returns whether the agent is not ready until the secret `key` of `SIDEKEY_SECRETS` is
-    /// cached.
+    /// Returns whether the agent waits for the secret `key` before it reports that it is ready.
     pub(super) fn is_required(&self, key: &Key) -> bool {
         let policies = self.listed.lock().expect(POISONED);
         policies.get(key).is_some_and(|policy| policy.is_required)
@@ -202,10 +199,9 @@ impl State {
         }
     }
 
-    /// Sets the refresh policy of the listed secret `key`, as determined from the answer of AWS.
-    /// Does nothing if `key` is not listed. This policy can differ from the policy for the list
-    /// entry, because a rule may match only the ARN. Without this step, a secret with a TTL of 0
-    /// could count as missing for ever.
+    /// Sets the refresh policy of the secret `key` of `SIDEKEY_SECRETS`, as it follows from the
+    /// answer of AWS. A rule may match only the ARN in the answer. Without this step, a secret with
+    /// a TTL of 0 could count as missing for ever.
     pub(super) fn learn_policy(&self, key: &Key, policy: Policy) {
         if let Some(known) = self.listed.lock().expect(POISONED).get_mut(key) {
             *known = policy;

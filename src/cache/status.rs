@@ -11,7 +11,6 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The number of kinds of problems that a secret's value can have.
 pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 
 /// The state of the cache at one moment, for the status page.
@@ -19,89 +18,81 @@ pub(super) const PROBLEM_KINDS: usize = problem::Problem::CODES.len();
 pub struct Status {
     /// The state of every cached entry, sorted by ARN and version id.
     pub entries: Vec<EntryStatus>,
-    /// The listed secrets (of `SIDEKEY_SECRETS`) that are not cached.
+    /// The secrets of `SIDEKEY_SECRETS` that are not cached.
     pub(crate) missing: Vec<MissingStatus>,
-    /// The number of calls to AWS that have not ended, including calls that wait to be sent. A call
-    /// that several readers share counts once.
+    /// How many calls to AWS have not ended, including calls that wait to be sent. A call that
+    /// several readers share counts once.
     pub flights: usize,
 }
 
 /// The state of one cached version of a secret, for the status page.
 #[derive(Debug, Serialize)]
 pub struct EntryStatus {
-    /// The name of the cached secret.
     pub(crate) name: Box<str>,
-    /// The full ARN of the cached secret.
     pub(crate) arn: Box<str>,
-    /// The staging label that the call to AWS asked for. `None` if the call asked for a version id.
+    /// The staging label (such as AWSCURRENT) that the call to AWS asked for. `None` if the call
+    /// asked for a version id.
     pub(crate) stage: Option<Box<str>>,
-    /// The id of the cached version of the secret.
     pub(crate) version_id: Box<str>,
-    /// The staging labels that the cached version carried when it was fetched.
+    /// The staging labels (such as AWSCURRENT) of the cached version when it was fetched.
     pub(crate) version_stages: Vec<Box<str>>,
-    /// When the cached version was created, in the format of RFC 3339. `None` if AWS did not say
+    /// When AWS created the cached version, in the format of RFC 3339. `None` if AWS did not say
     /// when.
     pub(crate) created: Option<String>,
-    /// The age of the cached entry in seconds, counted from the time when the call that fetched it
-    /// was sent. `None` if the clocks cannot tell.
+    /// How many seconds ago Sidekey sent the call that fetched the cached entry. `None` if a clock
+    /// went back, so that the age is unknown.
     pub(crate) age_seconds: Option<u64>,
     /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
     pub(crate) freshness: &'static str,
-    /// The TTL of the cached secret, in seconds.
     pub(crate) ttl_seconds: f64,
-    /// When timers refresh the cached entry: `always`, or `when-read` if they refresh it only after
-    /// a reader has read it.
+    /// When the agent refreshes the cached entry: `always`, or `when-read` (only after a reader has
+    /// read it).
     pub(crate) refresh: &'static str,
-    /// Why the last attempt to refresh the cached entry failed. `None` if no attempt has failed
-    /// since the entry was fetched.
+    /// Why the last refresh of the cached entry failed. `None` if no refresh has failed since the
+    /// entry was fetched.
     pub problem: Option<Problem>,
-    /// The kind of secret, as the naming convention that matches the secret's name defines it.
-    /// `None` if no naming convention matches.
+    /// The kind of secret, such as `sms-twilio`. `None` if no convention (the rules for one kind of
+    /// secret) matches the secret's name.
     pub(crate) convention: Option<Box<str>>,
-    /// How the value breaks the convention for secrets of its name. Empty if the value follows the
-    /// convention.
+    /// How the value breaks the rules for its kind of secret. Empty if the value breaks no rule.
     pub(crate) problems: Vec<ValueProblem>,
-    /// Whether readers get an error instead of the value, because the value breaks the convention
-    /// for secrets of its name.
+    /// Whether readers get an error instead of the value, because the value breaks the rules for
+    /// its kind of secret.
     pub(crate) withheld: bool,
 }
 
-/// One problem of a secret's value that breaks the convention for secrets of its name.
+/// One way in which a secret's value breaks the rules for its kind of secret.
 #[derive(Debug, Serialize)]
 pub(crate) struct ValueProblem {
-    /// The code for this kind of problem, such as `missing`.
+    /// The code of the problem, such as `missing`.
     pub(crate) code: &'static str,
-    /// The field of the secret's value that has the problem. `None` if the problem concerns the
-    /// whole value.
+    /// The field of the value that has the problem. `None` if the problem concerns the whole value.
     pub(crate) field: Option<Box<str>>,
-    /// A sentence that describes the problem of the secret's value.
     pub(crate) message: String,
 }
 
-/// A listed secret (of `SIDEKEY_SECRETS`) that is not cached, as shown on the status page.
+/// A secret of `SIDEKEY_SECRETS` that is not cached, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub(crate) struct MissingStatus {
     /// The name or ARN by which `SIDEKEY_SECRETS` lists the secret.
     pub(crate) reference: Box<str>,
-    /// Whether the agent is not ready until the listed secret is cached.
+    /// Whether the agent waits for this secret before it reports that it is ready.
     pub(crate) required: bool,
-    /// Why the last attempt to fetch the listed secret failed. `None` before the first attempt has
-    /// ended.
+    /// Why the last attempt to fetch the secret failed. `None` before the first attempt has ended.
     pub(crate) problem: Option<Problem>,
 }
 
 /// Why an attempt to fetch a secret failed, as shown on the status page.
 #[derive(Debug, Serialize)]
 pub struct Problem {
-    /// The kind of the error, as in the labels of metrics.
+    /// The kind of error (such as `throttled`), as in the labels of metrics.
     pub(crate) kind: &'static str,
     /// The AWS error code of the failed attempt.
     pub code: Box<str>,
-    /// The error message of the failed attempt, from AWS or Sidekey.
     pub(crate) message: Box<str>,
     /// What the operator can do about the error.
     pub(crate) hint: &'static str,
-    /// The number of consecutive failed attempts to fetch the secret. `None` if this number is not
+    /// How many attempts to fetch the secret have failed in a row. `None` if the number is not
     /// recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failures: Option<u32>,
@@ -130,7 +121,6 @@ impl ValueProblem {
 }
 
 impl Status {
-    /// Returns the state at `now` of every entry and every missing listed secret in `state`.
     pub(super) fn of(state: &State, now: Moment) -> Self {
         let epoch = state.epoch();
         let snapshot = state.snapshot.load();
@@ -185,7 +175,8 @@ impl MissingStatus {
     }
 }
 
-/// Returns, for each kind of problem, how many problems of this kind the cached values have.
+/// Returns each code of a problem (such as `missing`), and how many such problems the cached values
+/// have.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

@@ -1,5 +1,4 @@
-//! Calls AWS. This module counts the calls, and repeats a call if a freeze of the process
-//! interrupted it.
+//! Calls AWS and counts the calls. A call that a freeze of the process interrupted is repeated.
 
 use super::freeze::{INTERRUPTIONS_MAX, was_interrupted};
 use super::state::State;
@@ -13,9 +12,8 @@ use std::sync::Arc;
 /// When a call to AWS was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
-    /// The time when the call to AWS was sent.
     pub(super) moment: Moment,
-    /// The number of SnapStart restores that Sidekey knew of when the call to AWS was sent.
+    /// How many SnapStart restores Sidekey knew of when it sent the call.
     pub(super) epoch: u64,
 }
 
@@ -23,8 +21,7 @@ pub(super) struct Sent {
 /// failed.
 pub(super) type BatchAnswer = Result<Vec<Result<Version, FetchError>>, FetchError>;
 
-/// Makes the calls to AWS (or to another source of secrets), and counts them in the metrics of the
-/// shared state.
+/// Calls AWS (or a test's source of secrets), and counts the calls in the metrics.
 #[derive(Debug)]
 pub(super) struct Upstream {
     state: Arc<State>,
@@ -32,22 +29,21 @@ pub(super) struct Upstream {
 }
 
 impl Upstream {
-    /// Makes an object that calls `source`, and counts its calls in the metrics of `state`.
     pub(super) fn new(state: Arc<State>, source: Arc<dyn Source>) -> Self {
         Self { state, source }
     }
 
-    /// Returns the current time and the number of SnapStart restores so far, for a call that is
-    /// sent now.
+    /// Returns the current time, and how many SnapStart restores Sidekey knows of. Use the result
+    /// as the send time of a call that is sent now.
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
         Sent { moment, epoch: self.state.epoch() }
     }
 
-    /// Fetches one secret. If a freeze interrupted the call, repeats the call, because the answer
-    /// may be as old as the freeze was long. Returns when the last call was sent, and the answer to
-    /// that call.
+    /// Fetches one secret, and returns when the last call was sent and its answer. Repeats a call
+    /// that a freeze of the process interrupted, because its answer may be as old as the freeze was
+    /// long.
     pub(super) async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
@@ -60,8 +56,8 @@ impl Upstream {
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
-    /// Fetches several secrets by one call. Returns when the call was sent, and the answer to the
-    /// call. Returns `None` if a freeze interrupted the call.
+    /// Fetches several secrets by one call, and returns when the call was sent and its answer.
+    /// Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         let sent = self.sending();
         let answer = self.source.fetch_batch(keys).await;
@@ -70,8 +66,9 @@ impl Upstream {
         (!is_interrupted).then_some((sent, answer))
     }
 
-    /// Counts a call to AWS that was sent at `sent` and has just ended. Returns whether a freeze or
-    /// a restore interrupted the call. Does not count a fetch that failed before a call was sent.
+    /// Counts a call to AWS that has just ended. Returns whether a freeze of the process or a
+    /// SnapStart restore interrupted the call. Does not count a fetch that failed before its call
+    /// was sent.
     fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
         if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;

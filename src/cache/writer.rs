@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The hint in the log for a secret whose value breaks the convention for secrets of its name.
+/// The hint in log lines about a value that breaks the rules for its kind of secret.
 const HINT: &str =
     "put a complete value into the secret; docs/configuration.md explains the conventions";
 
@@ -39,7 +39,7 @@ struct Inner {
     state: Arc<State>,
     upstream: Upstream,
     publisher: Publisher,
-    /// Notified when an entry takes more memory than before.
+    /// The signal that an entry takes more memory than before.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
     /// Limits the log lines about failed calls for names that callers invent.
@@ -49,8 +49,8 @@ struct Inner {
 }
 
 impl Writer {
-    /// Makes the writer's handle on `state`. The handle calls `source`. The calls run as tasks of
-    /// `tasks`, and end when `stop` is cancelled.
+    /// Makes a handle that calls `source`. Each call runs as a task of `tasks`, and ends when
+    /// `stop` is cancelled.
     pub(super) fn new(
         state: Arc<State>,
         source: Arc<dyn Source>,
@@ -69,40 +69,37 @@ impl Writer {
         }))
     }
 
-    /// Returns the state that the writer's handle shares with readers.
     pub(super) fn state(&self) -> &State {
         &self.0.state
     }
 
-    /// Returns the service that this handle calls: AWS, or a source that a test provides.
     pub(super) fn upstream(&self) -> &Upstream {
         &self.0.upstream
     }
 
-    /// Completes once an entry takes more memory than before. Growth since the last completion of
-    /// this function counts.
+    /// Completes once an entry takes more memory than before. Growth that no earlier call of this
+    /// function has reported counts, too.
     pub(super) async fn grown(&self) {
         self.0.grown.notified().await;
     }
 
-    /// Completes when the agent stops.
+    /// Completes when the agent begins to stop.
     pub(super) fn stopped(&self) -> impl Future<Output = ()> {
         self.0.stop.cancelled()
     }
 
-    /// Evicts entries if the cached entries exceed the memory limit.
     pub(super) fn trim(&self) {
         self.0.publisher.trim();
     }
 
-    /// Runs `work` as a task. When the agent stops, it waits until the task ends.
+    /// Runs `work` as a task. The agent does not stop before the task ends.
     pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.tasks.spawn(work);
     }
 
-    /// Joins the running call for `key`, or starts a call. A call runs as its own task, so that it
-    /// goes on if its first reader goes away. Returns a handle on the call, and whether the call
-    /// was already running.
+    /// Joins the running call for `key`, or starts a call. Returns a handle on the call, and
+    /// whether it was already running. The call goes on even if its first reader goes away, because
+    /// it runs as its own task.
     pub(super) fn join_or_start(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
         let (flight, landing) = self.0.state.flights.join_or_start(key, self.rank(key))?;
         let is_joined = landing.is_none();
@@ -112,9 +109,9 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
-    /// Returns the priority of a call for `key`. A call for an unknown version of a cached secret
-    /// has the same low priority as a call for an unknown name, because callers can invent labels
-    /// and version ids, too.
+    /// Returns the priority of a call for `key`. Calls for unknown names have the low priority,
+    /// because callers can invent names. The same holds for unknown labels and version ids of a
+    /// cached secret.
     fn rank(&self, key: &Key) -> Rank {
         let (id, selector) = (key.id.as_str(), &key.selector);
         let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
@@ -124,8 +121,8 @@ impl Writer {
         }
     }
 
-    /// Calls AWS for the secret of `landing`, and passes the outcome to the readers that wait for
-    /// the call.
+    /// Calls AWS for the secret of `landing`, the handle that ends a call with a result. Gives the
+    /// result to the readers that wait for the call.
     pub(super) async fn run_flight(self, landing: Landing) {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
@@ -173,7 +170,7 @@ impl Writer {
                 tracing::debug!(
                     name = &*entry.version.name,
                     version = &*entry.version.id,
-                    "fetched"
+                    "Sidekey fetched a secret from AWS"
                 );
             }
             Err(error) => self.record_failure(key, older.map(|older| &**older), error),
@@ -220,8 +217,8 @@ impl Writer {
         Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Makes an entry from an answer of AWS, and checks the value against the convention for
-    /// secrets of its name.
+    /// Makes an entry from an answer of AWS. Checks the value against its convention (the rules for
+    /// the names and values of one kind of secret).
     fn entry(
         &self,
         key: &Key,
@@ -239,8 +236,8 @@ impl Writer {
             .with_grown(self.0.grown.clone())
     }
 
-    /// Returns how the value of `version` breaks the convention for secrets of its name. Does not
-    /// check a version again that is cached. Logs each malformed version once.
+    /// Returns how the value of `version` breaks the rules for its kind of secret. A version that
+    /// is cached is not checked again. A version that breaks the rules is logged once.
     fn check_convention(&self, snapshot: &Snapshot, version: &Version) -> Option<Arc<Malformed>> {
         let cached = snapshot.secret(&version.arn).map_or(&[][..], |secret| secret.entries());
         if let Some(known) = cached.iter().find(|entry| entry.version.id == version.id) {
@@ -262,8 +259,9 @@ impl Writer {
         Some(Arc::new(found))
     }
 
-    /// Records a failed attempt to fetch `key`: on `older`, the cached entry for `key`, or in the
-    /// negative cache if no entry is cached.
+    /// Records a failed attempt to fetch `key`. The record goes to `older`, the cached entry for
+    /// `key`. If no entry is cached, it goes to the negative cache (failed calls for secrets that
+    /// are not cached).
     fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), state.draw());

@@ -1,4 +1,5 @@
-//! Tests of the prefetch: modes, deadlines and retries.
+//! Tests of the prefetch, which fetches the listed secrets (those of `SIDEKEY_SECRETS`) when the
+//! agent starts.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, ok, rule};
 use crate::cache::flight::FLIGHTS_MAX;
@@ -47,7 +48,11 @@ async fn concurrent_calls_are_bounded() {
             fixture.script(name, Answer::Version(1));
         }
         let report = fixture.prefetch(Mode::Get, 100 * SECOND).await;
-        assert_eq!(report.took, LATENCY * rounds, "100 calls run {calls_max} at a time");
+        assert_eq!(
+            report.took,
+            LATENCY * rounds,
+            "{calls_max} of the 100 calls must run at the same time"
+        );
         let most = calls_max.min(FLIGHTS_MAX);
         assert_eq!(fixture.source.in_flight.lock().unwrap().1, most);
     }
@@ -61,8 +66,8 @@ async fn prefetch_waits_no_longer_than_its_deadline() {
     assert_eq!((report.is_settled, report.took, report.missing.len()), (false, 3 * SECOND, 1));
 }
 
-/// Prefetches `names` in `mode`. Returns the number of secrets in each batch call, and the number
-/// of calls for single secrets.
+/// Prefetches `names`. Returns the number of secrets in each batch call, and how many calls for
+/// single secrets were made.
 async fn prefetched(
     mode: Mode,
     names: &[&'static str],
@@ -91,12 +96,12 @@ async fn batches_fall_back_to_single_calls() {
     assert_eq!(
         prefetched(Auto, &names, denied).await,
         (vec![20], 45),
-        "no further batch is tried after a batch has failed"
+        "no further batch call must be made after a batch call has failed"
     );
     assert_eq!(
         prefetched(Auto, &names[..5], None).await,
         (vec![], 5),
-        "five secrets are too few for a batch"
+        "five secrets must be too few for a batch call"
     );
 }
 

@@ -9,8 +9,6 @@ use std::thread;
 use std::thread::ScopedJoinHandle;
 use tokio::task::JoinSet;
 
-/// If many secrets are read for the first time in one burst, they must evict older entries and not
-/// each other.
 #[tokio::test(start_paused = true)]
 async fn burst_of_new_secrets_evicts_older_ones() {
     let names: Vec<&'static str> =
@@ -33,8 +31,8 @@ async fn burst_of_new_secrets_evicts_older_ones() {
     }
 }
 
-/// A reader that asks for a new form of an entry makes the entry take more memory. The cache then
-/// evicts other entries.
+/// A reader that asks for a new form of an entry makes the entry larger. The cache then evicts
+/// other entries.
 #[tokio::test(start_paused = true)]
 async fn growing_entry_evicts_others() {
     let fixture = Setup { bytes_max: 100, ..Setup::default() }.build();
@@ -51,13 +49,12 @@ async fn growing_entry_evicts_others() {
     assert_eq!(
         fixture.cache.snapshot().entries().count(),
         0,
-        "the rendered form alone exceeds the limit"
+        "all entries must be evicted, because one answer alone exceeds the limit"
     );
     assert!(fixture.metrics.render().contains("sidekey_evictions_total 2"));
     refreshing.abort();
 }
 
-/// Several threads publish entries while another thread reads. No entry may get lost.
 #[test]
 fn concurrently_published_entries_are_all_cached() {
     const NAMES: [[&str; 3]; 3] = [["a", "b", "c"], ["d", "e", "f"], ["g", "h", "i"]];
@@ -80,7 +77,7 @@ fn concurrently_published_entries_are_all_cached() {
                 let now = cache.snapshot().entries().count();
                 assert!(
                     now >= cached,
-                    "round {round}: {now} entries are cached, but {cached} were cached before"
+                    "in round {round}, {now} entries are cached, but {cached} were cached before"
                 );
                 cached = now;
             }

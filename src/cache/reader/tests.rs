@@ -65,11 +65,11 @@ async fn transient_failure_leaves_the_old_value_in_place_until_its_limit() {
     assert_eq!(
         fixture.read("app").await,
         stale,
-        "the first reader waits until the call has failed"
+        "the first reader must wait until the call has failed"
     );
     let before = fixture.clock.now();
     assert_eq!(fixture.read("app").await, stale);
-    assert_eq!(fixture.clock.now(), before, "the second reader does not wait");
+    assert_eq!(fixture.clock.now(), before, "the second reader must not wait");
     fixture.pass(3700 * SECOND).await;
     assert_eq!(fixture.read("app").await, failed("throttled"));
     fixture.script("app", Answer::Version(2));
@@ -101,7 +101,11 @@ async fn no_reader_waits_during_an_outage() {
     for _ in 0..3000 {
         let before = fixture.clock.now();
         assert_eq!(fixture.read("app").await, stale);
-        assert_eq!(fixture.clock.now(), before, "no reader waits, even while a call is running");
+        assert_eq!(
+            fixture.clock.now(),
+            before,
+            "no reader must wait, even while a call is running"
+        );
         fixture.pass(SECOND).await;
     }
     refreshing.abort();
@@ -158,7 +162,7 @@ async fn reads_of_a_missing_secret_in_a_loop_make_one_call_in_three_seconds() {
     assert_eq!(
         fixture.read("missing").await,
         ok("v1", How::Miss),
-        "newly granted access takes effect within seconds"
+        "newly granted access must take effect within seconds"
     );
 }
 
@@ -175,11 +179,15 @@ async fn refresh_now_calls_aws_once_a_second() {
     fixture.pass(SECOND).await;
     assert_eq!(fixture.read_now("app").await, failed("service"));
     assert_eq!(fixture.read_now("app").await, failed("service"));
-    assert_eq!(fixture.calls(), 3, "one call per second is the limit during an outage as well");
+    assert_eq!(
+        fixture.calls(),
+        3,
+        "one call per second must be the limit during an outage as well"
+    );
     assert_eq!(
         fixture.read("app").await,
         ok("v2", How::Hit),
-        "the cached entry stays after a failed call"
+        "the entry must stay in the cache after a failed call"
     );
 }
 
@@ -239,7 +247,11 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         assert_eq!(servable_ids(&read.entry), expected);
         fixture.pass(101 * SECOND).await;
         let read = fixture.cache.read(key("app")).await.unwrap();
-        assert_eq!(servable_ids(&read.entry), ["v1"], "the entry for AWSPREVIOUS is too old");
+        assert_eq!(
+            servable_ids(&read.entry),
+            ["v1"],
+            "the entry for the label AWSPREVIOUS must be too old to serve"
+        );
     }
 }
 
@@ -252,7 +264,7 @@ async fn removed_label_fails_only_reads_of_this_label() {
     assert_eq!(
         fixture.read("app").await,
         ok("v1", How::Hit),
-        "the entry that was fetched for BLUE also carries AWSCURRENT"
+        "the version that was fetched for the label BLUE also carries the label AWSCURRENT"
     );
 
     fixture.script("app", Answer::Labelled(2, &["AWSCURRENT"]));
@@ -260,13 +272,13 @@ async fn removed_label_fails_only_reads_of_this_label() {
     assert_eq!(
         fixture.read("app").await,
         ok("v2", How::Miss),
-        "the label AWSCURRENT can still be read"
+        "the label AWSCURRENT must still be readable"
     );
     let stale = ok("v1", How::Stale(Reason::Refused));
     assert_eq!(
         outcome(fixture.cache.read(blue.clone()).await),
         stale,
-        "the grace period of BLUE is not over"
+        "the grace period of the label BLUE must not be over"
     );
     fixture.pass(61 * SECOND).await;
     assert_eq!(outcome(fixture.cache.read(blue).await), failed("not_found"));
@@ -297,7 +309,11 @@ async fn read_answered_from_the_entry_of_another_selector_shares_its_grace_perio
     for _ in 0..10 {
         assert_eq!(outcome(fixture.cache.read(version.clone()).await), stale);
     }
-    assert_eq!(fixture.calls(), 3, "the calls are two for AWSCURRENT and one for the version id");
+    assert_eq!(
+        fixture.calls(),
+        3,
+        "the cache must make two calls for the label AWSCURRENT and one call for the version id"
+    );
     fixture.pass(60 * SECOND).await;
     assert_eq!(outcome(fixture.cache.read(version).await), failed("denied"));
 }

@@ -18,7 +18,7 @@ async fn timers_refresh_only_listed_secrets_that_were_read() {
     fixture.prefetch(Mode::Get, SECOND).await;
     assert_eq!(fixture.calls(), 2);
     for _ in 0..1000 {
-        assert_eq!(fixture.read("busy").await, ok("v1", How::Hit), "a reader never waits");
+        assert_eq!(fixture.read("busy").await, ok("v1", How::Hit), "a reader must never wait");
         fixture.pass(SECOND).await;
     }
     let calls = fixture.source.calls.lock().unwrap().clone();
@@ -70,21 +70,21 @@ async fn readers_of_a_busy_secret_never_wait_and_never_get_an_older_or_expired_v
         }
         let before = fixture.clock.now();
         let (id, how) = fixture.read("busy").await.unwrap();
-        assert_eq!((how, fixture.clock.now()), (How::Hit, before), "no reader waits");
+        assert_eq!((how, fixture.clock.now()), (How::Hit, before), "no reader must wait");
         let version: usize = id[1..].parse().unwrap();
-        assert!(version >= newest, "v{version} after v{newest}");
+        assert!(version >= newest, "a reader got v{version} after a reader had got v{newest}");
         newest = version;
         if let Some(replaced) = rotations.get(version + 1) {
             assert!(
                 since(*replaced) <= TTL,
-                "a reader got v{version} {:?} after v{version} was replaced",
+                "a reader got v{version} even {:?} after a newer version had replaced it",
                 since(*replaced)
             );
         }
         fixture.pass(Duration::from_millis(1)).await;
     }
     // The maximum is one call for each 0.7 of the TTL, in addition to the call of the prefetch.
-    assert!(fixture.calls() <= 12 * 10 / 7 + 2, "{} calls", fixture.calls());
+    assert!(fixture.calls() <= 12 * 10 / 7 + 2, "the cache made {} calls", fixture.calls());
     refreshing.abort();
 }
 
@@ -102,7 +102,7 @@ async fn after_a_thaw_only_entries_that_were_read_are_fetched() {
     assert_eq!(
         calls[2..],
         ["read"],
-        "the loop refreshes only the secret that was read, and only once"
+        "the loop must refresh only the secret that was read, and only once"
     );
     refreshing.abort();
 }

@@ -1,4 +1,5 @@
-//! Checks each simulated call: the call is needed, and no concurrent call fetches the same secret.
+//! Checks each call to the simulated AWS: the call is needed, and no other call fetches the same
+//! secret at the same time.
 
 use super::SECOND;
 use super::log::{Answered, Call, State, number, since};
@@ -13,11 +14,11 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 
 impl World {
-    /// Records the start of a simulated call, and checks that the call is needed. Returns the
-    /// number of the call.
+    /// Records the start of a call to the simulated AWS, and checks that the call is needed.
+    /// Returns the index of the call.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
-        self.note(&format!("a call for {id}"));
+        self.note(&format!("a call for {id} began"));
         let now = self.now();
         let cached = self.cached(id);
         let secret = secret(id);
@@ -30,7 +31,7 @@ impl World {
             if under_way().any(|call| call.id == id) {
                 Some(format!("a call for {id} began while another call for {id} was running"))
             } else if !is_batch && calls >= FLIGHTS_MAX {
-                Some("too many calls run at the same time".to_owned())
+                Some("more calls run at the same time than the limit allows".to_owned())
             } else {
                 self.needless(&state, id, cached.as_ref(), now)
             }
@@ -71,7 +72,7 @@ impl World {
         // With many secrets, a call may wait so long for its turn that it is not needed any more
         // when it starts.
         let is_at_once = self.setup.secrets <= FLIGHTS_MAX;
-        // If the secret was created again, or its entry was evicted, the model does not know for
+        // If the secret was created again, or its entry was evicted, the test does not know for
         // which entry the cache recorded a failure.
         let truth = &state.truths[secret];
         let is_simple = is_at_once
@@ -96,21 +97,22 @@ impl World {
             // failed prefetch. The back-off limits these calls.
             let is_needed = is_asked_anew || is_listed || is_lost;
             return (!is_needed)
-                .then(|| format!("a call was made for {id}, but no reader waits for {id}"));
+                .then(|| format!("the cache made a call for {id}, but no reader waits for {id}"));
         };
         let useless = self.useless(state, secret, cached, now).filter(|_| is_at_once);
         if !is_asked_anew || useless.is_none() {
-            return useless.map(|why| format!("{id}: {why}"));
+            return useless.map(|why| format!("{why}; the call is for {id}"));
         }
         let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent).is_some_and(|since| since < REFRESH_NOW_INTERVAL));
-        (is_simple && is_again)
-            .then(|| format!("a second call with refreshNow for {id} within one second"))
+        (is_simple && is_again).then(|| {
+            format!("the cache made a second call with refreshNow for {id} within one second")
+        })
     }
 
-    /// Returns an error text if a refresh of `cached` in the background is not needed.
+    /// Returns an error text if the entry `cached` need not be refreshed now.
     fn useless(
         &self,
         state: &State,
@@ -120,20 +122,23 @@ impl World {
     ) -> Option<&'static str> {
         let policy = &self.setup.policies[secret];
         if state.first_read(cached).is_none() && policy.refresh == Refresh::WhenRead {
-            return Some("an entry is refreshed, but no reader has read it since the last fetch");
+            return Some(
+                "the cache refreshes an entry that no reader has read since the last fetch",
+            );
         }
         let is_restored = state.fetched(cached).is_none_or(|call| call.epoch != state.epoch);
         let due = policy.ttl.mul_f64(1.0 - JITTER.end);
         let is_due = since(now, cached.sent).is_none_or(|age| age >= due);
         let has_failed = state.failures(cached).next().is_some();
-        (!is_due && !is_restored && !has_failed).then_some("an entry is refreshed before it is due")
+        (!is_due && !is_restored && !has_failed)
+            .then_some("the cache refreshes an entry before it is due")
     }
 
-    /// Records the end of a simulated call. If `fails` is `true`, the whole batch failed, and
-    /// `answered` does not count.
+    /// Records the end of a call to the simulated AWS. If `fails` is `true`, the call was part of a
+    /// batch that failed as a whole. Then `answered` does not count.
     pub(super) fn end(&self, call: usize, answered: Answered, fails: bool) {
         self.observe();
-        self.note(&format!("an answer to call {call}: {answered:?}"));
+        self.note(&format!("call {call} ended with {answered:?}"));
         let now = self.now();
         let mut state = self.state();
         let id = state.calls[call].id.clone();
@@ -163,7 +168,7 @@ impl World {
     }
 }
 
-/// Returns an error text if a call for `id` begins too soon after a failed call for `id`.
+/// Returns an error text if a call for `id` begins too soon after the last failed call for `id`.
 fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) -> Option<String> {
     let mut own = state.calls.iter().filter(|call| call.id == id);
     let (kind, at) = match cached {
@@ -184,5 +189,7 @@ fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) 
     // A restore empties the cache of failed calls.
     let is_forgotten = cached.is_none() && state.epoch > 0;
     let is_early = !is_forgotten && since(now, at).is_some_and(|since| since < wait);
-    is_early.then(|| format!("a call for {id} came within {wait:?} after the failure {kind:?}"))
+    is_early.then(|| {
+        format!("the cache made a call for {id} within {wait:?} after the failure {kind:?}")
+    })
 }

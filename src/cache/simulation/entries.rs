@@ -1,5 +1,5 @@
 //! Checks the cached entries of the simulation. An entry must not go back to an older version
-//! without reason, and an entry that readers read must be refreshed in time.
+//! without reason. An entry that readers read must be refreshed in time.
 
 use super::SECOND;
 use super::log::{Call, State, number};
@@ -11,13 +11,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 impl World {
-    /// Returns the cached entry of the secret whose name or ARN is `id`.
     pub(super) fn cached(&self, id: &str) -> Option<Arc<Entry>> {
         let snapshot = self.cache()?.snapshot();
         snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
-    /// Checks how the cached entries changed since the last call of this function.
+    /// Checks how the cached entries have changed since the last call of this function.
     pub(super) fn observe(&self) {
         let Some(cache) = self.cache() else { return };
         let snapshot = cache.snapshot();
@@ -44,8 +43,8 @@ impl World {
         self.require(problem.is_none(), || problem.unwrap_or_default());
     }
 
-    /// Returns an error text if the cache should not have replaced `older` by `entry`, because the
-    /// version in `entry` is older.
+    /// Returns an error text if the cache replaced the entry `older` by an older version without
+    /// reason.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
         if !self.setup.is_dated || number(to) >= number(from) {
@@ -61,8 +60,8 @@ impl World {
         })
     }
 
-    /// Returns an error text if a reader has read `entry`, calls for it succeed, and the cache did
-    /// not refresh it when it was due. Readers of a busy secret must never wait.
+    /// Returns an error text if the cache should have refreshed `entry` by now. This is so if a
+    /// reader has read the entry, it was due, and calls for it succeed.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
         let policy = &self.setup.policies[secret(&entry.version.name)];
         let call = state.fetched(entry)?;
@@ -82,7 +81,8 @@ impl World {
         let is_late = self.now().steady > since + SECOND / 2;
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
-        (is_late && !is_asked)
-            .then(|| format!("the entry of {} is due, but no call was made", entry.version.arn))
+        (is_late && !is_asked).then(|| {
+            format!("the entry of {} is due, but the cache made no call", entry.version.arn)
+        })
     }
 }

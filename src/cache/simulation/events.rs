@@ -1,4 +1,5 @@
-//! The random events of the simulated world. The random seed determines them.
+//! The random events of the simulation, such as reads, rotations, faults and freezes. The random
+//! seed determines them.
 
 use super::log::Reader;
 use super::truth::Fault;
@@ -10,7 +11,7 @@ use crate::source::FetchErrorKind;
 use std::future::Future;
 use std::time::Duration;
 
-/// The kinds of transient failures that occur in the simulation.
+/// The transient failures that occur in the simulation.
 const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Throttled,
     FetchErrorKind::Service,
@@ -20,13 +21,13 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// The kinds of refusals that occur in the simulation.
+/// The refusals of AWS that occur in the simulation. No retry fixes a refusal.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 
 impl Simulation {
-    /// Chooses a random event, applies it to the simulated world, and returns a description of the
-    /// event.
+    /// Chooses a random event (such as a read, a fault or a freeze), applies it, and returns its
+    /// description.
     pub(super) async fn happen(&mut self) -> &'static str {
         let n = self.rng.usize(0..self.world.setup.secrets);
         let event = match self.rng.u8(0..100) {
@@ -36,31 +37,31 @@ impl Simulation {
             62..67 => return self.freeze().await,
             67..72 => {
                 self.world.rotate(n);
-                "a rotation"
+                "a secret was rotated"
             }
             72..75 => self.roll_back(n),
             75..78 => {
                 self.world.state().truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
-                "a lagging replica"
+                "a replica began or ceased to lag"
             }
             78..89 => self.trouble(n),
             89..93 => self.set_wall_clock(),
             93..95 => {
                 self.world.state().epoch += 1;
                 self.cache.restored();
-                "a restore"
+                "a snapshot was restored"
             }
             95..97 => {
                 self.world.state().truths[n].is_deleted = true;
-                "a deletion"
+                "a secret was deleted"
             }
             97..98 => {
                 self.world.recreate(n);
-                "a re-creation"
+                "a secret was created again"
             }
             _ => {
                 self.world.heal();
-                "the end of all faults"
+                "all faults ended"
             }
         };
         // Half of all events happen at the same time as the next event.
@@ -77,8 +78,8 @@ impl Simulation {
         self.readers.spawn(asking);
     }
 
-    /// Returns a future that reads `id` and checks the result. The world's log lists the reader
-    /// while it waits.
+    /// Returns a future that reads `id` and checks the result. The test records the reader while it
+    /// waits.
     pub(super) fn ask(
         &mut self,
         id: &str,
@@ -117,13 +118,13 @@ impl Simulation {
             let id = self.some_id(n);
             self.read(&id, false);
         }
-        "a read"
+        "a reader came"
     }
 
     fn read_now_some(&mut self, n: usize) -> &'static str {
         let id = self.some_id(n);
         self.read(&id, true);
-        "a read with refreshNow"
+        "a reader asked for refreshNow"
     }
 
     async fn pass(&mut self) -> &'static str {
@@ -151,7 +152,7 @@ impl Simulation {
         };
         self.world.state().disturbed.0 += span;
         tokio::time::advance(span).await;
-        "a freeze"
+        "the process was frozen"
     }
 
     fn roll_back(&mut self, n: usize) -> &'static str {
@@ -160,7 +161,7 @@ impl Simulation {
         let truth = &mut state.truths[n];
         let older = truth.versions[self.rng.usize(0..truth.versions.len())];
         truth.history.push((now, older));
-        "a label moved back"
+        "a label moved back to an older version"
     }
 
     fn trouble(&mut self, n: usize) -> &'static str {
@@ -178,7 +179,7 @@ impl Simulation {
                 truth.fault = fault;
             }
         }
-        "a fault begins or ends"
+        "a fault began or ended"
     }
 
     fn set_wall_clock(&mut self) -> &'static str {
@@ -203,7 +204,7 @@ impl Simulation {
                 state.offset_ms.1 = state.offset_ms.0;
             }
         }
-        // The cache detects a restore at its next access. Access the cache now, so that the model
+        // The cache detects a restore at its next access. Access the cache now, so that the test
         // knows the time of the detection.
         drop(self.cache.status());
         "the wall clock was set"

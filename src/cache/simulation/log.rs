@@ -1,4 +1,4 @@
-//! The log of the simulated world: all calls and all waiting readers, with their results.
+//! The test's own record of the simulation: all calls and all waiting readers, with their results.
 
 use super::SECOND;
 use super::truth::Truth;
@@ -11,8 +11,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns the time from `then` to `now`: the larger elapsed time of the two clocks. Returns `None`
-/// if the wall clock was set back by more than a second in between.
+/// Returns the time from `then` to `now`. If the wall clock and the steady clock differ, returns
+/// the longer time. Returns `None` if the wall clock went back by more than a second.
 pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     let steady = now.steady - then.steady;
     match now.wall.duration_since(then.wall) {
@@ -21,32 +21,33 @@ pub(super) fn since(now: Moment, then: Moment) -> Option<Duration> {
     }
 }
 
-/// How the simulated world answered a call.
+/// How the simulated AWS answered a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answered {
     Version { arn: Box<str>, id: Box<str>, is_lagging: bool },
     Failed(FetchErrorKind),
 }
 
-/// A call from the cache to the simulated world.
+/// A call from the cache to the simulated AWS.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_batch: bool,
     pub(super) sent: Moment,
-    /// The number of SnapStart restores before the call was sent.
+    /// How many SnapStart restores there were before the call was sent.
     pub(super) epoch: u64,
-    /// The total time of freezes, and how often the wall clock was set, until the call was sent.
+    /// How long the process was frozen in total until the call was sent, and how often the wall
+    /// clock was set.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
     /// The cached entry of the secret when the call ended.
     pub(super) cached: Option<Arc<Entry>>,
-    /// Whether the answer to the call does not count, because a freeze interrupted the call or the
-    /// whole batch failed.
+    /// Whether the answer to the call does not count. The process was frozen during the call, or
+    /// the batch call to which it belongs failed.
     pub(super) is_discarded: bool,
-    /// Whether the cache must not use the answer to the call yet, because the answer is older than
-    /// the cached version and no second call has confirmed it.
+    /// Whether the cache must not use the answer to the call yet. The answer is older than the
+    /// cached version, and no second call has confirmed it.
     pub(super) is_held_back: bool,
 }
 
@@ -57,13 +58,14 @@ pub(super) struct Reader {
     pub(super) secret: usize,
     pub(super) is_now: bool,
     pub(super) started: Moment,
-    /// Whether the cache had an entry to serve without a wait when the reader came.
+    /// Whether a cached entry was there that the reader had to get without a wait.
     pub(super) need_not_wait: bool,
-    /// The total time of freezes, and how often the wall clock was set, until the reader came.
+    /// How long the process was frozen in total until the read began, and how often the wall clock
+    /// was set.
     pub(super) disturbed: (Duration, u32),
 }
 
-/// Everything that the model of the simulation knows.
+/// The test's own record of everything that has happened in one simulation.
 #[derive(Debug, Default)]
 pub(super) struct State {
     pub(super) truths: Vec<Truth>,
@@ -71,26 +73,27 @@ pub(super) struct State {
     pub(super) readers: HashMap<u64, Reader>,
     /// The entries that readers got, each with the time of its first read on the steady clock.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// The cached entry of each ARN when the model last checked the cache.
+    /// The cached entry of each ARN when the test last looked at the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
-    /// When the model last found that the entry of each secret was evicted: a time on the steady
-    /// clock.
+    /// When the test last noticed that the entry of a secret was evicted. The key is the index of
+    /// the secret. The time is from the steady clock.
     pub(super) lost: HashMap<usize, Duration>,
     pub(super) epoch: u64,
-    /// By how many milliseconds the wall clock was set forward in total: until now, and until the
-    /// last restore.
+    /// How many milliseconds the wall clock was set forward in total: until now, and until the last
+    /// SnapStart restore.
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
-    /// All events of the simulation, one line each. Two runs of one seed must have the same events.
+    /// All events of the simulation, one line each. Two runs of one random seed must have the same
+    /// events.
     pub(super) trace: Vec<String>,
-    /// The length of the trace when the cache first violated a rule. `None` if it violated no rule.
+    /// How many lines the log had when the cache first broke a rule. `None` if it has broken no
+    /// rule.
     pub(super) violated: Option<usize>,
 }
 
 impl Call {
-    /// Returns the kind and the time of the failure that the cache should have recorded for this
-    /// call.
+    /// Returns the failure that the cache should have recorded for this call, and its time.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
@@ -100,14 +103,14 @@ impl Call {
         }
     }
 
-    /// Returns the ARN, the version id and the time of the answer, if the call succeeded and its
-    /// answer counts.
+    /// Returns the ARN, the version id and the time of the answer. Returns `None` if the call
+    /// failed or its answer does not count.
     pub(super) fn version(&self) -> Option<(&str, &str, Moment)> {
         self.any_version().filter(|_| !self.is_discarded)
     }
 
-    /// Returns the ARN, the version id and the time of the answer, if the call succeeded. A freeze
-    /// may have interrupted the call.
+    /// Returns the ARN, the version id and the time of the answer, even if a freeze interrupted the
+    /// call. Returns `None` if the call failed.
     pub(super) fn any_version(&self) -> Option<(&str, &str, Moment)> {
         match self.ended.as_ref()? {
             (at, Answered::Version { arn, id, .. }) => Some((arn, id, *at)),
@@ -121,7 +124,7 @@ impl Call {
 }
 
 impl State {
-    /// Returns the failed attempts to refresh `entry`, in the order in which their calls were sent.
+    /// Returns the failed refreshes of `entry`, in the order in which their calls were sent.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -129,8 +132,8 @@ impl State {
         self.calls.iter().filter(|call| call.is_about(entry)).filter_map(Call::failure)
     }
 
-    /// Returns whether an attempt to refresh `entry` failed so recently that readers do not wait
-    /// for the next attempt. Failures of unknown age do not count.
+    /// Returns whether a refresh of `entry` failed so recently that readers do not wait for the
+    /// next one. Failures of unknown age do not count.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.and_then(|at| since(now, at)).is_some_and(|since| since < FAILING_MAX)
@@ -143,14 +146,14 @@ impl State {
         read.map(|(_, at)| *at)
     }
 
-    /// Returns the time of the first refusal by AWS while `entry` was cached.
+    /// Returns when AWS first refused the secret (for example denied access) while `entry` was
+    /// cached.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
         // Calls are listed in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
         refusals.map(|(_, at)| at).min_by_key(|at| at.steady)
     }
 
-    /// Returns the call that fetched `entry`.
     pub(super) fn fetched(&self, entry: &Entry) -> Option<&Call> {
         let matching = self.calls.iter().rev().filter(|call| {
             call.sent == entry.sent
@@ -162,8 +165,8 @@ impl State {
         matching.max_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady))
     }
 
-    /// Returns whether the older answer with version `id` may replace `cached` at `now`, because
-    /// two calls some time apart gave this answer.
+    /// Returns whether the older version `id` may replace `cached` at `now`, because two calls some
+    /// time apart returned it.
     pub(super) fn is_agreed(&self, cached: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
@@ -188,8 +191,7 @@ impl State {
     }
 }
 
-/// Returns the number that the id of a simulated version contains. Newer versions have larger
-/// numbers.
+/// Returns the index of a simulated version. Newer versions have larger indexes.
 pub(super) fn number(id: &str) -> u32 {
-    id[1..].parse().expect("the id of a simulated version ends with a number")
+    id[1..].parse().expect("the id of a simulated version must end with its index")
 }

@@ -1,7 +1,8 @@
-//! Checks each simulated read with an independent model of the rules for how old a value may get.
+//! Checks each simulated read against a second, independent implementation of the rules for how old
+//! a value may get.
 //!
-//! If the wall clock was set back, neither the cache nor the model knows ages. Then the model
-//! treats a fresh entry as an error, and accepts every refusal of a read.
+//! If the wall clock was set back, neither the cache nor the test knows ages. The test then treats
+//! a fresh entry as an error, and accepts every refusal of a read.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -14,11 +15,9 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The resolution of timers in the simulation.
 const TICK: Duration = Duration::from_millis(2);
 
 impl World {
-    /// Checks the result of a simulated read.
     pub(super) fn judge(&self, reader: &Reader, read: &Result<Served, ReadError>) {
         self.observe();
         let what = read.as_ref().map(|served| (&served.entry.version.id, served.how, served.age));
@@ -38,7 +37,7 @@ impl World {
         };
         self.require(problem.is_none(), || {
             let what = read.as_ref().map(|served| (&served.entry.version.id, served.how));
-            format!("{}: {reader:?} got {what:?}", problem.unwrap_or_default())
+            format!("{} ({reader:?} got {what:?})", problem.unwrap_or_default())
         });
         if let Ok(served) = read {
             let mut state = self.state();
@@ -48,7 +47,7 @@ impl World {
         }
     }
 
-    /// Returns whether the cache must serve a reader of `id` that comes now without a wait.
+    /// Returns whether a reader of `id` that comes now must get a cached entry without a wait.
     pub(super) fn need_not_wait(&self, id: &str) -> bool {
         self.observe();
         let Some(cached) = self.cached(id) else { return false };
@@ -57,7 +56,7 @@ impl World {
         self.may_be_served(&state, &cached, has_failed, now).unwrap_or(false)
     }
 
-    /// Returns an error text if a simulated read returned too late.
+    /// Returns an error text if the simulated reader got its result too late.
     fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
         let wait = self.setup.reader_wait;
         let frozen = state.disturbed.0 - reader.disturbed.0;
@@ -68,7 +67,8 @@ impl World {
             .then(|| format!("the reader got an answer too late, after {took:?}"))
     }
 
-    /// Returns an error text if the entry in `served` is older than the refresh policy allows.
+    /// Returns an error text if the entry that the reader got is older than the refresh policy
+    /// allows.
     fn too_old(
         &self,
         state: &State,
@@ -79,9 +79,9 @@ impl World {
         let policy = self.setup.policies[reader.secret];
         let entry = &served.entry;
         let Some(call) = state.fetched(entry) else {
-            return Some("the reader got a version with which no call was answered".to_owned());
+            return Some("the reader got a version that no call returned".to_owned());
         };
-        let (arn, _, _) = call.any_version().expect("`fetched` returns answered calls only");
+        let (arn, _, _) = call.any_version().expect("`fetched` must return answered calls only");
         if reader.id.starts_with("arn:") && reader.id != arn {
             return Some("the reader got another secret than the ARN names".to_owned());
         }
@@ -127,7 +127,8 @@ impl World {
         };
         if !is_allowed {
             return Some(format!(
-                "the served entry is too old: age {age:?}, refused {refused:?}, cached {is_cached}"
+                "the reader got an entry that is too old: age {age:?}, refused {refused:?}, \
+                 cached {is_cached}"
             ));
         }
         let is_passed_off = matches!(served.how, How::Hit | How::Stale(_)) && policy.ttl.is_zero();
@@ -137,8 +138,8 @@ impl World {
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns an error text if the version in `entry` was replaced too long ago, although all
-    /// calls have succeeded since then.
+    /// Returns an error text if a newer version replaced the one in `entry` too long ago. Applies
+    /// only if all calls have succeeded since then.
     fn outlived(
         &self,
         state: &State,
@@ -168,11 +169,12 @@ impl World {
         // A call may take as long as its deadline, and may be interrupted and repeated.
         let most = bound.max(2 * DEADLINE + SECOND);
         let is_frozen = since(call.ended.as_ref()?.0, call.sent)? >= DEADLINE;
-        (is_well && !is_frozen && now.steady - *replaced >= most)
-            .then(|| format!("replaced at {replaced:?}"))
+        (is_well && !is_frozen && now.steady - *replaced >= most).then(|| {
+            format!("the reader got a version that was replaced long ago, at {replaced:?}")
+        })
     }
 
-    /// Returns an error text if the model does not expect that the reader got `error`.
+    /// Returns an error text if the reader should not have got `error`.
     fn refused(
         &self,
         state: &State,
@@ -184,7 +186,7 @@ impl World {
         match error {
             ReadError::OutOfScope => {
                 return Some(
-                    "the read was refused by scope, but the scope covers all secrets".to_owned(),
+                    "the cache refused the read, but SIDEKEY_ALLOW allows all secrets".to_owned(),
                 );
             }
             ReadError::WaitOver(wait) if now.steady - reader.started.steady < *wait => {
@@ -202,7 +204,7 @@ impl World {
                         })
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
-                    return Some("the reader got an error with which no call failed".to_owned());
+                    return Some("the reader got an error that no call returned".to_owned());
                 }
             }
         }
@@ -215,14 +217,14 @@ impl World {
         let is_allowed = self.may_be_served(state, &cached, is_in_need, now)?;
         is_allowed.then(|| {
             format!(
-                "no entry was served although one is cached, fetched by the call at {:?}",
+                "the reader got no entry although the entry of the call at {:?} is cached",
                 cached.sent.steady
             )
         })
     }
 
     /// Returns whether readers may get the entry `cached`. `is_in_need` says whether AWS fails
-    /// transiently. Returns `None` if the clocks cannot tell the age of the entry.
+    /// transiently. Returns `None` if a clock went back, so that the age of the entry is unknown.
     pub(super) fn may_be_served(
         &self,
         state: &State,

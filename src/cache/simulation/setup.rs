@@ -1,27 +1,25 @@
-//! The settings of a simulated world that differ between random seeds.
+//! The settings of the simulation that differ between random seeds.
 
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
 use crate::secret::scope::Scope;
 use std::time::Duration;
 
-/// The settings of the simulation of one random seed.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    /// The refresh policy of each secret, indexed by the number of the secret.
+    /// The refresh policy of each simulated secret, by the index of the secret.
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
     pub(super) secrets: usize,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
-    /// Whether the simulated AWS states when versions were created.
+    /// Whether the simulated AWS states when each version of a secret was created.
     pub(super) is_dated: bool,
     pub(super) latency_max_ms: u64,
 }
 
 impl Setup {
-    /// Chooses random settings for one simulation.
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
         // In some simulations there are more secrets than concurrent calls are allowed.
         let secrets = if rng.u8(0..20) == 0 { 40 } else { rng.usize(1..5) };
@@ -47,11 +45,12 @@ impl Setup {
         }
     }
 
-    /// Returns the refresh policies for the configuration of the cache, with one rule for each
+    /// Returns the refresh policies for the cache's configuration: one rule for each simulated
     /// secret.
     pub(super) fn rules(&self) -> Policies {
         let rule = |(number, policy): (usize, &Policy)| Rule {
-            secrets: Scope::new([format!("s{number}").as_str()]).expect("the pattern is valid"),
+            secrets: Scope::new([format!("s{number}").as_str()])
+                .expect("the pattern in the test must be valid"),
             ttl: Some(policy.ttl),
             stale_while_revalidate: Some(policy.stale_while_revalidate),
             stale_if_error: Some(policy.stale_if_error),

@@ -1,5 +1,5 @@
-//! The simulated world: a source of secrets for the cache. It has the true versions of all secrets,
-//! simulated faults, and a log.
+//! The simulated AWS: a source of secrets for the cache. It knows all versions of all secrets,
+//! simulates faults, and logs all calls.
 
 use super::SECOND;
 use super::log::{Answered, State};
@@ -17,13 +17,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// The number of trace lines that a failed test prints before the first violation of a rule.
+/// How many log lines a failed test prints before the first broken rule.
 const LINES_SHOWN: usize = 40;
 
-/// The deadline of a simulated call.
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
 
-/// The simulated world of one random seed: its secrets, its clock and its log.
+/// The simulated AWS of one random seed: its secrets, its clock and its log.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) setup: Setup,
@@ -58,12 +57,12 @@ impl World {
         world
     }
 
-    /// Gives the world access to `cache`, so that the model can check the cached entries.
+    /// Gives the simulated AWS access to `cache`, so that it can check the cached entries.
     pub(super) fn watch(&self, cache: &Cache) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
     }
 
-    /// Drops the world's handle on the cache. The cache and the world refer to each other, so
+    /// Drops the handle on the cache. The cache and the simulated AWS refer to each other, so
     /// neither would be freed otherwise.
     pub(super) fn unwatch(&self) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = None;
@@ -85,14 +84,13 @@ impl World {
         self.state().truths.iter().map(|truth| truth.name.clone()).collect()
     }
 
-    /// Returns the id of the current version of the secret whose name or ARN is `name`.
     pub(super) fn current(&self, name: &str) -> String {
         let state = self.state();
         let truth = &state.truths[secret(name)];
         version_id(truth.current(self.now().steady))
     }
 
-    /// Creates a new version of the secret with number `n`, and makes this version current.
+    /// Creates a new version of the secret with index `n`, and makes this version current.
     pub(super) fn rotate(&self, n: usize) {
         let now = self.now().steady;
         let mut state = self.state();
@@ -102,7 +100,7 @@ impl World {
         state.truths[n].history.push((now, version));
     }
 
-    /// Deletes the secret with number `n`, and creates it again under another ARN.
+    /// Deletes the secret with index `n`, and creates it again under another ARN.
     pub(super) fn recreate(&self, n: usize) {
         {
             let truth = &mut self.state().truths[n];
@@ -114,8 +112,8 @@ impl World {
         self.rotate(n);
     }
 
-    /// Records that the cache violated a rule if `is_met` is `false`. `what` describes the
-    /// violation.
+    /// Records that the cache broke a rule if `is_met` is `false`. `what` describes the broken
+    /// rule.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
             self.note(&what());
@@ -125,21 +123,24 @@ impl World {
         }
     }
 
-    /// Fails the test if the cache violated a rule, and prints the events before the violation.
+    /// Fails the test if the cache has broken a rule, and prints the log lines before that moment.
     pub(super) fn check(&self, seed: u64, when: &str) {
         self.observe();
         self.note(when);
         let state = self.state();
         let Some(violated) = state.violated else { return };
         let trace = state.trace[violated.saturating_sub(LINES_SHOWN)..violated].join("\n");
-        panic!("seed {seed}, {:?}:\n{trace}", self.setup);
+        panic!(
+            "the cache broke a rule in the simulation of seed {seed}, {:?}:\n{trace}",
+            self.setup
+        );
     }
 
     pub(super) fn waiting(&self) -> usize {
         self.state().readers.len()
     }
 
-    /// Adds a line to the trace, which lists all events of the simulation.
+    /// Adds a line to the log of the simulation, with the current time.
     pub(super) fn note(&self, what: &str) {
         let now = self.now().steady;
         self.state().trace.push(format!("{now:>12.3?} {what}"));
@@ -158,7 +159,6 @@ impl World {
         }
     }
 
-    /// Returns the source of random numbers for the next call for `id`.
     fn draws(&self, id: &str) -> fastrand::Rng {
         let calls = self.state().calls.iter().filter(|call| call.id == id).count();
         let mut hasher = DefaultHasher::new();
@@ -166,8 +166,8 @@ impl World {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// Returns how the simulated AWS answers a call for `id` now, and whether the answer comes from
-    /// a replica that lags behind.
+    /// Returns the answer of the simulated AWS to a call for `id`. Also returns whether the answer
+    /// is an older version than the current one, because a replica lags behind.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();
@@ -263,11 +263,11 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
     }
 }
 
-/// Returns the number of the simulated secret with this name or ARN.
+/// Returns the index of the simulated secret with this name or ARN.
 pub(super) fn secret(id: &str) -> usize {
-    let full_name = id.rsplit(':').next().expect("`rsplit` returns at least one part");
-    let name = full_name.split('-').next().expect("`split` returns at least one part");
-    name[1..].parse().expect("the name of a simulated secret ends with its number")
+    let full_name = id.rsplit(':').next().expect("`rsplit` must return at least one part");
+    let name = full_name.split('-').next().expect("`split` must return at least one part");
+    name[1..].parse().expect("the name of a simulated secret must end with its index")
 }
 
 fn version_id(number: u32) -> String {
@@ -275,5 +275,8 @@ fn version_id(number: u32) -> String {
 }
 
 pub(super) fn key(id: &str) -> Key {
-    Key { id: SecretId::parse(id).expect("the id is valid"), selector: Selector::current() }
+    Key {
+        id: SecretId::parse(id).expect("the name or ARN in the test must be valid"),
+        selector: Selector::current(),
+    }
 }

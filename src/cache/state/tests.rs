@@ -37,8 +37,8 @@ async fn no_entry_from_before_a_restore_is_served_as_fresh() {
     refreshing.abort();
 }
 
-/// Most functions have no after-restore hook, so only the clocks show a restore. Failures from
-/// before the restore must not count, because they belong to another environment.
+/// Most functions have no after-restore hook, so only the clocks show a SnapStart restore. Failures
+/// from before the restore must not count, because another environment recorded them.
 #[tokio::test(start_paused = true)]
 async fn restore_detected_by_the_clocks_forgets_failures() {
     let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();

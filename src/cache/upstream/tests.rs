@@ -23,14 +23,17 @@ async fn call_interrupted_by_a_freeze_is_repeated_and_fails_no_reader() {
         assert_eq!(
             interrupted.await.unwrap(),
             ok("v2", How::Miss),
-            "the reader that came before the freeze gets a value as well"
+            "the reader that came before the freeze must get a value as well"
         );
         assert_eq!(fixture.calls(), 2);
         let metrics = fixture.metrics.render();
         let count = |outcome: &str, n: u32| {
             let series = "sidekey_upstream_requests_total{operation=\"GetSecretValue\",outcome=";
             let line = format!("{series}\"{outcome}\"}} {n}");
-            assert!(metrics.contains(&line), "the metrics lack the line {line}:\n{metrics}");
+            assert!(
+                metrics.contains(&line),
+                "the metrics must contain the line {line}:\n{metrics}"
+            );
         };
         count("cut", 1);
         count("ok", 1);
@@ -59,7 +62,7 @@ async fn interrupted_call_is_repeated_up_to_a_limit() {
     let served = fixture.cache.read(key("app")).await.unwrap();
     assert!(
         served.age <= LATENCY,
-        "no reader gets an answer from before a freeze: {:?}",
+        "no reader must get an answer from before a freeze, but the age is {:?}",
         served.age
     );
     assert_eq!(fixture.calls(), 1 + INTERRUPTIONS_MAX);
@@ -71,10 +74,10 @@ async fn interrupted_call_is_repeated_up_to_a_limit() {
     assert_eq!(
         fixture.calls(),
         2 * (1 + INTERRUPTIONS_MAX),
-        "a call that was interrupted too often counts as failed"
+        "a call that was interrupted too often must count as failed"
     );
     let served = fixture.cache.read(key("app")).await;
-    assert!(served.is_err(), "the cached entry is hours old: {served:?}");
+    assert!(served.is_err(), "no reader must get an entry that is hours old: {served:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,4 +1,5 @@
-//! Tests of the handling of AWS's answers: rollbacks, policies and naming conventions.
+//! Tests of what happens to AWS's answers: older versions, refresh policies, and values that break
+//! the rules for their kind of secret.
 
 use crate::cache::fixture::{
     Answer, CONVENTIONAL, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome, rule, version,
@@ -35,10 +36,14 @@ async fn lagging_replica_does_not_undo_a_rotation() {
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
     fixture.script("app", Answer::Version(2));
-    assert_eq!(fixture.calls(), 2, "the older answer is not used for one second");
+    assert_eq!(
+        fixture.calls(),
+        2,
+        "the older answer must not be confirmed before one second is over"
+    );
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
-    assert_eq!(fixture.calls(), 3, "after one second, a second call is made");
+    assert_eq!(fixture.calls(), 3, "the cache must make a second call after one second");
     refreshing.abort();
 }
 
@@ -52,7 +57,7 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
     assert_eq!(
         fixture.read_now("app").await,
         ok("v2", How::Refreshed),
-        "the older answer is not used yet"
+        "the older answer must not be used yet"
     );
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read_now("app").await, ok("v1", How::Refreshed));
@@ -71,7 +76,7 @@ async fn expired_value_is_served_stale_until_a_second_answer_confirms_the_older_
     assert_eq!(
         fixture.read("app").await,
         ok("v2", How::Stale(Reason::Failing)),
-        "this read gets the stale value and starts another call"
+        "this read must get the stale value, and start another call"
     );
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -102,8 +107,8 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     let cached = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
     assert!(cached.marks.claim_refresh());
     let slow = fixture.writer.settle(&by_arn, early, Ok(undated)).unwrap();
-    assert_eq!(&*slow.version.id, "v2", "readers of the slow call get the newer version");
-    assert!(cached.marks.claim_refresh(), "the next reader can start a refresh again");
+    assert_eq!(&*slow.version.id, "v2", "readers of the slow call must get the newer version");
+    assert!(cached.marks.claim_refresh(), "the next reader must be able to start a refresh again");
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
 }
 
@@ -141,7 +146,7 @@ async fn one_secret_can_have_a_ttl_of_zero() {
     fixture.prefetch(Mode::Get, SECOND).await;
     assert!(fixture.cache.missing().is_empty());
     fixture.pass(60 * SECOND).await;
-    assert_eq!(fixture.calls(), 2, "timers do not fetch a secret with a TTL of 0");
+    assert_eq!(fixture.calls(), 2, "timers must not fetch a secret with a TTL of 0");
     for _ in 0..3 {
         assert_eq!(fixture.read("live").await, ok("v1", How::Miss));
     }
@@ -161,13 +166,13 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     assert_eq!(
         outcome(by_arn().await),
         ok("v1", How::Hit),
-        "the entry is cached, because the account is not known yet"
+        "the entry must be cached while the account is not known yet"
     );
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
     fixture.pass(95 * SECOND).await;
     let calls = fixture.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
-    assert_eq!(calls, 2, "the refresh removed the entry");
+    assert_eq!(calls, 2, "the refresh must have removed the entry from the cache");
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
     refreshing.abort();
 }
@@ -178,12 +183,12 @@ async fn cached_version_is_checked_against_its_convention_once() {
     let malformed =
         async || fixture.cache.read(key(CONVENTIONAL)).await.unwrap().entry.malformed.clone();
     fixture.script(CONVENTIONAL, Answer::Version(1));
-    let first = malformed().await.expect("the value is malformed, because it is not JSON");
+    let first = malformed().await.expect("the value must be malformed, because it is not JSON");
     assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
     fixture.pass(101 * SECOND).await;
-    let again = malformed().await.expect("the same version is still malformed");
-    assert_eq!(fixture.calls(), 2, "the version was fetched again");
-    assert!(Arc::ptr_eq(&first, &again), "the version was not checked again");
+    let again = malformed().await.expect("the same version must still be malformed");
+    assert_eq!(fixture.calls(), 2, "the cache must have fetched the version again");
+    assert!(Arc::ptr_eq(&first, &again), "the cache must not have checked the version again");
     assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0]);
 
     fixture.script(CONVENTIONAL, Answer::WellFormed(2));
@@ -195,7 +200,7 @@ async fn cached_version_is_checked_against_its_convention_once() {
     assert_eq!(
         fixture.cache.problems().map(|(_, count)| count),
         [0; 7],
-        "no naming convention matches the other secret"
+        "the other secret must have no problems, because no convention matches its name"
     );
 }
 
@@ -207,14 +212,18 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     fixture.script(CONVENTIONAL, Answer::Version(1));
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.prefetch(Mode::Get, SECOND).await;
-    assert_eq!(fixture.cache.missing(), [], "a secret is cached even if its value is withheld");
+    assert_eq!(
+        fixture.cache.missing(),
+        [],
+        "a secret must be cached even if its value is withheld"
+    );
     fixture.pass(3600 * SECOND).await;
-    assert_eq!(fixture.calls(), 1, "without readers, no call is made");
+    assert_eq!(fixture.calls(), 1, "no call must be made while there are no readers");
 
     let is_withheld = || {
         let snapshot = fixture.cache.snapshot();
         let entry =
-            snapshot.entry(CONVENTIONAL, &Selector::current()).expect("the secret is cached");
+            snapshot.entry(CONVENTIONAL, &Selector::current()).expect("the secret must be cached");
         entry.malformed.as_ref().is_some_and(|malformed| malformed.is_withheld)
     };
     for _ in 0..100 {
@@ -233,7 +242,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     assert_eq!(
         fixture.read(CONVENTIONAL).await,
         ok("v2", How::Miss),
-        "the first reader gets the fixed value"
+        "the first reader must get the corrected value"
     );
     assert!(!is_withheld());
     let calls = fixture.calls();
@@ -241,7 +250,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
         fixture.pass(10 * SECOND).await;
         assert_eq!(fixture.read(CONVENTIONAL).await, ok("v2", How::Hit));
     }
-    assert_eq!(fixture.calls(), calls, "the fixed value has its normal TTL again");
+    assert_eq!(fixture.calls(), calls, "the corrected value must have its normal TTL again");
     refreshing.abort();
 }
 
