@@ -16,7 +16,6 @@ use crate::secret::value::SecretValue;
 use crate::telemetry::metrics::ReadResult;
 use hyper::StatusCode;
 
-/// Handles a call of one of the operations of the AWS API.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AwsApiCall<'a> {
     pub(super) context: &'a Context,
@@ -24,7 +23,6 @@ pub(super) struct AwsApiCall<'a> {
 }
 
 impl AwsApiCall<'_> {
-    /// Reads and parses the body of the call, and builds the answer.
     pub(super) async fn answer(
         self,
         body: &mut impl RequestBody,
@@ -46,8 +44,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `DescribeSecret`. The answer contains no value, so that a secret with a malformed
-    /// value can be described too.
+    /// Answers `DescribeSecret`. The answer contains no value. So a secret can be described even if
+    /// its value is malformed (it breaks the rules for its kind of secret).
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let current =
@@ -61,8 +59,10 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `BatchGetSecretValue`. The batch waits no longer than a request for one secret may
-    /// wait. If the batch names a secret twice, the secret is answered once, as in AWS's answer.
+    /// Answers `BatchGetSecretValue`. All reads of the call together have the time limit of a
+    /// request for one secret.
+    ///
+    /// A secret that the call names twice is answered once, as in AWS's answer.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
         let mut distinct: Vec<&str> = Vec::new();
         for id in ids {
@@ -106,19 +106,21 @@ impl AwsApiCall<'_> {
     }
 }
 
-/// The outcome of reading one id of a batch: the field that the id names, the secret, and the JSON
-/// that the answer contains for it.
+/// The outcome of reading one secret of a batch: the requested field, the secret, and the JSON for
+/// the answer.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
-/// Returns whether two reads returned the same version of the same secret. This happens if a batch
+/// Returns whether two reads returned the same version of the same secret. This happens if a call
 /// names a secret by its name and by its ARN.
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the slower of two read results, to find the result under which the metrics count a
-/// batch. A miss is slower than a stale read, and a stale read is slower than a hit.
+/// Returns the slower of two read results: a miss is slower than a stale read, and a stale read is
+/// slower than a hit.
+///
+/// The metrics count a call for several secrets under its slowest read.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

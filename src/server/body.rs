@@ -8,31 +8,33 @@ use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
 
-/// The maximum size of the body of an AWS API call, in bytes. The largest valid batch call takes 40
-/// KiB.
+/// The maximum size of the body of an AWS API call, in bytes. The largest valid call names 20
+/// secrets with 2048 characters each, which takes about 40 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum size of the body of a `/resolve` request, in bytes. This equals the largest event
-/// that Lambda passes to a function.
+/// The maximum size of the body of a `/resolve` request, in bytes. An event that Lambda passes to a
+/// function is never larger than this.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub(crate) const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The initial capacity of the buffer for a chunked body, in bytes. The buffer never grows while
-/// the body is smaller, so small bodies are never copied.
+/// The initial capacity, in bytes, of the buffer for a body without a declared length. A smaller
+/// body is never copied to a larger buffer.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
 /// The maximum time from the end of a request's headers to the end of its body.
 pub(crate) const BODY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of bytes that are read and discarded from a body that no handler needs.
+/// The maximum number of bytes that the server reads and discards from a body that no handler
+/// needs.
 const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum time for reading and discarding a body that no handler needs. Clients send a body
-/// directly after the headers.
+/// The maximum time for reading and discarding a body that no handler needs. One second is enough,
+/// because clients send a body directly after the headers.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of a request while it arrives: the body type of hyper, or a body that a test provides.
+/// The body of an HTTP request while it arrives. It may come from hyper (the HTTP library) or from
+/// a test.
 pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
@@ -45,8 +47,9 @@ impl<B> RequestBody for B where
 
 /// Reads a complete body of at most `bytes_max` bytes into one buffer.
 ///
-/// If the request has a `Content-Length`, the buffer never grows. Otherwise the buffer grows by
-/// copying: the old and the new buffer together take at most 4 MiB more than the body.
+/// If the request has a `Content-Length`, the buffer never grows. Otherwise the content is copied
+/// to a larger buffer when the buffer is full. During a copy, both buffers together take at most 4
+/// MiB more than the body.
 ///
 /// # Errors
 ///
@@ -61,7 +64,8 @@ pub(super) async fn read(
         .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
 }
 
-/// Returns the length of a body in bytes, if the request has a `Content-Length` header.
+/// Returns the length of a body in bytes. Returns `None` if the request has no `Content-Length`
+/// header.
 pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
     body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
 }
@@ -88,18 +92,18 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     Ok(collected)
 }
 
-/// Returns the new capacity, in bytes, of the buffer of a chunked body that needs `needed` bytes.
+/// Returns the new capacity, in bytes, of a buffer that must hold `needed` bytes of a body.
 ///
-/// The capacity is a power of two, or `bytes_max`. So the buffer is copied for the last time when
-/// it holds 4 MiB, and both copies together take 8 MiB. A `Vec` that doubles from any size could be
-/// copied when it holds almost 6 MiB, and both copies would take 12 MiB.
+/// The capacity is a power of two, or `bytes_max`. So if `bytes_max` is 6 MiB, a copy to a larger
+/// buffer moves at most 4 MiB. If a `Vec` doubled from any size, a copy could move almost 6 MiB.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
-/// Reads the rest of a body and discards it, within limits of size and time. Otherwise the
-/// connection could close while the client is still sending, and the client might never see the
-/// answer.
+/// Reads the rest of a body and discards it, within limits of size and time.
+///
+/// Without this, the connection could close while the client is still sending. The client might
+/// then never see the answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
@@ -128,8 +132,8 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// A test body that sends `left` pieces of 1 KiB. After these pieces it fails if `breaks`, and
-    /// otherwise never ends.
+    /// A test body that sends `left` pieces of 1 KiB. After these pieces, the body fails if
+    /// `breaks` is set. Otherwise it never ends.
     struct Pieces {
         left: usize,
         breaks: bool,
@@ -164,13 +168,22 @@ mod tests {
         for bytes in (1..=MESSAGES_BYTES_MAX).step_by(1000) {
             if bytes > capacity {
                 let copied = capacity.min(bytes);
-                assert!(2 * copied <= bytes + 4 * 1024 * 1024, "{copied} of {bytes} are copied");
+                assert!(
+                    2 * copied <= bytes + 4 * 1024 * 1024,
+                    "growth to {bytes} bytes must not copy {copied} bytes"
+                );
                 capacity = grown_capacity(bytes, MESSAGES_BYTES_MAX);
             }
-            assert!((bytes..=MESSAGES_BYTES_MAX).contains(&capacity), "{capacity} for {bytes}");
-            // When a buffer is freed, its full capacity is overwritten, so the capacity is limited
-            // too.
-            assert!(capacity <= bytes + 4 * 1024 * 1024, "{capacity} for {bytes}");
+            assert!(
+                (bytes..=MESSAGES_BYTES_MAX).contains(&capacity),
+                "a body of {bytes} bytes must fit, but the capacity is {capacity}"
+            );
+            // The capacity is limited too, because the full capacity is overwritten when a buffer
+            // is freed.
+            assert!(
+                capacity <= bytes + 4 * 1024 * 1024,
+                "a capacity of {capacity} is too large for {bytes} bytes"
+            );
         }
     }
 
@@ -185,7 +198,7 @@ mod tests {
             match (read, expected) {
                 (Ok(read), Ok(expected)) => assert_eq!(read, expected),
                 (Err(problem), Err(expected)) => assert!(problem.starts_with(expected)),
-                (read, expected) => panic!("{read:?} is not {expected:?}"),
+                (read, expected) => panic!("the result must be {expected:?}, but is {read:?}"),
             }
         }
         let stalled = read(&mut Pieces { left: 1, breaks: false }, BODY_BYTES_MAX, &clock()).await;

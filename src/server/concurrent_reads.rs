@@ -7,30 +7,30 @@ use std::pin::Pin;
 
 /// The maximum number of concurrent reads of one request.
 ///
-/// This is a quarter of all concurrent calls to AWS. So a request for many uncached secrets cannot
-/// use all calls, and other requests can proceed.
+/// This is a quarter of the calls to AWS that may run at once. So one request for many uncached
+/// secrets leaves enough calls for other requests.
 const READS_MAX: usize = FLIGHTS_MAX / 4;
 
-/// A running read. Its output is the number of the read, and the outcome of the read.
+/// A running read. Its output is the index of the read, and the outcome of the read.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// The running reads of one request. The reads are numbered from 0 in the order in which they
-/// start.
+/// The running reads of one request. Each read has an index, which counts from 0 in the order of
+/// the starts.
 pub(super) struct ConcurrentReads<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
     started: usize,
-    /// A function that is called after each read, with the number and the outcome of the read.
+    /// The function that is called after each read, with the index and the outcome of the read.
     on_outcome: F,
 }
 
 impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
-    /// Creates an empty set of reads. `on_outcome` is called after each read, with the number and
+    /// Creates an empty set of reads. After each read, `on_outcome` is called with the index and
     /// the outcome of the read.
     pub(super) fn new(on_outcome: F) -> Self {
         Self { running: FuturesUnordered::new(), started: 0, on_outcome }
     }
 
-    /// Starts a read. If [`READS_MAX`] reads are running, first waits until a running read has
+    /// Starts a read. If [`READS_MAX`] reads are running, waits first until a running read has
     /// finished.
     pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
         while self.running.len() >= READS_MAX {
@@ -41,7 +41,6 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
         self.running.push(Box::pin(async move { (number, read.await) }));
     }
 
-    /// Waits until all reads have finished.
     pub(super) async fn finish(mut self) {
         while !self.running.is_empty() {
             self.await_one().await;
@@ -107,7 +106,7 @@ mod tests {
         assert_eq!(
             clock.now().steady,
             Duration::from_secs(9),
-            "while the slow read runs, seven reads of one second run at a time"
+            "seven reads of one second must run at a time while the slow read runs"
         );
         reads.finish().await;
         assert_eq!(done, 71);

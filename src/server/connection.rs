@@ -27,28 +27,27 @@ use tokio_util::sync::CancellationToken;
 /// in a header takes up to 4 KiB.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-/// The maximum number of headers of one request.
 pub(crate) const HEADERS_MAX: usize = 64;
 
 /// The maximum time between the first and the last byte of a request's head (the request line and
 /// headers).
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum lifetime of an untrusted connection. A connection is untrusted until it sends a
-/// request with a valid token.
+/// The maximum lifetime of an untrusted connection (one that has not sent a valid token).
 ///
-/// This time is enough for a request line and headers, a refresh of the agent's credentials, a
+/// This time is enough for a request line and headers, a refresh of the agent's AWS credentials, a
 /// body, and the answer.
 const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The time between two ticks. At each tick, the server checks whether the connection is idle.
+/// The time between two checks whether a connection is idle.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// The number of consecutive idle checks (ticks) after which a trusted connection is closed.
+/// The number of consecutive idle checks after which a trusted connection (one that has sent a
+/// valid token) is closed.
 ///
-/// Checks are counted instead of time, because only one check happens while Lambda freezes the
-/// environment, however long the freeze is. So the connection of the Lambda function is still open
-/// after the freeze.
+/// The server counts checks instead of time, because Lambda may freeze the process between
+/// requests. Only one check follows a freeze, even a long one. So the function's connection is
+/// still open after a freeze.
 const IDLE_TICKS_MAX: u32 = 15;
 
 /// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. If
@@ -123,8 +122,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Counts one open connection in the metrics. When this value is dropped, the connection is not
-/// counted any more, even if its task was cancelled.
+/// Counts one open connection in the metrics until this value is dropped. The value is also dropped
+/// if the task of the connection is cancelled.
 struct ConnectionGauge<'a>(&'a Server);
 
 impl<'a> ConnectionGauge<'a> {
@@ -140,7 +139,7 @@ impl Drop for ConnectionGauge<'_> {
     }
 }
 
-/// The reason for which a connection ends.
+/// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// The connection ends because the peer or an answer closed it, or because the agent stops.
@@ -153,22 +152,21 @@ enum End {
     Idle,
 }
 
-/// The deadlines of a connection. A request that arrives in one piece on a trusted connection
-/// starts no new timer.
+/// The deadlines of a connection. On a trusted connection (one that has sent a valid token), a
+/// request that arrives in one piece starts no new timer.
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
-    /// The deadline for the first request with a valid token. This is `None` if the connection has
-    /// sent such a request.
+    /// The deadline for the first request with a valid token. This is `None` after such a request.
     untrusted: Option<Sleep>,
     /// The deadline for the rest of a request's head (the request line and headers). This is `None`
     /// unless a head has begun to arrive.
     head: Option<Sleep>,
-    /// The timer of the next tick. A tick is a check whether the connection is idle.
+    /// The timer of the next check whether the connection is idle.
     tick: Sleep,
     idle_ticks: u32,
-    /// The number of the last event of the connection, as it was at the last tick. An event is an
-    /// answer, or the acceptance of the connection.
+    /// The sequence number of the connection's last event, as of the last idle check. An event is
+    /// an answer, or the acceptance of the connection.
     event: u64,
 }
 
@@ -212,8 +210,8 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// Returns the error that makes hyper send an answer with this status itself, without calling
-/// Sidekey's handler.
+/// Returns the error that makes hyper (the HTTP library) send an answer with this status itself.
+/// Returns `None` for any other status.
 fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     match status {
         b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
@@ -224,7 +222,7 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
 }
 
 /// Converts a response to the bytes of an HTTP/1.1 answer with `connection: close`. Sidekey uses
-/// this for answers that it sends without hyper.
+/// this for answers that it sends without hyper (the HTTP library).
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();

@@ -13,22 +13,23 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio_util::task::TaskTracker;
 
-/// The slots for the connections of one or several listeners. The listeners share the limits of
-/// connections.
+/// Limits the number of open connections. Several listeners may share one limit.
 #[derive(Debug)]
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The number of events so far. An event is an accepted connection or an answer. Of two
-    /// connections, the connection whose last event has the smaller number has been idle for
-    /// longer.
+    /// The sequence number of the last event of any connection. An event is an accepted connection
+    /// or an answer.
+    ///
+    /// A connection whose own last event has a smaller number has been idle for longer.
     events: AtomicU64,
-    /// The open connections. The mutex is locked when a connection is accepted, becomes trusted, or
-    /// ends. A request on a trusted connection never locks the mutex.
+    /// The open connections. The mutex is locked when a connection is accepted, sends its first
+    /// valid token, or ends. Later requests of the connection never lock the mutex.
     open: Mutex<OpenConnections>,
 }
 
-/// The open connections, by their ids. A connection that was accepted later has a larger id.
+/// The open connections, by their ids. The ids increase in the order in which connections are
+/// accepted.
 #[derive(Debug, Default)]
 struct OpenConnections {
     untrusted: BTreeMap<u64, Connection>,
@@ -39,20 +40,21 @@ struct OpenConnections {
 #[derive(Debug)]
 struct Connection {
     exchange: Arc<Exchange>,
-    /// The handle that ends the task of the connection. This is `None` until the task is spawned.
+    /// The handle that cancels the task of the connection. This is `None` until the task is
+    /// spawned.
     task: Option<AbortHandle>,
 }
 
 impl ConnectionSlots {
-    /// Creates slots for at most `untrusted_max` untrusted and `trusted_max` trusted connections. A
-    /// connection is trusted if it has sent a request with a valid token.
+    /// Creates an instance without connections. At most `untrusted_max` connections may be
+    /// untrusted, and at most `trusted_max` may be trusted (have sent a valid token).
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
         let open = Mutex::default();
         Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
     }
 
-    /// Serves a new connection in a task of `tasks`. If too many untrusted connections are open,
-    /// closes the oldest of these connections first.
+    /// Serves a new connection in a task of `tasks`. If too many untrusted connections (those
+    /// without a valid token) are open, first closes the oldest of them.
     pub(super) fn admit<F>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -74,7 +76,8 @@ impl ConnectionSlots {
         task
     }
 
-    /// Closes the oldest untrusted connection. Returns `false` if there is no untrusted connection.
+    /// Closes the oldest untrusted connection (one that has not sent a valid token). Returns
+    /// `false` if there is no such connection.
     pub(super) fn close_untrusted(&self) -> bool {
         self.lock().close_untrusted()
     }
@@ -92,9 +95,10 @@ impl ConnectionSlots {
         ConnectionSlot { slots: self.clone(), id, exchange, is_trusted: AtomicBool::new(false) }
     }
 
-    /// Makes an untrusted connection trusted. If all slots for trusted connections are taken,
-    /// closes the trusted connection that has been idle longest. Returns `false` if all trusted
-    /// connections are busy.
+    /// Makes a connection trusted after its first valid token. If too many connections are trusted,
+    /// closes the one that has been idle longest.
+    ///
+    /// Returns `false` if all trusted connections are busy.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
@@ -106,10 +110,11 @@ impl ConnectionSlots {
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the number of the next event.
+    /// Returns the sequence number of the next event.
     ///
-    /// Two threads may get the same number. Then two connections count as idle for the same time,
-    /// which does no harm. This is faster than an atomic increment for each answer.
+    /// Two threads may get the same number, because the increment is not atomic. Two connections
+    /// then count as idle for the same time, which does no harm. An atomic increment for each
+    /// answer would be slower.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -156,12 +161,13 @@ struct Candidate {
     id: u64,
     /// Whether the server is handling a request of the connection.
     is_busy: bool,
-    /// The number of the last event of the connection. An event is an answer, or the acceptance of
-    /// the connection. The connection with the smallest number has been idle longest.
+    /// The sequence number of the connection's last event: its last answer, or its acceptance. The
+    /// connection with the smallest number has been idle longest.
     idle_since: u64,
 }
 
 /// Returns the id of the connection that has been idle longest. Busy connections are ignored.
+/// Returns `None` if all connections are busy.
 fn longest_idle(open: &[Candidate]) -> Option<u64> {
     let idle = open.iter().filter(|candidate| !candidate.is_busy);
     idle.min_by_key(|candidate| candidate.idle_since).map(|candidate| candidate.id)
@@ -175,7 +181,8 @@ fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
 
-/// The slot of one open connection. When the slot is dropped, another connection can use it.
+/// The place of one connection among the limited number of open connections. When this value is
+/// dropped, another connection can take the place.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -185,19 +192,18 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// Returns the state of the requests and answers on this connection.
     pub(super) fn exchange(&self) -> &Arc<Exchange> {
         &self.exchange
     }
 
-    /// Returns whether the connection is trusted, which means that it has sent a request with a
-    /// valid token. A trusted connection stays open between requests.
+    /// Returns whether the connection has sent a valid token. Such a connection stays open between
+    /// requests.
     pub(super) fn is_trusted(&self) -> bool {
         self.is_trusted.load(Ordering::Relaxed)
     }
 
-    /// Makes the connection trusted after a request with a valid token. Returns `false` if the
-    /// limit of trusted connections is reached, and all these connections are busy.
+    /// Makes the connection trusted after a request with a valid token. Returns `false` if too many
+    /// connections are trusted already, and all of them are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -229,8 +235,9 @@ mod tests {
     use std::future::pending;
 
     /// Checks that `longest_idle` returns the id `idle`, and that `oldest` returns the id `old`.
-    /// Each pair in `open` describes a connection: whether it is busy, and the number of its last
-    /// event. The id of a connection is its index in `open`.
+    ///
+    /// Each pair in `open` describes a connection: whether it is busy, and the sequence number of
+    /// its last event. The id of a connection is its index in `open`.
     #[track_caller]
     fn check(open: &[(bool, u64)], idle: Option<u64>, old: Option<u64>) {
         let candidate = |(id, (is_busy, since)): (usize, &(bool, u64))| Candidate {
@@ -253,13 +260,12 @@ mod tests {
         check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
     }
 
-    /// A test listener whose connections stay open until they are closed to free a slot.
+    /// A test listener. Its connections stay open until they are closed because there are too many.
     struct Listener {
         slots: Arc<ConnectionSlots>,
         tasks: TaskTracker,
     }
 
-    /// An accepted connection with its slot and its task.
     struct Accepted {
         slot: Arc<ConnectionSlot>,
         task: JoinHandle<()>,
@@ -279,7 +285,7 @@ mod tests {
                 taken = Some(Arc::new(slot));
                 pending()
             });
-            Accepted { slot: taken.expect("the connection is served at once"), task }
+            Accepted { slot: taken.expect("the connection must be served at once"), task }
         }
     }
 
@@ -306,7 +312,7 @@ mod tests {
         assert!(third.is_closed().await);
         assert!(listener.slots.close_untrusted());
         assert!(fourth.is_closed().await);
-        assert!(!listener.slots.close_untrusted(), "no untrusted connection is left");
+        assert!(!listener.slots.close_untrusted(), "no untrusted connection must be left to close");
         assert!(!second.is_closed().await);
     }
 
@@ -317,7 +323,7 @@ mod tests {
         for busy in [&first, &second] {
             busy.slot.exchange().note_request();
             assert!(busy.slot.make_trusted());
-            assert!(busy.slot.make_trusted(), "a second good token takes no second slot");
+            assert!(busy.slot.make_trusted(), "a second valid token must not take a second slot");
         }
         assert!(!third.slot.make_trusted() && !third.slot.is_trusted());
         second.slot.note_answered();

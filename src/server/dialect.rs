@@ -1,5 +1,5 @@
-//! The dialects. A dialect decides which of AWS's two agents Sidekey imitates: in bodies, statuses
-//! and errors.
+//! The dialects. A dialect is the AWS agent whose responses Sidekey imitates: their bodies,
+//! statuses and errors.
 
 pub(crate) mod agent;
 pub(crate) mod extension;
@@ -16,8 +16,8 @@ use crate::secret::value::SecretValue;
 use error_body::json_error;
 use hyper::StatusCode;
 
-/// Which of AWS's two agents Sidekey imitates in its answers. Sidekey serves the AWS API in
-/// addition to either dialect.
+/// The dialect: the AWS agent whose responses Sidekey imitates. Sidekey serves the AWS API in both
+/// dialects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Sidekey imitates AWS's Secrets Manager Agent.
@@ -27,7 +27,8 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// Returns the name of the dialect, as written in the setting `SIDEKEY_DIALECT`.
+    /// Returns the name of the dialect (the AWS agent whose responses Sidekey imitates), as written
+    /// in the setting `SIDEKEY_DIALECT`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -35,8 +36,8 @@ impl Dialect {
         }
     }
 
-    /// Returns whether Sidekey refuses or ignores query parameters with unknown names in this
-    /// dialect.
+    /// Returns whether Sidekey refuses or ignores query parameters with unknown names. The imitated
+    /// AWS agent decides this.
     pub(crate) fn unknown_parameter(self) -> UnknownParameter {
         match self {
             Self::Agent => UnknownParameter::Refuse,
@@ -44,8 +45,10 @@ impl Dialect {
         }
     }
 
-    /// Returns the body of the answer to a read of a cached secret, in the format of this dialect.
-    /// The first read renders the body, and the cache entry keeps it.
+    /// Returns the body of the answer to a read of a cached secret, in the format of the imitated
+    /// AWS agent.
+    ///
+    /// The first read renders the body. The cache entry keeps the body for later reads.
     pub(crate) fn body(self, entry: &Entry) -> &SecretValue {
         entry.answer(
             Form::Dialect,
@@ -56,9 +59,9 @@ impl Dialect {
         )
     }
 
-    /// Builds the response to a failed request, in the format of this dialect.
+    /// Builds the response to a failed request, in the format of the imitated AWS agent.
     ///
-    /// Errors of the AWS API and of `/resolve` have the same format in both dialects.
+    /// Errors of the AWS API and of `/resolve` have the same format for both agents.
     pub(crate) fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
         // If a request for `/resolve` fails the check of its headers, token or method, the answer
         // has the format of the imitated agent of AWS.

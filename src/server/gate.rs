@@ -1,8 +1,8 @@
 //! Decides whether a request is admitted. This depends on the listener at which the request
 //! arrived, and on its headers and token.
 //!
-//! Pure, except that it reads the accepted tokens. An admitted request gets a proof, [`Admitted`].
-//! The proof is required to route the request.
+//! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
+//! required to route the request.
 
 use super::request::Target;
 use crate::tokens::Tokens;
@@ -12,8 +12,8 @@ use hyper::{HeaderMap, Uri};
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The headers that contain a token. The first header belongs to AWS's extension and agent. The
-/// second header belongs to Vault, and AWS's agent accepts it too.
+/// The headers that may contain a token. AWS's agent accepts both headers. The first header is also
+/// used by AWS's extension, and the second header by Vault.
 static TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-aws-parameters-secrets-token"),
     HeaderName::from_static("x-vault-token"),
@@ -28,10 +28,11 @@ pub(crate) struct Admitted {
     pub(crate) is_trusted: bool,
 }
 
-/// The reason for which a request is refused before it is routed.
+/// Why Sidekey refuses a request before any handler sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Refused: the limit of trusted connections is reached, and all these connections are busy.
+    /// Refused: the limit of trusted connections (those that have sent a valid token) is reached,
+    /// and all these connections are busy.
     TooManyConnections,
     /// Refused: the request came through a proxy, because it has the header `X-Forwarded-For`.
     ForwardedFor,
@@ -51,7 +52,8 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Returns the label under which the metrics count requests that were refused for this reason.
+    /// Returns a short name of this reason, such as `host`. The metrics count refused requests
+    /// under this name.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::TooManyConnections => "connections",
@@ -64,7 +66,8 @@ impl Refusal {
     }
 }
 
-/// All labels that [`Refusal::label`] returns. The metrics contain each label from the start.
+/// The reasons under which the metrics count refused requests. The metrics contain each reason from
+/// the start, even if its count is 0.
 pub const REASONS: [&str; 6] =
     ["connections", "forwarded_for", "forwarded", "origin", "host", "token"];
 
@@ -130,8 +133,8 @@ pub(crate) fn admit(
     })
 }
 
-/// The headers of a request that decide whether the request is admitted, collected in one pass over
-/// all headers.
+/// The headers that decide whether a request is admitted. They are collected in one pass over all
+/// headers of the request.
 ///
 /// One pass is fast: a lookup of each header by its name would take longer than all other checks.
 #[derive(Default)]
@@ -186,7 +189,7 @@ fn names_another_host(uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| !names_loopback(authority.as_str().as_bytes()))
 }
 
-/// Returns whether a `Host` header names this machine, with or without a port.
+/// Returns whether a `Host` header names this machine. The header may also contain a port.
 fn names_loopback(host: &[u8]) -> bool {
     let Ok(host) = std::str::from_utf8(host) else { return false };
     let (name, port) = match host.strip_prefix('[') {

@@ -21,16 +21,15 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::http::request::Parts;
 use std::sync::Arc;
 
-/// The state that all connections share.
+/// The state that all connections share: the cache, the accepted tokens, and the limits.
 #[derive(Debug)]
 pub(crate) struct Server {
-    /// The parts of the agent that every request handler may use.
     pub(crate) context: Context,
-    /// The tokens that a request may have at the moment.
+    /// The tokens that Sidekey accepts at the moment.
     pub(crate) tokens: Arc<Tokens>,
     /// Refreshes the agent's AWS credentials if a request has an unknown session token.
     pub(crate) renewal: Renewal,
-    /// The configuration of `/resolve`: where a message has its references to secrets, and to which
+    /// The configuration of `/resolve`. It says where a message refers to secrets, and to which
     /// tenant a message belongs.
     pub(crate) resolving: resolving::Config,
     /// The memory that concurrent `/resolve` requests may use together.
@@ -55,7 +54,7 @@ impl Server {
         let stays_open = has_good_token && slot.make_trusted();
         let answered = match admitted {
             Err(refusal) => Err(Problem::Refused(refusal)),
-            // `/ping` is answered even if there is no free slot, because a busy agent is alive.
+            // `/ping` is answered even if all connections are busy, because a busy agent is alive.
             Ok(_) if has_good_token && !stays_open && target != Target::Ping => {
                 Err(Problem::Refused(Refusal::TooManyConnections))
             }
@@ -83,11 +82,11 @@ impl Server {
         response
     }
 
-    /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
-    /// read.
+    /// Passes an admitted request to its handler. Returns the answer, and the result of the read
+    /// for the metrics.
     ///
-    /// The second value is `None` if the request is not a read, or if the handler itself counted
-    /// the reads.
+    /// The result is `None` if the request is not a read, or if the handler itself counted the
+    /// reads.
     async fn dispatch(
         &self,
         admitted: &Admitted,
@@ -143,8 +142,10 @@ impl Server {
         }
     }
 
-    /// Counts a request that was refused because of its headers or token, and logs any refused
-    /// request. The rate of log lines is limited, and text from the caller is escaped.
+    /// Logs a refused request. Also counts the request if it was refused because of its headers or
+    /// its token.
+    ///
+    /// The rate of log lines is limited, and text from the caller is escaped.
     fn record(&self, request: &Parts, problem: &Problem) {
         let Context { cache, metrics, refusals_logged, .. } = &self.context;
         if let Problem::Refused(refusal) = problem {
@@ -160,7 +161,7 @@ impl Server {
                 error = problem.kind(),
                 reason = %LogExcerpt(&problem.message()),
                 left_out,
-                "refused a request"
+                "Sidekey refused a request"
             ),
             None => metrics.log_lines_dropped.inc(),
         }

@@ -19,49 +19,50 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections. A connection is untrusted until it sends a request
-/// with a valid token. If the limit is reached, a new connection closes the oldest untrusted
-/// connection.
+/// The maximum number of untrusted connections (those that have not sent a valid token). If the
+/// limit is reached, a new connection closes the oldest untrusted connection.
 const UNTRUSTED_MAX: usize = 128;
 
-/// The maximum number of connections to the metrics port, which one or two scrapers and some probes
-/// use. If the limit is reached, a new connection closes the oldest connection.
+/// The maximum number of connections to the metrics port. If the limit is reached, a new connection
+/// closes the oldest connection.
+///
+/// Usually only one or two metrics scrapers and some probes connect to this port.
 const METRICS_MAX: usize = 32;
 
-/// How long the server waits before it accepts again, after accepting failed and no connection
-/// could be closed to free a file descriptor.
+/// How long the server pauses after it could not accept a connection. The server does not pause if
+/// it could free a file descriptor by closing a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that connections of callers must not use. These descriptors are
-/// for a socket for each concurrent call to AWS, and 32 for listeners, polling, log output and
-/// credential files.
+/// The number of file descriptors that are reserved, so that connections of callers cannot use
+/// them.
+///
+/// Each concurrent call to AWS may need a socket. Listeners, polling, log output and credential
+/// files need up to 32 descriptors.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
-/// The maximum number of open connections of each kind.
+/// The maximum numbers of open connections: trusted connections, untrusted connections, and
+/// connections to the metrics port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ConnectionLimits {
-    /// The maximum number of trusted connections. A connection is trusted after its first request
-    /// with a valid token. Trusted connections stay open between requests.
+    /// The maximum number of trusted connections (those that have sent a valid token). Trusted
+    /// connections stay open between requests.
     pub(crate) trusted: usize,
-    /// The maximum number of untrusted connections, which have not sent a request with a valid
-    /// token.
+    /// The maximum number of untrusted connections (those that have not sent a valid token).
     pub(crate) untrusted: usize,
-    /// The maximum number of connections to the metrics port.
     pub(crate) metrics: usize,
 }
 
 impl ConnectionLimits {
-    /// Returns the default limits, except that `trusted` sets the limit of trusted connections,
-    /// which have sent a request with a valid token.
+    /// Returns the default limits, but with `trusted` as the maximum number of trusted connections
+    /// (those that have sent a valid token).
     pub(crate) fn new(trusted: usize) -> Self {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
-    /// Lowers the limits so that they fit a process that may open only `descriptors` file
-    /// descriptors.
+    /// Lowers the limits for a process that may open only `descriptors` file descriptors.
     ///
-    /// Some descriptors are reserved for calls to AWS, and not used for connections. At most one
-    /// half of all descriptors is reserved.
+    /// Some descriptors are reserved for calls to AWS. At most half of all descriptors are
+    /// reserved.
     #[must_use]
     pub(crate) fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
@@ -77,17 +78,16 @@ impl ConnectionLimits {
 pub struct Config {
     /// The TCP port on 127.0.0.1 and ::1. If the port is 0, the system chooses a free port.
     pub(crate) port: u16,
-    /// The path of the Unix socket on which the server listens. With `None` there is no Unix
+    /// The path of the Unix socket on which the server listens. `None` means that there is no Unix
     /// socket.
     pub(crate) socket: Option<PathBuf>,
-    /// The address of the metrics port, which other hosts can reach. With `None` there is no
+    /// The address of the metrics port, which other hosts can reach. `None` means that there is no
     /// metrics port.
     pub(crate) metrics: Option<SocketAddr>,
-    /// The maximum number of open connections of each kind.
     pub(crate) limits: ConnectionLimits,
 }
 
-/// The error with which the server cannot listen on an address.
+/// The reason why the server cannot listen on an address.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Error: another process listens on the address. The fields are the address, and the name of
@@ -104,7 +104,7 @@ pub enum BindError {
     NotASocket(PathBuf),
     /// Error: the server cannot listen on the address for any other reason. The fields are the
     /// address and the error of the system.
-    #[error("cannot listen on {0}")]
+    #[error("Sidekey cannot listen on {0}")]
     Io(String, #[source] io::Error),
 }
 
@@ -176,7 +176,7 @@ impl Listeners {
             Ok(v6) => self.loopback.push(v6),
             Err(BindError::Taken(..)) => self.is_v6_taken = true,
             Err(error) => {
-                tracing::debug!(%error, "cannot listen on the IPv6 address ::1: listening on 127.0.0.1 only")
+                tracing::debug!(%error, "Sidekey cannot listen on the IPv6 address ::1, so it listens on 127.0.0.1 only")
             }
         }
     }
@@ -197,7 +197,7 @@ impl Listeners {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts to accept connections, in tasks of `tasks`.
+    /// Starts tasks that accept connections. The tasks belong to `tasks`.
     ///
     /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
     /// after the answer to its current request.
@@ -211,8 +211,8 @@ impl Listeners {
             failures_logged: Arc::default(),
         };
         if let Some(listener) = self.metrics {
-            // The metrics port has connection slots of its own, so that other hosts cannot use up
-            // the slots of local callers.
+            // The metrics port has its own limit of connections, so that other hosts cannot use
+            // up the connections of local callers.
             let acceptor = Acceptor {
                 slots: ConnectionSlots::new(metrics, 0),
                 failures_logged: Arc::default(),
@@ -232,7 +232,6 @@ impl Listeners {
     }
 }
 
-/// Accepts connections, and starts a task for each connection.
 #[derive(Clone)]
 struct Acceptor {
     server: Arc<Server>,
@@ -243,7 +242,6 @@ struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts connections until `stop` is cancelled.
     async fn run(self, kind: ListenerKind, listener: impl Accept) {
         loop {
             let accepted = tokio::select! {
@@ -271,19 +269,20 @@ impl Acceptor {
         }
     }
 
-    /// Logs the error with which accepting a connection failed. If there was no free file
-    /// descriptor, closes an untrusted connection. Returns whether the server can accept again
-    /// without a pause.
+    /// Logs why the server could not accept a connection. If no file descriptor is free, also
+    /// closes an untrusted connection (one that has not sent a valid token).
+    ///
+    /// Returns `true` if a connection was closed. The server can then accept again without a pause.
     fn recover(&self, error: &io::Error) -> bool {
         let now = self.server.context.cache.clock().now();
         if let Some(left_out) = self.failures_logged.pass(now) {
-            tracing::warn!(%error, left_out, "could not accept a connection");
+            tracing::warn!(%error, left_out, "Sidekey could not accept a connection");
         }
         is_out_of_descriptors(error) && self.slots.close_untrusted()
     }
 }
 
-/// Returns whether the error means that no file descriptor is free, so that closing a socket helps.
+/// Returns whether the error means that no file descriptor is free. Closing a socket then helps.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
@@ -391,14 +390,18 @@ mod tests {
             (2, 1, 1, 1),
         ] {
             let expected = ConnectionLimits { trusted, untrusted, metrics };
-            assert_eq!(limits.within(descriptors), expected, "{descriptors}");
+            assert_eq!(
+                limits.within(descriptors),
+                expected,
+                "the limits are wrong for {descriptors} descriptors"
+            );
         }
         let most = ConnectionLimits::new(10_000).within(1024);
         assert_eq!(most.trusted + most.untrusted + most.metrics + RESERVED_DESCRIPTORS, 1024);
     }
 
-    /// A test listener that first accepts prepared sockets, then fails with prepared errors, and
-    /// then waits for ever.
+    /// A test listener. It first accepts the prepared sockets, then fails with the prepared errors,
+    /// and then waits forever.
     struct Scarce {
         sockets: Mutex<Vec<DuplexStream>>,
         failures: Mutex<Vec<Errno>>,
@@ -420,8 +423,11 @@ mod tests {
         }
     }
 
-    /// Opens two untrusted connections, and makes accepting fail with `failures`. Returns the time
-    /// until all failures have occurred, and how many of the two connections were closed.
+    /// Opens two untrusted connections (those without a valid token), and then makes the listener
+    /// fail with `failures`.
+    ///
+    /// Returns the time until all failures have occurred, and how many of the two connections were
+    /// closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
         let test = TestServer::new(1);
         let clock = test.server.context.cache.clock();
@@ -464,6 +470,9 @@ mod tests {
             assert!(took >= ACCEPT_PAUSE, "{took:?}");
         }
         let (took, closed) = failing(&[Errno::NOMEM; 2]).await;
-        assert!(took >= ACCEPT_PAUSE && closed == 0, "closing a socket does not free memory");
+        assert!(
+            took >= ACCEPT_PAUSE && closed == 0,
+            "without memory, no connection must be closed, because closing a socket does not free memory"
+        );
     }
 }

@@ -12,8 +12,8 @@ use crate::telemetry::metrics::{Metrics, ReadResult};
 /// Returns the wanted secret from the cache. If the secret is not cached, or if `refresh_now` is
 /// set, fetches the secret from AWS.
 ///
-/// The value may be malformed. So the caller must call [`refuse_withheld`] before it serves the
-/// value.
+/// The secret's value may break the rules for its kind of secret. So the caller must call
+/// [`refuse_withheld`] before it serves the value.
 pub(super) async fn find(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -29,8 +29,7 @@ pub(super) async fn find(
 /// Returns the wanted secret from the cache, or fetches it from AWS. A request that reads several
 /// secrets calls this function for each of them.
 ///
-/// The timeout of the read counts from `started`, the time at which the request began to read its
-/// first secret.
+/// The time limit of the read counts from `started`, the time of the request's first read.
 pub(super) async fn find_since(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -46,8 +45,8 @@ fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 
-/// Refuses a secret with a malformed value, unless the configuration allows malformed values to be
-/// served.
+/// Returns an error if the secret's value is malformed (it breaks the rules for its kind of
+/// secret). Malformed values are allowed if the setting `SIDEKEY_STRICT` is `false`.
 ///
 /// # Errors
 ///
@@ -59,8 +58,8 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     }
 }
 
-/// Returns how the metrics count a read of a secret: as a hit, as a miss or as stale. For a stale
-/// read, also counts the reason why the answer was outdated.
+/// Returns whether the metrics count a read as a hit, a miss or a stale read. For a stale read,
+/// also counts in the metrics why the value was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
         How::Hit | How::RefreshLimited => ReadResult::Hit,

@@ -3,8 +3,8 @@
 //! The body of such a request can take 6 MiB, and its answer can take 6 MiB too. Without a limit, a
 //! few dozen concurrent requests would use more memory than a small container has.
 //!
-//! A request reserves memory only until its answer is passed to hyper. So a caller that reads its
-//! answer slowly does not delay other requests.
+//! A request reserves memory only until its answer is passed to hyper (the HTTP library). So a
+//! caller that reads its answer slowly does not delay other requests.
 
 use super::body::{BODY_BYTES_MAX, BODY_TIME_MAX, MESSAGES_BYTES_MAX};
 use super::problem::Problem;
@@ -13,22 +13,22 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// The maximum memory of all concurrent small `/resolve` requests, in bytes. This is enough for
-/// about 100 requests of the usual size.
+/// about 100 requests with a body of 2 KB each.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The maximum memory of all concurrent large `/resolve` requests, in bytes. This is enough for one
-/// request of the largest size.
+/// The maximum memory of all concurrent large `/resolve` requests, in bytes. The largest request
+/// takes 10 MiB: 6 MiB for its body, and 4 MiB in addition.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large `/resolve` request in addition to its body, in bytes. This memory holds
-/// the references found in the body, one parsed message, or the answer.
+/// The memory of a large `/resolve` request in addition to its body, in bytes. At any time, this
+/// memory holds the references to secrets, one parsed message, or the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
-/// The fixed part of the memory of a small `/resolve` request, in bytes. The other part is nine
-/// times the size of the body.
+/// The fixed part of the memory of a small `/resolve` request, in bytes. The variable part is nine
+/// times the size of the request's body.
 const SMALL_EXTRA_BYTES: usize = 16 * 1024;
 
-/// The number of bytes that one permit of a semaphore represents.
+/// The number of bytes that one permit of a semaphore stands for.
 const UNIT_BYTES: usize = 1024;
 
 /// The memory that all concurrent `/resolve` requests may use together.
@@ -49,7 +49,6 @@ pub(crate) struct Reservation(
     OwnedSemaphorePermit,
 );
 
-/// Creates a budget with all its memory free.
 impl Default for MemoryBudget {
     fn default() -> Self {
         Self { small: pool(SMALL_BYTES_MAX), large: pool(LARGE_BYTES_MAX) }
@@ -78,8 +77,8 @@ impl MemoryBudget {
     }
 }
 
-/// Returns the memory of a small request in bytes. This is the size of the body, plus up to eight
-/// times this size for the parsed references.
+/// Returns the memory of a small `/resolve` request in bytes. The body takes `body` bytes, and its
+/// parsed references to secrets take up to eight times as much.
 fn small_bytes(body: usize) -> usize {
     9 * body + SMALL_EXTRA_BYTES
 }
@@ -118,7 +117,8 @@ mod tests {
     async fn large_requests_take_turns_and_do_not_delay_small_ones() {
         let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
         let memory = MemoryBudget::default();
-        let largest = memory.reserve(None, &clock).await.expect("the budget is unused");
+        let largest =
+            memory.reserve(None, &clock).await.expect("an unused budget must have enough memory");
         let late = memory.reserve(Some(MESSAGES_BYTES_MAX), &clock).await;
         assert_eq!(late.map(|_| ()), Err(Problem::Overloaded));
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
@@ -126,13 +126,13 @@ mod tests {
             memory
                 .reserve(Some(2000), &clock)
                 .await
-                .expect("small requests have a budget of their own");
+                .expect("large requests must not use the memory of small requests");
         }
         drop(largest);
         memory
             .reserve(Some(MESSAGES_BYTES_MAX), &clock)
             .await
-            .expect("the dropped reservation returned its memory");
+            .expect("a dropped reservation must return its memory");
         assert_eq!(clock.now().steady, BODY_TIME_MAX);
     }
 }

@@ -1,7 +1,8 @@
 //! Parses a call of the AWS API. A header names the operation, and the JSON body contains the
 //! members (AWS's term for the parameters of the operation).
 //!
-//! Pure: takes headers and bytes, and returns an [`Operation`] or a [`Call`].
+//! The module has no side effects. It takes headers and bytes, and returns an [`Operation`] or a
+//! [`Call`].
 
 use crate::secret::reference::{
     BadReference, BorrowedReference, ID_CHARS_MAX, STAGE_CHARS_MAX, SeparateParts,
@@ -30,55 +31,38 @@ pub(crate) enum Operation {
 /// A call of the AWS API, with its parsed and checked body.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// A call that reads one version of one secret.
     Get(RequestedSecret),
-    /// A call that reads the current versions of the secrets with these ids.
+    /// A call that reads the current versions of the secrets with these names or ARNs.
     Batch(Vec<String>),
-    /// A call that describes a secret without its value.
     Describe(RequestedSecret),
 }
 
 /// The secret and the version that a call of the AWS API asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestedSecret {
-    /// A name or ARN of a secret. The text may also contain a field, a staging label and a version
-    /// id.
+    /// The name or ARN of a secret. The string may also contain a field, a staging label (such as
+    /// AWSCURRENT) and a version id.
     reference: String,
     stage: Option<String>,
     version: Option<String>,
 }
 
-/// The error with which a call of the AWS API is not valid.
+/// The reason why a call of the AWS API is not valid.
 ///
 /// If AWS has a text for an error, Sidekey sends the same text. The text never quotes the caller's
 /// body, because the body may contain a secret value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadCall {
-    /// Error: the call does not name an operation, or names an operation that Sidekey does not
-    /// serve.
     #[error(
         "Sidekey serves only the operations GetSecretValue, BatchGetSecretValue and DescribeSecret"
     )]
     Unsupported,
-    /// Error: the body of the call is not JSON.
     #[error("the body is not valid JSON: error at line {line}, column {column}")]
-    NotJson {
-        /// The line of the body at which the JSON is not valid, counted from 1.
-        line: usize,
-        /// The column of the body at which the JSON is not valid, counted from 1.
-        column: usize,
-    },
-    /// Error: the body of the call is JSON, but does not have the structure that the operation
-    /// expects.
+    NotJson { line: usize, column: usize },
     #[error(
         "the JSON body does not have the structure of this operation: error at line {line}, column {column}"
     )]
-    Shape {
-        /// The line of the body at which the structure is wrong, counted from 1.
-        line: usize,
-        /// The column of the body at which the structure is wrong, counted from 1.
-        column: usize,
-    },
+    Shape { line: usize, column: usize },
     /// Error: the body of the call lacks this required member, such as `secretId`.
     #[error(
         "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
@@ -97,24 +81,21 @@ pub(crate) enum BadCall {
          must have length less than or equal to {max}"
     )]
     TooLong {
-        /// The name of the member that is too long.
         member: &'static str,
-        /// The maximum length of the member: characters if it is a text, or items if it is a list.
+        /// The maximum length of the member: in characters if the member is a string, or in items
+        /// if it is a list.
         max: usize,
     },
-    /// Error: a batch call has both `SecretIdList` and `Filters`, or neither of them.
     #[error("Either 'SecretIdList' or 'Filters' must be provided, but not both.")]
     ListOrFilters,
-    /// Error: a batch call has `Filters`, which Sidekey does not serve. Sidekey cannot search all
-    /// secrets, because it only knows the secrets that were read.
     #[error(
-        "Sidekey cannot search for secrets, because it caches only secrets that were read: 'Filters' is not served"
+        "'Filters' is not served, because Sidekey cannot search for secrets; it knows only the secrets that it has read"
     )]
     Filters,
 }
 
 impl BadCall {
-    /// Returns the type of this error, by the name that AWS uses.
+    /// Returns the type of this error. AWS uses the same name for the type.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
@@ -124,7 +105,7 @@ impl BadCall {
         }
     }
 
-    /// Returns the hint: what the caller should do about this error.
+    /// Returns advice for the caller: how to correct the call.
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::Unsupported => {
@@ -158,7 +139,7 @@ impl Operation {
         }
     }
 
-    /// Parses the body of a call, by the rules of this operation.
+    /// Parses the JSON body of a call of this operation, and checks it.
     ///
     /// # Errors
     ///
@@ -175,7 +156,6 @@ impl Operation {
     }
 }
 
-/// The members of a call's JSON body that ask for one secret.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct OneSecret {
@@ -184,7 +164,6 @@ struct OneSecret {
     version_id: Option<String>,
 }
 
-/// The members of a call's JSON body that ask for a batch of secrets.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct ManySecrets {
@@ -209,8 +188,8 @@ impl RequestedSecret {
     ///
     /// # Errors
     ///
-    /// Fails if the reference is not valid. Also fails if both the reference and another member of
-    /// the call name a version.
+    /// Fails if the name or ARN of the secret is not valid. Also fails if both the name or ARN and
+    /// another member of the call contain a version.
     pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -296,7 +275,7 @@ mod tests {
     #[track_caller]
     fn get(body: &str, id: &str, stage: Option<&str>, version: Option<&str>, field: Option<&str>) {
         let Ok(Call::Get(secret)) = Operation::GetSecretValue.parse(body.as_bytes()) else {
-            panic!("{body} is not a valid call");
+            panic!("the body {body} must be a valid call");
         };
         let selector = Selector::new(stage, version);
         assert_eq!(
@@ -326,7 +305,7 @@ mod tests {
 
     #[track_caller]
     fn refused(operation: Operation, body: &str, kind: &str, words: &str) {
-        let bad = operation.parse(body.as_bytes()).expect_err("the call is not valid");
+        let bad = operation.parse(body.as_bytes()).expect_err("the call must not be valid");
         assert_eq!(bad.kind(), kind, "{body}");
         assert!(bad.to_string().contains(words), "{bad}");
         assert!(!bad.to_string().contains("hunter2"), "{bad}");

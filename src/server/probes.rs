@@ -36,13 +36,15 @@ struct StatusPage {
 pub(super) struct Probes<'a>(pub(super) &'a Context);
 
 impl Probes<'_> {
-    /// Answers `/ping` with status 200, because the process is alive.
+    /// Answers `/ping` with status 200, which shows that the process is alive.
     pub(super) fn ping(self) -> Response {
         response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
 
-    /// Answers `/ready`: whether all required secrets are cached. If `is_trusted`, the answer also
-    /// names the missing secrets.
+    /// Answers `/ready`. The status is 200 if the prefetch is over and all required secrets are
+    /// cached. Otherwise the status is 503.
+    ///
+    /// If the request has a valid token (`is_trusted`), the answer names the missing secrets.
     pub(super) fn ready(self, is_trusted: bool) -> Response {
         let missing = self.0.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
@@ -56,8 +58,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Some metrics are computed from the cache at each scrape, so that they
-    /// cost nothing between scrapes.
+    /// Answers `/metrics`. Metrics about the cache are computed at each request for `/metrics`, so
+    /// they cost nothing at other times.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());
@@ -68,16 +70,19 @@ impl Probes<'_> {
         response::with_body(StatusCode::OK, METRICS_TYPE, metrics.render().into())
     }
 
-    /// Answers `/restore`: marks all cached secrets as outdated, so that the cache refreshes them.
+    /// Answers `/restore`, which the Lambda function calls after SnapStart has resumed the process
+    /// from a snapshot.
+    ///
+    /// Marks all cached secrets as outdated, so that the cache refreshes them.
     pub(super) fn restored(self) -> Response {
         tracing::info!(
-            "the Lambda function was restored from a snapshot: all cached secrets count as outdated"
+            "the Lambda function was restored from a snapshot, so all cached secrets count as outdated"
         );
         self.0.cache.restored();
         without_body(StatusCode::NO_CONTENT)
     }
 
-    /// Answers `/status` with a list of all cached entries, without their values.
+    /// Answers `/status` with a list of all cached secrets, without their values.
     pub(super) fn status(self) -> Response {
         let cache = &self.0.cache;
         let page = StatusPage {
@@ -89,8 +94,10 @@ impl Probes<'_> {
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the prefetch is over. If the configuration has mistakes, the prefetch is
-    /// never over, because Sidekey then fetches no secret.
+    /// Returns whether the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) is over.
+    ///
+    /// If the configuration has mistakes, the prefetch is never over, because Sidekey then fetches
+    /// no secret.
     fn is_prefetch_over(self) -> bool {
         self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
     }

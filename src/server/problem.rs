@@ -1,7 +1,7 @@
 //! All errors with which a request fails. Each error has a type, a message and a hint.
 //!
-//! Pure. The same errors apply whether Sidekey imitates AWS's agent or AWS's extension: the
-//! `dialect` module chooses the status and the format of the answer.
+//! The same errors apply whether Sidekey imitates AWS's agent or AWS's extension. The `dialect`
+//! module chooses the status and the format of the answer.
 
 use super::gate::Refusal;
 use super::operation::BadCall;
@@ -13,30 +13,25 @@ use crate::secret::field::FieldError;
 use crate::secret::reference::BadReference;
 use std::sync::Arc;
 
-/// The error with which a request fails.
+/// Why a request fails. The caller receives the text of the error.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Problem {
     /// Error: the request is refused because of its headers, its token, or the number of
     /// connections.
     #[error("{}", refusal(*.0))]
     Refused(Refusal),
-    /// Error: the path of the request serves only `GET`, and the request has another method.
     #[error("this path serves only GET requests")]
     MethodNotGet,
-    /// Error: the path of the request serves only `POST`, and the request has another method.
     #[error("this path serves only POST requests")]
     MethodNotPost,
-    /// Error: Sidekey does not serve the path of the request.
     #[error("Sidekey serves nothing at this path")]
     UnknownPath,
     /// Error: the query of the request is not valid.
     #[error(transparent)]
     Query(#[from] BadQuery),
-    /// Error: the secret's name or ARN in the request, with its optional field and version, is not
-    /// valid.
+    /// Error: the reference in the request (the name or ARN of a secret) is not valid.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
-    /// Error: a `GET` request has a body.
     #[error("a GET request must not have a body")]
     UnexpectedBody,
     /// Error: a call of the AWS API is not valid, or Sidekey does not serve its operation.
@@ -45,46 +40,34 @@ pub(crate) enum Problem {
     /// Error: the body of a `/resolve` request is not valid, or exceeds a limit.
     #[error(transparent)]
     Messages(#[from] BadBody),
-    /// Error: the list of references in a `/resolve` request names more than this number of
-    /// distinct secrets.
     #[error("the request refers to more than {0} secrets")]
     TooManySecrets(usize),
-    /// Error: the answer to a list of references would be larger than this number of bytes.
     #[error("the answer would be larger than {0} bytes")]
     AnswerTooLarge(usize),
-    /// Error: a `/resolve` request timed out while it waited for memory that other `/resolve`
-    /// requests use.
     #[error("other /resolve requests use all the memory that Sidekey allows for them")]
     Overloaded,
-    /// Error: the body of the request is larger than this number of bytes.
     #[error("the request's body is larger than {0} bytes")]
     BodyTooLarge(usize),
-    /// Error: the body of the request was not complete within this time.
     #[error("the request's body was not complete within {0:?}")]
     BodyTooSlow(std::time::Duration),
-    /// Error: the connection closed before the body of the request was complete.
     #[error("the request's body is incomplete")]
     BodyIncomplete,
-    /// Error: the request line and headers together are larger than this number of bytes.
     #[error("the request line and headers are larger than {0} bytes")]
     HeadTooLarge(usize),
-    /// Error: the request line and headers were not complete within this time.
     #[error("the request line and headers were not complete within {0:?}")]
     HeadTooSlow(std::time::Duration),
-    /// Error: the request line or a header is not valid HTTP/1.1.
     #[error("the request line or a header is not valid HTTP/1.1")]
     HeadUnreadable,
-    /// Error: the URI in the request line is too long.
     #[error("the URI of the request is too long")]
     TargetTooLong,
     /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
     #[error("{0}")]
     NotServed(NotServed),
-    /// Error: the cache could not provide the secret.
+    /// Error: the cache could not provide the secret, or AWS did not return it.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Error: the value of the secret is malformed, and the configuration says to refuse malformed
-    /// values.
+    /// Error: the secret's value is malformed (it breaks the rules for its kind of secret). The
+    /// configuration says to refuse such values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
     /// Error: the value of the secret has no field with the requested name.
@@ -95,11 +78,8 @@ pub(crate) enum Problem {
 /// A feature of AWS's agents that Sidekey does not have yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotServed {
-    /// Reading a secret with an assumed IAM role. AWS's agent does this for the parameter
-    /// `roleArn`.
     #[error("reading with an assumed role (roleArn) is not supported yet")]
     RoleArn,
-    /// Reading parameters from AWS's Parameter Store. AWS's extension supports this.
     #[error("Parameter Store is not supported yet")]
     Parameters,
 }
@@ -139,8 +119,8 @@ impl Problem {
         }
     }
 
-    /// Returns the text of the error that the caller receives. If AWS answered a call with an
-    /// error, this is the text that AWS sent.
+    /// Returns the text of the error that the caller receives. If AWS answered with an error, this
+    /// is AWS's own text.
     pub(crate) fn message(&self) -> String {
         match self {
             Self::Read(ReadError::Upstream(error)) => error.message.to_string(),
@@ -148,7 +128,7 @@ impl Problem {
         }
     }
 
-    /// Returns the hint: what the caller or the operator should do about the error.
+    /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Refused(Refusal::Token) => {
@@ -229,8 +209,8 @@ impl Problem {
         }
     }
 
-    /// Returns whether Sidekey refused the request. If not, the request was allowed, but reading
-    /// the secret failed.
+    /// Returns `true` if Sidekey refused the request. Returns `false` if the request was allowed,
+    /// but reading the secret failed.
     pub(crate) fn is_refusal(&self) -> bool {
         !matches!(
             self,
@@ -241,7 +221,6 @@ impl Problem {
     }
 }
 
-/// Returns the text of the error for a refused request.
 fn refusal(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::TooManyConnections => "Connection limit exceeded",

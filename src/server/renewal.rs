@@ -1,7 +1,7 @@
 //! Refreshes the agent's AWS credentials if a request has an unknown session token.
 //!
-//! After a rotation, the caller may have newer credentials than the agent. The refresh makes the
-//! newer session token known to the agent.
+//! When AWS issues new credentials, the caller may have them before the agent. The refresh makes
+//! the new session token known to the agent.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -9,36 +9,35 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two credential refreshes that requests cause. Without this limit,
-/// callers with a wrong token could make Sidekey overload the source of its credentials.
+/// The minimum time between two refreshes of the agent's AWS credentials that requests cause.
+/// Without this limit, callers with a wrong token could overload the source of the credentials.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum time that a request with an unknown session token waits for a refresh of the agent's
 /// credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Refreshes the agent's AWS credentials if a request has an unknown session token, at a limited
-/// rate.
+/// Refreshes the agent's AWS credentials if a request has an unknown session token. The rate of
+/// refreshes is limited.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
-    /// The time of the last refresh: its end, or its start if it was cancelled. The mutex is locked
-    /// while a refresh runs.
+    /// The time at which the last refresh ended, or at which it started if it was cancelled. The
+    /// mutex is locked while a refresh runs.
     last: Mutex<Option<Moment>>,
 }
 
 impl Renewal {
-    /// Creates a `Renewal` that refreshes credentials from `source`. Without a source, it does
-    /// nothing.
+    /// Creates a `Renewal` that refreshes the agent's AWS credentials from `source`. Without a
+    /// source, `Renewal` does nothing.
     pub(crate) fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
 
-    /// Refreshes the agent's credentials, unless the last refresh was less than
+    /// Refreshes the agent's AWS credentials, unless the last refresh was less than
     /// [`RENEWAL_INTERVAL`] ago.
     ///
-    /// A request that arrives during a refresh waits for this refresh instead of starting its own,
-    /// because many requests arrive at once after a rotation.
+    /// If a refresh is already running, waits until it ends and starts no other refresh.
     pub(super) async fn renew(&self, clock: &dyn Clock) {
         let Some(source) = &self.source else { return };
         let mut last = self.last.lock().await;
@@ -67,7 +66,8 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
-    /// A test source of credentials that takes some time for a refresh, and counts the refreshes.
+    /// A test source of credentials. Each refresh takes the time `takes`, and is counted in
+    /// `refreshes`.
     #[derive(Debug)]
     struct SlowSource {
         clock: VirtualClock,

@@ -1,6 +1,7 @@
 //! Determines the endpoint that a request addresses, and parses the query of a read.
 //!
-//! Pure: takes the method, path and query of a request, and returns a [`Target`] or a [`Query`].
+//! The module has no side effects. It takes the method, path and query of a request, and returns a
+//! [`Target`] or a [`Query`].
 
 use crate::secret::reference::{BadReference, BorrowedReference, SeparateParts};
 use hyper::Method;
@@ -8,8 +9,11 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The maximum of the parameter `wait`, in seconds. A request with `wait` (a long poll) stays open
-/// until the secret changes, and proxies and load balancers may close idle connections after 30 s.
+/// The maximum of the query parameter `wait`, in seconds. A request with `wait` (a long poll) stays
+/// open until the secret changes.
+///
+/// The maximum is below 30 s, because proxies and load balancers may close a connection that is
+/// idle for 30 s.
 pub(crate) const WAIT_SECONDS_MAX: u64 = 20;
 
 /// The path at which both AWS's extension and AWS's agent serve secrets.
@@ -18,8 +22,8 @@ const GET_PATH: &str = "/secretsmanager/get";
 /// The path at which AWS's extension serves parameters of AWS's Parameter Store.
 const PARAMETERS_PATH: &str = "/systemsmanager/parameters/get";
 
-/// The path prefix of AWS's agent for reads of secrets. The rest of the path is the secret's id,
-/// which AWS's agent does not percent-decode.
+/// The path prefix of AWS's agent for reads of secrets. The rest of the path is the name or ARN of
+/// the secret. AWS's agent does not percent-decode it.
 const V1_PREFIX: &str = "/v1/";
 
 /// The endpoint that a request addresses. The endpoint decides which checks apply to the request,
@@ -28,7 +32,7 @@ const V1_PREFIX: &str = "/v1/";
 pub(crate) enum Target<'a> {
     /// The endpoint `/ping`, which says whether the process is alive. It needs no token.
     Ping,
-    /// The endpoint `/ready`, which says whether all listed and required secrets are cached.
+    /// The endpoint `/ready`, which says whether all required secrets are cached.
     Ready,
     /// The endpoint `/metrics`, which returns the metrics in Prometheus' text format.
     Metrics,
@@ -41,21 +45,22 @@ pub(crate) enum Target<'a> {
     Resolve,
     /// The endpoint `/secretsmanager/get`, which reads one secret.
     Get,
-    /// The endpoint `/v1/{id}`, which reads one secret. The id is the rest of the path, unchanged.
+    /// The endpoint `/v1/{id}`, which reads one secret. The name or ARN of the secret is the rest
+    /// of the path, unchanged.
     V1(&'a str),
     /// The endpoint `/systemsmanager/parameters/get`, which reads a parameter. Sidekey does not
     /// support it yet.
     Parameters,
-    /// The endpoint `POST /`, which serves calls of the AWS API. Paths of several slashes are
-    /// accepted too, because some SDKs append a slash to an endpoint URL that already ends in a
-    /// slash.
+    /// The endpoint `POST /`, which serves calls of the AWS API.
+    ///
+    /// Paths of several slashes are accepted too. Some SDKs append a slash to an endpoint URL, even
+    /// if the URL ends in a slash.
     AwsApi,
     /// Any other path, which Sidekey does not serve.
     Unknown,
 }
 
 impl<'a> Target<'a> {
-    /// Returns the endpoint that a request with this method and path addresses.
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
         match path {
             "/ping" => Self::Ping,
@@ -87,65 +92,55 @@ impl<'a> Target<'a> {
 /// The parsed query of a request that reads one secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query<'a> {
-    /// The secret's name or ARN as the caller wrote it. The text may also contain a field and a
+    /// The secret's name or ARN as the caller wrote it. The string may also contain a field and a
     /// version.
     pub(crate) reference: Cow<'a, str>,
-    /// The field of the secret's JSON value that the answer should contain instead of the full
-    /// value.
+    /// The field of the secret's JSON value that the caller asks for. `None` means the full value.
     pub(crate) field: Option<Cow<'a, str>>,
     /// The staging label of the version to read, such as `AWSPREVIOUS`.
     pub(crate) stage: Option<Cow<'a, str>>,
-    /// The id of the version to read.
     pub(crate) version: Option<Cow<'a, str>>,
-    /// Whether the caller wants Sidekey to fetch the secret from AWS now, even if the secret is
-    /// cached.
+    /// Whether Sidekey must fetch the secret from AWS now, even if the secret is cached.
     pub(crate) refresh_now: bool,
-    /// The maximum time to wait until the secret has another version than the caller has. With
-    /// `None` the request does not wait.
+    /// The maximum time to wait until the secret has another version than the caller has. `None`
+    /// means that the request does not wait.
     pub(crate) wait: Option<Duration>,
-    /// Whether the query has the parameter `roleArn`. The caller then wants to read the secret with
-    /// an assumed IAM role.
+    /// Whether the query has the parameter `roleArn`. This parameter asks Sidekey to read the
+    /// secret with an assumed IAM role.
     pub(crate) role_arn: bool,
 }
 
-/// The error with which the query of a request is not valid. If AWS's agent has a text for an
-/// error, Sidekey sends the same text.
+/// The reason why the query of a request is not valid. If AWS's agent has a text for an error,
+/// Sidekey sends the same text.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadQuery {
-    /// Error: the parameter `secretId` is missing or empty.
     #[error("missing parameter secretId")]
     NoId,
-    /// Error: the path has no secret id after `/v1/`.
+    /// Error: the path has no secret name or ARN after `/v1/`.
     #[error("missing secret ID")]
     NoIdInPath,
-    /// Error: the value of the parameter `refreshNow` is not a boolean.
     #[error("invalid refreshNow value")]
     RefreshNow,
-    /// Error: the value of the parameter `wait` is not a number of seconds from 0 to
-    /// [`WAIT_SECONDS_MAX`].
     #[error("invalid wait value: expected a number of seconds from 0 to {WAIT_SECONDS_MAX}")]
     Wait,
-    /// Error: the query has a parameter with this name, which Sidekey does not know.
     #[error("unknown parameter: {0}")]
     Unknown(String),
-    /// Error: after percent-decoding, the name or value of this parameter is not UTF-8.
+    /// Error: the name or value of this query parameter is not UTF-8 after percent-decoding.
     #[error("parameter {0} is not UTF-8")]
     NotText(String),
 }
 
-/// The part of the request that contains the secret's id: the query or the path.
+/// The part of the request that contains the secret's name or ARN: the query or the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdFrom<'a> {
     Query,
     Path(&'a str),
 }
 
-/// How Sidekey handles a query parameter with an unknown name.
+/// Whether Sidekey refuses or ignores a query parameter with an unknown name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum UnknownParameter {
-    /// Refuse a request whose query has a parameter with an unknown name.
     Refuse,
-    /// Ignore a query parameter with an unknown name.
     Ignore,
 }
 
@@ -161,11 +156,12 @@ impl<'a> Query<'a> {
         if parsed.reference.is_empty() { Err(BadQuery::NoId) } else { Ok(parsed) }
     }
 
-    /// Parses the query of `/v1/{id}`. The id is not percent-decoded, as in AWS's agent.
+    /// Parses the query of `/v1/{id}`. The name or ARN of the secret (`id`) is not percent-decoded,
+    /// as in AWS's agent.
     ///
     /// # Errors
     ///
-    /// Fails if the id is empty, or if a parameter is unknown or not valid.
+    /// Fails if `id` is empty, or if a parameter is unknown or not valid.
     pub(crate) fn of_v1(
         id: &'a str,
         query: &'a str,
@@ -229,8 +225,10 @@ impl<'a> Query<'a> {
     }
 }
 
-/// Percent-decodes text of a query, as in an HTML form: `+` means a space. Returns `None` if the
-/// result is not UTF-8. Text without `%` and `+` is not copied.
+/// Percent-decodes a name or value of a query, as in an HTML form: `+` means a space. Returns
+/// `None` if the result is not UTF-8.
+///
+/// If `text` has neither `%` nor `+`, it is not copied.
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     if !text.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
         return Some(Cow::Borrowed(text));
@@ -240,7 +238,6 @@ fn decode(text: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(decoded.into_owned()))
 }
 
-/// Percent-decodes the value `raw` of the query parameter `name`.
 fn decode_value<'a>(name: &str, raw: &'a str) -> Result<Cow<'a, str>, BadQuery> {
     decode(raw).ok_or_else(|| BadQuery::NotText(name.to_owned()))
 }
@@ -324,7 +321,7 @@ mod tests {
 
     #[track_caller]
     fn refused(read: Result<Query<'_>, BadQuery>, expected: &str) {
-        assert_eq!(read.expect_err("the query is not valid").to_string(), expected);
+        assert_eq!(read.expect_err("the query must not be valid").to_string(), expected);
     }
 
     #[test]

@@ -39,21 +39,20 @@ use shared_limit::{SharedLimit, distinct_within};
 use std::collections::{HashMap, HashSet};
 use unresolved::Unresolved;
 
-/// The maximum number of distinct secrets in one `/resolve` request. By default, the cache can hold
-/// this number of secrets.
+/// The maximum number of distinct secrets in one `/resolve` request. This equals the default number
+/// of secrets that the cache can hold.
 const SECRETS_MAX: usize = 1000;
 
-/// The maximum memory for all references of one `/resolve` request, in bytes. This is enough for
-/// about 10,000 references of the usual length.
+/// The maximum memory for all references (names or ARNs of secrets) of one `/resolve` request, in
+/// bytes. This is enough for 10,000 references of 200 bytes each.
 const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The maximum size of the result of one message, in bytes. This is enough for a message that
-/// refers to a few secrets, because a secret has at most 64 KiB.
+/// The maximum size of the result of one message in the answer to `/resolve`, in bytes. A secret
+/// has at most 64 KiB, so a message can refer to several large secrets.
 const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
 
-/// The maximum size of the answer of a `/resolve` request, in bytes. If the body of the request is
-/// larger than this, the size of the body is the limit instead, because the result of a message has
-/// about the size of the message.
+/// The maximum size of the answer to a `/resolve` request, in bytes. If the body of the request is
+/// larger than this, the answer may be as large as the body.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// How many bytes of messages the server parses before it lets other tasks run. Parsing this number
@@ -68,31 +67,30 @@ pub(super) struct Resolve<'a> {
     pub(super) memory: &'a MemoryBudget,
 }
 
-/// A `/resolve` request after its body was parsed.
 struct ParsedRequest {
     messages: Vec<MessageRequest>,
-    /// Whether the body of the request is a list of references. If a list exceeds a limit, the
-    /// whole request fails.
+    /// Whether the body of the request is a list of references (names or ARNs of secrets). If a
+    /// list exceeds a limit, the whole request fails.
     is_list: bool,
-    /// The maximum size of the answer, in bytes.
     answer_max: usize,
 }
 
-/// The outcome of reading the secret of one reference.
+/// The outcome of reading the secret of one reference (the name or ARN of a secret).
 ///
-/// The credential has an error of its own, because this error may describe problems of the secret's
-/// value. A message may receive such an error only if it may have the secret. The name of the
-/// secret in `served` decides whether the message may have the secret.
+/// The credential has its own error, because this error may describe the secret's value. Only a
+/// message that may read the secret receives this error.
 struct ReadReference<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
 }
 
-/// The outcomes for all distinct references of a request. The key is the text of the reference.
+/// The outcomes for all distinct references (names or ARNs of secrets) of a request. The key is the
+/// reference as a string.
 type ReadReferences<'a> = HashMap<&'a str, Result<ReadReference<'a>, Problem>>;
 
 impl Resolve<'_> {
-    /// Reads the body of the request, resolves all references, and builds the answer.
+    /// Reads the body of the request, reads all secrets that the body refers to, and builds the
+    /// answer.
     pub(super) async fn answer(self, body: &mut impl RequestBody) -> Result<Response, Problem> {
         let clock = self.context.cache.clock();
         let _reservation = self.memory.reserve(body::declared_length(body), clock).await?;
@@ -121,7 +119,8 @@ impl Resolve<'_> {
         Ok(response::secret(JSON, &message_result::render_answer(&results)))
     }
 
-    /// Parses the body of the request, and checks its references by their text.
+    /// Parses the body of the request. Also checks each reference (the name or ARN of a secret)
+    /// before any secret is read.
     async fn parse(self, body: &[u8]) -> Result<ParsedRequest, Problem> {
         let search = Search::new(&self.config.paths, self.config.tenant_check.paths());
         let is_allowed = |id: &SecretId| self.context.cache.is_allowed(id);
@@ -149,10 +148,11 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets of all references. The outcomes have the order of the references.
+    /// Reads the secrets of all references (names or ARNs). The outcomes have the order of the
+    /// references.
     ///
-    /// All reads together wait no longer than a request for one secret may wait. The values take at
-    /// most `bytes_max` bytes in total.
+    /// All reads together have the time limit of a request for one secret. The values take at most
+    /// `bytes_max` bytes in total.
     async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
@@ -170,8 +170,7 @@ impl Resolve<'_> {
         Ok((wanted.field, served))
     }
 
-    /// Builds the result of one message, and counts in the metrics the read of each of its
-    /// references.
+    /// Builds the result of one message, and counts each of its reads in the metrics.
     fn result<'a>(
         self,
         message: &'a MessageRequest,
@@ -189,8 +188,10 @@ impl Resolve<'_> {
         MessageResult::new(message, credentials)
     }
 
-    /// Returns the outcome of one reference for one message. The outcome can differ for another
-    /// message with the same reference, because the other message may belong to another tenant.
+    /// Returns the outcome of one reference (the name or ARN of a secret) for one message.
+    ///
+    /// Another message with the same reference may get another outcome, because it may belong to
+    /// another tenant.
     fn outcome<'a>(
         self,
         message: &MessageRequest,
@@ -202,7 +203,7 @@ impl Resolve<'_> {
         }
         let read = reads
             .get(&*reference.text)
-            .expect("each reference that was not refused has been read")
+            .expect("each reference that was not refused must have been read")
             .as_ref()
             .map_err(|problem| Unresolved::from(problem.clone()))?;
         let name = &read.served.entry.version.name;
@@ -213,8 +214,8 @@ impl Resolve<'_> {
         }
     }
 
-    /// Logs one line about all references of a request that Sidekey refused. The rate of these log
-    /// lines is limited.
+    /// Logs one line about all references (names or ARNs) of a request that Sidekey refused. The
+    /// rate of these log lines is limited.
     fn log_refusals(self, results: &[MessageResult<'_>]) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
         let mut refused = results
@@ -229,15 +230,17 @@ impl Resolve<'_> {
                 reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
                 left_out,
-                "refused to resolve a reference"
+                "Sidekey refused to resolve a reference"
             ),
             None => metrics.log_lines_dropped.inc(),
         }
     }
 }
 
-/// Parses the message in each record of an SQS event. If all references together take too much
-/// memory, the messages with the most references fail.
+/// Parses the message in each record of an SQS event. A reference is the name or ARN of a secret in
+/// a message.
+///
+/// If all references together take too much memory, the messages with the most references fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
@@ -267,8 +270,8 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// For each message, returns the index of the message and its references whose secrets must be
-/// read. Messages without such references are omitted.
+/// Returns the references (names or ARNs) whose secrets must be read, for each message. The number
+/// before them is the index of the message. Messages without such references are omitted.
 fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
     messages
         .iter()
@@ -278,8 +281,10 @@ fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
         .collect()
 }
 
-/// Makes each message fail whose result is too large. If the other results together are still too
-/// large, the messages with the largest results fail too.
+/// Fails each message whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
+///
+/// If the other results together are larger than `answer_max` bytes, the messages with the largest
+/// results fail too.
 fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     let mut total = 0;
     for result in results.iter_mut() {
@@ -301,7 +306,7 @@ fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
     }
 }
 
-/// Skips each message if an earlier message of the same FIFO group failed.
+/// Skips each SQS message if an earlier message of the same FIFO group failed.
 fn skip_after_failure(results: &mut [MessageResult<'_>]) {
     let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
     for (result, is_skipped) in results.iter_mut().zip(skipped) {
@@ -311,7 +316,6 @@ fn skip_after_failure(results: &mut [MessageResult<'_>]) {
     }
 }
 
-/// Converts the outcome of reading a secret to the credential for one reference.
 fn read_reference<'a>(finding: &'a Finding<'_>) -> Result<ReadReference<'a>, Problem> {
     let (field, served) = finding.as_ref().map_err(Clone::clone)?;
     Ok(ReadReference { served, credential: credential(served, *field) })

@@ -11,7 +11,6 @@ use serde::Serialize;
 /// An HTTP response whose complete body is in memory.
 pub(crate) type Response = hyper::Response<Full<Bytes>>;
 
-/// The value of the `Content-Type` header for plain text.
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// The value of the `Content-Type` header for JSON, except for answers of the AWS API.
@@ -24,11 +23,12 @@ pub(super) const AWS_JSON: &str = "application/x-amz-json-1.1";
 /// The header that says how the cache answered: `hit`, `miss`, `stale` or `refreshed`.
 const CACHE: HeaderName = HeaderName::from_static("x-sidekey-cache");
 
-/// The header that lists problem codes if the value of the secret is malformed.
+/// The header that lists problem codes if the secret's value is malformed (it breaks the rules for
+/// its kind of secret).
 const PROBLEM: HeaderName = HeaderName::from_static("x-sidekey-problem");
 
-/// The header that tells the caller that `refreshNow` had no effect, because the last refresh was
-/// too recent.
+/// The header that tells the caller that the query parameter `refreshNow` had no effect, because
+/// the last refresh was too recent.
 const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
 
 /// Builds a response with a body that contains no secret.
@@ -50,7 +50,6 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
     with_body(status, JSON, body.into())
 }
 
-/// Builds a response without a body.
 pub(super) fn without_body(status: StatusCode) -> Response {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = status;
@@ -78,8 +77,12 @@ pub(super) fn set_no_store(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 }
 
-/// Sets the headers that describe a secret: the entity tag of its version, its age, how the cache
-/// answered, and the problem codes of a malformed value.
+/// Sets the headers that describe a secret:
+///
+/// - the entity tag of its version
+/// - its age in the cache
+/// - how the cache answered (such as `hit`)
+/// - problem codes, if its value breaks the rules for its kind of secret
 pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     if let Ok(etag) = HeaderValue::from_maybe_shared(served.entry.etag.clone()) {
         headers.insert(ETAG, etag);
@@ -96,7 +99,7 @@ pub(super) fn set_entry_headers(headers: &mut HeaderMap, served: &Served) {
     }
 }
 
-/// Returns the text with which an answer says how the cache answered: `hit`, `miss`, `stale` or
+/// Returns the word that tells the caller how the cache answered: `hit`, `miss`, `stale` or
 /// `refreshed`.
 pub(super) fn cache_label(how: How) -> &'static str {
     match how {

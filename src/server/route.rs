@@ -1,7 +1,8 @@
 //! Chooses the handler that answers an admitted request.
 //!
-//! Pure: takes the parts of a request, and returns a [`Route`]. The proof of admission is a
-//! required argument, so that a request cannot be routed before its headers and token were checked.
+//! The module has no side effects. It takes the parts of a request, and returns a [`Route`]. The
+//! proof that the headers and token were checked is a required argument. So no request can be
+//! routed without these checks.
 
 use super::gate::{Admitted, ListenerKind};
 use super::operation::Operation;
@@ -15,7 +16,7 @@ use hyper::{HeaderMap, Method};
 pub(crate) enum Route<'a> {
     /// The request asks whether the process is alive.
     Ping,
-    /// The request asks whether all listed and required secrets are cached.
+    /// The request asks whether all required secrets are cached.
     Ready {
         /// Whether the request has a valid token. If so, the answer names the missing secrets.
         is_trusted: bool,
@@ -24,14 +25,14 @@ pub(crate) enum Route<'a> {
     Metrics,
     /// The request asks for a list of all cached secrets, without their values.
     Status,
-    /// The request reports that the process was restored from a SnapStart snapshot.
+    /// The request reports that SnapStart has resumed the process from a snapshot.
     Restore,
-    /// The request asks to resolve all references to secrets in a message or an SQS event. Its body
-    /// is not read yet.
+    /// The request asks to read all secrets that a message or an SQS event refers to. The body of
+    /// the request is not read yet.
     Resolve,
     /// The request asks for one secret.
     Secret(Query<'a>),
-    /// The request is a call of this operation of the AWS API. Its body is not read yet.
+    /// The request calls this operation of the AWS API. The body of the request is not read yet.
     Call(Operation),
 }
 
@@ -101,8 +102,9 @@ mod tests {
     use crate::tokens::{Token, Tokens};
     use hyper::Uri;
 
-    /// Checks how a request with a valid token and the header `header` is routed. The expected text
-    /// is the beginning of the route's debug format, or the type of the error.
+    /// Checks how a request with a valid token and the header `header` is routed.
+    ///
+    /// The expected string is the beginning of the route's debug format, or the type of the error.
     #[track_caller]
     fn check(
         listener: ListenerKind,
@@ -121,7 +123,7 @@ mod tests {
         let tokens = Tokens::new(vec![Token::new("t".to_owned()).expect("the token is not empty")]);
         let target = Target::of(method, uri.path());
         let admitted =
-            admit(target, listener, &uri, &headers, &tokens).expect("the gate admits the request");
+            admit(target, listener, &uri, &headers, &tokens).expect("the request must be admitted");
         let query = uri.query().unwrap_or_default();
         let unknown = UnknownParameter::Refuse;
         let route = route(&admitted, listener, target, method, query, &headers, unknown)

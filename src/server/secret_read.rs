@@ -22,8 +22,7 @@ pub(super) struct SecretRead<'a> {
 }
 
 impl SecretRead<'_> {
-    /// Reads the secret, and answers in the format of the configured dialect (AWS's agent or AWS's
-    /// extension).
+    /// Reads the secret, and answers in the format of the AWS agent that Sidekey imitates.
     pub(super) async fn answer(&self) -> Result<(Response, ReadResult), Problem> {
         let Context { cache, dialect, metrics, .. } = self.context;
         let wanted = self.query.parse_reference()?;
@@ -45,11 +44,13 @@ impl SecretRead<'_> {
         Ok((response, read_result(&served, metrics)))
     }
 
-    /// Waits until the secret has another version than the caller has, the time `wait` has passed,
-    /// or the agent stops.
+    /// Waits until the first of these events:
     ///
-    /// This wait (a long poll) counts as a read of the secret, so the cache continues to refresh
-    /// the secret.
+    /// - The secret has another version than the caller has.
+    /// - The time `wait` has passed.
+    /// - The agent stops.
+    ///
+    /// The wait counts as a read of the secret, so the cache continues to refresh the secret.
     async fn wait_for_change(
         &self,
         wanted: &BorrowedReference<'_>,
@@ -87,7 +88,8 @@ impl SecretRead<'_> {
         }
     }
 
-    /// Returns whether the caller already has the version that was read.
+    /// Returns whether the caller already has the version that the cache returned. The caller names
+    /// its version in the header `If-None-Match`.
     fn has_version(&self, served: &Served) -> bool {
         matches_etag(self.headers, &served.entry.etag)
     }

@@ -16,18 +16,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The first bytes of each answer that hyper sends itself, without calling Sidekey's handler. The
-/// status of such an answer is from 400 to 499.
+/// The first bytes of each answer that hyper (the HTTP library) sends without calling Sidekey's
+/// handler. Such an answer has a status from 400 to 499.
 const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
-/// The header that distinguishes answers of hyper from answers of Sidekey. Answers of hyper have no
-/// body, and all answers of Sidekey with a status from 400 to 499 have a body.
+/// The header by which Sidekey recognises an answer of hyper (the HTTP library). Such an answer has
+/// no body. Sidekey's own answers with a status from 400 to 499 always have a body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
 /// The state of the requests and answers on one connection.
 ///
-/// The state is shared with the task that checks the deadlines of the connection, and with the
-/// connection slots, which choose a connection to close.
+/// The task that checks the deadlines of the connection reads this state. The code that chooses a
+/// connection to close reads it too.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     /// Whether a request's head (the request line and headers) has begun to arrive, and is not
@@ -35,13 +35,13 @@ pub(crate) struct Exchange {
     is_head_arriving: AtomicBool,
     /// Whether the server is handling a request of this connection.
     is_answering: AtomicBool,
-    /// The number of the connection's last event. An event is an answer, or the acceptance of the
-    /// connection. The connection has been idle since its last event.
+    /// The sequence number of the connection's last event: its last answer, or its acceptance. The
+    /// connection has been idle since this event.
     last_event: AtomicU64,
     /// Whether a part of an answer has been written, and the socket has not accepted the rest.
     is_writing: AtomicBool,
-    /// Whether hyper's buffer may contain bytes of the next request, which arrived after the
-    /// request that the server is handling.
+    /// Whether the buffer of hyper (the HTTP library) may contain bytes of the next request. Such
+    /// bytes have arrived after the request that the server is handling.
     may_have_buffered: AtomicBool,
 }
 
@@ -54,60 +54,59 @@ impl Exchange {
         self.is_answering.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the server has handled the request. The answer is an event with the number
-    /// `event`.
+    /// Records that the server has answered the request. `event` is the sequence number of the
+    /// answer.
     pub(crate) fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
     }
 
-    /// Sets the number of the connection's last event. The connection counts as idle since this
-    /// event.
+    /// Sets the sequence number of the connection's last event. The connection counts as idle since
+    /// this event.
     pub(crate) fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
 
-    /// Returns the number of the connection's last event. An event is an answer, or the acceptance
-    /// of the connection.
     pub(crate) fn last_event(&self) -> u64 {
         self.last_event.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a request's head (the request line and headers) has begun to arrive, and is
-    /// not complete.
     pub(crate) fn is_head_arriving(&self) -> bool {
         self.is_head_arriving.load(Ordering::Relaxed)
     }
 
-    /// Returns whether the server is handling a request of this connection.
     pub(crate) fn is_answering(&self) -> bool {
         self.is_answering.load(Ordering::Relaxed)
     }
 
-    /// Records that bytes have arrived from the peer. If the server is handling a request, the
-    /// bytes belong to this request or to the next request. Otherwise the bytes belong to the head
-    /// of the next request.
+    /// Records that bytes have arrived from the peer.
+    ///
+    /// If the server is handling a request, the bytes belong to this request or to the next one.
+    /// Otherwise the bytes belong to the request line and headers of the next request.
     fn note_received(&self) {
         let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
         let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
-    /// Records that hyper waits for more bytes from the peer. This means that hyper's buffer is
-    /// empty: while hyper answers a request, it reads from the socket only if its buffer is empty.
+    /// Records that hyper (the HTTP library) waits for more bytes from the peer.
+    ///
+    /// While hyper answers a request, it reads from the socket only if its buffer is empty. So this
+    /// call shows that the buffer is empty.
     fn note_waiting_for_bytes(&self) {
         if self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Records that hyper has begun to write a part of an answer.
     fn note_writing(&self) {
         self.is_writing.store(true, Ordering::Relaxed);
     }
 
-    /// Records that the socket has accepted the complete answer. If the head of the next request
-    /// began to arrive before, the deadline for this head starts now.
+    /// Records that the socket has accepted the complete answer.
+    ///
+    /// If a part of the next request has arrived in the meantime, the deadline for its request line
+    /// and headers starts now.
     fn note_written(&self) {
         self.is_writing.store(false, Ordering::Relaxed);
         if self.may_have_buffered.load(Ordering::Relaxed) && !self.is_answering() {
@@ -117,29 +116,30 @@ impl Exchange {
     }
 }
 
-/// A function that replaces an answer which hyper sends itself. It takes the status of hyper's
-/// answer, and returns the bytes to send instead. If it returns `None`, hyper's answer is sent.
+/// A function that replaces an answer which hyper (the HTTP library) sends itself.
+///
+/// The function takes the status of hyper's answer, and returns the bytes to send instead. If it
+/// returns `None`, hyper's answer is sent.
 pub(crate) type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
 
-/// A wrapper around the socket of a connection. hyper reads and writes through the wrapper, which
-/// observes all bytes.
+/// A wrapper around the socket of a connection. The HTTP library (hyper) reads and writes through
+/// the wrapper, which observes all bytes.
 pub(crate) struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
     replace: ReplaceAnswer,
-    /// The bytes that are sent instead of an answer of hyper, and how many of these bytes have been
-    /// written. This is `None` unless an answer is being replaced.
+    /// The bytes that are sent instead of an answer of hyper (the HTTP library), and how many of
+    /// these bytes were written. This is `None` unless an answer is being replaced.
     replacing: Option<(Vec<u8>, usize)>,
 }
 
 impl<S> Wire<S> {
-    /// Wraps a socket. The wrapper updates `exchange`, and calls `replace` for each answer that
-    /// hyper sends itself.
+    /// Wraps a socket. The wrapper updates `exchange`. It calls `replace` for each answer that
+    /// hyper (the HTTP library) sends itself.
     pub(crate) fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
         Self { socket, exchange, replace, replacing: None }
     }
 
-    /// Returns the socket, and drops the wrapper.
     pub(crate) fn into_socket(self) -> S {
         self.socket
     }
@@ -171,8 +171,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// If hyper wrote `bytes` as an answer of its own, writes another answer instead. Returns
-    /// `None` if `bytes` need no replacement.
+    /// Writes another answer if `bytes` are an answer that hyper (the HTTP library) sends itself.
+    /// Returns `None` if `bytes` need no replacement.
     fn poll_replace(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! Tests of connections in virtual time: deadlines, the last answer of a connection, and arbitrary
-//! input.
+//! Tests of connections in virtual time. They test deadlines, the last answer of a connection, and
+//! arbitrary input.
 
 use super::*;
 use crate::cache;
@@ -29,7 +29,6 @@ use tokio_util::task::TaskTracker;
 
 const PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
-/// A request for `/ping` with a valid token.
 const TRUSTED_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
 /// A request for `/ping` with `connection: close`, which makes the server close the connection.
@@ -38,7 +37,7 @@ const LAST_PING: &[u8] = b"GET /ping HTTP/1.1\r\nhost: localhost\r\nconnection: 
 const TRUSTED_METRICS: &[u8] =
     b"GET /metrics HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n\r\n";
 
-/// The number of bytes that a socket of a test can buffer. All answers are smaller.
+/// The number of bytes that a test connection can buffer. All answers are smaller.
 const SOCKET_BYTES: usize = 256 * 1024;
 
 const MOMENT: Duration = Duration::from_millis(1);
@@ -52,7 +51,6 @@ pub(in crate::server) struct TestServer {
     stop: CancellationToken,
 }
 
-/// The client side of a connection, and the task that serves the connection.
 struct Peer {
     socket: DuplexStream,
     clock: Arc<VirtualClock>,
@@ -117,7 +115,7 @@ impl TestServer {
         self.connect_buffered(SOCKET_BYTES)
     }
 
-    /// Opens a connection that can buffer `bytes` bytes in each direction.
+    /// Opens a connection. Each direction buffers at most `bytes` bytes.
     fn connect_buffered(&self, bytes: usize) -> Peer {
         let (socket, other) = duplex(bytes);
         let (server, stop) = (self.server.clone(), self.stop.clone());
@@ -134,15 +132,20 @@ fn connect(trusted_max: usize) -> Peer {
 
 impl Peer {
     async fn send(&mut self, bytes: &[u8]) {
-        self.socket.write_all(bytes).await.expect("the connection is open");
+        self.socket.write_all(bytes).await.expect("the connection must be open");
     }
 
     /// Reads an answer that ends with `body`, and returns the complete answer.
     async fn answer(&mut self, body: &str) -> String {
         let mut answer = Vec::new();
         while !answer.ends_with(body.as_bytes()) {
-            let read = self.socket.read_buf(&mut answer).await.expect("the connection is open");
-            assert!(read > 0, "closed after {}", String::from_utf8_lossy(&answer));
+            let read =
+                self.socket.read_buf(&mut answer).await.expect("the connection must be open");
+            assert!(
+                read > 0,
+                "the connection must not be closed before the answer is complete: {}",
+                String::from_utf8_lossy(&answer)
+            );
         }
         String::from_utf8(answer).expect("the answers are UTF-8")
     }
@@ -152,14 +155,12 @@ impl Peer {
     async fn rest(mut self) -> String {
         let mut answer = String::new();
         self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
-        // The task was cancelled if the connection was closed to free a slot for another
-        // connection.
+        // The task was cancelled if the connection was closed to make room for another connection.
         let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
         assert!(is_sound, "the task of the connection must not panic");
         answer
     }
 
-    /// Sends a request for `/ping` with a valid token, and reads the answer `healthy`.
     async fn ping(&mut self) {
         self.send(TRUSTED_PING).await;
         assert!(self.answer("healthy").await.starts_with("HTTP/1.1 200"));
@@ -234,10 +235,10 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
     peer.clock.sleep(HEAD_TIME_MAX * 3).await;
     assert!(peer.is_open());
     let answers = peer.rest().await;
-    let (head, body) = answers.split_once("\r\n\r\n").expect("the answers have a head");
+    let (head, body) = answers.split_once("\r\n\r\n").expect("each answer must have a head");
     let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
     let length: usize =
-        length.and_then(|length| length.parse().ok()).expect("the head has a content length");
+        length.and_then(|length| length.parse().ok()).expect("the head must have a content length");
     assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
@@ -324,8 +325,8 @@ async fn request_without_good_token_closes_connection() {
     }
 }
 
-/// A connection without a valid token ends in time, whatever the peer does. The peer may send
-/// nothing, an endless header or half a body, or may read its answer slowly or not at all.
+/// A connection without a valid token ends in time, whatever the peer does. For example, the peer
+/// sends nothing or half a body, or never reads its answer.
 #[tokio::test(start_paused = true)]
 async fn untrusted_connection_ends_in_time() {
     let half_a_body = "POST /resolve HTTP/1.1\r\nhost: localhost\r\ncontent-length: 99\r\n\r\n{";
@@ -344,12 +345,15 @@ async fn untrusted_connection_ends_in_time() {
         let left = UNTRUSTED_TIME_MAX - after;
         let mut passed = Duration::ZERO;
         while let Some(every) = every.filter(|every| passed + *every < left) {
-            peer.socket.read_u8().await.expect("the connection is open");
+            peer.socket.read_u8().await.expect("the connection must be open");
             peer.clock.sleep(every).await;
             passed += every;
         }
         peer.clock.sleep(left - passed + MOMENT).await;
-        assert!(!peer.is_open(), "{asked:?} after {after:?}, read every {every:?}");
+        assert!(
+            !peer.is_open(),
+            "the server must close the connection: the peer sent {asked:?} after {after:?}, and read a byte every {every:?}"
+        );
     }
 }
 
@@ -357,7 +361,7 @@ async fn untrusted_connection_ends_in_time() {
 #[tokio::test(start_paused = true)]
 async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
-    let ping = str::from_utf8(TRUSTED_PING).expect("the answers are UTF-8");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
     for request in [
         ping.to_owned(),
         ping.repeat(2),
@@ -381,7 +385,7 @@ async fn connection_stays_open_after_complete_requests() {
     let sized = format!("{post}content-length: 2\r\n\r\n");
     let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n");
     let expecting = sized.replace("content-length", "expect: 100-continue\r\ncontent-length");
-    let ping = str::from_utf8(TRUSTED_PING).expect("the answers are UTF-8");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
     for parts in [
         &[ping][..],
         &[&*ping.repeat(3)],
@@ -413,7 +417,11 @@ async fn trusted_connection_idle_longest_is_closed_for_another() {
     second.ping().await;
     first.ping().await;
     third.ping().await;
-    assert_eq!(second.rest().await, "", "the second connection has been idle longest");
+    assert_eq!(
+        second.rest().await,
+        "",
+        "the second connection must be closed, because it has been idle longest"
+    );
     for peer in [&mut first, &mut third] {
         peer.ping().await;
     }
@@ -427,18 +435,17 @@ async fn stop_closes_idle_connection() {
     assert_eq!(peer.rest().await, "");
 }
 
-/// The number of random inputs that the test tries. The report of a failure contains the seed and a
-/// minimal input.
+/// The number of random inputs that the test tries. If an input fails, the report contains the seed
+/// and a minimal input.
 const INPUTS: u32 = 2_048;
 
-/// The seed from which the test generates all inputs.
 const SEED: u64 = 1;
 
 /// The maximum time between the last byte from the peer and the end of the connection.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// The bytes that a peer sends, and its pauses. Each pause has a position in the bytes and a length
-/// in milliseconds.
+/// The bytes that a peer sends, and its pauses. A pause is a position in the bytes, and a time in
+/// milliseconds.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -452,8 +459,8 @@ impl fmt::Debug for Input {
 }
 
 impl Input {
-    /// Returns the position and the milliseconds of each pause, in ascending order of the
-    /// positions.
+    /// Returns the position and the length in milliseconds of each pause. The pauses are sorted by
+    /// position.
     fn pauses(&self) -> Vec<(usize, u64)> {
         let pause = |(at, millis): &(Index, u64)| (at.index(self.bytes.len() + 1), *millis);
         let mut pauses: Vec<_> = self.splits.iter().map(pause).collect();
@@ -462,7 +469,7 @@ impl Input {
     }
 }
 
-/// Returns valid requests of every kind, with and without a valid token.
+/// Returns valid requests for different endpoints, with and without a valid token.
 fn requests() -> Vec<Vec<u8>> {
     let mut requests = Vec::new();
     for token in ["", "x-vault-token: good\r\n", "x-amz-security-token: good\r\n"] {
@@ -510,7 +517,8 @@ fn input() -> impl Strategy<Value = Input> {
     (pieces, splits).prop_map(|(bytes, splits)| Input { bytes, splits })
 }
 
-/// Returns the text after the first answer in `bytes`, or `None` if the first answer is incomplete.
+/// Returns the part of `bytes` after the first answer. Returns `None` if the first answer is
+/// incomplete.
 fn after_answer(bytes: &str) -> Option<&str> {
     let (head, rest) = bytes.split_once("\r\n\r\n")?;
     if !head.starts_with("HTTP/1.1 ") && !head.starts_with("HTTP/1.0 ") {
@@ -521,7 +529,7 @@ fn after_answer(bytes: &str) -> Option<&str> {
     rest.get(length.ok()?..)
 }
 
-/// Sends an input to a new connection. Checks that its answers are complete, and that the
+/// Sends an input to a new connection. Checks that all answers are complete, and that the
 /// connection ends in time.
 async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let served = TestServer::new(1);
@@ -542,16 +550,18 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("writing ends with an endless wait"),
+        () = write => unreachable!("the write never ends, because it waits forever after the last byte"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
-    prop_assert!(is_over, "the connection did not end in time");
+    prop_assert!(is_over, "the connection must end in time");
     let ended = clock.now().since(started).expect("time does not run backwards");
     let answers = String::from_utf8_lossy(&answers).into_owned();
     let mut left = &*answers;
     while !left.is_empty() {
         let Some(rest) = after_answer(left) else {
-            return Err(TestCaseError::fail(format!("incomplete answer: {left:?} in {answers:?}")));
+            return Err(TestCaseError::fail(format!(
+                "the answer {left:?} at the end of {answers:?} is incomplete"
+            )));
         };
         left = rest;
     }
@@ -559,10 +569,10 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let has_token = input.bytes.windows(4).any(|window| window == b"good");
     prop_assert!(
         has_token || ended <= UNTRUSTED_TIME_MAX,
-        "the connection was open for {ended:?} without a valid token"
+        "a connection without a valid token must not stay open for {ended:?}"
     );
     let panicked = (&mut peer.served).await.is_err();
-    prop_assert!(!panicked, "the task of the connection panicked");
+    prop_assert!(!panicked, "the task of the connection must not panic");
     let mut next = served.connect();
     next.send(PING).await;
     let answer = next.rest().await;
@@ -574,8 +584,8 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// For any input in any pieces: no task panics, all answers are complete, the connection ends in
-/// time, and the server serves the next connection.
+/// Any input, in any pieces, leaves the server intact. No task panics, all answers are complete,
+/// the connection ends in time, and the next connection is served.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];
@@ -585,10 +595,11 @@ fn any_bytes_get_complete_answers_or_closed_connection() {
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let outcome = runner.run(&input(), |input| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
-        let runtime = runtime.enable_time().start_paused(true).build().expect("the runtime starts");
+        let runtime =
+            runtime.enable_time().start_paused(true).build().expect("the runtime must start");
         runtime.block_on(try_input(input))
     });
     if let Err(error) = outcome {
-        panic!("seed {SEED}: {error}");
+        panic!("an input of the seed {SEED} failed: {error}");
     }
 }

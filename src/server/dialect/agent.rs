@@ -46,8 +46,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
     })
 }
 
-/// Returns the seconds since 1970 as text, such as `1569534789.046`. The fraction has up to three
-/// digits, without trailing zeros.
+/// Returns the seconds since 1970 as a string, such as `1569534789.046`. The fraction has up to
+/// three digits, without trailing zeros.
 fn epoch_seconds(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     match since.subsec_millis() {

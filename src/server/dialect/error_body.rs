@@ -12,9 +12,8 @@ pub(in crate::server) struct ErrorBody<'a> {
     /// The type of the error, such as `AccessDeniedException`.
     #[serde(rename = "__type")]
     pub(in crate::server) kind: &'a str,
-    /// The text that says what happened.
     pub(in crate::server) message: &'a str,
-    /// The text that says what the caller or the operator should do about the error.
+    /// Advice for the caller or the operator: what to do about the error.
     pub(in crate::server) hint: &'a str,
 }
 
@@ -25,7 +24,6 @@ pub(super) fn json_error(status: StatusCode, problem: &Problem) -> Response {
     error_response(status, JSON, &body)
 }
 
-/// Builds an error response with the given status, content type and body.
 pub(super) fn error_response(
     status: StatusCode,
     content_type: &'static str,

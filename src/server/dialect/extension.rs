@@ -96,8 +96,8 @@ impl Formatter for GoFormatter {
 /// Builds the response to a failed request. It is usually plain text, with the type of the error in
 /// a header.
 ///
-/// The clients of AWS's extension retry after every status 400. So each error that may be temporary
-/// has this status.
+/// Errors that may be temporary have status 400, because the clients of AWS's extension retry after
+/// this status.
 pub(super) fn problem(problem: &Problem) -> Response {
     let (status, text) = match problem {
         Problem::Refused(Refusal::Token) => {
@@ -117,8 +117,8 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns the text of an error: the beginning that clients of AWS's extension know, and then the
-/// type, message and hint.
+/// Returns the text of an error. It starts with the words that clients of AWS's extension know. The
+/// type, message and hint of the error follow.
 fn text_of(problem: &Problem) -> String {
     format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }
@@ -146,7 +146,7 @@ mod tests {
             content,
         };
         let body = body(&version);
-        assert_eq!(std::str::from_utf8(body.expose()).expect("the text is UTF-8"), expected);
+        assert_eq!(std::str::from_utf8(body.expose()).expect("the body is UTF-8"), expected);
     }
 
     #[test]
@@ -177,9 +177,9 @@ mod tests {
         let response = problem(&failed);
         let status = response.status().as_u16();
         let kind = response.headers().get(ERROR_TYPE);
-        let kind = kind.map(|kind| kind.to_str().expect("the text is UTF-8").to_owned());
+        let kind = kind.map(|kind| kind.to_str().expect("the header value is text").to_owned());
         let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();
-        (status, kind, String::from_utf8(body.to_vec()).expect("the text is UTF-8"))
+        (status, kind, String::from_utf8(body.to_vec()).expect("the body is UTF-8"))
     }
 
     #[tokio::test]

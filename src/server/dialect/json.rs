@@ -9,17 +9,16 @@ use serde_json::ser::{CompactFormatter, Formatter};
 use std::io::{self, Write};
 use zeroize::Zeroizing;
 
-/// A secret value in a form that JSON can contain: text unchanged, or binary data as base64.
+/// A secret value in a form that JSON can contain: a string unchanged, or binary data as base64.
 pub(in crate::server) enum JsonValue<'a> {
-    /// A secret value that is text, and is used unchanged.
+    /// The secret value is a string, which JSON contains unchanged.
     Text(&'a str),
-    /// A binary secret value, encoded as base64. When it is dropped, the encoded text is
+    /// The secret value is binary, and encoded as base64. When it is dropped, the encoded string is
     /// overwritten in memory.
     Base64(Zeroizing<String>),
 }
 
 impl<'a> JsonValue<'a> {
-    /// Converts a secret value to a form that JSON can contain.
     pub(in crate::server) fn of(content: &'a Content) -> Self {
         match content {
             Content::Text(text) => Self::of_text(text),
@@ -37,7 +36,6 @@ impl<'a> JsonValue<'a> {
         Self::Text(text.expect("a text value is UTF-8, because it was made from a `String`"))
     }
 
-    /// Returns the secret value if it is text, or else `None`.
     pub(in crate::server) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -45,7 +43,6 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Returns the secret value as base64 if it is binary, or else `None`.
     pub(in crate::server) fn base64(&self) -> Option<&str> {
         match self {
             Self::Text(_) => None,

@@ -3,13 +3,13 @@
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 
-/// The configuration of `/resolve`: where a message has its references to secrets, and which
-/// secrets a message may have.
+/// The configuration of `/resolve`. It says where a message refers to secrets, and which secrets a
+/// message may read.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The paths in a message at which the references to secrets are.
+    /// The paths in a message at which the names or ARNs of secrets are.
     pub(crate) paths: Paths,
-    /// The fields of a message that name the tenant to which the message belongs. A message may
-    /// only have the secrets of its tenant.
+    /// The fields of a message that name its tenant. A message may only read the secrets of its
+    /// tenant.
     pub(crate) tenant_check: TenantCheck,
 }

@@ -6,35 +6,34 @@ use crate::server::problem::Problem;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The outcome of reading the secret of one reference: the requested field (`None` means the full
-/// value) and the secret, or an error.
+/// The outcome of reading one secret: an error, or the requested field and the secret. The field is
+/// `None` if the full value is requested.
 pub(crate) type Finding<'r> = Result<(Option<&'r str>, Served), Problem>;
 
 /// The outcomes of reading all secrets that one request refers to.
 ///
-/// If all values together exceed the limit, the largest values are replaced by an error. Values are
-/// usually small, so a forged message that names large secrets does not make ordinary messages
-/// fail.
+/// If all values together exceed the limit, an error replaces the largest values. So if a forged
+/// message names large secrets, messages with small secrets do not fail.
 #[derive(Debug)]
 pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
     /// The addresses of the cache entries that count toward the memory limit. An entry counts once,
-    /// even if several references name fields of its value.
+    /// even if the request asks for several fields of its value.
     counted: HashSet<usize>,
 }
 
 impl<'r> Findings<'r> {
-    /// Creates an empty collection for `references` outcomes, whose values may take `bytes_max`
-    /// bytes in total.
+    /// Creates an empty collection for `references` outcomes. The values of the secrets may take
+    /// `bytes_max` bytes in total.
     pub(crate) fn new(references: usize, bytes_max: usize) -> Self {
         let found = std::iter::repeat_with(|| None).take(references).collect();
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
-    /// Stores the outcome of reading the reference with the index `number`. If the values then
-    /// exceed the limit, replaces the largest values by an error.
+    /// Stores the outcome of the read with the index `number`. If all values together then exceed
+    /// the memory limit, replaces the largest values by an error.
     pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {
@@ -48,7 +47,6 @@ impl<'r> Findings<'r> {
         }
     }
 
-    /// Returns all outcomes, in the order of the references.
     pub(crate) fn into_vec(self) -> Vec<Finding<'r>> {
         self.found.into_iter().flatten().collect()
     }

@@ -1,8 +1,7 @@
-//! The references to secrets that one message asks to resolve. Each reference is checked by its
-//! text.
+//! Checks the references (the names or ARNs of secrets) in a message before any secret is read.
 //!
-//! Pure: takes the references that were found in a list, a message or an SQS record, and returns
-//! which references must be read and which references are refused.
+//! The module has no side effects. It takes the references that were found in a list, a message or
+//! an SQS record. It returns which secrets must be read, and which references are refused.
 
 use super::config::Config;
 use super::unresolved::Unresolved;
@@ -16,12 +15,12 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-/// The number of characters to which a reference is truncated in the answer, if the reference is
-/// too long to be valid.
+/// The number of characters that the answer quotes of a reference (the name or ARN of a secret)
+/// that is too long to be valid.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The memory of a parsed reference in bytes, in addition to the text of the reference and its key:
-/// the structure, its outcome, and two allocations.
+/// The memory of a parsed reference (the name or ARN of a secret) in addition to its two strings,
+/// in bytes. It includes the structure, its outcome, and two allocations.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
 /// The references to secrets that one message, or a list of references, asks to resolve.
@@ -33,36 +32,33 @@ pub(crate) struct MessageRequest {
     /// The FIFO group of the SQS message, if there is one. The caller must process the messages of
     /// a group in order.
     pub(crate) group: Option<Box<str>>,
-    /// The tenant to which the message belongs. The message may only have the secrets of this
+    /// The tenant to which the message belongs. The message may only read the secrets of this
     /// tenant.
     pub(crate) tenant: Tenant,
-    /// The references to secrets that were found in the message, or in the list of references.
     pub(crate) references: Box<[RequestedReference]>,
-    /// The error with which the message as a whole fails, even if all its references can be
-    /// resolved. This is `None` if there is no such error.
+    /// The error with which the whole message fails, even if all its secrets can be read. This is
+    /// `None` if there is no such error.
     pub(crate) problem: Option<Unresolved>,
 }
 
-/// One reference to a secret: a secret's name or ARN in a message or in a list of references.
+/// One reference to a secret: a secret's name or ARN in a message or in a list.
 #[derive(Debug)]
 pub(crate) struct RequestedReference {
-    /// The key of the credential in the answer: the path of the reference in the message, or the
-    /// reference itself if it came in a list.
+    /// The key under which the answer contains the credential. This is the path of the reference in
+    /// the message. For a list, it is the reference itself.
     pub(crate) key: Box<str>,
-    /// The reference as it is written in the message. A reference that is too long to be valid is
-    /// truncated.
+    /// The reference (the name or ARN of a secret) as the message contains it. A reference that is
+    /// too long to be valid is truncated.
     pub(crate) text: Box<str>,
-    /// Why Sidekey refuses the reference without reading the secret. This is `None` if the secret
-    /// must be read.
+    /// Why Sidekey refuses the reference (the name or ARN of a secret). This is `None` if the
+    /// secret must be read.
     pub(crate) refused: Option<Unresolved>,
 }
 
-/// Checks references to secrets by their text, before any secret is read.
+/// Checks references (the names or ARNs of secrets) before any secret is read.
 pub(crate) struct ReferenceChecker<'a> {
-    /// The configuration of `/resolve`: where references are found, and which secrets a message may
-    /// have.
     pub(crate) config: &'a Config,
-    /// Returns whether the setting `SIDEKEY_ALLOW` covers a secret.
+    /// A function that returns whether the setting `SIDEKEY_ALLOW` allows a secret.
     pub(crate) is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
 }
 
@@ -74,8 +70,10 @@ impl fmt::Debug for ReferenceChecker<'_> {
 }
 
 impl ReferenceChecker<'_> {
-    /// Checks a list of references. The list belongs to no tenant, because it is not a message. If
-    /// the list contains a reference twice, the reference is answered once.
+    /// Checks a list of references (the names or ARNs of secrets). The list belongs to no tenant,
+    /// because it is not a message.
+    ///
+    /// A reference that occurs twice is answered once.
     pub(crate) fn list(&self, references: &[Cow<'_, str>]) -> MessageRequest {
         let tenant = Tenant::without_message();
         let mut seen = HashSet::new();
@@ -91,8 +89,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: None, group: None, tenant, references, problem }
     }
 
-    /// Checks the references that were found in a message, and returns them with the message's
-    /// tenant.
+    /// Checks the references (the names or ARNs of secrets) that were found in a message. Returns
+    /// them with the message's tenant.
     pub(crate) fn message(&self, found: Found) -> MessageRequest {
         let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
@@ -112,8 +110,8 @@ impl ReferenceChecker<'_> {
         }
     }
 
-    /// Checks the references that were found in the message of an SQS record. If the record has no
-    /// valid message, the returned request has an error and no references.
+    /// Checks the references (the names or ARNs of secrets) in the message of an SQS record. If the
+    /// record has no valid message, the returned request has an error and no references.
     pub(crate) fn record(
         &self,
         record: Record<'_>,
@@ -126,7 +124,8 @@ impl ReferenceChecker<'_> {
         MessageRequest { message_id: Some(record.message_id), group: record.group, ..message }
     }
 
-    /// Checks whether a reference is valid, and whether a message of `tenant` may have the secret.
+    /// Checks whether a reference (the name or ARN of a secret) is valid. Also checks whether a
+    /// message of `tenant` may read the secret.
     fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
         let refused = self.refusal(tenant, reference).err();
         let text = match refused {
@@ -147,8 +146,7 @@ impl ReferenceChecker<'_> {
 }
 
 impl MessageRequest {
-    /// Creates a request without references, for a message that failed before its references were
-    /// checked.
+    /// Creates a request that has failed with the error `why`. It has no references to secrets.
     pub(crate) fn failed(why: Unresolved) -> Self {
         Self {
             message_id: None,
@@ -159,14 +157,14 @@ impl MessageRequest {
         }
     }
 
-    /// Makes the message fail as a whole with the error `why`, and removes its references.
+    /// Fails the whole message with the error `why`, and removes its references to secrets.
     pub(crate) fn fail(&mut self, why: Unresolved) {
         self.references = Box::default();
         self.problem = Some(why);
     }
 
-    /// Returns the references whose secrets must be read. These are the references that were not
-    /// refused.
+    /// Returns the references (the names or ARNs of secrets) that were not refused. Their secrets
+    /// must be read.
     pub(crate) fn references_to_read(&self) -> Vec<&str> {
         self.references
             .iter()
@@ -175,7 +173,7 @@ impl MessageRequest {
             .collect()
     }
 
-    /// Returns the approximate memory of all references of the message, in bytes.
+    /// Returns the approximate memory of all references to secrets in the message, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.references
             .iter()
@@ -215,7 +213,6 @@ mod tests {
         }
     }
 
-    /// Returns the key, the text and the error type of each reference.
     fn listed(message: &MessageRequest) -> Vec<(&str, &str, Option<&str>)> {
         message
             .references

@@ -14,42 +14,45 @@ use crate::server::response::cache_label;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-/// The value that a reference names: a full secret or one of its fields. The type does not
-/// implement `Debug`, so that the value is never logged.
+/// The full value of a secret, or one field of the value. The type does not implement `Debug`, so
+/// that the value is never logged.
 pub(in crate::server) struct Credential<'a> {
     value: CredentialValue<'a>,
     version_id: &'a str,
     /// How the cache answered the read, such as `hit` or `miss`.
     cache: &'static str,
-    /// The problem codes of the secret's value, if the value is malformed.
+    /// The problem codes of the secret's value, if the value is malformed (it breaks the rules for
+    /// its kind of secret).
     problem: Option<&'a str>,
 }
 
-/// The value of a secret, or of one field of a secret, as the answer contains it.
 enum CredentialValue<'a> {
-    /// The value is JSON. The answer contains this JSON byte for byte, so that no number is
+    /// The value is JSON. The answer contains this JSON byte for byte, so that no number in it is
     /// rounded.
     Json(&'a RawValue),
-    /// The value is binary, or it is text that is not JSON.
+    /// The value is binary, or it is a string that is not JSON.
     Other(JsonValue<'a>),
 }
 
-/// The outcome of one message: a credential or an error for each reference in the message.
+/// The outcome of one message: a credential or an error for each secret that the message refers to.
 pub(in crate::server) struct MessageResult<'a> {
     request: &'a MessageRequest,
-    /// The credential or the error for each reference, in the order of the references.
+    /// For each reference (the name or ARN of a secret), the credential or the error. The order is
+    /// that of the references in the message.
     credentials: Box<[Result<&'a Credential<'a>, Unresolved>]>,
-    /// The error with which the message failed after the secrets of its references were read. This
-    /// is `None` if there is no such error.
+    /// The error with which the message failed after its secrets were read. This is `None` if there
+    /// is no such error.
     later_problem: Option<Box<Unresolved>>,
-    /// Whether the message is skipped because an earlier message of its FIFO group failed. The
-    /// answer then has no credentials of this message, because the caller must not process the
-    /// message yet.
+    /// Whether the message is skipped, because an earlier message of its FIFO group failed. The
+    /// answer then has no credentials for this message.
+    ///
+    /// The caller must not process the message before the earlier message.
     is_skipped: bool,
 }
 
 impl<'a> Credential<'a> {
-    /// Takes the full value of a secret that was read, or one field of the value.
+    /// Takes the full value of a secret that was read. If `field` is set, takes this field of the
+    /// value.
     ///
     /// # Errors
     ///
@@ -77,7 +80,8 @@ impl<'a> Credential<'a> {
 }
 
 impl<'a> MessageResult<'a> {
-    /// Creates the result of a message from the credential or the error for each of its references.
+    /// Creates the result of a message. For each reference (the name or ARN of a secret) in the
+    /// message, `credentials` has a credential or an error.
     pub(in crate::server) fn new(
         request: &'a MessageRequest,
         credentials: impl Iterator<Item = Result<&'a Credential<'a>, Unresolved>>,
@@ -86,26 +90,25 @@ impl<'a> MessageResult<'a> {
         Self { request, credentials, later_problem: None, is_skipped: false }
     }
 
-    /// Returns the FIFO group of the SQS message, if the message has a group.
     pub(in crate::server) fn group(&self) -> Option<&str> {
         self.request.group.as_deref()
     }
 
-    /// Returns whether all references of the message were resolved, and the message has no other
-    /// error.
+    /// Returns whether all secrets that the message refers to were read, and the message has no
+    /// other error.
     pub(in crate::server) fn is_ok(&self) -> bool {
         self.problem().is_none() && self.credentials.iter().all(Result::is_ok)
     }
 
-    /// Makes the message fail as a whole with the error `why`. The answer then has no credentials
-    /// of this message.
+    /// Fails the whole message with the error `why`. The answer then has no credentials for this
+    /// message.
     pub(in crate::server) fn fail(&mut self, why: Unresolved) {
         self.credentials = Box::default();
         self.later_problem = Some(Box::new(why));
     }
 
     /// Skips the message, because an earlier message of the same FIFO group failed. The answer then
-    /// has the errors of this message, but none of its credentials.
+    /// has the errors of this message, but no credentials for it.
     pub(in crate::server) fn skip(&mut self) {
         self.is_skipped = true;
         if self.is_ok() {
@@ -113,12 +116,12 @@ impl<'a> MessageResult<'a> {
         }
     }
 
-    /// Returns the size of the message's result in the JSON answer, in bytes.
     pub(in crate::server) fn size(&self) -> usize {
         compact_size(self)
     }
 
-    /// Returns the references of the message that were not resolved, each with its error.
+    /// Returns the references (the names or ARNs of secrets) in the message that failed, each with
+    /// its error.
     pub(in crate::server) fn failures(&self) -> impl Iterator<Item = (&str, &Unresolved)> {
         self.outcomes().filter_map(|(reference, credential)| {
             let why = credential.as_ref().err()?;
@@ -130,8 +133,8 @@ impl<'a> MessageResult<'a> {
         self.later_problem.as_deref().or(self.request.problem.as_ref())
     }
 
-    /// Returns those references of the message that the answer contains, each with its credential
-    /// or error.
+    /// Returns the references (the names or ARNs of secrets) that the answer contains, each with
+    /// its credential or error. If the message is skipped, the answer contains only errors.
     fn outcomes(
         &self,
     ) -> impl Iterator<Item = (&'a RequestedReference, &Result<&'a Credential<'a>, Unresolved>)>
@@ -146,7 +149,6 @@ pub(in crate::server) fn render_answer(results: &[MessageResult<'_>]) -> SecretV
     render(&AnswerBody { results, batch_item_failures: BatchItemFailures(results) })
 }
 
-/// The JSON body of the answer to a `/resolve` request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AnswerBody<'a> {
@@ -170,14 +172,12 @@ impl Serialize for BatchItemFailures<'_> {
     }
 }
 
-/// One item in the list of failed messages: the id of a message.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct BatchItemFailure<'a> {
     item_identifier: &'a str,
 }
 
-/// The JSON of one message's result in the answer of a `/resolve` request.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ResultBody<'a> {
@@ -201,8 +201,8 @@ impl Serialize for MessageResult<'_> {
     }
 }
 
-/// The JSON object with all credentials of a message. The keys are the paths of the references in
-/// the message, or the references themselves.
+/// The JSON object with all credentials of a message. Each key is the path of a reference (a
+/// secret's name or ARN) in the message. For a list, the key is the reference itself.
 struct Credentials<'a>(&'a MessageResult<'a>);
 
 impl Serialize for Credentials<'_> {
@@ -233,7 +233,7 @@ impl Serialize for Credentials<'_> {
     }
 }
 
-/// The JSON of one credential: the secret's value, or the error for the reference.
+/// The JSON of one credential: the secret's value, or the error if the secret was not read.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct CredentialBody<'a> {
@@ -252,7 +252,7 @@ struct CredentialBody<'a> {
     error: Option<ErrorJson<'a>>,
 }
 
-/// A value in the JSON answer: either JSON, which is copied unchanged, or text, which becomes a
+/// A value in the JSON answer. A value that is JSON is copied unchanged. Any other value becomes a
 /// JSON string.
 #[derive(Serialize)]
 #[serde(untagged)]
@@ -277,7 +277,7 @@ impl CredentialValue<'_> {
     }
 }
 
-/// The JSON of an error of a message or of a reference: its type, message and hint.
+/// The type, message and hint of an error, as JSON.
 struct ErrorJson<'a>(&'a Unresolved);
 
 impl Serialize for ErrorJson<'_> {

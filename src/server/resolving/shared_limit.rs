@@ -1,33 +1,32 @@
 //! Limits that all messages of one `/resolve` request share.
 //!
-//! Pure. If the messages together exceed a limit, the largest messages are dropped. So a forged
-//! large message fails, and ordinary messages do not.
+//! If the messages together exceed a limit, the largest messages are dropped. So a forged large
+//! message fails, and ordinary messages do not.
 
 use std::collections::{BinaryHeap, HashSet};
 use std::hash::Hash;
 
-/// A limit on the total size of the messages of one request. Messages are added one after the
-/// other.
+/// A limit on the total size of the messages of one request. If the limit is exceeded, the largest
+/// messages are dropped.
 #[derive(Debug)]
 pub(crate) struct SharedLimit {
     max: usize,
-    /// The total size of all messages that are not dropped. It is never larger than the limit.
+    /// The total size of all messages that were not dropped. It never exceeds the limit.
     total: usize,
-    /// The size and the index of each message that is not dropped. The largest message is on top.
+    /// The size and the index of each message that was not dropped. The largest message is on top.
     messages: BinaryHeap<(usize, usize)>,
 }
 
 impl SharedLimit {
-    /// Creates a limit of `max` in total, without any messages.
+    /// Creates a limit without messages. `max` is the maximum total size of the messages.
     pub(crate) fn new(max: usize) -> Self {
         Self { max, total: 0, messages: BinaryHeap::new() }
     }
 
-    /// Adds the message with the index `index`, and returns the indexes of the messages that are
-    /// dropped to stay within the limit.
+    /// Adds the message with the index `index`. If the total size exceeds the limit, drops the
+    /// largest messages. Returns the indexes of the dropped messages.
     ///
-    /// The largest messages are dropped first. Of several messages with the same size, the last
-    /// message is dropped first.
+    /// Of several messages with the same size, the last message is dropped first.
     pub(crate) fn add(&mut self, index: usize, size: usize) -> Vec<usize> {
         self.total += size;
         self.messages.push((size, index));
@@ -42,11 +41,11 @@ impl SharedLimit {
     }
 }
 
-/// Selects messages so that they have at most `max` distinct items in total. Returns the distinct
-/// items, and the indexes of the dropped messages.
+/// Selects messages that have at most `max` distinct items in total. Returns the distinct items,
+/// and the indexes of the dropped messages.
 ///
-/// Each input pair is the index of a message and the items of the message. Messages with few items
-/// are selected first, and the returned items are in the order of selection.
+/// Each element of `messages` is the index of a message and its items. Messages with few items are
+/// selected first. The returned items are in the order of selection.
 pub(crate) fn distinct_within<T: Copy + Eq + Hash>(
     max: usize,
     messages: &[(usize, Vec<T>)],
@@ -79,7 +78,11 @@ mod tests {
         assert_eq!(limit.add(3, 100), [3]);
         assert!(limit.add(4, 3).is_empty());
         assert!(limit.add(5, 3).is_empty());
-        assert_eq!(limit.add(6, 3), [6], "of messages with the same size, the last one is dropped");
+        assert_eq!(
+            limit.add(6, 3),
+            [6],
+            "the last of several messages with the same size must be dropped"
+        );
         assert_eq!(SharedLimit::new(0).add(0, 1), [0]);
     }
 
@@ -93,8 +96,8 @@ mod tests {
     }
 
     proptest! {
-        /// A message is never dropped if it is not larger than the limit divided by the number of
-        /// messages.
+        /// A message is never dropped if its size is at most its even share. The even share is the
+        /// limit divided by the number of messages.
         #[test]
         fn for_any_sizes_a_message_within_its_even_part_is_kept(sizes in prop::collection::vec(0usize..50, 1..30), max in 0usize..500) {
             let mut limit = SharedLimit::new(max);

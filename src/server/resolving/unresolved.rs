@@ -1,7 +1,7 @@
-//! All errors with which a message, or one reference in a message, is not resolved.
+//! All errors with which a message, or one reference (a secret's name or ARN) in a message, fails.
 //!
-//! Pure: error types, messages and hints. The text of an error contains no secret value. It
-//! contains nothing from the caller's message except the path of a value.
+//! The text of an error contains no secret value. It contains nothing from the caller's message
+//! except the path of a value.
 
 use crate::message::body::BadMessage;
 use crate::message::tenant::TenantMismatch;
@@ -9,56 +9,42 @@ use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
 
-/// The error with which a message, or one reference in a message, is not resolved.
+/// Why a message, or one reference (a secret's name or ARN) in a message, fails.
 ///
 /// Large variants are boxed, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unresolved {
-    /// Error: the message is not valid or exceeds a limit, so its references could not be found.
+    /// Error: the message is not valid or exceeds a limit, so Sidekey could not find the secrets
+    /// that it refers to.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    /// Error: the messages of a request have too many references in total, and this message is one
-    /// of those with the most references.
     #[error(
         "the messages of this request have too many references in total, and this message has many of them"
     )]
     TooManyReferences,
-    /// Error: the messages of a request name more than this number of distinct secrets in total,
-    /// and this message is one of those with the most references.
     #[error(
         "the messages of this request name more than {0} secrets in total, and this message names many of them"
     )]
     TooManySecrets(usize),
-    /// Error: the result of one message is larger than this number of bytes.
     #[error("the credentials of this message take more than {0} bytes")]
     TooLarge(usize),
-    /// Error: the results of all messages are larger than this number of bytes in total, and the
-    /// result of this message is one of the largest.
     #[error(
         "the credentials of this request take more than {0} bytes in total, and this message has some of the largest credentials"
     )]
     AnswerTooLarge(usize),
-    /// Error: the value at this path in a message must be a reference to a secret, but the value is
-    /// not a string.
     #[error("the value at {0} in the message is not a string, so it cannot name a secret")]
     NotAString(Box<str>),
-    /// Error: the message has no reference at the configured paths, or the list of references is
-    /// empty.
     #[error("no reference to a secret was found")]
     NoReference,
-    /// Error: the message is skipped, because an earlier message of the same FIFO group failed.
-    #[error(
-        "an earlier message of the same FIFO group failed: this message is skipped to keep the order of the group"
-    )]
+    #[error("this message was skipped, because an earlier message of the same FIFO group failed")]
     EarlierMessageFailed,
-    /// Error: the reference is not a valid name or ARN of a secret.
+    /// Error: a reference in the message is not a valid name or ARN of a secret.
     #[error(transparent)]
     Reference(#[from] BadReference),
-    /// Error: the reference names a secret that does not belong to the tenant of the message.
+    /// Error: the message refers to a secret that does not belong to the tenant of the message.
     #[error(transparent)]
     TenantMismatch(Box<TenantMismatch>),
-    /// Error: Sidekey could not read the secret that the reference names, or refused to read the
-    /// secret.
+    /// Error: Sidekey could not read a secret that the message refers to, or refused to read it.
     #[error("{}", .0.message())]
     Read(Box<Problem>),
 }
@@ -76,7 +62,6 @@ impl From<Problem> for Unresolved {
 }
 
 impl Unresolved {
-    /// Returns the error type in the answer, such as `AccessDeniedException`.
     pub(crate) fn kind(&self) -> &str {
         match self {
             Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
@@ -93,12 +78,11 @@ impl Unresolved {
         }
     }
 
-    /// Returns the text of the error, which the answer contains.
     pub(crate) fn message(&self) -> String {
         self.to_string()
     }
 
-    /// Returns the hint: what the caller or the operator should do about the error.
+    /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Message(BadMessage::LimitExceeded(_)) => {
@@ -136,7 +120,7 @@ impl Unresolved {
         }
     }
 
-    /// Returns how the metrics count a read that ended with this error: as refused or as failed.
+    /// Returns how the metrics count a read that ended with this error: as refused, or as failed.
     pub(crate) fn result(&self) -> ReadResult {
         match self {
             Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,

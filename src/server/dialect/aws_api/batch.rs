@@ -1,5 +1,5 @@
-//! Builds the answer to `BatchGetSecretValue`: the values of secrets, and an error for each id that
-//! failed.
+//! Builds the answer to `BatchGetSecretValue`: the values of secrets, and an error for each secret
+//! that could not be read.
 
 use super::failure;
 use crate::secret::value::SecretValue;
@@ -17,7 +17,7 @@ pub(in crate::server) struct Batch {
     errors: Vec<Failed>,
 }
 
-/// The error for one requested secret id in the answer to `BatchGetSecretValue`.
+/// The error for one of the secrets that a call of `BatchGetSecretValue` names.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Failed {
@@ -32,7 +32,8 @@ impl Batch {
         self.values.push(value);
     }
 
-    /// Adds the error for a requested secret id to the answer.
+    /// Adds the error for a secret that could not be read. The call named the secret by `id`, its
+    /// name or ARN.
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),

@@ -14,7 +14,6 @@ use hyper::StatusCode;
 /// The error type that AWS uses for failures of its own servers.
 const INTERNAL: &str = "InternalServiceError";
 
-/// Builds the response to a failed call of the AWS API.
 pub(in crate::server) fn problem(problem: &Problem) -> Response {
     let (status, kind) = status_and_kind(problem);
     let body = ErrorBody { kind, message: &message(problem), hint: problem.hint() };
@@ -41,8 +40,9 @@ pub(super) fn status_and_kind(problem: &Problem) -> (StatusCode, &str) {
     }
 }
 
-/// Returns the text of an error for an SDK. If AWS sent the error, the text is AWS's own text. All
-/// other texts end with the hint, because SDKs show only the text.
+/// Returns the text of an error for an SDK. If AWS sent the error, this is AWS's own text.
+///
+/// Any other text ends with the hint (what to do about the error), because SDKs show only the text.
 pub(super) fn message(problem: &Problem) -> String {
     match problem {
         Problem::Read(ReadError::Upstream(error)) if is_answer_of_aws(error) => {
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(response.headers()[CONTENT_TYPE], "application/x-amz-json-1.1");
         assert!(
             !response.headers().contains_key("x-amzn-errortype"),
-            "SDKs would use the type in the header instead of the type in the body"
+            "the headers must not contain the error type, because SDKs would prefer it to the type in the body"
         );
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.expect("the body is in memory").to_bytes();

@@ -27,10 +27,10 @@ struct Body<'a> {
     version_stages: &'a [Box<str>],
 }
 
-/// Renders a cached secret as JSON. If `field` names a field, the JSON contains the text of this
-/// field instead of the full value.
+/// Renders a cached secret as JSON. If `field` is set, the JSON contains this field of the secret's
+/// value instead of the full value.
 ///
-/// JSON with the full value is cached with the entry. JSON with a field is not cached.
+/// The JSON with the full value is cached. JSON with a field is not cached.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ mod tests {
         let entry = entry(Content::Text(String::from("hunter2").into()), Some(1000));
         let (first, second) = (value(&entry, None), value(&entry, None));
         let bytes = |value: Result<SecretValue, FieldError>| {
-            value.expect("a full value always renders").share()
+            value.expect("rendering a full value must succeed").share()
         };
         assert_eq!(bytes(first).as_ptr(), bytes(second).as_ptr());
         let dialect = entry.answer(Form::Dialect, |_| String::from("other").into());
@@ -144,7 +144,7 @@ mod tests {
         ] {
             let seconds = epoch_seconds(UNIX_EPOCH + Duration::from_millis(millis));
             assert_eq!(
-                serde_json::to_string(&seconds).expect("a finite number serialises"),
+                serde_json::to_string(&seconds).expect("a finite number serialises to JSON"),
                 expected
             );
         }
