@@ -57,7 +57,7 @@ pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Val
     }
 }
 
-/// Returns the `SecretId` parameters in the body of a request, exactly as the caller sent them. For
+/// Returns the `SecretId` parameters of a request, exactly as the caller sent them. For
 /// `CreateSecret`, returns the name of the new secret.
 pub(crate) fn secret_ids(operation: Option<Operation>, body: &Value) -> Vec<String> {
     let single = if operation == Some(Operation::CreateSecret) { "Name" } else { "SecretId" };
