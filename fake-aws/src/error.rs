@@ -31,7 +31,6 @@ const FRONT_END_ERRORS: [&str; 6] = [
 ];
 
 impl AwsError {
-    /// Creates an error with HTTP status 400, which means that the caller made a mistake.
     pub(crate) fn new(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status: 400, kind: Cow::Borrowed(kind), message: message.into() }
     }
@@ -89,7 +88,6 @@ impl AwsError {
         Self { status: 500, ..Self::new("InternalServiceError", message) }
     }
 
-    /// Returns the error response as JSON, as Secrets Manager sends it.
     pub(crate) fn to_json(&self) -> Value {
         if self.message.is_empty() {
             return json!({ "__type": self.kind });

@@ -38,7 +38,6 @@ pub(crate) struct ConnectionHandle {
     pub(crate) reset: CancellationToken,
 }
 
-/// The state of one fake AWS server, which all its connections share.
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
     pub(crate) faults: Faults,

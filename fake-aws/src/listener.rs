@@ -50,7 +50,6 @@ enum Port {
     Lost,
 }
 
-/// The state that all connections share with the task that accepts connections.
 #[derive(Clone)]
 struct Acceptor {
     state: Arc<State>,

@@ -38,8 +38,8 @@ impl Policy {
         self.batch_fails_on_denied
     }
 
-    /// Checks that the fake AWS server does not deny an operation on all secrets. Used for requests
-    /// that do not name one secret, such as a batch read.
+    /// Checks that the fake AWS server does not deny an operation on all secrets. Requests that do
+    /// not name one secret, such as a batch read, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -82,7 +82,6 @@ impl Policy {
     }
 }
 
-/// Adds `item` to `set` if `is_present` is true. Otherwise removes it.
 fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     if is_present {
         set.insert(item);

@@ -33,7 +33,6 @@ use crate::operation::Operation;
 use context::{Context, Response, parse};
 use serde_json::Value;
 
-/// Executes a Secrets Manager operation and returns the JSON body of the response.
 pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Value) -> Response {
     // If the request names one secret, the operation itself checks the permission. The message of
     // an access error then names the secret, as in IAM.

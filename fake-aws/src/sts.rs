@@ -82,7 +82,6 @@ fn caller_identity(home: &Location) -> String {
     ])
 }
 
-/// Returns the lifetime of the temporary credentials that a request asks for.
 fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     let Some(text) = form.get("DurationSeconds") else {
         return Ok(Duration::from_secs(LIFETIME_SECONDS_DEFAULT));

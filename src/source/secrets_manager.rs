@@ -157,7 +157,6 @@ impl SecretsManager {
         })
     }
 
-    /// Returns the AWS region of Sidekey's own configuration.
     pub(crate) fn region(&self) -> &str {
         self.clients.region()
     }

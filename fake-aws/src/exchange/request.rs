@@ -14,13 +14,11 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
 pub(crate) struct ParsedRequest {
     pub(crate) service: Service,
-    /// The requested operation. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
     /// The `SecretId` parameters of the request, exactly as the caller sent them.
     pub(crate) secret_ids: Vec<String>,
     pub(crate) parameters: Parameters,
     pub(crate) authorization: Option<String>,
-    /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub(crate) security_token: Option<String>,
     host: Option<String>,
     user_agent: Option<String>,
@@ -38,7 +36,6 @@ pub(crate) enum Parameters {
 }
 
 impl ParsedRequest {
-    /// Parses an HTTP request. `head` contains its request line and its headers.
     pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
         let (service, operation, parameters) = match header(&head.headers, TARGET) {
             None if is_form(&head.headers) => {

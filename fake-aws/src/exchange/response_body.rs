@@ -30,12 +30,10 @@ enum Mode {
 }
 
 impl ResponseBody {
-    /// Creates a response body that the fake AWS server sends at once.
     pub(crate) fn complete(bytes: Bytes) -> Self {
         Self { announced: length(&bytes), remaining: bytes, mode: Mode::Complete }
     }
 
-    /// Creates a response body of which the fake AWS server sends only the first half.
     pub(crate) fn truncated(bytes: Bytes) -> Self {
         let announced = length(&bytes);
         let half = bytes.slice(..bytes.len() / 2);

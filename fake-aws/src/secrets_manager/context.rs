@@ -20,7 +20,6 @@ pub(crate) struct Context<'a> {
     pub(crate) now: SystemTime,
 }
 
-/// The result of an operation: the JSON body of a successful response, or an AWS error.
 pub(crate) type Response = Result<Value, AwsError>;
 
 impl Context<'_> {

@@ -88,7 +88,6 @@ impl Context<'_> {
 pub(crate) struct Page {
     /// The index of the page's first item in the whole list.
     start: usize,
-    /// The maximum number of items on the page.
     size: usize,
 }
 

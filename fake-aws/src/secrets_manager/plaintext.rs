@@ -1,4 +1,4 @@
-//! The unencrypted value of a secret: text or bytes.
+//! The unencrypted value of a secret: a string or a list of bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

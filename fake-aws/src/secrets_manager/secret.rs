@@ -40,11 +40,9 @@ pub(crate) struct Secret {
 
 #[derive(Debug)]
 pub(crate) struct Version {
-    /// The version id, usually a UUID.
     pub(crate) id: String,
     pub(crate) plaintext: Plaintext,
     pub(crate) created: SystemTime,
-    /// The staging labels of the version, such as AWSCURRENT.
     pub(crate) labels: Vec<String>,
 }
 
@@ -79,7 +77,6 @@ impl Secret {
         self.versions.iter().find(|version| version.id == id)
     }
 
-    /// Returns the version that has the staging label `label`, such as AWSCURRENT.
     pub(crate) fn version_with_label(&self, label: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.has_label(label))
     }

@@ -22,8 +22,6 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Creates a store without secrets. `home` is the account and region of secrets that a request
-    /// finds by name.
     pub(crate) fn new(home: Location) -> Self {
         Self { home, secrets: BTreeMap::new() }
     }
@@ -52,7 +50,6 @@ impl Store {
         self.secrets.get_mut(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Creates a secret that has no version yet.
     pub(crate) fn create(
         &mut self,
         location: &Location,

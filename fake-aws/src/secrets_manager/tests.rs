@@ -19,7 +19,6 @@ pub(crate) struct Account {
 }
 
 impl Account {
-    /// Creates a test account with secrets, given as pairs of a name and a value.
     pub(crate) fn with(secrets: &[(&str, &str)]) -> Self {
         let store = Store::new(Location::default());
         let mut account = Self { store, policy: Policy::default() };

@@ -40,7 +40,6 @@ impl Clients {
         Self { region, is_home_region_only, endpoint, sdk_config, home, other_regions }
     }
 
-    /// Returns the AWS region of Sidekey's own configuration.
     pub(super) fn region(&self) -> &str {
         &self.region
     }

@@ -121,7 +121,6 @@ pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     })
 }
 
-/// Creates the error for AWS credentials that did not arrive within the timeout.
 pub(super) fn credentials_timeout() -> FetchError {
     no_credentials(CREDENTIALS_TIMEOUT)
 }

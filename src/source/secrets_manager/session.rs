@@ -41,9 +41,7 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
     cached: ArcSwapOption<CachedCredentials>,
-    /// How many times the agent has started to get AWS credentials.
     attempts: AtomicU64,
-    /// How many times the agent has failed to get AWS credentials.
     failures: AtomicU64,
     /// The state that each attempt to get AWS credentials uses. An attempt holds this lock, so only
     /// one attempt runs at a time.
@@ -58,7 +56,6 @@ pub(super) struct CachedCredentials {
     is_rejected: AtomicBool,
 }
 
-/// The state that one attempt to get AWS credentials passes to the next attempt.
 struct AttemptState {
     /// The chain of credential providers for the next attempt to get AWS credentials. If `None`,
     /// the next attempt creates a new chain.

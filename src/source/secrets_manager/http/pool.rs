@@ -15,14 +15,13 @@ use tokio::task::JoinSet;
 /// notice, and connections break while Lambda freezes the process.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// Determines whether a connection stays open after a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum IdlePolicy {
     /// An idle connection stays open for [`IDLE_MAX`]. The next call to the same scheme, host and
     /// port reuses the connection.
     Reuse,
     /// The agent closes each connection after one call. Otherwise connections would break when
-    /// Lambda restores the process from a snapshot.
+    /// Lambda SnapStart restores the process from a snapshot.
     Close,
 }
 
