@@ -10,83 +10,89 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-/// The future that fetches a secret. The future is boxed, because one allocation is cheap compared
-/// with a network call.
+/// The boxed future of a call that fetches secrets. Boxing needs one allocation, which is cheap
+/// compared with a network call.
 pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>> + Send + 'a>>;
 
 /// A service from which the agent fetches secrets, such as AWS Secrets Manager.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum time that one fetch of a secret can take. The source itself enforces
-    /// this limit.
+    /// Returns the maximum time that one fetch of a secret can take. The source ends a fetch that
+    /// takes longer.
     fn deadline(&self) -> Duration;
 
     /// Fetches one version of one secret. The source does not retry failed fetches, because the
     /// cache decides about retries.
     fn fetch<'a>(&'a self, key: &'a Key) -> FetchFuture<'a, Version>;
 
-    /// Fetches the current versions of up to [`BATCH_MAX`] secrets with one call. The results are
-    /// in the order of `keys`. All keys must be names, or all keys must be ARNs.
+    /// Fetches the current versions of several secrets with one call. The results have the same
+    /// order as `keys`.
+    ///
+    /// `keys` contains at most [`BATCH_MAX`] keys. All keys must be names, or all keys must be
+    /// ARNs.
     fn fetch_batch<'a>(
         &'a self,
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>>;
 }
 
-/// The maximum number of secrets in one batch call.
+/// The maximum number of secrets in one call of `BatchGetSecretValue`.
 ///
 /// Source: `SecretIdList` of `BatchGetSecretValue` in AWS's API reference.
 pub const BATCH_MAX: usize = 20;
 
-/// The reason why a secret could not be fetched. The type does not contain the error of the AWS
-/// SDK, because the `Debug` output of an SDK error contains the raw response, and a response may
-/// contain a secret value.
+/// An error that occurred when the agent fetched a secret.
+///
+/// The type does not contain the error of the AWS SDK. The `Debug` output of an SDK error contains
+/// the raw response, which may contain a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct FetchError {
-    /// The kind of failure, which determines the retries and the hint for the user.
+    /// The category of this error. It determines whether the agent retries the call, and which hint
+    /// the user gets.
     pub(crate) kind: FetchErrorKind,
-    /// AWS's error code. If AWS sent no code, the agent chooses a code in the same style.
+    /// AWS's error code, such as `ResourceNotFoundException`. If AWS sent no code, the agent
+    /// chooses a code in the same style.
     pub(crate) code: Box<str>,
-    /// The error message of AWS, or a message of the agent if AWS sent none. The text never quotes
-    /// a response that the agent could not interpret, because such a response may contain a secret
-    /// value.
+    /// The error message of AWS, or a message of the agent if AWS sent none. The agent never quotes
+    /// a response that it could not interpret, because such a response may contain a secret value.
     pub(crate) message: Box<str>,
-    /// The id that AWS gave to the failed request. AWS support asks for this id.
+    /// The request id that AWS gave to the failed call. AWS support asks for this id.
     pub(crate) request_id: Option<Box<str>>,
 }
 
-/// The kind of failure when the agent fetches a secret.
+/// A category of errors that can occur when the agent fetches a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchErrorKind {
-    /// Error: the secret does not exist, or the secret has no such version.
+    /// Error: the secret does not exist, or it does not have the requested version.
     NotFound,
-    /// Error: the permissions of the agent's role do not allow the call.
+    /// Error: the IAM permissions of the agent's role do not allow the call.
     Denied,
-    /// Error: the secret exists but has no readable value, because its deletion is scheduled or
-    /// because no value has been stored yet.
+    /// Error: the secret exists, but its value cannot be read. Either its deletion is scheduled, or
+    /// no value has been stored yet.
     Unavailable,
     /// Error: AWS cannot decrypt the value with the KMS key of the secret.
     Decryption,
     /// Error: AWS rejects the request as invalid.
     Invalid,
-    /// Error: AWS returned a secret that the agent's configuration does not allow to read.
+    /// Error: the agent's configuration (`SIDEKEY_ALLOW`) does not allow it to serve the secret
+    /// that AWS returned.
     OutOfScope,
-    /// Error: the secret is in an AWS region that the agent does not call.
+    /// Error: the agent does not make calls to the AWS region of the secret.
     OtherRegion,
-    /// Error: too many calls of this agent to AWS are already waiting.
+    /// Error: the agent made no call to AWS, because too many of its calls are already waiting.
     Overloaded,
-    /// Error: AWS throttles the agent, because the agent or the AWS account makes too many calls.
+    /// Error: AWS throttles the agent. The agent or its AWS account makes too many calls.
     Throttled,
     /// Error: AWS Secrets Manager had an internal failure.
     Service,
-    /// Error: no response arrived within the timeout for one attempt to call AWS.
+    /// Error: AWS did not respond within the timeout for one call.
     Timeout,
     /// Error: the agent could not connect to AWS, or the connection broke during the call.
     Connection,
     /// Error: AWS sent a response that the agent cannot interpret.
     Unreadable,
-    /// Error: AWS returned a version that is older than the cached version. The agent serves the
-    /// older version only after a second response from AWS has confirmed the older version.
+    /// Error: AWS returned an older version of the secret than the cached version. The agent serves
+    /// the older version only after a second response from AWS has confirmed it.
     Lagging,
     /// Error: the agent has no AWS credentials, or AWS rejects the credentials.
     Credentials,
@@ -97,7 +103,7 @@ pub enum FetchErrorKind {
 }
 
 impl FetchErrorKind {
-    /// All kinds of failure, in the order of the enum variants.
+    /// All categories of errors, in the order in which the enum defines them.
     pub const ALL: [Self; 17] = [
         Self::NotFound,
         Self::Denied,
@@ -118,8 +124,8 @@ impl FetchErrorKind {
         Self::Internal,
     ];
 
-    /// Returns whether this kind of failure can be the result of a call to AWS. The agent detects
-    /// the other kinds before a call, or after a successful call.
+    /// Returns whether AWS, or the connection to AWS, can cause this category of error. The agent
+    /// itself detects all other categories, before a call or after a successful call.
     pub(crate) fn is_call_result(self) -> bool {
         !matches!(
             self,
@@ -131,8 +137,8 @@ impl FetchErrorKind {
         )
     }
 
-    /// Returns whether the same call may succeed later even if nobody changes the configuration,
-    /// the permissions or the secret.
+    /// Returns whether the same call may succeed later although the configuration, the permissions
+    /// and the secret stay the same.
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -155,7 +161,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns the name of this kind of failure in metric labels and in logs.
+    /// Returns the name of this category of error in metric labels and in logs.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -178,7 +184,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns a hint that tells the caller or the operator how to fix this kind of failure.
+    /// Returns a hint that tells a user how to fix this category of error.
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
@@ -235,19 +241,20 @@ impl FetchErrorKind {
 }
 
 impl FetchError {
-    /// Creates an error that has no AWS request id.
+    /// Creates an error without an AWS request id.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
         Self { kind, code: code.into(), message: message.into(), request_id: None }
     }
 }
 
-/// A source for an agent whose configuration is invalid. Every fetch fails with an error message
-/// that lists the mistakes, so that the application that reads a secret logs the mistakes.
+/// A source of secrets for an agent whose configuration is invalid. Every fetch fails with an error
+/// message that lists the mistakes in the configuration. An application that reads a secret then
+/// logs these mistakes.
 #[derive(Debug)]
 pub(crate) struct Misconfigured(FetchError);
 
 impl Misconfigured {
-    /// Creates a source whose fetches all fail with the error message `mistakes`.
+    /// Creates a source of secrets whose fetches always fail with the error message `mistakes`.
     pub(crate) fn new(mistakes: &str) -> Self {
         let kind = FetchErrorKind::Misconfigured;
         Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))

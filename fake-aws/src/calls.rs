@@ -7,35 +7,35 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The maximum number of recent calls that the fake records with all details. Older calls are only
-/// counted.
+/// The maximum number of calls that the fake AWS server records with all details. The fake only
+/// counts older calls.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of distinct pairs of an operation and a `SecretId` for which the fake counts
-/// calls. Calls with further pairs count only in the totals.
+/// The maximum number of distinct pairs of an operation and a `SecretId` for which the fake AWS
+/// server counts calls. Calls with further pairs count only in the total of their operation.
 const PAIRS_MAX: usize = 10_000;
 
 /// One call that the fake AWS server received. The `Debug` output omits the credentials of the
 /// call.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Call {
-    /// The operation that the caller requested, or `None` if the fake does not support the
+    /// The operation that the caller requested. `None` if the fake AWS server does not support this
     /// operation.
     pub operation: Option<Operation>,
     /// The `SecretId` parameters of the call, exactly as the caller sent them. For `CreateSecret`,
-    /// the only element is the name of the new secret.
+    /// this is the name of the new secret.
     pub secret_ids: Vec<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
     /// The value of the request header `User-Agent`.
     pub user_agent: Option<String>,
-    /// The value of the request header `Authorization`. The fake does not verify the signature in
-    /// this header.
+    /// The value of the request header `Authorization`. The fake AWS server does not verify the
+    /// signature in this value.
     pub authorization: Option<String>,
     /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub security_token: Option<String>,
-    /// The number of the TCP connection that carried the call. The first connection of a fake has
-    /// number 1.
+    /// The index of the TCP connection that carried the call. The fake AWS server counts its
+    /// connections from 1.
     pub connection: u64,
 }
 
@@ -53,17 +53,18 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Returns `..` instead of the credential, so that a log shows only whether a credential was sent.
+/// Returns `..` instead of a credential. A log then shows only whether the caller sent a
+/// credential.
 fn redacted(credential: Option<&String>) -> Option<&'static str> {
     credential.map(|_| "..")
 }
 
-/// A handle to the record of calls that the fake received. All clones of a handle read the same
-/// record.
+/// A handle to the record of calls that the fake AWS server received. All clones of this handle
+/// share one record.
 ///
-/// The fake first computes the response to a call, then records the call, then sends the response.
-/// If a test changes a secret after [`wait_for`](Self::wait_for), the responses to the recorded
-/// calls therefore still contain the old value.
+/// The fake computes the response to a call, then records the call, and then sends the response. If
+/// a test changes a secret after [`wait_for`](Self::wait_for), the responses to the recorded calls
+/// still contain the old value.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     record: Arc<Mutex<Record>>,
@@ -79,34 +80,36 @@ struct Record {
 }
 
 impl Calls {
-    /// Returns the number of all calls that the fake received.
+    /// Returns the number of all calls that the fake AWS server received.
     pub fn total(&self) -> u64 {
         self.record().total
     }
 
-    /// Returns the number of calls of `operation` that the fake received.
+    /// Returns the number of calls of `operation` that the fake AWS server received.
     pub fn count(&self, operation: Operation) -> u64 {
         self.record().by_operation.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of calls of `operation` whose `SecretId` was exactly `secret_id`. If
-    /// `secret_id` is a name, calls that used the secret's ARN are not counted.
+    /// Returns the number of calls of `operation` whose `SecretId` was exactly the string
+    /// `secret_id`. If `secret_id` is a name, calls that used the secret's ARN do not count.
     pub fn count_for(&self, operation: Operation, secret_id: &str) -> u64 {
         let key = (operation, secret_id.to_owned());
         self.record().by_secret.get(&key).copied().unwrap_or(0)
     }
 
-    /// Returns the last 10,000 calls that the fake received, oldest first.
+    /// Returns the calls that the fake AWS server received, oldest first. If there were more than
+    /// 10,000 calls, only the last 10,000 are returned.
     pub fn list(&self) -> Vec<Call> {
         self.record().recent.iter().cloned().collect()
     }
 
-    /// Returns the most recent call that the fake received.
+    /// Returns the most recent call that the fake AWS server received, or `None` if there was no
+    /// call.
     pub fn last(&self) -> Option<Call> {
         self.record().recent.back().cloned()
     }
 
-    /// Waits until the fake has received at least `count` calls of `operation`.
+    /// Waits until the fake AWS server has received at least `count` calls of `operation`.
     pub async fn wait_for(&self, operation: Operation, count: u64) {
         loop {
             // Register for the notification before checking the count. Otherwise a call that
@@ -119,7 +122,7 @@ impl Calls {
         }
     }
 
-    /// Removes all calls from the record and resets all call counts to zero.
+    /// Removes all calls from the record, and resets all call counts to zero.
     pub fn clear(&self) {
         *self.record() = Record::default();
     }

@@ -1,26 +1,27 @@
-//! The clock that a test passes to the fake, and the timers that delay responses.
+//! The clock that a test passes to the fake AWS server, and the timers that delay responses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
 
-/// A function that returns the current time. The fake uses this time for creation dates, expiries
-/// and rate limits. Delays of responses use real time instead.
+/// A function that returns the current time. The fake AWS server uses this time for creation dates,
+/// expiries and rate limits. It does not use this time to delay responses.
 pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How late a tokio timer may fire. Tokio timers have a resolution of one millisecond and round up
-/// twice, so a latency of 20 ms would become 21 ms to 22 ms.
+/// How long before the end of a delay the fake AWS server stops sleeping and polls the clock
+/// instead. The timers of tokio round up to whole milliseconds twice, so a timer of 20 ms can fire
+/// after 22 ms.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
-/// Returns a future that completes after `span`, up to 2 ms late.
-#[expect(clippy::disallowed_methods, reason = "the fake delays its responses on purpose")]
+/// Returns a future that completes after `span`, or up to 2 ms later.
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server waits here on purpose")]
 pub(crate) fn wait(span: Duration) -> Sleep {
     tokio::time::sleep(span)
 }
 
-/// Waits for `span`, and returns at most about 0.1 ms late. The function sleeps for most of `span`,
-/// and polls the clock during the last 2 ms.
-#[expect(clippy::disallowed_methods, reason = "the fake delays its responses on purpose")]
+/// Waits for `span`, and returns at most about 0.1 ms late. The function sleeps for most of the
+/// time, and polls the clock during the last 2 ms.
+#[expect(clippy::disallowed_methods, reason = "the fake AWS server waits here on purpose")]
 pub(crate) async fn wait_precisely(span: Duration) {
     let started = Instant::now();
     if let Some(most) = span.checked_sub(TIMER_LATENESS) {

@@ -9,18 +9,18 @@ use std::borrow::Cow;
 #[error("{kind}: {message}")]
 pub struct AwsError {
     /// The HTTP status of the error response: 400 for a mistake of the caller, 500 for a failure of
-    /// the AWS service.
+    /// AWS.
     pub status: u16,
     /// The name of the error in AWS's API, such as `ResourceNotFoundException`.
     pub kind: Cow<'static, str>,
-    /// The error message that AWS sends. The text is empty if AWS sends no message with this kind
-    /// of error.
+    /// The error message that AWS sends, or an empty string if AWS sends none for this error.
     pub message: Cow<'static, str>,
 }
 
-/// Errors that AWS's front end returns before the request reaches Secrets Manager. In the JSON of
-/// an error, the front end uses the key `message`, but Secrets Manager uses the key `Message`.
-/// Clients read both keys.
+/// The names of errors that AWS's front end returns before a request reaches Secrets Manager.
+///
+/// In the JSON of an error, the front end uses the key `message`, but Secrets Manager uses the key
+/// `Message`. Clients read both keys.
 const FRONT_END_ERRORS: [&str; 6] = [
     "ExpiredTokenException",
     "MissingAuthenticationTokenException",
@@ -31,33 +31,34 @@ const FRONT_END_ERRORS: [&str; 6] = [
 ];
 
 impl AwsError {
-    /// Creates an error that the caller caused, with HTTP status 400.
     pub(crate) fn new(kind: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { status: 400, kind: Cow::Borrowed(kind), message: message.into() }
     }
 
-    /// Creates an `InvalidRequestException`, which means that the current state of the secret does
-    /// not allow the operation.
+    /// Creates an `InvalidRequestException`: the current state of the secret does not allow the
+    /// operation.
     pub(crate) fn invalid_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("InvalidRequestException", message)
     }
 
-    /// Creates an `InvalidParameterException`, which means that a parameter of the request has an
-    /// invalid value.
+    /// Creates an `InvalidParameterException`: a parameter of the request has an invalid value.
     pub(crate) fn invalid_parameter(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("InvalidParameterException", message)
     }
 
-    /// Creates a `ValidationException`, which means that a parameter violates a constraint of the
-    /// API, such as a maximum length. AWS checks these constraints before it checks permissions and
-    /// looks for the secret.
+    /// Creates a `ValidationException`: a parameter violates a constraint of the API, such as a
+    /// maximum length.
+    ///
+    /// AWS checks these constraints before it checks permissions and looks for the secret.
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("ValidationException", message)
     }
 
-    /// Creates the `ValidationException` that AWS returns if the parameter `member` violates
-    /// `constraint`, in AWS's words. `value` is `None` if AWS does not quote the value, for example
-    /// because the value is sensitive.
+    /// Creates the `ValidationException` for a parameter that violates a constraint. `member` is
+    /// the name of the parameter, and `constraint` describes the constraint in AWS's words.
+    ///
+    /// `value` is `None` if AWS does not quote the value, for example because the value is a
+    /// secret.
     pub(crate) fn broken_constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
         let quoted = value.map(|it| format!(" {it}")).unwrap_or_default();
         Self::validation(format!(
@@ -67,29 +68,26 @@ impl AwsError {
     }
 
     /// Creates the error for a request body that cannot be parsed. The error message is empty,
-    /// because AWS sends no message with this error.
+    /// because AWS sends none.
     pub(crate) fn serialization() -> Self {
         Self::new("SerializationException", "")
     }
 
-    /// Creates the error for an operation that the fake does not support. The error message is
-    /// empty, because AWS sends no message for unknown operations.
+    /// Creates the error for an operation that the fake AWS server does not support. The error
+    /// message is empty, because AWS sends none for an unknown operation.
     pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "")
     }
 
-    /// Creates the error for a caller that sends too many calls per second: `ThrottlingException`.
     pub(crate) fn throttled() -> Self {
         Self::new("ThrottlingException", "Rate exceeded")
     }
 
-    /// Creates the error for an internal failure of the AWS service, with HTTP status 500.
     pub(crate) fn internal() -> Self {
         let message = "An error occurred on the server side.";
         Self { status: 500, ..Self::new("InternalServiceError", message) }
     }
 
-    /// Returns the JSON body of the error response, in the format of the protocol AWS JSON.
     pub(crate) fn to_json(&self) -> Value {
         if self.message.is_empty() {
             return json!({ "__type": self.kind });

@@ -26,20 +26,18 @@ use request::{Parameters, ParsedRequest};
 use std::future::pending;
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request body in bytes. A secret value has at most 64 KiB, but JSON escapes
-/// can make the value several times as long.
+/// The maximum size of a request body in bytes. This is four times the maximum size of a secret
+/// value (64 KiB), because JSON escapes can make a value longer.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
-/// A handle to the TCP connection on which a request arrived.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionHandle {
-    /// The number of the TCP connection. The first connection of a fake has number 1.
+    /// The index of the TCP connection. The fake AWS server counts its connections from 1.
     pub(crate) number: u64,
-    /// Cancelling this token makes the fake reset the connection with a TCP RST.
+    /// Cancelling this token makes the fake AWS server reset the TCP connection (send RST).
     pub(crate) reset: CancellationToken,
 }
 
-/// The state of one fake AWS server. All connections of the fake share this state.
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
     pub(crate) faults: Faults,
@@ -50,7 +48,6 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Creates the state of a new fake, without secrets and without faults.
     pub(crate) fn new(home: Location, now: Now) -> Self {
         Self {
             secrets: Secrets::new(home.clone(), Now::clone(&now)),
@@ -64,9 +61,9 @@ impl State {
 
     /// Handles one HTTP request and returns the response.
     ///
-    /// The fake computes the response when the request arrives, and sends the response after the
-    /// configured latency. Like in a slow service, a secret that changes during the latency does
-    /// not change the response.
+    /// The fake AWS server computes the response when the request arrives, and sends it after the
+    /// configured latency. If a secret changes during the latency, the response still contains the
+    /// old value, as with a slow service.
     pub(crate) async fn respond(
         &self,
         connection: &ConnectionHandle,
@@ -87,7 +84,7 @@ impl State {
         };
         // The fake records the call after it has computed the response. A test that waits for the
         // call can then change secrets without changing this response.
-        tracing::debug!(?call, "the fake received a call");
+        tracing::debug!(?call, "the fake AWS server received a call");
         self.calls.add(call);
         wait_precisely(outcome.latency).await;
         match reply {
@@ -115,8 +112,8 @@ impl State {
         }
     }
 
-    /// Executes the requested operation. The fake checks the operation, the signature and the
-    /// session token in the same order as AWS.
+    /// Executes the requested operation. Checks the operation, the signature and the session token
+    /// in the same order as AWS.
     fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
         let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
         // AssumeRoleWithWebIdentity needs no signature, because the caller has no credentials yet.
@@ -147,8 +144,8 @@ fn body_too_large() -> AwsError {
     AwsError { status: 413, ..AwsError::new("RequestEntityTooLargeException", message) }
 }
 
-/// Checks that the request has an `Authorization` header with an AWS signature. The fake does not
-/// verify the signature, because it does not know the caller's secret key.
+/// Checks that the `Authorization` header of a request has the form of an AWS signature. The fake
+/// AWS server cannot verify the signature, because it does not know the caller's secret key.
 fn check_signed(authorization: Option<&str>) -> Result<(), AwsError> {
     match authorization {
         Some(value) if value.starts_with("AWS4-HMAC-SHA256 ") => Ok(()),

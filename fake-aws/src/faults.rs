@@ -1,4 +1,4 @@
-//! Faults and latencies that a test injects into the calls to the fake.
+//! Faults and latencies that a test injects into calls to the fake AWS server.
 
 use crate::clock::Now;
 use crate::error::AwsError;
@@ -15,48 +15,49 @@ use std::time::Duration;
 /// connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No fault: the call gets its normal response, even if [`Faults::always`] set another fault. A
-    /// [script](Faults::script) uses this variant for calls that must succeed between faults.
+    /// No fault: the call gets its normal response, even if [`Faults::always`] would inject a
+    /// fault. In a [script](Faults::script), this value lets a call succeed between faults.
     Pass,
-    /// Fault: the fake returns `ThrottlingException` and does not execute the operation.
+    /// Fault: the fake AWS server returns `ThrottlingException` and does not execute the operation.
     Throttle,
-    /// Fault: the fake returns `InternalServiceError` with status 500 and does not execute the
-    /// operation.
+    /// Fault: the fake AWS server returns `InternalServiceError` with status 500 and does not
+    /// execute the operation.
     InternalError,
-    /// Fault: the fake returns the given error and does not execute the operation.
+    /// Fault: the fake AWS server returns the AWS error with these fields, and does not execute the
+    /// operation.
     Error {
         /// The HTTP status of the injected error response.
         status: u16,
         /// The name of the injected error in AWS's API, such as `ResourceNotFoundException`.
         kind: String,
-        /// The text of the injected error message.
+        /// The error message of the injected error response.
         message: String,
     },
-    /// Fault: the fake never responds, but keeps the connection open. The fake does not execute the
-    /// operation.
+    /// Fault: the fake AWS server never responds, but keeps the connection open. The fake does not
+    /// execute the operation.
     Stall,
-    /// Fault: the fake resets the connection with a TCP RST. The fake does not execute the
+    /// Fault: the fake AWS server resets the TCP connection (sends RST), and does not execute the
     /// operation.
     Reset,
-    /// Fault: the fake sends only the first half of the response body and then closes the
-    /// connection.
+    /// Fault: the fake AWS server sends only the first half of the response body and then closes
+    /// the connection.
     Truncated,
-    /// Fault: the fake sends a response body that is neither JSON nor UTF-8. The `Content-Type`
-    /// header still says JSON.
+    /// Fault: the fake AWS server sends a response body that is neither JSON nor UTF-8. The
+    /// `Content-Type` header still says JSON.
     Garbage,
-    /// Fault: the fake sends the normal response body, but with the given value of the
+    /// Fault: the fake AWS server sends the normal response body, but with this value of the
     /// `Content-Type` header.
     ContentType(String),
-    /// Fault: the fake sends the response body byte by byte, with a wait of the given duration
+    /// Fault: the fake AWS server sends the response body byte by byte. It waits for this duration
     /// before each byte.
     Drip(Duration),
-    /// Fault: the fake sends the normal response later. The delay is added to the configured
-    /// latency.
+    /// Fault: the fake AWS server delays the normal response by this duration, in addition to the
+    /// configured latency.
     Delay(Duration),
 }
 
-/// Selects the calls to which a fault or a latency applies: by operation, by secret, by both, or
-/// all calls.
+/// A condition for calls to which a fault or a latency applies. The condition can select an
+/// operation, a secret, both, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -64,24 +65,27 @@ pub struct Match {
 }
 
 impl Match {
-    /// Returns a match that selects every call.
+    /// Returns a condition that every call satisfies.
     pub fn any() -> Self {
         Self::default()
     }
 
-    /// Returns a match that selects all calls of the given operation.
+    /// Returns a condition that all calls of `operation` satisfy.
     pub fn operation(operation: Operation) -> Self {
         Self { operation: Some(operation), secret: None }
     }
 
-    /// Returns a match that selects all calls for one secret, including batch calls that contain
-    /// the secret. If `id` is a name, the match also selects calls that use the secret's ARN. If
-    /// `id` is an ARN, the match also selects calls that use the secret's name.
+    /// Returns a condition that all calls for one secret satisfy, including batch calls that
+    /// contain the secret.
+    ///
+    /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
+    /// the ARN.
     pub fn secret(id: &str) -> Self {
         Self { operation: None, secret: Some(id.to_owned()) }
     }
 
-    /// Restricts this match to calls for the secret with the name or ARN `id`.
+    /// Returns this condition, restricted to calls for one secret. `id` is the name or ARN of the
+    /// secret.
     #[must_use]
     pub fn and_secret(self, id: &str) -> Self {
         Self { secret: Some(id.to_owned()), ..self }
@@ -93,31 +97,33 @@ impl Match {
     }
 }
 
-/// The operation and the secrets of a call. A [`Match`] compares this operation and these secrets
-/// with its own conditions.
+/// The properties of a call that a [`Match`] (a condition for calls) checks.
 #[derive(Debug, Default)]
 pub(crate) struct CallTarget {
-    /// The operation of the call, or `None` if the fake does not support the operation.
+    /// The operation of the call. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
     /// The names and the ARNs of all secrets that the call requests.
     pub(crate) secret_aliases: Vec<String>,
 }
 
-/// The latency and the fault that the fake applies to one call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
     /// The time between the arrival of the request and the start of the response.
     pub(crate) latency: Duration,
-    /// The fault that the fake injects into the call. [`Fault::Pass`] means no fault.
+    /// The fault that the fake AWS server injects into the call, or [`Fault::Pass`] for no fault.
     pub(crate) fault: Fault,
 }
 
-/// A handle with which a test injects faults and sets latencies. All clones of a handle control the
-/// same fake.
+/// A handle with which a test injects faults and sets latencies. All clones of this handle control
+/// the same fake.
 ///
-/// The fake injects at most one fault per call. It takes the first fault that it finds, in this
-/// order: the oldest matching [`script`](Self::script) that has faults left, the rate limit, the
-/// oldest matching fault of [`always`](Self::always).
+/// The fake AWS server injects at most one fault per call. It looks for a fault in this order:
+///
+/// 1. the oldest matching [`script`](Self::script) that has faults left,
+///
+/// 2. the rate limit,
+///
+/// 3. the oldest matching fault of [`always`](Self::always).
 #[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
@@ -139,89 +145,90 @@ impl Faults {
         Self { rules: Arc::default(), now }
     }
 
-    /// Sets the latency of all responses. The fake computes a response when the request arrives and
-    /// sends the response after the latency. If a secret changes in between, the response still
-    /// contains the old value.
+    /// Sets the latency of all responses.
+    ///
+    /// The fake AWS server computes a response when the request arrives, and sends it after the
+    /// latency. If a secret changes in between, the response still contains the old value.
     pub fn set_latency(&self, latency: Duration) {
         self.rules().latency = latency;
     }
 
-    /// Sets the latency of the responses to matching calls. If several latencies match a call, the
-    /// most recently set latency applies.
+    /// Sets the latency of the responses to calls that satisfy the condition `matching`. If several
+    /// latencies apply to a call, the fake AWS server uses the one that was set last.
     pub fn set_latency_of(&self, matching: Match, latency: Duration) {
         let mut rules = self.rules();
         rules.latencies.retain(|(it, _)| *it != matching);
         rules.latencies.push((matching, latency));
     }
 
-    /// Injects `faults` into the next matching calls: the first fault into the first call, the
-    /// second fault into the second call, and so on.
+    /// Injects `faults` into the next calls that satisfy the condition `matching`. The first fault
+    /// applies to the first call, the second fault to the second call, and so on.
     pub fn script(&self, matching: Match, faults: impl IntoIterator<Item = Fault>) {
         self.rules().scripts.push((matching, faults.into_iter().collect()));
     }
 
-    /// Injects `fault` into every matching call until [`clear`](Self::clear) is called.
+    /// Injects `fault` into every call that satisfies the condition `matching`, until
+    /// [`clear`](Self::clear) is called.
     pub fn always(&self, matching: Match, fault: Fault) {
         self.rules().permanent.push((matching, fault));
     }
 
-    /// Throttles calls beyond `calls_per_second` with `ThrottlingException`. Bursts of up to
-    /// `calls_per_second` calls pass at once.
+    /// Sets a rate limit. The fake AWS server returns `ThrottlingException` for calls above the
+    /// limit. Up to `calls_per_second` calls can pass at the same time.
     pub fn throttle_above(&self, calls_per_second: u32) {
         let now = (self.now)();
         self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
     }
 
-    /// Denies an operation on all secrets, with the error that AWS returns if an IAM policy denies
-    /// the operation.
+    /// Denies an operation on all secrets. Calls get the error that AWS returns if an IAM policy
+    /// denies the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
     }
 
-    /// Allows an operation again after [`deny_operation`](Self::deny_operation) denied the
-    /// operation.
+    /// Reverts [`deny_operation`](Self::deny_operation): allows the operation again.
     pub fn allow_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, false));
     }
 
-    /// Denies all operations on one secret, with the error that AWS returns if an IAM policy denies
-    /// the operation.
+    /// Denies all operations on one secret. Calls get the error that AWS returns if an IAM policy
+    /// denies the operation. `id` is the name or ARN of the secret.
     pub fn deny_secret(&self, id: &str) {
         self.change_policy(|policy| policy.set_secret_denied(id, true));
     }
 
-    /// Allows all operations on a secret again after [`deny_secret`](Self::deny_secret) denied
-    /// them.
+    /// Reverts [`deny_secret`](Self::deny_secret): allows all operations on the secret again.
     pub fn allow_secret(&self, id: &str) {
         self.change_policy(|policy| policy.set_secret_denied(id, false));
     }
 
-    /// Sets whether a denied secret makes the whole batch call fail. AWS does this if the policy of
-    /// a VPC endpoint denies a secret. If an IAM policy denies a secret, AWS instead reports an
-    /// error for only that secret.
+    /// Sets whether one denied secret makes the whole batch call fail.
+    ///
+    /// AWS fails the whole call if the policy of a VPC endpoint denies a secret. If an IAM policy
+    /// denies a secret, AWS reports an error for only this secret.
     pub fn batch_fails_on_denied(&self, fails: bool) {
         self.change_policy(|policy| policy.set_batch_fails_on_denied(fails));
     }
 
-    /// Sets whether the KMS key of a secret is broken. If the key is broken, reads of the secret's
-    /// value fail with `DecryptionFailure`.
+    /// Sets whether the KMS key of a secret is broken. Reads of the secret's value then fail with
+    /// `DecryptionFailure`. `id` is the name or ARN of the secret.
     pub fn break_key(&self, id: &str, is_broken: bool) {
         self.change_policy(|policy| policy.set_key_broken(id, is_broken));
     }
 
-    /// Removes all faults, latencies, denials and rate limits. A call that has already arrived
-    /// keeps its fault.
+    /// Removes all faults, latencies, denials, broken keys and rate limits. A call that has already
+    /// arrived keeps its fault and latency.
     pub fn clear(&self) {
         *self.rules() = Rules::default();
     }
 
-    /// Returns how many faults of all scripts have not been injected yet.
+    /// Returns how many faults of all [scripts](Self::script) have not been injected yet.
     pub fn remaining_scripted(&self) -> usize {
         self.rules().scripts.iter().map(|(_, faults)| faults.len()).sum()
     }
 
-    /// Determines the latency and the fault of a call. If the fault comes from a script, removes
-    /// the fault from the script.
+    /// Determines the latency and the fault of a call. A fault from a script is removed from the
+    /// script, because it applies only once.
     pub(crate) fn next_outcome(&self, target: &CallTarget) -> Outcome {
         let now = (self.now)();
         let mut rules = self.rules();
@@ -237,7 +244,6 @@ impl Faults {
         Outcome { latency, fault }
     }
 
-    /// Returns the current permissions of the role with which callers sign their requests.
     pub(crate) fn policy(&self) -> Arc<Policy> {
         Arc::clone(&self.rules().policy)
     }
@@ -275,8 +281,8 @@ impl Rules {
 }
 
 impl Fault {
-    /// Returns the error response that this fault injects, or `None` if the fault is not an error
-    /// response.
+    /// Returns the error response that this fault injects, or `None` for faults that inject no
+    /// error response.
     pub(crate) fn error(&self) -> Option<AwsError> {
         match self {
             Self::Throttle => Some(AwsError::throttled()),

@@ -44,8 +44,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// A running fake of AWS Secrets Manager and STS. Dropping the value stops the tasks of the fake.
-/// The method [`stop`](Self::stop) also waits until the tasks have ended.
+/// A running fake of AWS Secrets Manager and STS. Dropping this value stops the tasks of the fake,
+/// but only [`stop`](Self::stop) waits until they have ended.
 pub struct Fake {
     listener: Listener,
     state: Arc<State>,
@@ -54,8 +54,10 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Starts a fake on a free port of 127.0.0.1. A secret name without an ARN refers to a secret
-    /// of account 123456789012 in region eu-north-1.
+    /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
+    ///
+    /// If a request contains a secret name and not an ARN, the secret belongs to account
+    /// 123456789012 in region eu-north-1.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();
@@ -65,7 +67,7 @@ impl Fake {
         Ok(Self { listener, state, tasks, stop: stop.drop_guard() })
     }
 
-    /// Returns the socket address on which the fake listens.
+    /// Returns the socket address on which the fake AWS server listens.
     pub fn addr(&self) -> SocketAddr {
         self.listener.addr()
     }
@@ -75,7 +77,7 @@ impl Fake {
         format!("http://{}", self.addr())
     }
 
-    /// Returns the handle with which a test reads and changes the fake's secrets.
+    /// Returns the handle with which a test reads and changes the fake AWS server's secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.state.secrets
     }
@@ -85,39 +87,42 @@ impl Fake {
         &self.state.faults
     }
 
-    /// Returns the handle to the record of calls that the fake received.
+    /// Returns the handle to the record of calls that the fake AWS server received.
     pub fn calls(&self) -> &Calls {
         &self.state.calls
     }
 
-    /// Returns the handle with which a test controls which session tokens the fake accepts.
+    /// Returns the handle with which a test controls which session tokens the fake AWS server
+    /// accepts.
     pub fn session_tokens(&self) -> &SessionTokens {
         &self.state.session_tokens
     }
 
-    /// Returns the number of TCP connections that the fake has accepted since it was started.
+    /// Returns the number of TCP connections that the fake AWS server has accepted since it was
+    /// started.
     pub fn connections(&self) -> u64 {
         self.listener.connections()
     }
 
-    /// Closes all open connections, even in the middle of a response. The fake continues to accept
-    /// new connections.
+    /// Closes all open connections of the fake AWS server, even in the middle of a response. The
+    /// fake still accepts new connections.
     pub fn close_connections(&self) {
         self.listener.close_connections();
     }
 
-    /// Makes the fake refuse new connections, and closes all open connections. The fake keeps its
-    /// port reserved.
+    /// Closes all open connections of the fake AWS server, and makes it refuse new connections. No
+    /// other process can take the port in the meantime. [`resume`](Self::resume) ends the pause.
     pub async fn pause(&self) -> io::Result<()> {
         self.listener.pause().await
     }
 
-    /// Makes the fake accept connections again after [`pause`](Self::pause), on the same port.
+    /// Makes the fake AWS server accept connections on the same port again, after
+    /// [`pause`](Self::pause).
     pub async fn resume(&self) -> io::Result<()> {
         self.listener.resume().await
     }
 
-    /// Stops the fake and waits until all tasks of the fake have ended.
+    /// Stops the fake AWS server and waits until all tasks of the fake have ended.
     pub async fn stop(self) {
         drop(self.stop);
         self.tasks.close();

@@ -1,5 +1,5 @@
-//! The listening socket of the fake: accepts connections, refuses new connections while paused, and
-//! closes open connections.
+//! The listening socket of the fake AWS server: accepts connections, refuses new connections while
+//! paused, and closes open connections.
 
 use crate::clock::wait;
 use crate::exchange::{ConnectionHandle, State};
@@ -19,47 +19,44 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of open connections. The fake accepts further connections only after another
-/// connection has closed.
+/// The maximum number of open connections. At the maximum, the fake AWS server accepts a new
+/// connection only after another connection has closed.
 const CONNECTIONS_MAX: usize = 4_096;
 
-/// The maximum number of connections that the kernel queues until the fake accepts them.
+/// The maximum number of connections that the kernel queues until the fake AWS server accepts them.
 const BACKLOG: u32 = 1_024;
 
-/// The time that the fake waits after it failed to accept a connection, before it tries again.
+/// How long the fake AWS server waits before it tries again after it failed to accept a connection.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
-/// The listening socket of a fake, and all connections that the fake has accepted.
 pub(crate) struct Listener {
     addr: SocketAddr,
     port: AsyncMutex<Port>,
     acceptor: Acceptor,
 }
 
-/// The state of the port on which the fake listens.
 enum Port {
-    /// State of the port: a task accepts connections.
+    /// A task accepts connections on the port.
     Listening {
-        /// Cancelling this token ends the accepting task, which closes its socket.
+        /// Cancelling this token ends the task that accepts connections. The task then closes its
+        /// socket.
         close: CancellationToken,
-        /// The task that accepts connections.
         task: JoinHandle<()>,
     },
-    /// State of the port: the fake refuses connections. The socket stays bound to the port, so that
-    /// no other process takes the port.
+    /// The fake AWS server refuses connections. The socket stays bound to the port, so that no
+    /// other process can take the port.
     Reserved(TcpSocket),
-    /// State of the port: pausing or resuming has failed, so no socket is bound to the port.
+    /// No socket is bound to the port, because pausing or resuming the fake AWS server has failed.
     Lost,
 }
 
-/// The state that the accepting task and all connections share.
 #[derive(Clone)]
 struct Acceptor {
     state: Arc<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Cancelling this token closes all connections that are open now. After the cancellation, a
-    /// new token replaces the old token.
+    /// Cancelling this token closes all open connections. After that, a new token is stored for
+    /// later connections.
     close_connections: Arc<Mutex<CancellationToken>>,
     slots: Arc<Semaphore>,
     connections: Arc<AtomicU64>,
@@ -86,18 +83,16 @@ impl Listener {
         Ok(Self { addr, port, acceptor })
     }
 
-    /// Returns the socket address on which the fake listens.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Returns the number of connections that the fake has accepted since it was started.
     pub(crate) fn connections(&self) -> u64 {
         self.acceptor.connections.load(Ordering::Relaxed)
     }
 
-    /// Makes the fake refuse new connections, and closes all open connections. Does nothing if the
-    /// fake is already paused.
+    /// Closes all open connections, and makes the fake AWS server refuse new connections. Does
+    /// nothing if the fake is already paused.
     pub(crate) async fn pause(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         match std::mem::replace(&mut *port, Port::Lost) {
@@ -118,8 +113,8 @@ impl Listener {
         Ok(())
     }
 
-    /// Makes the fake accept connections again, on the same port. Does nothing if the fake already
-    /// accepts connections.
+    /// Makes the fake AWS server accept connections again on the same port. Does nothing if the
+    /// fake is not paused.
     pub(crate) async fn resume(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         let socket = match std::mem::replace(&mut *port, Port::Lost) {
@@ -134,7 +129,6 @@ impl Listener {
         Ok(())
     }
 
-    /// Closes all open connections, even in the middle of a response.
     pub(crate) fn close_connections(&self) {
         let next = self.acceptor.stop.child_token();
         std::mem::replace(&mut *lock(&self.acceptor.close_connections), next).cancel();
@@ -148,12 +142,11 @@ impl Acceptor {
         Port::Listening { close, task }
     }
 
-    /// Accepts connections until the token `close` is cancelled.
     async fn accept_until(self, listener: TcpListener, close: CancellationToken) {
         let accept_all = async {
             loop {
                 let acquired = Arc::clone(&self.slots).acquire_owned().await;
-                let slot = acquired.expect("the semaphore for connections is never closed");
+                let slot = acquired.expect("the semaphore for connections must never be closed");
                 match listener.accept().await {
                     Ok((stream, _)) => self.spawn_connection(stream, slot),
                     // Accepting failed because the peer closed the connection early, or because the
@@ -177,19 +170,18 @@ impl Acceptor {
     }
 }
 
-/// Serves one connection until the peer closes the connection, the token `close` is cancelled, or a
-/// fault resets the connection.
+/// Serves one connection until the client closes it, `close` is cancelled, or a fault resets the
+/// connection.
 ///
-/// Idle connections have no timeout, because a timeout would fire at once in tests that pause
-/// tokio's time.
+/// Idle connections have no timeout. A timeout would fire at once in tests that pause tokio's time.
 async fn serve(
     stream: TcpStream,
     state: Arc<State>,
     handle: ConnectionHandle,
     close: CancellationToken,
 ) {
-    // Without TCP_NODELAY, the bytes of `Fault::Drip` would arrive in groups. Errors are ignored,
-    // because setting the option fails only if the connection is already closed.
+    // Without TCP_NODELAY, the bytes of `Fault::Drip` would arrive in groups. The result is
+    // ignored, because setting the option fails only if the connection is already closed.
     let _ = stream.set_nodelay(true);
     let reset = handle.reset.clone();
     let service = service_fn(move |request| {
@@ -204,13 +196,13 @@ async fn serve(
             // With a linger time of zero, the kernel closes a socket with RST instead of FIN.
             let _ = connection.into_parts().io.into_inner().set_zero_linger();
         }
-        // Errors are ignored: the peer closed the connection, or the fake truncated the body on
-        // purpose.
+        // The result is ignored: either the client closed the connection, or the fake truncated the
+        // body on purpose.
         _ = &mut connection => {}
     }
 }
 
-/// Binds a socket to a port without listening. The kernel then refuses connections to the port.
+/// Binds a socket to a port but does not listen. The kernel then refuses connections to the port.
 fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Without this option, the kernel does not allow the bind while recently closed connections

@@ -1,7 +1,7 @@
 //! An AWS account together with an AWS region.
 
-/// The AWS account and the region to which a secret belongs. The default is account 123456789012 in
-/// region eu-north-1.
+/// The AWS account and the AWS region of a secret. The default is account 123456789012 in region
+/// eu-north-1.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Location {
     /// The AWS account id, which has twelve digits.

@@ -2,8 +2,10 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-/// Locks `mutex`. The lock is never poisoned, because no code in this crate panics while holding a
-/// lock.
+/// Locks a mutex that several handles share. The mutex is never poisoned, because no code in this
+/// crate panics while it holds a lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no code panics while it holds this lock")
+    mutex
+        .lock()
+        .expect("the mutex is never poisoned, because no code panics while it holds the lock")
 }

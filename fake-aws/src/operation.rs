@@ -1,4 +1,4 @@
-//! The AWS operations that the fake supports, and the AWS service to which each operation belongs.
+//! The operations that the fake AWS server supports, and the AWS service of each operation.
 
 /// An API operation of AWS Secrets Manager or of the AWS Security Token Service (STS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,7 +32,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All operations that the fake supports, in the order of the enum variants.
+    /// All operations that the fake AWS server supports, in the order in which the enum defines
+    /// them.
     pub const ALL: [Self; 12] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
@@ -66,13 +67,12 @@ impl Operation {
         }
     }
 
-    /// Returns the operation of `service` with the given API name, or `None` if the fake does not
-    /// support the operation.
+    /// Returns the operation that `service` calls `name`, or `None` if the fake AWS server does not
+    /// support this operation.
     pub(crate) fn named(service: Service, name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.service() == service && it.name() == name)
     }
 
-    /// Returns the AWS service to which this operation belongs.
     pub(crate) fn service(self) -> Service {
         match self {
             Self::AssumeRoleWithWebIdentity | Self::GetCallerIdentity => Service::Sts,
@@ -81,19 +81,19 @@ impl Operation {
     }
 }
 
-/// An AWS service that the fake supports. The services use different protocols.
+/// An AWS service that the fake AWS server supports. Each service has its own protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
-    /// AWS service: Secrets Manager. Its protocol is AWS JSON 1.1, in which the header
-    /// `X-Amz-Target` names the operation.
+    /// AWS Secrets Manager. Its protocol is AWS JSON 1.1: the header `X-Amz-Target` of a request
+    /// contains the name of the operation.
     SecretsManager,
-    /// AWS service: STS. Its protocol is AWS Query, in which a form names the operation and the
-    /// response is XML.
+    /// AWS STS. Its protocol is AWS Query: a request is a form that contains the name of the
+    /// operation, and a response is XML.
     Sts,
 }
 
 impl Service {
-    /// Returns the prefix of this service's actions in IAM policies, such as `secretsmanager`.
+    /// Returns the prefix of the service's actions in IAM policies, such as `secretsmanager`.
     pub(crate) fn iam_prefix(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",

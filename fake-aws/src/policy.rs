@@ -6,8 +6,8 @@ use crate::location::Location;
 use crate::operation::Operation;
 use std::collections::BTreeSet;
 
-/// The operations and secrets that the fake denies, and the secrets whose KMS keys are broken. The
-/// fake allows everything else.
+/// The operations and secrets that the fake AWS server denies, and the secrets whose KMS keys are
+/// broken. The fake allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
@@ -17,34 +17,29 @@ pub(crate) struct Policy {
 }
 
 impl Policy {
-    /// Sets whether the fake denies an operation on all secrets.
     pub(crate) fn set_operation_denied(&mut self, operation: Operation, is_denied: bool) {
         set(&mut self.denied_operations, operation, is_denied);
     }
 
-    /// Sets whether the fake denies all operations on the secret `id`.
     pub(crate) fn set_secret_denied(&mut self, id: &str, is_denied: bool) {
         set(&mut self.denied_secrets, id.to_owned(), is_denied);
     }
 
-    /// Sets whether the KMS key of the secret `id` is broken, so that the secret's value cannot be
-    /// decrypted.
     pub(crate) fn set_key_broken(&mut self, id: &str, is_broken: bool) {
         set(&mut self.broken_keys, id.to_owned(), is_broken);
     }
 
-    /// Sets whether a denied secret makes the whole batch call fail.
+    /// Sets whether one denied secret makes the whole batch call fail.
     pub(crate) fn set_batch_fails_on_denied(&mut self, fails: bool) {
         self.batch_fails_on_denied = fails;
     }
 
-    /// Returns whether a denied secret makes the whole batch call fail.
     pub(crate) fn batch_fails_on_denied(&self) -> bool {
         self.batch_fails_on_denied
     }
 
-    /// Checks that the caller's role may use an operation whose request does not name a single
-    /// secret, such as a batch read.
+    /// Checks that the fake AWS server does not deny an operation on all secrets. Requests that do
+    /// not name one secret, such as a batch read, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -56,9 +51,10 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that the caller's role may use an operation on a secret. `aliases` contains the name
-    /// and the ARNs of the secret. The first alias is the `SecretId` that the caller sent, and the
-    /// error message quotes this alias.
+    /// Checks that the fake AWS server denies neither the operation nor the secret. `aliases`
+    /// contains the name and the ARNs of the secret.
+    ///
+    /// The first alias is the `SecretId` that the caller sent, and the error message quotes it.
     pub(crate) fn check_secret(
         &self,
         operation: Operation,
@@ -74,8 +70,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that the KMS key of a secret is not broken, so that the secret's value can be
-    /// decrypted.
+    /// Checks that no KMS key of the secret is broken, so that the value can be decrypted.
+    /// `aliases` contains the name and the ARNs of the secret.
     pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
         if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
             let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \
@@ -86,7 +82,6 @@ impl Policy {
     }
 }
 
-/// Adds `item` to `set` if `is_present` is true. Otherwise removes `item` from `set`.
 fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     if is_present {
         set.insert(item);
@@ -95,7 +90,6 @@ fn set<T: Ord>(set: &mut BTreeSet<T>, item: T, is_present: bool) {
     }
 }
 
-/// Creates the error for a denied call, with the same message that IAM returns.
 fn denied(operation: Operation, resource: Option<&str>, home: &Location) -> AwsError {
     let action = format!("{}:{}", operation.service().iam_prefix(), operation.name());
     let on_resource = resource.map(|it| format!(" on resource: {it}")).unwrap_or_default();
@@ -121,8 +115,9 @@ mod tests {
         policy.set_secret_denied("db", true);
         let home = Location::default();
 
-        let batch =
-            policy.check_operation(Operation::BatchGetSecretValue, &home).expect_err("denied");
+        let batch = policy
+            .check_operation(Operation::BatchGetSecretValue, &home)
+            .expect_err("the policy must deny the operation");
         assert_eq!(
             batch.message,
             "User: arn:aws:sts::123456789012:assumed-role/fake-aws/session is not authorized to \
@@ -131,8 +126,9 @@ mod tests {
         );
 
         let aliases = ["arn:of:db".to_owned(), "db".to_owned()];
-        let secret =
-            policy.check_secret(Operation::GetSecretValue, &aliases, &home).expect_err("denied");
+        let secret = policy
+            .check_secret(Operation::GetSecretValue, &aliases, &home)
+            .expect_err("the policy must deny the operation");
         assert_eq!(
             secret.message,
             "User: arn:aws:sts::123456789012:assumed-role/fake-aws/session is not authorized to \

@@ -1,14 +1,14 @@
 //! Random ids, ARN suffixes and session tokens.
 //!
-//! The random numbers come from the operating system and not from a seeded generator, because a
-//! session token that the fake issues is a valid credential while the fake runs.
+//! The random numbers come from the operating system, not from a seeded generator. While the fake
+//! AWS server runs, the session tokens that it issues are valid credentials, so nobody may guess
+//! them.
 
 const LETTERS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LETTERS_AND_DIGITS: &[u8; 62] =
     b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Returns a random UUID of version 4. AWS uses such UUIDs as ids of secret versions and of
-/// requests.
+/// Returns a random UUID of version 4. AWS identifies secret versions and requests by such UUIDs.
 pub(crate) fn uuid() -> String {
     let mut bytes = [0_u8; 16];
     fill(&mut bytes);
@@ -20,19 +20,18 @@ pub(crate) fn uuid() -> String {
     [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
-/// Returns a text of `count` random ASCII letters and digits.
 pub(crate) fn alphanumerics(count: usize) -> String {
     from_alphabet(LETTERS_AND_DIGITS, count)
 }
 
-/// Returns a text of `count` random capital letters.
 pub(crate) fn capitals(count: usize) -> String {
     from_alphabet(LETTERS, count)
 }
 
-/// Returns a text of `count` random characters of `alphabet`. The first characters of the alphabet
-/// are slightly more frequent, because 256 is not a multiple of the alphabet's length. A fake does
-/// not need an exactly uniform distribution.
+/// Returns `count` random characters of `alphabet`.
+///
+/// The first characters of the alphabet are slightly more frequent, because 256 is not a multiple
+/// of the alphabet's length. Tests do not need an exactly uniform distribution.
 fn from_alphabet(alphabet: &[u8], count: usize) -> String {
     let mut bytes = vec![0_u8; count];
     fill(&mut bytes);
@@ -40,7 +39,7 @@ fn from_alphabet(alphabet: &[u8], count: usize) -> String {
 }
 
 fn fill(bytes: &mut [u8]) {
-    getrandom::fill(bytes).expect("the operating system provides random bytes");
+    getrandom::fill(bytes).expect("the operating system must provide random bytes");
 }
 
 #[cfg(test)]

@@ -33,7 +33,6 @@ use crate::operation::Operation;
 use context::{Context, Response, parse};
 use serde_json::Value;
 
-/// Executes a Secrets Manager operation and returns the JSON body of the response.
 pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Value) -> Response {
     // If the request names one secret, the operation itself checks the permission. The message of
     // an access error then names the secret, as in IAM.
@@ -57,7 +56,7 @@ pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Val
     }
 }
 
-/// Returns the `SecretId` parameters in the body of a request, exactly as the caller sent them. For
+/// Returns the `SecretId` parameters of a request, exactly as the caller sent them. For
 /// `CreateSecret`, returns the name of the new secret.
 pub(crate) fn secret_ids(operation: Option<Operation>, body: &Value) -> Vec<String> {
     let single = if operation == Some(Operation::CreateSecret) { "Name" } else { "SecretId" };

@@ -1,4 +1,4 @@
-//! The session tokens of AWS credentials that the fake accepts in requests.
+//! The session tokens that the fake AWS server accepts in requests.
 
 use crate::clock::Now;
 use crate::error::AwsError;
@@ -8,15 +8,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
-/// The maximum number of session tokens whose expiry the fake remembers. If there are more tokens,
-/// the fake forgets the token that expires first.
+/// The maximum number of session tokens whose expiry the fake AWS server remembers. Above this
+/// number, the fake forgets the token that expires first.
 const EXPIRIES_MAX: usize = 1_000;
 
-/// A handle with which a test controls which session tokens the fake accepts. All clones of a
-/// handle control the same fake.
+/// A handle with which a test controls which session tokens the fake AWS server accepts. All clones
+/// of this handle control the same fake.
 ///
-/// Until a test calls [`accept_only`](Self::accept_only), the fake accepts every session token that
-/// is not expired.
+/// The fake accepts every session token that has not expired, until a test calls
+/// [`accept_only`](Self::accept_only).
 #[derive(Clone)]
 pub struct SessionTokens {
     rules: Arc<Mutex<Rules>>,
@@ -25,8 +25,8 @@ pub struct SessionTokens {
 
 #[derive(Default)]
 struct Rules {
-    /// The session tokens that a test passed to `accept_only`. `None` means that the fake accepts
-    /// any token.
+    /// The session tokens that the fake AWS server accepts, or `None` if the fake accepts any
+    /// token.
     accepted: Option<BTreeSet<String>>,
     expiries: BTreeMap<String, SystemTime>,
 }
@@ -36,23 +36,24 @@ impl SessionTokens {
         Self { rules: Arc::default(), now }
     }
 
-    /// Makes the fake accept any session token, and also requests without a session token.
+    /// Makes the fake AWS server accept requests with any session token, and also requests without
+    /// a session token.
     pub fn accept_any(&self) {
         lock(&self.rules).accepted = None;
     }
 
-    /// Makes the fake accept only the given session tokens and the session tokens that its STS
-    /// issues.
+    /// Makes the fake AWS server accept only these session tokens, and the session tokens that its
+    /// own STS issues.
     pub fn accept_only<T: Into<String>>(&self, tokens: impl IntoIterator<Item = T>) {
         lock(&self.rules).accepted = Some(tokens.into_iter().map(Into::into).collect());
     }
 
-    /// Makes a session token expire now. The fake then rejects requests with this token.
+    /// Makes a session token expire now. The fake AWS server then rejects requests with this token.
     pub fn expire(&self, token: &str) {
         self.issue(token.to_owned(), (self.now)());
     }
 
-    /// Makes the fake accept `token` until the time `expiry`.
+    /// Makes the fake AWS server accept a session token until the time `expiry`.
     pub(crate) fn issue(&self, token: String, expiry: SystemTime) {
         let mut rules = lock(&self.rules);
         rules.expiries.insert(token, expiry);
@@ -63,7 +64,7 @@ impl SessionTokens {
         }
     }
 
-    /// Returns AWS's error if the fake does not accept the session token of a request.
+    /// Returns AWS's error if the fake AWS server does not accept the session token of a request.
     pub(crate) fn check(&self, token: Option<&str>) -> Result<(), AwsError> {
         let rules = lock(&self.rules);
         let expiry = token.and_then(|token| rules.expiries.get(token));
@@ -86,7 +87,7 @@ impl SessionTokens {
 
 impl fmt::Debug for SessionTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Prints only the numbers of tokens, because session tokens are credentials.
+        // Prints only how many tokens there are, because session tokens are credentials.
         let rules = lock(&self.rules);
         f.debug_struct("SessionTokens")
             .field("accepted", &rules.accepted.as_ref().map(BTreeSet::len))
@@ -106,8 +107,8 @@ mod tests {
         SessionTokens::new(Arc::new(|| START))
     }
 
-    /// Checks which error a request with this session token gets. An empty `expected` means no
-    /// error.
+    /// Checks the name of the error for a session token. An empty `expected` means that the token
+    /// must be accepted.
     #[track_caller]
     fn check(tokens: &SessionTokens, token: Option<&str>, expected: &str) {
         let kind = tokens.check(token).map_or_else(|error| error.kind, |()| "".into());

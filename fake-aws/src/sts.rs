@@ -17,15 +17,14 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The minimum, maximum and default lifetime of temporary credentials in seconds.
+/// The minimum lifetime of temporary credentials in seconds. The maximum and the default follow.
 ///
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
-/// Executes an STS operation. Returns the XML that belongs inside the result element of the
-/// response.
+/// Executes an STS operation. Returns the inner XML of the result element in the response.
 pub(crate) fn execute(
     operation: Operation,
     form: &Form,
@@ -83,7 +82,6 @@ fn caller_identity(home: &Location) -> String {
     ])
 }
 
-/// Returns the lifetime of temporary credentials that a request asks for with `DurationSeconds`.
 fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     let Some(text) = form.get("DurationSeconds") else {
         return Ok(Duration::from_secs(LIFETIME_SECONDS_DEFAULT));
@@ -99,13 +97,13 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     }
 }
 
-/// Formats a time like `2026-01-31T12:00:00Z`. STS sends times without fractions of seconds.
+/// Formats a time such as `2026-01-31T12:00:00Z`. STS sends times without fractions of seconds.
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)
-        .expect("zero is a valid number of nanoseconds")
+        .expect("zero must be a valid number of nanoseconds")
         .format(&Rfc3339)
-        .expect("RFC 3339 can express every year with four digits")
+        .expect("the year must have four digits, as RFC 3339 requires")
 }
 
 #[cfg(test)]
@@ -127,7 +125,7 @@ mod tests {
     #[test]
     fn role_is_assumed_for_one_hour_by_default() {
         let xml = assume_role(&format!("{ROLE}&RoleSessionName=me&WebIdentityToken=jwt"))
-            .expect("a valid request");
+            .expect("the request must be valid");
         assert!(xml.contains("<Expiration>1970-01-01T01:00:00Z</Expiration>"), "{xml}");
         assert!(xml.contains("<Arn>arn:aws:sts::111122223333:assumed-role/app/me</Arn>"), "{xml}");
         assert!(xml.contains("<AccessKeyId>ASIA"), "{xml}");
@@ -136,7 +134,7 @@ mod tests {
     #[test]
     fn invalid_requests_do_not_assume_a_role() {
         let check = |body: &str| {
-            let error = assume_role(body).expect_err("an invalid request");
+            let error = assume_role(body).expect_err("the request must be invalid");
             assert_eq!(error.kind, "ValidationException", "{body}");
         };
         check("RoleSessionName=me&WebIdentityToken=jwt");

@@ -1,4 +1,4 @@
-//! Tests of the fake over real sockets, with hand-written HTTP requests.
+//! Tests of the fake AWS server over real sockets, with hand-written HTTP requests.
 
 use super::*;
 use serde_json::{Value, json};
@@ -9,20 +9,19 @@ use tokio::net::TcpStream;
 const MS: Duration = Duration::from_millis(1);
 
 /// Returns the result of `work`, or `None` if `work` takes longer than `span`.
-#[expect(clippy::disallowed_methods, reason = "tests with real sockets cannot use simulated time")]
+#[expect(clippy::disallowed_methods, reason = "a test with real sockets cannot use simulated time")]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
 }
 
-/// Starts a fake with a secret called `db`, whose value is `hunter2`.
+/// Starts a fake AWS server that has the secret `db` with the value `hunter2`.
 async fn started() -> Fake {
     let now: Now = Arc::new(|| SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123));
-    let fake = Fake::start(now).await.expect("a free port");
-    fake.secrets().create("db", "hunter2").expect("a new name");
+    let fake = Fake::start(now).await.expect("the fake AWS server must start on a free port");
+    fake.secrets().create("db", "hunter2").expect("the name must be new");
     fake
 }
 
-/// An HTTP response that the test client received.
 #[derive(Debug)]
 struct Response {
     status: u16,
@@ -38,7 +37,7 @@ impl Response {
 
     #[track_caller]
     fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).expect("a body of JSON")
+        serde_json::from_slice(&self.body).expect("the body must be valid JSON")
     }
 
     fn text(&self) -> String {
@@ -46,12 +45,15 @@ impl Response {
     }
 }
 
-/// A test client that sends HTTP requests over one TCP connection.
 struct Client(TcpStream);
 
 impl Client {
     async fn connect(fake: &Fake) -> Self {
-        Self(TcpStream::connect(fake.addr()).await.expect("a connection"))
+        Self(
+            TcpStream::connect(fake.addr())
+                .await
+                .expect("the fake AWS server must accept the connection"),
+        )
     }
 
     async fn send(&mut self, headers: &[(&str, &str)], body: &str) {
@@ -60,7 +62,7 @@ impl Client {
             request.push_str(&format!("{key}: {value}\r\n"));
         }
         request.push_str(&format!("Content-Length: {}\r\n\r\n{body}", body.len()));
-        self.0.write_all(request.as_bytes()).await.expect("the request can be sent");
+        self.0.write_all(request.as_bytes()).await.expect("the request must be sent");
     }
 
     async fn send_signed(&mut self, operation: Operation, body: &Value) {
@@ -75,7 +77,7 @@ impl Client {
         self.send(&headers, &body.to_string()).await;
     }
 
-    /// Reads one HTTP response. If the connection ends early, the body of the returned response is
+    /// Reads one HTTP response. If the connection ends early, the body of the response is
     /// incomplete.
     async fn receive(&mut self) -> io::Result<Response> {
         let mut bytes = Vec::new();
@@ -87,10 +89,16 @@ impl Client {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         };
-        let status = head.split(' ').nth(1).and_then(|it| it.parse().ok()).expect("a status");
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|it| it.parse().ok())
+            .expect("the response must have a status");
         let mut response = Response { status, head, body: bytes.split_off(start) };
-        let length: usize =
-            response.header("content-length").and_then(|it| it.parse().ok()).expect("a length");
+        let length: usize = response
+            .header("content-length")
+            .and_then(|it| it.parse().ok())
+            .expect("the response must have a `Content-Length` header");
         while response.body.len() < length {
             if self.0.read_buf(&mut response.body).await? == 0 {
                 break;
@@ -101,7 +109,7 @@ impl Client {
 
     async fn ask(&mut self, operation: Operation, body: Value) -> Response {
         self.send_signed(operation, &body).await;
-        self.receive().await.expect("a response")
+        self.receive().await.expect("the fake AWS server must send a response")
     }
 }
 
@@ -113,8 +121,8 @@ async fn get(fake: &Fake, id: &str) -> Response {
     ask(fake, Operation::GetSecretValue, json!({ "SecretId": id })).await
 }
 
-/// Injects `fault` into the next call and returns the response to this call. Also checks that the
-/// following call succeeds.
+/// Injects `fault` into the next call and returns the response. Also checks that the following call
+/// succeeds.
 async fn with_fault(fake: &Fake, fault: Fault) -> Response {
     fake.faults().script(Match::any(), [fault]);
     let response = get(fake, "db").await;
@@ -130,7 +138,7 @@ async fn value_is_sent_in_the_form_of_aws() {
     assert_eq!(response.header("content-type"), Some("application/x-amz-json-1.1"));
     assert_eq!(response.header("x-amzn-requestid").map(str::len), Some(36));
     assert!(response.text().contains(r#""CreatedDate":1700000000.123"#), "{}", response.text());
-    let arn = response.json()["ARN"].as_str().expect("an ARN").to_owned();
+    let arn = response.json()["ARN"].as_str().expect("the response must contain an ARN").to_owned();
     assert_eq!(get(&fake, &arn).await.json()["SecretString"], "hunter2");
 }
 
@@ -156,7 +164,7 @@ async fn invalid_requests_are_rejected_like_aws_does() {
     let mut client = Client::connect(&fake).await;
     let mut check = async |headers: &[(&str, &str)], body: &str, status: u16, kind: &str| {
         client.send(headers, body).await;
-        let response = client.receive().await.expect("a response");
+        let response = client.receive().await.expect("the fake AWS server must send a response");
         assert_eq!((response.status, &response.json()["__type"]), (status, &json!(kind)));
     };
     let id = r#"{"SecretId":"db"}"#;
@@ -231,7 +239,7 @@ async fn denials_affect_single_reads_and_batches() {
 #[tokio::test]
 async fn fault_for_a_name_matches_a_call_by_arn() {
     let fake = started().await;
-    let arn = fake.secrets().arn("db").expect("a secret");
+    let arn = fake.secrets().arn("db").expect("the secret `db` must exist");
     fake.faults().script(Match::secret("db"), [Fault::Throttle]);
     assert_eq!(get(&fake, &arn).await.json()["__type"], "ThrottlingException");
 }
@@ -280,7 +288,7 @@ async fn reset_fault_resets_the_connection() {
     fake.faults().script(Match::any(), [Fault::Reset]);
     let mut client = Client::connect(&fake).await;
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
-    let error = client.receive().await.expect_err("no response");
+    let error = client.receive().await.expect_err("the fake AWS server must send no response");
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
 }
 
@@ -317,10 +325,10 @@ async fn dripping_response_arrives_byte_by_byte() {
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
-        client.0.read_buf(&mut bytes).await.expect("the head");
+        client.0.read_buf(&mut bytes).await.expect("the head of the response must arrive");
     }
     let waiting = within(5 * MS, client.0.read_buf(&mut bytes)).await;
-    assert!(waiting.is_none(), "a byte arrived early");
+    assert!(waiting.is_none(), "no byte of the body must arrive before the interval has passed");
 
     fake.faults().clear();
     let fast = with_fault(&fake, Fault::Drip(Duration::ZERO)).await;
@@ -335,7 +343,10 @@ async fn delayed_response_arrives_late() {
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
     fake.calls().wait_for(Operation::GetSecretValue, 1).await;
     assert!(within(MS, client.0.readable()).await.is_none());
-    assert_eq!(client.receive().await.expect("a response").status, 200);
+    assert_eq!(
+        client.receive().await.expect("the fake AWS server must send a response").status,
+        200
+    );
 }
 
 #[tokio::test]
@@ -345,8 +356,8 @@ async fn slow_response_has_the_value_of_the_time_of_arrival() {
     let mut client = Client::connect(&fake).await;
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
     fake.calls().wait_for(Operation::GetSecretValue, 1).await;
-    fake.secrets().put("db", "hunter3").expect("a new version");
-    let response = client.receive().await.expect("a response");
+    fake.secrets().put("db", "hunter3").expect("the version must be added");
+    let response = client.receive().await.expect("the fake AWS server must send a response");
     assert_eq!(response.json()["SecretString"], "hunter2");
     fake.faults().set_latency(Duration::ZERO);
     assert_eq!(get(&fake, "db").await.json()["SecretString"], "hunter3");
@@ -358,14 +369,19 @@ async fn paused_fake_refuses_connections_until_resumed() {
     let mut client = Client::connect(&fake).await;
     client.ask(Operation::GetSecretValue, json!({ "SecretId": "db" })).await;
 
-    fake.pause().await.expect("the port is reserved");
-    fake.pause().await.expect("a second pause is a no-op");
-    assert_eq!(client.0.read_u8().await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
-    let refused = TcpStream::connect(fake.addr()).await.expect_err("connections are refused");
+    fake.pause().await.expect("the fake AWS server must reserve the port");
+    fake.pause().await.expect("a second pause must do nothing");
+    assert_eq!(
+        client.0.read_u8().await.expect_err("the connection must be closed").kind(),
+        io::ErrorKind::UnexpectedEof
+    );
+    let refused = TcpStream::connect(fake.addr())
+        .await
+        .expect_err("the fake AWS server must refuse the connection");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
-    fake.resume().await.expect("the same port is free");
-    fake.resume().await.expect("a second resume is a no-op");
+    fake.resume().await.expect("the fake AWS server must listen on the same port again");
+    fake.resume().await.expect("a second resume must do nothing");
     assert_eq!(get(&fake, "db").await.status, 200);
 }
 
@@ -375,7 +391,10 @@ async fn closing_connections_keeps_the_port_open() {
     let mut client = Client::connect(&fake).await;
     client.ask(Operation::GetSecretValue, json!({ "SecretId": "db" })).await;
     fake.close_connections();
-    assert_eq!(client.0.read_u8().await.expect_err("closed").kind(), io::ErrorKind::UnexpectedEof);
+    assert_eq!(
+        client.0.read_u8().await.expect_err("the connection must be closed").kind(),
+        io::ErrorKind::UnexpectedEof
+    );
     assert_eq!(get(&fake, "db").await.status, 200);
 }
 
@@ -422,7 +441,7 @@ async fn secrets_manager_accepts_credentials_of_sts() {
     let mut client = Client::connect(&fake).await;
     let form_type = ("Content-Type", "application/x-www-form-urlencoded; charset=utf-8");
     client.send(&[form_type], form).await;
-    let response = client.receive().await.expect("a response");
+    let response = client.receive().await.expect("the fake AWS server must send a response");
     assert_eq!(response.status, 200, "{}", response.text());
     assert_eq!(response.header("content-type"), Some("text/xml"));
     let text = response.text();
@@ -432,13 +451,16 @@ async fn secrets_manager_accepts_credentials_of_sts() {
     let token = ("X-Amz-Security-Token", token);
     let target = ("X-Amz-Target", "secretsmanager.GetSecretValue");
     client.send(&[signed, token, target], r#"{"SecretId":"db"}"#).await;
-    assert_eq!(client.receive().await.expect("a response").status, 200);
+    assert_eq!(
+        client.receive().await.expect("the fake AWS server must send a response").status,
+        200
+    );
 
     client.send(&[form_type, signed, token], "Action=GetCallerIdentity").await;
-    let response = client.receive().await.expect("a response");
+    let response = client.receive().await.expect("the fake AWS server must send a response");
     assert!(response.text().contains("<Account>123456789012</Account>"), "{}", response.text());
     client.send(&[form_type], "Action=GetCallerIdentity").await;
-    let response = client.receive().await.expect("a response");
+    let response = client.receive().await.expect("the fake AWS server must send a response");
     assert_eq!(response.status, 403);
     assert!(
         response.text().contains("<Code>MissingAuthenticationToken</Code>"),
@@ -454,7 +476,7 @@ async fn injected_sts_error_is_sent_as_xml() {
     let mut client = Client::connect(&fake).await;
     let form_type = ("Content-Type", "application/x-www-form-urlencoded");
     client.send(&[form_type], "Action=AssumeRoleWithWebIdentity").await;
-    let response = client.receive().await.expect("a response");
+    let response = client.receive().await.expect("the fake AWS server must send a response");
     assert!(response.text().contains("<Code>Throttling</Code>"), "{}", response.text());
 }
 
@@ -466,7 +488,8 @@ async fn seed_fills_and_later_changes_the_secrets() {
     let expected = r#"{"ai_api_key":"PLACEHOLDER_WHATSAPP_API_KEY"}"#;
     assert_eq!(response.json()["SecretString"], expected);
 
-    let seed = Seed::parse(Format::Toml, "\"openai-api-key/whatsapp\" = \"new\"").expect("a seed");
+    let seed = Seed::parse(Format::Toml, "\"openai-api-key/whatsapp\" = \"new\"")
+        .expect("the seed must be valid");
     let changes = fake.secrets().apply(&seed);
     assert_eq!((changes.updated.len(), changes.removed.len()), (1, 5));
     assert_eq!(get(&fake, "openai-api-key/whatsapp").await.json()["SecretString"], "new");
@@ -477,7 +500,7 @@ async fn seed_fills_and_later_changes_the_secrets() {
 async fn secret_of_another_account_is_found_by_arn() {
     let fake = started().await;
     let location = Location::new("999988887777", "us-east-1");
-    let arn = fake.secrets().create_in(&location, "db", "theirs").expect("a new name");
+    let arn = fake.secrets().create_in(&location, "db", "theirs").expect("the name must be new");
     assert_eq!(get(&fake, &arn).await.json()["SecretString"], "theirs");
     assert_eq!(get(&fake, "db").await.json()["SecretString"], "hunter2");
 }
@@ -487,11 +510,12 @@ async fn debug_output_contains_no_value_and_no_credential() {
     let fake = started().await;
     get(&fake, "db").await;
     ask(&fake, Operation::BatchGetSecretValue, json!({ "SecretIdList": ["db", "absent"] })).await;
-    let seed = Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("a seed");
+    let seed = Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("the seed must be valid");
     fake.session_tokens().accept_only(["session-token"]);
     fake.session_tokens().expire("session-token");
     let changes = fake.secrets().apply(&seed);
-    let error = fake.secrets().put("absent", "hunter2").expect_err("no secret");
+    let error =
+        fake.secrets().put("absent", "hunter2").expect_err("the secret `absent` must not exist");
     let printed = [
         format!("{fake:?} {:?} {:?}", fake.secrets(), fake.calls()),
         format!("{:?} {:?} {changes:?}", fake.faults(), fake.session_tokens()),

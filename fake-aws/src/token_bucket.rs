@@ -4,8 +4,8 @@
 
 use std::time::SystemTime;
 
-/// A token bucket, which limits the number of calls per second. Each call takes a token, and new
-/// tokens are added over time. The bucket holds at most the tokens of one second.
+/// A token bucket, which limits the number of calls per second. Each call takes a token. Time adds
+/// new tokens, up to the number for one second.
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens_per_second: f64,
@@ -14,14 +14,14 @@ pub struct TokenBucket {
 }
 
 impl TokenBucket {
-    /// Creates a full bucket, so that the first `tokens_per_second` calls pass at once.
+    /// Creates a full token bucket, so that the first `tokens_per_second` calls can pass at once.
     pub fn full(tokens_per_second: u32, now: SystemTime) -> Self {
         let tokens = f64::from(tokens_per_second);
         Self { tokens_per_second: tokens, tokens, filled_at: now }
     }
 
-    /// Takes a token out of the bucket for one call. Returns `false` if the bucket is empty, so
-    /// that the call must be throttled.
+    /// Takes a token for one call. Returns `false` if there is no token, so that the call must be
+    /// throttled.
     pub fn take(&mut self, now: SystemTime) -> bool {
         // If the clock was set back, the elapsed time counts as zero and no tokens are added.
         let elapsed = now.duration_since(self.filled_at).unwrap_or_default();

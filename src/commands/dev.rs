@@ -32,10 +32,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many reads `sidekey dev` measures from the fake Secrets Manager, and also from Sidekey.
+/// The number of reads that `sidekey dev` measures from Sidekey, and also from the fake Secrets
+/// Manager.
 const TIMED_READS: usize = 20;
 
-/// The maximum time for which requests in progress continue after the user presses Ctrl-C.
+/// How long requests in progress may continue after the user presses Ctrl-C.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
@@ -69,9 +70,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checks_conventions =
         ["SIDEKEY_CONVENTIONS", "SIDEKEY_STRICT"].iter().any(|name| vars.contains_key(*name));
     if args.secrets.is_none() && !checks_conventions {
-        // The example secrets contain dummy texts instead of real values, and therefore violate
-        // Sidekey's naming conventions on purpose. Warnings about the dummy texts would only
-        // confuse the user.
+        // The example secrets contain dummy values and therefore violate Sidekey's conventions on
+        // purpose. Warnings about the dummy values would only confuse the user.
         config.cache.conventions = Arc::default();
     }
     let direct = direct(&vars, clock.clone()).await?;
@@ -82,8 +82,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = agent
         .prefetched()
         .await
-        .context("the prefetch of secrets stopped before its end; run `sidekey dev` again")?;
-    let address = *agent.addresses().first().context("the agent has no listening address")?;
+        .context("Sidekey stopped before it had prefetched all secrets: run `sidekey dev` again")?;
+    let address = *agent.addresses().first().context("the agent does not listen on any address")?;
     let mut client = Client::connect(&Address::Loopback(address), Some(&token)).await?;
 
     out(&summary(&fake.url(), &args, &report, &secrets));
@@ -110,9 +110,11 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the environment variables for the agent, and the token as it appears in the printed curl
-/// command. The result contains none of the user's `AWS_*` variables, so that the agent cannot call
-/// the user's AWS account.
+/// Returns the environment variables for the agent, and the token to show in the printed curl
+/// command.
+///
+/// The result omits the user's `AWS_*` variables, so that the agent cannot call the user's AWS
+/// account.
 fn variables(
     args: &Args,
     secrets: &Secrets,
@@ -154,16 +156,16 @@ async fn start(
 ) -> anyhow::Result<Agent> {
     panics::observe(metrics.clone());
     hardening::harden().context(
-        "could not disable core dumps of this process; a core dump would contain secrets",
+        "Sidekey could not disable core dumps of its process, which would contain secrets",
     )?;
     reserve_descriptors(&mut config.listen);
     let bound = Listeners::bind(&config.listen).await;
-    let listeners =
-        bound.context("could not listen on the port; add `--port 0` to use any free port")?;
+    let listeners = bound
+        .context("Sidekey could not listen on the port: add `--port 0` to use any free port")?;
     Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
-/// Creates a client that reads secrets from the fake Secrets Manager without Sidekey.
+/// Creates a client that reads secrets directly from the fake Secrets Manager, without Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -199,8 +201,8 @@ fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
     )
 }
 
-/// Measures how long reads of one secret take from the fake Secrets Manager and from Sidekey.
-/// Returns the text with both times to print.
+/// Measures how long it takes to read one secret from the fake Secrets Manager and from Sidekey.
+/// Returns a printable text with both times.
 async fn comparison(
     clock: &dyn Clock,
     direct: &SecretsManager,

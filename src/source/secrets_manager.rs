@@ -46,28 +46,28 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum time for opening a connection, including the TLS handshake. The value is the default
-/// of the AWS SDK.
+/// The maximum time for opening a connection, including the TLS handshake. The AWS SDK has the same
+/// default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
-/// The configuration of [`SecretsManager`]. The `Debug` output contains the names of the
-/// environment variables but not their values, because the values include keys and session tokens.
+/// The configuration of [`SecretsManager`].
+///
+/// The `Debug` output contains the names of the environment variables but not their values, because
+/// the values include keys and session tokens.
 pub struct Config {
-    /// The AWS region for which the agent is configured (its home region). If `None`, the AWS SDK
-    /// determines the region.
+    /// The AWS region that the user configured for Sidekey. If `None`, the AWS SDK determines the
+    /// region.
     pub(crate) region: Option<String>,
-    /// The custom endpoint URL to call instead of AWS's own endpoints, if configured.
+    /// The custom endpoint URL that the agent calls instead of AWS's own endpoints.
     pub(crate) endpoint: Option<Endpoint>,
-    /// Whether the agent refuses to read secrets outside its home region.
+    /// Whether the agent refuses to read secrets in other regions than its own region.
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
-    /// The root certificates that the agent trusts in TLS connections to AWS.
     pub(crate) trust: Trust,
-    /// The environment variables from which the AWS SDK reads its settings.
     pub(crate) environment: BTreeMap<String, String>,
-    /// Whether the process may be restored from a snapshot, as with Lambda SnapStart. If so, the
-    /// agent gets new credentials for each call and does not reuse connections.
+    /// Whether SnapStart (a feature of AWS Lambda) may resume the process from a snapshot. If so,
+    /// the agent gets new credentials for each call and does not reuse connections.
     pub is_snapshot: bool,
 }
 
@@ -85,14 +85,13 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Error: no AWS region is configured and the AWS SDK found no region, so the agent cannot call
-/// AWS.
+/// Error: no AWS region is configured, so the agent cannot call AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("no AWS region is configured: set SIDEKEY_REGION or AWS_REGION")]
 pub struct NoRegion;
 
 /// A client that reads secrets from Secrets Manager, in any AWS region. The `Debug` output omits
-/// the objects of the AWS SDK, because their `Debug` output contains environment variables.
+/// the objects of the AWS SDK, which would print environment variables.
 pub struct SecretsManager {
     clients: Clients,
     session: Arc<Session>,
@@ -106,7 +105,7 @@ impl fmt::Debug for SecretsManager {
 }
 
 impl SecretsManager {
-    /// Creates a client for Secrets Manager without calling Secrets Manager. Outside Lambda, the
+    /// Creates a client for Secrets Manager, without a call to Secrets Manager. Outside Lambda, the
     /// AWS SDK may call the instance metadata service to find the region.
     ///
     /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
@@ -152,20 +151,20 @@ impl SecretsManager {
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
-            // Before the attempt to read the secret, the agent may have to get credentials. Each of
-            // the two steps may take up to the timeout.
+            // The agent may have to get credentials before it reads the secret. Each of the two
+            // steps may take up to the timeout.
             deadline: attempt_timeout * 2,
         })
     }
 
-    /// Returns the home region of the agent: the AWS region for which the agent is configured.
     pub(crate) fn region(&self) -> &str {
         self.clients.region()
     }
 
-    /// Reads whether and when a secret is rotated automatically, with the operation
-    /// `DescribeSecret`. Only commands such as `sidekey check` call this method, so the agent
-    /// itself does not need the permission for `DescribeSecret`.
+    /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
+    ///
+    /// The agent itself never makes this call and does not need its permission. Only commands such
+    /// as `sidekey check` use it.
     ///
     /// # Errors
     ///
@@ -194,8 +193,9 @@ impl SecretsManager {
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
-    /// Gets credentials if none are cached, and then makes the call to AWS. If AWS rejects the
-    /// credentials, the cached credentials are marked as rejected.
+    /// Makes a call to AWS with the agent's credentials, and gets credentials first if none are
+    /// cached. If AWS rejects the credentials, the function marks the cached credentials as
+    /// rejected.
     async fn signed<T, E>(
         &self,
         call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
@@ -237,8 +237,8 @@ impl Source for SecretsManager {
     }
 }
 
-/// Returns the staging label that a request contains. A request for the current version contains no
-/// label: AWS returns the current version by default, and other clients send no label either.
+/// Returns the staging label for a request, such as `AWSPREVIOUS`. Returns `None` for the current
+/// version, because AWS returns this version by default.
 fn requested_stage(key: &Key) -> Option<String> {
     key.selector.stage().filter(|_| !key.selector.is_current()).map(str::to_owned)
 }

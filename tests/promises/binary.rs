@@ -191,7 +191,7 @@ async fn command_printed_by_dev_works() {
 
         program.line("Press Ctrl-C to stop").await;
         folder.write("secrets.json", "{");
-        program.line("Could not reload the secrets file").await;
+        program.line("Sidekey could not reload the secrets file").await;
         assert!(paste(&line, &vars).await.contains("first-value"));
 
         folder.write("secrets.json", r#"{"app/db": {"user": "the-second-value"}}"#);

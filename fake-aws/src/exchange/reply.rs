@@ -15,10 +15,10 @@ use hyper::{Response, StatusCode};
 const JSON_TYPE: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.1");
 const XML_TYPE: HeaderValue = HeaderValue::from_static("text/xml");
 
-/// The response body for [`Fault::Garbage`]. These bytes are neither valid JSON nor valid UTF-8.
+/// The response body for the fault [`Fault::Garbage`]. These bytes are neither valid JSON nor valid
+/// UTF-8.
 const GARBAGE: &[u8] = b"\xff\xfe<html>502 Bad Gateway</html>";
 
-/// A response that the fake has computed but not yet sent.
 pub(crate) struct Reply {
     status: StatusCode,
     content_type: HeaderValue,
@@ -27,8 +27,8 @@ pub(crate) struct Reply {
 }
 
 impl Reply {
-    /// Creates the response to a successful operation. `result` is the JSON or XML result of the
-    /// operation.
+    /// Creates the response for an operation that succeeded. `result` is the JSON or XML that the
+    /// operation returned.
     pub(crate) fn success(operation: Operation, result: String) -> Self {
         let request_id = random::uuid();
         let (content_type, text) = match operation.service() {
@@ -38,8 +38,8 @@ impl Reply {
         Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
     }
 
-    /// Creates the error response in the protocol of `service`: JSON for Secrets Manager, XML for
-    /// STS.
+    /// Creates an error response. Its body is JSON if `service` is Secrets Manager, and XML if
+    /// `service` is STS.
     pub(crate) fn error(service: Service, error: &AwsError) -> Self {
         let request_id = random::uuid();
         let (content_type, code, text) = match service {
@@ -55,7 +55,7 @@ impl Reply {
         Self { status, content_type, request_id, body: text.into() }
     }
 
-    /// Returns the HTTP response after applying the injected `fault`.
+    /// Applies a fault to the response and returns the HTTP response.
     pub(crate) async fn send_with(mut self, fault: Fault) -> Response<ResponseBody> {
         match fault {
             Fault::Truncated => self.send(ResponseBody::truncated),
@@ -77,8 +77,8 @@ impl Reply {
         }
     }
 
-    /// Returns the HTTP response. `to_body` decides how the fake sends the body: complete,
-    /// truncated or byte by byte.
+    /// Returns the HTTP response. The function `to_body` determines how the fake AWS server sends
+    /// the body: at once, truncated or byte by byte.
     pub(crate) fn send(
         self,
         to_body: impl FnOnce(Bytes) -> ResponseBody,
@@ -88,6 +88,6 @@ impl Reply {
             .header(CONTENT_TYPE, self.content_type)
             .header("x-amzn-requestid", self.request_id)
             .body(to_body(self.body))
-            .expect("a response with a valid status and valid headers is valid")
+            .expect("the response must be valid, because its status and headers are valid")
     }
 }

@@ -12,37 +12,30 @@ use serde_json::{Map, Value};
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// An HTTP request after parsing, before the fake executes the operation.
 pub(crate) struct ParsedRequest {
-    /// The AWS service that the request is for.
     pub(crate) service: Service,
-    /// The requested operation, or `None` if the fake does not support the operation.
     pub(crate) operation: Option<Operation>,
     /// The `SecretId` parameters of the request, exactly as the caller sent them.
     pub(crate) secret_ids: Vec<String>,
-    /// The parameters in the body of the request.
     pub(crate) parameters: Parameters,
-    /// The value of the request header `Authorization`.
     pub(crate) authorization: Option<String>,
-    /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub(crate) security_token: Option<String>,
     host: Option<String>,
     user_agent: Option<String>,
 }
 
-/// The parameters in the body of a request, in the format of the service's protocol.
+/// The parameters in the body of a request. Secrets Manager and STS use different formats.
 pub(crate) enum Parameters {
-    /// Request parameters as a JSON object. Secrets Manager uses this format.
+    /// A JSON object, the format of Secrets Manager.
     Json(Value),
-    /// Request parameters as an HTML form. STS uses this format.
+    /// An HTML form, the format of STS.
     Form(Form),
-    /// The request body should be a JSON object, but is not. The fake then returns
+    /// The body should be a JSON object, but is not. The fake AWS server then returns
     /// `SerializationException`.
     Unreadable,
 }
 
 impl ParsedRequest {
-    /// Parses the HTTP request with the headers in `head` and the given body.
     pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
         let (service, operation, parameters) = match header(&head.headers, TARGET) {
             None if is_form(&head.headers) => {
@@ -78,8 +71,8 @@ impl ParsedRequest {
         }
     }
 
-    /// Returns the entry that the fake adds to its record of calls for this request. `connection`
-    /// is the number of the TCP connection.
+    /// Returns the entry for this request in the fake AWS server's record of calls. `connection` is
+    /// the index of the TCP connection, counted from 1.
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,

@@ -1,4 +1,4 @@
-//! The body of an HTTP response, which the fake sends in one piece, truncated, or byte by byte.
+//! The body of an HTTP response. The fake AWS server sends it at once, truncated, or byte by byte.
 
 use crate::clock::wait;
 use bytes::Bytes;
@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// A response body. The `Content-Length` header is always the length of the complete body, even if
-/// the fake truncates the body.
+/// The body of a response. The `Content-Length` header is always the length of the complete body,
+/// even if the fake AWS server sends only a part of the body.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     remaining: Bytes,
@@ -20,30 +20,28 @@ pub(crate) struct ResponseBody {
 
 #[derive(Debug)]
 enum Mode {
-    /// Mode of sending: the fake sends all bytes of the body at once.
+    /// The fake AWS server sends the whole body at once.
     Complete,
-    /// Mode of sending: the fake sends the first half of the body, flushes the connection, and then
-    /// returns an error so that hyper closes the connection.
+    /// The fake AWS server sends the first half of the body and flushes the connection. It then
+    /// reports an error to the HTTP library hyper, which closes the connection.
     Truncated { is_flushed: bool },
-    /// Mode of sending: the fake waits for `interval` before each single byte of the body.
+    /// The fake AWS server waits for `interval` before each byte of the body.
     Drip { interval: Duration, wait: Pin<Box<Sleep>> },
 }
 
 impl ResponseBody {
-    /// Creates a response body that the fake sends at once.
     pub(crate) fn complete(bytes: Bytes) -> Self {
         Self { announced: length(&bytes), remaining: bytes, mode: Mode::Complete }
     }
 
-    /// Creates a response body of which the fake sends only the first half of `bytes`.
     pub(crate) fn truncated(bytes: Bytes) -> Self {
         let announced = length(&bytes);
         let half = bytes.slice(..bytes.len() / 2);
         Self { announced, remaining: half, mode: Mode::Truncated { is_flushed: false } }
     }
 
-    /// Creates a response body that the fake sends byte by byte, with a wait of `interval` before
-    /// each byte.
+    /// Creates a response body that the fake AWS server sends byte by byte. The fake waits for
+    /// `interval` before each byte.
     pub(crate) fn drip(bytes: Bytes, interval: Duration) -> Self {
         let mode = Mode::Drip { interval, wait: Box::pin(wait(interval)) };
         Self { announced: length(&bytes), remaining: bytes, mode }
@@ -51,7 +49,7 @@ impl ResponseBody {
 }
 
 fn length(bytes: &Bytes) -> u64 {
-    u64::try_from(bytes.len()).expect("the length of a body fits into 64 bits")
+    u64::try_from(bytes.len()).expect("the length of a body must fit into 64 bits")
 }
 
 impl Body for ResponseBody {

@@ -8,8 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// The maximum number of secrets in one batch request. For a batch request with filters, this is
-/// also the maximum number of secrets per page.
+/// The maximum number of secrets in one batch request, or on one page if the request has filters.
 ///
 /// Source: `SecretIdListType` in AWS's API reference.
 const BATCH_MAX: usize = 20;
@@ -53,13 +52,13 @@ impl Context<'_> {
         }
     }
 
-    /// Reads the current version of each requested secret. If one secret fails, the response
-    /// reports the failure in the member `Errors`. A test can configure instead that a denied
-    /// secret makes the whole batch call fail.
+    /// Reads the current version of each requested secret. If the read of one secret fails, the
+    /// member `Errors` of the response contains the error.
+    ///
+    /// A test can configure that one denied secret makes the whole call fail instead.
     fn values(&self, ids: &[String]) -> Result<BTreeMap<&'static str, Value>, AwsError> {
-        // The response contains the values sorted by ARN, without duplicates, instead of in the
-        // order of the request. AWS does not promise an order, so a client that relies on the order
-        // of the request must fail in tests too.
+        // The values are sorted by ARN and have no duplicates. AWS does not promise the order of
+        // the request, so a client that relies on this order must fail in tests too.
         let mut values = BTreeMap::new();
         let mut errors = Vec::new();
         for id in ids {
@@ -100,12 +99,16 @@ mod tests {
     use super::*;
     use crate::secrets_manager::tests::Account;
 
-    /// Calls `BatchGetSecretValue`. Returns the values, and the secret id and code of each error.
+    /// Calls `BatchGetSecretValue`. Returns the secret values, and the `SecretId` and error code of
+    /// each error.
     #[track_caller]
     fn call(account: &mut Account, body: Value) -> (Vec<String>, Vec<(String, String)>) {
         let answer = account.call(Operation::BatchGetSecretValue, body);
-        let text = |value: &Value| value.as_str().expect("a string").to_owned();
-        let list = |key: &str| answer[key].as_array().expect("a list").clone();
+        let text =
+            |value: &Value| value.as_str().expect("the JSON value must be a string").to_owned();
+        let list = |key: &str| {
+            answer[key].as_array().expect("the member of the response must be a list").clone()
+        };
         let mut values: Vec<_> =
             list("SecretValues").iter().map(|it| text(&it["SecretString"])).collect();
         values.sort();
@@ -156,7 +159,7 @@ mod tests {
     #[test]
     fn duplicate_secret_is_returned_once() {
         let mut account = Account::with(&[("a", "1")]);
-        let arn = account.store.find("a").expect("a").arn.clone();
+        let arn = account.store.find("a").expect("the secret `a` must exist").arn.clone();
         let (values, _) = call(&mut account, json!({ "SecretIdList": ["a", arn] }));
         assert_eq!(values, ["1"]);
     }

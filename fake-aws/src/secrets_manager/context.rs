@@ -11,30 +11,27 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The inputs for executing one request. Each Secrets Manager operation is a method of this type,
-/// and is defined in the source file of the operation.
+/// The inputs for one request: the secrets, the permissions and the time. Each operation of Secrets
+/// Manager is a method of this type.
 pub(crate) struct Context<'a> {
-    /// All secrets of the fake.
     pub(crate) store: &'a mut Store,
-    /// The permissions of the role with which the caller signed the request.
     pub(crate) policy: &'a Policy,
-    /// The current time. Versions that the request creates and secrets that the request changes get
-    /// this date.
+    /// The current time. It becomes the date of created versions and changed secrets.
     pub(crate) now: SystemTime,
 }
 
-/// The result of an operation: the JSON body of a successful response, or an AWS error.
 pub(crate) type Response = Result<Value, AwsError>;
 
 impl Context<'_> {
-    /// Checks that the caller's role has permission for an operation on the secret `id`. Like AWS,
-    /// the function checks the permission before looking for the secret, so the check also works if
-    /// the secret does not exist.
+    /// Checks that the caller may use an operation on the secret with the name or ARN `id`.
+    ///
+    /// The check also works if the secret does not exist, because AWS checks permissions before it
+    /// looks for the secret.
     pub(crate) fn check_permission(&self, operation: Operation, id: &str) -> Result<(), AwsError> {
         self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
     }
 
-    /// Returns a secret that an operation wants to change. Returns an error if the operation is
+    /// Returns a secret for an operation that changes it. Returns an error if the operation is
     /// denied, or if the secret is missing or scheduled for deletion.
     pub(crate) fn secret_mut(
         &mut self,
@@ -50,19 +47,20 @@ impl Context<'_> {
     }
 }
 
-/// Deserializes the JSON body of a request. Unknown JSON members are ignored.
+/// Converts the JSON body of a request to the parameters of an operation. Ignores unknown JSON
+/// members.
 pub(crate) fn parse<T: DeserializeOwned>(body: Value) -> Result<T, AwsError> {
     serde_json::from_value(body).map_err(|_| AwsError::serialization())
 }
 
-/// Returns the value of a required request parameter, or AWS's error if the parameter `member` is
-/// missing.
+/// Returns the value of a required parameter, or AWS's error if the value is missing. `member` is
+/// the name of the parameter.
 pub(crate) fn required(member: &str, value: Option<String>) -> Result<String, AwsError> {
     value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
 }
 
-/// Converts a time to the number that the protocol AWS JSON uses: seconds since 1970, with
-/// milliseconds as the fraction.
+/// Converts a time to seconds since 1970, with milliseconds as the fraction. Secrets Manager sends
+/// times in this form.
 pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Duration::new(since_epoch.as_secs(), since_epoch.subsec_millis() * 1_000_000).as_secs_f64()

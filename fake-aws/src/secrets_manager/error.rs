@@ -2,27 +2,26 @@
 
 use crate::error::AwsError;
 
-/// Creates the error for a request that names a secret that does not exist.
 pub(crate) fn secret_not_found() -> AwsError {
     let message = "Secrets Manager can't find the specified secret.";
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request with a version id that the secret does not have.
+/// Creates the error for a request with the version id `id`, which no version of the secret has.
 pub(crate) fn version_not_found(id: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for VersionId: {id}");
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request with a staging label that no version of the secret has.
+/// Creates the error for a request with a staging label (such as AWSPENDING) that no version of the
+/// secret has.
 pub(crate) fn label_not_found(label: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for staging label: {label}");
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for an operation on a secret that is scheduled for deletion.
 pub(crate) fn marked_for_deletion() -> AwsError {
     AwsError::invalid_request(
         "You can't perform this operation on the secret because it was marked for deletion.",

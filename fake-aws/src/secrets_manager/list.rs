@@ -23,8 +23,8 @@ pub(crate) struct ListSecrets {
     next_token: Option<String>,
 }
 
-/// A condition that selects secrets by name. If a request has several filters, a secret must
-/// satisfy all of them.
+/// A condition on the names of secrets, from a request. If a request has several filters, a secret
+/// must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -33,8 +33,9 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the name of the secret starts with one of the filter's values. If a value
-    /// starts with `!`, it matches names that do not start with the rest of the value.
+    /// Returns whether the name of the secret starts with one of the filter's values.
+    ///
+    /// If a value starts with `!`, the name must not start with the rest of the value.
     fn matches(&self, secret: &Secret) -> bool {
         self.values.iter().any(|value| match value.strip_prefix('!') {
             Some(prefix) => !secret.name.starts_with(prefix),
@@ -61,7 +62,8 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Returns the secrets of the home account and region that satisfy all filters, sorted by name.
+    /// Returns the secrets that satisfy all filters, sorted by name. Only secrets of the fake AWS
+    /// server's default account and region are returned.
     pub(crate) fn matching_secrets(
         &self,
         filters: &[Filter],
@@ -83,18 +85,17 @@ impl Context<'_> {
     }
 }
 
-/// A page of a list of secrets. A caller reads a long list page by page.
 pub(crate) struct Page {
-    /// The index of the first list item on the page.
+    /// The index of the page's first item in the whole list.
     start: usize,
-    /// The maximum number of list items on the page.
     size: usize,
 }
 
 impl Page {
-    /// Determines which page a request asks for. `token` is the request's `NextToken` and contains
-    /// the index of the page's first item. If `size` is `None`, the page has up to `size_max`
-    /// items.
+    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
+    /// request. It contains the index of the page's first item.
+    ///
+    /// If `size` is `None`, the page has up to `size_max` items.
     pub(crate) fn new(
         token: Option<&str>,
         size: Option<usize>,
@@ -115,8 +116,8 @@ impl Page {
         Ok(Self { start, size })
     }
 
-    /// Returns the items on this page. Also returns the token of the next page, or `None` if this
-    /// page is the last.
+    /// Returns the items on this page and the `NextToken` of the next page. The token is `None` if
+    /// this page is the last.
     pub(crate) fn slice<'i, T>(&self, items: &'i [T]) -> (&'i [T], Option<String>) {
         let start = self.start.min(items.len());
         let end = start.saturating_add(self.size).min(items.len());
@@ -139,8 +140,10 @@ mod tests {
     #[track_caller]
     fn names(account: &mut Account, body: Value) -> Vec<String> {
         let answer = account.call(Operation::ListSecrets, body);
-        let list = answer["SecretList"].as_array().expect("a list");
-        list.iter().map(|it| it["Name"].as_str().expect("a name").to_owned()).collect()
+        let list = answer["SecretList"].as_array().expect("the member `SecretList` must be a list");
+        list.iter()
+            .map(|it| it["Name"].as_str().expect("each listed secret must have a name").to_owned())
+            .collect()
     }
 
     #[test]
@@ -149,7 +152,7 @@ mod tests {
         let answer = account.call(Operation::ListSecrets, json!({}));
         assert!(!answer.to_string().contains("hunter2"));
         let stages = &answer["SecretList"][0]["SecretVersionsToStages"];
-        assert_eq!(stages.as_object().expect("an object").len(), 1);
+        assert_eq!(stages.as_object().expect("the versions must be a JSON object").len(), 1);
     }
 
     #[test]

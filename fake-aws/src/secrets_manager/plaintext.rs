@@ -1,4 +1,4 @@
-//! The unencrypted value of a secret: text or bytes.
+//! The unencrypted value of a secret: a string or a list of bytes.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,12 +7,13 @@ use std::fmt;
 /// The unencrypted value of one version of a secret.
 ///
 /// The `Debug` output contains only the length of the value, and the type does not implement
-/// `Display`. The reason is that developers often put real passwords into a fake.
+/// `Display`. Developers often put real passwords into a fake AWS server, and a test must not print
+/// them.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Plaintext {
-    /// A secret value that is text. AWS sends the text as `SecretString`.
+    /// A secret value that is a string. AWS sends the string as `SecretString`.
     Text(String),
-    /// A secret value that consists of bytes. AWS sends the bytes as `SecretBinary`, encoded in
+    /// A secret value that is a list of bytes. AWS sends the bytes as `SecretBinary`, encoded in
     /// base64.
     Binary(Vec<u8>),
 }
@@ -23,12 +24,12 @@ pub enum Plaintext {
 pub(crate) const PLAINTEXT_BYTES_MAX: usize = 65_536;
 
 impl Plaintext {
-    /// Decodes a binary secret value from base64. Returns `None` if `text` is not valid base64.
     pub(crate) fn from_base64(text: &str) -> Option<Self> {
         STANDARD.decode(text).ok().map(Self::Binary)
     }
 
-    /// Returns the JSON key and the JSON string with which a response contains this secret value.
+    /// Returns the JSON key (`SecretString` or `SecretBinary`) and the JSON string for this value
+    /// in a response.
     pub(crate) fn to_member(&self) -> (&'static str, String) {
         match self {
             Self::Text(text) => ("SecretString", text.clone()),
@@ -36,7 +37,7 @@ impl Plaintext {
         }
     }
 
-    /// Returns the size of the secret value in bytes.
+    /// Returns the size of the secret value in bytes. For a string, this is the size in UTF-8.
     pub fn len(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
@@ -89,7 +90,7 @@ mod tests {
 
     #[test]
     fn binary_value_is_encoded_as_base64() {
-        let plaintext = Plaintext::from_base64("AP8=").expect("valid base64");
+        let plaintext = Plaintext::from_base64("AP8=").expect("the base64 must be valid");
         assert_eq!(plaintext, Plaintext::Binary(vec![0, 255]));
         assert_eq!(plaintext.to_member(), ("SecretBinary", "AP8=".to_owned()));
         assert_eq!(Plaintext::from_base64("not base64"), None);

@@ -27,8 +27,8 @@ impl Context<'_> {
         self.value(&id, request.version_id.as_deref(), request.version_stage.as_deref())
     }
 
-    /// Reads one version of a secret. The returned JSON is the response of `GetSecretValue`, and
-    /// also has the format of one entry in the response of `BatchGetSecretValue`.
+    /// Reads one version of a secret and returns it as JSON. The JSON is the response of
+    /// `GetSecretValue`, and also one entry in the response of `BatchGetSecretValue`.
     pub(crate) fn value(
         &self,
         id: &str,
@@ -66,9 +66,10 @@ fn value_entry(secret: &Secret, version: &Version) -> Value {
     })
 }
 
-/// Returns the metadata of a secret as JSON, without secret values. `labels_key` is the JSON key
-/// under which the response lists the staging labels. The key is a parameter because
-/// `DescribeSecret` and `ListSecrets` use different keys.
+/// Returns the metadata of a secret as JSON, without secret values.
+///
+/// `labels_key` is the JSON key for the staging labels, because `DescribeSecret` and `ListSecrets`
+/// use different keys.
 pub(crate) fn metadata(secret: &Secret, labels_key: &str) -> Map<String, Value> {
     let labels: Map<String, Value> = secret
         .labelled_versions()
@@ -95,13 +96,13 @@ mod tests {
     fn response_contains_the_value_and_its_version() {
         let mut account = Account::with(&[("db", "one")]);
         let response = account.call(Operation::GetSecretValue, json!({ "SecretId": "db" }));
-        let arn = account.store.find("db").expect("db").arn.clone();
+        let arn = account.store.find("db").expect("the secret `db` must exist").arn.clone();
         let version = account
             .store
             .find("db")
-            .expect("db")
+            .expect("the secret `db` must exist")
             .version_with_label("AWSCURRENT")
-            .expect("a version");
+            .expect("the secret must have this version");
         let expected = json!({
             "ARN": arn,
             "Name": "db",
@@ -183,7 +184,8 @@ mod tests {
         assert_eq!(response["RotationEnabled"], false);
         assert_eq!(response["LastChangedDate"], 1.5);
         assert_eq!(response.get("DeletedDate"), None);
-        let stages = response["VersionIdsToStages"].as_object().expect("an object");
+        let stages =
+            response["VersionIdsToStages"].as_object().expect("the versions must be a JSON object");
         let mut stages: Vec<_> = stages.values().map(ToString::to_string).collect();
         stages.sort();
         assert_eq!(stages, [r#"["AWSCURRENT"]"#, r#"["AWSPREVIOUS"]"#]);

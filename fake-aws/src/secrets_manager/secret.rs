@@ -9,50 +9,40 @@ use crate::error::AwsError;
 use std::time::SystemTime;
 
 /// The staging label of the current version of a secret. A read without a staging label and without
-/// a version id returns the current version.
+/// a version id returns this version.
 pub(crate) const CURRENT: &str = "AWSCURRENT";
-/// The staging label of the version that was current before the current version.
+/// The staging label of the version that was current directly before the current version.
 pub(crate) const PREVIOUS: &str = "AWSPREVIOUS";
 
-/// The maximum number of versions that a secret keeps. If a secret has more versions, the fake
-/// removes the oldest version that has no staging label.
+/// The maximum number of versions of a secret. Above this number, the fake AWS server removes the
+/// oldest version that has no staging label.
 ///
 /// Source: quotas of Secrets Manager, "Versions per secret".
 const VERSIONS_MAX: usize = 100;
 
-/// A secret together with all of its versions.
 #[derive(Debug)]
 pub(crate) struct Secret {
-    /// The full ARN of the secret, including the random suffix.
+    /// The full ARN of the secret, including the hyphen and six random characters that AWS adds to
+    /// the name.
     pub(crate) arn: String,
-    /// The name of the secret.
     pub(crate) name: String,
-    /// The description of the secret, as set by `CreateSecret` or `UpdateSecret`.
     pub(crate) description: Option<String>,
-    /// The time when the secret was created.
     pub(crate) created: SystemTime,
     /// The time when a version, a staging label or the description of the secret last changed.
     pub(crate) changed: SystemTime,
-    /// The time for which the deletion of the secret is scheduled, or `None` if no deletion is
-    /// scheduled.
+    /// The time at which the secret will be deleted, or `None` if no deletion is scheduled.
     pub(crate) deletion: Option<SystemTime>,
-    /// Whether a seed (a file of test secrets) contained this secret. If a later seed does not
-    /// contain the secret, applying the later seed removes the secret.
+    /// Whether the secret comes from a seed (a file of test secrets). If a later seed does not
+    /// contain the secret, applying that seed removes the secret.
     pub(crate) is_seeded: bool,
-    /// The versions of the secret, oldest first.
     versions: Vec<Version>,
 }
 
-/// One version of a secret.
 #[derive(Debug)]
 pub(crate) struct Version {
-    /// The id of the version, usually a UUID.
     pub(crate) id: String,
-    /// The secret value of the version.
     pub(crate) plaintext: Plaintext,
-    /// The time when the version was created.
     pub(crate) created: SystemTime,
-    /// The staging labels of the version.
     pub(crate) labels: Vec<String>,
 }
 
@@ -63,8 +53,8 @@ impl Version {
 }
 
 impl Secret {
-    /// Creates a secret that has no version yet. AWS also creates such a secret if a `CreateSecret`
-    /// request contains no value.
+    /// Creates a secret that has no version yet. AWS also does so if a `CreateSecret` request
+    /// contains no value.
     pub(crate) fn new(name: &str, arn: String, now: SystemTime) -> Self {
         Self {
             arn,
@@ -83,18 +73,16 @@ impl Secret {
         self.versions.iter().filter(|version| !version.labels.is_empty())
     }
 
-    /// Returns the version with the version id `id`.
     pub(crate) fn version(&self, id: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.id == id)
     }
 
-    /// Returns the version that has the staging label `label`.
     pub(crate) fn version_with_label(&self, label: &str) -> Option<&Version> {
         self.versions.iter().find(|version| version.has_label(label))
     }
 
-    /// Returns the version that a request selects. A request can contain a version id, a staging
-    /// label, both or neither. A request with neither selects the current version.
+    /// Returns the version that a request asks for by version id, by staging label or by both. A
+    /// request with neither gets the current version.
     pub(crate) fn select(
         &self,
         id: Option<&str>,
@@ -114,10 +102,10 @@ impl Secret {
     }
 
     /// Adds a version with the staging labels `labels`. The first version of a secret also gets the
-    /// label [`CURRENT`].
+    /// label AWSCURRENT.
     ///
-    /// If a version with this id and the same value already exists, the function changes nothing.
-    /// If a version with this id and another value exists, the function returns an error.
+    /// If a version with this id already exists, the function does not add a version. It returns an
+    /// error if the existing version has another value.
     pub(crate) fn put(
         &mut self,
         id: &str,
@@ -156,9 +144,10 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves a staging label to the version `to`. If `to` is `None`, removes the label from the
-    /// version `from` instead. Returns an error if the request breaks the rules of
-    /// `UpdateSecretVersionStage`.
+    /// Moves a staging label from the version `from` to the version `to`. If `to` is `None`,
+    /// removes the label from `from`.
+    ///
+    /// Returns an error if the request violates the rules of `UpdateSecretVersionStage`.
     pub(crate) fn move_label(
         &mut self,
         label: &str,
@@ -198,8 +187,8 @@ impl Secret {
         Ok(())
     }
 
-    /// Moves a staging label to the version `id`. If the label is [`CURRENT`], the version that was
-    /// current before gets the label [`PREVIOUS`].
+    /// Moves a staging label to the version with the version id `id`. If the label is AWSCURRENT,
+    /// the version that was current before gets the label AWSPREVIOUS.
     pub(crate) fn attach(&mut self, label: &str, id: &str) {
         let old_id = self.version_with_label(label).map(|version| version.id.clone());
         if old_id.as_deref() == Some(id) {
@@ -238,7 +227,7 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Creates a secret and adds one version per id. Each added version becomes the current
+    /// Creates a secret with one version for each version id. The last version is the current
     /// version.
     fn secret(ids: &[&str]) -> Secret {
         let mut secret = Secret::new("db", "arn".to_owned(), NOW);
@@ -251,7 +240,7 @@ mod tests {
     #[track_caller]
     fn put(secret: &mut Secret, id: &str, labels: &[&str]) {
         let labels: Vec<_> = labels.iter().map(ToString::to_string).collect();
-        secret.put(id, Plaintext::from(id), &labels, NOW).expect("a new version");
+        secret.put(id, Plaintext::from(id), &labels, NOW).expect("the version must be added");
     }
 
     #[track_caller]
@@ -288,9 +277,11 @@ mod tests {
     #[test]
     fn repeated_put_is_a_no_op_and_another_value_is_rejected() {
         let mut secret = secret(&["a", "b"]);
-        secret.put("a", Plaintext::from("a"), &[], NOW).expect("the same value again");
+        secret.put("a", Plaintext::from("a"), &[], NOW).expect("the same value may be added again");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
-        let error = secret.put("a", Plaintext::from("other"), &[], NOW).expect_err("a conflict");
+        let error = secret
+            .put("a", Plaintext::from("other"), &[], NOW)
+            .expect_err("another value with the same version id must fail");
         assert_eq!(error.kind, "ResourceExistsException");
     }
 
@@ -302,7 +293,7 @@ mod tests {
         assert_eq!(select(None, Some(PREVIOUS)), Ok("a"));
         assert_eq!(select(Some("a"), None), Ok("a"));
         assert_eq!(select(Some("a"), Some(PREVIOUS)), Ok("a"));
-        let kind = |id, label| select(id, label).expect_err("no such version").kind;
+        let kind = |id, label| select(id, label).expect_err("no version must match").kind;
         assert_eq!(kind(Some("a"), Some(CURRENT)), "InvalidRequestException");
         assert_eq!(kind(Some("c"), None), "ResourceNotFoundException");
         assert_eq!(kind(None, Some("AWSPENDING")), "ResourceNotFoundException");
@@ -312,9 +303,13 @@ mod tests {
     fn rotation_finishes_by_moving_the_current_label() {
         let mut secret = secret(&["a"]);
         put(&mut secret, "b", &["AWSPENDING"]);
-        secret.move_label(CURRENT, Some("b"), Some("a"), NOW).expect("a valid move");
+        secret
+            .move_label(CURRENT, Some("b"), Some("a"), NOW)
+            .expect("the staging label must be moved");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &["AWSPENDING", CURRENT])]);
-        secret.move_label("AWSPENDING", None, Some("b"), NOW).expect("a valid removal");
+        secret
+            .move_label("AWSPENDING", None, Some("b"), NOW)
+            .expect("the staging label must be removed");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
     }
 
@@ -322,7 +317,10 @@ mod tests {
     fn label_moves_that_aws_rejects_are_rejected() {
         let rejection = |to, from| {
             let mut secret = secret(&["a", "b"]);
-            secret.move_label(CURRENT, to, from, NOW).expect_err("an invalid move").message
+            secret
+                .move_label(CURRENT, to, from, NOW)
+                .expect_err("the move must violate a rule")
+                .message
         };
         assert!(rejection(Some("a"), None).contains("RemoveFromVersionId can't be empty"));
         assert!(rejection(None, Some("b")).contains("completely removed"));
@@ -342,7 +340,7 @@ mod tests {
     #[test]
     fn debug_prints_no_plaintext() {
         let mut secret = secret(&[]);
-        secret.put("a", Plaintext::from("hunter2"), &[], NOW).expect("a new version");
+        secret.put("a", Plaintext::from("hunter2"), &[], NOW).expect("the version must be added");
         assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

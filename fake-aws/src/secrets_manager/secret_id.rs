@@ -3,8 +3,7 @@
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The number of random characters at the end of a secret's ARN. AWS appends a hyphen and these
-/// characters to the secret's name.
+/// The number of random characters that AWS adds to a secret's name in the ARN, after a hyphen.
 pub(crate) const SUFFIX_LEN: usize = 6;
 
 /// The maximum length of a `SecretId` parameter in bytes.
@@ -17,25 +16,25 @@ const ID_LEN_MAX: usize = 2048;
 /// Source: `NameType` in AWS's API reference.
 const NAME_LEN_MAX: usize = 512;
 
-/// A `SecretId` parameter after parsing.
+/// The parameter `SecretId` of a request, after parsing.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum SecretId<'a> {
-    /// The `SecretId` is a name. A name refers to a secret of the caller's own account and region.
+    /// The `SecretId` is a name. The secret belongs to the caller's own account and region.
     Name(&'a str),
-    /// The `SecretId` is a full ARN, which ends with a random suffix, or a partial ARN, which has
-    /// no suffix. The ARN alone does not tell which of the two it is, because the end of a name can
-    /// look like a suffix.
+    /// The `SecretId` is a full ARN or a partial ARN. A partial ARN lacks the hyphen and the six
+    /// random characters at the end.
+    ///
+    /// The ARN alone does not tell which of the two it is, because a name can also end with a
+    /// hyphen and six characters.
     Arn {
-        /// The AWS account and region in the ARN.
         location: Location,
-        /// The last part of the ARN: the name of the secret. In a full ARN, a hyphen and the suffix
-        /// follow the name.
+        /// The last part of the ARN: the name of the secret. In a full ARN, a hyphen and six random
+        /// characters follow.
         resource: &'a str,
     },
 }
 
 impl<'a> SecretId<'a> {
-    /// Parses a `SecretId` parameter.
     pub(crate) fn parse(id: &'a str) -> Result<Self, AwsError> {
         if id.is_empty() {
             let constraint = "have length greater than or equal to 1";
@@ -60,14 +59,15 @@ impl<'a> SecretId<'a> {
     }
 }
 
-/// Returns the full ARN of the secret called `name`, with the random suffix `suffix`.
+/// Returns the full ARN of the secret called `name`. `suffix` contains the random characters at the
+/// end of the ARN.
 pub(crate) fn arn(location: &Location, name: &str, suffix: &str) -> String {
     let Location { account, region } = location;
     format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
 }
 
 /// Removes the hyphen and the random suffix from `resource`, the last part of an ARN. Returns
-/// `None` if the text does not end like a suffix.
+/// `None` if `resource` does not end with a hyphen and a suffix.
 pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix =
@@ -114,7 +114,7 @@ mod tests {
     fn text_that_is_neither_name_nor_secret_arn_is_rejected() {
         let too_long = "x".repeat(2049);
         for id in ["", "db main", "db:main", "arn:aws:s3:::bucket", "arn:", &too_long] {
-            let error = SecretId::parse(id).expect_err("an invalid secret id");
+            let error = SecretId::parse(id).expect_err("the secret id must be invalid");
             assert_eq!(error.kind, "ValidationException", "{id}");
         }
     }

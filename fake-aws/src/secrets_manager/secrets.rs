@@ -14,12 +14,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// A handle with which a test reads and changes the secrets of a fake. All clones of a handle
-/// change the same fake.
+/// A handle with which a test reads and changes the secrets of a fake AWS server. All clones of
+/// this handle change the same fake.
 ///
-/// A parameter called `id` is a secret's name, full ARN or partial ARN, as in a request. A name
-/// refers to a secret of the home account 123456789012 in region eu-north-1. If a secret does not
-/// exist, the methods return the error that AWS returns.
+/// The parameter `id` of a method is a secret's name, full ARN or partial ARN. A name refers to a
+/// secret of account 123456789012 in region eu-north-1.
+///
+/// If a secret does not exist, the methods return the same error as AWS.
 #[derive(Clone)]
 pub struct Secrets {
     store: Arc<Mutex<Store>>,
@@ -31,15 +32,16 @@ impl Secrets {
         Self { store: Arc::new(Mutex::new(Store::new(home))), now }
     }
 
-    /// Creates a secret with one version in the home account and region of the fake. Returns the
-    /// ARN of the secret.
+    /// Creates a secret with one version in the default account and region of the fake AWS server.
+    /// Returns the ARN of the secret.
     pub fn create(&self, name: &str, value: impl Into<Plaintext>) -> Result<String, AwsError> {
         let home = self.store().home().clone();
         self.create_in(&home, name, value)
     }
 
     /// Creates a secret with one version in any account and region. Returns the ARN of the secret.
-    /// A request finds a secret outside the home account and region only by ARN.
+    ///
+    /// Outside the default account and region, a request must use this ARN to find the secret.
     pub fn create_in(
         &self,
         location: &Location,
@@ -53,13 +55,13 @@ impl Secrets {
         Ok(secret.arn.clone())
     }
 
-    /// Adds a version to a secret and makes this version the current version. Returns the version
-    /// id.
+    /// Adds a version to a secret and makes it the current version. Returns the version id.
     pub fn put(&self, id: &str, value: impl Into<Plaintext>) -> Result<String, AwsError> {
         self.put_with_labels(id, value, &[CURRENT])
     }
 
-    /// Adds a version with the staging labels `labels` to a secret. Returns the version id.
+    /// Adds a version with the staging labels `labels` (such as AWSPENDING) to a secret. Returns
+    /// the version id.
     pub fn put_with_labels(
         &self,
         id: &str,
@@ -72,8 +74,8 @@ impl Secrets {
         Ok(version_id)
     }
 
-    /// Moves a staging label to the version `version_id`, away from the version that has the label
-    /// now.
+    /// Moves a staging label (such as AWSCURRENT) to the version `version_id`. Removes the label
+    /// from the version that had it before.
     pub fn move_label(&self, id: &str, label: &str, version_id: &str) -> Result<(), AwsError> {
         let mut store = self.store();
         let secret = store.find_mut(id)?;
@@ -83,8 +85,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// Schedules the deletion of a secret after the time `window`. From now on, reads of the
-    /// secret's value fail, but the test can still [restore](Self::restore) the secret.
+    /// Schedules the deletion of a secret after `window`. Reads of the secret's value fail from now
+    /// on. A test can still [restore](Self::restore) the secret.
     pub fn mark_for_deletion(&self, id: &str, window: Duration) -> Result<(), AwsError> {
         self.store().find_mut(id)?.deletion = Some((self.now)() + window);
         Ok(())
@@ -96,14 +98,16 @@ impl Secrets {
         Ok(())
     }
 
-    /// Deletes a secret at once, without the possibility to restore it.
+    /// Deletes a secret at once. A test cannot restore the secret afterwards.
     pub fn remove(&self, id: &str) -> Result<(), AwsError> {
         self.store().remove(id).map(drop)
     }
 
-    /// Applies a seed: creates the secrets that are missing, adds a version to each secret whose
-    /// value differs from the seed, and removes the secrets that only an earlier seed contained.
-    /// Secrets that no seed contained are not changed.
+    /// Applies a seed (names and values of secrets). Creates the missing secrets, and adds a
+    /// version to each secret whose value differs from the seed.
+    ///
+    /// Removes the secrets that only an earlier seed contained. Does not change secrets that no
+    /// seed contained.
     pub fn apply(&self, seed: &Seed) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)
@@ -114,17 +118,17 @@ impl Secrets {
         Ok(self.store().find(id)?.arn.clone())
     }
 
-    /// Returns the id of the secret's version that has the staging label `label`.
+    /// Returns the version id of the version that has the staging label `label`, such as
+    /// AWSCURRENT.
     pub fn version_id(&self, id: &str, label: &str) -> Result<String, AwsError> {
         Ok(self.store().find(id)?.select(None, Some(label))?.id.clone())
     }
 
-    /// Returns the names of all secrets in the home account and region, in alphabetical order.
+    /// Returns the names of all secrets in the default account and region, in alphabetical order.
     pub fn names(&self) -> Vec<String> {
         self.store().home_secrets().map(|secret| secret.name.clone()).collect()
     }
 
-    /// Locks the store of secrets while one request is executed.
     pub(crate) fn store(&self) -> MutexGuard<'_, Store> {
         lock(&self.store)
     }
@@ -148,13 +152,14 @@ mod tests {
     #[test]
     fn moving_the_current_label_moves_the_previous_label() {
         let secrets = secrets();
-        let arn = secrets.create("db", "one").expect("a new name");
-        let first = secrets.version_id("db", CURRENT).expect("a version");
-        let second = secrets.put(&arn, "two").expect("a version");
+        let arn = secrets.create("db", "one").expect("the name must be new");
+        let first =
+            secrets.version_id("db", CURRENT).expect("the secret must have a current version");
+        let second = secrets.put(&arn, "two").expect("the version must be added");
         assert_eq!(secrets.version_id("db", CURRENT), Ok(second.clone()));
         assert_eq!(secrets.version_id("db", "AWSPREVIOUS"), Ok(first.clone()));
 
-        secrets.move_label("db", CURRENT, &first).expect("an existing version");
+        secrets.move_label("db", CURRENT, &first).expect("the version must exist");
         assert_eq!(secrets.version_id("db", "AWSPREVIOUS"), Ok(second));
         let rejected = secrets.move_label("db", CURRENT, "none");
         assert_eq!(rejected, Err(error::version_not_found("none")));
@@ -163,16 +168,16 @@ mod tests {
     #[test]
     fn clones_change_the_same_secrets() {
         let secrets = secrets();
-        secrets.clone().create("db", "one").expect("a new name");
+        secrets.clone().create("db", "one").expect("the name must be new");
         assert_eq!(secrets.names(), ["db"]);
-        secrets.remove("db").expect("a secret");
+        secrets.remove("db").expect("the secret must exist");
         assert_eq!(secrets.arn("db"), Err(error::secret_not_found()));
     }
 
     #[test]
     fn debug_prints_names_only() {
         let secrets = secrets();
-        secrets.create("db", "hunter2").expect("a new name");
+        secrets.create("db", "hunter2").expect("the name must be new");
         assert_eq!(format!("{secrets:?}"), r#"Secrets { names: ["db"], .. }"#);
     }
 }

@@ -23,17 +23,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 
-/// The key of a JSON or TOML object that contains a binary secret value, encoded in base64.
+/// The key of a JSON or TOML object that contains a binary secret value in base64.
 const BINARY_KEY: &str = "$binary";
 
-/// Names and values of secrets with which a test fills a fake. The `Debug` output contains the
-/// names and the lengths of the values, but no values.
+/// Names and values of secrets with which a test fills a fake AWS server. The `Debug` output
+/// contains the names and the lengths of the values, but no values.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seed {
     secrets: BTreeMap<String, Plaintext>,
 }
 
-/// The file format of a seed, that is a file with test secrets.
+/// The file format of a seed (a file of test secrets).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// File format JSON, for files with the extension `.json`.
@@ -43,7 +43,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// Returns the file format for the file name extension of `path`, or `None` if the extension is
+    /// Returns the file format for the file name `path`, or `None` if the file name extension is
     /// unknown.
     pub fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()?.to_ascii_lowercase().as_str() {
@@ -54,53 +54,54 @@ impl Format {
     }
 }
 
-/// The reason why a seed, that is a file with test secrets, cannot be used. The error messages
-/// contain names of secrets and line numbers, but no values.
+/// The reason why a seed (a file of test secrets) cannot be used. The error messages contain names
+/// of secrets and line numbers, but no values.
 ///
-/// The messages of the JSON and TOML parsers are omitted, because these messages quote the text of
-/// the file, and this text contains secret values.
+/// The messages do not contain those of the JSON and TOML parsers, which quote parts of the file
+/// and may therefore reveal values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeedError {
-    /// Error: the text of the seed is not valid JSON or not valid TOML.
-    #[error("syntax error at line {line}, column {column}")]
+    /// Error: the seed is not valid JSON or not valid TOML.
+    #[error("the file has a syntax error at line {line}, column {column}")]
     Syntax {
-        /// The line of the syntax error. The first line of the file is line 1.
+        /// The line of the syntax error, counted from 1.
         line: usize,
-        /// The column of the syntax error. The first column of a line is column 1.
+        /// The column of the syntax error, counted from 1.
         column: usize,
     },
-    /// Error: the text of the seed is valid JSON, but not a JSON object.
+    /// Error: the seed is valid JSON, but not a JSON object.
     #[error("the file must contain one object whose keys are the names of the secrets")]
     NotAnObject,
     /// Error: the seed contains two secrets with the same name.
-    #[error("secret `{name}` appears twice in the file: remove one of the two entries")]
+    #[error("the secret `{name}` appears twice in the file: remove one of the two entries")]
     DuplicateName {
-        /// The name that the seed contains twice.
+        /// The name of the secret that the seed contains twice.
         name: String,
     },
-    /// Error: the seed contains a name that Secrets Manager does not accept as the name of a
-    /// secret.
-    #[error("secret name `{name}` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`")]
+    /// Error: Secrets Manager does not accept a name in the seed as the name of a secret.
+    #[error("the secret name `{name}` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`")]
     InvalidName {
-        /// The name that Secrets Manager does not accept.
+        /// The invalid name.
         name: String,
     },
     /// Error: the value of a secret in the seed is neither a string nor an object.
-    #[error("the value of secret `{name}` is {found}: use a string or an object")]
+    #[error("the value of the secret `{name}` is {found}: use a string or an object")]
     InvalidType {
         /// The name of the secret whose value has the wrong type.
         name: String,
         /// The type of the value in words, such as `a number`.
         found: &'static str,
     },
-    /// Error: the text after the key `$binary` in the seed is not valid base64.
-    #[error("the `$binary` value of secret `{name}` is not valid base64")]
+    /// Error: the seed contains a `$binary` value that is not valid base64.
+    #[error("the `$binary` value of the secret `{name}` is not valid base64")]
     InvalidBase64 {
         /// The name of the secret whose `$binary` value is not valid base64.
         name: String,
     },
-    /// Error: the value of a secret in the seed is empty, or is larger than Secrets Manager allows.
-    #[error("the value of secret `{name}` has {bytes} bytes: use 1 to {PLAINTEXT_BYTES_MAX} bytes")]
+    /// Error: a secret value in the seed is empty, or larger than Secrets Manager allows.
+    #[error(
+        "the value of the secret `{name}` has {bytes} bytes: use 1 to {PLAINTEXT_BYTES_MAX} bytes"
+    )]
     InvalidLength {
         /// The name of the secret whose value is empty or too large.
         name: String,
@@ -109,22 +110,22 @@ pub enum SeedError {
     },
 }
 
-/// The changes that a seed made when a test applied the seed to a fake. Each list contains names of
-/// secrets in alphabetical order.
+/// The changes to the secrets of a fake AWS server when a test applied a seed (a file of test
+/// secrets). Each list contains names of secrets in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Names of the secrets that did not exist before the seed was applied.
+    /// Names of the secrets that the seed created.
     pub created: Vec<String>,
-    /// Names of the secrets that got a new current version from the seed.
+    /// Names of the secrets whose current value the seed changed.
     pub updated: Vec<String>,
-    /// Names of the secrets that an earlier seed contained and that this seed does not contain.
+    /// Names of the secrets that were removed, because only an earlier seed contained them.
     pub removed: Vec<String>,
-    /// Names of the secrets that already had the same value as in the seed.
+    /// Names of the secrets whose value was already the same as in the seed.
     pub unchanged: Vec<String>,
 }
 
 impl Seed {
-    /// Parses the text of a JSON or TOML file with test secrets.
+    /// Parses the content of a JSON or TOML file with test secrets.
     ///
     /// # Errors
     ///
@@ -146,8 +147,8 @@ impl Seed {
         Ok(Self { secrets })
     }
 
-    /// Returns the six example secrets of the command `sidekey dev`. The names are those of a small
-    /// messaging product, and the values are dummy texts such as `PLACEHOLDER_SMS_API_KEY`.
+    /// Returns the six example secrets of the command `sidekey dev`. The values are dummy values
+    /// such as `PLACEHOLDER_SMS_API_KEY`.
     pub fn built_in() -> Self {
         let project = "cucumber-recruitment/cv-analysis";
         let sendgrid = serde_json::json!({
@@ -205,7 +206,7 @@ fn openai_example(channel: &str) -> Value {
     serde_json::json!({ "ai_api_key": format!("PLACEHOLDER_{channel}_API_KEY") })
 }
 
-/// Converts the seed's entry for the secret `name` to a secret value.
+/// Converts the value of the secret `name` in a seed file to a secret value.
 fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     let found = match value {
         Value::String(text) => return checked(name, Plaintext::from(text)),
@@ -224,7 +225,6 @@ fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     Err(SeedError::InvalidType { name: name.to_owned(), found })
 }
 
-/// Returns the secret value, or an error if the value is empty or too large.
 fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
     match plaintext.len() {
         1..=PLAINTEXT_BYTES_MAX => Ok(plaintext),
@@ -232,8 +232,8 @@ fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
     }
 }
 
-/// The members of a JSON object in the order of the file. A list is used instead of a map, because
-/// a map would hide duplicate names.
+/// The members of a JSON object in the order of the file. The type is a list, because a map would
+/// hide duplicate names.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -301,14 +301,14 @@ mod tests {
 
     #[track_caller]
     fn check(format: Format, text: &str, expected: &[(&str, Plaintext)]) {
-        let seed = Seed::parse(format, text).expect("a valid seed");
+        let seed = Seed::parse(format, text).expect("the seed must be valid");
         let found: Vec<_> = seed.iter().map(|(name, it)| (name, it.clone())).collect();
         assert_eq!(found, expected);
     }
 
     #[track_caller]
     fn check_error(format: Format, text: &str, expected: &str) {
-        let error = Seed::parse(format, text).expect_err("an invalid seed");
+        let error = Seed::parse(format, text).expect_err("the seed must be invalid");
         assert_eq!(error.to_string(), expected);
     }
 
@@ -351,53 +351,66 @@ mod tests {
         check_error(
             json,
             r#"{"a": 5}"#,
-            "the value of secret `a` is a number: use a string or an object",
+            "the value of the secret `a` is a number: use a string or an object",
         );
         check_error(
             json,
             r#"{"a": ["x"]}"#,
-            "the value of secret `a` is a list: use a string or an object",
+            "the value of the secret `a` is a list: use a string or an object",
         );
         check_error(
             json,
             r#"{"a": "1", "a": "2"}"#,
-            "secret `a` appears twice in the file: remove one of the two entries",
+            "the secret `a` appears twice in the file: remove one of the two entries",
         );
         check_error(
             json,
             r#"{"a": {"$binary": "?"}}"#,
-            "the `$binary` value of secret `a` is not valid base64",
+            "the `$binary` value of the secret `a` is not valid base64",
         );
         check_error(
             json,
             r#"{"a": ""}"#,
-            "the value of secret `a` has 0 bytes: use 1 to 65536 bytes",
+            "the value of the secret `a` has 0 bytes: use 1 to 65536 bytes",
         );
         check_error(
             json,
             r#"{"a b": "x"}"#,
-            "secret name `a b` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`",
+            "the secret name `a b` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`",
         );
         let long = format!(r#"{{"a": "{}"}}"#, "x".repeat(65_537));
-        check_error(json, &long, "the value of secret `a` has 65537 bytes: use 1 to 65536 bytes");
+        check_error(
+            json,
+            &long,
+            "the value of the secret `a` has 65537 bytes: use 1 to 65536 bytes",
+        );
     }
 
     #[test]
     fn syntax_error_has_line_and_column_and_no_value() {
         let object = "the file must contain one object whose keys are the names of the secrets";
         check_error(Format::Json, r#""hunter2""#, object);
-        check_error(Format::Json, "{\n  \"a\": hunter2\n}", "syntax error at line 2, column 8");
-        check_error(Format::Toml, "a = \"x\"\nb = hunter2\n", "syntax error at line 2, column 5");
+        check_error(
+            Format::Json,
+            "{\n  \"a\": hunter2\n}",
+            "the file has a syntax error at line 2, column 8",
+        );
+        check_error(
+            Format::Toml,
+            "a = \"x\"\nb = hunter2\n",
+            "the file has a syntax error at line 2, column 5",
+        );
         check_error(
             Format::Toml,
             "a = \"x\"\na = \"hunter2\"\n",
-            "syntax error at line 2, column 1",
+            "the file has a syntax error at line 2, column 1",
         );
     }
 
     #[test]
     fn debug_prints_no_value() {
-        let seed = Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("a valid seed");
+        let seed =
+            Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("the seed must be valid");
         assert_eq!(format!("{seed:?}"), r#"Seed { secrets: {"a": Text(7 bytes)} }"#);
     }
 
@@ -414,9 +427,11 @@ mod tests {
         let seed = Seed::built_in();
         assert_eq!(seed.len(), 6);
         for (name, plaintext) in seed.iter() {
-            let Plaintext::Text(text) = plaintext else { panic!("{name} is text") };
+            let Plaintext::Text(text) = plaintext else {
+                panic!("the value of the secret {name} must be a string")
+            };
             let members: BTreeMap<String, String> =
-                serde_json::from_str(text).expect("an object of strings");
+                serde_json::from_str(text).expect("the value must be a JSON object of strings");
             assert!(members.values().all(|it| it.starts_with("PLACEHOLDER_")), "{name}");
             assert!(check_name(name).is_ok(), "{name}");
         }

@@ -1,4 +1,4 @@
-//! All secrets of a fake, and the lookup of a secret by name, full ARN or partial ARN.
+//! All secrets of a fake AWS server, and the lookup of a secret by name, full ARN or partial ARN.
 //!
 //! The code in this file does not read a clock, because the caller passes the current time in.
 
@@ -13,8 +13,8 @@ use crate::random;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// All secrets of a fake. A plain name refers to a secret in the home account and region of the
-/// fake. Secrets of other accounts and regions can be found only by ARN.
+/// All secrets of a fake AWS server. A request finds a secret by name only in the fake's default
+/// account and region. It finds other secrets only by ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,
@@ -22,18 +22,16 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Creates an empty store. A plain secret name refers to a secret in the account and region
-    /// `home`.
     pub(crate) fn new(home: Location) -> Self {
         Self { home, secrets: BTreeMap::new() }
     }
 
-    /// Returns the account and region to which plain secret names refer.
+    /// Returns the default account and region: those of secrets that a request finds by name.
     pub(crate) fn home(&self) -> &Location {
         &self.home
     }
 
-    /// Returns the secrets of the home account and region, sorted by name.
+    /// Returns the secrets in the default account and region, sorted by name.
     pub(crate) fn home_secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secrets
             .iter()
@@ -41,19 +39,17 @@ impl Store {
             .map(|(_, secret)| secret)
     }
 
-    /// Returns the secret to which the `SecretId` parameter `id` refers.
+    /// Returns the secret with the name, full ARN or partial ARN `id`.
     pub(crate) fn find(&self, id: &str) -> Result<&Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.get(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns a mutable reference to the secret to which the `SecretId` parameter `id` refers.
     pub(crate) fn find_mut(&mut self, id: &str) -> Result<&mut Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.get_mut(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Creates a secret that has no version yet.
     pub(crate) fn create(
         &mut self,
         location: &Location,
@@ -85,8 +81,8 @@ impl Store {
         self.secrets.remove(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns all identifiers of a secret: `id` itself, the secret's name and the secret's full
-    /// ARN. If the secret does not exist, returns only `id`.
+    /// Returns `id`, and the name and the full ARN of the secret that it identifies. If the secret
+    /// does not exist, returns only `id`.
     pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
         let mut aliases = vec![id.to_owned()];
         if let Ok(secret) = self.find(id) {
@@ -95,21 +91,24 @@ impl Store {
         aliases
     }
 
-    /// Applies a seed: creates the secrets that are missing, updates the secrets whose values
-    /// differ from the seed, and removes the secrets that only an earlier seed contained. Secrets
-    /// that no seed contained are not changed.
+    /// Applies a seed (names and values of secrets). Creates the missing secrets, and updates the
+    /// secrets whose values differ from the seed.
+    ///
+    /// Removes the secrets that only an earlier seed contained. Does not change secrets that no
+    /// seed contained.
     pub(crate) fn apply(&mut self, seed: &Seed, now: SystemTime) -> Changes {
         let mut changes = Changes::default();
         let home = self.home.clone();
         for (name, plaintext) in seed.iter() {
             if self.find(name).is_err() {
                 let created =
-                    self.create(&home, name, now).expect("a seed contains valid names only");
+                    self.create(&home, name, now).expect("a seed must contain only valid names");
                 fill(created, plaintext, now);
                 changes.created.push(name.to_owned());
                 continue;
             }
-            let secret = self.find_mut(name).expect("the lookup of the same name above succeeded");
+            let secret =
+                self.find_mut(name).expect("the secret must exist, because it was found above");
             let is_equal = secret.deletion.is_none()
                 && secret
                     .version_with_label(CURRENT)
@@ -132,10 +131,10 @@ impl Store {
         changes
     }
 
-    /// Returns the map key of the secret to which the `SecretId` parameter `id` refers.
+    /// Returns the map key of the secret with the name, full ARN or partial ARN `id`.
     ///
-    /// A full ARN refers to a secret only if its random suffix is the suffix of this secret. The
-    /// ARN of a deleted secret therefore does not refer to a newer secret with the same name.
+    /// A full ARN matches a secret only if the random characters at the end are equal. The ARN of a
+    /// deleted secret therefore does not match a newer secret with the same name.
     fn key(&self, id: &str) -> Result<(Location, String), AwsError> {
         let (location, resource) = match SecretId::parse(id)? {
             SecretId::Name(name) => return Ok((self.home.clone(), name.to_owned())),
@@ -151,14 +150,14 @@ impl Store {
     }
 }
 
-/// Gives a secret a new current version with a value from a seed, and cancels a scheduled deletion
-/// of the secret.
+/// Gives a secret a new current version with a value from a seed (a file of test secrets). Cancels
+/// a scheduled deletion of the secret.
 fn fill(secret: &mut Secret, plaintext: &Plaintext, now: SystemTime) {
     secret.is_seeded = true;
     secret.deletion = None;
     secret
         .put(&random::uuid(), plaintext.clone(), &[CURRENT.to_owned()], now)
-        .expect("a new random version id is not in use yet");
+        .expect("a new random version id must not be in use yet");
 }
 
 #[cfg(test)]
@@ -168,19 +167,22 @@ mod tests {
 
     const NOW: SystemTime = SystemTime::UNIX_EPOCH;
 
-    /// Creates a store with two secrets called `db`: one in the home location, one in another
-    /// location. Returns the store and the ARNs of the two secrets.
+    /// Creates a store with two secrets called `db`, in two different accounts. Returns the store
+    /// and the ARNs of the two secrets.
     fn store() -> (Store, String, String) {
         let mut store = Store::new(Location::default());
         let other = Location::new("999988887777", "us-east-1");
-        let home_arn =
-            store.create(&Location::default(), "db", NOW).expect("a new name").arn.clone();
-        let other_arn = store.create(&other, "db", NOW).expect("a new name").arn.clone();
+        let home_arn = store
+            .create(&Location::default(), "db", NOW)
+            .expect("the name must be new")
+            .arn
+            .clone();
+        let other_arn = store.create(&other, "db", NOW).expect("the name must be new").arn.clone();
         (store, home_arn, other_arn)
     }
 
     fn seed(json: &str) -> Seed {
-        Seed::parse(Format::Json, json).expect("a valid seed")
+        Seed::parse(Format::Json, json).expect("the seed must be valid")
     }
 
     #[test]
@@ -194,16 +196,16 @@ mod tests {
             (other_arn.as_str(), &other_arn),
             (partial(&other_arn).as_str(), &other_arn),
         ] {
-            assert_eq!(&store.find(id).expect("a secret").arn, arn, "{id}");
+            assert_eq!(&store.find(id).expect("the secret must exist").arn, arn, "{id}");
         }
     }
 
     #[test]
     fn name_does_not_find_a_secret_of_another_account() {
         let (mut store, home_arn, _) = store();
-        store.remove(&home_arn).expect("a secret");
+        store.remove(&home_arn).expect("the secret must exist");
         assert_eq!(
-            store.find("db").expect_err("no secret in the home location"),
+            store.find("db").expect_err("the default account must not contain the secret"),
             error::secret_not_found()
         );
     }
@@ -211,10 +213,12 @@ mod tests {
     #[test]
     fn arn_of_deleted_secret_does_not_find_a_new_secret() {
         let (mut store, home_arn, _) = store();
-        store.remove("db").expect("a secret");
-        store.create(&Location::default(), "db", NOW).expect("a new name");
+        store.remove("db").expect("the secret must exist");
+        store.create(&Location::default(), "db", NOW).expect("the name must be new");
         assert_eq!(
-            store.find(&home_arn).expect_err("a different suffix"),
+            store
+                .find(&home_arn)
+                .expect_err("the ARN of the removed secret must not match the new secret"),
             error::secret_not_found()
         );
     }
@@ -222,15 +226,17 @@ mod tests {
     #[test]
     fn partial_arn_finds_a_name_that_ends_like_a_suffix() {
         let mut store = Store::new(Location::default());
-        store.create(&Location::default(), "db-secret", NOW).expect("a new name");
+        store.create(&Location::default(), "db-secret", NOW).expect("the name must be new");
         let partial = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:db-secret";
-        assert_eq!(store.find(partial).expect("a secret").name, "db-secret");
+        assert_eq!(store.find(partial).expect("the secret must exist").name, "db-secret");
     }
 
     #[test]
     fn second_secret_with_the_same_name_is_rejected() {
         let (mut store, ..) = store();
-        let again = store.create(&Location::default(), "db", NOW).expect_err("a duplicate name");
+        let again = store
+            .create(&Location::default(), "db", NOW)
+            .expect_err("a duplicate name must cause an error");
         assert_eq!(again.kind, "ResourceExistsException");
     }
 
@@ -247,7 +253,7 @@ mod tests {
         assert_eq!(second.created, ["d"]);
         let labels: Vec<_> = store
             .find("b")
-            .expect("b")
+            .expect("the secret `b` must exist")
             .labelled_versions()
             .flat_map(|it| it.labels.clone())
             .collect();
@@ -266,9 +272,9 @@ mod tests {
     fn applying_a_seed_cancels_a_scheduled_deletion() {
         let mut store = Store::new(Location::default());
         store.apply(&seed(r#"{"a": "1"}"#), NOW);
-        store.find_mut("a").expect("a").deletion = Some(NOW);
+        store.find_mut("a").expect("the secret `a` must exist").deletion = Some(NOW);
         assert_eq!(store.apply(&seed(r#"{"a": "1"}"#), NOW).updated, ["a"]);
-        assert_eq!(store.find("a").expect("a").deletion, None);
+        assert_eq!(store.find("a").expect("the secret `a` must exist").deletion, None);
     }
 
     #[test]

@@ -9,18 +9,16 @@ use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The current time, counted from 1970, in all calls of these tests.
+/// The current time in all calls of these tests, counted from 1970.
 const NOW: Duration = Duration::from_millis(1_500);
 
-/// The secrets and the permissions of a test account, without a server.
+/// The secrets and the permissions of a test account, without an HTTP server.
 pub(crate) struct Account {
     pub(crate) store: Store,
     pub(crate) policy: Policy,
 }
 
 impl Account {
-    /// Creates a test account with the given secrets. Each pair contains the name and the value of
-    /// a secret.
     pub(crate) fn with(secrets: &[(&str, &str)]) -> Self {
         let store = Store::new(Location::default());
         let mut account = Self { store, policy: Policy::default() };
@@ -35,16 +33,15 @@ impl Account {
         execute(&mut Context { store, policy, now: SystemTime::UNIX_EPOCH + NOW }, operation, body)
     }
 
-    /// Calls an operation that must succeed. Returns the JSON body of the response.
     #[track_caller]
     pub(crate) fn call(&mut self, operation: Operation, body: Value) -> Value {
-        self.try_call(operation, body).expect("a successful response")
+        self.try_call(operation, body).expect("the operation must succeed")
     }
 
-    /// Calls an operation that must fail. Returns the AWS name of the error, and the error message.
+    /// Calls an operation that must fail. Returns the AWS name of the error and its message.
     #[track_caller]
     pub(crate) fn call_and_fail(&mut self, operation: Operation, body: Value) -> (String, String) {
-        let error = self.try_call(operation, body).expect_err("an error response");
+        let error = self.try_call(operation, body).expect_err("the operation must fail");
         (error.kind.into_owned(), error.message.into_owned())
     }
 }

@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-/// The minimum, maximum and default number of days between a `DeleteSecret` request and the
-/// deletion of the secret.
+/// The minimum number of days between a `DeleteSecret` request and the deletion of the secret. The
+/// maximum and the default follow.
 ///
 /// Source: `RecoveryWindowInDays` of `DeleteSecret` in AWS's API reference.
 const WINDOW_DAYS_MIN: u64 = 7;
@@ -22,19 +22,19 @@ const WINDOW_DAYS_DEFAULT: u64 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The minimum and maximum length of the request parameter `ClientRequestToken` in bytes. The token
-/// becomes the id of the new version.
+/// The minimum length of the parameter `ClientRequestToken` in bytes. The maximum follows. The
+/// token becomes the version id of the new version.
 ///
 /// Source: `ClientRequestTokenType` in AWS's API reference.
 const TOKEN_LEN_MIN: usize = 32;
 const TOKEN_LEN_MAX: usize = 64;
 
-/// The maximum number of staging labels in one request.
+/// The maximum number of staging labels (such as AWSCURRENT) in one request.
 ///
 /// Source: `SecretVersionStagesType` in AWS's API reference.
 const LABELS_MAX: usize = 20;
 
-// The request types below do not implement `Debug`, because the requests contain secret values.
+// The request types below do not implement `Debug`, because requests contain secret values.
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -189,8 +189,8 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Deletes a secret at once. If the secret does not exist, the function succeeds like AWS and
-    /// returns a made-up ARN.
+    /// Deletes a secret at once. If the secret does not exist, the function succeeds and returns a
+    /// made-up ARN, as AWS does.
     fn remove(&mut self, id: &str) -> Response {
         match self.store.remove(id) {
             Ok(secret) => Ok(identity(&secret)),
@@ -211,14 +211,14 @@ impl Context<'_> {
     }
 }
 
-/// Returns the JSON object with the ARN and the name of a secret. Every response to a change of a
-/// secret contains this object.
+/// Returns the JSON object with the ARN and the name of a secret. Every response to an operation
+/// that changes a secret contains these members.
 fn identity(secret: &Secret) -> Value {
     json!({ "ARN": secret.arn, "Name": secret.name })
 }
 
-/// Returns the secret value in a request, or `None` if the request contains no value. A request may
-/// contain either `SecretString` or `SecretBinary`, but not both.
+/// Returns the secret value in a request, or `None` if the request contains none. Returns an error
+/// if the request contains both `SecretString` and `SecretBinary`.
 fn plaintext(
     string: Option<String>,
     binary: Option<String>,
@@ -245,8 +245,8 @@ fn plaintext(
     Err(AwsError::broken_constraint(member, None, constraint))
 }
 
-/// Returns the id for the version that a request creates: the request's `ClientRequestToken`, or a
-/// random id if the request has no token.
+/// Returns the version id for a version that a request creates. It is the `ClientRequestToken` of
+/// the request, or a random id if the request has no token.
 fn version_id(token: Option<String>) -> Result<String, AwsError> {
     let Some(token) = token else { return Ok(random::uuid()) };
     if !(TOKEN_LEN_MIN..=TOKEN_LEN_MAX).contains(&token.len()) {
@@ -284,7 +284,7 @@ mod tests {
     #[track_caller]
     fn current(account: &mut Account, id: &str) -> String {
         let response = account.call(Operation::GetSecretValue, json!({ "SecretId": id }));
-        response["SecretString"].as_str().expect("text").to_owned()
+        response["SecretString"].as_str().expect("the secret value must be a string").to_owned()
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Errors whose names differ between STS and Secrets Manager. Each entry contains the name in
+/// Errors whose names differ between Secrets Manager and STS. Each entry contains the name in
 /// Secrets Manager, the name in STS, and the HTTP status in STS.
 const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("AccessDeniedException", "AccessDenied", 403),
@@ -18,10 +18,9 @@ const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("ValidationException", "ValidationError", 400),
 ];
 
-/// The parameters of an STS request. The map's keys are the names of the parameters.
+/// The parameters of an STS request: the name and the value of each parameter.
 pub(crate) type Form = BTreeMap<String, String>;
 
-/// Parses a request body of the content type `application/x-www-form-urlencoded`.
 pub(crate) fn parse_form(body: &[u8]) -> Form {
     let text = String::from_utf8_lossy(body);
     text.split('&')
@@ -52,8 +51,10 @@ fn decode(text: &str) -> String {
     String::from_utf8_lossy(&decoded).into_owned()
 }
 
-/// Returns a required parameter of a request, or AWS's error if the parameter is missing or empty.
-/// `key` is the name of the parameter in the form, and `member` is its name in AWS's error message.
+/// Returns the value of a required parameter, or AWS's error if the parameter is missing or empty.
+///
+/// `key` is the name of the parameter in the request. `member` is the name that AWS's error message
+/// contains.
 pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'f str, AwsError> {
     match form.get(key).map(String::as_str) {
         None | Some("") => Err(AwsError::broken_constraint(member, Some("null"), "not be null")),
@@ -61,8 +62,8 @@ pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'
     }
 }
 
-/// Returns the complete XML response of a successful STS operation. `result` is the XML inside the
-/// result element.
+/// Returns the complete XML response of a successful STS operation. `result` is the inner XML of
+/// the result element.
 pub(crate) fn envelope(operation: Operation, result: &str, request_id: &str) -> String {
     let name = operation.name();
     let metadata = elements(&[("RequestId", Text(request_id))]);
@@ -72,7 +73,7 @@ pub(crate) fn envelope(operation: Operation, result: &str, request_id: &str) -> 
     )
 }
 
-/// Returns the HTTP status and the complete XML response for an error.
+/// Returns the HTTP status and the complete XML response for an AWS error.
 pub(crate) fn error_envelope(error: &AwsError, request_id: &str) -> (u16, String) {
     let (code, status) = match STS_ERROR_CODES.iter().find(|(kind, ..)| *kind == error.kind) {
         Some(&(_, code, status)) => (code, status),
@@ -88,16 +89,16 @@ pub(crate) fn error_envelope(error: &AwsError, request_id: &str) -> (u16, String
     (status, xml)
 }
 
-/// The content of an XML element: text or nested elements.
+/// The content of an XML element: a string or nested elements.
 pub(crate) enum Content<'c> {
-    /// XML content that is plain text. The function [`elements`] escapes the text.
+    /// A string, in which the function [`elements`] escapes special characters.
     Text(&'c str),
-    /// XML content that consists of nested elements. The XML is inserted without escaping.
+    /// XML of nested elements. The function [`elements`] inserts it without escaping.
     Xml(String),
 }
 use Content::{Text, Xml};
 
-/// Returns the XML of several elements. Each pair contains the name and the content of an element.
+/// Returns the XML of several elements, given as pairs of a name and a content.
 pub(crate) fn elements(elements: &[(&str, Content<'_>)]) -> String {
     elements.iter().fold(String::new(), |mut xml, (name, content)| {
         xml.push_str(&format!("<{name}>"));

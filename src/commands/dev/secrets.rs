@@ -8,15 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The content of an example secrets file. Error messages show this example.
+/// An example of a secrets file, which error messages quote.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The characters that are percent-encoded in the query of a URL. Characters that are frequent in
-/// names of secrets, such as `/`, are not encoded, so that the URLs stay readable.
+/// The characters that are percent-encoded in the query of a URL. Some characters that names of
+/// secrets often contain, such as `/`, are not encoded to keep the URL readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
-/// The secrets that `sidekey dev` serves, and the file from which they were read.
+/// The secrets that `sidekey dev` serves, and the file from which they were read, if any.
 #[derive(Debug)]
 pub(super) struct Secrets {
     seed: Seed,
@@ -27,7 +27,7 @@ pub(super) struct Secrets {
 struct File {
     path: PathBuf,
     format: Format,
-    /// The modification time and the size of the secrets file when the file was last read.
+    /// The modification time and the size of the secrets file when the agent last read it.
     stamp: Option<(SystemTime, u64)>,
 }
 
@@ -40,7 +40,8 @@ impl Secrets {
         };
         let format = Format::of(&path).with_context(|| {
             format!(
-                "unknown format of {}: use a file name that ends in `.json` or `.toml`",
+                "the file name {} has an unknown ending: use a name that ends in `.json` or \
+                 `.toml`",
                 path.display()
             )
         })?;
@@ -63,8 +64,9 @@ impl Secrets {
         self.seed.len()
     }
 
-    /// Reads the secrets file again if the file has changed, and returns whether the secrets were
-    /// replaced. If the file cannot be read or parsed, the secrets stay the same.
+    /// Reads the secrets file again if it has changed. Returns whether the secrets were replaced.
+    ///
+    /// If the function cannot read or parse the file, the secrets stay the same.
     pub(super) fn reload(&mut self) -> anyhow::Result<bool> {
         let Some(file) = &mut self.file else { return Ok(false) };
         let stamp = stamp_of(&file.path);
@@ -77,7 +79,7 @@ impl Secrets {
     }
 }
 
-/// Returns the modification time and the size of a file, or `None` if the file does not exist.
+/// Returns the modification time and the size of a file, or `None` if they cannot be read.
 fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -86,15 +88,16 @@ fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
 fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
     let text = fs::read_to_string(path).map_err(|error| {
         anyhow::anyhow!(
-            "could not read {}: {error}; example of a secrets file: {EXAMPLE}",
+            "Sidekey could not read the file {}: {error}; a secrets file looks like this: \
+             {EXAMPLE}",
             path.display()
         )
     })?;
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }
 
-/// Returns the URL path that reads the secret `name` from the agent. The path has the form that
-/// AWS's Lambda extension for secrets defines.
+/// Returns the URL path for a read of the secret `name` from the agent. AWS's Lambda extension for
+/// secrets uses the same form.
 pub(super) fn path_of(name: &str) -> String {
     format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }

@@ -12,9 +12,10 @@ use std::time::Duration;
 /// The time between two checks of the secrets file and of the versions that Sidekey serves.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Watches for changed secrets until a read from Sidekey fails or the caller drops the future. In a
-/// loop, copies each change of the secrets file to the fake Secrets Manager, reads every secret
+/// Repeatedly copies changes of the secrets file to the fake Secrets Manager, reads every secret
 /// from Sidekey, and prints a line for each new version.
+///
+/// The function runs until a read fails or the caller drops the future.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,
@@ -30,7 +31,8 @@ pub(super) async fn run(
                 changed_at = Some(clock.now());
                 let changes = fake.secrets().apply(secrets.seed());
                 print(&format!(
-                    "The secrets file changed: {} secrets created, {} updated, {} removed\n",
+                    "The secrets file has changed: {} secrets were created, {} updated and {} \
+                     removed\n",
                     changes.created.len(),
                     changes.updated.len(),
                     changes.removed.len()
@@ -38,7 +40,7 @@ pub(super) async fn run(
             }
             Ok(false) => {}
             Err(error) => print(&format!(
-                "Could not reload the secrets file, so Sidekey keeps the old secrets: {error:#}\n"
+                "Sidekey could not reload the secrets file and keeps the old secrets: {error:#}\n"
             )),
         }
         let names: Vec<String> = secrets.names().map(str::to_owned).collect();

@@ -10,26 +10,24 @@ use aws_sdk_secretsmanager::config::Builder;
 use aws_types::sdk_ua_metadata::FrameworkMetadata;
 use std::sync::Mutex;
 
-/// The maximum number of cached AWS SDK clients for regions other than the home region. The number
-/// is limited, because callers can send ARNs of any region.
+/// The maximum number of cached AWS SDK clients for regions other than the agent's own region. The
+/// number is limited, because callers can send ARNs of any region.
 pub(crate) const REGIONS_MAX: usize = 8;
 
-/// The AWS SDK clients: one client for the home region of the agent, and up to [`REGIONS_MAX`]
-/// clients for other regions.
 pub(super) struct Clients {
     region: Box<str>,
     is_home_region_only: bool,
     endpoint: Option<Endpoint>,
     sdk_config: SdkConfig,
     home: Client,
-    /// The AWS SDK clients for other regions, each with the name of its region. The least recently
-    /// used client is first.
+    /// The clients for regions other than the agent's own region, each with the name of its region.
+    /// The least recently used client is first.
     other_regions: Mutex<Vec<(Box<str>, Client)>>,
 }
 
 impl Clients {
-    /// Creates the AWS SDK client for the home region `region`. Clients for other regions are
-    /// created when they are first needed.
+    /// Creates the AWS SDK client for `region`, the region of Sidekey's own configuration. Clients
+    /// for other regions are created when a call first needs them.
     pub(super) fn new(
         region: Box<str>,
         is_home_region_only: bool,
@@ -42,18 +40,17 @@ impl Clients {
         Self { region, is_home_region_only, endpoint, sdk_config, home, other_regions }
     }
 
-    /// Returns the home region of the agent: the AWS region for which the agent is configured.
     pub(super) fn region(&self) -> &str {
         &self.region
     }
 
-    /// Returns the AWS SDK client for the home region of the agent.
+    /// Returns the AWS SDK client for the region of Sidekey's own configuration.
     pub(super) fn home(&self) -> &Client {
         &self.home
     }
 
-    /// Returns the AWS SDK client for the region of the secret `id`. A secret name without an ARN
-    /// belongs to the home region.
+    /// Returns the AWS SDK client for the region of a secret. If `id` is a name and not an ARN, the
+    /// secret belongs to the region of Sidekey's own configuration.
     ///
     /// # Errors
     ///
@@ -65,8 +62,10 @@ impl Clients {
             _ => return Ok(self.home.clone()),
         };
         self.check_other_region(arn)?;
-        let mut clients =
-            self.other_regions.lock().expect("no code panics while it holds this lock");
+        let mut clients = self
+            .other_regions
+            .lock()
+            .expect("the lock is never poisoned, because no code panics while it holds the lock");
         let known = clients.iter().position(|(region, _)| **region == *arn.region());
         let client = match known {
             Some(index) => clients.remove(index).1,
@@ -114,8 +113,8 @@ fn client(sdk_config: &SdkConfig, region: &str, endpoint: Option<String>) -> Cli
     let mut config = Builder::from(sdk_config)
         .region(Region::new(region.to_owned()))
         .framework_metadata(metadata);
-    // The endpoint is set even if it is `None`. Otherwise the SDK would use an endpoint from the
-    // AWS profile, which is meant for the SDK of the application and not for the agent.
+    // The endpoint is set even if it is `None`. Otherwise the SDK would use the endpoint in the AWS
+    // profile, which is meant for the SDK of the application and not for the agent.
     config.set_endpoint_url(endpoint);
     Client::from_conf(config.build())
 }

@@ -3,35 +3,38 @@
 
 use std::net::IpAddr;
 
-/// The variable part of an endpoint URL that stands for the AWS region. An endpoint with this part
-/// serves several regions.
+/// The variable part of an endpoint URL. The agent replaces it with the AWS region of the secret.
 const REGION: &str = "{region}";
 
-/// The URL of a custom endpoint for Secrets Manager. The URL uses https. For a loopback address,
-/// http is allowed as well.
+/// The URL of a custom endpoint for Secrets Manager. The URL must use https, except for loopback
+/// addresses, which also allow http.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(Box<str>);
 
-/// The reason why a text is not a valid endpoint URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadEndpoint {
-    /// Error: the text is not an http or https URL with a host.
-    #[error("use a URL such as https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com")]
+    #[error(
+        "the endpoint must be a URL such as \
+         https://vpce-1234.secretsmanager.eu-north-1.vpce.amazonaws.com"
+    )]
     NotAUrl,
     /// Error: the endpoint URL uses http for a host that is not a loopback address. Secrets would
-    /// be sent over the network without encryption.
-    #[error("use https, because http is allowed only for loopback addresses")]
+    /// travel over the network without encryption.
+    #[error("the URL uses http, which is allowed only for loopback addresses: use https")]
     Unencrypted,
 }
 
 impl Endpoint {
-    /// Parses an endpoint URL. The text `{region}` in the URL stands for the AWS region of the
-    /// secret. An endpoint without `{region}` serves only the home region of the agent.
+    /// Parses an endpoint URL. The string `{region}` in the URL stands for the AWS region of the
+    /// secret.
+    ///
+    /// An endpoint without `{region}` serves only secrets in the region of Sidekey's own
+    /// configuration.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not an http or https URL, or if the URL uses http for
-    /// another machine.
+    /// Returns an error if `text` is not an http or https URL, or if the URL uses http for a host
+    /// that is not a loopback address.
     pub(crate) fn parse(text: &str) -> Result<Self, BadEndpoint> {
         let uri: hyper::Uri =
             text.replace(REGION, "region").parse().map_err(|_| BadEndpoint::NotAUrl)?;
@@ -45,20 +48,20 @@ impl Endpoint {
         Ok(Self(text.into()))
     }
 
-    /// Returns the endpoint URL for `region`, which is the home region of the agent.
+    /// Returns the endpoint URL for `region`, the region of Sidekey's own configuration.
     pub(crate) fn for_home_region(&self, region: &str) -> String {
         self.0.replace(REGION, region)
     }
 
-    /// Returns the endpoint URL for another region than the home region of the agent. Returns
-    /// `None` if the endpoint serves only the home region.
+    /// Returns the endpoint URL for `region`, which is not the region of Sidekey's own
+    /// configuration. Returns `None` if the endpoint URL does not contain the part `{region}`.
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
         self.0.contains(REGION).then(|| self.for_home_region(region))
     }
 }
 
-/// Returns whether the host of a URL is this machine. The host is this machine if it is
-/// `localhost`, a loopback address, or an unspecified address such as `0.0.0.0`.
+/// Returns whether the host of a URL is this machine: `localhost`, a loopback address, or an
+/// unspecified address such as `0.0.0.0`.
 pub(super) fn is_this_machine(host: &str) -> bool {
     is_loopback(host.trim_end_matches('.'))
         || parse_ip(host).is_some_and(|address| {
@@ -67,13 +70,12 @@ pub(super) fn is_this_machine(host: &str) -> bool {
         })
 }
 
-/// Returns whether the host of a URL is `localhost` or a loopback address.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || parse_ip(host).is_some_and(|address| address.is_loopback())
 }
 
-/// Parses the host of a URL as an IP address. In URLs, IPv6 addresses are in square brackets.
+/// Parses the host of a URL as an IP address. URLs contain IPv6 addresses in square brackets.
 fn parse_ip(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').parse().ok()
 }
@@ -102,10 +104,12 @@ mod tests {
 
     #[test]
     fn endpoint_serves_other_regions_only_with_the_placeholder() {
-        let fixed = Endpoint::parse("https://vpce.example").expect("a valid endpoint");
+        let fixed =
+            Endpoint::parse("https://vpce.example").expect("the endpoint URL must be valid");
         assert_eq!(fixed.for_home_region("eu-north-1"), "https://vpce.example");
         assert_eq!(fixed.for_other_region("us-east-1"), None);
-        let any = Endpoint::parse("https://vpce.{region}.example").expect("a valid endpoint");
+        let any = Endpoint::parse("https://vpce.{region}.example")
+            .expect("the endpoint URL must be valid");
         assert_eq!(any.for_home_region("eu-north-1"), "https://vpce.eu-north-1.example");
         let other = any.for_other_region("us-east-1");
         assert_eq!(other.as_deref(), Some("https://vpce.us-east-1.example"));

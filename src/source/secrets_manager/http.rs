@@ -45,7 +45,6 @@ pub(super) fn client(
     SharedHttpClient::new(Client(Arc::new(Transport { dialer, pool, clock })))
 }
 
-/// The HTTP client for calls to AWS, in the form that the AWS SDK expects.
 #[derive(Clone, Debug)]
 struct Client(Arc<Transport>);
 
@@ -63,7 +62,7 @@ impl HttpClient for Client {
     }
 }
 
-/// The HTTP client for calls to AWS, together with the timeouts that the AWS SDK has chosen.
+/// The HTTP client for calls to AWS, with the timeouts that the AWS SDK has set.
 #[derive(Debug)]
 struct Connector {
     transport: Arc<Transport>,
@@ -84,7 +83,6 @@ impl HttpConnector for Connector {
     }
 }
 
-/// Sends HTTP requests to AWS over new or reused connections.
 #[derive(Debug)]
 struct Transport {
     dialer: Dialer,
@@ -133,9 +131,10 @@ impl Transport {
         Ok(response)
     }
 
-    /// Awaits `work`, and returns an error if `work` takes longer than `timeout`. The future is
-    /// passed as a pinned reference to save memory: each function that takes a future by value
-    /// reserves space for another copy.
+    /// Awaits `work`, and returns an error if `work` takes longer than `timeout`.
+    ///
+    /// The caller passes a pinned reference to the future to save memory. Each function that takes
+    /// a future by value reserves space for another copy.
     async fn within<T>(
         &self,
         timeout: Option<Duration>,
@@ -144,14 +143,14 @@ impl Transport {
         match timeout {
             None => Ok(work.await),
             Some(timeout) => within(&*self.clock, timeout, work).await.ok_or_else(|| {
-                ConnectorError::timeout("the operation did not finish within the timeout".into())
+                ConnectorError::timeout("the call to AWS did not finish within the timeout".into())
             }),
         }
     }
 }
 
-/// Converts a request of the AWS SDK to the form in which the agent sends it: with a path instead
-/// of a full URL, with a `Host` header, and with the body in memory.
+/// Converts a request of the AWS SDK to the form in which the agent sends it. The converted request
+/// has a path instead of a full URL, a `Host` header, and a body in memory.
 fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> {
     let (mut head, sdk_body) = request.into_parts();
     let body = sdk_body
@@ -165,8 +164,8 @@ fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> 
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Returns the host with which the AWS SDK signed the request to `uri`. The host contains a port
-/// only if the port is not the default port of http or https.
+/// Returns the host that the AWS SDK signed in a request to `uri`. The host contains a port, except
+/// the default port of http or https.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),
@@ -175,7 +174,6 @@ fn signed_host(uri: &Uri) -> &str {
     host.unwrap_or_default()
 }
 
-/// Creates the error for a request of the AWS SDK that the agent cannot send over HTTP.
 fn unsendable(reason: Box<dyn std::error::Error + Send + Sync>) -> ConnectorError {
     ConnectorError::io(reason)
 }
@@ -205,7 +203,11 @@ mod tests {
             ("http://127.0.0.1:80/", "127.0.0.1"),
             ("http://[::1]:443/", "[::1]:443"),
         ] {
-            assert_eq!(signed_host(&url.parse().expect("a URL")), expected, "{url}");
+            assert_eq!(
+                signed_host(&url.parse().expect("the test URL must be valid")),
+                expected,
+                "{url}"
+            );
         }
     }
 }

@@ -16,9 +16,8 @@ use std::time::{Duration, SystemTime};
 /// Whether and when AWS Secrets Manager rotates a secret automatically.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rotation {
-    /// Whether automatic rotation of the secret is enabled.
     pub(crate) is_enabled: bool,
-    /// The time of the secret's last rotation, or `None` if AWS reports no time.
+    /// The time when the secret was last rotated, or `None` if AWS reports no time.
     pub(crate) last: Option<SystemTime>,
 }
 
@@ -31,9 +30,9 @@ impl From<DescribeSecretOutput> for Rotation {
     }
 }
 
-/// The members of a response that describe one version of a secret. The AWS SDK has different types
-/// for a response of `GetSecretValue` and for an entry of `BatchGetSecretValue`, but both have
-/// these members.
+/// The members of an AWS response that describe one version of a secret. `GetSecretValue` and
+/// `BatchGetSecretValue` both return these members, but the AWS SDK has a different type for each
+/// operation.
 struct VersionParts {
     arn: Option<String>,
     name: Option<String>,
@@ -44,7 +43,6 @@ struct VersionParts {
     binary: Option<Blob>,
 }
 
-/// Converts a response of `GetSecretValue` to a version of a secret.
 pub(super) fn single_version(response: GetSecretValueOutput) -> Result<Version, FetchError> {
     to_version(VersionParts {
         arn: response.arn,
@@ -69,8 +67,8 @@ fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     })
 }
 
-/// The response of `BatchGetSecretValue`. The entries are not in the order of the request, because
-/// AWS does not keep this order.
+/// The converted response of `BatchGetSecretValue`. The order differs from the order of the
+/// request, because AWS does not keep it.
 pub(super) struct Batch {
     versions: Vec<Version>,
     errors: Vec<ApiErrorType>,
@@ -87,7 +85,7 @@ impl From<BatchGetSecretValueOutput> for Batch {
 }
 
 impl Batch {
-    /// Returns the version of the requested secret `id`, or the error that AWS reported for this
+    /// Returns the current version of the secret `id`, or the error that AWS reported for this
     /// secret.
     pub(super) fn result_for(&self, id: &SecretId) -> Result<Version, FetchError> {
         if let Some(version) = self.versions.iter().find(|version| is_version_of(version, id)) {
@@ -128,8 +126,8 @@ fn to_system_time(time: DateTime) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
-/// Returns whether `version` is a version of the secret to which `id` refers. If `id` is a partial
-/// ARN, the full ARN of the secret has a hyphen and six more characters at the end.
+/// Returns whether `version` belongs to the secret with the name or ARN `id`. `id` can be a partial
+/// ARN. The full ARN then has a hyphen and six more characters at the end.
 fn is_version_of(version: &Version, id: &SecretId) -> bool {
     match id {
         SecretId::Name(name) => version.name == *name,
@@ -169,7 +167,7 @@ mod tests {
         for (parts, expected) in
             [(parts(None, Some("a")), "no secret value"), (parts(Some("x"), None), "no ARN")]
         {
-            let error = to_version(parts).expect_err("an incomplete response");
+            let error = to_version(parts).expect_err("an incomplete response must cause an error");
             assert_eq!(error.kind, FetchErrorKind::Unreadable);
             assert!(error.message.contains(expected), "{error}");
         }

@@ -16,14 +16,18 @@ use aws_config::SdkConfig;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 /// Loads the configuration of the AWS SDK, including AWS profile files if this build supports them.
-/// The function makes no network call, with one exception: if no region is configured, the SDK may
-/// ask the instance metadata service for the region.
+///
+/// If no region is configured, the SDK may ask the instance metadata service for the region. The
+/// function makes no other network call.
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     loader::load(settings).await
 }
 
-/// Returns a new chain of providers for AWS credentials. The new chain has not read a file or
-/// called an endpoint yet.
+/// Returns a new chain of credential providers. The chain has not read a file or called an endpoint
+/// yet.
 pub(super) async fn credentials_provider(settings: &Settings) -> SharedCredentialsProvider {
-    load(settings).await.credentials_provider().expect("both loaders set a credentials provider")
+    load(settings)
+        .await
+        .credentials_provider()
+        .expect("both loaders of the configuration must set a credentials provider")
 }

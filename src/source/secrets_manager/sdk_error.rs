@@ -8,11 +8,9 @@ use aws_sdk_secretsmanager::operation::RequestId;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use std::error::Error;
 
-/// The maximum length of an AWS error message that the agent returns, in characters. Longer
-/// messages are cut off.
+/// The maximum length of an AWS error message in characters. The agent cuts off longer messages.
 const MESSAGE_CHARS_MAX: usize = 1024;
 
-/// Converts the AWS SDK's error for a failed call to a [`FetchError`].
 pub(super) fn from_sdk_error<E>(error: &SdkError<E, HttpResponse>) -> FetchError
 where
     E: ProvideErrorMetadata + RequestId + Error + 'static,
@@ -37,8 +35,8 @@ where
                 )),
                 (Some(_), _) => {
                     let error = from_code(code, message, service.err().request_id());
-                    // With a 5xx status, the error is a failure of the service, even if the error
-                    // code belongs to another kind.
+                    // With a 5xx status, the error is a failure of AWS, even if the error code
+                    // belongs to another category.
                     let is_failure = status >= 500 && !error.kind.is_transient();
                     let kind = if is_failure { FetchErrorKind::Service } else { error.kind };
                     FetchError { kind, ..error }
@@ -50,14 +48,15 @@ where
         }
         SdkError::TimeoutError(_) => timeout(),
         SdkError::DispatchFailure(failure) if failure.is_timeout() => timeout(),
-        // Our HTTP client returns an error of the kind `user` if the endpoint is an address of the
-        // agent itself.
+        // Sidekey's HTTP client returns an error of the SDK category `user` if the endpoint is an
+        // address of the agent itself.
         SdkError::DispatchFailure(failure) if failure.is_user() => FetchError::new(
             FetchErrorKind::Misconfigured,
             "InvalidConfigurationException",
             "the AWS endpoint is an address of Sidekey itself",
         ),
-        // Our HTTP client returns an error of the kind `other` if the response is incomplete.
+        // Sidekey's HTTP client returns an error of the SDK category `other` if the response is
+        // incomplete.
         SdkError::DispatchFailure(failure) if failure.is_other() => {
             unreadable("the response of Secrets Manager is incomplete")
         }
@@ -74,27 +73,26 @@ where
     }
 }
 
-/// Creates an error from the error code, error message and request id that AWS sent.
 pub(super) fn from_code(
     code: Option<&str>,
     message: Option<&str>,
     request_id: Option<&str>,
 ) -> FetchError {
     let code = code.unwrap_or("UnknownError");
-    let bounded: String = message.unwrap_or("no message").chars().take(MESSAGE_CHARS_MAX).collect();
+    let bounded: String =
+        message.unwrap_or("AWS sent no error message").chars().take(MESSAGE_CHARS_MAX).collect();
     FetchError {
         request_id: request_id.map(Into::into),
         ..FetchError::new(kind_of(code), code, bounded)
     }
 }
 
-/// Creates the error for a response that the agent cannot interpret. The error message must not
-/// quote the response, because the response may contain a secret value.
+/// Creates the error for a response that the agent cannot interpret. `message` must not quote the
+/// response, because the response may contain a secret value.
 pub(super) fn unreadable(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
 }
 
-/// Creates the error for a requested secret that is missing in the response of a batch call.
 pub(super) fn missing_in_batch() -> FetchError {
     unreadable("the response of BatchGetSecretValue does not contain this secret")
 }
@@ -103,9 +101,8 @@ fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-/// Converts the error of a provider of AWS credentials. The error message does not quote the
-/// original error, because the original error may quote a file or the output of a credential
-/// process.
+/// Converts the error that occurred when the AWS SDK looked for credentials. The message does not
+/// quote this error, because it may contain parts of a file or the output of a credential process.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     no_credentials(match error {
         CredentialsError::CredentialsNotLoaded(_) => {
@@ -113,30 +110,29 @@ pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
              token, the container or the instance"
         }
         CredentialsError::InvalidConfiguration(_) => {
-            "could not get AWS credentials: the configuration of the credentials is invalid; to \
-             check it, run `aws sts get-caller-identity`"
+            "Sidekey could not get AWS credentials: the configuration of the credentials is \
+             invalid; to check it, run `aws sts get-caller-identity`"
         }
         CredentialsError::ProviderTimedOut(_) => CREDENTIALS_TIMEOUT,
         _ => {
-            "could not get AWS credentials: the provider of the credentials failed; to check it, \
-             run `aws sts get-caller-identity`"
+            "Sidekey could not get AWS credentials: the provider of the credentials failed; to \
+             check it, run `aws sts get-caller-identity`"
         }
     })
 }
 
-/// Creates the error for a provider of AWS credentials that did not respond within the timeout.
 pub(super) fn credentials_timeout() -> FetchError {
     no_credentials(CREDENTIALS_TIMEOUT)
 }
 
 const CREDENTIALS_TIMEOUT: &str =
-    "could not get AWS credentials: the provider of the credentials did not respond in time";
+    "Sidekey could not get AWS credentials: their provider did not respond in time";
 
 fn no_credentials(message: &str) -> FetchError {
     FetchError::new(FetchErrorKind::Credentials, "InternalFailure", message)
 }
 
-/// Returns the kind of failure for an AWS error code.
+/// Returns the category of error for an AWS error code.
 ///
 /// Sources: the errors of `GetSecretValue` and the common errors in AWS's API reference, and the
 /// error codes that the AWS SDKs treat as throttling.

@@ -20,20 +20,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two attempts to get AWS credentials, whether successful or failed. The
-/// delay prevents a series of failing calls from overloading STS.
+/// The minimum time between two attempts to get AWS credentials. The delay prevents a series of
+/// failing calls from overloading STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// The time before the expiry at which the agent replaces AWS credentials. The time is long enough
-/// to finish a call in progress and to repeat a failed attempt to get new credentials.
+/// How long before their expiry the agent replaces AWS credentials. A call in progress can then
+/// finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
-/// The time for which AWS credentials without an expiry are cached. The cache of the AWS SDK uses
-/// the same time.
+/// How long the agent caches AWS credentials that have no expiry. The cache of the AWS SDK uses the
+/// same time.
 const NO_EXPIRY_CACHED: Duration = Duration::from_secs(15 * 60);
 
-/// The agent's AWS credentials, together with the settings for getting new credentials. The `Debug`
-/// output omits the credentials.
+/// The agent's AWS credentials, and the settings for getting new credentials. The `Debug` output
+/// omits the credentials.
 pub(super) struct Session {
     settings: Settings,
     timeout: Duration,
@@ -41,34 +41,29 @@ pub(super) struct Session {
     clock: Arc<dyn Clock>,
     tokens: Arc<Tokens>,
     cached: ArcSwapOption<CachedCredentials>,
-    /// The number of attempts to get AWS credentials that have started.
     attempts: AtomicU64,
-    /// The number of attempts to get AWS credentials that have failed.
     failures: AtomicU64,
-    /// The state that one attempt to get AWS credentials passes to the next attempt. An attempt
-    /// holds this lock, so that only one attempt runs at a time.
+    /// The state that each attempt to get AWS credentials uses. An attempt holds this lock, so only
+    /// one attempt runs at a time.
     attempt_state: Mutex<AttemptState>,
 }
 
-/// Cached AWS credentials, with which the agent signs calls to AWS.
 pub(super) struct CachedCredentials {
     credentials: Credentials,
     obtained: Moment,
-    /// The number of the attempt that got these credentials. The first attempt has number 1.
+    /// The index of the attempt that got these credentials, counted from 1.
     attempt: u64,
     is_rejected: AtomicBool,
 }
 
-/// The state that one attempt to get AWS credentials passes to the next attempt.
 struct AttemptState {
-    /// The provider chain that the next attempt to get AWS credentials uses. If `None`, the next
-    /// attempt creates a new chain.
+    /// The chain of credential providers for the next attempt to get AWS credentials. If `None`,
+    /// the next attempt creates a new chain.
     provider: Option<SharedCredentialsProvider>,
-    /// The most recent attempt to get AWS credentials if it failed, or `None` if it succeeded.
+    /// The last attempt to get AWS credentials if it failed. `None` if it succeeded.
     failed: Option<FailedAttempt>,
 }
 
-/// A failed attempt to get AWS credentials.
 struct FailedAttempt {
     began: Moment,
     error: FetchError,
@@ -81,9 +76,11 @@ impl fmt::Debug for Session {
 }
 
 impl Session {
-    /// Creates a session that has no credentials yet. The first attempt to get credentials uses the
-    /// provider `first`. If `is_snapshot` is true, the process may be restored from a snapshot, so
-    /// the session gets new credentials for each call.
+    /// Creates a session that has no AWS credentials yet. The first attempt to get credentials uses
+    /// the provider `first`.
+    ///
+    /// `is_snapshot` tells whether SnapStart may resume the process from a snapshot. If so, the
+    /// session gets new credentials for each call.
     pub(super) fn new(
         settings: Settings,
         first: Option<SharedCredentialsProvider>,
@@ -105,8 +102,8 @@ impl Session {
         }
     }
 
-    /// Returns AWS credentials with which a call can be signed. If the cached credentials are not
-    /// usable, the function gets new credentials first. Concurrent calls share one attempt to get
+    /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
+    /// the cached credentials are not usable. Concurrent calls share one attempt to get
     /// credentials.
     ///
     /// # Errors
@@ -134,11 +131,11 @@ impl Session {
     }
 
     /// Gets new AWS credentials even if the cached credentials are valid. The agent calls this
-    /// function when a request contains an unknown session token, because the token may belong to
-    /// newer credentials.
+    /// function when a request contains an unknown session token, which may belong to newer
+    /// credentials.
     pub(super) async fn renew(&self) {
         if let Err(error) = self.attempt(&mut *self.attempt_state.lock().await).await {
-            tracing::warn!(code = &*error.code, "could not refresh the agent's AWS credentials");
+            tracing::warn!(code = &*error.code, "Sidekey could not refresh its AWS credentials");
         }
     }
 
@@ -156,9 +153,10 @@ impl Session {
         let error = match provided {
             Some(Ok(credentials)) => {
                 state.failed = None;
-                // A provider chain reads each file only once, so the next attempt must use a new
-                // chain. Creating a chain takes less than a millisecond. Under SnapStart, there are
-                // no files and each call makes an attempt, so the chain is kept and used again.
+                // A chain of credential providers reads each file only once, so the next attempt
+                // must use a new chain. Creating a chain takes less than a millisecond. Under
+                // SnapStart, there are no files and each call makes an attempt, so the chain is
+                // used again.
                 state.provider = self.is_snapshot.then_some(provider);
                 return Ok(self.cache(credentials, attempt));
             }
@@ -184,10 +182,12 @@ impl Session {
         cached
     }
 
-    /// Returns whether the current call must fail because of the failed attempt `failed` to get AWS
-    /// credentials. This is the case if an attempt has failed since the call began, or if `failed`
-    /// began less than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when
-    /// the call began.
+    /// Returns whether the current call must fail because an attempt to get AWS credentials has
+    /// failed.
+    ///
+    /// The call must fail if an attempt has failed since the call began, or if `failed` began less
+    /// than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when the call
+    /// began.
     fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
         // The delay is measured from the beginning of the attempt. If Lambda froze the process
         // during the attempt, the next attempt can therefore start at once.
@@ -196,9 +196,9 @@ impl Session {
             || age.is_some_and(|age| age < RETRY_DELAY)
     }
 
-    /// Returns the cached AWS credentials if they are usable, so that no attempt to get new
-    /// credentials is necessary. `attempts_before` is the number of attempts that had started when
-    /// the call began.
+    /// Returns the cached AWS credentials if a call can use them without an attempt to get new
+    /// credentials. `attempts_before` is the number of attempts that had started when the call
+    /// began.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {
@@ -210,9 +210,11 @@ impl Session {
         is_usable.then_some(cached)
     }
 
-    /// Returns the cached AWS credentials if they are neither expired nor rejected. A call uses
-    /// these credentials if the agent cannot get new credentials. Under SnapStart, returns `None`,
-    /// because a snapshot may contain old credentials.
+    /// Returns the cached AWS credentials if they have not expired and AWS has not rejected them. A
+    /// call uses these credentials if the agent cannot get new credentials.
+    ///
+    /// Under SnapStart, returns `None`, because the process may come from a snapshot with old
+    /// credentials.
     fn unexpired(&self) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full().filter(|_| !self.is_snapshot)?;
         cached.validity(self.clock.now()).is_unexpired().then_some(cached)
@@ -220,7 +222,6 @@ impl Session {
 }
 
 impl CachedCredentials {
-    /// Records that AWS rejected a call that was signed with these credentials.
     pub(super) fn mark_rejected(&self) {
         self.is_rejected.store(true, Ordering::Relaxed);
     }
@@ -248,26 +249,26 @@ impl ProvideCredentials for CachedProvider {
         let cached = self.0.cached.load();
         let credentials = cached.as_ref().map(|cached| cached.credentials.clone());
         future::ProvideCredentials::ready(
-            credentials.ok_or_else(|| CredentialsError::not_loaded("no credentials are cached")),
+            credentials
+                .ok_or_else(|| CredentialsError::not_loaded("no AWS credentials are cached")),
         )
     }
 }
 
-/// The properties of cached AWS credentials that determine whether the agent can use them.
+/// The properties that determine whether the agent can use its cached AWS credentials.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// The time since the agent got the credentials, or `None` if the clocks could not measure this
+    /// How long ago the agent got the credentials, or `None` if the clocks could not measure the
     /// time.
     age: Option<Duration>,
-    /// The time until the credentials expire, or `None` if the credentials have no expiry.
+    /// The time until the credentials expire, or `None` if the credentials never expire.
     remaining: Option<Duration>,
-    /// Whether AWS has rejected a call that was signed with the credentials.
     is_rejected: bool,
 }
 
 impl Validity {
-    /// Returns whether the agent can sign a call with the credentials without trying to get new
-    /// credentials first.
+    /// Returns whether the agent can sign a call with these credentials without first trying to get
+    /// new credentials.
     fn is_usable(self) -> bool {
         let Some(age) = self.age else { return false };
         let is_fresh = match self.remaining {
@@ -278,7 +279,7 @@ impl Validity {
         age < RETRY_DELAY || (is_fresh && !self.is_rejected)
     }
 
-    /// Returns whether the agent can still sign a call with the credentials if it cannot get new
+    /// Returns whether a call can still use these credentials if the agent fails to get new
     /// credentials.
     fn is_unexpired(self) -> bool {
         !self.is_rejected && self.remaining != Some(Duration::ZERO)
@@ -289,8 +290,7 @@ impl Validity {
 mod tests {
     use super::*;
 
-    /// Checks whether credentials are usable and whether they are unexpired. The times `age` and
-    /// `remaining` are in seconds.
+    /// Checks whether credentials are usable and unexpired. `age` and `remaining` are in seconds.
     #[track_caller]
     fn check(age: Option<u64>, remaining: Option<u64>, is_rejected: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);

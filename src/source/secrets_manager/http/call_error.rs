@@ -3,16 +3,16 @@
 use crate::http1::ExchangeError;
 use std::error::Error;
 
-/// The reason why a call to AWS got no usable response. The error messages quote nothing from a
-/// response, because a response may contain secret values.
+/// An error of a call to AWS that got no usable response. The error messages quote nothing from a
+/// response, because it may contain secret values.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// Error: the configured AWS endpoint is an address of the agent itself, so the call would
-    /// never reach AWS.
+    /// Error: the configured AWS endpoint is an address of the agent itself. The call would never
+    /// reach AWS.
     #[error("the AWS endpoint is an address of Sidekey itself")]
     OwnAddress,
-    /// Error: no connection to AWS could be opened, because the host name has no address, no server
-    /// responds, or the server's certificate is not trusted.
+    /// Error: the agent could not connect to AWS. Possible causes are DNS, a server that does not
+    /// respond, and a certificate that is not trusted.
     #[error("the connection to the AWS endpoint could not be opened")]
     Connect(#[source] Box<dyn Error + Send + Sync>),
     /// Error: the connection to AWS broke during the call, or the response is not usable.

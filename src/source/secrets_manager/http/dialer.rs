@@ -17,17 +17,18 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
-/// The maximum size of a response body in bytes. The largest response has 8 MiB: it contains 20
-/// secrets of 64 KiB, and JSON escapes make each byte up to six times as long.
+/// The maximum size of a response body in bytes, about twice the size of the largest possible
+/// response. The largest response has about 8 MiB: it contains 20 secrets of 64 KiB, and JSON
+/// escapes make each byte up to six times as long.
 const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Opens TCP and TLS connections to AWS.
 pub(super) struct Dialer {
-    /// The loopback ports on which the agent itself listens.
+    /// The loopback ports on which the agent itself listens. The agent refuses to connect to these
+    /// ports.
     own_ports: Vec<u16>,
     trust: Trust,
-    /// The TLS configuration, which is created before the first https call. An agent that calls
-    /// only an http endpoint on a loopback address never creates the configuration.
+    /// The TLS configuration. The first https call creates it, so that an agent with only an http
+    /// endpoint never needs it.
     tls: OnceLock<Arc<ClientConfig>>,
     tcp: HttpConnector,
 }
@@ -51,13 +52,14 @@ impl Dialer {
         Self { own_ports, trust, tls: OnceLock::new(), tcp }
     }
 
-    /// Opens a connection to `origin`, which contains the scheme, host and port of `uri`.
+    /// Opens a connection to `origin`: the scheme, host and port of `uri`.
     ///
     /// # Errors
     ///
-    /// Returns an error if the server is unreachable, if its certificate is not trusted, or if the
-    /// server is the agent itself. The last can happen if the `endpoint_url` of an AWS profile, or
-    /// the endpoint of STS, is an address of the agent.
+    /// Returns an error if the server is unreachable, or if its certificate is not trusted.
+    ///
+    /// Returns an error if the server is the agent itself. This can happen if an AWS profile
+    /// contains the agent's address as `endpoint_url`.
     pub(super) async fn dial(&self, origin: &Origin, uri: &Uri) -> Result<Connection, CallError> {
         if origin.is_own(&self.own_ports) {
             return Err(CallError::OwnAddress);
@@ -88,20 +90,21 @@ fn connect_error(error: impl Into<Box<dyn Error + Send + Sync>>) -> CallError {
     CallError::Connect(error.into())
 }
 
-/// Returns the host name or IP address that the server's certificate must contain.
+/// Returns the host name or IP address for which the server must present a certificate.
 fn server_name(origin: &Origin) -> Result<ServerName<'static>, CallError> {
     let host = origin.host.trim_start_matches('[').trim_end_matches(']');
     ServerName::try_from(host.to_owned()).map_err(connect_error)
 }
 
-/// Returns the local address and the peer address of a TCP socket.
 fn addresses(socket: &TcpStream) -> io::Result<(SocketAddr, SocketAddr)> {
     Ok((socket.local_addr()?, socket.peer_addr()?))
 }
 
-/// Returns whether the peer of a connection is the agent itself. The peer is on this machine if its
-/// IP address is a loopback address or equal to the local IP address. The peer is the agent if its
-/// port is also in `own_ports`.
+/// Returns whether a connection leads to the agent itself: the peer is on this machine, and its
+/// port is in `own_ports`.
+///
+/// The peer is on this machine if its IP address is a loopback address or equal to the local IP
+/// address.
 fn is_own_address(local: SocketAddr, peer: SocketAddr, own_ports: &[u16]) -> bool {
     let is_this_machine = peer.ip() == local.ip() || peer.ip().to_canonical().is_loopback();
     is_this_machine && own_ports.contains(&peer.port())
@@ -123,8 +126,13 @@ mod tests {
             ("127.0.0.1:50000", "127.0.0.1:9001", false),
             ("10.0.0.7:50000", "10.0.0.7:443", false),
         ] {
-            let [from, to] = [local, peer].map(|text| text.parse().expect("an address"));
-            assert_eq!(is_own_address(from, to, &[2773]), expected, "{local} {peer}");
+            let [from, to] =
+                [local, peer].map(|text| text.parse().expect("the test address must be valid"));
+            assert_eq!(
+                is_own_address(from, to, &[2773]),
+                expected,
+                "the connection goes from {local} to {peer}"
+            );
         }
     }
 }

@@ -3,11 +3,10 @@
 use crate::source::secrets_manager::endpoint::is_this_machine;
 use hyper::Uri;
 
-/// The scheme, host and port of a URL. Two calls can use the same connection if their URLs have the
-/// same origin.
+/// The scheme, host and port of a URL. Two calls can use the same connection if these three parts
+/// of their URLs are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// Whether the scheme of the URL is https.
     pub(super) is_secure: bool,
     /// The host of the URL. An IPv6 address is in square brackets.
     pub(super) host: Box<str>,
@@ -15,8 +14,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// Returns the scheme, host and port of a URL, or `None` if the URL is not an http or https URL
-    /// with a host.
+    /// Returns the scheme, host and port of a URL. Returns `None` if the URL has no host, or if its
+    /// scheme is not http or https.
     pub(super) fn of(uri: &Uri) -> Option<Self> {
         let is_secure = match uri.scheme_str()? {
             "https" => true,
@@ -28,8 +27,11 @@ impl Origin {
         Some(Self { is_secure, host, port })
     }
 
-    /// Returns whether the URL refers to the agent itself. The function compares only the text of
-    /// the URL, so it does not recognise other host names of this machine.
+    /// Returns whether the URL refers to the agent itself. `own_ports` are the ports on which the
+    /// agent listens.
+    ///
+    /// The function compares strings only, so it does not recognise other host names of this
+    /// machine.
     pub(super) fn is_own(&self, own_ports: &[u16]) -> bool {
         is_this_machine(&self.host) && own_ports.contains(&self.port)
     }
@@ -40,7 +42,7 @@ mod tests {
     use super::*;
 
     fn origin(url: &str) -> Origin {
-        Origin::of(&url.parse().expect("a URL")).expect("an http or https URL")
+        Origin::of(&url.parse().expect("the test URL must be valid")).expect("an http or https URL")
     }
 
     #[test]

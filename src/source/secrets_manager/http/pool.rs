@@ -8,23 +8,23 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// The longest idle time after which the agent still reuses a connection to AWS. Two seconds are
-/// enough for a burst of refreshes. With a longer time, calls would fail: Lambda and NAT gateways
-/// drop idle connections without notice, and connections break while Lambda freezes the process.
+/// The longest idle time after which the agent reuses a connection to AWS. Two seconds are enough
+/// for a burst of refreshes.
+///
+/// With a longer time, calls would fail: Lambda and NAT gateways drop idle connections without
+/// notice, and connections break while Lambda freezes the process.
 const IDLE_MAX: Duration = Duration::from_secs(2);
 
-/// The policy that determines whether a connection is kept open after a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in super::super) enum IdlePolicy {
-    /// Policy: an idle connection is kept open for [`IDLE_MAX`], and the next call to the same
-    /// origin (scheme, host and port) reuses the connection.
+    /// An idle connection stays open for [`IDLE_MAX`]. The next call to the same scheme, host and
+    /// port reuses the connection.
     Reuse,
-    /// Policy: a connection is closed after each call, because connections break when a process is
-    /// restored from a snapshot.
+    /// The agent closes each connection after one call. Otherwise connections would break when
+    /// Lambda SnapStart restores the process from a snapshot.
     Close,
 }
 
-/// A pool of idle connections to AWS.
 pub(super) struct Pool {
     policy: IdlePolicy,
     clock: Arc<dyn Clock>,
@@ -33,13 +33,12 @@ pub(super) struct Pool {
 
 #[derive(Default)]
 struct Idle {
-    /// The idle connections. Each entry contains the time since which the connection is idle, and
-    /// the origin of its calls. The entry that has been idle longest is first.
+    /// The idle connections, in the order in which they became idle. Each entry contains the time
+    /// when the connection became idle, its scheme, host and port, and the connection.
     connections: Vec<(Moment, Origin, Connection)>,
-    /// Whether a task is running that closes connections which have been idle for too long.
+    /// Whether a task is running that closes connections after [`IDLE_MAX`].
     is_swept: bool,
-    /// The task that closes connections which have been idle for too long. Dropping the pool aborts
-    /// the task.
+    /// The task that closes connections after [`IDLE_MAX`]. Dropping this set aborts the task.
     sweeper: JoinSet<()>,
 }
 
@@ -54,8 +53,8 @@ impl Pool {
         Self { policy, clock, idle: Mutex::default() }
     }
 
-    /// Takes the most recently used open connection to `origin` (scheme, host and port) out of the
-    /// pool.
+    /// Removes the most recently used connection to `origin` (scheme, host and port) from the pool
+    /// and returns it.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
@@ -74,8 +73,8 @@ impl Pool {
         Some(connections.remove(index).2)
     }
 
-    /// Puts a connection into the pool, so that later calls can reuse it. If the connection cannot
-    /// be reused, the function closes it instead.
+    /// Puts a connection into the pool, so that later calls can reuse it. The function closes a
+    /// connection that cannot be reused.
     pub(super) async fn put(self: &Arc<Self>, origin: Origin, mut connection: Connection) {
         if self.policy == IdlePolicy::Close || !connection.is_open().await {
             return;
@@ -90,8 +89,8 @@ impl Pool {
         }
     }
 
-    /// Closes all connections that have been idle for too long. Returns the time until the next
-    /// connection must be closed, or `None` if the pool is empty.
+    /// Closes all connections that have been idle for longer than [`IDLE_MAX`]. Returns the time
+    /// until the next connection must be closed, or `None` if the pool is empty.
     fn close_old(&self) -> Option<Duration> {
         let now = self.clock.now();
         let mut idle = self.idle();
@@ -102,11 +101,14 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        self.idle.lock().expect("no code panics while it holds this lock")
+        self.idle
+            .lock()
+            .expect("the lock is never poisoned, because no code panics while it holds the lock")
     }
 }
 
-/// Closes connections that have been idle for too long. Returns when the pool is empty or dropped.
+/// Repeatedly closes connections that have been idle for longer than [`IDLE_MAX`]. Returns when the
+/// pool is empty or dropped.
 async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     let mut next = Some(IDLE_MAX);
     while let Some(span) = next {
@@ -115,9 +117,11 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Returns for how long a connection may still be reused, if the connection has been idle for
-/// `age`. Returns `None` if the connection must be closed. This includes the case that `age` is
-/// `None`, because the clocks could not measure the idle time.
+/// Returns how long a connection can still be reused after the idle time `age`. Returns `None` if
+/// the connection must be closed.
+///
+/// `age` is `None` if the clocks could not measure the idle time. The connection must then be
+/// closed.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }
@@ -129,7 +133,11 @@ mod tests {
     #[track_caller]
     fn check(age_ms: Option<u64>, expected_ms: Option<u64>) {
         let found = remaining(age_ms.map(Duration::from_millis));
-        assert_eq!(found, expected_ms.map(Duration::from_millis), "idle for {age_ms:?}");
+        assert_eq!(
+            found,
+            expected_ms.map(Duration::from_millis),
+            "the connection has been idle for {age_ms:?} ms"
+        );
     }
 
     #[test]

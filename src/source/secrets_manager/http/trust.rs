@@ -8,27 +8,25 @@ use rustls::{ClientConfig, Error, RootCertStore};
 use std::sync::Arc;
 
 /// The root certificates that the agent trusts: Mozilla's root certificates, which are compiled in,
-/// and certificates that the user configured.
+/// and certificates from the user's configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Trust {
     configured: Vec<CertificateDer<'static>>,
 }
 
-/// The reason why a file of root certificates cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadTrust {
-    /// Error: the file of root certificates contains no certificate in PEM format.
     #[error("the file contains no certificate in PEM format")]
     Empty,
     /// Error: a certificate in the file of root certificates is invalid. The number is the position
-    /// of the certificate in the file and starts at 1.
-    #[error("certificate number {0} in the file is invalid")]
+    /// of the certificate in the file, counted from 1.
+    #[error("the certificate at position {0} in the file is invalid")]
     Certificate(usize),
 }
 
 impl Trust {
-    /// Returns trust in the certificates of the PEM file `pem`, in addition to the compiled-in root
-    /// certificates.
+    /// Trusts the certificates in `pem` in addition to the compiled-in root certificates. `pem` is
+    /// the content of a PEM file.
     ///
     /// # Errors
     ///
@@ -51,14 +49,14 @@ impl Trust {
         roots
     }
 
-    /// Returns the TLS configuration for connections to AWS. The library aws-lc does the
-    /// cryptography, a post-quantum key exchange is preferred, and HTTP/1.1 is the only protocol.
+    /// Returns the TLS configuration for connections to AWS. It prefers a post-quantum key
+    /// exchange, and allows only HTTP/1.1. The library aws-lc does the cryptography.
     pub(super) fn tls(&self) -> Arc<ClientConfig> {
         let provider =
             CryptoProvider { key_provider: &NoPrivateKeys, ..aws_lc_rs::default_provider() };
         let mut tls = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
-            .expect("the provider has cipher suites for TLS 1.2 and TLS 1.3")
+            .expect("the cryptography library must have cipher suites for TLS 1.2 and TLS 1.3")
             .with_root_certificates(self.roots())
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -66,8 +64,8 @@ impl Trust {
     }
 }
 
-/// A key provider that rejects all private keys. The agent uses no client certificates, and the
-/// Lambda layer is smaller without the code that loads private keys.
+/// A key provider that rejects all private keys, because the agent uses no client certificates.
+/// Without the code that loads private keys, the Lambda layer is smaller.
 #[derive(Debug)]
 struct NoPrivateKeys;
 
@@ -86,14 +84,15 @@ mod tests {
     #[test]
     fn custom_roots_are_trusted_in_addition_to_compiled_in_roots() {
         let compiled_in = Trust::default().roots().len();
-        assert!(compiled_in > 100, "{compiled_in} roots");
+        assert!(compiled_in > 100, "only {compiled_in} root certificates are compiled in");
         let own = rcgen::generate_simple_self_signed(["sidekey".to_owned()])
-            .expect("a self-signed certificate");
+            .expect("the test must be able to create a self-signed certificate");
         let pem = format!(
             "-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n",
             STANDARD.encode(own.cert.der())
         );
-        let trust = Trust::with_bundle(pem.as_bytes()).expect("a bundle with one certificate");
+        let trust = Trust::with_bundle(pem.as_bytes())
+            .expect("a PEM file with one certificate must be valid");
         assert_eq!(trust.roots().len(), compiled_in + 1);
     }
 

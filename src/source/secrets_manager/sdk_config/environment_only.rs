@@ -13,9 +13,12 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 
-/// Loads the configuration of the AWS SDK from environment variables. If they contain no access
-/// key, the credentials come from the container credentials endpoint.
-#[expect(clippy::unused_async, reason = "must be async like the loader that reads files")]
+/// Loads the configuration of the AWS SDK from environment variables. If the variables contain no
+/// access key, the credentials come from the container credentials endpoint.
+#[expect(
+    clippy::unused_async,
+    reason = "this function must be async like the loader that reads files"
+)]
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let value = |name: &str| settings.environment.get(name).filter(|value| !value.is_empty());
     let is_true = |name: &str| value(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
@@ -49,7 +52,7 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
 }
 
 /// Returns the provider that gets credentials from the container credentials endpoint. The provider
-/// reads the `AWS_CONTAINER_...` variables from the environment of the process.
+/// reads the variables `AWS_CONTAINER_...` from the environment of the process.
 fn container_provider(settings: &Settings) -> EcsCredentialsProvider {
     let config = ProviderConfig::without_region()
         .with_http_client(settings.http.clone())

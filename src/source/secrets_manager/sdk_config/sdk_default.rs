@@ -1,6 +1,7 @@
-//! Loads the configuration of the AWS SDK from all of the SDK's default sources: environment
-//! variables, profile files, web identity, container endpoint, instance metadata and credential
-//! processes.
+//! Loads the configuration of the AWS SDK from all default sources of the SDK.
+//!
+//! The sources are environment variables, profile files, web identity, container endpoint, instance
+//! metadata and credential processes.
 
 use super::settings::{Settings, app_name, behavior, environment_credentials};
 use aws_config::{Region, SdkConfig};
@@ -8,11 +9,12 @@ use aws_sdk_secretsmanager::config::retry::RetryConfig;
 use aws_sdk_secretsmanager::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_types::os_shim_internal::Env;
 
-/// Environment variables with which a user makes the AWS SDK of the application call Sidekey. The
-/// SDK of the agent must ignore these variables, because otherwise the agent would call itself.
+/// Environment variables that make the AWS SDK of an application call Sidekey. The SDK of the agent
+/// must ignore these variables. Otherwise the agent would call itself.
 const IGNORED_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
 
-/// Loads the configuration of the AWS SDK from all of the SDK's default sources.
+/// Loads the configuration of the AWS SDK from all default sources of the SDK, such as environment
+/// variables and profile files.
 pub(super) async fn load(settings: &Settings) -> SdkConfig {
     let variables: Vec<(&str, &str)> = settings
         .environment

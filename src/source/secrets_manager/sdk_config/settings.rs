@@ -9,32 +9,28 @@ use std::collections::BTreeMap;
 /// The settings for loading the configuration of the AWS SDK. The type does not implement `Debug`,
 /// because the environment variables contain keys and session tokens.
 pub(in super::super) struct Settings {
-    /// The environment variables from which the AWS SDK reads its settings.
     pub(in super::super) environment: BTreeMap<String, String>,
-    /// The configured AWS region. If `None`, the AWS SDK determines the region.
     pub(in super::super) region: Option<String>,
-    /// The HTTP client that all clients of the AWS SDK use.
     pub(in super::super) http: SharedHttpClient,
-    /// The timeouts for all calls to AWS.
     pub(in super::super) timeouts: TimeoutConfig,
 }
 
-/// Returns the version of the default behaviour that the AWS SDK must use. With a fixed version, an
-/// update of the SDK does not change the defaults.
+/// Returns the version of the AWS SDK's default behaviour. The version is fixed, so that an update
+/// of the SDK does not change the defaults.
 pub(super) fn behavior() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
-/// Returns the name that the AWS SDK sends for Sidekey in the `User-Agent` header.
 pub(super) fn app_name() -> AppName {
     AppName::new("sidekey").expect("the app name `sidekey` contains only letters")
 }
 
-/// Returns the AWS credentials in `environment`, or `None` if the variables contain no complete
-/// access key. On Lambda, the variables contain the credentials of the Lambda function.
+/// Returns the AWS credentials in `environment`, or `None` if it contains no complete access key.
+/// On Lambda, these are the credentials of the Lambda function.
 ///
-/// The SDK's default chain reads these variables first as well. Reading them here avoids building
-/// the rest of the chain, which would add 5 % to the CPU instructions of a start of the agent.
+/// The SDK's default chain of credential providers reads these variables first as well. Reading
+/// them here avoids building the rest of the chain. That would cost 5 % more CPU instructions when
+/// the agent starts.
 pub(super) fn environment_credentials(
     environment: &BTreeMap<String, String>,
 ) -> Option<Credentials> {
