@@ -47,7 +47,7 @@ async fn all_mistakes_are_reported_at_once() {
     for part in [
         r#""name":"SIDEKEY_TTL","problem":"a duration like 250ms"#,
         r#""name":"SIDEKEY_SECRETS","problem":"'app/db#'"#,
-        r#""name":"SIDEKEY_SECRET","problem":"no such variable; did you mean SIDEKEY_SECRETS?""#,
+        r#""name":"SIDEKEY_SECRET","problem":"Sidekey has no such variable; did you mean SIDEKEY_SECRETS?""#,
     ] {
         assert!(output.contains(part), "{part}:\n{output}");
     }
