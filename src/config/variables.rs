@@ -349,7 +349,7 @@ mod tests {
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
-            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': "),
+            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': expected a key or '*' at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
             ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
             ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),
