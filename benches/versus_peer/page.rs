@@ -74,7 +74,10 @@ impl Page {
         }
         self.line("");
         let (name, title) = match is_slow {
-            true => ("slow", "Start until secrets are read, a fourteenth of a processor"),
+            true => (
+                "slow",
+                "Start until secrets are read, with 1/14 of a CPU, as in a 128 MB Lambda function",
+            ),
             false => ("starts", "Start until secrets are read"),
         };
         let groups: Vec<(String, Vec<f64>)> = cases
