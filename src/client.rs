@@ -90,9 +90,7 @@ pub struct Client {
 pub struct Answer {
     /// The HTTP status of the agent's answer.
     pub status: StatusCode,
-    /// The HTTP headers of the agent's answer.
     pub(crate) headers: HeaderMap,
-    /// The body of the agent's answer, which may contain a secret.
     pub(crate) body: SecretValue,
 }
 
@@ -101,8 +99,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If no agent listens at the address, or if the token contains a character that an HTTP header
-    /// must not contain.
+    /// Returns an error if no agent listens at the address, or if the token contains a character
+    /// that an HTTP header must not contain.
     pub async fn connect(address: &Address, token: Option<&Token>) -> Result<Self, ClientError> {
         let (socket, host) = match address {
             Address::Loopback(at) => (tcp(*at).await, at.to_string()),
@@ -118,7 +116,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or if the answer is too long or incomplete.
+    /// Returns an error if the connection breaks, or if the answer is too long or incomplete.
     pub(crate) async fn get(&mut self, path: &str) -> Result<Answer, ClientError> {
         let request = self.authorized(Request::get(path), READER_TOKEN);
         self.exchange(request, Bytes::new()).await
@@ -128,7 +126,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the connection breaks, or if the answer is too long or incomplete.
+    /// Returns an error if the connection breaks, or if the answer is too long or incomplete.
     pub async fn call(
         &mut self,
         operation: &str,
@@ -140,8 +138,8 @@ impl Client {
         self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
     }
 
-    /// Adds the client's token to a request as `header`. Returns the request unchanged if the
-    /// client has no token.
+    /// Adds the client's token to a request, as the value of the HTTP header `header`. Does nothing
+    /// if the client has no token.
     fn authorized(&self, request: request::Builder, header: HeaderName) -> request::Builder {
         match &self.token {
             Some(token) => request.header(header, token),

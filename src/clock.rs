@@ -10,26 +10,31 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may step back before Sidekey treats ages as unknown. Time synchronisation
-/// moves the clock only by milliseconds; a larger step means that an operator set the clock.
+/// How far the wall clock may go back before Sidekey treats the ages of cached values as unknown.
+///
+/// Time synchronisation moves the clock only by milliseconds. A larger step means that an operator
+/// set the clock.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
-/// A moment, as the readings of the wall clock and the steady clock.
+/// A point in time, as the readings of the wall clock and of the steady clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The reading of the wall clock, which an operator or time synchronisation can set.
+    /// The reading of the wall clock: the date and the time of day. An operator or time
+    /// synchronisation can set this clock.
     pub wall: SystemTime,
-    /// The reading of the steady clock: the time since the process started. This clock cannot be
-    /// set.
+    /// The reading of the steady clock: the time since the process started. No operator can set
+    /// this clock.
     pub steady: Duration,
 }
 
 impl Moment {
-    /// Returns the time from `earlier` to this moment, or `None` if the clocks cannot tell.
+    /// Returns how much time passed from `earlier` to this moment.
     ///
-    /// If the clocks differ, the longer time counts, because a clock that stood still must not make
-    /// a value look younger. The clocks cannot tell if the wall clock went back by more than
-    /// [`WALL_STEP_BACK_MAX`], or if the steady clock went back at all.
+    /// If the two clocks measured different times, the longer time counts. A clock that stood still
+    /// must not make a cached value look younger.
+    ///
+    /// Returns `None` if the wall clock went back by more than [`WALL_STEP_BACK_MAX`], or if the
+    /// steady clock went back at all.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
         match self.wall.duration_since(earlier.wall) {
@@ -61,8 +66,8 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 
 /// Runs `work` with the timeout `span`. Returns the result of `work`, or `None` after a timeout.
 ///
-/// If `work` has completed and the timeout has passed at the same time, as after a freeze, the
-/// result of `work` counts.
+/// After a freeze of the process, `work` may be complete although the timeout has passed. The
+/// result of `work` then counts.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
@@ -107,7 +112,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests. It follows tokio's paused time, and a test can set its wall clock.
+/// A clock for tests. The clock follows the paused time of tokio, and a test can set the wall
+/// clock.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
@@ -134,8 +140,8 @@ impl VirtualClock {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Restarts the steady clock at zero, as it happens when a snapshot is restored on another
-    /// machine.
+    /// Restarts the steady clock at zero. This happens when a snapshot of the process is restored
+    /// on another machine.
     pub(crate) fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
             self.started.elapsed();
@@ -168,7 +174,7 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
-    /// Checks the elapsed time if the wall clock has advanced by `wall` seconds, and the steady
+    /// Checks [`Moment::since`] after the wall clock advanced by `wall` seconds and the steady
     /// clock by `steady` seconds.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>) {

@@ -2,17 +2,17 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// The limit on open file descriptors of this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// The current limit on open file descriptors. `usize::MAX` means no limit.
+    /// The current limit on open files and sockets. `usize::MAX` means no limit.
     pub(crate) limit: usize,
-    /// The limit on open file descriptors before the agent raised it. `None` if the agent did not
+    /// The limit on open files and sockets before the agent raised it. `None` if the agent did not
     /// raise the limit.
     pub(crate) raised_from: Option<usize>,
 }
 
-/// Raises the soft limit on open file descriptors to the hard limit, and returns the result.
+/// Raises the soft limit on open files and sockets to the hard limit. Returns the limit that then
+/// applies.
 ///
 /// Programs that this process starts inherit the raised limit. If the system refuses to raise the
 /// limit, the limit stays unchanged.
@@ -26,8 +26,7 @@ pub(crate) fn raise() -> Descriptors {
     }
 }
 
-/// Converts a limit on file descriptors to a count. `None`, which means no limit, becomes
-/// `usize::MAX`.
+/// Converts a limit of the system to a number. `None` means no limit, and becomes `usize::MAX`.
 fn count(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

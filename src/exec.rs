@@ -34,15 +34,17 @@ const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 /// Lambda itself ends the start of a function after 10 s.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
-/// Fills the environment variables that refer to secrets, and replaces this process by the program.
+/// Fills the environment variables that refer to secrets, and replaces this process by the program
+/// in `command`.
 ///
-/// If no variable refers to a secret, no agent is needed. `read_token_file` takes the port of the
-/// agent, and returns the token that the agent wrote to a file. It is called only if no token is
-/// configured, after the agent has started to listen.
+/// If no variable refers to a secret, no agent is needed.
+///
+/// `read_token_file` gets the agent's port, and returns the token that the agent wrote to a file.
+/// It is called only if no token is configured, and only after the agent has started to listen.
 ///
 /// The function returns only if the program was not started. It then has printed all reasons to
-/// standard error, and returns one of these exit codes: 125 if a variable cannot be filled, 126 if
-/// the program cannot be run, 127 if the program does not exist.
+/// standard error. It returns exit code 125 if a variable cannot be filled, 126 if the program
+/// cannot be run, and 127 if the program does not exist.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
@@ -67,8 +69,8 @@ pub async fn run(
     }
 }
 
-/// Returns each variable that refers to a secret, with the value of that secret. If a variable
-/// cannot be filled, returns every problem instead.
+/// Returns all environment variables that refer to a secret, each with the value of the secret. If
+/// a variable cannot be filled, the error lists every problem.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
@@ -97,7 +99,7 @@ async fn fill_variables(
     if problems.is_empty() { Ok(filled) } else { Err(problems) }
 }
 
-/// Waits until the agent listens. Returns the agent's address with the token for the agent.
+/// Waits until the agent listens. Returns the agent's address and token.
 async fn wait_for_agent(
     contact: Result<Contact, Mistakes>,
     host: Host,

@@ -11,21 +11,21 @@ use std::io;
 ///
 /// # Errors
 ///
-/// If the system refuses the change. The process then stays dumpable.
+/// Returns an error if the system refuses the change. The process then stays dumpable.
 pub(crate) fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Makes the process not dumpable, which protects its memory from other processes of the same user.
+/// Makes the process not dumpable, so that other processes of the same user cannot read its memory.
 /// Also sets the process's limit for core files to zero.
 ///
 /// Programs that this process starts inherit the limit.
 ///
 /// # Errors
 ///
-/// If the system refuses one of the changes. The process may then stay dumpable.
+/// Returns an error if the system refuses one of the changes. The process may then stay dumpable.
 pub fn harden() -> io::Result<()> {
     hide()?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

@@ -5,11 +5,10 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
-/// The value of a secret in tests. The tests check that no error and no log line contains this
-/// text.
+/// The value of a secret in tests. No error and no log line may contain this value.
 pub(crate) const VALUE: &str = "hunter2";
 
-/// Generates texts that consist mostly of the given `pieces`, mixed with some random characters.
+/// Generates strings that consist mostly of the given `pieces`, mixed with some random characters.
 pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => select(pieces).prop_map(str::to_owned),
@@ -19,12 +18,12 @@ pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = 
     vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// Generates arbitrary texts, including texts with control characters.
+/// Generates arbitrary strings, including strings with control characters.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..100).prop_map(String::from_iter)
 }
 
-/// Generates copies of the valid text `good`, each with up to three random edits.
+/// Generates variants of the valid string `good`, each with up to three random edits.
 pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     let good: Vec<char> = good.chars().collect();
     let other = prop_oneof![
@@ -47,7 +46,6 @@ pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     })
 }
 
-/// Generates arbitrary JSON values.
 pub(crate) fn json() -> impl Strategy<Value = Value> {
     let number = prop_oneof![
         any::<i64>().prop_map(Value::from),
@@ -70,7 +68,7 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates keys of JSON objects. Some keys are from a small set, so that the same key recurs.
+/// Generates keys of JSON objects. Many keys come from a small set, so that the same key recurs.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[abSNML]{1,2}", "[\u{0}-\u{7f}]{0,3}", "\\PC{0,3}"]
 }

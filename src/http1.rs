@@ -39,11 +39,11 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// The future that reads from and writes to the socket of a connection. It is `None` after the
-/// future has completed.
+/// The future that moves bytes between a connection and its socket. `None` after the future has
+/// completed.
 ///
-/// The HTTP library hyper returns an unsent request to the caller only after this future is
-/// dropped.
+/// A completed future must be dropped. Only then does the HTTP library hyper return a request that
+/// it could not send.
 type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// An HTTP/1.1 connection to a server.
@@ -90,8 +90,8 @@ impl Connection {
         .await
     }
 
-    /// Returns whether the connection can send a request now. The server may have closed the
-    /// connection without this client knowing it yet.
+    /// Returns whether the connection can send a request now. Even then, the server may have closed
+    /// the connection a moment ago.
     pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -142,8 +142,8 @@ impl Connection {
     }
 }
 
-/// Lets the connection read from and write to its socket. Drops the future of the connection once
-/// it has completed.
+/// Moves bytes between the connection and its socket. Drops the future of the connection after the
+/// future has completed.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
@@ -160,20 +160,20 @@ mod tests {
     async fn connected() -> (Connection, DuplexStream) {
         let (client, server) = duplex(1024);
         let connection = Connection::new(Box::new(client), BODY_BYTES_MAX).await;
-        (connection.expect("a connection"), server)
+        (connection.expect("the connection starts"), server)
     }
 
     /// Reads one request from the client and sends `response`.
     async fn respond(server: &mut DuplexStream, response: &str) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {
-            server.read_buf(&mut request).await.expect("a request");
+            server.read_buf(&mut request).await.expect("the client sends a request");
         }
-        server.write_all(response.as_bytes()).await.expect("the client reads");
+        server.write_all(response.as_bytes()).await.expect("the client reads the response");
     }
 
     fn request() -> Request<Bytes> {
-        Request::get("/").body(Bytes::new()).expect("a valid request")
+        Request::get("/").body(Bytes::new()).expect("the request is valid")
     }
 
     #[tokio::test]
@@ -184,7 +184,7 @@ mod tests {
             let response = format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{body}");
             let (exchanged, ()) =
                 tokio::join!(connection.exchange(request()), respond(&mut server, &response));
-            assert_eq!(exchanged.expect("a response").body(), body.as_bytes());
+            assert_eq!(exchanged.expect("the server responds").body(), body.as_bytes());
             assert!(connection.is_open().await);
         }
     }
@@ -216,7 +216,7 @@ mod tests {
         *sent.body_mut() = Bytes::from_static(b"body");
         match connection.exchange(sent).await {
             Err(ExchangeError::NotSent { request, .. }) => assert_eq!(request.body(), "body"),
-            other => panic!("the request was not returned: {other:?}"),
+            other => panic!("the error must return the unsent request: {other:?}"),
         }
         assert!(!connection.is_open().await);
         assert!(connection.ready().await.is_err());

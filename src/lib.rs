@@ -10,7 +10,8 @@
 //!   do not handle secrets.
 //! - [`tokens`]: the tokens that callers must send.
 //! - [`secret`]: names, references, values and versions of secrets.
-//! - [`convention`]: rules for the names and contents of one kind of secret.
+//! - [`convention`]: the rules for the names and values of each kind of secret (such as
+//!   `sms-twilio`).
 //! - [`message`]: finds references to secrets in the messages that a function receives.
 //! - [`source`]: fetches secrets from AWS.
 //! - [`telemetry`]: the log and the metrics.

@@ -8,8 +8,8 @@ use zeroizing_alloc::ZeroAlloc;
 
 /// The memory allocator of the program. The allocator overwrites freed memory with zeros.
 ///
-/// The overwriting is needed because hyper and the AWS SDK copy secrets into buffers and do not
-/// wipe these buffers.
+/// This protects copies of secrets: hyper and the AWS SDK copy secrets into buffers and do not wipe
+/// these buffers.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 

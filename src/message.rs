@@ -1,5 +1,5 @@
-//! Messages that callers send to `POST /resolve`: which secrets a message refers to, and whether
-//! the message may have these secrets.
+//! Finds the secrets to which a message (an SQS message or Lambda event) refers, and checks whether
+//! the message may have these secrets. Callers send messages to `POST /resolve`.
 //!
 //! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// The maximum number of characters of a caller's text that a [`LogExcerpt`] prints.
+/// The maximum number of characters that the log prints of a string from a caller.
 const LOG_CHARS_MAX: usize = 80;
 
-/// A text that is safe to print on a terminal. Each control character is printed as `?`.
+/// A string that is safe to print on a terminal. Each control character is printed as `?`.
 ///
-/// The printed text stays on one line and cannot control the terminal.
+/// So the output stays on one line and cannot control the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
@@ -17,10 +17,10 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The beginning of a text from a caller, safe to print in the log.
+/// The beginning of a string from a caller, safe to print in the log.
 ///
 /// At most 80 characters are printed, followed by the number of characters that were left out.
-/// Characters other than printable ASCII are printed as `?`, so that the text cannot forge a log
+/// Characters other than printable ASCII are printed as `?`, so that the string cannot forge a log
 /// line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogExcerpt<'a>(pub(crate) &'a str);

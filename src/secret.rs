@@ -1,4 +1,4 @@
-//! Secrets: their values, their names and ARNs, and the texts by which callers refer to them.
+//! Secrets: their values, their names and ARNs, and the references by which callers name them.
 //!
 //! This module uses no sockets, no clocks and no part of the AWS SDK.
 

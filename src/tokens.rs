@@ -27,11 +27,11 @@ pub struct Token(Zeroizing<Vec<u8>>);
 pub struct EmptyToken;
 
 impl Token {
-    /// Creates a token from its text.
+    /// Creates a token from a string.
     ///
     /// # Errors
     ///
-    /// If the text is empty.
+    /// Returns an error if the string is empty.
     pub fn new(text: String) -> Result<Self, EmptyToken> {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
@@ -59,8 +59,8 @@ pub struct Tokens {
     /// The accepted session tokens of the agent's AWS credentials, newest first. Reading the list
     /// takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
-    /// The lock that a thread holds while it adds a session token, so that concurrent additions are
-    /// not lost.
+    /// The lock that a thread holds while it adds a session token. Without the lock, concurrent
+    /// additions could get lost.
     writer: Mutex<()>,
 }
 
@@ -70,7 +70,6 @@ impl Tokens {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
 
-    /// Returns whether `given` is one of the configured tokens.
     pub(crate) fn accepts(&self, given: &[u8]) -> bool {
         any(self.configured.iter(), given).into()
     }
@@ -104,8 +103,10 @@ impl Tokens {
 /// The server refreshes the credentials when a request has an unknown session token, because the
 /// caller may have newer credentials than the agent.
 pub(crate) trait Renew: fmt::Debug + Send + Sync {
-    /// Refreshes the agent's AWS credentials. The future returns no result and no error: the server
-    /// afterwards asks [`Tokens`] again whether the request's token is known.
+    /// Refreshes the agent's AWS credentials.
+    ///
+    /// The future returns no result and no error. The server afterwards asks [`Tokens`] again
+    /// whether the request's token is known.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
@@ -142,9 +143,12 @@ mod tests {
             tokens.add_session(session);
         }
         assert!(tokens.accepts_session(b"c") && tokens.accepts_session(b"b"));
-        assert!(!tokens.accepts_session(b"a"), "the token is two sessions old");
+        assert!(
+            !tokens.accepts_session(b"a"),
+            "a session token that is two sessions old must be refused"
+        );
         assert!(tokens.accepts_session(b"own"));
-        assert!(!tokens.accepts(b"c"), "a session token is valid for the AWS API only");
+        assert!(!tokens.accepts(b"c"), "a session token must be valid only for the AWS API");
     }
 
     #[test]

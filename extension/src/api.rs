@@ -15,53 +15,42 @@ use sidekey::http1::{Connection, ExchangeError};
 use std::io;
 use tokio::net::TcpStream;
 
-/// The beginning of the URL path of every call to Lambda's Extensions API. If
-/// `AWS_LAMBDA_RUNTIME_API` contains a path, that path precedes this text.
+/// The beginning of all URL paths in this version of Lambda's Extensions API.
 const VERSION: &str = "/2020-01-01/extension";
 
-/// The request header that carries the name of the extension when the extension registers with
-/// Lambda.
+/// The request header with the name under which the extension registers with Lambda.
 const NAME: &str = "lambda-extension-name";
 
-/// The request header that lists the optional features of Lambda's Extensions API that the
-/// extension uses.
+/// The request header that asks Lambda for optional features, such as `accountId`.
 const FEATURES: &str = "lambda-extension-accept-feature";
 
-/// The header with the identifier of the extension. Lambda sends this header in its answer to the
-/// `register` call, and the extension sends it in each later request.
+/// The header with the identifier of the extension. Lambda sends the header in its answer to the
+/// `register` call. The extension sends the header in each later request.
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
 /// The request header with the type of the error that the extension reports to Lambda.
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// The maximum number of bytes in the body of an answer from Lambda's Extensions API. An event with
+/// The maximum size of the body of an answer from Lambda's Extensions API, in bytes. An event with
 /// a tracing header has less than 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
-/// The reasons why a call to Lambda's Extensions API failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApiError {
-    /// Error: the variable `AWS_LAMBDA_RUNTIME_API` does not contain a host.
     #[error("the variable AWS_LAMBDA_RUNTIME_API does not contain HOST:PORT")]
     Address,
-    /// Error: the extension could not connect to Lambda's Extensions API.
     #[error("could not connect to Lambda's Extensions API")]
     Connect(#[source] io::Error),
-    /// Error: the connection to Lambda's Extensions API broke before the answer began.
     #[error("the connection to Lambda's Extensions API broke before the answer began")]
     Http(#[from] hyper::Error),
-    /// Error: the answer of Lambda's Extensions API is too long or incomplete.
     #[error("the answer of Lambda's Extensions API is too long or incomplete")]
     Answer,
-    /// Error: Lambda's Extensions API answered with an HTTP error status.
     #[error("Lambda's Extensions API refused the call with status {status}: {kind}")]
     Refused {
-        /// The HTTP status of the error answer from Lambda's Extensions API.
         status: StatusCode,
-        /// The type of the error, as Lambda's Extensions API names it.
+        /// The type of the error in Lambda's answer, such as `Extension.RegistrationClosed`.
         kind: String,
     },
-    /// Error: Lambda's answer to the registration contains no identifier for the extension.
     #[error("Lambda's answer to the registration contains no identifier")]
     NoIdentifier,
 }
@@ -77,14 +66,12 @@ impl From<ExchangeError> for ApiError {
     }
 }
 
-/// The address of Lambda's Extensions API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Api {
     authority: String,
     prefix: String,
 }
 
-/// A completed registration of this extension with Lambda.
 #[derive(Debug)]
 pub(crate) struct Registered {
     api: Api,
@@ -93,18 +80,16 @@ pub(crate) struct Registered {
     pub(crate) account: Option<String>,
 }
 
-/// An event that Lambda sends to an extension.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// Event: Lambda shuts the execution environment down. The text is the reason that Lambda
-    /// gives.
+    /// Lambda shuts down the execution environment. The string is Lambda's reason, such as
+    /// `spindown`.
     Shutdown(String),
-    /// Event: Lambda sent an event other than the shutdown event. The text is the type of the
-    /// event.
+    /// Lambda sent an event other than the shutdown event. The string is the type of the event,
+    /// such as `INVOKE`.
     Other(String),
 }
 
-/// The body of an error answer from Lambda's Extensions API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 #[derive(Default)]
@@ -129,10 +114,10 @@ impl Api {
         Ok(Self { authority: authority.to_owned(), prefix })
     }
 
-    /// Registers the extension under `name`, only for the shutdown event.
+    /// Registers the extension with Lambda under `name`. Lambda then sends only the shutdown event.
     ///
-    /// The extension does not register for invocations, because such an extension prolongs each
-    /// invocation and Lambda Managed Instances refuse it.
+    /// The extension does not ask for invocation events. An extension that receives these events
+    /// prolongs each invocation, and Lambda Managed Instances refuse such an extension.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -144,7 +129,7 @@ impl Api {
 
     /// Makes one call to Lambda's Extensions API over a new connection.
     ///
-    /// Calls share no connection: the call for the next event stays open while Lambda freezes the
+    /// Calls share no connection. The call for the next event stays open while Lambda freezes the
     /// environment, and a freeze may break the connection.
     async fn call(
         &self,
@@ -176,8 +161,8 @@ impl Api {
 
     /// Returns the `HOST:PORT` to connect to.
     ///
-    /// Emulators of Lambda write `[::]` for this machine. The function replaces that address by the
-    /// loopback address, to which a client can connect.
+    /// Emulators of Lambda write `[::]` for this machine. A client cannot connect to `[::]`, so the
+    /// function replaces `[::]` by the loopback address.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -190,15 +175,15 @@ impl Api {
 impl Registered {
     /// Waits for Lambda's next event.
     ///
-    /// The call has no timeout. The extension gets only the shutdown event, so the wait lasts as
-    /// long as the execution environment lives, including freezes.
+    /// The call has no timeout, because Lambda sends only the shutdown event. The wait includes the
+    /// time for which Lambda freezes the environment.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Reports an error to Lambda, and Lambda then fails the start of the function. After this
+    /// Reports a failed start to Lambda. Lambda then fails the start of the function. After this
     /// call, the extension must exit.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
@@ -218,8 +203,8 @@ fn event(body: &[u8]) -> Event {
     }
 }
 
-/// Returns the AWS account id in Lambda's answer to the registration, if the answer contains the
-/// id.
+/// Returns the AWS account id from Lambda's answer to the registration. Returns `None` if the
+/// answer has no account id.
 fn account(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     answer["accountId"].as_str().filter(|account| !account.is_empty()).map(str::to_owned)
@@ -267,19 +252,20 @@ mod tests {
         }
     }
 
-    /// Starts a server that answers one connection with `answer`. The task returns the request.
+    /// Starts a server that answers one connection with `answer`. The task returns the request that
+    /// the server received.
     async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
         let api = Api::parse(&listener.local_addr().expect("the listener is bound").to_string())
             .expect("the address is valid");
         let request = tokio::spawn(async move {
-            let (mut socket, _) = listener.accept().await.expect("a connection");
+            let (mut socket, _) = listener.accept().await.expect("the client connects");
             let mut received = Vec::new();
             while !received.windows(4).any(|end| end == b"\r\n\r\n") {
-                socket.read_buf(&mut received).await.expect("a request");
+                socket.read_buf(&mut received).await.expect("the client sends a request");
             }
-            socket.write_all(answer.as_bytes()).await.expect("an answer");
-            String::from_utf8(received).expect("text")
+            socket.write_all(answer.as_bytes()).await.expect("the client reads the answer");
+            String::from_utf8(received).expect("the request is UTF-8")
         });
         (api, request)
     }
@@ -291,10 +277,10 @@ mod tests {
              {\"accountId\":\"123456789012\"}",
         )
         .await;
-        let registered = api.register("sidekey").await.expect("registered");
+        let registered = api.register("sidekey").await.expect("the registration succeeds");
         assert_eq!(registered.identifier, "id-1");
         assert_eq!(registered.account.as_deref(), Some("123456789012"));
-        let request = request.await.expect("a request was sent");
+        let request = request.await.expect("the server received a request");
         assert!(
             request.starts_with("POST /2020-01-01/extension/register HTTP/1.1\r\n"),
             "{request}"
@@ -309,7 +295,7 @@ mod tests {
              {\"errorType\":\"Extension.RegistrationClosed\"   }",
         )
         .await;
-        let refused = api.register("sidekey").await.expect_err("refused");
+        let refused = api.register("sidekey").await.expect_err("Lambda refuses the registration");
         assert!(refused.to_string().contains("Extension.RegistrationClosed"), "{refused}");
     }
 

@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum time for open requests to complete after Lambda's shutdown event. The function
-/// itself has already ended at that time.
+/// The longest time that open requests may take to complete after Lambda's shutdown event. The
+/// function itself has already ended by then.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
 /// Checks that Sidekey's shutdown takes at most a quarter of the 2 s that Lambda gives to all
@@ -32,8 +32,8 @@ const _: () =
 /// The first pause after a failed call to Lambda's Extensions API.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between retries of a call to Lambda's Extensions API. The pause doubles from
-/// [`RETRY_PAUSE`] up to this limit, because each failure writes a log line and log lines cost
+/// The longest pause between retries of a call to Lambda's Extensions API. The pause starts at
+/// [`RETRY_PAUSE`] and doubles up to this limit. Each failure writes a log line, and log lines cost
 /// money.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
@@ -46,7 +46,10 @@ const REGISTER_TRIES_MAX: u32 = 5;
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
 /// Tells the user that the extension was started outside Lambda, and returns the exit code.
-#[expect(clippy::print_stderr, reason = "prints to standard error, because no log is set up yet")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the program prints to standard error, because no log is set up yet"
+)]
 pub(crate) fn not_on_lambda() -> ExitCode {
     eprintln!(
         "sidekey: this program is a Lambda extension, and AWS_LAMBDA_RUNTIME_API is not set; \
@@ -110,8 +113,8 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 ///
 /// # Errors
 ///
-/// The reason why the agent was not started: the function could not have reached the agent, or
-/// `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
+/// Returns the reason why the agent was not started. The agent is not started if the function could
+/// not reach it, or if `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,
@@ -156,7 +159,6 @@ async fn start(
     Ok(agent)
 }
 
-/// Logs the error that prevents the start of the agent, and returns the error's text.
 fn log_failed_start(error: &(dyn Error + 'static)) -> String {
     tracing::error!(
         error,
@@ -165,8 +167,8 @@ fn log_failed_start(error: &(dyn Error + 'static)) -> String {
     error.to_string()
 }
 
-/// Registers the extension with Lambda. If a call fails on the network, the function retries the
-/// call.
+/// Registers the extension with Lambda, and retries after network errors. Returns `None` if the
+/// registration failed.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -176,7 +178,11 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
         match registered {
             Ok(registered) => return Some(registered),
             Err(error) => {
-                tracing::error!(error = as_error(&error), attempt, "registering failed");
+                tracing::error!(
+                    error = as_error(&error),
+                    attempt,
+                    "could not register the extension with Lambda"
+                );
                 if matches!(error, ApiError::Refused { .. } | ApiError::Address) {
                     return None;
                 }
@@ -187,8 +193,9 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Waits for Lambda's shutdown event without an agent, so that the function can run without
-/// Sidekey. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, fails the start of the function instead.
+/// Handles a failed start of the agent. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the start of the
+/// function fails too. Otherwise the function runs without Sidekey, and the extension waits for
+/// Lambda's shutdown event.
 async fn without_agent(
     registered: &Registered,
     problem: &str,
@@ -202,13 +209,12 @@ async fn without_agent(
     ExitCode::SUCCESS
 }
 
-/// Reports to Lambda that the extension failed to start, and returns the exit code for the
-/// extension.
+/// Makes Lambda fail the start of the function. Returns the exit code for the extension.
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(
         kind,
         problem = message,
-        "failing the start of the function, because SIDEKEY_ON_INIT_FAILURE is `fail`"
+        "Sidekey makes the start of the function fail, because SIDEKEY_ON_INIT_FAILURE is `fail`"
     );
     if let Err(error) = registered.fail_init(kind, message).await {
         tracing::error!(error = as_error(&error), "could not report the failed start to Lambda");
@@ -225,7 +231,7 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
             Ok(Event::Other(kind)) => {
                 tracing::debug!(
                     kind,
-                    "ignoring an event from Lambda that the extension did not register for"
+                    "Sidekey ignores an event from Lambda for which the extension did not register"
                 );
                 // Some emulators of Lambda send INVOKE events although the extension did not
                 // register for them. These emulators then wait for the extension's next call, so
@@ -237,7 +243,7 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
             Err(error) => {
                 tracing::warn!(
                     error = as_error(&error),
-                    "waiting for the next event from Lambda failed"
+                    "could not get the next event from Lambda"
                 );
             }
         }
@@ -246,7 +252,7 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Returns the required secrets that the prefetch could not read, each with the reason. Returns
+/// Lists the required secrets that the prefetch could not read, each with the reason. Returns
 /// `None` if the prefetch read all required secrets.
 fn missing_secrets(report: &Report) -> Option<String> {
     let reasons: Vec<String> = report
@@ -255,14 +261,14 @@ fn missing_secrets(report: &Report) -> Option<String> {
         .filter(|missing| missing.is_required)
         .map(|missing| match &missing.failure {
             Some(failure) => format!("{}: {failure}", missing.key.id.as_str()),
-            None => format!("{}: no answer", missing.key.id.as_str()),
+            None => format!("{}: AWS did not answer", missing.key.id.as_str()),
         })
         .collect();
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Returns advice if another process uses Sidekey's port and AWS's own extension is present,
-/// because that extension most likely uses the port.
+/// Returns advice for the user if AWS's own extension most likely uses Sidekey's port. This is
+/// likely if the port is in use and that extension is installed.
 fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<String> {
     (matches!(error, BindError::Taken(..)) && is_aws_extension_present).then(|| {
         format!(
@@ -273,7 +279,7 @@ fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<St
     })
 }
 
-/// Converts an API error to the error type for which the log also writes all causes.
+/// Converts an API error to the error type that the log writes with all its causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }
@@ -293,7 +299,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A clock whose sleeps return at once. It records their lengths in milliseconds.
+    /// A clock for tests whose sleeps return at once. The clock records the lengths of the sleeps,
+    /// in milliseconds.
     #[derive(Debug, Default)]
     struct RecordingClock(Mutex<Vec<u128>>);
 
@@ -308,21 +315,21 @@ mod tests {
         }
     }
 
-    /// Starts a server that answers a registration and then sends each of `answers`. Each connection
-    /// gets one answer.
+    /// Starts a fake of Lambda's Extensions API, and returns its address. The fake answers a
+    /// registration, and then sends one of `answers` on each further connection.
     async fn api(answers: Vec<&'static str>) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
         let authority = listener.local_addr().expect("the listener is bound").to_string();
         let registered =
             "HTTP/1.1 200 OK\r\nlambda-extension-identifier: i\r\ncontent-length: 2\r\n\r\n{}";
         tokio::spawn(async move {
             for answer in [registered].into_iter().chain(answers) {
-                let (mut socket, _) = listener.accept().await.expect("a connection");
+                let (mut socket, _) = listener.accept().await.expect("the client connects");
                 let mut received = Vec::new();
                 while !received.windows(4).any(|end| end == b"\r\n\r\n") {
-                    socket.read_buf(&mut received).await.expect("a request");
+                    socket.read_buf(&mut received).await.expect("the client sends a request");
                 }
-                socket.write_all(answer.as_bytes()).await.expect("an answer");
+                socket.write_all(answer.as_bytes()).await.expect("the client reads the answer");
             }
         });
         authority
@@ -339,8 +346,9 @@ mod tests {
         let mut answers = vec![REFUSED; 7];
         answers.extend([INVOKE, NONSENSE, SHUTDOWN]);
         let clock = RecordingClock::default();
-        let registered =
-            register(&api(answers).await, "sidekey", &clock).await.expect("the API answers");
+        let registered = register(&api(answers).await, "sidekey", &clock)
+            .await
+            .expect("the registration succeeds");
         assert_eq!(shutdown(&registered, &clock).await, "unknown");
         let pauses = clock.0.lock().expect("no holder of the lock panicked").clone();
         assert_eq!(pauses, [100, 200, 400, 800, 1600, 3200, 5000, 5000]);
@@ -350,7 +358,7 @@ mod tests {
     fn only_missing_required_secrets_fail_a_start() {
         let error = FetchError::new(FetchErrorKind::NotFound, "ResourceNotFoundException", "none");
         let missing = |id: &str, is_required, failure| {
-            let id = SecretId::parse(id).expect("the id is valid");
+            let id = SecretId::parse(id).expect("the name is valid");
             Missing { key: Key { id, selector: Selector::current() }, is_required, failure }
         };
         let report =
@@ -359,7 +367,10 @@ mod tests {
         let spare = missing("spare", false, Some(error.clone()));
         assert_eq!(missing_secrets(&report(vec![spare.clone()])), None);
         let needed = vec![missing("a", true, None), spare, missing("b", true, Some(error.clone()))];
-        assert_eq!(missing_secrets(&report(needed)), Some(format!("a: no answer; b: {error}")));
+        assert_eq!(
+            missing_secrets(&report(needed)),
+            Some(format!("a: AWS did not answer; b: {error}"))
+        );
     }
 
     #[test]
@@ -375,9 +386,14 @@ mod tests {
 
     #[tokio::test]
     async fn account_is_known_before_the_prefetch_begins() {
-        #[expect(clippy::disallowed_methods, reason = "the fake dates its versions")]
-        let fake = Fake::start(Arc::new(std::time::SystemTime::now)).await.expect("a port is free");
-        let arn = fake.secrets().create("app/db", "value").expect("the name is new");
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the fake AWS dates its versions by this clock"
+        )]
+        let fake = Fake::start(Arc::new(std::time::SystemTime::now))
+            .await
+            .expect("the system has a free port");
+        let arn = fake.secrets().create("app/db", "value").expect("no other secret has this name");
         let vars: BTreeMap<String, String> = [
             ("SIDEKEY_SECRETS", arn.as_str()),
             ("SIDEKEY_ALLOW", "app/*"),
@@ -398,7 +414,11 @@ mod tests {
         let agent =
             start(listeners, loaded, account, metrics, clock).await.expect("the agent starts");
         let report = agent.prefetched().await.expect("the prefetch has a report");
-        assert_eq!(report.missing, [], "a pattern of names covers ARNs of the agent's account");
+        assert_eq!(
+            report.missing,
+            [],
+            "the name pattern `app/*` must also allow an ARN in the agent's account"
+        );
         agent.drain(DRAIN_MAX).await;
         fake.stop().await;
     }

@@ -1,7 +1,7 @@
 //! Reads one secret from an agent through the AWS API.
 //!
-//! The client uses the AWS API because every agent offers it, whichever of AWS's agents Sidekey
-//! imitates, and because errors of the AWS API have a type.
+//! The client uses the AWS API for two reasons. Every agent offers this API, whichever of AWS's own
+//! agents it imitates. And the errors of this API have a type.
 
 use super::{Answer, Client};
 use crate::printable::Printable;
@@ -14,26 +14,21 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The reasons why the client could not read a secret from an agent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
     /// Error: the agent answered the read with an error.
     #[error("{kind}: {message}")]
     Refused {
-        /// The type of the error, as AWS or the agent names it, such as
-        /// `ResourceNotFoundException`.
+        /// The type of the error, such as `ResourceNotFoundException`.
         kind: String,
-        /// The error message of the agent, on one line.
+        /// The agent's error message, in which each control character is replaced by `?`.
         message: String,
     },
-    /// Error: the answer does not look like an answer of an agent, so another program listens at
-    /// the address.
+    /// Error: the answer is not in the format of the AWS API, so another program listens at the
+    /// agent's address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
-    NotSidekey {
-        /// The HTTP status of the answer from the other program.
-        status: u16,
-    },
-    /// Error: no answer arrived from the agent. The text is the reason.
+    NotSidekey { status: u16 },
+    /// Error: the agent did not answer. The string is the reason, for the user.
     #[error("{0}")]
     NoAnswer(String),
 }
@@ -58,15 +53,15 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// If the agent does not answer or refuses the request, or if another program than an agent
-    /// answers.
+    /// Returns an error if the agent does not answer, if it refuses the request, or if the answer
+    /// comes from another program.
     pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
         let answer = self.call("GetSecretValue", parameters(key)).await;
         version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
     }
 }
 
-/// Writes the parameters of a `GetSecretValue` call for one secret as JSON.
+/// Returns the parameters of a `GetSecretValue` call for one secret, as JSON.
 fn parameters(key: &Key) -> String {
     let mut parameters = json!({ "SecretId": key.id.as_str() });
     if let Some(stage) = key.selector.stage() {
@@ -78,8 +73,8 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an answer to `GetSecretValue`. The function checks the answer strictly, because any
-/// program may listen at the agent's port.
+/// Parses an answer to `GetSecretValue`. The check is strict, because any program may listen at the
+/// agent's port.
 fn version(answer: &Answer) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };

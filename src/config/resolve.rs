@@ -160,7 +160,7 @@ mod tests {
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
                 "resolve.tenant.company_name: a path without",
-                "resolve.tenant.project_name: a key or '*' expected",
+                "resolve.tenant.project_name: expected a key or '*'",
                 "resolve.tenant.ttl: a string expected",
                 "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
                 "resolve.tenant.port: no convention has this placeholder; to set port for",

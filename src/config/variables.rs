@@ -328,7 +328,7 @@ mod tests {
     #[test]
     fn every_variable_refuses_invalid_text() {
         for (name, text, expected) in [
-            ("SIDEKEY_SECRETS", "a,#", "'#': a field's name expected"),
+            ("SIDEKEY_SECRETS", "a,#", "'#': expected a field's name"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
             ("SIDEKEY_ALLOW", " , ", "must not be empty"),
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
@@ -346,7 +346,7 @@ mod tests {
             ("SIDEKEY_REGION", "evil.example", "a region like"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
-            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': a key or '*' expected at character 3"),
+            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': expected a key or '*' at character 3"),
             ("SIDEKEY_LOG", "loud", "off, error"),
             ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
             ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),

@@ -7,24 +7,24 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The exit code of this process if a failure prevented it from starting the program.
+/// The exit code of `sidekey exec` if a failure prevented it from starting the program.
 ///
 /// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with this
 /// code.
 pub(super) const NOT_STARTED: u8 = 125;
 
-/// The exit code of this process if the program to start exists but cannot be run.
+/// The exit code of `sidekey exec` if the program exists but cannot be run. Shells use the same
+/// code.
 const NOT_RUNNABLE: u8 = 126;
 
-/// The exit code of this process if the program to start does not exist.
+/// The exit code of `sidekey exec` if the program does not exist. Shells use the same code.
 const NOT_FOUND: u8 = 127;
 
-/// The reason why this process could not be replaced by the program.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecError {
-    /// The reason why the program could not be run, as a text for the user.
+    /// The error message for the user.
     pub(super) reason: String,
-    /// The exit code of this process if it could not be replaced by the program.
+    /// The code with which this process must exit.
     pub(super) code: u8,
 }
 

@@ -19,8 +19,8 @@ const READS_MAX: usize = 32;
 
 /// The timeout of one read of a secret from the agent.
 ///
-/// This timeout is longer than the agent's own timeout, which is 5 s by default. So the agent
-/// reports the reason first.
+/// The timeout is longer than the agent's own timeout for AWS, which is 5 s by default. So the
+/// agent can answer with a reason before this timeout.
 const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
@@ -30,8 +30,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 ///
 /// # Errors
 ///
-/// The error of the last attempt to connect. If waiting cannot help, the function returns the error
-/// at once.
+/// Returns the error of the last attempt to connect. If waiting cannot help, returns the error at
+/// once.
 pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
@@ -51,7 +51,7 @@ pub(super) async fn wait_for_listener(
     }
 }
 
-/// Returns whether the error may mean only that the agent has not started yet.
+/// Returns whether the agent may still start, so that a later attempt to connect can succeed.
 fn may_start_later(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
@@ -100,7 +100,7 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    /// A clock that advances only when a task sleeps. A sleep returns at once.
+    /// A clock for tests that advances only when a task sleeps. Each sleep returns at once.
     #[derive(Debug, Default)]
     struct SleepClock(Mutex<Duration>);
 
@@ -118,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn absent_agent_is_awaited_up_to_the_timeout() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("the system has a free port");
         let address = listener.local_addr().expect("the listener is bound");
         let clock = SleepClock::default();
         let wait = Duration::from_secs(1);
@@ -133,8 +133,12 @@ mod tests {
         let invalid = Address::Socket("x".repeat(1000).into());
         assert!(
             wait_for_listener(&invalid, wait, &clock).await.is_err(),
-            "the path is too long for a socket"
+            "a path of 1,000 bytes must be refused as too long for a socket"
         );
-        assert_eq!(clock.now().steady, wait, "waiting cannot cure this error");
+        assert_eq!(
+            clock.now().steady,
+            wait,
+            "an error that waiting cannot fix must be returned at once"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! The environment variables that refer to a secret, and the values with which they are filled.
-//! Pure.
+//! The environment variables that refer to a secret, and the values with which Sidekey fills them.
+//!
+//! This module makes no calls and reads no files.
 
 use crate::client::secret::ReadError;
 use crate::secret::field::{FieldError, Fields};
@@ -10,8 +11,8 @@ use crate::secret::version::Content;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The prefix of the value of an environment variable that refers to a secret. The name or ARN of
-/// the secret follows the prefix.
+/// The text with which a variable's value must begin so that Sidekey fills the variable. The name
+/// or ARN of the secret follows, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
 
 /// The prefix of the names of Sidekey's own environment variables. Such a variable configures
@@ -32,7 +33,7 @@ pub(super) struct SecretVariable {
     field: Option<Box<str>>,
 }
 
-/// An environment variable whose value is now the value of the secret.
+/// An environment variable with the value of the secret to which it referred.
 #[derive(Debug)]
 pub(super) struct FilledVariable {
     pub(super) name: String,
@@ -41,20 +42,17 @@ pub(super) struct FilledVariable {
 
 /// The error for an environment variable that cannot be filled with a secret.
 ///
-/// The error shows the name of the variable but never the variable's value, because a user may have
-/// set the variable to the secret itself instead of a reference.
+/// The error shows the variable's name but never its value. A user may have set the variable to the
+/// secret itself by mistake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct VariableError {
     name: String,
     reason: Reason,
 }
 
-/// The reasons why an environment variable cannot be filled with a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
-    /// Error: the text after `sidekey:` in the variable's value is not a valid reference to a
-    /// secret.
-    #[error("the text after '{PREFIX}' is not a reference: {0}")]
+    #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
     Reference(BadReference),
     /// Error: the secret to which the variable refers could not be read.
     #[error(transparent)]
@@ -62,15 +60,12 @@ pub(super) enum Reason {
     /// Error: the secret does not have the field to which the variable refers.
     #[error(transparent)]
     Field(FieldError),
-    /// Error: the secret to which the variable refers is binary.
     #[error("the secret is binary, and a variable can only contain text")]
     Binary,
-    /// Error: the secret's value contains a NUL byte, which would end the value of the variable.
     #[error("the value has a NUL byte, which a variable cannot contain")]
     Nul,
-    /// Error: the name and the value of the variable together exceed [`VARIABLE_BYTES_MAX`].
     #[error(
-        "name and value of the variable together exceed the limit of {VARIABLE_BYTES_MAX} bytes"
+        "the name and the value of the variable together exceed the limit of {VARIABLE_BYTES_MAX} bytes"
     )]
     TooLong,
 }
@@ -81,8 +76,8 @@ impl fmt::Display for VariableError {
     }
 }
 
-/// Finds the environment variables that refer to a secret. Variables with an invalid reference are
-/// returned separately, as errors.
+/// Finds the environment variables that refer to a secret. Returns an error for each variable whose
+/// text after `sidekey:` is not valid.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -108,7 +103,8 @@ pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// Fills each environment variable with the secret that was read for it.
+/// Fills each environment variable from `contents`, the secrets that were read. Returns an error
+/// for each variable that cannot be filled.
 pub(super) fn fill(
     variables: Vec<SecretVariable>,
     contents: &HashMap<Key, Result<Content, ReadError>>,
@@ -138,8 +134,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns the value of a secret unchanged. Returns an error if the kernel would refuse or truncate
-/// a variable with this value.
+/// Returns a secret's value unchanged. Returns an error if the kernel would refuse or truncate a
+/// variable with this value.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
@@ -182,7 +178,7 @@ mod tests {
         };
         assert_eq!(found, [variable("A", None), variable("B", Some("user"))]);
         assert_eq!(errors, []);
-        assert_eq!(keys(&found), [key("app/db")], "each secret is listed once");
+        assert_eq!(keys(&found), [key("app/db")], "the result must contain each secret once");
     }
 
     #[test]
@@ -192,12 +188,12 @@ mod tests {
         let messages: Vec<String> = errors.iter().map(VariableError::to_string).collect();
         let expected = [("A", "hunter two"), ("B", "")].map(|(name, text)| {
             let bad = Reference::parse(text).expect_err("the text is not a reference");
-            format!("{name}: the text after 'sidekey:' is not a reference: {bad}")
+            format!("{name}: the text after 'sidekey:' is not a valid reference to a secret: {bad}")
         });
         assert_eq!(messages, expected);
     }
 
-    /// Fills one variable, `V`, from the secret `s`.
+    /// Fills one variable, called `V`, from `read`, the result of reading the secret called `s`.
     fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
         let (variables, _) = find(pairs(&[("V", value)]));
         let (filled, errors) = fill(variables, &HashMap::from([(key("s"), read)]));
@@ -205,7 +201,7 @@ mod tests {
         match (&filled[..], &errors[..]) {
             ([one], []) => Ok(text(&one.value)),
             ([], [one]) => Err(one.to_string()),
-            _ => panic!("one result was expected: {filled:?} {errors:?}"),
+            _ => panic!("there must be one variable or one error: {filled:?} {errors:?}"),
         }
     }
 
@@ -254,7 +250,8 @@ mod tests {
     fn variable_may_be_as_long_as_the_kernel_allows() {
         let most = VARIABLE_BYTES_MAX - "V=\0".len();
         check("sidekey:s", content(&"x".repeat(most)), Ok(&"x".repeat(most)));
-        let message = "V: name and value of the variable together exceed the limit of 131072 bytes";
+        let message =
+            "V: the name and the value of the variable together exceed the limit of 131072 bytes";
         check("sidekey:s", content(&"x".repeat(most + 1)), Err(message));
     }
 

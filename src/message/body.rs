@@ -1,5 +1,7 @@
-//! The three kinds of body that `POST /resolve` accepts: a list of references to secrets, one
-//! message that contains references, or an SQS event with several messages.
+//! The three kinds of request body that `POST /resolve` accepts.
+//!
+//! A body is a list of references (names or ARNs of secrets), one message that contains references,
+//! or an SQS event with several messages.
 
 use super::search::{BadText, Found, LimitExceeded, Search};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -10,16 +12,18 @@ use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
-/// The maximum number of records in one SQS event: the largest batch that Lambda receives from SQS.
+/// The maximum number of records in one SQS event. Lambda receives at most this many messages from
+/// SQS in one batch.
 ///
 /// Source: `BatchSize` of `CreateEventSourceMapping` in AWS's Lambda API reference.
 pub(crate) const RECORDS_MAX: usize = 10_000;
 
-/// The maximum number of references to secrets in one request that sends a list of references.
+/// The maximum number of references (names or ARNs of secrets) in a request that consists of a list
+/// of references.
 pub(crate) const REFERENCES_MAX: usize = 20_000;
 
-/// The maximum length of an SQS message id and of a message group id, in bytes. SQS uses up to 128
-/// bytes.
+/// The maximum length of the id of an SQS message and of the id of a message group, in bytes. SQS
+/// itself uses up to 128 bytes.
 const ID_BYTES_MAX: usize = 256;
 
 /// The maximum size of one message in bytes. SQS has the same limit.
@@ -27,97 +31,79 @@ const ID_BYTES_MAX: usize = 256;
 /// Source: "Amazon SQS message quotas" in AWS's SQS developer guide.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// The body of a request to `POST /resolve`.
 pub(crate) enum Body<'a> {
-    /// The body of the request is a JSON object that contains only an array called `references`: a
-    /// list of references to secrets.
+    /// A list of references (names or ARNs of secrets). The request's body is a JSON object that
+    /// contains only an array called `references`.
     List(Vec<Cow<'a, str>>),
-    /// The body of the request is a JSON object that is no list of references and no SQS event: it
-    /// is one message with references to secrets, which the documentation calls a Context Object.
+    /// One message that contains names or ARNs of secrets. The documentation calls such a message a
+    /// Context Object.
     Message(Message<'a>),
-    /// The body of the request is a JSON object with an array called `Records`: an event that SQS
-    /// sends to a Lambda function.
+    /// An SQS event for a Lambda function. The request's body is a JSON object with an array called
+    /// `Records`.
     Event(Vec<RawRecord<'a>>),
 }
 
-/// One message, called a Context Object, that is the complete body of a request to `POST /resolve`.
+/// A message that is the complete body of a request to `POST /resolve`. The documentation calls
+/// such a message a Context Object.
 pub(crate) struct Message<'a>(&'a [u8]);
 
-/// A record of an SQS event that is not parsed yet. An event can have 10,000 records, so the caller
-/// parses them one by one and lets other tasks run in between.
+/// A record of an SQS event that is not parsed yet.
+///
+/// An event can have 10,000 records. The caller parses them one by one, and lets other tasks run in
+/// between.
 #[derive(Clone, Copy)]
 pub(crate) struct RawRecord<'a>(&'a RawValue);
 
-/// A parsed record of an SQS event, which contains one message.
 pub(crate) struct Record<'a> {
-    /// The id that SQS gave to the message.
     pub(crate) message_id: Box<str>,
-    /// The message group of the record. `None` if the record does not come from a FIFO queue.
+    /// The FIFO message group of the SQS record. `None` if the record does not come from a FIFO
+    /// queue.
     pub(crate) group: Option<Box<str>>,
-    /// The text of the message, as a JSON string. `None` if the record has no `body`.
+    /// The message in the SQS record, as a JSON string that is not decoded yet. `None` if the
+    /// record has no `body`.
     body: Option<&'a RawValue>,
 }
 
-/// The reason why the body of a request to `POST /resolve` is refused. The error messages contain
-/// no part of the body.
+/// The reason why Sidekey refuses the body of a request to `POST /resolve`. The error messages
+/// contain no part of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadBody {
-    /// Error: the body of the request is not JSON.
     #[error("the request's body is not JSON: line {line}, column {column}")]
-    NotJson {
-        /// The line of the first mistake in the request's body, counted from 1.
-        line: usize,
-        /// The column of the first mistake in the request's body, counted from 1.
-        column: usize,
-    },
-    /// Error: the body of the request is JSON, but not an object.
+    NotJson { line: usize, column: usize },
     #[error("the request's body is not a JSON object")]
     NotAnObject,
-    /// Error: the body of the request is one message, and larger than [`MESSAGE_BYTES_MAX`].
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
-    /// Error: the body of the request is one message that has too many references, or a path that
-    /// is too long.
+    /// Error: the message in the request's body exceeds a limit of the search for names and ARNs of
+    /// secrets.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// Error: the item at this index of the list `references` is not a string.
     #[error("references[{0}] is not a string")]
     ReferenceNotString(usize),
-    /// Error: the item at this index of `Records` is not a record of an SQS event.
     #[error(
         "Records[{0}] is not a record of an SQS event: a record needs a messageId of 1 to {ID_BYTES_MAX} bytes"
     )]
     InvalidRecord(usize),
-    /// Error: the SQS event in the request has more than [`RECORDS_MAX`] records.
     #[error("the event has more than {RECORDS_MAX} records")]
     TooManyRecords,
-    /// Error: the list `references` in the request has more than [`REFERENCES_MAX`] items.
     #[error("the list has more than {REFERENCES_MAX} references")]
     TooManyReferences,
 }
 
-/// The reason why the message in a record of an SQS event cannot be searched for references. The
-/// error messages contain no part of the message.
+/// The reason why Sidekey cannot search the message in an SQS record. The error messages contain no
+/// part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMessage {
-    /// Error: the record of the SQS event has no `body`, or its `body` is not a string.
     #[error("the record has no body, or its body is not a string")]
     NoText,
-    /// Error: the `body` of the SQS record is not JSON.
     #[error("the record's body is not JSON: line {line}, column {column}")]
-    NotJson {
-        /// The line of the first mistake in the record's `body`, counted from 1.
-        line: usize,
-        /// The column of the first mistake in the record's `body`, counted from 1.
-        column: usize,
-    },
-    /// Error: the `body` of the SQS record is JSON, but not an object.
+    NotJson { line: usize, column: usize },
     #[error("the record's body is not a JSON object")]
     NotAnObject,
-    /// Error: the `body` of the SQS record is larger than [`MESSAGE_BYTES_MAX`].
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
-    /// Error: the message in the SQS record has too many references, or a path that is too long.
+    /// Error: the message in the SQS record exceeds a limit of the search for names and ARNs of
+    /// secrets.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
 }
@@ -149,7 +135,7 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message for references to secrets.
+    /// Searches the message for references (names or ARNs of secrets).
     ///
     /// # Errors
     ///
@@ -164,8 +150,8 @@ impl Message<'_> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Parses a record of an SQS event. `index` is the position of the record in the event, for the
-    /// error.
+    /// Parses a record of an SQS event. The error contains `index`, the index of the record in the
+    /// event.
     ///
     /// # Errors
     ///
@@ -175,13 +161,12 @@ impl<'a> RawRecord<'a> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
 
-    /// Returns the size of the record's JSON text, in bytes.
     pub(crate) fn bytes(self) -> usize {
         self.0.get().len()
     }
 }
 
-/// Writes only the kind of the request's body, because the body may contain private data.
+/// Hides the content of the request's body, because it may contain private data.
 impl fmt::Debug for Body<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -214,12 +199,12 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Searches the message in this SQS record for references to secrets.
+    /// Searches the message in this SQS record for references (names or ARNs of secrets).
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no message, or if the message is not a JSON object or
-    /// exceeds a limit.
+    /// Returns an error if the record has no message, if the message is not a JSON object, or if
+    /// the message exceeds a limit.
     pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
         let raw = self.body.ok_or(BadMessage::NoText)?;
         if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
@@ -237,8 +222,8 @@ impl Record<'_> {
     }
 }
 
-/// Returns the minimum length in bytes that the JSON string `json` has after decoding. The caller
-/// uses the length to refuse a text that is too large without decoding it.
+/// Returns a lower bound for the length of the JSON string `json` after decoding, in bytes. With
+/// this bound, the caller can refuse an oversized string without decoding it.
 fn text_len_min(json: &str) -> usize {
     let mut rest = json.trim_matches('"');
     let mut len = 0;
@@ -290,8 +275,8 @@ fn record(item: &RawValue) -> Option<Record<'_>> {
     Some(Record { message_id: message_id.into(), group, body: read.body })
 }
 
-/// Returns the text of a JSON string, or `None` if the value is not a string. The text is copied
-/// only if the string contains escapes.
+/// Decodes a JSON string. Returns `None` if the value is not a string. Copies the string only if it
+/// contains escapes.
 fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
@@ -300,8 +285,8 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(text.0)
 }
 
-/// Parses a JSON object. Returns `None` for other values. In particular, an array must be refused
-/// here, because serde would accept an array of the members' values.
+/// Parses a JSON object. Returns `None` for any other value. The function refuses arrays, because
+/// serde would accept an array of the members' values.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -310,7 +295,7 @@ fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
-/// The members that decide which kind of body a request to `POST /resolve` has.
+/// The members of a request's body from which Sidekey recognises the kind of the body.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -376,8 +361,8 @@ struct Attributes<'a> {
     group: Option<&'a RawValue>,
 }
 
-/// The items of a JSON array with at most `MAX` items. The parser stops at the first item after
-/// these, so that a longer array does not take more memory.
+/// The items of a JSON array with at most `MAX` items. The parser stops after `MAX` items, so that
+/// a longer array does not take more memory.
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {
@@ -418,7 +403,6 @@ mod tests {
     use crate::message::paths::Paths;
     use serde_json::json;
 
-    /// Describes which kind of body is recognised.
     fn recognised(body: &str) -> Result<String, BadBody> {
         Body::recognise(body.as_bytes()).map(|body| match body {
             Body::List(references) => Ok(format!("list of {}", references.join(" "))),
@@ -512,10 +496,10 @@ mod tests {
     fn message(record: &str) -> Result<Option<String>, BadMessage> {
         let body = format!(r#"{{"Records": [{{"messageId": "m"{record}}}]}}"#);
         let Ok(Body::Event(records)) = Body::recognise(body.as_bytes()) else {
-            panic!("the body is not an event: {body}")
+            panic!("the body must be recognised as an event: {body}")
         };
         let paths = Paths::parse(["a"]).expect("the path is valid");
-        let record = records[0].read(0).expect("the record has an id");
+        let record = records[0].read(0).expect("the record has a message id");
         let found = record.search(&Search::new(&paths, []))?;
         Ok(found.references.into_iter().find_map(|one| one.reference).map(Into::into))
     }
@@ -535,7 +519,7 @@ mod tests {
         assert_eq!(
             of_text(&wide),
             Err(BadMessage::TooLarge),
-            "the limit counts bytes, not characters"
+            "the limit must count bytes, not characters"
         );
     }
 

@@ -5,8 +5,7 @@ use std::fmt;
 /// The maximum length of a path into a message, in bytes.
 const PATH_CHARS_MAX: usize = 256;
 
-/// The maximum number of keys in a path into a message. The JSON parser accepts at most 128 levels
-/// of nesting.
+/// The maximum number of keys in a path into a message.
 const PARTS_MAX: usize = 16;
 
 /// The path of a value in a JSON message, such as `channel_config.*.credentials_id`.
@@ -18,55 +17,37 @@ pub(crate) struct Path {
 /// One step of a path into a message: the text between two dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// The step leads to the object member with this key, or to the array item with this index.
+    /// The step is a key. It matches the object member with this key, or the array item with this
+    /// index.
     Key(Box<str>),
-    /// The step is `*`: it leads to all members of an object, or to all items of an array.
+    /// The step is `*`. It matches all members of an object, or all items of an array.
     Any,
 }
 
-/// The reason why a text is not a valid path into a message. Positions are counted in characters,
+/// The reason why a string is not a valid path into a message. Positions are counted in characters,
 /// from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPath {
-    /// Error: the text of the path is empty.
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
     Empty,
-    /// Error: the path is longer than `PATH_CHARS_MAX`.
     #[error("a path must not be longer than {PATH_CHARS_MAX} bytes")]
     TooLong,
-    /// Error: the path has more than `PARTS_MAX` keys.
     #[error("a path must not have more than {PARTS_MAX} keys")]
     TooDeep,
-    /// Error: a key in the path is empty.
-    #[error("a key or '*' expected at character {at}")]
-    NoKey {
-        /// The position of the empty key in the path, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: a key in the path contains `*` and other characters.
+    #[error("expected a key or '*' at character {at}")]
+    NoKey { at: usize },
     #[error("the key at character {at} contains '*' and other characters; '*' must stand alone")]
-    PartlyAny {
-        /// The position in the path at which this key begins, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the path contains an index in brackets.
+    PartlyAny { at: usize },
     #[error("brackets are not supported at character {at}; write an index as a key, as in list.0")]
-    Bracket {
-        /// The position of the bracket in the path, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the path begins with `$`, as in JSONPath.
+    Bracket { at: usize },
     #[error("a path must not begin with '$'; remove the '$'")]
     Root,
     /// Error: the path contains a comma, white space or a control character. Commas and white space
-    /// separate the paths of a list.
+    /// are not allowed because they separate the paths of a list.
     #[error(
         "character {at} is not allowed: a path has no commas, white space or control characters"
     )]
-    Character {
-        /// The position of the invalid character in the path, counted in characters from 1.
-        at: usize,
-    },
+    Character { at: usize },
 }
 
 impl Path {
@@ -122,7 +103,7 @@ impl Path {
 }
 
 impl Step {
-    /// Returns whether this step of a path leads to the object member with the key `key`.
+    /// Returns whether this step of a path matches an object member with the key `key`.
     pub(super) fn matches_key(&self, key: &str) -> bool {
         match self {
             Self::Key(own) => **own == *key,
@@ -130,7 +111,7 @@ impl Step {
         }
     }
 
-    /// Returns whether this step of a path leads to the array item at `index`.
+    /// Returns whether this step of a path matches the array item at `index`.
     pub(super) fn matches_index(&self, index: usize) -> bool {
         match self {
             // `01` and `+1` can only be keys of objects, so that every array item has exactly one

@@ -4,35 +4,25 @@ use super::path::{BadPath, Path};
 
 /// The default of `SIDEKEY_RESOLVE_PATHS`, separated by commas.
 ///
-/// The data is in `presets/channel-processors/sidekey.toml`. `build.rs` reads the file when Sidekey
-/// is built, because parsing TOML would slow down every start.
+/// `build.rs` reads these paths from `presets/channel-processors/sidekey.toml` when Sidekey is
+/// built. Parsing TOML at run time would slow down every start.
 pub(crate) const BUILT_IN_PATHS: &str = env!("SIDEKEY_BUILT_IN_RESOLVE_PATHS");
 
-/// The maximum number of paths in `SIDEKEY_RESOLVE_PATHS`.
 const PATHS_MAX: usize = 32;
 
-/// The paths at which a message contains references to secrets. The [`Default`] has no paths, so a
-/// search finds no references.
+/// The paths at which a message contains references (names or ARNs of secrets). The [`Default`] has
+/// no paths, so a search finds nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Paths(Vec<Path>);
 
-/// The reason why the list of paths in `SIDEKEY_RESOLVE_PATHS` is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPaths {
-    /// Error: the list of paths is empty.
     #[error("must not be empty")]
     None,
-    /// Error: the list has more than `PATHS_MAX` paths.
     #[error("at most {PATHS_MAX} paths are allowed")]
     TooMany,
-    /// Error: a path in the list is not valid.
     #[error("'{text}': {problem}")]
-    One {
-        /// The text of the invalid path.
-        text: Box<str>,
-        /// The reason why the path is not valid.
-        problem: BadPath,
-    },
+    One { text: Box<str>, problem: BadPath },
 }
 
 impl Paths {
@@ -85,7 +75,7 @@ mod tests {
         assert_eq!(problem(&[]), BadPaths::None);
         assert_eq!(problem(&["a"; PATHS_MAX + 1]), BadPaths::TooMany);
         let message = problem(&["a.b", "a..b"]).to_string();
-        assert_eq!(message, "'a..b': a key or '*' expected at character 3");
+        assert_eq!(message, "'a..b': expected a key or '*' at character 3");
         let paths = Paths::parse(["a", "b.*"]).expect("the paths are valid");
         assert_eq!(paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["a", "b.*"]);
     }

@@ -1,5 +1,5 @@
-//! Finds references to secrets in a JSON message. The search reads the message once, and stores
-//! only the references.
+//! Finds references (names or ARNs of secrets) in a JSON message. The search reads the message
+//! once, and stores only the references.
 //!
 //! The message is not parsed into a tree of values, because a hostile message could then exhaust
 //! the memory: the tree of 1 MiB of small JSON objects takes more than 100 MiB.
@@ -11,99 +11,94 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use std::fmt::{self, Write};
 
-/// The maximum number of references to secrets in one message. Messages of channel processors have
-/// fewer than ten references.
+/// The maximum number of references (names or ARNs of secrets) in one message. Real messages have
+/// fewer than ten.
 pub(crate) const FOUND_MAX: usize = 100;
 
-/// The maximum length in bytes of the path at which a reference is found in a message. The length
-/// is limited because the path consists of keys of the message, and is part of the response.
+/// The maximum length of the path at which a reference is found in a message, in bytes. The length
+/// is limited because the path consists of keys of the message, and the response contains the path.
 pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 
-/// A search of messages for references to secrets at some paths, and for texts (such as the
-/// tenant's name) at other paths.
+/// A search of messages for references (names or ARNs of secrets). The search looks for references
+/// at some paths, and for strings, such as the tenant's name, at other paths.
 #[derive(Clone, Debug)]
 pub(crate) struct Search<'p> {
     targets: Vec<Target<'p>>,
     references_max: usize,
 }
 
-/// The result of searching a message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// The references to secrets that were found in the message, in the order of the configured
-    /// paths. References at the same path with `*` are in the order of the message. If several
-    /// paths lead to the same value, the value is in the list once.
+    /// The references (names or ARNs of secrets) in the message, in the order of the configured
+    /// paths. References at one path with `*` are in the order of the message.
+    ///
+    /// If several paths lead to the same value, the list contains the value once.
     pub(crate) references: Vec<FoundReference>,
-    /// The text that the message has at each path that was searched for a text, in the order of
-    /// these paths. `None` if the message has no string at the path.
+    /// The string at each path that was searched for a string, in the order of these paths. `None`
+    /// if the message has no string at the path.
     pub(crate) texts: Vec<Option<Box<str>>>,
 }
 
-/// A reference to a secret that was found in a message.
+/// A reference (the name or ARN of a secret) that was found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FoundReference {
-    /// The path of the reference in the message. If the configured path has a `*`, the actual key
-    /// is in its place. A dot inside a key is written as `\.`.
+    /// The path of the reference in the message, with the actual key in place of `*`. A dot inside
+    /// a key is written as `\.`.
     pub(crate) path: Box<str>,
-    /// The text of the reference to a secret. `None` if the value at the path is not a string.
+    /// The name or ARN of a secret. `None` if the value at the path is not a string.
     pub(crate) reference: Option<Box<str>>,
-    /// The number of the first configured path that leads to the reference.
+    /// The index of the first configured path that leads to the reference.
     order: usize,
 }
 
-/// The limit that a message exceeds, so that its search for references stopped.
+/// The limit that stopped the search of a message for names and ARNs of secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitExceeded {
-    /// Error: the message contains too many references to secrets.
     #[error("the message has more than {max} references")]
-    TooManyReferences {
-        /// The maximum number of references to secrets in the message.
-        max: usize,
-    },
-    /// Error: the path of a reference in the message is longer than [`FOUND_PATH_BYTES_MAX`].
+    TooManyReferences { max: usize },
     #[error("the path of a reference in the message is longer than {FOUND_PATH_BYTES_MAX} bytes")]
     PathTooLong,
 }
 
-/// The reason why a message could not be searched for references. The reason contains no part of
-/// the message.
+/// The reason why a message could not be searched for names and ARNs of secrets. The reason
+/// contains no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadText {
     /// Error: the message is not JSON.
     NotJson {
-        /// The line of the first mistake in the message, counted from 1.
+        /// The line of the first mistake in the message's JSON, counted from 1.
         line: usize,
-        /// The column of the first mistake in the message, counted from 1.
+        /// The column of the first mistake in the message's JSON, counted from 1.
         column: usize,
     },
     /// Error: the message is JSON, but not an object.
     NotAnObject,
-    /// Error: the message has too many references, or a path that is too long.
+    /// Error: the message exceeds a limit of the search.
     LimitExceeded(LimitExceeded),
 }
 
-/// The reason why searching a message for references failed.
 #[derive(Debug)]
 pub(crate) enum SearchError<E> {
-    /// Error: the message has too many references, or a path that is too long.
+    /// Error: the message exceeds a limit of the search.
     LimitExceeded(LimitExceeded),
     /// Error: the message cannot be parsed, or is not a JSON object.
     Unreadable(E),
 }
 
-/// A configured path at which the search looks for a reference or a text.
+/// A configured path at which the search looks for a name or ARN of a secret, or for another
+/// string, such as the tenant's name.
 #[derive(Clone, Copy, Debug)]
 struct Target<'p> {
     path: &'p Path,
     order: usize,
-    /// The index in [`Found::texts`] for the text at this path. `None` if the search looks for
-    /// references at this path.
+    /// The index of this path's string in [`Found::texts`]. `None` if the search looks for names
+    /// and ARNs of secrets at this path.
     text: Option<usize>,
 }
 
 impl<'p> Search<'p> {
-    /// Makes a search for at most [`FOUND_MAX`] references to secrets at the paths `references`,
-    /// and for one text at each path in `texts`.
+    /// Makes a search for at most [`FOUND_MAX`] names or ARNs of secrets at the paths `references`,
+    /// and for one string at each path in `texts`.
     pub(crate) fn new(references: &'p Paths, texts: impl IntoIterator<Item = &'p Path>) -> Self {
         let mut targets = Vec::new();
         for (order, path) in references.iter().enumerate() {
@@ -115,13 +110,14 @@ impl<'p> Search<'p> {
         Self { targets, references_max: FOUND_MAX }
     }
 
-    /// Sets the maximum number of references that the search may find in one message.
+    /// Sets the maximum number of names and ARNs of secrets that the search may find in one
+    /// message.
     #[must_use]
     pub(crate) fn at_most(self, max: usize) -> Self {
         Self { references_max: max, ..self }
     }
 
-    /// Searches a message for references. `text` is the JSON text of the message.
+    /// Searches a message, given as JSON, for names and ARNs of secrets.
     ///
     /// # Errors
     ///
@@ -143,9 +139,10 @@ impl<'p> Search<'p> {
         })
     }
 
-    /// Searches a message for references. If an object has a key twice, the last member counts:
-    /// most JSON parsers do the same, and Sidekey must find the same reference as the Lambda
-    /// function.
+    /// Searches a message for names and ARNs of secrets.
+    ///
+    /// If an object has a key twice, the last member counts. Most JSON parsers do the same, so
+    /// Sidekey and the Lambda function find the same value.
     ///
     /// # Errors
     ///
@@ -181,7 +178,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// Records the current value of the message for each target whose path ends at this value.
+    /// Stores the current value of the message for each configured path that ends at this value.
     fn note<E: Error>(
         &mut self,
         targets: &[Target<'_>],
@@ -212,9 +209,10 @@ impl Walk {
         E::custom("the message exceeds a limit of the search")
     }
 
-    /// Removes the results at the current path and below it. Called if a key occurs a second time,
-    /// because the last member counts. Keeps the first `before` references, which were found before
-    /// this object.
+    /// Removes the results at the current path and below it, except the first `before` results.
+    ///
+    /// The search calls this function if an object has a key twice, because the last member counts.
+    /// The first `before` results were found before this object.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
@@ -231,7 +229,8 @@ fn is_at_or_below(path: &str, ancestor: &str) -> bool {
     path.strip_prefix(ancestor).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// A value of the message, and the targets whose paths lead to this value or to a value inside it.
+/// A value of the message, and the configured paths that lead to this value or to a value inside
+/// it.
 struct Member<'w, 'p> {
     walk: &'w mut Walk,
     targets: Vec<Target<'p>>,
@@ -239,7 +238,7 @@ struct Member<'w, 'p> {
 }
 
 impl<'p> Member<'_, 'p> {
-    /// Returns the targets whose next step satisfies `matches`.
+    /// Returns the configured paths whose next step satisfies `matches`.
     fn next(&self, matches: impl Fn(&Step) -> bool) -> Vec<Target<'p>> {
         self.targets
             .iter()
@@ -256,8 +255,8 @@ impl<'p> Member<'_, 'p> {
         self.walk.path.write_fmt(key).expect("writing to a string does not fail");
     }
 
-    /// Records this value of the message as a result. `text` is `None` if the value is not a
-    /// string.
+    /// Stores this value of the message as a result if a configured path ends here. `text` is
+    /// `None` if the value is not a string.
     fn note<E: Error>(&mut self, text: Option<&str>) -> Result<(), E> {
         self.walk.note(&self.targets, self.depth, text)
     }
@@ -338,8 +337,8 @@ impl<'de> Visitor<'de> for Member<'_, '_> {
     }
 }
 
-/// Parses the key of a member in place, and returns the targets whose next step matches the key.
-/// The key is copied only if it matches.
+/// Reads the key of an object member, and returns the configured paths whose next step matches the
+/// key. Copies the key only if it matches.
 struct Key<'k, 'w, 'p>(&'k mut Member<'w, 'p>);
 
 impl<'de, 'p> DeserializeSeed<'de> for Key<'_, '_, 'p> {
@@ -366,8 +365,8 @@ impl<'p> Visitor<'_> for Key<'_, '_, 'p> {
     }
 }
 
-/// A key of the message as part of a displayed path. A backslash is written before each dot and
-/// each backslash in the key, so that different values of a message have different paths.
+/// A key of the message, as it is written in a path. A backslash precedes each dot and each
+/// backslash in the key, so that different values have different paths.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -400,7 +399,7 @@ mod tests {
 
     #[track_caller]
     fn check(texts: &[&str], message: &str, expected: &[(&str, Option<&str>)]) {
-        let found = found(&paths(texts), message).expect("the message is small");
+        let found = found(&paths(texts), message).expect("the message exceeds no limit");
         let found: Vec<_> = found.iter().map(|(path, text)| (&**path, text.as_deref())).collect();
         assert_eq!(found, expected, "{message}");
     }
@@ -496,7 +495,7 @@ mod tests {
         let elsewhere = json!({"l": {"k".repeat(5000): {"other": "x"}, "a": {"id": "x"}}});
         assert!(
             found(&paths, &elsewhere.to_string()).is_ok(),
-            "only the paths of references are limited"
+            "the limit must apply only to the paths of references"
         );
     }
 
@@ -516,8 +515,8 @@ mod tests {
         }
     }
 
-    /// Searches a message that is parsed into a tree of values. This simple search needs much
-    /// memory. It returns in sorted order the references that [`Search`] must find.
+    /// Finds the references in a message that is parsed into a tree of values, and returns them
+    /// sorted. This simple search needs much memory. [`Search`] must find the same references.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,
@@ -620,10 +619,10 @@ mod tests {
         fn for_any_message_the_search_finds_what_a_parsed_tree_has(tree in tree(), paths in some_paths()) {
             let text = tree.to_string();
             let value: Value = serde_json::from_str(&text).expect("the text is JSON");
-            let mut found = found(&paths, &text).expect("the message is small");
+            let mut found = found(&paths, &text).expect("the message exceeds no limit");
             found.sort();
             prop_assert_eq!(&found, &naive(&paths, &value));
-            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the tree is an object") };
+            let Ok(of_value) = Search::new(&paths, []).run(&value) else { panic!("the tree must be an object") };
             prop_assert_eq!(of_value.references.len(), found.len());
         }
 

@@ -6,68 +6,49 @@ use crate::secret::reference::SecretId;
 use std::fmt;
 use std::sync::Arc;
 
-/// Refuses a message's references to secrets of other tenants.
+/// Checks that a message refers only to secrets of its own tenant.
 ///
-/// Each binding connects a placeholder (a variable part of secret names, such as `company_name`)
-/// with a field of the message. A reference is refused if the placeholder and the field have
-/// different values. Without bindings, every reference passes the check.
+/// Each binding pairs a placeholder (a `{name}` part of a name pattern, such as `{company_name}`)
+/// with a field of the message. Sidekey refuses a secret if the placeholder and the field have
+/// different values. Without bindings, every secret passes the check.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
     bindings: Vec<TenantBinding>,
 }
 
-/// A placeholder of secret names, and the field of the message that must have the same value.
+/// A placeholder (a `{name}` part of a name pattern, such as `{company_name}`), and the field of the
+/// message that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TenantBinding {
-    /// The name of the placeholder in secret names, such as `company_name`.
+    /// The name of the placeholder in name patterns, such as `company_name` for `{company_name}`.
     pub(crate) placeholder: Box<str>,
     /// The path of the field in the message, such as `company_data.company_name`.
     pub(crate) path: Path,
 }
 
-/// The tenant of a message: the texts that the message has at [`TenantCheck::paths`]. The outer
-/// `Option` is `None` if the references came without a message, an inner one if the message has no
-/// string at the path.
+/// The tenant of a message: the strings at [`TenantCheck::paths`].
+///
+/// The outer `Option` is `None` if the caller sent no message. An inner `Option` is `None` if the
+/// message has no string at the path.
 pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
-/// The reason why a message must not have a secret. The reason contains no text of the message.
+/// The reason why a message must not have a secret. The error messages contain no string of the
+/// message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantMismatch {
-    /// Error: the secret's name contains another tenant than the message.
     #[error(
         "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in the message"
     )]
-    Different {
-        /// The name of the placeholder in the secret's name, such as `company_name`.
-        placeholder: Box<str>,
-        /// The path in the message of the field that the placeholder is compared with.
-        path: Box<str>,
-    },
-    /// Error: the secret's name contains a tenant, but the message has no string at the path for
-    /// the tenant.
+    Different { placeholder: Box<str>, path: Box<str> },
     #[error(
         "Sidekey refused this read: the secret's name contains a {placeholder}, but the message has no string at {path}"
     )]
-    NotInMessage {
-        /// The name of the placeholder in the secret's name, such as `company_name`.
-        placeholder: Box<str>,
-        /// The path in the message of the field that the placeholder is compared with.
-        path: Box<str>,
-    },
-    /// Error: the secret's name contains a tenant, but the reference came in a list of references,
-    /// without a message that names its tenant.
+    NotInMessage { placeholder: Box<str>, path: Box<str> },
     #[error(
         "Sidekey refused this read: the secret's name contains a {placeholder}, but the request is a list of references, without a {path} to compare with"
     )]
-    NoMessage {
-        /// The name of the placeholder in the secret's name, such as `company_name`.
-        placeholder: Box<str>,
-        /// The path at which a message has the field that the placeholder is compared with.
-        path: Box<str>,
-    },
-    /// Error: no naming convention matches the secret's name, so the tenant of the secret is
-    /// unknown.
+    NoMessage { placeholder: Box<str>, path: Box<str> },
     #[error(
         "Sidekey refused this read: no convention matches the secret's name, so its tenant is unknown"
     )]
@@ -75,24 +56,26 @@ pub(crate) enum TenantMismatch {
 }
 
 impl TenantCheck {
-    /// Makes a check that a message refers only to secrets of its own tenant. `bindings` contain
-    /// placeholders of `conventions`.
+    /// Makes a check that a message refers only to secrets of its own tenant. The name patterns of
+    /// `conventions` must contain the placeholders (such as `{company_name}`) of `bindings`.
     pub(crate) fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
         Self { conventions, bindings }
     }
 
-    /// Returns the paths at which a message contains its tenant. [`Tenant::from_texts`] expects the
-    /// texts at these paths in the same order.
+    /// Returns the paths at which a message names its tenant. [`Tenant::from_texts`] expects the
+    /// strings at these paths in the same order.
     pub(crate) fn paths(&self) -> impl Iterator<Item = &Path> {
         self.bindings.iter().map(|binding| &binding.path)
     }
 
-    /// Checks a message's reference to a secret before the secret is fetched.
+    /// Checks a message's reference (the name or ARN of a secret) before Sidekey fetches the
+    /// secret.
     ///
-    /// An ARN that ends in a hyphen and six characters is ambiguous: it can be a full ARN, or the
-    /// partial ARN of another secret whose name ends like that. The reference is refused if one of
-    /// the two names belongs to another tenant, or if no convention matches them.
-    /// [`check_answer`](Self::check_answer) later checks the name that AWS returned.
+    /// An ARN that ends in a hyphen and six characters is ambiguous. It can be a full ARN, or the
+    /// partial ARN (without AWS's random suffix) of another secret. Sidekey refuses the reference
+    /// if one of these two secrets belongs to another tenant, or if the tenant of both is unknown.
+    ///
+    /// After the fetch, [`check_answer`](Self::check_answer) checks the name that AWS returned.
     ///
     /// # Errors
     ///
@@ -124,12 +107,16 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Returns whether a convention matches `name`. Checks all conventions that match, so that an
-    /// earlier convention cannot hide the tenant that a later convention finds in the name.
+    /// Returns whether a convention (the rules for the names and values of one kind of secret)
+    /// matches `name`.
+    ///
+    /// Checks all conventions that match. An earlier convention must not hide the tenant that a
+    /// later convention finds in the name.
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder in the name has another value than the message.
+    /// Returns an error if a placeholder (a `{name}` part of a name pattern) has another value than
+    /// the message.
     fn check_name(&self, name: &str, tenant: &Tenant) -> Result<bool, TenantMismatch> {
         let mut is_known = false;
         for convention in self.conventions.iter() {
@@ -146,19 +133,20 @@ impl TenantCheck {
 }
 
 impl Tenant {
-    /// Makes the tenant of a message. `texts` are the texts of the message at
+    /// Makes the tenant of a message. `texts` are the strings of the message at
     /// [`TenantCheck::paths`], in the same order.
     pub(crate) fn from_texts(texts: Vec<Option<Box<str>>>) -> Self {
         Self(Some(texts.into()))
     }
 
-    /// Makes the unknown tenant of a list of references, which has no message.
+    /// Makes the tenant for a request that has a list of secrets but no message. The tenant is then
+    /// unknown.
     pub(crate) fn without_message() -> Self {
         Self(None)
     }
 
-    /// Compares the value of a placeholder in a secret's name with the message's text for the
-    /// binding at `index`.
+    /// Compares the value of a placeholder (such as `{company_name}`) in a secret's name with the
+    /// string of the message for the binding at `index`.
     fn compare(
         &self,
         index: usize,
@@ -179,7 +167,7 @@ impl Tenant {
     }
 }
 
-/// Hides the texts of the tenant, because they come from the message.
+/// Hides the strings of the tenant, because they come from the message.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")
@@ -203,23 +191,23 @@ mod tests {
         TenantCheck::new(Arc::new(Conventions::built_in()), bindings.collect())
     }
 
-    /// Returns the tenant of a message.
     fn tenant(tenant_check: &TenantCheck, message: Option<&Value>) -> Tenant {
         let Some(message) = message else { return Tenant::without_message() };
         let paths = Paths::default();
         let Ok(found) = Search::new(&paths, tenant_check.paths()).run(message) else {
-            panic!("the message is an object")
+            panic!("the message must be an object")
         };
         Tenant::from_texts(found.texts)
     }
 
-    /// Checks a message's reference to a secret. Returns the reason if the reference is refused.
+    /// Checks a message's reference to a secret. Returns the error message if the check refuses the
+    /// secret.
     fn refusal(
         tenant_check: &TenantCheck,
         reference: &str,
         message: Option<&Value>,
     ) -> Option<String> {
-        let id = SecretId::parse(reference).expect("the id is valid");
+        let id = SecretId::parse(reference).expect("the name or ARN is valid");
         tenant_check.check(&id, &tenant(tenant_check, message)).err().map(|why| why.to_string())
     }
 
@@ -230,7 +218,7 @@ mod tests {
         match (&found, expected) {
             (None, None) => {}
             (Some(found), Some(expected)) => assert!(found.contains(expected), "{found}"),
-            _ => panic!("{reference}: {found:?} is not {expected:?}"),
+            _ => panic!("{reference}: the result must be {expected:?}, not {found:?}"),
         }
     }
 

@@ -4,8 +4,8 @@
 use super::name::is_name_char;
 use std::fmt;
 
-/// The number of random characters that Secrets Manager appends, after a hyphen, to a secret's name
-/// in its ARN.
+/// The length of the random suffix that Secrets Manager appends to a secret's name in its ARN. The
+/// hyphen before the suffix is not counted.
 ///
 /// Source: "What's in a secret" in AWS's Secrets Manager user guide.
 const SUFFIX_LEN: usize = 6;
@@ -16,21 +16,24 @@ const REGION_BYTES_MAX: usize = 32;
 
 /// The ARN of a secret: `arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME[-SUFFIX]`.
 ///
-/// A full ARN ends in the suffix: a hyphen and six random characters. The text does not always show
-/// whether an ARN is full, because the secret's name itself can end in a hyphen and six characters.
+/// A full ARN ends in the suffix: a hyphen and six random characters. A partial ARN has no suffix.
+/// The ARN does not always show whether it is full, because a secret's name can also end in a
+/// hyphen and six characters.
+///
 /// [`possible_names`](Self::possible_names) returns the secret's name for both cases.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Arn {
     text: Box<str>,
-    /// The positions in `text` at which partition, region, account and name begin, in bytes.
+    /// The byte offsets in `text` at which the partition, the region, the account and the name
+    /// begin.
     starts: [usize; 4],
 }
 
-/// The reason why a text is not the ARN of a secret.
+/// The reason why a string is not the ARN of a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{expected} expected at character {at}")]
+#[error("expected {expected} at character {at}")]
 pub struct BadArn {
-    /// The part of the ARN that was expected, with its format.
+    /// The part of the ARN that the parser expected, with its format.
     pub(crate) expected: &'static str,
     /// The position of the mistake in the ARN, in bytes counted from 1.
     pub(crate) at: usize,
@@ -63,7 +66,6 @@ impl Arn {
         Ok(Self { text: text.into(), starts })
     }
 
-    /// Returns the complete text of the ARN.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -73,25 +75,25 @@ impl Arn {
         self.part(0)
     }
 
-    /// Returns the AWS region in the ARN.
     pub(crate) fn region(&self) -> &str {
         self.part(1)
     }
 
-    /// Returns the AWS account in the ARN, which owns the secret.
+    /// Returns the id of the AWS account that owns the secret.
     pub(crate) fn account(&self) -> &str {
         self.part(2)
     }
 
-    /// Returns the text after `secret:` in the ARN: the secret's name, and in a full ARN also the
-    /// random suffix.
+    /// Returns the end of the ARN after `secret:`. A full ARN ends in the secret's name and the
+    /// random suffix, and a partial ARN ends in the name.
     pub(crate) fn resource(&self) -> &str {
         &self.text[self.starts[3]..]
     }
 
-    /// Returns the names that the secret with this ARN can have. The first name is right if the ARN
-    /// is partial. The second name is right if the ARN is full; it is `None` if the ARN has no
-    /// suffix.
+    /// Returns the names that the secret with this ARN can have.
+    ///
+    /// The first name is right if the ARN is partial, that is, without AWS's random suffix. The
+    /// second name is right if the ARN is full. It is `None` if the ARN does not end in a suffix.
     pub(crate) fn possible_names(&self) -> (&str, Option<&str>) {
         (self.resource(), without_suffix(self.resource()))
     }
@@ -105,12 +107,12 @@ impl Arn {
 /// Reads the parts of an ARN one after the other. Each part ends at a colon.
 struct Parts<'a> {
     text: &'a str,
-    /// The position in the ARN at which the next part begins, in bytes.
+    /// The byte offset at which the next part of the ARN begins.
     at: usize,
 }
 
 impl Parts<'_> {
-    /// Checks the next part of the ARN, and returns the position at which this part begins.
+    /// Checks the next part of the ARN, and returns the byte offset at which this part begins.
     fn next(
         &mut self,
         expected: &'static str,
@@ -127,7 +129,7 @@ impl Parts<'_> {
 }
 
 impl BadArn {
-    /// Makes an error for the byte of the ARN at `offset`, which is counted from 0.
+    /// Makes an error for the byte of the ARN at `offset`, counted from 0.
     fn new(expected: &'static str, offset: usize) -> Self {
         Self { expected, at: offset + 1 }
     }
@@ -153,9 +155,10 @@ fn without_suffix(resource: &str) -> Option<&str> {
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`: groups of lower-case
-/// letters and digits, and a number as the last group. The check is strict because the region
-/// becomes part of the host name that Sidekey connects to.
+/// Returns whether `text` has the form of an AWS region, such as `eu-north-1`.
+///
+/// A region consists of groups of lower-case letters and digits, and its last group is a number.
+/// The check is strict because Sidekey connects to a host whose name contains the region.
 pub(crate) fn is_region(text: &str) -> bool {
     let mut groups = text.split('-');
     let number = groups.next_back().unwrap_or_default();

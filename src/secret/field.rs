@@ -9,37 +9,33 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum number of existing field names that an error for an unknown field lists.
+/// The maximum number of existing field names in the error for an unknown field.
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// The maximum number of characters that an error quotes of each field name.
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
-/// The fields of a secret's JSON value, each as text. A JSON string is stored without its quotes.
+/// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
 /// Any other JSON value is stored as JSON without white space.
 #[derive(Debug)]
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
-/// The approximate memory of a cached field in addition to its name and text, in bytes: the map
-/// node and the owner of the shared bytes.
+/// The approximate memory that a cached field needs in addition to its name and its value, in
+/// bytes. The map node and the owner of the shared bytes need this memory.
 const FIELD_BYTES: usize = 128;
 
 /// The reason why a secret's value does not have the requested field. The error message lists names
-/// of existing fields, but contains no values.
+/// of existing fields, but no values.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FieldError {
-    /// Error: the secret's value is stored as binary data, which has no fields.
     #[error("the secret is binary and has no fields")]
     Binary,
-    /// Error: the secret's value is text, but not a JSON object.
     #[error("the secret is not a JSON object and has no fields")]
     NotAnObject,
-    /// Error: the secret's value is a JSON object without the requested field.
     #[error("the secret has no field '{}'; it has {}", displayed(requested), list(existing, *more))]
     Absent {
-        /// The name of the field that was requested but does not exist.
         requested: Box<str>,
-        /// The names of the first existing fields in alphabetical order, with control characters
+        /// The names of the first existing fields in alphabetical order. Control characters are
         /// escaped.
         existing: Vec<Box<str>>,
         /// The number of existing fields that `existing` does not list.
@@ -68,7 +64,7 @@ impl Fields {
         self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
     }
 
-    /// Returns the text of the field called `name`.
+    /// Returns the value of the field called `name`.
     ///
     /// # Errors
     ///
@@ -87,17 +83,18 @@ impl Fields {
     }
 }
 
-/// Returns a secret's value as raw JSON if the value is a JSON object or array. Returns `None` for
-/// other JSON values: a number such as `1.10` may be a password, and JSON parsers would change its
-/// text.
+/// Returns a secret's value as raw JSON if the value is a JSON object or array.
+///
+/// Returns `None` for other JSON values. A number such as `1.10` may be a password, and a JSON
+/// parser would change it.
 pub(crate) fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;
     raw.get().starts_with(['{', '[']).then_some(raw)
 }
 
-/// Returns the field called `name` as raw JSON. If the object has several fields of this name, the
-/// last field counts, as in [`Fields`].
+/// Returns the field called `name` as raw JSON. If several fields have this name, the last field
+/// counts, as in [`Fields`].
 pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
     struct Reading<'n>(&'n str);
     impl<'de> Visitor<'de> for Reading<'_> {
@@ -123,12 +120,12 @@ pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a Raw
     serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
 }
 
-/// A key of a JSON object. The text of the key is copied only if the key contains escapes.
+/// A key of a JSON object. The key is copied only if it contains escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Converts a JSON value to text: a string loses its quotes, and any other value loses its white
-/// space.
+/// Converts a JSON value to a string. A JSON string loses its quotes, and any other value loses its
+/// white space.
 ///
 /// # Errors
 ///
@@ -140,8 +137,10 @@ fn field_text(json: &str) -> serde_json::Result<SecretValue> {
     }
 }
 
-/// Removes the white space outside strings from `json`. The result is allocated once at its maximum
-/// size, because growing it would leave copies of the secret in freed memory.
+/// Removes the white space outside strings from `json`.
+///
+/// The result is allocated once at its maximum size. If the result grew, copies of the secret would
+/// stay in freed memory.
 fn compact(json: &str) -> String {
     let mut compact = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);
@@ -196,8 +195,8 @@ mod tests {
         }
     }
 
-    /// A number can be a PIN, and a program can check the signature of an object's text, so every
-    /// digit must be preserved.
+    /// A number can be a PIN, so every digit must be preserved. A program can check the signature
+    /// of an object, so the object must not change either.
     #[test]
     fn fields_that_are_not_strings_keep_their_text() {
         let fields = fields(text(

@@ -2,8 +2,8 @@
 
 use std::str::Chars;
 
-/// The maximum length of a glob pattern, in characters. Secrets Manager limits ids to the same
-/// length.
+/// The maximum length of a glob pattern, in characters. Secrets Manager limits names and ARNs of
+/// secrets in requests to the same length.
 pub(crate) const GLOB_CHARS_MAX: usize = 2048;
 
 /// The character that separates path segments. No wildcard matches this character.
@@ -27,27 +27,21 @@ pub(crate) struct Glob {
     tokens: Box<[Token]>,
 }
 
-/// The reason why a text is not a valid glob pattern. Positions are counted in characters, from 1.
+/// The reason why a string is not a valid glob pattern. Positions are counted in characters, from
+/// 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadGlob {
-    /// Error: the glob pattern contains `**`.
     #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
-    /// Error: a character class of the glob pattern, such as `[abc]`, has no closing bracket.
     #[error(
         "the '[' at character {at} has no ']': write ']' after the characters of the class, or '[[]' \
          for the character '['"
     )]
-    Unclosed {
-        /// The position in the glob pattern of the `[` without a `]`, counted in characters from 1.
-        at: usize,
-    },
-    /// Error: the glob pattern is longer than [`GLOB_CHARS_MAX`].
+    Unclosed { at: usize },
     #[error("the pattern must not be longer than {GLOB_CHARS_MAX} characters")]
     TooLong,
 }
 
-/// One token of a compiled glob pattern: a wildcard, a character, or a character class.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// The wildcard `*`, which matches zero or more characters except `/`.
@@ -94,19 +88,20 @@ impl Glob {
         Ok(Self { text: text.into(), tokens: tokens.into() })
     }
 
-    /// Returns the text of the glob pattern, as the user wrote it.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns whether the pattern matches the complete `text`.
+    /// Returns whether the pattern matches the complete string `text`. The function allocates
+    /// nothing.
     ///
-    /// The time is at most proportional to the length of `text` times the number of tokens, of
-    /// which there are at most [`GLOB_CHARS_MAX`]. The function allocates nothing. If a token does
-    /// not match, only the last star is tried again, with one more character. An earlier star of
-    /// the same segment need not be tried, because the last star can match the characters between
-    /// the two stars. A star of an earlier segment need not be tried, because no star matches the
-    /// slash between the segments.
+    /// The time is at most proportional to the length of `text` times the number of tokens. A
+    /// pattern has at most [`GLOB_CHARS_MAX`] tokens.
+    ///
+    /// If a token does not match, only the last star is tried again, with one more character. An
+    /// earlier star of the same segment need not be tried, because the last star can match the
+    /// characters between the two stars. A star of an earlier segment need not be tried, because no
+    /// star matches the slash between the segments.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut tokens, mut text) = (&self.tokens[..], text.chars());
         // The last star so far: the tokens after this star, and the text after the characters that
@@ -148,7 +143,8 @@ impl Glob {
 }
 
 impl Token {
-    /// Returns whether this token matches the character `c`. Stars are matched elsewhere.
+    /// Returns whether this token matches the character `c`. Returns `false` for a star, because
+    /// [`Glob::matches`] itself handles stars.
     fn matches(&self, c: char) -> bool {
         match self {
             Self::Star => false,
@@ -162,8 +158,10 @@ impl Token {
     }
 }
 
-/// Parses a character class, such as `[a-z]`. `text` begins after the opening bracket. Returns the
-/// class and the text after the closing bracket, or `None` if there is no closing bracket.
+/// Parses a character class, such as `[a-z]`. `text` begins after the opening bracket.
+///
+/// Returns the class and the characters after the closing bracket. Returns `None` if there is no
+/// closing bracket.
 fn class(text: &[char]) -> Option<(Token, &[char])> {
     let (is_negated, text) = match text {
         ['!', text @ ..] => (true, text),
@@ -263,8 +261,9 @@ mod tests {
         );
     }
 
-    /// A matcher that tries every length for every star would never finish. The pattern has text
-    /// after its last star, because some matchers are fast only for patterns that end in a star.
+    /// A matcher that tries every length for every star would practically never finish.
+    ///
+    /// The patterns do not end in a star, because some matchers are slow only for such patterns.
     #[test]
     fn pattern_with_many_stars_is_matched_quickly() {
         let text = "a-".repeat(2_000);

@@ -3,15 +3,16 @@
 use super::reference::SecretId;
 use super::selector::Selector;
 
-/// The key under which the cache stores a version of a secret. Calls to AWS that several readers
-/// share, and cache policies, use the same key.
+/// The key under which the cache stores a version of a secret.
 ///
-/// The key needs no region: an ARN contains the region, and a name means a secret in the agent's
-/// own region.
+/// Calls to AWS that several readers share use the same key, and so do cache policies. The key
+/// needs no region: an ARN contains the region, and a name means a secret in the agent's own
+/// region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name or ARN of the secret, as the caller wrote it.
     pub id: SecretId,
-    /// Which version of the secret is meant: by staging label, by version id, or by both.
+    /// The version of the secret: selected by staging label (such as `AWSCURRENT`), by version id,
+    /// or by both.
     pub selector: Selector,
 }

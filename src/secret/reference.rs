@@ -1,5 +1,5 @@
-//! References to secrets: the texts by which callers, configurations and messages refer to a
-//! secret. A reference is a secret's name or ARN, with an optional field and an optional version.
+//! References: the strings by which callers, settings and messages refer to a secret. A reference
+//! is a secret's name or ARN, with an optional field and an optional version.
 
 use super::arn::{Arn, BadArn};
 use super::name::{NAME_CHARS_MAX, is_name_char};
@@ -11,7 +11,8 @@ use std::fmt;
 /// Source: `SecretId` of `GetSecretValue` in AWS's API reference (1 to 2,048).
 pub(crate) const ID_CHARS_MAX: usize = 2048;
 
-/// The maximum length of a staging label that Secrets Manager accepts, in characters.
+/// The maximum length of a staging label (such as `AWSCURRENT`) that Secrets Manager accepts, in
+/// characters.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference (1 to 256).
 pub(crate) const STAGE_CHARS_MAX: usize = 256;
@@ -21,26 +22,26 @@ pub(crate) const STAGE_CHARS_MAX: usize = 256;
 /// Source: `VersionId` of `GetSecretValue` in AWS's API reference (32 to 64).
 pub(crate) const VERSION_CHARS_MAX: usize = 64;
 
-/// The id of a secret: its name or its ARN.
+/// The name or ARN of a secret.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub enum SecretId {
-    /// The secret is identified by its name, in the agent's own account and region.
+    /// The name of a secret in the agent's own account and region.
     Name(Box<str>),
-    /// The secret is identified by its full or partial ARN.
+    /// The full ARN of a secret, or a partial ARN (without AWS's random suffix).
     Arn(Arn),
 }
 
 impl SecretId {
-    /// Parses a secret's id (its name or ARN) that a caller sent.
+    /// Parses the name or ARN of a secret that a caller sent.
     ///
-    /// The characters of a name are not checked, except that control characters are refused. If no
-    /// secret can have the name, Secrets Manager answers that the secret does not exist, and
-    /// callers rely on this answer.
+    /// The function does not check the characters of a name, but it refuses control characters. If
+    /// no secret can have the name, Secrets Manager answers that the secret does not exist. Callers
+    /// rely on this answer.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is empty, too long, or contains control characters. Also
-    /// returns an error if the text begins with `arn:` but is not the ARN of a secret.
+    /// Returns an error if the string is empty, too long, or contains control characters. Also
+    /// returns an error if the string begins with `arn:` but is not the ARN of a secret.
     pub fn parse(text: &str) -> Result<Self, BadReference> {
         if text.is_empty() {
             return Err(BadReference::Empty);
@@ -57,7 +58,7 @@ impl SecretId {
         Ok(Self::Name(text.into()))
     }
 
-    /// Returns the secret's id as text, in the form in which Sidekey sends the id to AWS.
+    /// Returns the name or ARN of the secret, as Sidekey sends it to AWS.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Name(name) => name,
@@ -72,49 +73,49 @@ impl fmt::Debug for SecretId {
     }
 }
 
-/// A reference to a secret: its name or ARN, a version, and optionally one field of its value.
+/// A reference to a secret: its name or ARN, the selected version, and optionally one field of its
+/// value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Reference {
-    /// The name or ARN of the secret.
     pub(crate) id: SecretId,
-    /// Which version of the secret is meant: by staging label, by version id, or by both.
     pub(crate) selector: Selector,
     /// The name of a field in the secret's JSON value. `None` means the complete value.
     pub(crate) field: Option<Box<str>>,
 }
 
-/// A reference to a secret that borrows the text of the request, so that a cache hit copies
-/// nothing. The `id` can be invalid, because Sidekey checks it only if the secret is not cached.
+/// A reference (a secret's name or ARN, with an optional field and version) that borrows from the
+/// request. So a read from the cache copies nothing.
+///
+/// The name or ARN can be invalid, because Sidekey checks it only if the secret is not cached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BorrowedReference<'a> {
-    /// The name or ARN of the secret, as the caller wrote it.
     pub(crate) id: &'a str,
-    /// Which version of the secret is meant: by staging label, by version id, or by both.
     pub(crate) selector: Selector,
     /// The name of a field in the secret's JSON value. `None` means the complete value.
     pub(crate) field: Option<&'a str>,
 }
 
 /// The parts of a reference to a secret that a caller can send as separate parameters, such as
-/// `versionStage`. A caller must not send the same part twice: in the reference and as a parameter.
+/// `versionStage`. A caller must not send a part both in the reference and as a parameter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SeparateParts<'a> {
     /// The staging label of the requested version, such as `AWSCURRENT`.
     pub(crate) stage: Option<&'a str>,
-    /// The id of the requested version.
     pub(crate) version: Option<&'a str>,
-    /// The name of the requested field in the secret's JSON value.
     pub(crate) field: Option<&'a str>,
 }
 
-/// The reason why a reference to a secret is refused. Positions are counted in characters, from 1.
-/// The error messages contain no part of the reference.
+/// The reason why Sidekey refuses a reference (a secret's name or ARN, with an optional field and
+/// version).
+///
+/// Positions are counted in characters, from 1. The error messages contain no part of the
+/// reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadReference {
     /// Error: the reference contains no name and no ARN of a secret.
-    #[error("the name or ARN of a secret expected, but the text is empty")]
+    #[error("expected the name or ARN of a secret, but the text is empty")]
     Empty,
-    /// Error: the reference is longer than the ids that Secrets Manager accepts.
+    /// Error: the reference is longer than Secrets Manager accepts for a secret's name or ARN.
     #[error("the reference must not be longer than {max} characters")]
     TooLong {
         /// The maximum number of characters in a reference.
@@ -136,13 +137,13 @@ pub enum BadReference {
         at: usize,
     },
     /// Error: the reference ends in `#`, but a field's name must follow the `#`.
-    #[error("a field's name expected after the '#' at character {at}")]
+    #[error("expected a field's name after the '#' at character {at}")]
     NoField {
         /// The position of the `#` in the reference, counted in characters from 1.
         at: usize,
     },
-    /// Error: the caller gave a field, stage or version id twice: either two times in the
-    /// reference, or in the reference and as a separate parameter.
+    /// Error: the caller gave a field, stage or version id twice. Both are in the reference, or one
+    /// is in a separate parameter.
     #[error("the {part} at character {at} is given twice")]
     Twice {
         /// The part that the caller gave twice: `field`, `stage` or `version id`.
@@ -151,11 +152,11 @@ pub enum BadReference {
         /// from 1.
         at: usize,
     },
-    /// Error: more parts than field, stage and version id follow the ARN in the reference.
-    #[error("too many parts: FIELD:STAGE:VERSION_ID must end before the ':' at character {at}")]
+    /// Error: the reference has more parts after the ARN than field, stage and version id.
+    #[error("expected the end of FIELD:STAGE:VERSION_ID, but found ':' at character {at}")]
     TooManyParts {
-        /// The position in the reference of the first colon that is too many, counted in characters
-        /// from 1.
+        /// The position of the first unexpected colon in the reference, counted in characters from
+        /// 1.
         at: usize,
     },
     /// Error: the reference begins with `arn:`, but is not the ARN of a secret.
@@ -183,9 +184,11 @@ impl Reference {
         Ok(Self { id: SecretId::parse(id)?, selector, field: field.map(Into::into) })
     }
 
-    /// Parses a reference to a secret from a message. The author of a message may be hostile, so
-    /// the rules are stricter than for other references: the complete text, including the field,
-    /// must have at most [`ID_CHARS_MAX`] bytes and no control characters.
+    /// Parses a reference to a secret from a message.
+    ///
+    /// The author of a message may be hostile, so the rules are stricter than for other references.
+    /// The complete reference, including the field, must have at most [`ID_CHARS_MAX`] bytes and no
+    /// control characters.
     ///
     /// # Errors
     ///
@@ -202,8 +205,8 @@ impl Reference {
 }
 
 impl<'a> BorrowedReference<'a> {
-    /// Splits a caller's reference to a secret into its parts, and adds the parts in `separate`,
-    /// which the caller sent as separate parameters.
+    /// Splits a caller's reference to a secret into its parts. Adds the parts in `separate`, which
+    /// the caller sent as separate parameters.
     ///
     /// # Errors
     ///
@@ -231,8 +234,8 @@ impl<'a> BorrowedReference<'a> {
     }
 }
 
-/// Returns one part of a caller's request: the field, the stage or the version id. The part may be
-/// in the reference `text` or in a separate parameter, but not in both.
+/// Returns one part of a caller's request: the field, the stage or the version id. Returns an error
+/// if the part is in the reference `text` and also in a separate parameter.
 fn either<'a>(
     text: &str,
     name: &'static str,
@@ -261,14 +264,15 @@ fn check_length(part: &'static str, text: Option<&str>, max: usize) -> Result<()
 /// The first characters of every ARN.
 const ARN_START: &str = "arn:";
 
-/// A part of a reference, such as the field, and its position in the reference in bytes.
+/// A part of a reference, such as the field, and the byte offset of the part in the reference.
 #[derive(Clone, Copy)]
 struct Part<'a> {
     text: &'a str,
     at: usize,
 }
 
-/// Returns the position of the character that begins at byte `byte` of `text`, counted from 1.
+/// Converts the byte offset `byte` in `text` to the position of the character that begins there,
+/// counted from 1.
 fn position(text: &str, byte: usize) -> usize {
     text[..byte].chars().count() + 1
 }
@@ -445,7 +449,7 @@ mod tests {
 
     #[test]
     fn caller_may_request_a_name_that_no_secret_can_have() {
-        assert_eq!(SecretId::parse("a%2Fb").expect("the id is accepted").as_str(), "a%2Fb");
+        assert_eq!(SecretId::parse("a%2Fb").expect("the name is accepted").as_str(), "a%2Fb");
         assert_eq!(SecretId::parse("a\nb"), Err(BadReference::Character { at: 2 }));
         assert_eq!(SecretId::parse(&"x".repeat(2049)), Err(BadReference::TooLong { max: 2048 }));
     }

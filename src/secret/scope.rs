@@ -1,4 +1,4 @@
-//! Scopes: sets of secrets that are defined by patterns, for `SIDEKEY_ALLOW` and for policies.
+//! Sets of secrets that are defined by patterns. `SIDEKEY_ALLOW` and cache policies use such sets.
 
 use super::arn::Arn;
 use super::glob::Glob;
@@ -6,11 +6,12 @@ use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
 
-/// The maximum number of patterns in `SIDEKEY_ALLOW` or in one policy. Every request for an
-/// uncached secret is matched against the patterns.
+/// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. Sidekey matches every
+/// request for an uncached secret against the patterns.
 pub(crate) const PATTERNS_MAX: usize = 1000;
 
-/// A stand-in for the random suffix of a full ARN, which is unknown until AWS answers.
+/// A replacement for the random suffix of a full ARN, because Sidekey does not know the suffix
+/// before AWS answers.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
 /// The set of secrets that match at least one pattern. Without patterns, the set contains all
@@ -21,7 +22,8 @@ pub struct Scope {
     arns: Vec<Glob>,
 }
 
-/// The agent's own AWS region and account. A secret that is given by name is looked up there.
+/// The agent's own AWS region and account. If a caller gives only a secret's name, the secret is
+/// there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The agent's own AWS region.
@@ -30,7 +32,8 @@ pub struct Home {
     pub account: Option<Box<str>>,
 }
 
-/// The reason why a list of patterns is refused. The error message lists every invalid pattern.
+/// The reason why Sidekey refuses a list of patterns. The error message lists every invalid
+/// pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", problems.join("; "))]
 pub(crate) struct BadPatterns {
@@ -54,7 +57,7 @@ impl Scope {
         for (index, text) in patterns.into_iter().enumerate() {
             if index == PATTERNS_MAX {
                 problems.push(format!(
-                    "more than {PATTERNS_MAX} patterns; use fewer patterns with wildcards"
+                    "there are more than {PATTERNS_MAX} patterns; use fewer patterns with wildcards"
                 ));
                 break;
             }
@@ -67,31 +70,32 @@ impl Scope {
         if problems.is_empty() { Ok(scope) } else { Err(BadPatterns { problems }) }
     }
 
-    /// Returns whether the scope contains all secrets, because it has no patterns.
+    /// Returns whether the set contains all secrets, because it has no patterns.
     pub(crate) fn is_open(&self) -> bool {
         self.names.is_empty() && self.arns.is_empty()
     }
 
-    /// Returns whether the scope contains the secret with this id. For use before the secret is
-    /// fetched.
+    /// Returns whether the patterns allow the secret `id`, before Sidekey fetches the secret.
     ///
-    /// An ARN that ends in a hyphen and six characters is ambiguous: it can be the full ARN of one
-    /// secret, or the partial ARN of another secret whose name ends like that. Only AWS knows which
-    /// secret is meant, so the scope must contain both.
+    /// An ARN that ends in a hyphen and six characters is ambiguous. It can be the full ARN of one
+    /// secret, or the partial ARN (without AWS's random suffix) of another secret. Only AWS knows
+    /// which secret is meant, so the patterns must allow both.
     pub(crate) fn admits(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).all(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the scope may contain the secret with this id. An ambiguous ARN can mean two
-    /// secrets; it is enough that the scope contains one of them. Do not use this function to allow
-    /// a read.
+    /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
+    ///
+    /// An ambiguous ARN can also mean a secret that the patterns do not allow. So do not use this
+    /// function to allow a read.
     pub(crate) fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the scope contains the secret whose full ARN and name AWS returned.
+    /// Returns whether the patterns allow the secret whose full ARN and name AWS returned.
     ///
-    /// A pattern without wildcards also matches if it is the partial ARN of the secret.
+    /// A pattern without wildcards also matches if it is the partial ARN (without AWS's random
+    /// suffix) of the secret.
     pub(crate) fn admits_answer(&self, arn: &Arn, name: &str, home: &Home) -> bool {
         let partial_len = arn.as_str().len() - arn.resource().len() + name.len();
         let partial = arn.as_str().get(..partial_len);
@@ -100,8 +104,8 @@ impl Scope {
             || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
     }
 
-    /// Returns whether the scope contains the secret with this id. An ambiguous ARN can mean two
-    /// secrets: for it, returns one answer for each secret.
+    /// Returns whether the patterns allow the secret `id`. An ambiguous ARN can mean two secrets,
+    /// so the result has one answer for each secret.
     fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
@@ -114,8 +118,8 @@ impl Scope {
         iter::once(first).chain(second)
     }
 
-    /// Returns whether the scope contains the secret that is called `name` and has the full ARN
-    /// `arn` followed by `suffix`.
+    /// Returns whether the patterns allow the secret called `name`, whose full ARN is `arn`
+    /// followed by `suffix`.
     fn admits_arn(&self, arn: &Arn, name: &str, home: &Home, suffix: &str) -> bool {
         let at_home =
             arn.region() == &*home.region && home.account.as_deref() == Some(arn.account());
@@ -136,15 +140,19 @@ impl Scope {
     }
 }
 
-/// Returns whether a pattern equals `text` and contains no wildcards. A pattern with wildcards must
-/// not match a request for the same text, because no secret can have such a name.
+/// Returns whether a pattern equals `text` and contains no wildcards.
+///
+/// A pattern with wildcards must not match a request for the same characters, because no secret can
+/// have such a name.
 fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
-/// Returns whether wildcards may match this name. They must not match a name that no secret can
-/// have, because such a name is forged. They must not match the segments `.` and `..`, because a
-/// program that uses the name as a path would leave its folder.
+/// Returns whether wildcards may match this name.
+///
+/// Wildcards must not match a name that no secret can have, because such a name is forged.
+/// Wildcards must not match the segments `.` and `..`, because a program that uses the name as a
+/// path would leave its folder.
 fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }
@@ -166,7 +174,7 @@ mod tests {
     #[track_caller]
     fn check(patterns: &[&str], id: &str, expected: bool) {
         let scope = Scope::new(patterns.iter().copied()).expect("the patterns are valid");
-        let id = SecretId::parse(id).expect("the id is valid");
+        let id = SecretId::parse(id).expect("the name or ARN is valid");
         assert_eq!(scope.admits(&id, &home(Some("123456789012"))), expected, "{patterns:?} {id:?}");
     }
 
@@ -214,7 +222,7 @@ mod tests {
         let id = SecretId::parse(&format!("{HERE}app/db")).expect("the ARN is valid");
         assert!(
             !scope.admits(&id, &home(None)),
-            "an unknown account does not count as the own account"
+            "an unknown account must not count as the agent's own account"
         );
     }
 
@@ -240,7 +248,7 @@ mod tests {
             ("app", "app-secret".to_owned(), false),
         ] {
             let scope = Scope::new([pattern]).expect("the pattern is valid");
-            let read = SecretId::parse(&id).expect("the id is valid");
+            let read = SecretId::parse(&id).expect("the name or ARN is valid");
             let here = home(Some("123456789012"));
             assert_eq!(scope.may_admit(&read, &here), expected, "{pattern} {id}");
         }
@@ -294,7 +302,7 @@ mod tests {
         let scope = |count| Scope::new(iter::repeat_n("app", count));
         assert!(scope(PATTERNS_MAX).is_ok());
         let problem = scope(PATTERNS_MAX + 1).expect_err("the list is refused").to_string();
-        assert_eq!(problem, "more than 1000 patterns; use fewer patterns with wildcards");
+        assert_eq!(problem, "there are more than 1000 patterns; use fewer patterns with wildcards");
     }
 
     proptest! {

@@ -3,20 +3,21 @@
 use super::version::{AWSCURRENT, Version};
 use std::borrow::Cow;
 
-/// Selects a version of a secret by its staging label, by its version id, or by both. A selector
-/// with both selects only a version that has this label and this id.
+/// Selects a version of a secret by its staging label (such as `AWSCURRENT`), by its version id, or
+/// by both. A selector with both selects only a version that has this label and this id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// The requested staging label, such as `AWSCURRENT`. The usual label `AWSCURRENT` is borrowed,
-    /// so that most reads allocate nothing.
+    /// The requested staging label. The usual label `AWSCURRENT` is borrowed, so that most reads
+    /// allocate nothing.
     stage: Option<Cow<'static, str>>,
     version: Option<Box<str>>,
 }
 
 impl Selector {
-    /// Makes a selector from the staging label and the version id in a request. A request without
-    /// both gets the same selector as a request for [`AWSCURRENT`], so that both requests share one
-    /// cache entry.
+    /// Makes a selector from the staging label and the version id in a request.
+    ///
+    /// A request with neither gets the same selector as a request for [`AWSCURRENT`], so that both
+    /// requests share one cache entry.
     pub(crate) fn new(stage: Option<&str>, version: Option<&str>) -> Self {
         let stage = match (stage, version) {
             (None, None) | (Some(AWSCURRENT), _) => Some(Cow::Borrowed(AWSCURRENT)),
@@ -36,13 +37,11 @@ impl Selector {
         self.stage.as_deref()
     }
 
-    /// Returns the requested version id, or `None` if the request has no version id.
     pub(crate) fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// Returns whether this selector selects a secret's current version by the staging label
-    /// [`AWSCURRENT`], without a version id.
+    /// Returns whether this selector requests the staging label [`AWSCURRENT`] and no version id.
     pub(crate) fn is_current(&self) -> bool {
         self.version.is_none() && self.stage.as_deref() == Some(AWSCURRENT)
     }

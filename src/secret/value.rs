@@ -6,23 +6,23 @@ use zeroize::Zeroizing;
 
 /// The bytes of a secret, or of an HTTP response that contains a secret.
 ///
-/// `Debug` writes only the length. There is no `Display`, `Serialize`, `PartialEq` or public field:
-/// only [`expose`](Self::expose) and [`share`](Self::share) return the bytes, so a reviewer can
-/// search for every access. Clones share the bytes. The bytes are overwritten when the last clone
-/// is dropped.
+/// `Debug` writes only the length. The type has no `Display`, `Serialize`, `PartialEq` or public
+/// field. Only [`expose`](Self::expose) and [`share`](Self::share) return the bytes, so a reviewer
+/// can search for every access.
+///
+/// Clones share the bytes. The bytes are overwritten when the last clone is dropped.
 #[derive(Clone)]
 pub struct SecretValue(Bytes);
 
 impl SecretValue {
     /// Makes a secret value from `bytes` without copying the bytes.
     ///
-    /// The vector must have been allocated at its final size: if a vector grows, it leaves copies
-    /// of the secret in freed memory.
+    /// The vector must have been allocated at its final size. A vector that grows leaves copies of
+    /// the secret in freed memory.
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         Self(Bytes::from_owner(Zeroizing::new(bytes)))
     }
 
-    /// Borrows the bytes of the secret.
     pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
@@ -34,7 +34,6 @@ impl SecretValue {
         self.0.clone()
     }
 
-    /// Returns the length of the secret in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

@@ -18,9 +18,10 @@ pub struct Version {
     pub name: Box<str>,
     /// The id of this version of the secret.
     pub id: Box<str>,
-    /// The staging labels that this version of the secret had when it was fetched.
+    /// The staging labels (such as `AWSCURRENT`) that this version of the secret had when Sidekey
+    /// fetched it.
     pub labels: Vec<Box<str>>,
-    /// The time when this version of the secret was created, in milliseconds. `None` if Secrets
+    /// The time when this version of the secret was created, to the millisecond. `None` if Secrets
     /// Manager did not return the time.
     pub created: Option<SystemTime>,
     /// The value of this version of the secret.
@@ -37,7 +38,6 @@ pub enum Content {
 }
 
 impl Content {
-    /// Returns the size of the secret's value in bytes.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Text(value) | Self::Binary(value) => value.len(),
@@ -46,7 +46,6 @@ impl Content {
 }
 
 impl Version {
-    /// Returns whether this version of the secret has the staging label `label`.
     pub(crate) fn carries(&self, label: &str) -> bool {
         self.labels.iter().any(|own| &**own == label)
     }

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The maximum number of bytes of queued log lines. They have room for more than a thousand lines.
+/// The maximum size of the queued log lines, in bytes. This size is enough for more than a thousand
+/// lines.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
 /// The stack size of the thread that writes log lines. A small stack suffices, because the thread
@@ -32,13 +33,12 @@ struct Queue {
 #[derive(Default)]
 struct State {
     queued: Vec<u8>,
-    /// Whether the writing thread has taken lines from the queue that it has not written yet.
+    /// Whether the writing thread is still writing lines that it has taken from the queue.
     is_writing: bool,
 }
 
 impl Lines {
-    /// Starts a thread that writes log lines to `sink`. `dropped` counts the lines that are
-    /// dropped.
+    /// Starts a thread that writes log lines to `sink`. `dropped` counts the lines that are lost.
     ///
     /// # Errors
     ///
@@ -55,8 +55,8 @@ impl Lines {
         Ok(Self(queue))
     }
 
-    /// Waits for at most `wait` until all queued log lines are written. Returns whether they are
-    /// written.
+    /// Waits until all queued log lines are written, but at most for the time `wait`. Returns
+    /// `false` after a timeout.
     pub(crate) fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
@@ -108,7 +108,7 @@ impl Queue {
     }
 }
 
-/// The debug output of the queue contains no log lines.
+/// Writes no log lines into the debug output.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
@@ -144,7 +144,8 @@ mod tests {
     const SHORT_WAIT: Duration = Duration::from_millis(1);
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// A test's log. It passes its bytes to the test, and blocks while `blocked` is locked.
+    /// A test's log. It sends its bytes to the test, and blocks while the test holds the lock
+    /// `blocked`.
     struct Sink {
         written: mpsc::Sender<Vec<u8>>,
         blocked: Arc<Mutex<()>>,
@@ -171,8 +172,8 @@ mod tests {
         is_closed: bool,
     ) -> (Lines, mpsc::Receiver<Vec<u8>>, IntCounter) {
         let (written, lines) = mpsc::channel();
-        let dropped =
-            IntCounter::new("dropped", "for this test").expect("the metric name is valid");
+        let dropped = IntCounter::new("dropped", "Counts the lines that this test drops.")
+            .expect("the metric name is valid");
         let sink = Sink { written, blocked: blocked.clone(), is_closed };
         (
             Lines::start(sink, dropped.clone()).expect("the system can start a thread"),
@@ -207,16 +208,16 @@ mod tests {
         for _ in 0..1000 {
             log(&lines, &line);
         }
-        assert!(!lines.flush(SHORT_WAIT), "a flush times out while the log is blocked");
+        assert!(!lines.flush(SHORT_WAIT), "a flush must time out while the log is blocked");
         drop(block);
         assert!(lines.flush(TIMEOUT));
         let bytes: usize = written.try_iter().map(|bytes| bytes.len()).sum();
-        assert_eq!(bytes % line.len(), 0, "the log never drops a part of a line");
+        assert_eq!(bytes % line.len(), 0, "the log must never drop a part of a line");
         let kept = bytes / line.len();
         assert_eq!(usize::try_from(dropped.get()), Ok(1000 - kept));
         assert!(
             (262..=2 * 262).contains(&kept),
-            "the log keeps one or two full queues of lines, not {kept} lines"
+            "the log must keep one or two full queues of lines, not {kept} lines"
         );
     }
 

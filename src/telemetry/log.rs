@@ -10,7 +10,6 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// The most detailed level of log lines that Sidekey writes.
 pub(crate) type Level = LevelFilter;
 
 /// The name prefix of the crates whose log lines Sidekey writes. Lines of other crates are never
@@ -24,27 +23,21 @@ pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 /// The configuration of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// The most detailed level of log lines that Sidekey writes.
     pub(crate) level: Level,
-    /// The format of the log lines: JSON or text.
     pub(crate) format: Format,
-    /// The stream that the log lines are written to: standard output or standard error.
     pub(crate) stream: Stream,
 }
 
-/// The format of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Format {
     /// Each log line is one JSON object with `timestamp` (RFC 3339), `level`, `message` and further
     /// fields. Lambda can filter such log lines by level.
     Json,
-    /// Each log line is text for humans.
     Text,
-    /// Log lines are [`Text`](Self::Text) if the stream is a terminal, else [`Json`](Self::Json).
+    /// Log lines are text if the stream is a terminal, and JSON otherwise.
     TextOnTerminal,
 }
 
-/// The output stream that the log is written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
     /// The log goes to standard output, from where Lambda collects it.
@@ -53,8 +46,9 @@ pub(crate) enum Stream {
     Err,
 }
 
-/// The running log. Dropping it waits until the last log lines are written, but at most
-/// [`FLUSH_MAX`]: the process must end even if no other process reads the log.
+/// The running log. When the log is dropped, it waits at most [`FLUSH_MAX`] until the last lines
+/// are written. The wait is limited because the process must end even if no other process reads the
+/// log.
 #[must_use = "keep the log until the process ends: dropping the log writes the last lines"]
 #[derive(Debug)]
 pub struct Log(Option<Lines>);
@@ -67,8 +61,10 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log. Further calls of this function have no effect. `dropped` counts the log lines
-/// that are dropped because the log is read too slowly.
+/// Starts the log. Further calls of this function have no effect.
+///
+/// `dropped` counts the log lines that Sidekey drops because another process reads the log too
+/// slowly.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),

@@ -7,8 +7,8 @@ use std::time::Duration;
 /// The shortest time between two log lines that one limiter allows.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Allows one log line a second, and counts the lines that it suppresses. Use one limiter for each
-/// kind of log line.
+/// Allows one log line a second, and counts the lines that it suppresses. Each kind of log line
+/// needs its own limiter.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
     state: Mutex<State>,
@@ -21,8 +21,8 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Returns the number of lines suppressed since the last logged line, if a line may be logged
-    /// now. Returns `None` if the caller must suppress this line as well.
+    /// Returns `None` if the caller must suppress this log line. Otherwise returns the number of
+    /// lines that were suppressed since the last logged line.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

@@ -1,6 +1,7 @@
-//! All metrics, with their help texts and labels. Label values come from fixed sets: the name of a
-//! secret or text from a caller never becomes a label value. All series exist from the first scrape
-//! on.
+//! All metrics, with their help texts and labels.
+//!
+//! Label values come from fixed sets: the name of a secret or a string from a caller never becomes
+//! a label value. All series exist from the first scrape on.
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -15,25 +16,27 @@ use std::time::Duration;
 /// takes 10 to 300 ms.
 const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
-/// The upper bounds of the histogram buckets for the duration of reads, in seconds. A cache hit
-/// takes microseconds. A cache miss takes as long as the call to AWS that the reader waits for.
+/// The upper bounds of the histogram buckets for the duration of reads, in seconds.
+///
+/// A read from the cache takes microseconds. Any other read takes as long as the call to AWS that
+/// the reader waits for.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
-/// The result of reading a secret, as a label of the metric of reads.
+/// The result of reading a secret, as a label of the metric `sidekey_reads_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadResult {
     /// The read was answered from the cache with a fresh value.
     Hit,
     /// The read was answered after the reader had waited for AWS.
     Miss,
-    /// The read was answered from the cache with a stale value.
+    /// The read was answered from the cache with a stale value, whose time to live is over.
     Stale,
-    /// Sidekey refused the read. For example, the token was wrong, `SIDEKEY_ALLOW` does not cover
-    /// the secret, or the request was invalid.
+    /// Sidekey refused the read, for example because the token was wrong or because `SIDEKEY_ALLOW`
+    /// does not allow the secret.
     Refused,
-    /// The read failed, because AWS failed or did not answer in time, or the requested field is
-    /// missing.
+    /// The read failed. AWS failed or did not answer in time, or the secret does not have the
+    /// requested field.
     Error,
 }
 
@@ -51,12 +54,10 @@ impl ReadResult {
     }
 }
 
-/// The operations of AWS Secrets Manager that Sidekey calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
-    /// The operation `GetSecretValue` fetches one secret.
     GetSecretValue,
-    /// The operation `BatchGetSecretValue` fetches up to 20 secrets.
+    /// The operation `BatchGetSecretValue`, which fetches up to 20 secrets.
     BatchGetSecretValue,
 }
 
@@ -71,15 +72,12 @@ impl Operation {
     }
 }
 
-/// How a call to AWS Secrets Manager ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// The call ended with an answer of AWS.
     Answered,
     /// The call was interrupted, because the process was frozen or restored from a snapshot. An
     /// interrupted call does not count as failed.
     Interrupted,
-    /// The call failed with this kind of error.
     Failed(FetchErrorKind),
 }
 
@@ -108,25 +106,21 @@ pub struct Metrics {
     gate_refusals: IntCounterVec,
     /// The number of reads that shared a call to AWS that another read had started.
     pub(crate) flights_joined: IntCounter,
-    /// The number of cached entries that were evicted because the cache was full.
     pub(crate) evictions: IntCounter,
-    /// The number of cached entries.
     pub(crate) entries: IntGauge,
-    /// The number of bytes that cached values and the answers rendered from them take.
+    /// The number of bytes that cached values and the answers rendered from them need.
     pub(crate) cache_bytes: IntGauge,
     /// The age of the oldest cached entry, in seconds.
     pub(crate) oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
-    /// The time that the prefetch of the listed secrets took, in seconds.
+    /// How long the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) took, in seconds.
     pub(crate) prefetch_duration: Gauge,
     /// The number of required secrets of `SIDEKEY_SECRETS` that are not cached.
     pub(crate) listed_missing: IntGauge,
-    /// The number of open connections from callers.
     pub(crate) connections: IntGauge,
-    /// The number of panics in Sidekey that were caught.
     pub(crate) panics: IntCounter,
-    /// The number of log lines that were dropped, because too many of one kind came or because the
-    /// log is read too slowly.
+    /// The number of log lines that Sidekey dropped. Sidekey drops lines if too many lines of one
+    /// kind come, or if another process reads the log too slowly.
     pub log_lines_dropped: IntCounter,
 }
 
@@ -145,8 +139,7 @@ impl Metrics {
         Self {
             reads: {
                 let name = "sidekey_reads_total";
-                let reads =
-                    counters(&registry, name, "Reads of secrets, by result.", &["result"]);
+                let reads = counters(&registry, name, "Reads of secrets, by result.", &["result"]);
                 ReadResult::ALL.map(|result| reads.with_label_values(&[result.label()]))
             },
             read_duration: register(
@@ -154,7 +147,7 @@ impl Metrics {
                 Histogram::with_opts(
                     HistogramOpts::new(
                         "sidekey_read_duration_seconds",
-                        "Time from a request's headers to its answer, for requests that read secrets.",
+                        "Time from the headers of a request that reads secrets to its answer.",
                     )
                     .buckets(READ_BUCKETS.to_vec()),
                 ),
@@ -176,7 +169,7 @@ impl Metrics {
                 HistogramVec::new(
                     HistogramOpts::new(
                         "sidekey_upstream_request_duration_seconds",
-                        "Time that calls to Secrets Manager took, successful or not.",
+                        "Duration of calls to Secrets Manager, including failed calls.",
                     )
                     .buckets(UPSTREAM_BUCKETS.to_vec()),
                     &["operation"],
@@ -222,7 +215,7 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new(
                         "sidekey_secret_problems",
-                        "Problems of cached values that break the convention for their name.",
+                        "Problems of cached values that break the rules for their kind of secret, by problem.",
                     ),
                     &["problem"],
                 ),
@@ -245,30 +238,29 @@ impl Metrics {
             log_lines_dropped: counter(
                 &registry,
                 "sidekey_log_lines_dropped_total",
-                "Log lines dropped: too many of one kind came, or the log is read too slowly.",
+                "Log lines dropped because too many of one kind came or the log is read too slowly.",
             ),
             registry,
         }
     }
 
-    /// Counts a read by its result.
     pub(crate) fn read(&self, result: ReadResult) {
         self.reads[result as usize].inc();
     }
 
-    /// Records how long a request took that read one or several secrets.
+    /// Records the duration of a request that read one or several secrets.
     pub(crate) fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
     /// Counts a read that was answered with a stale value. `reason` must be one of the reasons that
-    /// [`announce_stale_reasons`](Self::announce_stale_reasons) got.
+    /// [`announce_stale_reasons`](Self::announce_stale_reasons) received.
     pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager. Also records how long the call took, unless it was
-    /// interrupted.
+    /// Counts a call to Secrets Manager. Records how long the call took, unless a freeze
+    /// interrupted the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
         // The call took so long because of a freeze of the process, not because of Secrets Manager.
@@ -278,20 +270,24 @@ impl Metrics {
         }
     }
 
-    /// Counts a refresh of a cached entry. `failed` is the kind of error, if the refresh failed.
+    /// Counts a refresh of a cached entry. `failed` is the kind of the error, or `None` if the
+    /// refresh succeeded.
     pub(crate) fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
     /// Counts a request that Sidekey refused before it read a secret, for example because of a
-    /// wrong token. `reason` must be one of the reasons that
-    /// [`announce_gate_refusals`](Self::announce_gate_refusals) got.
+    /// wrong token.
+    ///
+    /// `reason` must be one of the reasons that
+    /// [`announce_gate_refusals`](Self::announce_gate_refusals) received.
     pub(crate) fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Sets, for each kind of problem, how many problems of this kind the cached values have.
+    /// Sets how many problems of each kind the cached values have. `counts` has the kinds of
+    /// problem, each with its number.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -308,7 +304,7 @@ impl Metrics {
     }
 
     /// Creates a time series for each reason to refuse a request before a secret is read, such as a
-    /// wrong token, so that all series exist from the start.
+    /// wrong token. So all series exist from the start.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.gate_refusals.with_label_values(&[reason]);
@@ -327,9 +323,10 @@ impl Metrics {
         }
     }
 
-    /// Creates all time series, so that the first failure shows as a step from zero. This function
-    /// runs at each scrape and not at start, because it would take 2 % of all instructions of the
-    /// start.
+    /// Creates all time series, so that the first failure shows as a step from zero.
+    ///
+    /// This function runs at each scrape and not at start, because it would take 2 % of all
+    /// instructions of the start.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -408,7 +405,7 @@ mod tests {
         let names = text.lines().filter(|line| line.starts_with("# TYPE")).count();
         let helps: Vec<&str> =
             text.lines().filter(|line| line.starts_with("# HELP sidekey")).collect();
-        assert!(names > helps.len(), "the rendered text contains metrics of the process");
+        assert!(names > helps.len(), "the rendered text must also contain metrics of the process");
         for help in helps {
             assert!(help.ends_with('.'), "the help text must end in a full stop: {help}");
         }

@@ -150,8 +150,8 @@ async fn all_problems_are_reported_and_nothing_is_started() {
     assert_eq!(code, Some(125), "{output}");
     for part in [
         "sidekey: the program was not started:",
-        "  NONE: the text after 'sidekey:' is not a reference: the name or ARN of a secret expected",
-        "  MALFORMED: the text after 'sidekey:' is not a reference: character 8",
+        "  NONE: the text after 'sidekey:' is not a valid reference to a secret: expected the name or ARN of a secret",
+        "  MALFORMED: the text after 'sidekey:' is not a valid reference to a secret: character 8",
         "  MISSING: ResourceNotFoundException: Secrets Manager can't find the specified secret.",
         "  OUTSIDE: AccessDeniedException: ",
         "  BINARY: the secret is binary",

@@ -91,17 +91,17 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
         (
             "app/db%23",
             "ValidationException",
-            "secretId: a field's name expected after the '#' at character 7",
+            "secretId: expected a field's name after the '#' at character 7",
         ),
         (
             "arn:aws:s3:::x",
             "ValidationException",
-            "secretId: 'secretsmanager' expected at character 9",
+            "secretId: expected 'secretsmanager' at character 9",
         ),
         (
             &*format!("{arn}:a:b:c:d"),
             "ValidationException",
-            "secretId: too many parts: FIELD:STAGE:VERSION_ID",
+            "secretId: expected the end of FIELD:STAGE:VERSION_ID",
         ),
         (
             &*format!("{arn}:user::&field=user"),

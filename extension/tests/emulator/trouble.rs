@@ -61,7 +61,7 @@ async fn start_fails_if_so_configured() {
     });
     let event = json!({"references": [LISTED[0]]});
     let _ = lambda.emulator.try_invoke(&event).await;
-    let line = lambda.emulator.log_line("failing the start of the function").await;
+    let line = lambda.emulator.log_line("Sidekey makes the start of the function fail").await;
     assert!(line.contains(LISTED[1]) && line.contains("AccessDeniedException"), "{line}");
     assert_eq!(lambda.emulator.exit_codes().first(), Some(&1));
 }

@@ -92,6 +92,6 @@ async fn unresolved_variables_are_logged() {
     let (_, answer) = emulator.invoke(&json!({"variables": ["PLAIN"]})).await;
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
-    emulator.log_line("MALFORMED: the text after 'sidekey:' is not a reference: character 4").await;
+    emulator.log_line("MALFORMED: the text after 'sidekey:' is not a valid reference to a secret: character 4").await;
     fake.stop().await;
 }
