@@ -173,7 +173,7 @@ mod tests {
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
                 "resolve.tenant.company_name: the path must not contain",
-                "resolve.tenant.project_name: ",
+                "resolve.tenant.project_name: expected a key or '*'",
                 "resolve.tenant.ttl: the value must be a string",
                 "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
                 "resolve.tenant.port: no convention has this placeholder; to set port for",

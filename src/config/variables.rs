@@ -331,7 +331,7 @@ mod tests {
     #[test]
     fn every_variable_refuses_invalid_text() {
         for (name, text, expected) in [
-            ("SIDEKEY_SECRETS", "a,#", "'#': "),
+            ("SIDEKEY_SECRETS", "a,#", "'#': expected a field's name"),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
             ("SIDEKEY_ALLOW", " , ", "must not be empty"),
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
