@@ -1,5 +1,6 @@
-//! Translates the built-in conventions and settings of the channel processors (functions that send
-//! messages by WhatsApp, SMS and e-mail) into Rust constants.
+//! Translates the built-in conventions and settings of the channel processors into Rust constants.
+//! Channel processors are Lambda functions that send messages by WhatsApp, SMS and e-mail. A
+//! convention is a set of rules for the names and values of one kind of secret.
 //!
 //! The files in `presets/channel-processors` are also documentation: users copy them and edit the
 //! copies. Sidekey does not parse these files when it starts, because parsing the TOML would cost
@@ -35,12 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Writes one `[[convention]]` table as a `Row` of `src/convention/built_in.rs`, in Rust source
-/// code.
+/// Returns the Rust source code of a `Row` (a struct in `src/convention/built_in.rs`) for one
+/// `[[convention]]` table.
 fn row(convention: &Value) -> String {
     let fields: Vec<String> = convention["fields"]
         .as_table()
-        .expect("`fields` is a table")
+        .expect("`fields` must be a table")
         .iter()
         .map(|(name, field)| row_field(name, field))
         .collect();
@@ -54,12 +55,12 @@ fn row(convention: &Value) -> String {
     )
 }
 
-/// Writes one field as a `RowField` of `src/convention/built_in.rs`, in Rust source code. In the
-/// preset, every field must state its type and whether it is secret, so the script needs no
-/// defaults.
+/// Returns the Rust source code of a `RowField` (a struct in `src/convention/built_in.rs`) for one
+/// field of a secret's value. Needs no defaults, because the built-in conventions state `type` and
+/// `secret` for every field.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
-    let is_secret = field["secret"].as_bool().expect("`secret` is true or false");
+    let is_secret = field["secret"].as_bool().expect("`secret` must be true or false");
     let is_optional = field.get("optional").and_then(Value::as_bool).unwrap_or(false);
     format!(
         "RowField {{ name: {name:?}, field_type: {field_type:?}, is_secret: {is_secret}, \
@@ -68,11 +69,11 @@ fn row_field(name: &str, field: &Value) -> String {
 }
 
 fn array(value: &Value) -> &[Value] {
-    value.as_array().expect("the value is an array")
+    value.as_array().expect("the value must be an array")
 }
 
 fn text(value: &Value) -> &str {
-    value.as_str().expect("the value is a string")
+    value.as_str().expect("the value must be a string")
 }
 
 fn texts(value: &Value) -> Vec<&str> {

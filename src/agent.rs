@@ -1,4 +1,4 @@
-//! Builds an agent from its configuration, and runs the agent until it is stopped.
+//! Builds the agent from its configuration, and runs the agent until it is stopped.
 
 use crate::cache::prefetch::{self, Report};
 use crate::cache::status::Status;
@@ -27,39 +27,38 @@ use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The pause before a task that panicked is restarted. Without a pause, a task that panics
-/// immediately would keep a CPU busy.
+/// How long the agent waits before it restarts a background task that panicked. Without this pause,
+/// a task that panics at its start would keep a CPU busy.
 const RESTART_PAUSE: Duration = Duration::from_millis(100);
 
-/// The maximum time that [`Agent::drain`] waits for background tasks to end after the agent has
-/// aborted its calls to AWS.
+/// How long [`Agent::drain`] waits for background tasks to end, after the agent has aborted its
+/// calls to AWS.
 pub const ABORT_MAX: Duration = Duration::from_millis(100);
 
-/// A running agent, as `sidekey serve` and the Lambda extension use it.
+/// A running agent, in the process of `sidekey serve` or of the Lambda extension.
 #[derive(Debug)]
 pub struct Agent {
     server: Arc<Server>,
-    /// The reason for the format of the agent's responses, such as `SIDEKEY_DIALECT is set`.
     dialect_reason: String,
     addresses: Vec<SocketAddr>,
     prefetched: watch::Receiver<Option<Report>>,
     clock: Arc<dyn Clock>,
-    /// The tasks that accept connections and answer callers.
+    /// The tasks that accept connections and answer requests.
     connections: TaskTracker,
     stop: CancellationToken,
-    /// The tasks that call AWS, and the loop that schedules refreshes.
+    /// The tasks that call AWS, and the loop that schedules refreshes of cached secrets.
     upstream: TaskTracker,
     abort: CancellationToken,
 }
 
 impl Agent {
-    /// Starts to serve at `listeners`, and to prefetch the secrets in `SIDEKEY_SECRETS`. If a
-    /// caller reads such a secret during the prefetch, the caller waits for the prefetch's own call
-    /// to AWS.
+    /// Starts to serve at the addresses in `listeners`, and to prefetch the secrets in
+    /// `SIDEKEY_SECRETS`. A caller that reads one of these secrets during the prefetch waits for
+    /// the call to AWS that the prefetch has already made.
     ///
     /// # Errors
     ///
-    /// Returns an error if neither the configuration nor the AWS SDK provides a region.
+    /// Returns an error if neither the configuration nor the AWS SDK provides an AWS region.
     pub async fn start(
         listeners: Listeners,
         config: Config,
@@ -88,8 +87,8 @@ impl Agent {
         Ok(Self::run(parts, listeners, config.cache, config.prefetch, config.dialect))
     }
 
-    /// Starts an agent whose configuration has mistakes. This agent answers every read with a
-    /// description of the mistakes, and never calls AWS.
+    /// Starts an agent whose configuration has mistakes. This agent never calls AWS. It answers
+    /// every read of a secret with a description of the mistakes.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -148,9 +147,9 @@ impl Agent {
         let addresses = listeners.addresses();
         if listeners.is_v6_taken {
             tracing::warn!(
-                "another process listens on [::1] at this port, so clients that resolve localhost \
-                 to IPv6 (Go, Java) send their token to that process; stop that process, or make \
-                 clients use http://127.0.0.1"
+                "another process listens on [::1] at this port, and clients that resolve localhost to \
+                 IPv6 (as Go and Java do) send their token to that process; stop that process, or \
+                 make clients use http://127.0.0.1"
             );
         }
         listeners.serve(&server, &connections, &stop);
@@ -160,9 +159,9 @@ impl Agent {
         let refreshing =
             restarting(parts.clock.clone(), abort.clone(), move || refresh::run(writer.clone()));
         upstream.spawn(async {
-            // The refresh loop must not start before the prefetch has started its calls: otherwise
-            // the loop would fetch the same secrets by its own calls. The `await` fails if the
-            // prefetch panicked; the loop then fetches these secrets itself.
+            // The refresh loop must start after the prefetch has started its calls. Otherwise the
+            // loop would call AWS for the same secrets. The `await` fails if the prefetch
+            // panicked. The loop then fetches these secrets itself.
             let _ = has_begun.await;
             refreshing.await;
         });
@@ -179,13 +178,14 @@ impl Agent {
         }
     }
 
-    /// Returns the loopback addresses that the agent listens on.
+    /// Returns the loopback addresses at which the agent accepts connections.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Waits until each required secret in `SIDEKEY_SECRETS` was prefetched or its prefetch failed,
-    /// but at most until the deadline of the prefetch. Returns `None` if the prefetch was aborted.
+    /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` ends, or until its deadline
+    /// passes. Does not wait for secrets that the configuration declares as not required. Returns
+    /// `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // `wait_for` fails if the prefetch task ended without a report.
@@ -193,19 +193,22 @@ impl Agent {
         report.clone()
     }
 
-    /// Returns the state of the cache and of every cached secret.
+    /// Returns the state of the cache, including the state of each cached secret.
     pub fn status(&self) -> Status {
         self.server.context.cache.status()
     }
 
-    /// Sets the AWS account that the Lambda function runs in.
+    /// Sets the id of the AWS account that the Lambda function runs in. Lambda reports this id when
+    /// the extension registers.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
     }
 
-    /// Stops the agent. It accepts no more connections, answers open requests for at most `wait`,
-    /// aborts its calls to AWS, and then waits for at most [`ABORT_MAX`] until its tasks have
-    /// ended.
+    /// Stops the agent:
+    ///
+    /// 1. Refuses new connections, and waits for at most `wait` until open requests are answered.
+    /// 2. Aborts the agent's calls to AWS.
+    /// 3. Waits for at most [`ABORT_MAX`] until the background tasks have ended.
     pub async fn drain(self, wait: Duration) {
         self.stop.cancel();
         self.connections.close();
@@ -222,7 +225,7 @@ impl Agent {
     }
 }
 
-/// The parts of an agent that differ if the configuration has mistakes.
+/// The parts of an agent that [`Agent::start`] and [`Agent::start_misconfigured`] make differently.
 struct Parts {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -250,7 +253,6 @@ async fn prefetch_once(
     done.send_replace(Some(report));
 }
 
-/// Runs a task, and restarts the task whenever it panics.
 async fn restarting<F, T>(clock: Arc<dyn Clock>, abort: CancellationToken, mut task: F)
 where
     F: FnMut() -> T,
@@ -285,7 +287,8 @@ pub fn reserve_descriptors(listen: &mut listener::Config) {
     listen.limits = limits;
 }
 
-/// Logs one line about the start of the agent and the result of the prefetch.
+/// Logs one line with the version and the addresses of the agent, and with the result of the
+/// prefetch.
 pub fn log_start(agent: &Agent, report: &Report) {
     let addresses: Vec<String> = agent.addresses.iter().map(SocketAddr::to_string).collect();
     tracing::info!(

@@ -1,10 +1,10 @@
-//! Reads the configuration of the agent. This is the only module that reads environment variables.
+//! Reads the configuration of the agent. Only this module reads environment variables.
 //!
 //! The configuration is read in three steps:
 //!
-//! 1. `raw` collects the settings as texts, from the environment variables and the TOML file.
-//! 2. `settings` turns the texts into typed values, and finds every mistake.
-//! 3. `modules` builds the configuration of each module of the agent from the typed values.
+//! 1. `raw` collects the settings as strings, from the environment variables and the TOML file.
+//! 2. `settings` parses the strings, and finds every mistake.
+//! 3. `modules` builds the configuration of each module of the agent from the parsed settings.
 //!
 //! In the list of modules below, each module imports only from modules above it.
 
@@ -41,18 +41,19 @@ use mistakes::Problems;
 use std::sync::Arc;
 use vars::Vars;
 
-/// The agent's configuration, and all mistakes and warnings that were found while it was read.
+/// The result of reading the agent's configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration of the agent. A setting that has a mistake has its default value here.
+    /// The configuration of the agent. A setting with a mistake has its default value.
     pub config: Config,
-    /// All mistakes in the settings.
+    /// All mistakes in the agent's settings. The list is empty if all settings are valid.
     pub mistakes: Mistakes,
-    /// Warnings about settings that are unusual but valid, as texts for the log.
+    /// Warnings for the log, about settings that are valid but unusual.
     pub warnings: Vec<String>,
 }
 
-/// Reads the agent's configuration from the environment variables `vars` and the TOML file.
+/// Reads the agent's configuration from the environment variables in `vars` and from the TOML file
+/// whose path is in `SIDEKEY_CONFIG`.
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut problems = Problems::default();
     let raw = raw::read(vars, host);
@@ -62,13 +63,14 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     Loaded { config, mistakes, warnings }
 }
 
-/// Reads only the naming conventions for secrets, for commands that need no agent. Ignores mistakes
-/// in variables that do not concern the conventions.
+/// Reads only the conventions (the rules for the names and values of each kind of secret), for
+/// commands that do not start an agent. Ignores mistakes in variables that have nothing to do with
+/// conventions.
 ///
 /// # Errors
 ///
-/// Returns all mistakes in the conventions file and in the TOML file, which may contain the path of
-/// the conventions file.
+/// Returns all mistakes in the conventions file and in the TOML file. The TOML file is read too,
+/// because it can contain the path of the conventions file.
 pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();

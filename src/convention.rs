@@ -1,5 +1,5 @@
-//! Naming conventions for secrets. A convention defines how the secrets of one kind (such as Twilio
-//! credentials for WhatsApp) are named, and which fields their JSON values have.
+//! Conventions. A convention is a set of rules for one kind of secret, such as Twilio credentials
+//! for WhatsApp. It defines the names of these secrets and the fields of their JSON values.
 //!
 //! This module uses no sockets, files or clocks.
 

@@ -1,9 +1,8 @@
 //! The environment variables of AWS's Lambda extension. Sidekey reads them too, so that Sidekey's
 //! Lambda layer is a drop-in replacement for AWS's layer.
 //!
-//! Sidekey accepts every value that AWS's extension accepts: in upper or lower case, and with
-//! numbers that exceed Sidekey's limits, which are reduced to the limits. Any other value is a
-//! mistake.
+//! Sidekey accepts every value that AWS's extension accepts, in upper and lower case. Numbers that
+//! exceed Sidekey's limits are reduced to the limits. Any other value is a mistake.
 
 use super::key::Key;
 use super::span::SPAN_MAX;
@@ -13,15 +12,15 @@ use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log::Level;
 use std::time::Duration;
 
-/// The prefix of most environment variables of AWS's Lambda extension. If a variable with this
-/// prefix is set, Sidekey by default answers in the format of AWS's extension.
+/// The prefix of most environment variables of AWS's Lambda extension. By default, if a variable
+/// with this prefix is set, Sidekey's responses have the format of AWS's extension.
 pub const PREFIX: &str = "PARAMETERS_SECRETS_EXTENSION_";
 
-/// Every environment variable of AWS's Lambda extension that Sidekey reads.
+/// The environment variables of AWS's Lambda extension that Sidekey reads.
 ///
-/// The `default` of a row names the Sidekey variable for the same setting, which wins if both are
-/// set. If two rows set the same value, the later row wins: for example, turning the cache off
-/// overrides the TTL.
+/// The `default` of a row is the name of the Sidekey variable for the same setting. If both
+/// variables are set, the Sidekey variable wins. If two rows set the same value, the later row
+/// wins: for example, turning the cache off overrides the TTL.
 ///
 /// Source: "AWS Parameters and Secrets Lambda Extension environment variables" in AWS's Secrets
 /// Manager user guide.
@@ -32,7 +31,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
         help: "The port that the agent listens on.",
         parse: |settings, text| {
             let port = text.parse().ok().filter(|port| *port != 0);
-            settings.port = port.ok_or("a number from 1 to 65535 expected")?;
+            settings.port = port.ok_or("the value must be a number from 1 to 65535")?;
             Ok(())
         },
     },
@@ -55,7 +54,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
                 settings.ttl = Duration::ZERO;
                 Ok(())
             }
-            _ => Err("TRUE or FALSE expected".to_owned()),
+            _ => Err("the value must be TRUE or FALSE".to_owned()),
         },
     },
     Key {
@@ -91,7 +90,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
         parse: |settings, text| {
             let max = whole_number(text)?;
             if max == 0 {
-                return Err("a number that is at least 1 expected".to_owned());
+                return Err("the value must be a number of at least 1".to_owned());
             }
             settings.calls_max = usize::try_from(max).unwrap_or(FLIGHTS_MAX).min(FLIGHTS_MAX);
             Ok(())
@@ -116,7 +115,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
 ];
 
 fn whole_number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "a whole number expected".to_owned())
+    text.parse().map_err(|_| "the value must be a whole number".to_owned())
 }
 
 #[cfg(test)]
@@ -130,7 +129,7 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the name is in the table").parse)(&mut settings, text)?;
+        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
         Ok(settings)
     }
 
@@ -139,13 +138,13 @@ mod tests {
         for Key { name, default, help, .. } in VARIABLES {
             let is_known = variables::VARIABLES.iter().any(|own| own.name == *default);
             assert!(default.is_empty() || is_known, "{name}");
-            assert!(help.ends_with('.'), "{name}: the help is a sentence");
+            assert!(help.ends_with('.'), "{name}: the help text must end with a full stop");
         }
     }
 
     #[test]
     fn values_of_awss_extension_are_accepted() {
-        let get = |name, text| set(name, text).expect("the value is valid");
+        let get = |name, text| set(name, text).expect("the value must be valid");
         assert_eq!(get("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "8080").port, 8080);
         let ttl = |text| get("SECRETS_MANAGER_TTL", text).ttl;
         assert_eq!([ttl("0"), ttl("2700")], [0, 2700].map(Duration::from_secs));
@@ -170,7 +169,8 @@ mod tests {
     #[test]
     fn callers_wait_at_least_as_long_as_the_timeout() {
         let waits = |text| {
-            let settings = set("SECRETS_MANAGER_TIMEOUT_MILLIS", text).expect("the value is valid");
+            let settings =
+                set("SECRETS_MANAGER_TIMEOUT_MILLIS", text).expect("the value must be valid");
             (settings.upstream_timeout, settings.reader_wait)
         };
         let default = Settings::default();
@@ -193,7 +193,7 @@ mod tests {
             ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "loud"),
         ] {
             let problem = set(name, text).map(|_| ()).expect_err(name);
-            assert!(problem.ends_with("expected"), "{name}: {problem}");
+            assert!(problem.starts_with("the value must be "), "{name}: {problem}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! How another program on the same machine reaches the agent: the agent's address and token.
+//! The address and the token with which another program on the same machine reaches the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -13,24 +13,24 @@ use std::net::{Ipv4Addr, SocketAddr};
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
-/// The address of the agent, and a token that the agent accepts.
+/// The address of a running agent, and a token that the agent accepts.
 #[derive(Debug)]
 pub struct Contact {
     /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
     pub(crate) address: Address,
-    /// The first token that the agent accepts. `None` if no token is configured.
     pub(crate) token: Option<Token>,
-    /// The agent's port, even if `address` is a Unix socket. The name of the file with a generated
-    /// token contains this port.
+    /// The agent's port, even if `address` is a Unix socket. If the agent generates its own token,
+    /// it writes the token to a file whose name contains this port.
     pub(crate) port: u16,
 }
 
-/// Reads the agent's address and token from the same variables and the same TOML file as the agent.
+/// Reads the address and the token of a running agent. The sources are the environment variables
+/// and the TOML file that the agent reads too.
 ///
 /// # Errors
 ///
-/// Returns an error if a variable for the address or the token has a mistake, or if the file cannot
-/// be read.
+/// Returns an error if a variable for the address or the token has a mistake, or if the TOML file
+/// cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
     let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
@@ -43,7 +43,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "0 lets the agent choose a free port, so its port is not known here; set the port to another number";
+        let problem = "with port 0, the agent chooses a free port that this command cannot know; set another port";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
@@ -96,10 +96,11 @@ mod tests {
             ("SIDEKEY_CONFIG", "/nonexistent"),
         ] {
             let mistakes =
-                read(&[(name, value)], Host::Standalone).expect_err("the variable has a mistake");
+                read(&[(name, value)], Host::Standalone).expect_err("the variable must be refused");
             assert!(mistakes.starts_with(name), "{mistakes}");
         }
-        let mistakes = read(&[], Host::Lambda).expect_err("no token is set");
+        let mistakes =
+            read(&[], Host::Lambda).expect_err("a missing token must be a mistake on Lambda");
         assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is configured"), "{mistakes}");
     }
 }

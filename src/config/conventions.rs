@@ -8,9 +8,9 @@ use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;
 
-/// Returns the naming conventions in effect: first the conventions of the file at `path`, then the
-/// built-in conventions unless the file switches them off. Without a path, returns only the
-/// built-in conventions.
+/// Returns the conventions (the rules for the names and values of each kind of secret). The
+/// conventions of the file at `path` come first. The built-in conventions follow, unless the file
+/// switches them off. Without a path, returns only the built-in conventions.
 pub(super) fn load(
     path: Option<&Path>,
     unknown: &mut Vec<Unknown>,
@@ -20,7 +20,10 @@ pub(super) fn load(
     match std::fs::read_to_string(path) {
         Ok(text) => parse(&text, unknown, mistakes),
         Err(error) => {
-            mistakes.add(CONVENTIONS_FILE, format!("{} cannot be read: {error}", path.display()));
+            mistakes.add(
+                CONVENTIONS_FILE,
+                format!("the file {} cannot be read: {error}", path.display()),
+            );
             Conventions::built_in()
         }
     }
@@ -35,20 +38,20 @@ fn parse(text: &str, unknown: &mut Vec<Unknown>, mistakes: &mut Mistakes) -> Con
     parsed.conventions
 }
 
-/// Describes an unknown key of the conventions file, and suggests the most similar known key.
 fn with_hint(unknown: &UnknownKey) -> Unknown {
     let nearest = nearest(unknown.known.iter(), &unknown.key.to_ascii_lowercase());
     let nearest = nearest.copied().unwrap_or_default();
     let hint = match unknown.table {
         Some(table) => format!("{table} has no such key; did you mean {nearest}?"),
-        None => format!("no such key; did you mean {nearest}?"),
+        None => format!("a conventions file has no such key; did you mean {nearest}?"),
     };
     // A misspelt key of a convention cannot grant access, because conventions do not restrict
     // access.
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Returns the name under which a mistake at `location` in the conventions file is reported.
+/// Returns the name under which a mistake in the conventions file is reported. `location` is the
+/// place of the mistake in the file, such as `convention[2].pattern`.
 fn in_file(location: &str) -> String {
     match location {
         "" => CONVENTIONS_FILE.to_owned(),
@@ -71,11 +74,11 @@ mod tests {
 
     #[test]
     fn mistakes_are_reported_with_the_variable_and_the_location() {
-        check("built_in = 1", &["SIDEKEY_CONVENTIONS: built_in: true or false expected"]);
+        check("built_in = 1", &["SIDEKEY_CONVENTIONS: built_in: the value must be true or false"]);
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         parse("key = = 1", &mut unknown, &mut mistakes);
         let found = mistakes.to_string();
-        assert!(found.starts_with("SIDEKEY_CONVENTIONS: not TOML: "), "{found}");
+        assert!(found.starts_with("SIDEKEY_CONVENTIONS: the file is not valid TOML: "), "{found}");
     }
 
     #[test]
@@ -85,7 +88,7 @@ mod tests {
              [[convention]]\nKind = \"a\"\nkind = \"a\"\npattern = \"a\"\nservice = \"S\"\n\
              [convention.fields]\na = { optonal = 1 }\n",
             &[
-                "SIDEKEY_CONVENTIONS: builtin: no such key; did you mean built_in?",
+                "SIDEKEY_CONVENTIONS: builtin: a conventions file has no such key; did you mean built_in?",
                 "SIDEKEY_CONVENTIONS: convention[1].Kind: a convention has no such key; did you mean kind?",
                 "SIDEKEY_CONVENTIONS: convention[1].fields.a.optonal: a field has no such key; did you mean optional?",
             ],
@@ -98,7 +101,10 @@ mod tests {
         let path = Path::new("no/such/file.toml");
         let found = load(Some(path), &mut unknown, &mut mistakes);
         let message = mistakes.to_string();
-        assert!(message.starts_with("SIDEKEY_CONVENTIONS: no/such/file.toml cannot"), "{message}");
+        assert!(
+            message.starts_with("SIDEKEY_CONVENTIONS: the file no/such/file.toml"),
+            "{message}"
+        );
         assert_eq!(found, Conventions::built_in());
     }
 }

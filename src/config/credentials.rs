@@ -1,4 +1,4 @@
-//! The tokens that the agent accepts from its callers.
+//! The tokens that callers can use to authenticate to the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -6,16 +6,16 @@ use super::values::FILE_PREFIX;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
 
-/// Returns the tokens that the agent accepts. The first of these sources that yields a token is
-/// used:
+/// Returns the tokens that callers can use to authenticate to the agent. The first of these sources
+/// that has a usable token is used:
 ///
 /// 1. `own`, the value of `SIDEKEY_TOKEN`
 /// 2. `AWS_TOKEN` in `environment`
-/// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`: both tokens are
-///    accepted
+/// 3. `AWS_SESSION_TOKEN` and `AWS_CONTAINER_AUTHORIZATION_TOKEN` in `environment`. Both tokens are
+///    accepted.
 ///
-/// If `SIDEKEY_TOKEN` is set but cannot be used, the next source is used, so that callers can still
-/// authenticate and read the error that describes the mistake.
+/// If `SIDEKEY_TOKEN` is set but unusable, the next source is used. Callers can then still
+/// authenticate, and read the error that describes the mistake.
 pub(super) fn tokens(
     own: Option<&str>,
     environment: &BTreeMap<String, String>,
@@ -40,7 +40,7 @@ pub(super) fn tokens(
     accepted
 }
 
-/// Returns the tokens of the `variables` that are set. Records a mistake for each unusable token.
+/// Returns the tokens in those `variables` that are set. Records a mistake for each unusable token.
 fn usable<const N: usize>(
     variables: [(&str, Option<&str>); N],
     mistakes: &mut Mistakes,
@@ -52,7 +52,7 @@ fn usable<const N: usize>(
 fn token(value: &str) -> Result<Token, String> {
     let text = match value.strip_prefix(FILE_PREFIX) {
         Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| format!("{path} cannot be read: {error}"))?
+            .map_err(|error| format!("the file {path} cannot be read: {error}"))?
             .trim()
             .to_owned(),
         None => value.to_owned(),

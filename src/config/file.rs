@@ -15,29 +15,26 @@ use toml::{Table, Value};
 /// secrets.
 pub(super) const POLICY: &str = "policy";
 
-/// The TOML key of the table that contains `[resolve.tenant]`. That table restricts a message to
-/// the secrets of its own tenant.
+/// The TOML key of the table `resolve`, which contains the table `[resolve.tenant]`. That table
+/// limits which secrets a message of one tenant can refer to.
 pub(super) const RESOLVE: &str = "resolve";
 
 /// The path of the optional configuration file in the deployment package of a Lambda function.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// The content of the configuration file. The values of the settings are not parsed yet.
+/// The content of the configuration file. The settings are not parsed yet.
 #[derive(Debug, Default)]
 pub(super) struct File {
-    /// The settings in the configuration file, as texts. Each is stored under the name of the
-    /// equivalent environment variable: the setting `ttl` under `SIDEKEY_TTL`.
+    /// The settings in the configuration file. The keys are the names of the equivalent environment
+    /// variables: the setting `ttl` has the key `SIDEKEY_TTL`.
     pub(super) settings: BTreeMap<String, String>,
-    /// The value of the key `policy` in the configuration file.
     pub(super) policy: Option<Value>,
-    /// The value of the key `resolve` in the configuration file.
     pub(super) resolve: Option<Value>,
-    /// The problems in the configuration file: mistaken values and unknown keys.
     pub(super) problems: Problems,
 }
 
 /// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. Without a path
-/// on Lambda, reads the file in the function's deployment package, if that file exists.
+/// on Lambda, reads `sidekey.toml` in the function's deployment package, if that file exists.
 ///
 /// # Errors
 ///
@@ -50,7 +47,7 @@ pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
     };
     let text = std::fs::read_to_string(path).map_err(|error| Mistake {
         name: CONFIG_FILE.to_owned(),
-        problem: format!("{path} cannot be read: {error}"),
+        problem: format!("the file {path} cannot be read: {error}"),
     })?;
     parse(&text)
 }
@@ -60,7 +57,7 @@ fn parse(text: &str) -> Result<File, Mistake> {
         name: CONFIG_FILE.to_owned(),
         // Only the short error text is used. The complete error quotes the line, and the line may
         // contain a token.
-        problem: format!("not TOML: {}", toml::de::Error::message(&error)),
+        problem: format!("the file is not valid TOML: {}", toml::de::Error::message(&error)),
     })?;
     let mut file = File::default();
     for (key, value) in table {
@@ -75,8 +72,8 @@ fn parse(text: &str) -> Result<File, Mistake> {
 }
 
 impl File {
-    /// Adds the setting `key` to this file. If a variable cannot express `value`, records a
-    /// mistake.
+    /// Adds the setting `key` of the configuration file. Records a mistake if `value` has a type
+    /// that no environment variable could express, such as a float.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {
@@ -100,7 +97,7 @@ fn unknown(key: &str) -> Unknown {
     let nearest = nearest(names, &key.to_ascii_lowercase()).unwrap_or_default();
     Unknown {
         name: format!("{CONFIG_FILE}: {key}"),
-        hint: format!("no such key; did you mean {nearest}?"),
+        hint: format!("the configuration file has no such key; did you mean {nearest}?"),
         is_guard: is_guard(&variable_name(key)) || is_nearly(key, RESOLVE),
     }
 }
@@ -114,14 +111,14 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
-        let file = parse(text).expect("the text is TOML");
+        let file = parse(text).expect("the text must be valid TOML");
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
         let (mistakes, _) = file.problems.judged(Host::Standalone);
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
-            assert!(found.contains(wrong), "{wrong} is not in {found}");
+            assert!(found.contains(wrong), "the mistakes must contain '{wrong}': {found}");
         }
     }
 
@@ -144,14 +141,19 @@ mod tests {
         check(
             "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\n",
             &[],
-            &["TTL: no such key", "did you mean ttl?", "did you mean policy?", "port: a string"],
+            &[
+                "TTL: the configuration file has no such key",
+                "did you mean ttl?",
+                "did you mean policy?",
+                "port: the value must be a string",
+            ],
         );
     }
 
     #[test]
     fn misspelt_security_setting_differs_from_other_unknown_keys() {
         let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
-        let file = parse(text).expect("the text is TOML");
+        let file = parse(text).expect("the text must be valid TOML");
         let guards: Vec<(&str, bool)> = file
             .problems
             .unknown
@@ -173,7 +175,7 @@ mod tests {
     fn token_in_the_file_is_refused_and_not_quoted() {
         check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
-        let mistake = parse("token = \"hunter2\" oops").expect_err("the text is not TOML");
+        let mistake = parse("token = \"hunter2\" oops").expect_err("invalid TOML must be refused");
         assert!(!mistake.to_string().contains("hunter2"), "{mistake}");
     }
 

@@ -1,13 +1,13 @@
-//! The platform that the agent runs on.
+//! The platform that the agent runs on: AWS Lambda, or any other.
 
-/// The platform that the agent runs on. The platform decides whether a mistake in the configuration
-/// ends the agent, and which defaults apply.
+/// The platform that the agent runs on. The platform decides the defaults of some settings, and the
+/// effect of a mistake in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Host {
-    /// The agent runs in a container, on a virtual machine or on a laptop. A mistake in the
-    /// configuration ends the agent's process.
+    /// Every platform except AWS Lambda: a container, a virtual machine or a laptop. A mistake in
+    /// the configuration ends the agent's process.
     Standalone,
-    /// The agent runs on AWS Lambda. A mistake in the configuration never ends the agent's process,
-    /// because Lambda would then end the function too.
+    /// AWS Lambda. A mistake in the configuration does not end the agent's process, because Lambda
+    /// would then end the function too.
     Lambda,
 }

@@ -4,15 +4,15 @@
 use super::host::Host;
 use std::fmt;
 
-/// One mistake in the agent's configuration.
+/// One mistake in the agent's configuration, such as an environment variable with an invalid value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// The name of the environment variable that has the mistake. For a mistake in a file: the
-    /// variable that contains the file's path, and the key in the file, as in `SIDEKEY_CONFIG:
-    /// policy[1].ttl`.
+    /// The name of the setting that has the mistake. This is an environment variable such as
+    /// `SIDEKEY_TTL`, or a place in a file such as `SIDEKEY_CONFIG: policy[1].ttl`. In the second
+    /// form, the variable contains the path of the file.
     pub name: String,
-    /// The description of the mistake in the configuration. It never contains a token or another
-    /// configured value that may be secret.
+    /// What is wrong with the setting. The description never contains a token or another configured
+    /// value that may be secret.
     pub problem: String,
 }
 
@@ -39,14 +39,13 @@ impl Mistakes {
         self.0.is_empty()
     }
 
-    /// Records a mistake in the setting called `name`.
     pub(super) fn add(&mut self, name: impl Into<String>, problem: impl Into<String>) {
         self.0.push(Mistake { name: name.into(), problem: problem.into() });
     }
 
-    /// Returns the value of `result`. If `result` is an error, records it as a mistake in the
-    /// setting called `name`, and returns the default value, so that the remaining settings are
-    /// still checked.
+    /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake in the
+    /// setting `name`, and returns the default value. The caller can then check the remaining
+    /// settings.
     pub(super) fn noted<T: Default>(
         &mut self,
         name: &str,
@@ -59,40 +58,38 @@ impl Mistakes {
     }
 }
 
-/// An environment variable, or a key of a file, whose name Sidekey does not know.
+/// An environment variable, or a key of a configuration file, whose name Sidekey does not know.
 #[derive(Debug)]
 pub(super) struct Unknown {
-    /// The unknown name. For a key of a file, the variable that contains the file's path comes
-    /// first, as in `SIDEKEY_CONFIG: tll`.
+    /// The unknown name, such as `SIDEKEY_TTTL` for a variable or `SIDEKEY_CONFIG: tttl` for a key
+    /// in the configuration file.
     pub(super) name: String,
-    /// A hint for the user that suggests the most similar known name.
+    /// A sentence for the user that suggests a known name.
     pub(super) hint: String,
     /// Whether the unknown name is a misspelt security setting, such as `SIDEKEY_ALOW`. If Sidekey
-    /// ignored such a name, it would allow access that the operator meant to forbid.
+    /// ignored such a name, callers could read secrets that the operator wanted to protect.
     pub(super) is_guard: bool,
 }
 
 /// All problems that were found so far while the configuration was read.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
-    /// The mistakes in the configuration that were found so far.
     pub(super) mistakes: Mistakes,
-    /// The unknown variables and keys. The platform decides whether an unknown name is a mistake or
-    /// only a warning.
+    /// The names of unknown variables and keys. Outside Lambda, an unknown name is a mistake. On
+    /// Lambda it is only a warning, except for a misspelt security setting.
     pub(super) unknown: Vec<Unknown>,
-    /// Warnings about settings that are unusual but valid, as texts for the log.
+    /// Warnings for the log, about settings that are valid but unusual.
     pub(super) warnings: Vec<String>,
 }
 
 impl Problems {
-    /// Adds all problems of `other` to these problems.
     pub(super) fn extend(&mut self, other: Self) {
         self.mistakes.0.extend(other.mistakes.0);
         self.unknown.extend(other.unknown);
         self.warnings.extend(other.warnings);
     }
 
-    /// Divides the problems into mistakes and warnings, according to the platform `host`.
+    /// Divides the problems into mistakes and warnings for the platform `host`.
     ///
     /// An unknown name is a mistake, except on Lambda. On Lambda it is only a warning, so that the
     /// Lambda layer and the configuration of the function can be updated at different times. A

@@ -1,5 +1,5 @@
-//! Step 3 of reading the configuration: builds the configuration of each module from the typed
-//! values of the settings.
+//! Step 3 of reading the configuration: builds the configuration of each module from the parsed
+//! settings.
 
 use super::aws_extension;
 use super::host::Host;
@@ -15,9 +15,9 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The maximum time that prefetching secrets may delay the agent's start on Lambda. Lambda allows
-/// 10 s for the start of all extensions and of the runtime together, and then restarts the
-/// environment.
+/// How long the prefetch of secrets may delay the start of the agent on Lambda. Lambda restarts the
+/// environment if all extensions and the runtime together need more than 10 seconds to start. So
+/// this value leaves two seconds for other work.
 const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 
 /// The configuration of every module of the agent.
@@ -25,49 +25,46 @@ const LAMBDA_DEADLINE_MAX: Duration = Duration::from_secs(8);
 pub struct Config {
     /// The configuration of the cache.
     pub cache: cache::Config,
-    /// The AWS account in which secrets are looked up by name. `None` if the operator configured no
-    /// account.
+    /// The AWS account in which secrets are looked up by name, if the operator configured one.
     pub(crate) account: Option<Box<str>>,
-    /// The configuration of `POST /resolve`, which reads the secrets that a message refers to.
+    /// The configuration of `POST /resolve`. A caller sends a message to this path and receives the
+    /// secrets that the message refers to.
     pub(crate) resolving: resolving::Config,
-    /// How the secrets in `SIDEKEY_SECRETS` are prefetched.
     pub(crate) prefetch: Prefetch,
-    /// The addresses that the agent listens on.
+    /// The addresses at which the agent accepts connections, and the maximum numbers of
+    /// connections.
     pub listen: listener::Config,
-    /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
     pub(crate) dialect: ChosenDialect,
-    /// The tokens that the agent accepts. Empty if no token is configured: `sidekey serve` then
-    /// generates a token.
+    /// The tokens that callers can use. The list is empty if no token is configured. In this case,
+    /// `sidekey serve` generates a token.
     pub(crate) tokens: Vec<Token>,
-    /// The configuration of the client that calls Secrets Manager.
+    /// The configuration of the client that calls AWS Secrets Manager.
     pub source: secrets_manager::Config,
-    /// The configuration of the log.
+    /// The level, the format and the destination of the log.
     pub log: log::Config,
     /// What the Lambda extension does if its start fails.
     pub on_init_failure: OnInitFailure,
 }
 
-/// The dialect of the agent's responses (which of AWS's agents Sidekey imitates), and the reason
-/// for choosing this dialect.
+/// The dialect (the AWS agent whose responses Sidekey imitates), and the reason for this choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
-    /// The dialect of the agent's responses: which of AWS's agents Sidekey imitates.
     pub(crate) dialect: Dialect,
-    /// The reason for choosing the dialect, such as `SIDEKEY_DIALECT is set`. The agent logs the
-    /// reason when it starts.
+    /// The reason for the choice of the dialect, such as `SIDEKEY_DIALECT is set`. The agent logs
+    /// the reason when it starts. The dialect is the AWS agent whose responses Sidekey imitates.
     pub(crate) reason: String,
 }
 
 /// How the secrets in `SIDEKEY_SECRETS` are prefetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Prefetch {
-    /// How the prefetch calls AWS: one call for each secret, or one call for up to 20 secrets.
+    /// Whether the prefetch makes one call to AWS for each secret, or one call for up to 20
+    /// secrets.
     pub(crate) mode: prefetch::Mode,
-    /// The maximum time that the agent's start waits for the prefetch.
+    /// How long the start of the agent waits for the prefetch.
     pub(crate) deadline: Duration,
 }
 
-/// Builds the configuration of every module of the agent.
 pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<String>) -> Config {
     let Resolved { settings, policies, conventions, tenant_check, tokens, trust, environment } =
         resolved;
@@ -116,31 +113,30 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the AWS account id in `AWS_ACCOUNT_ID`. On Lambda, the variable is ignored: Lambda
-/// itself reports the function's account, and the function may use the variable for another
-/// account.
+/// Returns the AWS account id in `AWS_ACCOUNT_ID`. On Lambda, ignores the variable: Lambda itself
+/// reports the function's account, and a function can use the variable for another account.
 fn account(environment: &BTreeMap<String, String>, host: Host) -> Option<Box<str>> {
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     let is_valid = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
     is_valid.then(|| account.as_str().into())
 }
 
-/// Returns the maximum time that the agent's start waits for the prefetch. On Lambda, a time that
-/// is too long for Lambda's own limit is reduced, with a warning.
+/// Returns how long the start of the agent waits for the prefetch. On Lambda, a time that exceeds
+/// [`LAMBDA_DEADLINE_MAX`] is reduced to it, with a warning.
 fn prefetch_deadline(configured: Duration, host: Host, warnings: &mut Vec<String>) -> Duration {
     if host == Host::Standalone || configured <= LAMBDA_DEADLINE_MAX {
         return configured;
     }
     let max = LAMBDA_DEADLINE_MAX.as_secs();
     warnings.push(format!(
-        "SIDEKEY_PREFETCH_DEADLINE: reduced to {max}s, because Lambda aborts the start of a function after 10 s"
+        "SIDEKEY_PREFETCH_DEADLINE is reduced to {max}s, because Lambda aborts the start of a function after 10 s"
     ));
     LAMBDA_DEADLINE_MAX
 }
 
-/// Chooses the dialect: which of AWS's agents Sidekey imitates. On Lambda the default is the
-/// dialect of AWS's extension, because functions that used that extension often set none of its
-/// variables.
+/// Chooses the dialect (the AWS agent whose responses Sidekey imitates). On Lambda the default is
+/// AWS's extension, even if none of its variables is set: many functions that used this extension
+/// set no variables.
 fn dialect(
     setting: DialectSetting,
     environment: &BTreeMap<String, String>,
@@ -167,8 +163,9 @@ fn dialect(
     ChosenDialect { dialect, reason }
 }
 
-/// Returns the configuration of the log. On Lambda, the log variables of Lambda set the format.
-/// They also set the level, unless `level` was set by a variable of Sidekey or of AWS's extension.
+/// Returns the configuration of the log. On Lambda, Lambda's own variables set the format. They
+/// also set the level if `level` is `None`, which means that neither Sidekey's variable nor the
+/// variable of AWS's extension sets the level.
 fn log_config(
     level: Option<log::Level>,
     environment: &BTreeMap<String, String>,

@@ -13,22 +13,22 @@ use crate::cache::policies::{Policies, Rule};
 use std::time::Duration;
 use toml::{Table, Value};
 
-/// The maximum number of `[[policy]]` tables. Each fetched secret is compared with the tables one
-/// by one until a table matches.
+/// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
+/// because each fetched secret is compared with the tables one by one.
 const TABLES_MAX: usize = 100;
 
 /// The minimum TTL of a secret with `refresh = "always"`. With a shorter TTL, Sidekey would call
 /// Secrets Manager without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// Every key of a `[[policy]]` table, in the order of the documentation.
+/// The keys of a `[[policy]]` table in the configuration file, in the order of the documentation.
 pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
         default: "",
         help: "Required. Patterns of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
         parse: |rule, text| {
-            rule.secrets = patterns(text, "must not be empty")?;
+            rule.secrets = patterns(text, "the value must not be empty")?;
             Ok(())
         },
     },
@@ -78,20 +78,23 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A valid `[[policy]]` table of the configuration file.
+/// A valid `[[policy]]` table of the configuration file. The table changes settings for some
+/// secrets.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
     /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
     name: String,
-    /// The secrets that the table applies to, and the settings for these secrets.
     pub(super) rule: Rule,
 }
 
-/// Reads the `[[policy]]` tables in the order of the configuration file. Error messages count the
-/// tables from 1.
+/// Parses the `[[policy]]` tables of the configuration file. Error messages count the tables from
+/// 1.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
-        problems.mistakes.add(tables_name(), "tables expected, each with the heading [[policy]]");
+        problems.mistakes.add(
+            tables_name(),
+            "the value must be a list of tables, each with the heading [[policy]]",
+        );
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
@@ -118,7 +121,6 @@ fn tables_of(value: Value) -> Option<Vec<Table>> {
         .collect()
 }
 
-/// Returns the name of the `[[policy]]` tables in error messages: `SIDEKEY_CONFIG: policy`.
 fn tables_name() -> String {
     format!("{CONFIG_FILE}: {POLICY}")
 }
@@ -150,11 +152,11 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Makes a hint about `key`, which occurs in a `[[policy]]` table but is not a key of such a table.
+/// Returns a hint for the user about `key`, which is not a valid key of a `[[policy]]` table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.
-        "a policy has no such key; move settings for all secrets above the first [[policy]]"
+        "a policy has no such key; to set it for all secrets, move it above the first [[policy]]"
             .to_owned()
     } else {
         let known = KEYS.iter().map(|known| known.name);
@@ -166,20 +168,21 @@ fn unknown(key_name: String, key: &str) -> Unknown {
     Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Records a mistake for each table that would refresh secrets without a pause. `default` supplies
-/// the settings that a table leaves out.
+/// Records a mistake for each `[[policy]]` table that would refresh secrets without a pause.
+/// `default` contains the settings that apply if a table does not set them.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
         if policy.refresh == Refresh::Always && policy.ttl < ALWAYS_TTL_MIN {
-            let problem = "always needs a TTL of at least 1s, because a shorter TTL would \
-                           refresh the secret without a pause";
+            let problem = "the value 'always' needs a TTL of at least 1s; with a shorter TTL, \
+                           Sidekey would refresh the secret without a pause";
             mistakes.add(format!("{name}.refresh"), problem);
         }
     }
 }
 
-/// Returns the policies of all secrets. `default` applies to the secrets that match no table.
+/// Returns the cache policies of all secrets. `default` applies to a secret that no `[[policy]]`
+/// table matches.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -196,11 +199,11 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns the tables of a file, and all mistakes in them. The unknown keys are the last
-    /// mistakes.
+    /// Parses the `[[policy]]` tables in `text`. Returns the valid tables, and one line for each
+    /// mistake. The lines about unknown keys come last.
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text is TOML");
-        let value = file.remove(POLICY).expect("the file has the key `policy`");
+        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let value = file.remove(POLICY).expect("the text must have the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
         check(&tables, &Policy::default(), &mut problems.mistakes);
@@ -213,8 +216,13 @@ mod tests {
         let (_, found) = load(text);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the mistake names the file");
-            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
+            let found = found
+                .strip_prefix("SIDEKEY_CONFIG: ")
+                .expect("the mistake must begin with SIDEKEY_CONFIG");
+            assert!(
+                found.starts_with(expected),
+                "the mistake must begin with '{expected}': {found}"
+            );
         }
     }
 
@@ -230,7 +238,7 @@ mod tests {
         let policies = resolved(Policy { is_required: false, ..Policy::default() }, tables);
         let home = Home { region: "eu-north-1".into(), account: None };
         let of = |name: &str| {
-            let id = SecretId::parse(name).expect("the id is valid");
+            let id = SecretId::parse(name).expect("the secret's name must be valid");
             policies.of_reference(&id, &home)
         };
         let expected = Policy {
@@ -255,15 +263,15 @@ mod tests {
              [[policy]]\nsecrets = []\nstale_while_revalidate = \"\"\n\
              [[policy]]\nsecrets = [\"a\"]\n",
             &[
-                "policy[1].refresh: when-read or always",
-                "policy[1].required: true, false, 1 or 0",
-                "policy[1].ttl: a duration like",
-                "policy[2].denied_grace: must not be longer than",
+                "policy[1].refresh: the value must be when-read or always",
+                "policy[1].required: the value must be true, false, 1 or 0",
+                "policy[1].ttl: the value must be a duration",
+                "policy[2].denied_grace: the duration must not be longer than",
                 "policy[2]: the key 'secrets' is missing",
                 "policy[3].secrets: pattern 'a/**'",
-                "policy[3].stale_if_error: a string, a number",
-                "policy[4].secrets: must not be empty",
-                "policy[4].stale_while_revalidate: a duration like",
+                "policy[3].stale_if_error: the value must be a string",
+                "policy[4].secrets: the value must not be empty",
+                "policy[4].stale_while_revalidate: the value must be a duration",
                 "policy[5]: the table has only",
             ],
         );
@@ -275,7 +283,7 @@ mod tests {
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
                 "policy[1].TTL: a policy has no such key; did you mean ttl?",
-                "policy[1].port: a policy has no such key; move settings for all secrets above",
+                "policy[1].port: a policy has no such key; to set it for all secrets",
                 "policy[1].refesh: a policy has no such key; did you mean refresh?",
             ],
         );
@@ -283,8 +291,9 @@ mod tests {
 
     #[test]
     fn security_setting_in_a_table_is_recognised() {
-        let table: Table =
-            "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1".parse().expect("TOML");
+        let table: Table = "secrets = [\"a\"]\nttl = 1\nallow = \"a\"\nport = 1"
+            .parse()
+            .expect("the text must be valid TOML");
         let mut problems = Problems::default();
         read(Value::Array(vec![table.into()]), &mut problems);
         let guards: Vec<_> =
@@ -298,7 +307,7 @@ mod tests {
     #[test]
     fn policies_are_a_bounded_number_of_tables() {
         for text in ["policy = 1", "policy = [1]", "[policy]\nttl = 1"] {
-            refused(text, &["policy: tables expected"]);
+            refused(text, &["policy: the value must be a list of tables"]);
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
@@ -315,7 +324,11 @@ mod tests {
         let (tables, _) = load(always);
         let mut mistakes = Mistakes::default();
         check(&tables, &Policy { ttl: Duration::ZERO, ..Policy::default() }, &mut mistakes);
-        assert!(mistakes.to_string().starts_with("SIDEKEY_CONFIG: policy[1].refresh: always"));
+        assert!(
+            mistakes
+                .to_string()
+                .starts_with("SIDEKEY_CONFIG: policy[1].refresh: the value 'always'")
+        );
     }
 
     proptest! {

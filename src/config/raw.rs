@@ -1,4 +1,4 @@
-//! Step 1 of reading the configuration: collects every setting as text, from the environment
+//! Step 1 of reading the configuration: collects every setting as a string, from the environment
 //! variables and the configuration file.
 
 use super::aws_extension;
@@ -11,38 +11,34 @@ use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
 
-/// The text of an environment variable, or an error if the variable's value is not UTF-8.
+/// The value of an environment variable, or an error if the value is not UTF-8.
 type Text = Result<String, &'static str>;
 
 /// The error for an environment variable whose value is not UTF-8. Such a variable must not count
 /// as unset: if `SIDEKEY_ALLOW` counted as unset, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
 
-/// The settings as texts, before they are parsed.
+/// The settings as strings, before they are parsed.
 pub(super) struct Raw {
-    /// The texts of the settings. If two texts set the same value, the later text wins.
+    /// The settings as strings, in the order in which they are parsed. If two strings set the same
+    /// value, the later string wins.
     pub(super) texts: Vec<RawText>,
-    /// The content of the configuration file, or the reason why the file cannot be used.
     pub(super) file: Result<File, Mistake>,
-    /// The environment variables that begin with `SIDEKEY_` but are not known.
     pub(super) unknown: Vec<Unknown>,
-    /// The environment variables that do not begin with `SIDEKEY_`: variables of AWS, of Lambda and
-    /// of the function.
+    /// The environment variables that do not begin with `SIDEKEY_`. These are variables of AWS, of
+    /// Lambda and of the user's program.
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// The text of one setting.
 pub(super) struct RawText {
-    /// The row of the setting in the table of variables. A text from the configuration file has the
-    /// row of the equivalent variable.
+    /// The description of the setting in the table of variables. A setting in the configuration
+    /// file uses the description of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
-    /// The text of the setting, or an error if the value of the variable is not UTF-8.
     pub(super) text: Text,
 }
 
 /// Reads the environment variables and the configuration file. A variable overrides the same
-/// setting in the file, and a variable of Sidekey overrides the equivalent variable of AWS's
-/// extension.
+/// setting in the file. A variable of Sidekey overrides the equivalent variable of AWS's extension.
 pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     let (own, environment) = variables(vars);
     let file = match own.get(CONFIG_FILE) {
@@ -60,8 +56,8 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     }
 }
 
-/// Returns the environment variables that begin with `SIDEKEY_`, and all other variables. A
-/// variable of the second group is left out if its value is not UTF-8.
+/// Divides the environment variables into those that begin with `SIDEKEY_` and all others. Omits a
+/// variable of the second group if its value is not UTF-8.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {
@@ -75,8 +71,8 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
     (own, others)
 }
 
-/// Returns the texts of all settings that are set. If two texts set the same value, the later text
-/// wins.
+/// Returns the settings that are set, as strings. If two strings set the same value, the later
+/// string wins.
 fn texts(
     own: &BTreeMap<String, Text>,
     file: Option<&File>,
@@ -96,7 +92,8 @@ fn texts(
     of_extension.chain(of_sidekey).collect()
 }
 
-/// Returns a hint about the variable `name`, or `None` if Sidekey knows the variable.
+/// Returns a hint for the user about the unknown variable `name`. Returns `None` if Sidekey knows
+/// the variable.
 fn unknown(name: &str) -> Option<Unknown> {
     if name == CONFIG_FILE || VARIABLES.iter().any(|known| known.name == name) {
         return None;
@@ -104,7 +101,7 @@ fn unknown(name: &str) -> Option<Unknown> {
     let nearest = nearest(VARIABLES.iter().map(|known| known.name), name).unwrap_or(CONFIG_FILE);
     Some(Unknown {
         name: name.to_owned(),
-        hint: format!("no such variable; did you mean {nearest}?"),
+        hint: format!("Sidekey has no such variable; did you mean {nearest}?"),
         is_guard: is_guard(name),
     })
 }

@@ -1,5 +1,5 @@
-//! Parses the table `[resolve.tenant]` of the configuration file. The table binds placeholders
-//! (variable parts of secret names, such as `company_name`) to fields of messages.
+//! Parses the table `[resolve.tenant]` of the configuration file. The table names fields of a
+//! message that identify its tenant. A message can then refer only to secrets of its own tenant.
 
 use super::file::RESOLVE;
 use super::misspelt::nearest;
@@ -11,17 +11,17 @@ use crate::message::path::Path;
 use crate::message::tenant::TenantBinding;
 use toml::{Table, Value};
 
-/// The only key that the table `resolve` can have.
 const TENANT: &str = "tenant";
 
-/// The maximum number of placeholders (variable parts of secret names) in `[resolve.tenant]`.
+/// The maximum number of lines in the table `[resolve.tenant]` of the configuration file. Each line
+/// names one variable part of secret names, such as `company_name`.
 const BINDINGS_MAX: usize = 16;
 
-/// The error message for a value that should be a table.
-const TABLE_EXPECTED: &str = "a table expected, with the heading [resolve.tenant]";
+const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
-/// Parses the table `resolve` of the configuration file. Every unknown key in the table counts as a
-/// misspelt security setting: the user meant `tenant`, which refuses secrets of other tenants.
+/// Parses the table `resolve` of the configuration file. An unknown key in this table counts as a
+/// misspelt security setting. The only valid key is `tenant`, so the user meant `tenant`, which
+/// restricts access to secrets.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -38,7 +38,9 @@ pub(super) fn read(
             Value::Table(table) if key == TENANT => bindings = read_tenant(&name, table, mistakes),
             _ if key == TENANT => mistakes.add(name, TABLE_EXPECTED),
             _ => {
-                let hint = "no such key; did you mean the table [resolve.tenant]?".to_owned();
+                let hint =
+                    "the table resolve has no such key; did you mean the table [resolve.tenant]?"
+                        .to_owned();
                 unknown.push(Unknown { name, hint, is_guard: true });
             }
         }
@@ -46,7 +48,6 @@ pub(super) fn read(
     bindings
 }
 
-/// Returns the location of the table `resolve` for error messages.
 fn location() -> String {
     format!("{CONFIG_FILE}: {RESOLVE}")
 }
@@ -71,18 +72,22 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
 }
 
 fn path(value: &Value) -> Result<Path, String> {
-    let text = value.as_str().ok_or("a string expected: the path of a field in the message")?;
+    let text = value
+        .as_str()
+        .ok_or("the value must be a string with the path of a field in the message")?;
     match Path::parse(text) {
         Ok(path) if path.has_wildcard() => {
-            Err("a path without '*' expected, because it must lead to one field".to_owned())
+            Err("the path must not contain '*', because it must lead to exactly one field"
+                .to_owned())
         }
         Ok(path) => Ok(path),
         Err(bad) => Err(bad.to_string()),
     }
 }
 
-/// Checks that every placeholder in `[resolve.tenant]` occurs in the name pattern of a convention.
-/// Without this check, a misspelt placeholder would restrict nothing.
+/// Checks the placeholders (variable parts of secret names, such as `company_name`) in the table
+/// `[resolve.tenant]`. Each must occur in the name pattern of a kind of secret. Without this check,
+/// a misspelt placeholder would restrict nothing.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -112,15 +117,18 @@ mod tests {
     use crate::hostile::mangled;
     use proptest::prelude::*;
 
-    /// Parses the table `resolve` of a file. Returns the bindings, and the mistakes with unknown
-    /// keys last.
+    /// Parses the table `resolve` in `text`. Returns one line for each placeholder, such as
+    /// `company_name=a.b`, and one line for each mistake.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
-        let mut file: Table = text.parse().expect("the text is TOML");
-        let value = file.remove(RESOLVE).expect("the file has the table");
+        let mut file: Table = text.parse().expect("the text must be valid TOML");
+        let value = file.remove(RESOLVE).expect("the text must have the key `resolve`");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
         check(&bindings, &Conventions::built_in(), &mut mistakes);
-        assert!(unknown.iter().all(|unknown| unknown.is_guard));
+        assert!(
+            unknown.iter().all(|unknown| unknown.is_guard),
+            "every unknown key must count as a misspelt security setting"
+        );
         unknown.into_iter().for_each(|unknown| mistakes.add(unknown.name, unknown.hint));
         let bindings = bindings
             .iter()
@@ -145,26 +153,31 @@ mod tests {
         let (_, found) = load(text);
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            let found = found.strip_prefix("SIDEKEY_CONFIG: ").expect("the mistake names the file");
-            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
+            let found = found
+                .strip_prefix("SIDEKEY_CONFIG: ")
+                .expect("the mistake must begin with SIDEKEY_CONFIG");
+            assert!(
+                found.starts_with(expected),
+                "the mistake must begin with '{expected}': {found}"
+            );
         }
     }
 
     #[test]
     fn all_mistakes_are_reported_at_once() {
-        refused("resolve = 1", &["resolve: a table expected"]);
-        refused("[resolve]\ntenant = \"a\"", &["resolve.tenant: a table expected"]);
+        refused("resolve = 1", &["resolve: the value must be a table"]);
+        refused("[resolve]\ntenant = \"a\"", &["resolve.tenant: the value must be a table"]);
         refused("[resolve.tenant]\n", &["resolve.tenant: the table is empty"]);
         refused(
             "[resolve]\ntennant = 1\n[resolve.tenant]\ncompany = \"a\"\ncompany_name = \"a.*\"\n\
              project_name = \"a..b\"\nport = \"a\"\nttl = 5\n",
             &[
-                "resolve.tenant.company_name: a path without",
-                "resolve.tenant.project_name: a key or '*' expected",
-                "resolve.tenant.ttl: a string expected",
+                "resolve.tenant.company_name: the path must not contain",
+                "resolve.tenant.project_name: ",
+                "resolve.tenant.ttl: the value must be a string",
                 "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
                 "resolve.tenant.port: no convention has this placeholder; to set port for",
-                "resolve.tennant: no such key",
+                "resolve.tennant: the table resolve has no such key",
             ],
         );
         let many: String = (0..17).map(|number| format!("p{number} = \"a\"\n")).collect();

@@ -1,5 +1,4 @@
-//! Step 2 of reading the configuration: turns the texts of settings into typed values, and finds
-//! every mistake.
+//! Step 2 of reading the configuration: parses the settings, and finds every mistake.
 
 use super::credentials;
 use super::file::File;
@@ -21,25 +20,20 @@ use crate::tokens::Token;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The typed values of all settings. A setting that has a mistake has its default value.
+/// The parsed values of all settings. A setting that has a mistake has its default value.
 pub(super) struct Resolved {
-    /// The values of the settings that an environment variable or the configuration file can set.
     pub(super) settings: Settings,
     /// The cache policy of each secret: its TTL, and how long it may be served stale.
     pub(super) policies: Policies,
-    /// The naming conventions: how secrets are named, and which fields their values have.
     pub(super) conventions: Arc<Conventions>,
     /// The check that a message refers only to secrets of its own tenant.
     pub(super) tenant_check: TenantCheck,
-    /// The tokens that the agent accepts from callers.
     pub(super) tokens: Vec<Token>,
-    /// The root certificates that the agent trusts in TLS connections to AWS.
     pub(super) trust: Trust,
     /// The environment variables that do not begin with `SIDEKEY_`.
     pub(super) environment: BTreeMap<String, String>,
 }
 
-/// Turns the texts of all settings into typed values, and records every problem.
 pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved {
     problems.unknown.extend(raw.unknown);
     let tables = Tables::read(raw.file, problems);
@@ -66,7 +60,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     }
 }
 
-/// Parses the texts of settings. A setting whose text has a mistake keeps its default value.
+/// Parses the settings in `texts`. A setting that has a mistake keeps its default value.
 pub(super) fn typed<'a>(
     texts: impl Iterator<Item = &'a RawText>,
     mistakes: &mut Mistakes,
@@ -82,11 +76,8 @@ pub(super) fn typed<'a>(
     settings
 }
 
-/// The typed content of the tables in the configuration file.
 pub(super) struct Tables {
-    /// The `[[policy]]` tables, which change settings for some secrets.
     policies: Vec<PolicyTable>,
-    /// The content of the table `[resolve.tenant]`.
     tenant_bindings: Vec<TenantBinding>,
 }
 
@@ -109,8 +100,8 @@ impl Tables {
     }
 }
 
-/// Loads the naming conventions for secrets. Records a mistake for each placeholder in
-/// `[resolve.tenant]` that occurs in no convention's name pattern.
+/// Loads the conventions (the rules for the names and values of each kind of secret). Also checks
+/// the table `[resolve.tenant]`, because its keys must occur in the conventions.
 pub(super) fn load_conventions(
     settings: &Settings,
     tables: &Tables,
@@ -122,22 +113,24 @@ pub(super) fn load_conventions(
     Arc::new(loaded)
 }
 
-/// Checks settings that must fit other settings.
+/// Checks settings whose valid values depend on other settings.
 fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     if settings.upstream_timeout > settings.reader_wait {
         mistakes.add(
             "SIDEKEY_READER_WAIT",
-            "must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or SECRETS_MANAGER_TIMEOUT_MILLIS), \
-             because callers would stop waiting before the call to Secrets Manager times out",
+            "the value must not be shorter than SIDEKEY_UPSTREAM_TIMEOUT (or \
+             SECRETS_MANAGER_TIMEOUT_MILLIS); otherwise callers would stop waiting before a call to \
+             Secrets Manager times out",
         );
     }
     let unknown_home = Home { region: "".into(), account: None };
     for secret in &settings.secrets {
-        // Only names are checked. ARNs cannot be checked yet, because the own account may be
-        // unknown.
+        // Only names are checked. ARNs cannot be checked yet, because the agent's own account may
+        // be unknown.
         let is_name = matches!(secret.id, SecretId::Name(_));
         if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem = format!("no pattern in SIDEKEY_ALLOW matches {}", secret.id.as_str());
+            let problem =
+                format!("no pattern in SIDEKEY_ALLOW matches the secret {}", secret.id.as_str());
             mistakes.add("SIDEKEY_SECRETS", problem);
         }
     }
@@ -153,7 +146,9 @@ fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Tru
         return Trust::default();
     };
     let trust = std::fs::read(path)
-        .map_err(|error| format!("{path} cannot be read: {error}"))
-        .and_then(|pem| Trust::with_bundle(&pem).map_err(|bad| format!("{path}: {bad}")));
+        .map_err(|error| format!("the file {path} cannot be read: {error}"))
+        .and_then(|pem| {
+            Trust::with_bundle(&pem).map_err(|bad| format!("the file {path} cannot be used: {bad}"))
+        });
     mistakes.noted(name, trust)
 }

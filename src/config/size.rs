@@ -1,25 +1,25 @@
 //! Parses sizes of memory, such as `32MiB`.
 
-/// The maximum size that can be configured: 16 GiB, which is more memory than any sidecar has.
+/// The maximum size of memory that a setting can have: 16 GiB, which is more memory than any
+/// sidecar has.
 pub(crate) const SIZE_MAX: usize = 16 * 1024 * 1024 * 1024;
 
-/// The reason why a text is not a valid size of memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadSize {
-    /// Error: the text is not a whole number with an optional unit, as in `32MiB`.
-    #[error("a size like 32MiB, 512KiB or 1GiB expected; a number without a unit means bytes")]
+    #[error(
+        "the value must be a size like 32MiB, 512KiB or 1GiB; a number without a unit means bytes"
+    )]
     Unreadable,
-    /// Error: the configured size exceeds [`SIZE_MAX`].
-    #[error("must not be larger than 16 GiB")]
+    #[error("the size must not be larger than 16 GiB")]
     TooLarge,
 }
 
-/// Parses a size such as `512KiB`, `32MiB` or `1GiB`, and returns the number of bytes. A number
-/// without a unit means bytes.
+/// Parses a size of memory such as `512KiB`, `32MiB` or `1GiB`, and returns the number of bytes. A
+/// number without a unit means bytes.
 ///
 /// # Errors
 ///
-/// Returns an error if the text is not a size, or if the size exceeds [`SIZE_MAX`].
+/// Returns an error if the string is not a size, or if the size exceeds [`SIZE_MAX`].
 pub(crate) fn parse(text: &str) -> Result<usize, BadSize> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     if digits == 0 {

@@ -1,28 +1,26 @@
-//! Parses spans of time, such as `5m`.
+//! Parses durations, such as `5m`.
 
 use std::time::Duration;
 
-/// The maximum span of time that can be configured: 30 days, which is longer than any Lambda
-/// environment exists.
+/// The maximum duration that a setting can have: 30 days, which is longer than the lifetime of any
+/// Lambda environment.
 pub(crate) const SPAN_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The reason why a text is not a valid span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadSpan {
-    /// Error: the text is not a whole number with an optional unit, as in `5m`.
-    #[error("a duration like 250ms, 30s, 5m or 1h expected; a number without a unit means seconds")]
+    #[error(
+        "the value must be a duration like 250ms, 30s, 5m or 1h; a number without a unit means seconds"
+    )]
     Unreadable,
-    /// Error: the configured span of time exceeds [`SPAN_MAX`].
-    #[error("must not be longer than 30 days")]
+    #[error("the duration must not be longer than 30 days")]
     TooLong,
 }
 
-/// Parses a span of time, such as `250ms`, `30s`, `5m` or `1h`. A number without a unit means
-/// seconds.
+/// Parses a duration, such as `250ms`, `30s`, `5m` or `1h`. A number without a unit means seconds.
 ///
 /// # Errors
 ///
-/// Returns an error if the text is not a span of time, or if the span exceeds [`SPAN_MAX`].
+/// Returns an error if the string is not a duration, or if the duration exceeds [`SPAN_MAX`].
 pub(crate) fn parse(text: &str) -> Result<Duration, BadSpan> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let number: u64 = text[..digits].parse().map_err(|_| BadSpan::Unreadable)?;

@@ -22,11 +22,10 @@ fn mistakes(pairs: &[(&str, &str)], expected: &[&str]) {
     assert_eq!(names, expected, "{found}");
 }
 
-/// Returns the cache policy of a secret that matches no `[[policy]]` table.
 fn of_any_secret(config: &Config) -> Policy {
     let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:any/secret-AbC123";
     let home = Home { region: "eu-north-1".into(), account: Some("123456789012".into()) };
-    let arn = Arn::parse(arn).expect("an ARN");
+    let arn = Arn::parse(arn).expect("the ARN must be valid");
     config.cache.policies.of_answer(&arn, "any/secret", &home)
 }
 
@@ -54,14 +53,14 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// All mistakes must be reported at once, because on Lambda the user must deploy the function again
-/// after each correction.
+/// All mistakes must be reported at once. Otherwise a user of Lambda would have to deploy the
+/// function again after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
     let bad = [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
     let found = load_from(&bad, Host::Standalone).mistakes.to_string();
     for part in ["'b\u{e4}'", "'d\u{f6}'", "'#'", "'a/**'", "'c/**'"] {
-        assert!(found.contains(part), "{part} is not in: {found}");
+        assert!(found.contains(part), "the mistakes must name {part}: {found}");
     }
     assert!(!found.contains("ok"), "{found}");
 }
@@ -86,10 +85,10 @@ fn unknown_variable_gets_a_hint_with_the_nearest_name() {
     let loaded = load_from(&[("SIDEKEY_SECRET", "x")], Host::Standalone);
     assert_eq!(
         loaded.mistakes.to_string(),
-        "SIDEKEY_SECRET: no such variable; did you mean SIDEKEY_SECRETS?"
+        "SIDEKEY_SECRET: Sidekey has no such variable; did you mean SIDEKEY_SECRETS?"
     );
     let loaded = load_from(&[("SIDEKEY_SECRET", "x"), ("AWS_SESSION_TOKEN", "t")], Host::Lambda);
-    assert!(loaded.mistakes.is_empty(), "on Lambda an unknown variable is only a warning");
+    assert!(loaded.mistakes.is_empty(), "on Lambda an unknown variable must be only a warning");
     assert_eq!(loaded.warnings.len(), 1);
 }
 
@@ -106,8 +105,8 @@ fn misspelt_security_setting_is_a_mistake_on_lambda_too() {
         ("SIDEKEY_SECRET", None),
     ] {
         let Loaded { mistakes, warnings, .. } = load_from(&[(name, "x"), token], Host::Lambda);
-        let expected =
-            meant.map(|meant| format!("{name}: no such variable; did you mean {meant}?"));
+        let expected = meant
+            .map(|meant| format!("{name}: Sidekey has no such variable; did you mean {meant}?"));
         assert_eq!(mistakes.to_string(), expected.unwrap_or_default());
         assert_eq!(warnings.len(), usize::from(meant.is_none()), "{name}");
     }
@@ -256,11 +255,12 @@ fn conventions_are_read_although_other_variables_have_mistakes() {
     };
     let others =
         [("SIDEKEY_TTL", "soon"), ("SIDEKEY_TTTL", "1m"), ("AWS_CA_BUNDLE", "/nonexistent")];
-    assert_eq!(*read(&others).expect("the conventions have no mistake"), Conventions::built_in());
+    assert_eq!(*read(&others).expect("the conventions must be read"), Conventions::built_in());
     for name in ["SIDEKEY_CONVENTIONS", "SIDEKEY_CONFIG"] {
-        let mistakes = read(&[(name, "/nonexistent")]).expect_err("the file is missing");
+        let mistakes =
+            read(&[(name, "/nonexistent")]).expect_err("a missing file must be a mistake");
         assert!(
-            mistakes.starts_with(&format!("{name}: /nonexistent cannot be read")),
+            mistakes.starts_with(&format!("{name}: the file /nonexistent cannot be read")),
             "{mistakes}"
         );
     }

@@ -6,27 +6,26 @@ use toml::Value;
 
 /// The error message for a TOML value that no environment variable could express, such as a float.
 pub(super) const VALUE_EXPECTED: &str =
-    "a string, a number, a boolean or a list of strings expected";
+    "the value must be a string, a number, a boolean or a list of strings";
 
-/// Returns the keys of all settings in the configuration file: the names of the environment
-/// variables in lower case, without `SIDEKEY_`.
+/// Returns the keys of all settings in the configuration file. Each key is the name of an
+/// environment variable in lower case, without `SIDEKEY_`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
     let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
     names.map(str::to_ascii_lowercase)
 }
 
-/// Returns whether `key` is the key of a setting in the configuration file, such as `ttl`.
 pub(super) fn is_key(key: &str) -> bool {
     keys().any(|known| known == key)
 }
 
-/// Returns the environment variable for the same setting as `key`: `SIDEKEY_TTL` for `ttl`.
+/// Returns the environment variable for a key of the configuration file: `SIDEKEY_TTL` for `ttl`.
 pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
-/// Converts a TOML value to the text of the equivalent environment variable. The items of a list
-/// are joined by commas. Returns `None` if no setting has the type of `value`.
+/// Converts a TOML value to the value of the equivalent environment variable. The items of a list
+/// are joined by commas. Returns `None` if no environment variable could express the value.
 pub(super) fn text_of(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),

@@ -27,15 +27,14 @@ pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 /// named and which fields their values have.
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
-/// The maximum value of `SIDEKEY_CACHE_SIZE`.
 pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 
-/// Declares [`Settings`] and [`VARIABLES`] together, so that a variable is added in one place.
+/// Declares the struct [`Settings`] and the table [`VARIABLES`] together, so that a new variable is
+/// added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. `parse` turns the text of
-/// the variable into a typed value, which is stored in the field of [`Settings`] called `field`. A
-/// field that no variable of Sidekey sets is listed under `without_variable`, with its initial
-/// value.
+/// Each row has the form `field: Type { name, default, help, parse }`. `parse` turns the value of
+/// the variable into a typed value, which is stored in the field of [`Settings`] called `field`.
+/// The fields under `without_variable` have an initial value, and no Sidekey variable sets them.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -46,14 +45,15 @@ macro_rules! settings {
             parse: $parse:expr,
         })*
     ) => {
-        /// The typed values of all settings. Each variable in [`VARIABLES`] sets one field.
+        /// The parsed values of all settings. Each environment variable in [`VARIABLES`] sets one
+        /// field.
         #[derive(Debug)]
         pub struct Settings {
             $(pub(super) $extra: $extra_type,)*
             $(pub(super) $field: $type,)*
         }
 
-        /// Every environment variable of Sidekey, in the order of the documentation.
+        /// The environment variables of Sidekey, in the order of the documentation.
         pub const VARIABLES: &[Key<Settings>] = &[$(Key {
             name: $name,
             default: $default,
@@ -66,7 +66,7 @@ macro_rules! settings {
         },)*];
 
         impl Settings {
-            /// Returns the settings without the defaults of the table [`VARIABLES`].
+            /// Returns the settings before the defaults of the table [`VARIABLES`] are applied.
             fn initial() -> Self {
                 Self {
                     $($extra: $initial,)*
@@ -78,7 +78,6 @@ macro_rules! settings {
 }
 
 impl Default for Settings {
-    /// Returns the settings with the defaults of the table [`VARIABLES`].
     fn default() -> Self {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
@@ -106,9 +105,9 @@ settings! {
     scope: Scope {
         name: "SIDEKEY_ALLOW",
         default: "",
-        help: "Patterns of the secrets that callers may read; `*` matches any characters except `/`. If unset, every secret that IAM allows.",
+        help: "Patterns of the secrets that callers may read; `*` matches any characters except `/`. If unset, callers may read every secret that IAM allows.",
         parse: |text| {
-            patterns(text, "must not be empty; unset it to allow every secret that IAM allows")
+            patterns(text, "the value must not be empty; unset the variable to allow every secret that IAM allows")
         },
     }
     port: u16 {
@@ -129,7 +128,7 @@ settings! {
         help: "ADDRESS:PORT at which other hosts can read /ping, /ready and /metrics, and nothing else.",
         parse: |text| match text.parse() {
             Ok(address) => Ok(Some(address)),
-            Err(_) => Err("ADDRESS:PORT expected, like 0.0.0.0:9277".to_owned()),
+            Err(_) => Err("the value must be ADDRESS:PORT, such as 0.0.0.0:9277".to_owned()),
         },
     }
     ttl: Duration {
@@ -189,7 +188,7 @@ settings! {
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
-        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` one call for up to 20 secrets, `auto` chooses between the two.",
+        help: "How the secrets in SIDEKEY_SECRETS are prefetched: `get` makes one call for each secret, `batch` makes one call for up to 20 secrets, and `auto` chooses between the two.",
         parse: |text| {
             choice(text, &[("get", Mode::Get), ("batch", Mode::Batch), ("auto", Mode::Auto)])
         },
@@ -203,13 +202,13 @@ settings! {
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if its start fails: `serve` serves the secrets that it can read, `fail` makes the function's start fail.",
+        help: "What the Lambda extension does if its start fails: `serve` serves the secrets that it can read, and `fail` makes the function's start fail.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
         name: "SIDEKEY_DIALECT",
         default: "auto",
-        help: "The format of responses: `extension` is the format of AWS's Lambda extension, `agent` the format of AWS's Secrets Manager Agent, `auto` chooses between the two.",
+        help: "The AWS agent whose responses Sidekey imitates: `extension` means AWS's Lambda extension, `agent` means AWS's Secrets Manager Agent, and `auto` chooses between the two.",
         parse: |text| choice(
             text,
             &[
@@ -228,7 +227,7 @@ settings! {
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
-        help: "The region of secrets that are given by name. If unset, the region that the AWS SDK finds.",
+        help: "The region of secrets that are given by name. If unset, Sidekey uses the region that the AWS SDK finds.",
         parse: |text| region(text).map(Some),
     }
     region_only: bool {
@@ -240,13 +239,13 @@ settings! {
     token: Option<String> {
         name: "SIDEKEY_TOKEN",
         default: "",
-        help: "The token that callers must send, or file://PATH for a token in a file. If unset, AWS_TOKEN is used; if that is unset too, AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN are both valid.",
+        help: "The token that callers must send, or file://PATH for a token in a file. If unset, AWS_TOKEN is used. If both are unset, the tokens in AWS_SESSION_TOKEN and AWS_CONTAINER_AUTHORIZATION_TOKEN are both valid.",
         parse: |text| Ok(Some(text.to_owned())),
     }
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
         default: BUILT_IN_PATHS,
-        help: "Paths of the references to secrets in a message that is sent to /resolve. A path consists of keys separated by dots; `*` matches any one key or index.",
+        help: "The places of secrets' names or ARNs in a message that is sent to /resolve, as a list of paths. A path consists of keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
     log: Option<Level> {
@@ -255,19 +254,19 @@ settings! {
         help: "Level of Sidekey's own log lines: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
         parse: |text| match text.parse() {
             Ok(level) => Ok(Some(level)),
-            Err(_) => Err("off, error, warn, info, debug or trace expected".to_owned()),
+            Err(_) => Err("the value must be off, error, warn, info, debug or trace".to_owned()),
         },
     }
     conventions: Option<PathBuf> {
         name: CONVENTIONS_FILE,
         default: "",
-        help: "Path of a TOML file of conventions, which define what the values of secrets must contain. If unset, the built-in conventions apply.",
+        help: "Path of a TOML file of conventions: the rules for the names and values of each kind of secret. If unset, the built-in conventions apply.",
         parse: |text| path(text).map(Some),
     }
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to refuse secrets whose values break their convention. The error says what is wrong.",
+        help: "Whether to refuse secrets whose values break their convention, with an error that says what is wrong.",
         parse: boolean,
     }
 }
@@ -286,7 +285,7 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the name is in the table").parse)(&mut settings, text)?;
+        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
         Ok(settings)
     }
 
@@ -294,8 +293,12 @@ mod tests {
     fn every_default_is_valid() {
         let mut settings = Settings::default();
         for variable in VARIABLES {
-            assert!(variable.name.starts_with(PREFIX));
-            assert!(variable.help.ends_with('.'), "{}: the help is a sentence", variable.name);
+            assert!(variable.name.starts_with(PREFIX), "{}", variable.name);
+            assert!(
+                variable.help.ends_with('.'),
+                "{}: the help text must end with a full stop",
+                variable.name
+            );
             if !variable.default.is_empty() {
                 let set = (variable.parse)(&mut settings, variable.default);
                 assert_eq!(set, Ok(()), "{}", variable.name);
@@ -320,7 +323,7 @@ mod tests {
 
     #[test]
     fn lists_are_split_at_commas_and_white_space() {
-        let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list is valid");
+        let settings = set("SIDEKEY_SECRETS", "a, b\n\tc#d,").expect("the list must be valid");
         let ids: Vec<&str> = settings.secrets.iter().map(|secret| secret.id.as_str()).collect();
         assert_eq!(ids, ["a", "b", "c"]);
     }
@@ -328,13 +331,13 @@ mod tests {
     #[test]
     fn every_variable_refuses_invalid_text() {
         for (name, text, expected) in [
-            ("SIDEKEY_SECRETS", "a,#", "'#': a field's name expected"),
+            ("SIDEKEY_SECRETS", "a,#", "'#': "),
             ("SIDEKEY_ALLOW", "a/**", "'a/**'"),
             ("SIDEKEY_ALLOW", " , ", "must not be empty"),
             ("SIDEKEY_PORT", "65536", "from 0 to 65535"),
             ("SIDEKEY_SOCKET", "", "must not be empty"),
             ("SIDEKEY_METRICS_LISTEN", "9277", "ADDRESS:PORT"),
-            ("SIDEKEY_TTL", "5 minutes", "a duration like"),
+            ("SIDEKEY_TTL", "5 minutes", "the value must be a duration"),
             ("SIDEKEY_CACHE_SIZE", "-1", "from 0 to 100000"),
             ("SIDEKEY_MAX_CONNECTIONS", "0", "from 1 to 10000"),
             ("SIDEKEY_READER_WAIT", "0", "longer than zero"),
@@ -343,10 +346,10 @@ mod tests {
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
             ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
             ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "use https"),
-            ("SIDEKEY_REGION", "evil.example", "a region like"),
+            ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
-            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': a key or '*' expected at character 3"),
+            ("SIDEKEY_RESOLVE_PATHS", "a.b, c..d", "'c..d': "),
             ("SIDEKEY_LOG", "loud", "off, error"),
             ("SIDEKEY_CONVENTIONS", "", "must not be empty"),
             ("SIDEKEY_STRICT", "yes", "true, false, 1 or 0"),

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// A set of environment variables: the variables of the process, or a map in tests.
+/// A set of environment variables. Outside tests, these are the variables of the process.
 pub trait Vars {
-    /// Returns the value of the variable called `name`. Returns `None` if the variable is unset or
-    /// its value is not UTF-8.
+    /// Returns the value of the environment variable `name`. Returns `None` if the variable is
+    /// unset or its value is not UTF-8.
     fn get(&self, name: &str) -> Option<String>;
-    /// Returns the names of all environment variables, including those with a value that is not
+    /// Returns the names of all environment variables, including variables whose value is not
     /// UTF-8.
     fn names(&self) -> Vec<String>;
 }
@@ -30,7 +30,7 @@ impl Vars for Environment {
     }
 }
 
-/// A set of environment variables, some of which are overridden by the options of a `sidekey`
+/// A set of environment variables in which some values are replaced by the options of a `sidekey`
 /// command.
 pub(crate) struct Overridden<'a> {
     /// The new values of the overridden variables. `None` means that the variable counts as unset.
@@ -39,24 +39,22 @@ pub(crate) struct Overridden<'a> {
 }
 
 impl<'a> Overridden<'a> {
-    /// Creates a set of variables that equals `others`.
     pub(crate) fn new(others: &'a dyn Vars) -> Self {
         Self { given: BTreeMap::new(), others }
     }
 
-    /// Overrides the value of the variable called `name`.
     pub(crate) fn set(&mut self, name: &str, value: &str) {
         self.given.insert(name.to_owned(), Some(value.to_owned()));
     }
 
-    /// Makes the variable called `name` count as unset.
+    /// Makes the environment variable `name` count as unset.
     pub(crate) fn unset(&mut self, name: &str) {
         self.given.insert(name.to_owned(), None);
     }
 }
 
 impl fmt::Debug for Overridden<'_> {
-    /// Writes the names of the overridden variables, without their values.
+    /// Writes only the names of the overridden variables, because their values may be secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Overridden").field("given", &self.given.keys()).finish_non_exhaustive()
     }

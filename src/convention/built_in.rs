@@ -1,5 +1,6 @@
-//! The built-in naming conventions, which apply by default. They describe the secrets of the
-//! channel processors (functions that send messages by WhatsApp, SMS and e-mail).
+//! The built-in conventions, which apply by default. They describe the secrets of the channel
+//! processors (functions that send messages by WhatsApp, SMS and e-mail). A convention is a set of
+//! rules for the names and values of one kind of secret.
 //!
 //! The data is in `presets/channel-processors/conventions.toml`. `build.rs` translates the file
 //! into constants when Sidekey is built, because parsing TOML takes 7 % of the Lambda layer's
@@ -10,10 +11,10 @@ use super::field::{Field, FieldType};
 use super::marker::Marker;
 use super::pattern::NamePattern;
 
-/// The built-in conventions as constants, in the order of `conventions.toml`.
+/// The built-in conventions (the rules for the names and values of each kind of secret). `build.rs`
+/// generates this constant from `conventions.toml`.
 const ROWS: &[Row] = include!(concat!(env!("OUT_DIR"), "/conventions.rs"));
 
-/// One built-in convention: the data of one `[[convention]]` table.
 struct Row {
     kind: &'static str,
     pattern: &'static str,
@@ -22,7 +23,6 @@ struct Row {
     fields: &'static [RowField],
 }
 
-/// One field of a built-in convention, as in [`Row`].
 struct RowField {
     name: &'static str,
     field_type: &'static str,
@@ -30,14 +30,13 @@ struct RowField {
     is_optional: bool,
 }
 
-/// Returns the built-in naming conventions, in the order of `conventions.toml`.
 pub(super) fn conventions() -> Vec<Convention> {
     ROWS.iter().map(Row::convention).collect()
 }
 
 impl Row {
     fn convention(&self) -> Convention {
-        const VALID: &str = "a test checks every row of the preset";
+        const VALID: &str = "a unit test checks that every built-in convention is valid";
         let pattern = NamePattern::parse(self.pattern).expect(VALID);
         let fields = self.fields.iter().map(|field| field.parse().expect(VALID)).collect();
         let markers =
@@ -47,8 +46,7 @@ impl Row {
 }
 
 impl RowField {
-    /// Converts this row to a field of a convention. Returns `None` if the field's name or type is
-    /// invalid.
+    /// Converts a generated row to a [`Field`]. Returns `None` if the name or the type is invalid.
     fn parse(&self) -> Option<Field> {
         let mut field = Field::new(self.name, FieldType::from_label(self.field_type)?).ok()?;
         field.is_secret = self.is_secret;
@@ -63,12 +61,12 @@ mod tests {
     use crate::secret::version::Content;
     use serde_json::Value;
 
-    /// Checks which convention a secret's name has, and which dummy value a new secret of that name
-    /// gets.
+    /// Checks which convention applies to a secret called `name`. Also checks that a new secret of
+    /// this name gets the JSON value `new_value`, which has dummy values only.
     #[track_caller]
     fn check(name: &str, kind: &str, service: &str, new_value: &str) {
         let all = Conventions::built_in();
-        let (convention, values) = all.of_name(name).expect("the name has a convention");
+        let (convention, values) = all.of_name(name).expect("a convention must match the name");
         assert_eq!((convention.kind(), convention.service()), (kind, service));
         let made = Value::Object(convention.placeholder_value(&values)).to_string();
         assert_eq!(made, new_value);

@@ -1,6 +1,7 @@
-//! Checks whether a secret's value has the fields that its convention requires.
+//! Checks whether a secret's value has the fields that its convention requires. A convention is a
+//! set of rules for the names and values of one kind of secret.
 //!
-//! The check parses the JSON in place and in one pass, and copies no text of the value.
+//! The check parses the JSON in place and in one pass, and copies no part of the value.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
@@ -9,7 +10,8 @@ use crate::secret::version::Content;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Returns the problems of a secret's value, in the order of the convention's `fields`.
+/// Returns the problems of a secret's value, in the order of `fields`. A marker is a pattern for
+/// dummy values, such as `PLACEHOLDER*`.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
@@ -28,17 +30,17 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
     }
 }
 
-/// What the check needs to know about the content of one field in a secret's value.
+/// The content of one field in a secret's value, without the real value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldContent {
     /// The field is missing in the secret's value, or is null.
     Absent,
-    /// The field is an empty text, or a text of white space only.
+    /// The field contains an empty string, or only white space.
     Blank,
-    /// The field contains a dummy text such as `PLACEHOLDER_TOKEN`, which marks it as not filled in
-    /// yet.
+    /// The field contains a dummy value such as `PLACEHOLDER_TOKEN`, because the user has not
+    /// filled it in yet.
     Placeholder,
-    /// The field contains a real value of the given JSON type.
+    /// The field contains a real value of this JSON type.
     Value(FieldType),
 }
 
@@ -61,14 +63,13 @@ fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// Parses a secret's value. Returns the content of each field that the convention names, or `None`
-/// if the value is not a JSON object.
+/// Parses a secret's value. Returns the content of each field in `fields`. Returns `None` if the
+/// value is not a JSON object.
 struct ValueReader<'a> {
     fields: &'a [Field],
     markers: &'a [Marker],
 }
 
-/// Parses the content of one field in a secret's value.
 struct FieldReader<'a> {
     markers: &'a [Marker],
 }
@@ -133,8 +134,8 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
     }
 }
 
-/// Parses the name of a field in a secret's value. Returns the index of the convention's field with
-/// this name, or `None` if the convention has no such field.
+/// Parses the name of a field in a secret's value. Returns the index of the field in `fields`.
+/// Returns `None` if no field in `fields` has this name.
 struct FieldNameReader<'a> {
     fields: &'a [Field],
 }
@@ -224,20 +225,20 @@ mod tests {
     use serde_json::Value;
 
     fn field(name: &str, field_type: FieldType, is_optional: bool) -> Field {
-        let mut field = Field::new(name, field_type).expect("the name is valid");
+        let mut field = Field::new(name, field_type).expect("the field's name must be valid");
         field.is_optional = is_optional;
         field
     }
 
-    /// Checks a value against a convention with the required text field `a` and one optional field
-    /// of each type.
+    /// Checks a secret's value. The value must have the field `a` with a string, and may have one
+    /// optional field of each JSON type.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
         let fields: Vec<Field> =
             [field("a", FieldType::String, false)].into_iter().chain(optional).collect();
         let markers = ["PLACEHOLDER*", "changeme"]
-            .map(|text| Marker::parse(text).expect("the marker is valid"));
+            .map(|text| Marker::parse(text).expect("the marker must be valid"));
         let found = problems(&Content::Text(text.to_owned().into()), &fields, &markers);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, expected, "{text}");

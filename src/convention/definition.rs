@@ -1,5 +1,5 @@
-//! The definition of a naming convention: the name pattern of one kind of secret, the fields of the
-//! value, and the markers that recognise dummy texts.
+//! The definition of a convention: the name pattern of one kind of secret, the fields of the value,
+//! and the markers (patterns for dummy values, such as `PLACEHOLDER*`).
 
 use super::check;
 use super::field::Field;
@@ -15,13 +15,13 @@ const KIND_CHARS_MAX: usize = 64;
 /// The maximum length of the name of a service, such as `Twilio`, in characters.
 const SERVICE_CHARS_MAX: usize = 64;
 
-/// The maximum number of fields in one convention.
 const FIELDS_MAX: usize = 64;
 
-/// The maximum number of markers in one convention. A marker recognises dummy texts in new secrets.
+/// The maximum number of markers in one convention (the rules for one kind of secret). A marker is
+/// a pattern for dummy values, such as `PLACEHOLDER*`.
 const MARKERS_MAX: usize = 16;
 
-/// A naming convention: how the secrets of one kind are named, and which fields their values have.
+/// A convention: the rules for the names and values of one kind of secret, such as `sms-twilio`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Convention {
     kind: Box<str>,
@@ -31,46 +31,40 @@ pub(crate) struct Convention {
     markers: Vec<Marker>,
 }
 
-/// The reason why parts that are valid one by one do not make a valid naming convention.
+/// The reason why a convention (the rules for one kind of secret) is not valid, although each of
+/// its parts is valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadConvention {
-    /// Error: the convention's `kind` is empty, too long, or has characters that are not allowed in
-    /// a label of a metric.
+    /// The name of the kind of secret is a label of a metric, so only some characters are allowed.
     #[error(
-        "the kind must begin with a lower-case letter, have at most {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and, between these, single hyphens"
+        "the name of the kind of secret must begin with a lower-case letter, have at most {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and single hyphens between them"
     )]
     Kind,
-    /// Error: the convention's `service` is empty, too long, or has characters that cannot be
-    /// printed.
     #[error(
         "the name of the service must have 1 to {SERVICE_CHARS_MAX} printable ASCII characters"
     )]
     Service,
-    /// Error: the naming convention has no field.
     #[error("a convention needs at least one field")]
     NoFields,
-    /// Error: the naming convention has more than `FIELDS_MAX` fields.
     #[error("a convention can have at most {FIELDS_MAX} fields")]
     TooManyFields,
-    /// Error: two fields of the naming convention have the same name.
     #[error("two fields are named '{0}'")]
     FieldTwice(Box<str>),
-    /// Error: the naming convention has no marker. Sidekey needs a marker to distinguish a dummy
-    /// text from a real value.
-    #[error("a convention needs at least one text in 'placeholders', such as PLACEHOLDER*")]
+    /// Without a marker (a pattern for dummy values), Sidekey could not distinguish a dummy value
+    /// from a real value.
+    #[error("a convention needs at least one string in 'placeholders', such as PLACEHOLDER*")]
     NoMarkers,
-    /// Error: the naming convention has more than `MARKERS_MAX` markers for dummy texts.
-    #[error("a convention can have at most {MARKERS_MAX} texts in 'placeholders'")]
+    #[error("a convention can have at most {MARKERS_MAX} strings in 'placeholders'")]
     TooManyMarkers,
 }
 
 impl Convention {
-    /// Makes a naming convention from its parts. The first marker is also used to make the dummy
-    /// texts of new secrets.
+    /// Makes a convention from its parts. The first marker (a pattern such as `PLACEHOLDER*`) is
+    /// also used to make the dummy values of new secrets.
     ///
     /// # Errors
     ///
-    /// Returns the first rule that the parts break.
+    /// Returns an error for the first part that is not valid.
     pub(crate) fn new(
         kind: &str,
         pattern: NamePattern,
@@ -109,36 +103,33 @@ impl Convention {
         &self.kind
     }
 
-    /// Returns the pattern that matches the names of the secrets of this kind.
     pub(crate) fn pattern(&self) -> &NamePattern {
         &self.pattern
     }
 
-    /// Returns the service that the secrets of this kind are for, such as `Twilio`.
+    /// Returns the service that accepts these secrets, such as `Twilio`.
     #[cfg(test)]
     pub(crate) fn service(&self) -> &str {
         &self.service
     }
 
-    /// Returns the fields that the JSON values of the secrets of this kind must have.
     #[cfg(test)]
     pub(crate) fn fields(&self) -> &[Field] {
         &self.fields
     }
 
-    /// Returns the markers of the convention. A marker recognises a dummy text, such as
-    /// `PLACEHOLDER_TOKEN`, in place of a real value.
+    /// Returns the markers. A marker is a pattern for dummy values, such as `PLACEHOLDER*`.
     #[cfg(test)]
     pub(crate) fn markers(&self) -> &[Marker] {
         &self.markers
     }
 
-    /// Returns the JSON value of a new secret, with a dummy text in every field. Even a number or
-    /// an object gets a dummy text, so that it cannot be mistaken for a real value.
+    /// Returns the JSON value of a new secret. Every field gets a dummy value that is a string,
+    /// even a field for a number or an object. So no dummy value can be mistaken for a real value.
     ///
-    /// A dummy text contains the field's name, and those variable parts of the secret's name that
-    /// have a list of allowed values. Example: the field `ai_api_key` of the secret
-    /// `openai-api-key/whatsapp` gets `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
+    /// A dummy value contains the field's name. If a variable part of the secret's name has a list
+    /// of allowed values, the dummy value also contains this part. Example: the field `ai_api_key`
+    /// of the secret `openai-api-key/whatsapp` gets `PLACEHOLDER_WHATSAPP_AI_API_KEY`.
     pub(crate) fn placeholder_value(&self, values: &PlaceholderValues) -> Map<String, Value> {
         let prefix: Vec<&str> = self
             .pattern
@@ -158,9 +149,8 @@ impl Convention {
         value
     }
 
-    /// Returns the problems of a secret's value, in the order of the convention's fields. A value
-    /// without problems follows the convention. Fields that the convention does not name are not
-    /// checked.
+    /// Returns the ways in which a secret's value breaks this convention, in the order of the
+    /// convention's fields. Fields that the convention does not name are not checked.
     pub(crate) fn problems(&self, content: &Content) -> Vec<Problem> {
         check::problems(content, &self.fields, &self.markers)
     }
@@ -189,15 +179,15 @@ mod tests {
     fn new_secret_has_a_recognised_placeholder_in_every_field() {
         let convention = Convention::new(
             "any",
-            NamePattern::parse("{env:dev|prod-1}/{x}").expect("the pattern is valid"),
+            NamePattern::parse("{env:dev|prod-1}/{x}").expect("the pattern must be valid"),
             "Acme",
             vec![
-                Field::new("token", FieldType::String).expect("the name is valid"),
-                Field::new("port", FieldType::Number).expect("the name is valid"),
+                Field::new("token", FieldType::String).expect("the field's name must be valid"),
+                Field::new("port", FieldType::Number).expect("the field's name must be valid"),
             ],
-            vec![Marker::parse("TODO*").expect("the marker is valid")],
+            vec![Marker::parse("TODO*").expect("the marker must be valid")],
         )
-        .expect("the convention is valid");
+        .expect("the convention must be valid");
         let values = PlaceholderValues::from([("env", "prod-1"), ("x", "acme")]);
         let text = Value::Object(convention.placeholder_value(&values)).to_string();
         assert_eq!(text, r#"{"port":"TODO_PROD_1_PORT","token":"TODO_PROD_1_TOKEN"}"#);
@@ -208,12 +198,14 @@ mod tests {
 
     #[test]
     fn convention_with_too_few_or_too_many_parts_is_refused() {
-        let marker = || Marker::parse("TODO*").expect("the marker is valid");
-        let field = |name: &str| Field::new(name, FieldType::String).expect("the name is valid");
+        let marker = || Marker::parse("TODO*").expect("the marker must be valid");
+        let field = |name: &str| {
+            Field::new(name, FieldType::String).expect("the field's name must be valid")
+        };
         let refused = |kind: &str, service: &str, fields, markers| {
-            let pattern = NamePattern::parse("a").expect("the pattern is valid");
+            let pattern = NamePattern::parse("a").expect("the pattern must be valid");
             Convention::new(kind, pattern, service, fields, markers)
-                .expect_err("the convention is refused")
+                .expect_err("the convention must be refused")
         };
         for kind in ["", "A", "a--b", "-a", "a-", "1a", "a_b", "é", &"a".repeat(65)] {
             let found = refused(kind, "S", vec![field("a")], vec![marker()]);

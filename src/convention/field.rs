@@ -1,27 +1,23 @@
-//! A field of a naming convention, and the JSON types that the value of the field can have.
+//! A field in the JSON value of a secret, and the JSON types that the field can have.
 
 use std::fmt;
 
-/// The maximum length of the name of a convention's field, in characters.
+/// The maximum length of a field's name, in characters.
 const FIELD_CHARS_MAX: usize = 64;
 
-/// The error for a field of a convention whose name is empty, too long, or has a character outside
-/// `A-Za-z0-9_.-`.
-///
-/// The name of a field occurs in logs and in an HTTP header, which must not contain other
-/// characters.
+/// The error for an invalid name of a field in a secret's value. Only some characters are allowed,
+/// because the name occurs in logs and in an HTTP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a field's name must have 1 to {FIELD_CHARS_MAX} characters of A-Za-z0-9_.-")]
 pub(crate) struct BadFieldName;
 
-/// A field that a naming convention expects in the JSON value of a secret.
+/// A field that a convention (the rules for one kind of secret) expects in a secret's JSON value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Field {
     name: Box<str>,
-    /// The JSON type that the field must have in the secret's value.
     pub(crate) field_type: FieldType,
-    /// Whether the field is secret, and not only an identifier such as an account id. Sidekey
-    /// treats every field as secret: the flag only informs people who read the conventions file.
+    /// Whether the field is secret, and not only an identifier such as an account id. The flag only
+    /// informs people who read the conventions file: Sidekey treats every field as secret.
     pub(crate) is_secret: bool,
     /// Whether the field may be missing, null or empty in the secret's value.
     pub(crate) is_optional: bool,
@@ -30,15 +26,10 @@ pub struct Field {
 /// The JSON type of a field in a secret's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldType {
-    /// The field contains a JSON string.
     String,
-    /// The field contains a JSON number.
     Number,
-    /// The field contains the JSON value `true` or `false`.
     Boolean,
-    /// The field contains a JSON object.
     Object,
-    /// The field contains a JSON array.
     Array,
 }
 
@@ -55,7 +46,6 @@ impl Field {
         Ok(Self { name: name.into(), field_type, is_secret: true, is_optional: false })
     }
 
-    /// Returns the name of the field.
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
@@ -66,16 +56,14 @@ fn is_field_char(c: char) -> bool {
 }
 
 impl FieldType {
-    /// All JSON types that a field can have.
     pub(crate) const ALL: [Self; 5] =
         [Self::String, Self::Number, Self::Boolean, Self::Object, Self::Array];
 
-    /// Returns the JSON type that is called `label` in a conventions file.
     pub(crate) fn from_label(label: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.label() == label)
     }
 
-    /// Returns the name of the JSON type in a conventions file, such as `string`.
+    /// Returns the name of the JSON type, such as `string`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::String => "string",
@@ -101,7 +89,7 @@ mod tests {
 
     #[test]
     fn field_is_secret_and_required_by_default() {
-        let field = Field::new("auth_token", FieldType::String).expect("the name is valid");
+        let field = Field::new("auth_token", FieldType::String).expect("the name must be valid");
         assert_eq!((field.name(), field.is_secret, field.is_optional), ("auth_token", true, false));
     }
 

@@ -9,71 +9,67 @@ use super::pattern::NamePattern;
 use std::fmt::Display;
 use toml::{Table, Value};
 
-/// The TOML key of the `[[convention]]` tables.
 const CONVENTION: &str = "convention";
 
 /// The TOML key that switches the built-in conventions on or off.
 const BUILT_IN: &str = "built_in";
 
-/// The maximum number of conventions in a conventions file. The name of each fetched secret is
-/// compared with the conventions one by one.
+/// The maximum number of `[[convention]]` tables in a conventions file. The number is limited
+/// because the name of each fetched secret is compared with the tables one by one.
 const CONVENTIONS_MAX: usize = 100;
 
-/// The marker of a convention that sets no `placeholders`. It recognises every text that begins
-/// with `PLACEHOLDER` as a dummy text.
+/// The default of the key `placeholders` in a `[[convention]]` table. A string in a secret's value
+/// that begins with `PLACEHOLDER` is then a dummy value.
 const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
-/// A parsed conventions file, with all its mistakes and unknown keys.
+/// The result of parsing a conventions file.
 #[derive(Debug)]
 pub(crate) struct ParsedFile {
-    /// The valid conventions of the file, followed by the built-in conventions unless the file
-    /// switches them off.
+    /// The valid conventions (rules for the names and values of secrets) of the file. The built-in
+    /// conventions follow, unless the file switches them off.
     pub(crate) conventions: Conventions,
-    /// The mistakes in the conventions file, in the order in which they were found.
     pub(crate) mistakes: Vec<Mistake>,
-    /// The unknown keys in the conventions file.
     pub(crate) unknown_keys: Vec<UnknownKey>,
 }
 
-/// A mistake in a conventions file.
+/// A mistake in a conventions file, the TOML file that defines how secrets are named.
 #[derive(Debug)]
 pub(crate) struct Mistake {
-    /// The location of the mistake in the conventions file, such as `convention[2].pattern`. Empty
-    /// if the mistake concerns the whole file.
+    /// The place of the mistake in the conventions file, such as `convention[2].pattern`. The
+    /// string is empty if the mistake concerns the whole file.
     pub(crate) location: String,
-    /// The description of the mistake. It quotes no text of the conventions file except markers for
-    /// dummy texts, because the file may contain a secret by accident.
+    /// What is wrong in the conventions file. The description quotes only the key `placeholders`,
+    /// because other parts of the file may contain a secret by accident.
     pub problem: String,
 }
 
-/// An unknown key in a conventions file.
+/// A key in a conventions file that Sidekey does not know.
 #[derive(Debug)]
 pub(crate) struct UnknownKey {
-    /// The location of the unknown key in the conventions file, such as `convention[2].servce`.
+    /// The place of the unknown key in the conventions file, such as `convention[2].servce`.
     pub(crate) location: String,
-    /// The unknown key, as it is written in the conventions file.
     pub(crate) key: String,
-    /// The kind of table that contains the unknown key: `a convention` or `a field`. `None` if the
-    /// key is outside all tables.
+    /// The table that contains the unknown key: `a convention` or `a field`. `None` if the key is
+    /// outside all tables.
     pub(crate) table: Option<&'static str>,
-    /// The keys that can occur at the location of the unknown key.
+    /// The keys that are valid in place of the unknown key.
     pub(crate) known: Vec<&'static str>,
 }
 
-/// One key that a table of the conventions file can have, with its help text and parser. `T` is the
-/// type into which the table is parsed.
+/// A key of a TOML table in a conventions file. `T` is the struct that stores the parsed value.
 #[derive(Debug)]
 pub struct Key<T> {
-    /// The name of the TOML key.
+    /// The name of the TOML key, such as `pattern`.
     pub name: &'static str,
-    /// The value that applies if the key is left out, as text. Empty if the key is required.
+    /// The value that applies if the key is left out. The string is empty if the key is required.
     pub default: &'static str,
-    /// The help text, which describes the key in the documentation.
+    /// The help text of the TOML key, in one or two sentences.
     pub help: &'static str,
     parse: fn(&mut T, &Value, &str, &mut Report),
 }
 
-/// Every key of a `[[convention]]` table, in the order of the documentation.
+/// The keys of a `[[convention]]` table, in the order of the documentation. A conventions file has
+/// one such table for each kind of secret.
 pub const KEYS: &[Key<Draft>] = &[
     Key {
         name: "kind",
@@ -105,20 +101,23 @@ pub const KEYS: &[Key<Draft>] = &[
         help: "A table of the fields that the JSON value of a secret must have, each with its type.",
         parse: |draft, value, location, report| match value.as_table() {
             Some(table) => draft.fields = fields(table, location, report),
-            None => report.add(location, "a table expected, such as { token = \"string\" }"),
+            None => {
+                report.add(location, "the value must be a table, such as { token = \"string\" }")
+            }
         },
     },
     Key {
         name: "placeholders",
         default: DEFAULT_MARKER,
-        help: "Dummy texts that show that a field is not filled in yet. Each text can contain one `*`, which matches any characters.",
+        help: "Dummy values, which mean that a field is not filled in yet. Each dummy value can contain one `*`, which matches any characters.",
         parse: |draft, value, location, report| {
             draft.markers = report.or_default(location, markers(value));
         },
     },
 ];
 
-/// Every key of a field's table, such as `{ type = "string" }`, in the order of the documentation.
+/// The keys of the TOML table that describes one field of a secret's value. One of these keys is
+/// `type`, the JSON type of the field.
 pub const FIELD_KEYS: &[Key<Field>] = &[
     Key {
         name: "type",
@@ -147,7 +146,7 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     },
 ];
 
-/// A convention whose `[[convention]]` table is being parsed: the parts that were found so far.
+/// The parsed part of a `[[convention]]` table, while the table is being parsed.
 #[derive(Debug)]
 pub struct Draft {
     kind: String,
@@ -157,7 +156,8 @@ pub struct Draft {
     markers: Vec<Marker>,
 }
 
-/// Parses a conventions file. If the text is not TOML, returns only the built-in conventions.
+/// Parses a conventions file, which defines how secrets are named. If the file is not TOML, returns
+/// only the built-in conventions.
 pub(crate) fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
@@ -165,7 +165,10 @@ pub(crate) fn parse(text: &str) -> ParsedFile {
         Err(error) => {
             // Only the short error text is used. The complete error quotes the line, and the line
             // may contain a secret by accident.
-            report.add("", format!("not TOML: {}", toml::de::Error::message(&error)));
+            report.add(
+                "",
+                format!("the file is not valid TOML: {}", toml::de::Error::message(&error)),
+            );
             Conventions::built_in()
         }
     };
@@ -192,13 +195,16 @@ fn root(table: &Table, report: &mut Report) -> Conventions {
     base.with(own)
 }
 
-/// Parses the `[[convention]]` tables in the order of the file. Error messages count the tables
-/// from 1.
+/// Parses the `[[convention]]` tables of a conventions file. Error messages count the tables from
+/// 1.
 fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
     let tables: Option<Vec<&Table>> =
         value.as_array().and_then(|items| items.iter().map(Value::as_table).collect());
     let Some(tables) = tables else {
-        report.add(CONVENTION, "tables expected, each with the heading [[convention]]");
+        report.add(
+            CONVENTION,
+            "the value must be a list of tables, each with the heading [[convention]]",
+        );
         return Vec::new();
     };
     if tables.len() > CONVENTIONS_MAX {
@@ -210,7 +216,10 @@ fn conventions(value: &Value, report: &mut Report) -> Vec<Convention> {
         let location = format!("{CONVENTION}[{number}]");
         let Some(convention) = convention(table, &location, report) else { continue };
         if found.iter().any(|earlier| earlier.kind() == convention.kind()) {
-            report.add(format!("{location}.kind"), "an earlier convention has the same kind");
+            report.add(
+                format!("{location}.kind"),
+                "an earlier convention is for the same kind of secret",
+            );
         }
         found.push(convention);
     }
@@ -224,7 +233,9 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         pattern: None,
         service: String::new(),
         fields: Vec::new(),
-        markers: vec![Marker::parse(DEFAULT_MARKER).expect("the default marker is valid")],
+        markers: vec![
+            Marker::parse(DEFAULT_MARKER).expect("a unit test checks that the default is valid"),
+        ],
     };
     parse_keys(&mut draft, KEYS, "a convention", table, location, report);
     for key in KEYS.iter().filter(|key| key.default.is_empty()) {
@@ -241,7 +252,8 @@ fn convention(table: &Table, location: &str, report: &mut Report) -> Option<Conv
         .ok()
 }
 
-/// Parses the fields of one convention, in the alphabetical order of their names.
+/// Parses the `fields` of one `[[convention]]` table. Returns the fields in the alphabetical order
+/// of their names.
 fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     let mut fields = Vec::new();
     for (name, value) in table {
@@ -267,8 +279,8 @@ fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     fields
 }
 
-/// Parses the keys of one table into `target`. `kind_of_table` is part of the hints about unknown
-/// keys.
+/// Parses the keys of one TOML table, and stores the values in `target`. `kind_of_table` describes
+/// the table in messages about unknown keys.
 fn parse_keys<T>(
     target: &mut T,
     keys: &[Key<T>],
@@ -292,7 +304,7 @@ fn parse_keys<T>(
 }
 
 fn text(value: &Value) -> Result<&str, &'static str> {
-    value.as_str().ok_or("a string expected")
+    value.as_str().ok_or("the value must be a string")
 }
 
 fn pattern(value: &Value) -> Result<NamePattern, String> {
@@ -304,7 +316,7 @@ fn markers(value: &Value) -> Result<Vec<Marker>, String> {
         .as_array()
         .and_then(|items| items.iter().map(Value::as_str).collect::<Option<Vec<_>>>())
         .filter(|texts| !texts.is_empty())
-        .ok_or("a list of at least one string expected")?
+        .ok_or("the value must be a list of at least one string")?
         .into_iter()
         .map(|text| Marker::parse(text).map_err(|bad| format!("'{text}': {bad}")))
         .collect()
@@ -314,16 +326,15 @@ fn field_type(value: &Value) -> Result<FieldType, &'static str> {
     value
         .as_str()
         .and_then(FieldType::from_label)
-        .ok_or("string, number, boolean, object or array expected")
+        .ok_or("the type must be string, number, boolean, object or array")
 }
 
-const BOOLEAN_EXPECTED: &str = "true or false expected";
+const BOOLEAN_EXPECTED: &str = "the value must be true or false";
 
 fn boolean(value: &Value) -> Result<bool, &'static str> {
     value.as_bool().ok_or(BOOLEAN_EXPECTED)
 }
 
-/// Collects the mistakes and unknown keys of a conventions file while the file is parsed.
 #[derive(Debug, Default)]
 struct Report {
     mistakes: Vec<Mistake>,
@@ -335,8 +346,8 @@ impl Report {
         self.mistakes.push(Mistake { location: location.into(), problem: problem.into() });
     }
 
-    /// Returns the value of `result`. If `result` is an error, records it as a mistake and returns
-    /// the default value, so that parsing continues and finds all mistakes.
+    /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake, and
+    /// returns the default value. Parsing then continues and finds all mistakes.
     fn or_default<T: Default>(&mut self, location: &str, result: Result<T, impl Display>) -> T {
         result.unwrap_or_else(|problem| {
             self.add(location, problem.to_string());
@@ -366,7 +377,6 @@ mod tests {
         name = { secret = false }
     "#;
 
-    /// Returns one line for each mistake and each unknown key: its location and its description.
     fn lines(file: &ParsedFile) -> Vec<String> {
         let mistakes = file
             .mistakes
@@ -388,7 +398,7 @@ mod tests {
         let found = lines(&parse(text));
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
-            assert!(found.starts_with(expected), "{found} does not begin with {expected}");
+            assert!(found.starts_with(expected), "the line must begin with '{expected}': {found}");
         }
     }
 
@@ -403,14 +413,16 @@ mod tests {
 
     #[test]
     fn convention_that_is_deleted_from_a_copy_of_the_preset_is_gone() {
-        let end = PRESET.find("[[convention]]\nkind = \"email").expect("the preset has e-mail");
+        let end = PRESET
+            .find("[[convention]]\nkind = \"email")
+            .expect("the preset must have a convention for e-mail");
         assert_eq!(kinds(&PRESET[..end]), ["whatsapp-twilio", "sms-twilio"]);
     }
 
     #[test]
     fn every_key_is_parsed() {
         let all = valid(VONAGE);
-        let first = all.iter().next().expect("the file has a convention");
+        let first = all.iter().next().expect("the file must have a convention");
         assert_eq!((first.kind(), first.service()), ("sms-vonage", "Vonage"));
         let pattern = "sms-credentials/{company_name}/{stage:dev|prod}/vonage";
         assert_eq!(first.pattern().to_string(), pattern);
@@ -448,7 +460,7 @@ mod tests {
     #[test]
     fn placeholder_marker_has_a_default() {
         let all = valid(&VONAGE.replace("placeholders = [\"TODO*\", \"change me\"]", ""));
-        let first = all.iter().next().expect("the file has a convention");
+        let first = all.iter().next().expect("the file must have a convention");
         assert!(first.markers().iter().any(|marker| marker.matches("PLACEHOLDER_KEY")));
     }
 
@@ -462,24 +474,24 @@ mod tests {
              [[convention]]\nkind = \"A\"\npattern = \"a\"\nservice = \"S\"\nfields = { a = \"string\" }\n\
              [[convention]]\nkind = \"a\"\npattern = \"a\"\nservice = \"S\"\nfields = {}\n",
             &[
-                "built_in: true or false",
-                "convention[1].fields: a table expected",
-                "convention[1].kind: a string expected",
+                "built_in: the value must be true or false",
+                "convention[1].fields: the value must be a table",
+                "convention[1].kind: the value must be a string",
                 "convention[1].pattern: the '{' at character 3",
-                "convention[1].placeholders: a list of at least one",
-                "convention[1].service: a string expected",
+                "convention[1].placeholders: the value must be a list of at least one",
+                "convention[1].service: the value must be a string",
                 "convention[2].fields.a b: a field's name must",
-                "convention[2].fields.c: string, number,",
-                "convention[2].fields.d.secret: true or false",
-                "convention[2].fields.d.type: string, number,",
-                "convention[2].placeholders: '*': a text in 'placeholders' needs",
+                "convention[2].fields.c: the type must be",
+                "convention[2].fields.d.secret: the value must be true or false",
+                "convention[2].fields.d.type: the type must be",
+                "convention[2].placeholders: '*': a string in 'placeholders' needs",
                 "convention[2]: the key 'pattern' is missing",
                 "convention[2]: the key 'service' is missing",
-                "convention[3]: the kind must begin",
+                "convention[3]: the name of the kind of secret must begin",
                 "convention[4]: a convention needs at least one field",
             ],
         );
-        refused(&VONAGE.repeat(2), &["convention[2].kind: an earlier convention has the same"]);
+        refused(&VONAGE.repeat(2), &["convention[2].kind: an earlier convention is for the same"]);
     }
 
     #[test]
@@ -503,7 +515,7 @@ mod tests {
     #[test]
     fn conventions_must_be_tables_and_are_limited_in_number() {
         for text in ["convention = 1", "convention = [1]", "[convention]\nkind = \"a\""] {
-            refused(text, &["convention: tables expected"]);
+            refused(text, &["convention: the value must be a list of tables"]);
         }
         let tables = |count: usize| {
             (0..count)
@@ -517,7 +529,7 @@ mod tests {
     #[test]
     fn text_that_is_not_toml_is_not_quoted() {
         let file = parse("key = = hunter2");
-        assert!(lines(&file)[0].starts_with(": not TOML: "), "{file:?}");
+        assert!(lines(&file)[0].starts_with(": the file is not valid TOML: "), "{file:?}");
         assert!(!lines(&file)[0].contains("hunter2"), "{file:?}");
         assert_eq!(file.conventions, Conventions::built_in());
     }

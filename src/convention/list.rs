@@ -1,23 +1,24 @@
-//! The naming conventions in effect, in order of precedence.
+//! The conventions in effect, in order of precedence. A convention is a set of rules for the names
+//! and values of one kind of secret.
 
 use super::built_in;
 use super::definition::Convention;
 use super::pattern::PlaceholderValues;
 
-/// A list of naming conventions for secrets. The first convention whose pattern matches a secret's
-/// name applies to the secret.
+/// A list of conventions (the rules for the names and values of each kind of secret). The first
+/// convention whose name pattern matches a secret's name applies to the secret.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conventions(Vec<Convention>);
 
 impl Conventions {
-    /// Returns the built-in naming conventions, which apply if `SIDEKEY_CONVENTIONS` is unset. They
-    /// describe the secrets of the channel processors.
+    /// Returns the built-in conventions, which apply if `SIDEKEY_CONVENTIONS` is unset. A
+    /// convention is a set of rules for the names and values of one kind of secret.
     pub(crate) fn built_in() -> Self {
         Self(built_in::conventions())
     }
 
-    /// Puts the conventions in `own` before the conventions of this list. Drops each convention of
-    /// this list that has the same kind as a convention in `own`.
+    /// Adds the conventions in `own` in front of this list. A convention in `own` replaces the
+    /// convention in this list for the same kind of secret.
     #[must_use]
     pub(crate) fn with(self, own: Vec<Convention>) -> Self {
         let mut all = own;
@@ -29,18 +30,16 @@ impl Conventions {
         Self(all)
     }
 
-    /// Returns the first convention that matches a secret's name, and the values of the
-    /// placeholders in that name: for `{company_name}` for example `acme`.
+    /// Returns the first convention whose pattern matches a secret's name. Also returns the
+    /// variable parts of the name, such as `acme` for the placeholder `{company_name}`.
     pub(crate) fn of_name(&self, name: &str) -> Option<(&Convention, PlaceholderValues)> {
         self.iter().find_map(|convention| Some((convention, convention.pattern().matches(name)?)))
     }
 
-    /// Returns the convention of a kind of secret, such as `sms-twilio`.
     pub(crate) fn of_kind(&self, kind: &str) -> Option<&Convention> {
         self.iter().find(|convention| convention.kind() == kind)
     }
 
-    /// Returns all conventions in order of precedence.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Convention> {
         self.0.iter()
     }
@@ -54,10 +53,12 @@ mod tests {
     use crate::convention::pattern::NamePattern;
 
     fn convention(kind: &str, pattern: &str) -> Convention {
-        let pattern = NamePattern::parse(pattern).expect("the pattern is valid");
-        let fields = vec![Field::new("token", FieldType::String).expect("the name is valid")];
-        let markers = vec![Marker::parse("TODO*").expect("the marker is valid")];
-        Convention::new(kind, pattern, "Acme", fields, markers).expect("the convention is valid")
+        let pattern = NamePattern::parse(pattern).expect("the pattern must be valid");
+        let fields =
+            vec![Field::new("token", FieldType::String).expect("the field's name must be valid")];
+        let markers = vec![Marker::parse("TODO*").expect("the marker must be valid")];
+        Convention::new(kind, pattern, "Acme", fields, markers)
+            .expect("the convention must be valid")
     }
 
     #[test]
@@ -66,7 +67,7 @@ mod tests {
             .with(vec![convention("one", "a/{x}"), convention("other", "{x}/{y}")]);
         let kind = |name| all.of_name(name).map(|(found, _)| found.kind());
         assert_eq!((kind("a/b"), kind("b/b"), kind("a")), (Some("one"), Some("other"), None));
-        let (_, values) = all.of_name("a/b").expect("the name has a convention");
+        let (_, values) = all.of_name("a/b").expect("a convention must match the name");
         assert_eq!(values.get("x"), Some("b"));
     }
 

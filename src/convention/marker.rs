@@ -1,41 +1,42 @@
-//! Markers: patterns that recognise a dummy text, such as `PLACEHOLDER_TOKEN`, in place of a real
-//! value.
+//! Markers: patterns for dummy values in secrets, such as `PLACEHOLDER*`. A secret has dummy values
+//! until the user has filled in the real values.
 
-/// The maximum length of a marker for dummy texts, in characters.
+/// The maximum length of a marker, in characters. A marker is a pattern for dummy values, such as
+/// `PLACEHOLDER*`.
 const MARKER_CHARS_MAX: usize = 64;
 
-/// A pattern that recognises a dummy text in place of a real value. A marker is a text such as
-/// `changeme`, or a glob with one `*` such as `PLACEHOLDER*`. Upper and lower case differ.
+/// A pattern for dummy values in secrets. The pattern is a string such as `changeme`, or a string
+/// with one `*`, such as `PLACEHOLDER*`. Upper and lower case differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     before: Box<str>,
-    /// The text after the `*` of the marker. `None` if the marker has no `*`.
+    /// The part of the pattern after the `*`. `None` if the pattern has no `*`.
     after: Option<Box<str>>,
 }
 
-/// The reason why a text is not a valid marker for dummy texts.
+/// The reason why a string is not a valid marker. A marker is a pattern for dummy values, such as
+/// `PLACEHOLDER*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadMarker {
-    /// Error: the marker contains only `*` and spaces. Such a marker would match every value, or
-    /// the empty value.
-    #[error("a text in 'placeholders' needs at least one character in addition to '*'")]
+    /// A marker without any character except `*` and spaces would match every value, or the empty
+    /// value.
+    #[error("a string in 'placeholders' needs at least one character in addition to '*'")]
     Empty,
-    /// Error: the marker contains more than one `*`.
-    #[error("a text in 'placeholders' can have at most one '*'")]
+    #[error("a string in 'placeholders' can have at most one '*'")]
     Wildcards,
-    /// Error: the marker is too long, or has characters that are not printable ASCII characters.
     #[error(
-        "a text in 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII characters"
+        "a string in 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII characters"
     )]
     Characters,
 }
 
 impl Marker {
-    /// Parses a marker for dummy texts.
+    /// Parses a marker: a pattern for dummy values, such as `PLACEHOLDER*`.
     ///
     /// # Errors
     ///
-    /// Returns the first rule that `text` breaks.
+    /// Returns an error if `text` is too long, has a character that is not printable ASCII, has
+    /// more than one `*`, or has no characters except `*` and spaces.
     pub(crate) fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if text.len() > MARKER_CHARS_MAX || !is_printable {
@@ -54,7 +55,7 @@ impl Marker {
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
 
-    /// Returns whether this marker recognises `text` as a dummy text.
+    /// Returns whether `text` is a dummy value according to this pattern.
     pub(crate) fn matches(&self, text: &str) -> bool {
         match &self.after {
             None => text == &*self.before,
@@ -64,8 +65,8 @@ impl Marker {
         }
     }
 
-    /// Makes a dummy text that this marker recognises. If the marker has a `*`, `words` become part
-    /// of the dummy text: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
+    /// Makes a dummy value that matches this pattern. The dummy value contains `words` if the
+    /// pattern has a `*`: `PLACEHOLDER*` and `auth-token` make `PLACEHOLDER_AUTH_TOKEN`.
     pub(crate) fn placeholder(&self, words: &str) -> String {
         let Some(after) = &self.after else { return self.before.clone().into() };
         let mut placeholder = String::from(&*self.before);
@@ -94,7 +95,7 @@ mod tests {
 
     #[track_caller]
     fn check(marker: &str, matched: &[&str], not_matched: &[&str], placeholder: &str) {
-        let marker = Marker::parse(marker).expect("the marker is valid");
+        let marker = Marker::parse(marker).expect("the marker must be valid");
         matched.iter().for_each(|text| assert!(marker.matches(text), "{marker:?} {text}"));
         not_matched.iter().for_each(|text| assert!(!marker.matches(text), "{marker:?} {text}"));
         assert_eq!(marker.placeholder("auth-token"), placeholder);

@@ -1,32 +1,33 @@
-//! Name patterns: texts such as `app-{stage}/db` that describe the names of one kind of secret. The
-//! variable parts in braces are called placeholders.
+//! Name patterns: strings such as `app-{stage}/db` that describe the names of one kind of secret.
+//! The variable parts in braces are called placeholders.
 
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum length of a name pattern, in bytes. A name pattern can be longer than a secret's
-/// name, because it contains the allowed values of its placeholders.
+/// The maximum length of a name pattern such as `app-{stage:dev|prod}/db`, in bytes. A pattern can
+/// be longer than a secret's name, because it can list allowed values.
 const PATTERN_CHARS_MAX: usize = 2048;
 
-/// The maximum length of a placeholder's own name, such as `company_name`, in characters.
+/// The maximum length of the name of a placeholder, in characters. A placeholder is a variable part
+/// of a name pattern, such as `{company_name}`.
 const PLACEHOLDER_CHARS_MAX: usize = 64;
 
 /// A pattern for the names of one kind of secret, such as
 /// `whatsapp-credentials/{company_name}/{project_name}/twilio`.
 ///
-/// The variable parts in braces are called placeholders. A placeholder matches a complete segment
-/// between two slashes, or a part of a segment with fixed text around it, as in `app-{stage}/db`.
-/// It never matches an empty text. A segment has at most one placeholder, so that a name can match
-/// in only one way. The placeholder `{channel:whatsapp|sms|email}` matches only the three listed
-/// values.
+/// The variable parts in braces are called placeholders. A placeholder matches the characters
+/// between two slashes, or some of them, as in `app-{stage}/db`. It never matches an empty string.
+/// There is at most one placeholder between two slashes, so that a name can match in only one way.
+/// The placeholder `{channel:whatsapp|sms|email}` matches only the three listed values.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct NamePattern {
     text: Box<str>,
     segments: Vec<Segment>,
 }
 
-/// The part of a name pattern between two slashes: fixed text with at most one placeholder.
+/// The part of a name pattern between two slashes: fixed characters with at most one placeholder,
+/// as in `app-{stage}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Segment {
     before: Box<str>,
@@ -38,105 +39,87 @@ struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Placeholder {
     name: Box<str>,
-    /// The values that the placeholder matches. If the list is empty, the placeholder matches every
+    /// The values that this variable part of a secret's name can have. An empty list means every
     /// value.
     allowed: Vec<Box<str>>,
 }
 
-/// The values of a name pattern's placeholders (its variable parts), such as `acme` for
-/// `{company_name}`. They are in the alphabetical order of the placeholders.
+/// The values of the placeholders of a name pattern, such as `acme` for `{company_name}`. They are
+/// in the alphabetical order of the placeholders' names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
-/// The reason why a text is not a valid name pattern for secrets.
+/// The reason why a string is not a valid name pattern. A name pattern describes the names of one
+/// kind of secret, such as `app-{stage}/db`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadNamePattern {
-    /// Error: the name pattern is empty.
     #[error("a name pattern must not be empty")]
     Empty,
-    /// Error: the name pattern is longer than `PATTERN_CHARS_MAX`.
     #[error("a name pattern must not be longer than {PATTERN_CHARS_MAX} characters")]
     TooLong,
-    /// Error: the name pattern contains a character that a secret's name cannot contain.
     #[error(
-        "character {at} is not allowed: use A-Za-z0-9/_+=.@!-, or begin a {{placeholder}} with '{{'"
+        "character {at} of the name pattern is not allowed: use A-Za-z0-9/_+=.@!-, or begin a {{placeholder}} with '{{'"
     )]
     Character {
-        /// The position of the invalid character in the name pattern, counted in characters from 1.
+        /// The position of the invalid character, counted in characters from 1.
         at: usize,
     },
-    /// Error: a placeholder in the name pattern has no closing brace before the next slash.
     #[error("the '{{' at character {at} has no '}}' before the next '/'")]
     Unclosed {
-        /// The position of the opening brace in the pattern, counted in characters from 1.
+        /// The position of the opening brace, counted in characters from 1.
         at: usize,
     },
-    /// Error: a segment of the name pattern has two placeholders, so the parts of a secret's name
-    /// could be divided between them in several ways.
+    /// Two placeholders (variable parts such as `{stage}`) between two slashes are not allowed,
+    /// because a secret's name could then be divided between them in several ways.
     #[error(
         "the '{{' at character {at} begins a second placeholder between two slashes; use only one there, so that a name can match in only one way"
     )]
     Second {
-        /// The position of the second opening brace in the name pattern, counted in characters from
-        /// 1.
+        /// The position of the second opening brace, counted in characters from 1.
         at: usize,
     },
-    /// Error: the name of a placeholder in the name pattern is empty, too long, or has characters
-    /// that are not allowed.
     #[error(
-        "the placeholder at character {at} needs a name of at most {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
+        "the placeholder at character {at} must have a name of at most {PLACEHOLDER_CHARS_MAX} letters, digits and '_' that begins with a letter"
     )]
     Placeholder {
-        /// The position of the opening brace in the pattern, counted in characters from 1.
+        /// The position of the opening brace, counted in characters from 1.
         at: usize,
     },
-    /// Error: two placeholders of the name pattern have the same name.
     #[error("two placeholders are named '{0}'")]
     Twice(Box<str>),
-    /// Error: the list of allowed values of a placeholder contains an invalid value, or a value
-    /// twice.
     #[error(
         "the allowed values of the placeholder '{0}' must be different, separated by '|', and made of A-Za-z0-9_+=.@!-"
     )]
     Allowed(Box<str>),
 }
 
-/// The reason why a secret's name cannot be made from a name pattern and the values of its
-/// placeholders. The error messages contain no value.
+/// The reason why a secret's name cannot be made from a name pattern such as `app-{stage}/db`. The
+/// error messages contain no value, because a value may be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FillError {
-    /// Error: a placeholder of the name pattern has no value.
     #[error("the placeholder '{0}' has no value")]
     Missing(Box<str>),
-    /// Error: a value was given for a placeholder that the name pattern does not have.
-    #[error("the pattern has no placeholder '{unknown}'; it has {}", listed(known))]
+    #[error(
+        "the name pattern has no placeholder '{unknown}'; its placeholders are: {}",
+        listed(known)
+    )]
     Unknown {
-        /// The name of the placeholder that the name pattern does not have.
         unknown: Box<str>,
-        /// The names of the placeholders that the name pattern has, in the order of the pattern.
+        /// The names of all placeholders (variable parts such as `{stage}`) of the name pattern.
         known: Vec<Box<str>>,
     },
-    /// Error: the value of a placeholder has characters that a segment of a secret's name cannot
-    /// have.
     #[error(
         "the value of the placeholder '{0}' must have at least one character, contain only A-Za-z0-9_+=.@!-, and be neither '.' nor '..'"
     )]
     Value(Box<str>),
-    /// Error: the value of a placeholder is not in the list of allowed values.
     #[error("the value of the placeholder '{placeholder}' must be one of {}", listed(allowed))]
-    NotAllowed {
-        /// The name of the placeholder whose value is not allowed.
-        placeholder: Box<str>,
-        /// The values that the placeholder can have.
-        allowed: Vec<Box<str>>,
-    },
-    /// Error: the secret's name would be longer than [`NAME_CHARS_MAX`].
+    NotAllowed { placeholder: Box<str>, allowed: Vec<Box<str>> },
     #[error("the secret's name would be longer than {NAME_CHARS_MAX} characters")]
     TooLong,
 }
 
 impl NamePattern {
-    /// Parses a name pattern for secrets.
+    /// Parses a pattern for the names of secrets, such as `app-{stage}/db`.
     ///
     /// # Errors
     ///
@@ -163,8 +146,8 @@ impl NamePattern {
         Ok(Self { text: text.into(), segments })
     }
 
-    /// Returns the values of the placeholders in a secret's name. Returns `None` if the name does
-    /// not match the pattern.
+    /// Returns the values of the placeholders (variable parts such as `{stage}`) in a secret's
+    /// name. Returns `None` if the name does not match the pattern.
     pub(crate) fn matches(&self, name: &str) -> Option<PlaceholderValues> {
         let mut parts = name.split('/');
         let mut values = PlaceholderValues::default();
@@ -184,12 +167,13 @@ impl NamePattern {
         parts.next().is_none().then_some(values)
     }
 
-    /// Makes a secret's name: replaces each placeholder of the pattern by its value.
+    /// Makes a secret's name: replaces each placeholder (a variable part such as `{stage}`) of the
+    /// pattern by its value.
     ///
     /// # Errors
     ///
-    /// Returns an error if a placeholder has no value or an invalid value, if a value is given for
-    /// an unknown placeholder, or if the name would be too long.
+    /// Returns an error if a placeholder has no value or an invalid value. Also returns an error if
+    /// `values` has an unknown placeholder, or if the name would be too long.
     pub(crate) fn fill(&self, values: &PlaceholderValues) -> Result<String, FillError> {
         if let Some((unknown, _)) = values.iter().find(|(name, _)| self.placeholder(name).is_none())
         {
@@ -213,18 +197,19 @@ impl NamePattern {
         debug_assert_eq!(
             self.matches(&name).as_ref(),
             Some(values),
-            "the pattern matches the name"
+            "the pattern must match the name that it has made"
         );
         Ok(name)
     }
 
-    /// Returns the names of the pattern's placeholders, in the order of the pattern.
+    /// Returns the names of the placeholders (variable parts such as `{stage}`), in the order of
+    /// the pattern.
     pub(crate) fn placeholders(&self) -> impl Iterator<Item = &str> {
         self.all().map(|placeholder| &*placeholder.name)
     }
 
-    /// Returns the list of allowed values of a placeholder. Returns `None` if the pattern does not
-    /// restrict the placeholder's values, or has no such placeholder.
+    /// Returns the allowed values of a placeholder (a variable part such as `{stage}`). Returns
+    /// `None` if every value is allowed, or if the pattern has no such placeholder.
     pub(crate) fn allowed(&self, placeholder: &str) -> Option<&[Box<str>]> {
         let allowed = &self.placeholder(placeholder)?.allowed;
         (!allowed.is_empty()).then_some(allowed)
@@ -252,8 +237,8 @@ impl fmt::Debug for NamePattern {
 }
 
 impl Segment {
-    /// Parses one segment of a name pattern. `at` is the position of the segment's first character
-    /// in the pattern, counted in characters from 1.
+    /// Parses the part of a name pattern between two slashes. `at` is the position of its first
+    /// character in the whole pattern, counted in characters from 1.
     fn parse(text: &str, at: usize) -> Result<Self, BadNamePattern> {
         let Some((before, rest)) = text.split_once('{') else {
             let before = literal(text, at)?;
@@ -278,8 +263,7 @@ impl Segment {
     }
 }
 
-/// Checks that the fixed text of a name pattern contains only characters that a secret's name can
-/// have.
+/// Checks that the fixed part of a name pattern has only characters that a secret's name can have.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),
@@ -330,8 +314,8 @@ impl Placeholder {
     }
 }
 
-/// Returns whether a placeholder can have the value `text`. The values `.` and `..` are not valid,
-/// because HTTP clients remove such segments from a path.
+/// Returns whether `text` is a valid value of a placeholder in a secret's name. The values `.` and
+/// `..` are invalid, because HTTP clients remove such segments from a path.
 fn is_value(text: &str) -> bool {
     !["", ".", ".."].contains(&text) && text.chars().all(|c| is_name_char(c) && c != '/')
 }
@@ -344,17 +328,14 @@ fn listed(names: &[Box<str>]) -> String {
 }
 
 impl PlaceholderValues {
-    /// Sets the value of a placeholder. Replaces an earlier value of the same placeholder.
     pub(crate) fn set(&mut self, placeholder: &str, value: &str) {
         self.0.insert(placeholder.into(), value.into());
     }
 
-    /// Returns the value of a placeholder.
     pub(crate) fn get(&self, placeholder: &str) -> Option<&str> {
         self.0.get(placeholder).map(|value| &**value)
     }
 
-    /// Returns the names and values of all placeholders.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(placeholder, value)| (&**placeholder, &**value))
     }
@@ -383,15 +364,15 @@ mod tests {
     const CHANNELS: &str = "openai-api-key/{channel:whatsapp|sms|email}";
 
     fn pattern(text: &str) -> NamePattern {
-        NamePattern::parse(text).expect("the pattern is valid")
+        NamePattern::parse(text).expect("the pattern must be valid")
     }
 
-    /// Checks the values of the placeholders in a name, and that the pattern makes this name from
-    /// them.
+    /// Checks that the pattern `text` finds the `expected` values in `name`. Also checks that the
+    /// pattern makes the same name from these values.
     #[track_caller]
     fn check<const N: usize>(text: &str, name: &str, expected: [(&str, &str); N]) {
         let pattern = pattern(text);
-        let values = pattern.matches(name).expect("the pattern matches the name");
+        let values = pattern.matches(name).expect("the pattern must match the name");
         assert_eq!(values, PlaceholderValues::from(expected));
         assert_eq!(pattern.fill(&values).as_deref(), Ok(name));
         assert!(Reference::parse(name).is_ok());
@@ -442,14 +423,14 @@ mod tests {
         let fill = |text: &str, values: &[(&str, &str)]| {
             pattern(text)
                 .fill(&values.iter().copied().collect())
-                .expect_err("the values are refused")
+                .expect_err("the values must be refused")
         };
         let missing = FillError::Missing("project_name".into());
         assert_eq!(fill(TWILIO, &[("company_name", "acme")]), missing);
         let typo = fill(TWILIO, &[("company", "acme")]).to_string();
         assert_eq!(
             typo,
-            "the pattern has no placeholder 'company'; it has company_name, project_name"
+            "the name pattern has no placeholder 'company'; its placeholders are: company_name, project_name"
         );
         let fax = fill(CHANNELS, &[("channel", "fax")]).to_string();
         assert_eq!(
@@ -465,7 +446,7 @@ mod tests {
         );
         assert_eq!(
             fill("x", &[("a", "y")]).to_string(),
-            "the pattern has no placeholder 'a'; it has none"
+            "the name pattern has no placeholder 'a'; its placeholders are: none"
         );
     }
 
@@ -474,7 +455,8 @@ mod tests {
         let (twilio, channels) = (pattern(TWILIO), pattern(CHANNELS));
         assert_eq!(twilio.placeholders().collect::<Vec<_>>(), ["company_name", "project_name"]);
         assert_eq!(twilio.allowed("company_name"), None);
-        let allowed = channels.allowed("channel").expect("the placeholder has allowed values");
+        let allowed =
+            channels.allowed("channel").expect("the placeholder must have allowed values");
         assert_eq!(
             allowed.iter().map(|value| &**value).collect::<Vec<_>>(),
             ["whatsapp", "sms", "email"]
@@ -543,7 +525,7 @@ mod tests {
             if let Err(Character { at } | Placeholder { at } | Second { at } | Unclosed { at }) =
                 NamePattern::parse(&text)
             {
-                let c = text.chars().nth(at - 1).expect("the position is in the text");
+                let c = text.chars().nth(at - 1).expect("the position must be in the pattern");
                 prop_assert!(c == '{' || !is_name_char(c), "{c}");
             }
         }

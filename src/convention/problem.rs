@@ -2,56 +2,57 @@
 
 use super::field::FieldType;
 
-/// A way in which a secret's value breaks the convention for secrets of this name. A problem
-/// contains no part of the value: even the names of the fields come from the convention.
+/// A way in which a secret's value breaks its convention (the rules for this kind of secret). A
+/// problem contains no part of the value: even the names of the fields come from the convention.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
-    /// Problem: the secret's value is binary data and not text.
+    /// The secret's value is binary data and not text.
     #[error("the value is binary and not text")]
     NotText,
-    /// Problem: the secret's value is text, but not JSON.
+    /// The secret's value is text, but not JSON.
     #[error("the value is not JSON")]
     NotJson,
-    /// Problem: the secret's value is JSON, but not an object.
+    /// The secret's value is JSON, but not an object.
     #[error("the value is JSON, but not an object")]
     NotAnObject,
-    /// Problem: a field that the convention requires is missing or null in the secret's value.
+    /// The secret's value lacks a required field, or the field is null.
     #[error("the field '{field}' is missing")]
     Missing {
         /// The name of the missing field.
         field: Box<str>,
     },
-    /// Problem: a field that the convention requires is empty, or contains only white space.
+    /// A required field of the secret's value is an empty string, or has only white space.
     #[error("the field '{field}' is empty")]
     Empty {
         /// The name of the empty field.
         field: Box<str>,
     },
-    /// Problem: a field of the secret's value has another JSON type than the convention states.
+    /// A field of the secret's value has the wrong JSON type, such as a number in place of a
+    /// string.
     #[error("the field '{field}' is {found} and not {expected}")]
     WrongType {
         /// The name of the field that has the wrong type.
         field: Box<str>,
-        /// The JSON type that the convention states for the field.
+        /// The JSON type that the field must have.
         expected: FieldType,
         /// The JSON type that the field has in the secret's value.
         found: FieldType,
     },
-    /// Problem: a field still contains the dummy text that it got when the secret was created.
+    /// A field of the secret's value still contains a dummy value, such as `PLACEHOLDER_TOKEN`.
     #[error("the field '{field}' is still a placeholder")]
     Placeholder {
-        /// The name of the field that contains a dummy text.
+        /// The name of the field that contains a dummy value.
         field: Box<str>,
     },
 }
 
 impl Problem {
-    /// The codes of all problems that a secret's value can have, in the order of the enum's
-    /// variants.
+    /// The codes of all problems that a secret's value can have, such as `not-json`.
     pub const CODES: [&'static str; 7] =
         ["not-text", "not-json", "not-an-object", "missing", "empty", "wrong-type", "placeholder"];
 
-    /// Returns the problem's code, such as `not-json`, by which programs can distinguish problems.
+    /// Returns the code of the problem, such as `not-json`. Programs use the code to distinguish
+    /// problems.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::NotText => "not-text",

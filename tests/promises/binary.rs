@@ -45,9 +45,9 @@ async fn all_mistakes_are_reported_at_once() {
     let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
     assert_eq!(code, Some(2), "{output}");
     for part in [
-        r#""name":"SIDEKEY_TTL","problem":"a duration like 250ms"#,
+        r#""name":"SIDEKEY_TTL","problem":"the value must be a duration"#,
         r#""name":"SIDEKEY_SECRETS","problem":"'app/db#'"#,
-        r#""name":"SIDEKEY_SECRET","problem":"no such variable; did you mean SIDEKEY_SECRETS?""#,
+        r#""name":"SIDEKEY_SECRET","problem":"Sidekey has no such variable; did you mean SIDEKEY_SECRETS?""#,
     ] {
         assert!(output.contains(part), "{part}:\n{output}");
     }

@@ -207,7 +207,7 @@ async fn unusable_tokens_and_agents_are_explained() {
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
         ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
         ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
-        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: 0 means any free port"),
+        ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: with port 0, the agent chooses"),
         (
             "SIDEKEY_PORT",
             &*other_port,

@@ -188,6 +188,9 @@ fn policy_mistakes_name_their_table() {
     let wrong = "ttl = \"500ms\"\n[[policy]]\nsecrets = [\"a\"]\nrefresh = \"always\"\n";
     for host in [Host::Standalone, Host::Lambda] {
         let found = load(wrong, host).mistakes.to_string();
-        assert!(found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: always needs"), "{found}");
+        assert!(
+            found.starts_with("SIDEKEY_CONFIG: policy[1].refresh: the value 'always' needs"),
+            "{found}"
+        );
     }
 }

@@ -156,7 +156,7 @@ fn mistaken_tenant_binding_is_never_ignored() {
     let folder = TempFolder::new();
     for (text, words) in [
         ("[resolve.tenant]\ncompany = \"a\"\n", "did you mean company_name?"),
-        ("[resolve.tenant]\ncompany_name = \"a.*\"\n", "without '*'"),
+        ("[resolve.tenant]\ncompany_name = \"a.*\"\n", "must not contain '*'"),
         ("[resolve.tenants]\ncompany_name = \"a\"\n", "[resolve.tenant]?"),
         ("[resolv.tenant]\ncompany_name = \"a\"\n", "did you mean resolve?"),
     ] {
