@@ -41,13 +41,13 @@ enum Command {
     Check(check::Args),
     /// Print one secret or one of its fields.
     Get(get::Args),
-    /// Write or verify the least IAM policy for reading secrets.
+    /// Write or verify a least-privilege IAM policy for reading secrets.
     Policy(policy::Args),
     /// Create and fill secrets whose names follow your conventions.
     Scaffold(scaffold::Args),
 }
 
-/// Runs the command that the user chose on the command line, and returns the exit code.
+/// Runs the chosen command of the `sidekey` program, and returns the exit code of the program.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
@@ -61,9 +61,12 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Returns the exit code of a finished command. If the command failed, prints its error to standard
-/// error.
-#[expect(clippy::print_stderr, reason = "the user of a command reads its errors on standard error")]
+/// Returns the exit code of a finished command. A failed command has exit code 1, and its error is
+/// printed to standard error.
+#[expect(
+    clippy::print_stderr,
+    reason = "users of a command read its error messages on standard error"
+)]
 fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("sidekey: {error:#}");
@@ -71,20 +74,20 @@ fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Returns the help text of `sidekey serve --help` that lists every SIDEKEY_* variable and every
-/// key of a `[[policy]]` table.
+/// Returns the end of the text of `sidekey serve --help`. It lists all `SIDEKEY_*` variables, and
+/// all keys of a `[[policy]]` table in the settings file.
 fn settings_help() -> String {
     let variables: Vec<String> =
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
     let keys: Vec<String> = KEYS.iter().map(|one| help(one.name, one.default, one.help)).collect();
     format!(
-        "Variables, which you can also set in the TOML file named by SIDEKEY_CONFIG:\n{}\n\nKeys of a [[policy]] table in that file:\n{}",
+        "You can set these variables in the environment, or in the TOML file that SIDEKEY_CONFIG names:\n{}\n\nA [[policy]] table in that file may have these keys:\n{}",
         variables.join("\n"),
         keys.join("\n")
     )
 }
 
-/// Formats the help of one setting in the layout that clap uses for an option.
+/// Formats the help text of one setting in the layout that clap uses for the options of a command.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

@@ -2,10 +2,11 @@
 
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns advice about a failed read in parentheses, or an empty text if there is no advice.
+/// Returns a hint for the user about a failed read from Secrets Manager, in parentheses. Returns an
+/// empty string if there is no hint.
 ///
-/// For transient failures, the function does not use the usual hint, which says that the agent
-/// retries by itself. A command calls Secrets Manager only once, so that hint would be wrong.
+/// A transient failure, such as throttling, gets no hint. The usual hint says that the agent
+/// retries by itself, but a command calls Secrets Manager only once.
 pub(super) fn of(error: &FetchError) -> String {
     match error.kind {
         FetchErrorKind::Throttled

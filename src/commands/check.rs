@@ -32,17 +32,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The exit code of `sidekey check` if at least one secret has a finding, that is a problem to
-/// report.
+/// The exit code of `sidekey check` if at least one secret has a problem.
 const FINDINGS: u8 = 1;
 
 /// The exit code of `sidekey check` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum number of bytes of the JSON file that `sidekey check` searches for references.
+/// The maximum size in bytes of the JSON file that `sidekey check --from-json` reads.
 const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// The minimum number of secrets for which `sidekey check` draws a progress bar.
+/// `sidekey check` draws a progress bar if it reads at least this many secrets.
 const MANY: usize = 20;
 
 const EXAMPLES: &str = "\
@@ -53,12 +52,14 @@ Examples:
   sidekey check --from-json export.json --json | jq '.results[] | select(.ok | not)'
 
 Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own
-variables. Each value is checked against the convention of its name. Values are never shown. The
-ROTATION column needs secretsmanager:DescribeSecret, and is 'unknown' without this permission.
+variables. Each value is checked against its convention, which has the rules for one kind of
+secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret,
+and shows 'unknown' without this permission.
 
-A JSON file may be a Context Object, the output of `aws dynamodb scan`, an export of a table as JSON
-lines, or any other JSON. Texts at the paths of SIDEKEY_RESOLVE_PATHS, anywhere in the file, are
-references. So is each text that has the form of a convention's names.
+A JSON file may be a message of your program, the output of `aws dynamodb scan`, an export of a table
+as JSON lines, or any other JSON. The command checks the secrets that the file names in two places:
+strings at a path of SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name
+pattern of a convention.
 
 docs/check.schema.json describes the output of --json.
 
@@ -87,8 +88,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The problems that prevented `sidekey check` from checking secrets. Each problem is a message for
-/// the user.
+/// The reason why `sidekey check` could check no secrets: error messages for the user.
 struct CannotCheck(Vec<String>);
 
 impl From<FileError> for CannotCheck {
@@ -97,7 +97,7 @@ impl From<FileError> for CannotCheck {
     }
 }
 
-/// The result of `sidekey check`: the reports on all references.
+/// The result of `sidekey check`, with one report for each checked secret.
 struct Checked {
     reports: Vec<Report>,
     /// An IAM policy, as JSON, that allows reading every secret to which AWS denied access. `None`
@@ -106,8 +106,8 @@ struct Checked {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system cannot protect the memory of this process, the command still works. Its memory
-    // is then less protected.
+    // A failure is ignored: if the system cannot protect the memory of this process, the command
+    // still works.
     let _ = hardening::harden();
     match check(&args).await {
         Ok(checked) => {
@@ -125,13 +125,13 @@ pub(super) async fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Reads and checks all secrets that the user selected.
 async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     let config = configuration(args)?;
     let conventions = config.cache.conventions.clone();
     let candidates = candidates(args, &config, &conventions)?;
     if candidates.is_empty() {
-        let problem = "nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS";
+        let problem =
+            "there is nothing to check: name secrets as arguments, or set SIDEKEY_SECRETS";
         return Err(CannotCheck(vec![problem.to_owned()]));
     }
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
@@ -178,14 +178,14 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads the configuration from the environment variables and from the files that the user named as
-/// arguments.
+/// Loads the configuration from the environment variables, and from the settings files that the
+/// user named as arguments.
 fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
         vars.set(variables::CONFIG_FILE, path);
-        // With `--config`, the user wants to check the secrets that the file lists. The variable
-        // SIDEKEY_SECRETS would override that list, so it is ignored.
+        // With `--config`, the command checks the secrets that the file lists. The variable
+        // SIDEKEY_SECRETS would override that list, so the variable is ignored.
         vars.unset("SIDEKEY_SECRETS");
     }
     if let Some(path) = &args.conventions {
@@ -198,8 +198,8 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     }
 }
 
-/// Collects the texts that may be references to secrets: from the arguments, the JSON file and the
-/// configuration.
+/// Collects the strings that may be references (names or ARNs of secrets) from the arguments, the
+/// JSON file and the configuration.
 fn candidates(
     args: &Args,
     config: &Config,
@@ -224,8 +224,8 @@ fn candidates(
     Ok(candidates.into_all())
 }
 
-/// Formats the key of a secret from the configuration as a reference, the form in which a user
-/// writes it.
+/// Formats a secret of the configuration as a user writes it: its name or ARN, with the staging
+/// label and the version if the configuration has them.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
@@ -240,7 +240,8 @@ fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once. Draws a progress bar on a terminal if there are many secrets.
+/// Reads every secret once. If there are many secrets and standard error is a terminal, shows a
+/// progress bar.
 async fn read(
     source: &Arc<SecretsManager>,
     references: &[Result<Reference, BadReference>],
@@ -297,8 +298,8 @@ fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
     text
 }
 
-/// Returns the table rows for one report. The first row shows the secret and its first finding.
-/// Each further finding has its own row.
+/// Returns the rows of the output table for one secret. The first row contains the secret and its
+/// first problem. Each further problem has its own row.
 fn rows(report: &Report) -> Vec<Vec<String>> {
     let state = match (report.ok, report.readable) {
         (true, _) => "ok",
@@ -327,8 +328,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the reference of a report. Returns its location in the JSON file if the reference is
-/// empty.
+/// Returns the name or ARN of the secret as the user wrote it. If it is empty, returns its location
+/// in the JSON file instead.
 fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
@@ -336,7 +337,7 @@ fn reference_or_location(report: &Report) -> String {
     }
 }
 
-/// Formats the age of a secret's version in the largest fitting unit, such as `2d`.
+/// Formats the age of a secret's version with one unit, such as `2d` for two days.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
@@ -363,7 +364,7 @@ mod tests {
     fn listed_secret_becomes_its_reference_again() {
         let arn = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123";
         for text in ["app/db", arn, &format!("{arn}::AWSPREVIOUS:"), &format!("{arn}:::v1")] {
-            let reference = Reference::parse(text).expect("the reference is valid");
+            let reference = Reference::parse(text).expect("the reference must be valid");
             assert_eq!(reference_text(&key(&reference)), text);
         }
     }

@@ -32,8 +32,8 @@ const USAGE: u8 = 2;
 
 /// The timeout of a request from `sidekey get` to the agent.
 ///
-/// This timeout is longer than the agent's own timeout, which is 5 s by default. So the agent
-/// reports the reason first.
+/// The agent's own timeout is shorter, 5 s by default. So the agent can report that AWS does not
+/// answer before `sidekey get` stops waiting.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -74,7 +74,7 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The reason why `sidekey get` printed no secret: messages for the user, and the exit code.
+/// The reason why `sidekey get` printed no secret: error messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -97,8 +97,8 @@ impl From<Mistakes> for Failure {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system cannot protect the memory of this process, the command still works. Its memory
-    // is then less protected.
+    // A failure is ignored: if the system cannot protect the memory of this process, the command
+    // still works.
     let _ = hardening::harden();
     match print_secret(&args).await {
         Ok(()) => ExitCode::SUCCESS,
@@ -114,7 +114,7 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     if is_terminal && !args.show && !args.json {
         // This check comes before the read, so that the command fails without reading the secret.
         return Err(Failure::usage(
-            "the value is not printed to a terminal; redirect standard output, or use --show",
+            "standard output is a terminal; use a pipe or a file, or use --show to print the value",
         ));
     }
     let Reference { id, selector, field } = Reference::parse(&args.reference)
@@ -142,7 +142,8 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Reads the secret from the agent. Reads from Secrets Manager instead if no agent listens.
+/// Reads the secret from the agent. If no agent listens, reads the secret from Secrets Manager
+/// instead.
 async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     if args.direct {
         return read_from_aws(args, key).await;
@@ -188,8 +189,8 @@ async fn read_from_agent(
     })
 }
 
-/// Returns whether the error means that no agent listens at the address. After any other error, an
-/// agent may be running that the client cannot reach.
+/// Returns whether the error proves that no agent listens at the address. Other errors leave this
+/// open: an agent may listen there, but the client cannot reach it.
 fn is_absent(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)

@@ -1,5 +1,5 @@
-//! `sidekey policy`: writes the least IAM policy, which grants only the permissions for reading the
-//! given secrets. Also compares an existing policy with the least policy.
+//! `sidekey policy`: writes the least-privilege policy, an IAM policy that allows only reading the
+//! given secrets. Also compares an existing policy with the least-privilege policy.
 
 mod arn_pattern;
 mod document;
@@ -17,23 +17,25 @@ use arn_pattern::{BadTarget, Location, arn_pattern, suffix_warning};
 pub(super) use document::Document;
 use document::{SAM_LOCATION, Statement, statements};
 use key_arn::KeyArn;
+use parse::named;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use verify::Verdict;
 
-/// The exit code of `sidekey policy --verify` if the policy lacks a permission or grants too much.
+/// The exit code of `sidekey policy --verify` if a needed permission is missing, or if the policy
+/// grants an unneeded permission.
 const FINDINGS: u8 = 1;
 
 /// The exit code of `sidekey policy` if an argument is wrong.
 const USAGE: u8 = 2;
 
-/// The maximum number of bytes of the file for `sidekey policy --verify`. Every policy that IAM
-/// accepts is far smaller.
+/// The maximum size in bytes of the policy file that `sidekey policy --verify` reads. IAM accepts
+/// only policies that are far smaller.
 const POLICY_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The maximum number of characters of the argument of `--name`.
+/// The maximum length of the argument of `sidekey policy --name`, in characters.
 const NAME_CHARS_MAX: usize = 64;
 
 const EXAMPLES: &str = "\
@@ -46,16 +48,16 @@ Examples:
   aws iam get-role-policy --role-name R --policy-name P |
       sidekey policy --verify - app/db --account 123456789012 --region eu-north-1
 
-The ARN of a name ends in -??????, which matches exactly the suffix that Secrets Manager appends. In
-Sidekey, * matches within one path segment; in IAM, * also matches /. So a policy made from patterns
-may grant more than SIDEKEY_ALLOW permits.
+For a secret's name, the ARN in the policy ends in -??????, which matches exactly the suffix that
+Secrets Manager appends. In Sidekey, * matches within one path segment; in IAM, * also matches /. So a
+policy made from patterns may grant more than SIDEKEY_ALLOW permits.
 
---verify judges a policy by itself, and strictly: a permission counts as lacking if it is granted only
-under a condition, by NotAction or by NotResource, or if a Deny may take it away. Actions of services
-other than Secrets Manager and KMS are not judged.
+--verify lists missing and unneeded permissions, and considers only the given policy. A permission also
+counts as missing if the policy grants it only under a condition, by NotAction or by NotResource, or if
+a Deny statement may deny it. Actions of services other than Secrets Manager and KMS are not checked.
 
-Exit codes: 0 the policy was written, or is exact; 1 the policy lacks something, or grants too much;
-2 an argument is wrong.";
+Exit codes: 0 the policy was written, or grants exactly the needed permissions; 1 a permission is
+missing or unneeded; 2 an argument is wrong.";
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
@@ -78,10 +80,10 @@ pub(super) struct Args {
     /// Write a Terraform data source
     #[arg(long, conflicts_with = "sam")]
     terraform: bool,
-    /// Write the Policies of a function in SAM
+    /// Write the Policies property of a SAM function
     #[arg(long)]
     sam: bool,
-    /// Begin statement ids, and label Terraform data sources, with SID
+    /// Use SID as prefix of statement ids, and as Terraform label
     #[arg(long, value_name = "SID", default_value = "Sidekey", value_parser = sid)]
     name: String,
     /// Verify the policy in this file; - reads standard input
@@ -109,8 +111,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Returns the statements of the least policy. If arguments are wrong, returns every mistake
-/// instead.
+/// Returns the statements of the least-privilege policy. If arguments are wrong, returns all error
+/// messages instead.
 fn compute(
     args: &Args,
     config: &Config,
@@ -137,9 +139,9 @@ fn compute(
     Ok(statements(&args.name, arns, &args.keys, args.batch))
 }
 
-/// Returns the least IAM policy, which allows only reading the given secrets.
+/// Returns the least-privilege policy, which allows only reading the given secrets.
 ///
-/// If the account is not known, the policy allows these secrets in any account. This grants no
+/// If `account` is `None`, the policy allows these secrets in any account. This grants no
 /// unintended access: reading a secret of another account also needs a permission from that
 /// account.
 pub(super) fn least<'a>(
@@ -159,8 +161,8 @@ pub(super) fn least<'a>(
     Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
-/// Writes the least policy to standard output. If the policy is too long for IAM, writes a warning
-/// to standard error.
+/// Writes the least-privilege policy to standard output. If the policy is too long for a managed
+/// policy of IAM, writes a warning to standard error.
 fn write(args: &Args, least: &[Statement]) {
     let document = Document::of(least);
     let label = args.name.to_ascii_lowercase();
@@ -176,7 +178,8 @@ fn write(args: &Args, least: &[Statement]) {
     }
 }
 
-/// Compares the policy in a file with the least policy, and writes the result to standard output.
+/// Compares the policy in a file with the least-privilege policy, and writes the result to standard
+/// output.
 fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     let policy = read(path)
         .map_err(|error| error.to_string())
@@ -190,7 +193,8 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     };
     out(&match is_json {
         true => {
-            serde_json::to_string_pretty(&verdict).expect("a struct of texts can be serialized")
+            serde_json::to_string_pretty(&verdict)
+                .expect("a struct of strings must be serializable")
                 + "\n"
         }
         false => as_text(&verdict),
@@ -198,11 +202,12 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
 
-/// Returns the AWS partition, region and account of secrets that the user gives by name.
+/// Returns the AWS partition, region and account of secrets that the user gives by name instead of
+/// by ARN.
 ///
-/// For a Terraform or SAM template, each part without an argument becomes an expression that AWS
-/// evaluates at deployment, because the template may be deployed in another account or region.
-/// Plain JSON uses the configuration.
+/// A Terraform or SAM template may be deployed in any account and region. So each part that the
+/// user did not give becomes an expression, which AWS evaluates at deployment. Plain JSON uses the
+/// configuration instead.
 fn location(args: &Args, config: &Config) -> Location {
     let expressions = match (args.terraform, args.sam) {
         (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
@@ -237,8 +242,8 @@ fn configured_region(config: &Config) -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// The expressions of a template for partition, region and account. Each expression has a sample
-/// value, with which the size of the policy is estimated.
+/// The expressions of a template for the partition, region and account. Each expression has an
+/// example value, which is used only to estimate the size of the policy.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {
@@ -259,8 +264,8 @@ fn terraform_expressions(label: &str) -> Expressions {
     ]
 }
 
-/// Returns the ARN pattern for each name, ARN or pattern in `targets`. If any of them is invalid,
-/// returns one error message for each invalid one.
+/// Returns an ARN pattern for each name, ARN or pattern in `targets`. If some are invalid, returns
+/// an error message for each of those instead.
 fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
     let (mut arns, mut problems) = (Vec::new(), Vec::new());
     for target in targets {
@@ -276,13 +281,14 @@ fn as_text(verdict: &Verdict) -> String {
     let mut rows = Vec::new();
     for lack in &verdict.lacks {
         let (action, reason) = (lack.action.to_owned(), lack.reason.to_string());
-        rows.push(vec!["lacks".to_owned(), action, lack.resource.clone(), reason]);
+        rows.push(vec!["missing".to_owned(), action, lack.resource.clone(), reason]);
     }
     for excess in &verdict.beyond {
-        let condition = if excess.is_conditional { ", under a condition" } else { "" };
-        let reason = format!("{}: {}{condition}", excess.statement, excess.reason);
+        let condition = if excess.is_conditional { ", which has a condition" } else { "" };
+        let statement = named(&excess.statement);
+        let reason = format!("in {statement}{condition}: {}", excess.reason);
         rows.push(vec![
-            "beyond".to_owned(),
+            "unneeded".to_owned(),
             excess.action.clone(),
             excess.resource.clone(),
             reason,
@@ -290,10 +296,13 @@ fn as_text(verdict: &Verdict) -> String {
     }
     let mut text = match rows.is_empty() {
         true => "The policy grants exactly the needed permissions.\n".to_owned(),
-        false => table(&["", "ACTION", "RESOURCE", "WHY"], &rows),
+        false => table(&["PERMISSION", "ACTION", "RESOURCE", "WHY"], &rows),
     };
     if !verdict.not_judged.is_empty() {
-        text += &format!("Not judged: {}\n", verdict.not_judged.join(", "));
+        text += &format!(
+            "Not checked, because they belong to other services: {}\n",
+            verdict.not_judged.join(", ")
+        );
     }
     text
 }
@@ -313,25 +322,23 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Parses the argument of `--account`, an AWS account id.
 fn account(text: &str) -> Result<String, &'static str> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    if is_account { Ok(text.to_owned()) } else { Err("an account id has 12 digits") }
+    if is_account { Ok(text.to_owned()) } else { Err("an account id must have 12 digits") }
 }
 
-/// Parses the argument of `--region`, the name of an AWS region.
 pub(super) fn region(text: &str) -> Result<String, &'static str> {
     if is_region(text) {
         Ok(text.to_owned())
     } else {
-        Err("write the name of a region, such as eu-north-1")
+        Err("this is not the name of a region, such as eu-north-1")
     }
 }
 
-/// Parses the argument of `--name`.
+/// Parses the argument of `sidekey policy --name`.
 ///
-/// The argument must be valid as a part of a statement's `Sid`. In lower case, it must also be a
-/// valid name in Terraform, which begins with a letter.
+/// The argument becomes a part of each statement's `Sid`, so it may contain only letters and
+/// digits. In lower case, it becomes a name in Terraform, so it must begin with a letter.
 ///
 /// Source: `Sid` in AWS's IAM user guide (letters and digits).
 fn sid(text: &str) -> Result<String, &'static str> {
@@ -341,6 +348,6 @@ fn sid(text: &str) -> Result<String, &'static str> {
     if is_sid {
         Ok(text.to_owned())
     } else {
-        Err("write a letter, followed by up to 63 letters and digits")
+        Err("the name must be a letter, followed by up to 63 letters and digits")
     }
 }

@@ -1,4 +1,5 @@
-//! `sidekey scaffold`: creates and fills the secrets whose names follow the naming conventions.
+//! `sidekey scaffold`: creates and fills secrets whose names follow the naming conventions. A
+//! convention has the rules for the names and values of one kind of secret.
 //!
 //! Sidekey itself only reads secrets. The AWS CLI makes all changes.
 
@@ -42,16 +43,16 @@ Examples:
   sidekey scaffold --update --values folder/ --company acme --project support | sh
 
 Without --run, the command prints AWS CLI commands for a shell and changes nothing. New secrets get
-placeholder values. A secret that exists already is not changed.
+dummy values such as PLACEHOLDER_AI_API_KEY. A secret that exists already is not changed.
 
 With --update, values come from a JSON file {\"NAME\": VALUE, ...}, or from a folder with a file
-NAME.json for each secret. Only a folder works without --run. Each value is checked against the
-convention of its name, and nothing is written if any value is wrong. A value never appears on a
-command line: the AWS CLI reads it from a pipe or a file.
+NAME.json for each secret. Only a folder works without --run. Each value is checked first, and
+nothing is written if any value is wrong. A value never appears on a command line: the AWS CLI reads the
+value from a pipe or a file.
 
-Naming conventions are built in, or come from the file named by SIDEKEY_CONVENTIONS. If a convention
-has no placeholder 'channel', its channel is the beginning of its kind of secret: the channel of
-whatsapp-twilio is whatsapp.
+A convention has the rules for the names and values of one kind of secret. Conventions are built in, or
+come from the file that SIDEKEY_CONVENTIONS names. A name may contain placeholders such as {channel}.
+Without {channel}, the kind of secret begins with the channel: the channel of whatsapp-twilio is whatsapp.
 
 Exit codes: 0 all commands were printed, or succeeded; 1 a value is wrong, or a command failed; 2 an
 argument is wrong.";
@@ -105,13 +106,13 @@ struct Step<'a> {
     operation: Operation,
     kind: &'a str,
     name: String,
-    /// The secret's value as the printed command contains it. `None` if the command can only be
-    /// run, not printed.
+    /// The value of the secret in the printed command. `None` if the command cannot be printed,
+    /// because the value is inside a JSON file.
     printed_value: Option<String>,
     value: SecretValue,
 }
 
-/// The reason why `sidekey scaffold` did nothing: messages for the user, and the exit code.
+/// The reason why `sidekey scaffold` did nothing: error messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -124,8 +125,8 @@ impl Failure {
 }
 
 pub(super) async fn run(args: Args) -> ExitCode {
-    // If the system cannot protect the memory of this process, the command still works. Its memory
-    // is then less protected.
+    // A failure is ignored: if the system cannot protect the memory of this process, the command
+    // still works.
     let _ = hardening::harden();
     let result = match conventions(&args) {
         Ok(conventions) => scaffold(&args, &conventions).await,
@@ -137,7 +138,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
     })
 }
 
-/// Loads the naming conventions from the configuration. Ignores mistakes in other settings.
+/// Loads the naming conventions, which have the rules for the names and values of secrets. Ignores
+/// mistakes in other settings.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -147,7 +149,7 @@ fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
         .map_err(|mistakes| Failure::usage(mistakes.0.iter().map(ToString::to_string).collect()))
 }
 
-/// Prints the commands of the AWS CLI. With `--run`, runs them instead.
+/// Prints one AWS CLI command for each secret. With `--run`, runs the commands instead.
 async fn scaffold(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {
     let steps = match &args.values {
         Some(path) => {
@@ -188,7 +190,6 @@ fn print_steps(args: &Args, steps: &[Step<'_>]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the shell command that creates or updates one secret.
 fn command(args: &Args, step: &Step<'_>, value: &str) -> String {
     let program = args.aws.to_string_lossy();
     let region = args.region.as_deref();
@@ -199,7 +200,7 @@ fn as_json(secrets: Vec<Value>) -> String {
     format!("{:#}\n", json!({ "secrets": secrets }))
 }
 
-/// Returns a command of the AWS CLI for each secret to create.
+/// Returns an AWS CLI command for each secret to create.
 fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'a>>, Failure> {
     let steps = planned_secrets(args, conventions)?.into_iter().map(|secret| {
         let fields = secret.convention.placeholder_value(&secret.placeholder_values);
@@ -226,15 +227,15 @@ fn planned_secrets<'a>(
     let request = PlanRequest {
         kinds: args.kinds.clone(),
         channels: args.channels.clone(),
-        // If the user gave a placeholder two values, the value of --set is used.
+        // If `--set` and another option set the same placeholder, the value of `--set` is used.
         values: named.chain(args.set.clone()).collect(),
     };
     plan(conventions, &request)
         .map_err(|problems| Failure::usage(problems.iter().map(ToString::to_string).collect()))
 }
 
-/// Returns a command of the AWS CLI for each secret to update. If values are wrong, returns all
-/// problems instead.
+/// Returns an AWS CLI command for each secret to update. If some values are wrong, returns all
+/// error messages instead.
 fn updates<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -267,8 +268,8 @@ fn updates<'a>(
     }
 }
 
-/// Returns whether the arguments select the secrets to update. Otherwise, the names in the JSON
-/// file of values select them.
+/// Returns whether the arguments of the command select the secrets to update. If not, the command
+/// updates all secrets in the JSON file of values.
 ///
 /// For a folder of values, the arguments always select the secrets, because the folder may contain
 /// unrelated files.
@@ -279,8 +280,8 @@ fn is_selective(args: &Args, values: &Values) -> bool {
         || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty())
 }
 
-/// Returns the secrets that the user selected with arguments. Reports a problem for each value of a
-/// secret that is not selected.
+/// Returns the secrets that the user selected with arguments. Adds a message to `problems` for each
+/// other secret in the file of values.
 fn selected_targets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -291,15 +292,15 @@ fn selected_targets<'a>(
     for name in values.names() {
         if !planned.iter().any(|secret| secret.name == *name) {
             problems.push(format!(
-                "{name}: the file has a value for this secret, but the arguments do not select it"
+                "{name}: the file has a value for this secret, but the arguments of the command do not select this secret"
             ));
         }
     }
     Ok(planned.into_iter().map(|secret| (secret.name, secret.convention)).collect())
 }
 
-/// Returns the secrets whose names are in the JSON file of values. Reports a problem for each name
-/// that matches no naming convention.
+/// Returns the secrets whose names are in the JSON file of values. Adds a message to `problems` for
+/// each name that matches no naming convention.
 fn targets_of_file<'a>(
     conventions: &'a Conventions,
     values: &Values,
@@ -317,7 +318,8 @@ fn targets_of_file<'a>(
     targets
 }
 
-/// Runs every command of the AWS CLI, reports the progress on standard error, and prints a summary.
+/// Runs all AWS CLI commands. Writes the progress to standard error, and a summary to standard
+/// output.
 async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
     let clock = SystemClock::new();
     let cli = AwsCli { program: args.aws.clone(), region: args.region.clone(), clock: &clock };
@@ -354,7 +356,7 @@ fn result_row(step: &Step<'_>, outcome: &Outcome) -> Vec<String> {
     vec![outcome.label().to_owned(), step.kind.to_owned(), step.name.clone(), explanation(outcome)]
 }
 
-/// Returns an explanation of a command's outcome for the user. The explanation is empty if the
+/// Returns an explanation of the command's outcome for the user. Returns an empty string if the
 /// command created or updated the secret.
 fn explanation(outcome: &Outcome) -> String {
     match outcome {
@@ -369,11 +371,11 @@ fn explanation(outcome: &Outcome) -> String {
     }
 }
 
-/// Parses the argument of `--set`, which is PLACEHOLDER=VALUE.
+/// Parses the argument of `--set`, which has the form PLACEHOLDER=VALUE.
 fn placeholder_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, _)) if name == CHANNEL => Err("use --channel for the placeholder 'channel'"),
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("write PLACEHOLDER=VALUE"),
+        _ => Err("expected PLACEHOLDER=VALUE"),
     }
 }

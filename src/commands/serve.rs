@@ -20,14 +20,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The exit code of `sidekey serve` if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
 
-/// The maximum time for open requests to complete after SIGTERM.
+/// The maximum time for which the agent completes open requests after SIGTERM.
 ///
-/// With the default settings, every request completes within this time. The time is less than the
-/// 30 s after which ECS and Kubernetes kill a process by default.
+/// With the default settings, every request completes within this time. ECS and Kubernetes kill a
+/// process 30 s after SIGTERM by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, returns exit code 2
-/// instead.
+/// Runs the agent until SIGTERM or Ctrl-C. Returns exit code 2 at once if the configuration has
+/// mistakes.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
     let metrics = Arc::new(Metrics::new());
@@ -56,12 +56,12 @@ pub(super) async fn run() -> ExitCode {
     };
     reserve_descriptors(&mut config.listen);
     // The agent listens at its port before it writes its token file. Otherwise, a second agent on
-    // the same port would overwrite the token file of the first agent, and then fail.
+    // the same port would overwrite the token file of the first agent, and would then fail.
     let listeners = match Listeners::bind(&config.listen).await {
         Ok(listeners) => listeners,
         Err(error) => {
             let error: &(dyn Error + 'static) = &error;
-            tracing::error!(error, "cannot listen");
+            tracing::error!(error, "the agent cannot listen at its configured addresses");
             return ExitCode::FAILURE;
         }
     };
@@ -69,7 +69,7 @@ pub(super) async fn run() -> ExitCode {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
         match token_file::make(&Environment, port) {
             Ok((token, path)) => {
-                tracing::info!(path = %path.display(), "no token is configured; wrote a random token to this file");
+                tracing::info!(path = %path.display(), "no token is configured, so the agent wrote a random token to this file");
                 config.tokens.push(token);
             }
             Err(error) => {

@@ -1,5 +1,5 @@
-//! A file with a random token that only the owner of the file can read. The agent creates the file
-//! if no token is configured.
+//! Creates and reads token files. A token file contains a random token, which only the owner of the
+//! file can read. The agent creates the file if no token is configured.
 
 use crate::config::vars::{Environment, Vars};
 use crate::tokens::Token;
@@ -22,10 +22,11 @@ pub(super) fn random() -> io::Result<String> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a random token to a file. Returns the token and the path of the file.
+/// Writes a random token to the token file of the agent that listens at `port`. Returns the token
+/// and the path of the file.
 ///
-/// The file has mode 0600, in a folder of mode 0700. The file's name contains the port of the
-/// agent, so that two agents of the same user do not share a file.
+/// The file has mode 0600, in a folder of mode 0700. The file's name contains the port, so that two
+/// agents of the same user do not share a file.
 ///
 /// # Errors
 ///
@@ -48,8 +49,8 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Reads the token from the file that the agent on `port` wrote for the same user. Returns `None`
-/// if the file is missing.
+/// Reads the token file that the agent at `port` wrote for the same user. Returns `None` if the
+/// file is missing.
 pub(super) fn find(port: u16) -> Option<Token> {
     let text = fs::read_to_string(folder(&Environment)?.join(name(port))).ok()?;
     Token::new(text).ok()
@@ -59,8 +60,8 @@ fn name(port: u16) -> String {
     format!("token-{port}")
 }
 
-/// Returns the folder for token files: the system's folder for runtime files, or else a folder in
-/// the user's home.
+/// Returns the folder for token files: `$XDG_RUNTIME_DIR/sidekey`, or `$HOME/.sidekey` if the first
+/// variable is not set.
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {
     if let Some(runtime) = vars.get("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         return Some(PathBuf::from(runtime).join("sidekey"));

@@ -234,7 +234,11 @@ async fn references_are_found_in_a_dynamodb_table() {
     let broken = folder.write("broken.json", "{\"hunter2\": hunter2}").display().to_string();
     let done = check(&["--from-json", &broken], &vars, b"").await;
     assert_eq!((done.code, done.text()), (Some(2), ""));
-    assert!(done.err.contains("broken.json: not JSON: error at line 1"), "{}", done.err);
+    assert!(
+        done.err.contains("broken.json: the file is neither JSON (error at line 1"),
+        "{}",
+        done.err
+    );
 }
 
 /// A settings file given as an argument lists the secrets to check and the settings. The

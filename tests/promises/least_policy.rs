@@ -163,10 +163,13 @@ async fn missing_and_excess_permissions_are_reported() {
     assert_eq!(done.code, Some(1), "{}", done.err);
     let lines: Vec<Vec<&str>> =
         done.text().lines().map(|line| line.split_whitespace().collect()).collect();
-    assert_eq!(lines[1][..2], ["lacks", "secretsmanager:GetSecretValue"]);
+    assert_eq!(lines[1][..2], ["missing", "secretsmanager:GetSecretValue"]);
     assert!(lines[1][2].ends_with(":secret:whatsapp-credentials/*/*/twilio-??????"), "{lines:?}");
-    assert_eq!(lines[2][..2], ["beyond", "secretsmanager:*"]);
-    assert_eq!(lines[3].join(" "), "Not judged: logs:putlogevents");
+    assert_eq!(lines[2][..2], ["unneeded", "secretsmanager:*"]);
+    assert_eq!(
+        lines[3].join(" "),
+        "Not checked, because they belong to other services: logs:putlogevents"
+    );
 }
 
 /// All invalid arguments are reported at once with hints, and no policy is written.

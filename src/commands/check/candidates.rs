@@ -1,8 +1,8 @@
-//! Collects the references to secrets that `sidekey check` checks, from the command line and from a
-//! JSON file. Pure.
+//! Collects the secrets that `sidekey check` checks, from the command line and from a JSON file.
+//! This module has no side effects.
 //!
-//! In a JSON file, a text is a reference in two cases: the text is at one of the configured paths,
-//! anywhere in the file, or the text has the form of a secret's name by some naming convention.
+//! A string in the JSON file counts as the name or ARN of a secret in two cases. It is at a
+//! configured path, anywhere in the file, or it matches the name pattern of a naming convention.
 
 use super::dynamo::{is_type, plain};
 use crate::convention::Conventions;
@@ -15,64 +15,62 @@ use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::{Display, Write};
 
-/// The maximum number of references in one run of `sidekey check`.
+/// The maximum number of different references (names or ARNs of secrets) in one run of `sidekey
+/// check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
-/// The maximum number of locations in the JSON file that the report shows for one reference.
+/// The maximum number of locations in the JSON file that `sidekey check` reports for one secret.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum number of bytes of one location in the report. A location is built from keys of the
-/// JSON file, and a key may be as long as the file.
+/// The maximum length in bytes of one location in the report. A location contains keys of the JSON
+/// file, and a key may be as long as the file.
 const LOCATION_BYTES_MAX: usize = 1024;
 
-/// A text that may be a reference to a secret, and the locations of this text in the JSON file.
+/// A string that may be the name or ARN of a secret, and the locations of the string in the JSON
+/// file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The text that may be a reference, exactly as the user or the JSON file contains it.
+    /// The string that may be the name or ARN of a secret, exactly as the user or the JSON file
+    /// contains it.
     pub(super) text: String,
-    /// The locations of the text in the JSON file. The list is empty if the text is from the
-    /// command line.
+    /// The locations of the string in the JSON file, such as `Items[0].key`. The list is empty if
+    /// the string is from the command line.
     pub(super) locations: Vec<String>,
 }
 
-/// All texts that may be references to secrets, in the order in which they were found. Each text
-/// occurs once.
+/// All strings that may be names or ARNs of secrets, in the order in which they were found. Each
+/// string occurs once.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Candidate>,
     by_text: HashMap<String, usize>,
 }
 
-/// The reasons why a JSON file cannot be searched for references. The error messages quote nothing
-/// from the file.
+/// The reason why a JSON file cannot be searched for secrets. The error messages quote nothing from the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FileError {
-    /// Error: the file is neither one JSON value nor JSON lines (one JSON value in each line).
     #[error(
-        "not JSON: error at line {line}, column {column}; and not JSON lines: line {first} is not JSON"
+        "the file is neither JSON (error at line {line}, column {column}) nor JSON lines (line {first} is not JSON)"
     )]
     NotJson {
-        /// The line in which a parser for one JSON value meets the first error, counted from 1.
+        /// The line of the first error if the file is parsed as one JSON value, counted from 1.
         line: usize,
-        /// The column in which a parser for one JSON value meets the first error, counted from 1.
+        /// The column of the first error if the file is parsed as one JSON value, counted from 1.
         column: usize,
         /// The first line of the file that is not a JSON value, counted from 1.
         first: usize,
     },
-    /// Error: the JSON file contains nothing but white space.
     #[error("the file is empty")]
     Empty,
-    /// Error: the JSON file exceeds a limit of the search for references.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
-    /// Error: the file and the arguments contain more than [`REFERENCES_MAX`] different references.
-    #[error("more than {REFERENCES_MAX} references; split the file")]
+    #[error("there are more than {REFERENCES_MAX} references to secrets; split the file")]
     TooMany,
 }
 
 impl Candidates {
-    /// Adds a text that may be a reference. Also adds the text's location if the text is from a
-    /// JSON file.
+    /// Adds a string that may be the name or ARN of a secret. `location` is the location of the
+    /// string if it is from a JSON file.
     pub(super) fn add(&mut self, text: &str, location: Option<&str>) -> Result<(), FileError> {
         let at = match self.by_text.get(text) {
             Some(at) => *at,
@@ -93,7 +91,8 @@ impl Candidates {
         Ok(())
     }
 
-    /// Adds every text that may be a reference from a file of JSON or JSON lines.
+    /// Adds every string of a JSON file that may be the name or ARN of a secret. The file may also
+    /// be JSON lines.
     pub(super) fn search(
         &mut self,
         text: &str,
@@ -133,9 +132,9 @@ impl Candidates {
 
     /// Searches a JSON list, or a JSON object that contains lists, one item at a time.
     ///
-    /// The output of `aws dynamodb scan` is such an object. Parsing the whole output at once takes
-    /// 43 times the memory of its text. Returns `false` if the text has another form and was not
-    /// searched.
+    /// The output of `aws dynamodb scan` is such an object. Parsing the complete output at once was
+    /// measured to need 43 times the memory of the output. Returns `false` if the JSON has another
+    /// form and was not searched.
     fn search_items(
         &mut self,
         text: &str,
@@ -186,7 +185,7 @@ impl Candidates {
         self.walk(&plain(value), location, paths, conventions).map(|()| true)
     }
 
-    /// Adds every text that may be a reference from a JSON value and from all values inside it.
+    /// Adds every string in a JSON value that may be the name or ARN of a secret.
     fn walk(
         &mut self,
         value: &Value,
@@ -200,11 +199,13 @@ impl Candidates {
                 let found = search.run(value).map_err(|failed| match failed {
                     SearchError::LimitExceeded(limit) => FileError::LimitExceeded(limit),
                     SearchError::Unreadable(_) => {
-                        unreachable!("an object that was parsed already can be searched")
+                        unreachable!(
+                            "the search cannot fail to read an object that was already parsed"
+                        )
                     }
                 })?;
                 for one in found.references {
-                    // At a configured path, a value that is not a string is reported as an empty
+                    // A value at a configured path that is not a string is reported as an empty
                     // reference.
                     let text = one.reference.unwrap_or_default();
                     location.below(&one.path, |location| self.add(&text, Some(&location.0)))?;
@@ -232,8 +233,8 @@ impl Candidates {
 
 /// Returns whether each member of a JSON object can be searched without the rest of the object.
 ///
-/// Returns `false` if the object is a typed value of DynamoDB, or if a configured path begins at
-/// the object.
+/// Returns `false` if the object is a typed value of DynamoDB, such as `{"S": "x"}`, or if a
+/// configured path begins at the object.
 fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
     let is_typed = members.len() == 1 && members.keys().all(|key| is_type(key));
     let mut first_keys = paths.iter().map(|path| {
@@ -245,19 +246,20 @@ fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
 
 /// The current location of the search in the JSON file, such as `Items[0].channel_config`.
 ///
-/// The whole search shares one text buffer, to save copies: a new text for each value would copy
-/// all keys of the location again, and a key may be as long as the file.
+/// The whole search shares one string buffer, because copies would need too much memory: a key in
+/// the location may be as long as the file.
 #[derive(Default)]
 struct Location(String);
 
 impl Location {
-    /// Runs `work` while the location is extended by a key of a JSON object.
+    /// Appends a key of a JSON object to the location, calls `work`, and removes the key
+    /// afterwards.
     fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let dot = if self.0.is_empty() { "" } else { "." };
         self.with(format_args!("{dot}{key}"), work)
     }
 
-    /// Runs `work` while the location is extended by `end`, and restores the location afterwards.
+    /// Appends `end` to the location, calls `work`, and removes `end` afterwards.
     fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.0.len();
         let _ = write!(self.0, "{end}");
@@ -267,7 +269,7 @@ impl Location {
     }
 }
 
-/// Cuts the text of a location to at most [`LOCATION_BYTES_MAX`] bytes.
+/// Cuts a location to at most [`LOCATION_BYTES_MAX`] bytes.
 fn shortened(location: &str) -> String {
     match location.len() > LOCATION_BYTES_MAX {
         true => format!("{}…", &location[..location.floor_char_boundary(LOCATION_BYTES_MAX)]),
@@ -275,7 +277,7 @@ fn shortened(location: &str) -> String {
     }
 }
 
-/// Returns whether a text refers to a secret whose name matches a naming convention.
+/// Returns whether a string is the name or ARN of a secret whose name matches a naming convention.
 fn has_convention(text: &str, conventions: &Conventions) -> bool {
     let Ok(Reference { id, .. }) = Reference::parse(text) else { return false };
     match &id {
@@ -284,9 +286,9 @@ fn has_convention(text: &str, conventions: &Conventions) -> bool {
     }
 }
 
-/// Returns the secret names that an ARN may stand for. One name is the last part of the ARN. Before
-/// it comes the same text without the last hyphen and six characters, if Secrets Manager may have
-/// appended them.
+/// Returns the possible names of the secret with this ARN. If the ARN may end in the random suffix
+/// of Secrets Manager, the first name is without this suffix. The last name is the full end of the
+/// ARN.
 pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
     let (full, stripped) = arn.possible_names();
     stripped.into_iter().chain([full])
@@ -301,7 +303,7 @@ mod tests {
 
     fn paths() -> Paths {
         Paths::parse(["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"])
-            .expect("the paths are valid")
+            .expect("the paths must be valid")
     }
 
     fn found(text: &str) -> Result<Vec<(String, Vec<String>)>, FileError> {
@@ -389,29 +391,32 @@ mod tests {
     #[test]
     fn locations_are_kept_up_to_the_limit() {
         let all: Vec<Value> = (0..9).map(|_| json!("openai-api-key/sms")).collect();
-        let found = found(&Value::Array(all).to_string()).expect("the file is searched");
+        let found =
+            found(&Value::Array(all).to_string()).expect("the search of the file must succeed");
         assert_eq!((found.len(), found[0].1.len()), (1, LOCATIONS_MAX));
     }
 
-    /// If each value copied the long key, the copies would fill terabytes.
+    /// If the search copied the long key for each value, the copies would need more than a
+    /// terabyte.
     #[test]
     fn long_key_costs_no_more_than_its_own_length() {
         let (key, zeros) = ("k".repeat(8 * 1024 * 1024), "0,".repeat(200_000));
         let text = format!(r#"{{"{key}":[{zeros}"openai-api-key/sms"]}}"#);
-        let all = found(&text).expect("the file is searched");
+        let all = found(&text).expect("the search of the file must succeed");
         assert_eq!(all[0].1[0].len(), LOCATION_BYTES_MAX + "…".len());
     }
 
     #[test]
     fn error_in_a_file_is_reported_by_line_and_column() {
-        let error = |text: &str| found(text).expect_err("the file is malformed").to_string();
+        let error = |text: &str| {
+            found(text).expect_err("the search must refuse the malformed file").to_string()
+        };
         assert_eq!(error(" \n"), "the file is empty");
-        let expected =
-            "not JSON: error at line 2, column 1; and not JSON lines: line 2 is not JSON";
+        let expected = "the file is neither JSON (error at line 2, column 1) nor JSON lines (line 2 is not JSON)";
         assert_eq!(error("{}\nhunter2\n{}"), expected);
         let many: Vec<String> =
             (0..=REFERENCES_MAX).map(|n| format!("sms-credentials/a/{n}/twilio")).collect();
-        let many = serde_json::to_string(&many).expect("texts can be serialized");
+        let many = serde_json::to_string(&many).expect("strings must be serializable");
         assert_eq!(found(&many), Err(FileError::TooMany));
     }
 

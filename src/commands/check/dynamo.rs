@@ -1,5 +1,5 @@
-//! Converts DynamoDB's typed JSON to plain JSON. DynamoDB uses typed JSON in its API and in its
-//! exports. Pure.
+//! Converts DynamoDB's typed JSON, such as `{"S": "x"}`, to plain JSON. DynamoDB uses typed JSON in
+//! its API and in its exports. This module has no side effects.
 
 use serde_json::{Map, Value};
 
@@ -104,7 +104,8 @@ mod tests {
         }
     }
 
-    /// Returns a value in typed JSON, and the plain JSON that the typed value must become.
+    /// Returns a JSON value in DynamoDB's typed JSON, and the plain JSON to which it must be
+    /// converted.
     fn typed_by_hand(value: Value) -> (Value, Value) {
         match value {
             Value::Null => (json!({"NULL": true}), Value::Null),

@@ -1,10 +1,10 @@
 //! Detects secret values that look like an API key of Amazon API Gateway. Such a key belongs in API
-//! Gateway, not in Secrets Manager. Pure.
+//! Gateway, not in Secrets Manager. This module has no side effects.
 
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// The number of characters of an API key that API Gateway generated.
+/// The number of characters of an API key that API Gateway generates.
 const MADE_CHARS: usize = 40;
 
 /// The minimum number of characters of an API key that a user chose for API Gateway.
@@ -15,7 +15,7 @@ const GIVEN_CHARS_MIN: usize = 20;
 /// The maximum number of characters of an API key that a user chose for API Gateway.
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// Texts that occur in the names of fields that contain an API key of API Gateway. The texts are in
+/// Parts of field names that suggest that the field contains an API key of API Gateway. They are in
 /// lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
@@ -28,8 +28,8 @@ pub(super) enum GatewayKey {
     Field(String),
 }
 
-/// Returns the location of a text in the secret that looks like an API key of API Gateway, if there
-/// is such a text.
+/// Returns the location of an API key of API Gateway in the secret. Returns `None` if nothing in
+/// the secret looks like such a key.
 ///
 /// The function judges a value without fields by its form: 40 letters and digits, in mixed case,
 /// and not a hexadecimal hash. It judges a field by its name.
@@ -45,8 +45,8 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Returns the name of the field in `value` that contains an API key. `name` is the name of the
-/// nearest outer field whose name suggests an API key.
+/// Returns the name of the field that contains an API key, in `value` or inside it. `name` is the
+/// name of the innermost field around `value` that suggests an API key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
@@ -58,14 +58,14 @@ fn field(value: &Value, name: Option<&str>) -> Option<String> {
     }
 }
 
-/// Returns whether the name of a field contains one of the texts in [`NAMES`].
+/// Returns whether the name of a field contains one of the strings in [`NAMES`].
 fn is_key_name(name: &str) -> bool {
     let normalized: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     NAMES.iter().any(|known| normalized.contains(known))
 }
 
-/// Returns whether a text has the form of an API key that API Gateway generated.
+/// Returns whether a string has the form of an API key that API Gateway generated.
 fn is_generated(text: &str) -> bool {
     text.len() == MADE_CHARS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -75,8 +75,8 @@ fn is_generated(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether a text may be an API key, given that the name of its field suggests an API key.
-/// URLs, and dummy texts without a digit, are not API keys.
+/// Returns whether a string may be an API key, if the name of its field suggests an API key. URLs
+/// and dummy values without a digit are not API keys.
 fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -91,7 +91,7 @@ mod tests {
     use crate::secret::value::SecretValue;
     use proptest::prelude::*;
 
-    /// A key of the form that API Gateway generates. The key is invented.
+    /// An invented key that has the form of the keys that API Gateway generates.
     const MADE: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
 
     #[track_caller]
@@ -152,7 +152,6 @@ mod tests {
         }
     }
 
-    /// Returns the names of all members in a value.
     fn names(value: &Value) -> Vec<String> {
         match value {
             Value::Array(all) => all.iter().flat_map(names).collect(),

@@ -16,15 +16,13 @@ const READS_MAX: usize = 16;
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,
-    /// Whether Secrets Manager rotates the secret, and the time of the last rotation. `None` if the
-    /// secret could not be read, or if the credentials do not allow
-    /// `secretsmanager:DescribeSecret`.
+    /// Whether Secrets Manager rotates the secret, and when it last did. `None` if the secret could
+    /// not be read, or if AWS denies `secretsmanager:DescribeSecret`.
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret, and calls `on_read` after each read.
-///
-/// If a read panics, the result does not contain that secret.
+/// Reads every secret, and calls `on_read` after each read. If the code that reads a secret panics,
+/// the result does not contain that secret.
 pub(super) async fn read_all(
     source: Arc<SecretsManager>,
     keys: Vec<Key>,
@@ -52,7 +50,7 @@ pub(super) async fn read_all(
     all
 }
 
-/// Returns the error that `sidekey check` reports for a secret whose read panicked.
+/// Returns the error that `sidekey check` reports if the code that reads a secret panicked.
 pub(super) fn panicked() -> FetchError {
     let message = "reading the secret failed inside Sidekey; report this as a bug";
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)

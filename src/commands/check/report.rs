@@ -1,5 +1,5 @@
-//! The report of `sidekey check` on one reference: metadata of the secret, and findings (problems).
-//! Pure.
+//! The report of `sidekey check` on one secret: the secret's metadata, and the problems that were
+//! found. This module has no side effects.
 
 use super::candidates::{Candidate, names};
 use super::gateway_key::{self, GatewayKey};
@@ -18,38 +18,37 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The rules and the context with which `sidekey check` judges references to secrets.
+/// The settings with which `sidekey check` judges secrets.
 #[derive(Debug)]
 pub(super) struct Criteria<'a> {
     pub(super) conventions: &'a Conventions,
-    /// Whether `sidekey check` reports a finding for a secret whose name matches no naming
+    /// Whether `sidekey check` reports a problem if the name of a secret matches no naming
     /// convention.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
-    /// The AWS region of secrets to which the user refers by name instead of by ARN.
+    /// The AWS region of secrets that the user gives by name instead of by ARN.
     pub(super) region: &'a str,
-    /// The id of the AWS account of secrets to which the user refers by name instead of by ARN.
-    /// `None` if the id is not known.
+    /// The AWS account id of secrets that the user gives by name instead of by ARN. `None` if the
+    /// id is unknown.
     pub(super) account: Option<&'a str>,
 }
 
-/// The report of `sidekey check` on one reference. The report never contains the value of a secret.
+/// The report of `sidekey check` on one secret. The report never contains the value of the secret.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// The reference to the secret, exactly as the user or the JSON file contains it.
+    /// The name or ARN of the secret, exactly as the user or the JSON file contains it.
     pub(super) reference: String,
-    /// The locations of the reference in the JSON file.
+    /// The locations in the JSON file that name the secret, such as `Items[0].key`.
     #[serde(rename = "places")]
     pub(super) locations: Vec<String>,
-    /// Whether `sidekey check` found no problem with the reference and its secret.
+    /// Whether `sidekey check` found no problem with the secret.
     pub(super) ok: bool,
-    /// Whether the secret could be read from Secrets Manager.
     pub(super) readable: bool,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
-    /// The kind of secret, such as `whatsapp-twilio`, by the naming convention that the secret's
-    /// name matches.
+    /// The kind of secret, such as `whatsapp-twilio`. `None` if the secret's name matches no naming
+    /// convention.
     pub(super) kind: Option<String>,
     pub(super) version_id: Option<String>,
     /// The time at which the version of the secret was created, as an RFC 3339 timestamp.
@@ -66,30 +65,27 @@ pub(super) struct Report {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Rotation {
-    /// Secrets Manager rotates the secret.
     On,
-    /// Secrets Manager does not rotate the secret.
     Off,
-    /// It is unknown whether Secrets Manager rotates the secret: the secret was not read, or the
-    /// credentials do not allow `secretsmanager:DescribeSecret`.
+    /// Sidekey cannot know whether Secrets Manager rotates the secret. The secret was not read, or
+    /// AWS denies `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
-/// One problem that `sidekey check` found with a secret or a reference.
+/// One problem that `sidekey check` found with a secret.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
-    /// The type of the problem, as a fixed word that programs can compare.
+    /// The type of the problem, as a fixed word that programs can compare, such as `not-found`.
     pub(super) code: String,
     /// The field of the secret that has the problem. `None` if the problem is not in one field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) field: Option<String>,
-    /// The description of the problem for people.
     pub(super) message: String,
-    /// The IAM action that AWS denied. `None` if the problem is not a missing permission.
+    /// The IAM action that AWS denied, such as `kms:Decrypt`. `None` if no permission is missing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) permission: Option<&'static str>,
-    /// An IAM policy that allows the action that AWS denied. `None` if the problem is not a missing
-    /// permission.
+    /// An IAM policy that allows the action that AWS denied. `None` if Sidekey cannot write such a
+    /// policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) grant: Option<Document>,
 }
@@ -111,7 +107,7 @@ impl Finding {
     }
 }
 
-/// Returns the report on a reference and on the secret that was read for the reference.
+/// Returns the report on one secret. `read` is the result of reading the secret.
 pub(super) fn report(
     candidate: Candidate,
     reference: &Result<Reference, BadReference>,
@@ -161,7 +157,7 @@ pub(super) fn report(
     report
 }
 
-/// Adds the metadata of a secret's version to the report, and all findings about the value of the
+/// Adds the metadata of a secret's version to the report, and all problems with the value of this
 /// version.
 fn add_version(
     report: &mut Report,
@@ -202,7 +198,6 @@ fn add_version(
     }
 }
 
-/// Returns the finding for a secret that contains an API key of API Gateway.
 fn gateway_key_finding(key: GatewayKey) -> Finding {
     const ADVICE: &str = "keep such keys in API Gateway, not in Secrets Manager";
     let (field, subject) = match key {
@@ -216,7 +211,8 @@ fn gateway_key_finding(key: GatewayKey) -> Finding {
     Finding { field, ..Finding::new("api-gateway-key", message) }
 }
 
-/// Returns one finding for each rule of the secret's convention that the value breaks.
+/// Returns a problem for each rule that the value breaks. The rules for the value are a part of the
+/// secret's convention.
 fn convention_findings(convention: &Convention, version: &Version) -> Vec<Finding> {
     convention.problems(&version.content).into_iter().map(problem_finding).collect()
 }
@@ -228,7 +224,8 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of secret whose naming convention the secret's name matches, if there is one.
+/// Returns the kind of secret, such as `whatsapp-twilio`, if the secret's name matches a naming
+/// convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) => conventions.of_name(name),
@@ -237,11 +234,11 @@ fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a 
     convention.map(|(convention, _)| convention.kind())
 }
 
-/// Returns the finding for a secret that could not be read.
+/// Returns the problem that `sidekey check` reports for a secret that could not be read.
 fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) -> Finding {
     let code = error.kind.label().replace('_', "-");
-    // If AWS denies kms:Decrypt, the error type is the same as for a denied read. Only the error
-    // message of AWS mentions KMS.
+    // If AWS denies kms:Decrypt, the error type is the same as if AWS denies the read. Only the
+    // error message of AWS mentions KMS.
     let is_of_key = error.message.contains("KMS");
     let message = match error.kind {
         FetchErrorKind::Denied if is_of_key => {
@@ -266,7 +263,8 @@ fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
-/// Returns the id of the AWS account that owns the credentials, if an answer of AWS reveals the id.
+/// Returns the id of the AWS account that owns the credentials, if a response of AWS reveals the
+/// id.
 ///
 /// A secret that was requested by name is in that account, so the secret's ARN contains the id. An
 /// AccessDenied error contains the ARN of the caller, with the id.
@@ -345,7 +343,7 @@ mod tests {
             report.findings.iter().map(|one| (&*one.code, one.field.as_deref())).collect();
         assert_eq!(findings, expected, "{text}");
         assert_eq!((report.kind.as_deref(), report.ok), (kind, expected.is_empty()), "{text}");
-        let json = serde_json::to_string(&report).expect("a report can be serialized");
+        let json = serde_json::to_string(&report).expect("a report must be serializable");
         assert!(!json.contains("hunter"), "{text}");
     }
 
@@ -400,7 +398,8 @@ mod tests {
         let report = reported("app/db", Some(&denied), false);
         let finding = &report.findings[0];
         assert_eq!(finding.permission, Some("secretsmanager:GetSecretValue"));
-        let grant = serde_json::to_value(&finding.grant).expect("a document can be serialized");
+        let grant =
+            serde_json::to_value(&finding.grant).expect("a policy document must be serializable");
         let expected = "arn:aws:secretsmanager:eu-north-1:*:secret:app/db-??????";
         assert_eq!(grant["Statement"][0]["Resource"], serde_json::json!([expected]));
 
@@ -415,10 +414,14 @@ mod tests {
 
     #[test]
     fn account_is_taken_from_answers() {
-        let name = SecretId::parse("app/db").expect("the name is valid");
-        let arn = SecretId::parse(&format!("{ARN}app/db-AbC123")).expect("the ARN is valid");
+        let name = SecretId::parse("app/db").expect("the name must be valid");
+        let arn = SecretId::parse(&format!("{ARN}app/db-AbC123")).expect("the ARN must be valid");
         let good = read("app/db", "x");
-        assert_eq!(account([(&arn, &good)]), None, "an ARN may be of another account");
+        assert_eq!(
+            account([(&arn, &good)]),
+            None,
+            "a secret that was requested by ARN may be in another account"
+        );
         assert_eq!(account([(&name, &good)]).as_deref(), Some("123456789012"));
         let message = "User: arn:aws:sts::210987654321:assumed-role/r/s is not authorized";
         let denied = refused(FetchErrorKind::Denied, message);

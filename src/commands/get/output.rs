@@ -12,44 +12,40 @@ use std::os::fd::AsFd;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The service from which `sidekey get` read the secret.
+/// The service from which `sidekey get` read the secret: the running agent or AWS Secrets Manager.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ReadFrom {
-    /// The secret was read from the running agent.
     Agent,
-    /// The secret was read from Secrets Manager, without an agent.
     Aws,
 }
 
-/// The settings with which `sidekey get` formats a secret.
+/// How `sidekey get` prints a secret.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
-    /// The reference to the secret, as the user wrote it on the command line.
+    /// The name or ARN of the secret, exactly as the user wrote it on the command line.
     pub(super) reference: &'a str,
-    /// The field of the secret to print. `None` to print the full value.
+    /// The name of the field to print, if the value of the secret is a JSON object. `None` prints
+    /// the full value.
     pub(super) field: Option<&'a str>,
     pub(super) from: ReadFrom,
     /// Whether the JSON output contains the value of the secret.
     pub(super) has_value: bool,
-    /// Whether standard output is a terminal.
     pub(super) is_terminal: bool,
 }
 
 /// The reasons why `sidekey get` cannot print a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OutputError {
-    /// Error: the secret does not have the field that the user asked for.
     #[error(transparent)]
     Field(#[from] FieldError),
-    /// Error: the secret is binary, and standard output is a terminal.
     #[error(
-        "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json"
+        "the secret is binary and cannot be printed to a terminal; use a pipe or a file, or use --json"
     )]
     Binary,
 }
 
-/// The output of `sidekey get --json`.
+/// The output of `sidekey get --json`, which is serialized to JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
@@ -67,8 +63,8 @@ struct Json<'a> {
 }
 
 impl Output<'_> {
-    /// Returns the value of the secret, or of the requested field, without metadata. If standard
-    /// output is a terminal, appends a newline.
+    /// Returns the value of the secret, or of the requested field, without metadata. Appends a
+    /// newline if standard output is a terminal.
     pub(super) fn bare(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let value = match self.content(version)? {
             Content::Binary(_) if self.is_terminal => return Err(OutputError::Binary),
@@ -83,8 +79,8 @@ impl Output<'_> {
         Ok(SecretValue::new(line))
     }
 
-    /// Returns the metadata of the secret's version as JSON. The JSON contains the value only if
-    /// `has_value` is set.
+    /// Returns the metadata of the secret as JSON. The JSON contains the value only if `has_value`
+    /// is true.
     pub(super) fn json(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let content = self.content(version)?;
         let encoded = match &content {
@@ -108,13 +104,13 @@ impl Output<'_> {
             value: value.filter(|_| self.has_value),
             value_base64: value_base64.filter(|_| self.has_value),
         };
-        let mut json =
-            serde_json::to_vec(&output).expect("a struct of texts and lists can be serialized");
+        let mut json = serde_json::to_vec(&output)
+            .expect("a struct of strings and lists must be serializable");
         json.push(b'\n');
         Ok(SecretValue::new(json))
     }
 
-    /// Returns the full content of a secret, or only the field that the user asked for.
+    /// Returns the value of the secret, or the value of the field that the user requested.
     fn content(&self, version: &Version) -> Result<Content, FieldError> {
         match self.field {
             Some(field) => Fields::of(&version.content).field(field).cloned().map(Content::Text),
@@ -171,7 +167,7 @@ mod tests {
         check(
             output(None, true).bare(&binary()),
             Err(
-                "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json",
+                "the secret is binary and cannot be printed to a terminal; use a pipe or a file, or use --json",
             ),
         );
         check(

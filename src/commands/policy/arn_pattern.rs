@@ -1,4 +1,4 @@
-//! Converts references to secrets, and patterns of secret names, to ARN patterns of IAM.
+//! Converts names of secrets, and patterns of such names, to ARN patterns of IAM.
 
 use crate::secret::arn::Arn;
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
@@ -11,7 +11,7 @@ use crate::secret::reference::{BadReference, Reference, SecretId};
 pub(super) const SUFFIX: &str = "-??????";
 
 /// The AWS partition, region and account of secrets that the user gives by name. Each part is a
-/// plain text, or an expression of a template.
+/// plain value, or a template expression such as `${AWS::Region}`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
     pub(super) partition: Option<String>,
@@ -19,43 +19,34 @@ pub(super) struct Location {
     pub(super) account: Option<String>,
 }
 
-/// The reasons why a text cannot be converted to an ARN pattern.
+/// The reason why an argument of `sidekey policy` cannot be converted to an ARN pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::commands) enum BadTarget {
-    /// Error: the text is not a valid reference to a secret.
     #[error(transparent)]
     Reference(#[from] BadReference),
-    /// Error: the pattern contains a character class such as `[ab]`, which IAM does not support.
     #[error(
-        "IAM does not support [...]; write '?' for one character or '*' for any text, or list the names"
+        "IAM does not support [...] in patterns; write '?' for one character or '*' for any text, or list the names"
     )]
     Class,
-    /// Error: the pattern contains `**`.
     #[error(
         "the pattern contains '**', which is not supported; write one '*' for each path segment"
     )]
     DoubleStar,
-    /// Error: the pattern contains a character that is not a wildcard and that no secret name may
-    /// contain.
     #[error("character {at} of the pattern is neither a wildcard nor one of A-Za-z0-9/_+=.@!-")]
     Character {
         /// The position of the invalid character in the pattern, counted from 1.
         at: usize,
     },
-    /// Error: the pattern is longer than the longest name that a secret may have.
     #[error(
         "the pattern is longer than {NAME_CHARS_MAX} characters, the maximum of a secret's name"
     )]
     TooLong,
-    /// Error: the pattern begins like an ARN, but it is not the ARN of a secret.
     #[error(
-        "not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
+        "this is not the ARN of a secret; write arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:PATTERN"
     )]
     Arn,
-    /// Error: the user gave a secret by name, and the region of that secret is unknown.
     #[error("the region of this secret is unknown; use --region, or set AWS_REGION")]
     NoRegion,
-    /// Error: the user gave a secret by name, and the account of that secret is unknown.
     #[error(
         "the account of this secret is unknown; use --account with the id from `aws sts \
          get-caller-identity`, or write a template with --terraform or --sam"
@@ -63,11 +54,11 @@ pub(in crate::commands) enum BadTarget {
     NoAccount,
 }
 
-/// Returns the ARN pattern for a reference to a secret, or for a pattern of names as in
-/// `SIDEKEY_ALLOW`.
+/// Returns the ARN pattern for a secret's name, for its ARN, or for a pattern of names.
 ///
-/// In `SIDEKEY_ALLOW`, `*` matches within one path segment. In IAM, `*` also matches `/`. So the
-/// ARN pattern may match more secrets than the pattern of names.
+/// A pattern of names has the syntax of `SIDEKEY_ALLOW`, the list of secrets that Sidekey may
+/// serve. There, `*` matches within one path segment. In IAM, `*` also matches `/`. So the ARN
+/// pattern may match more secrets than the pattern of names.
 pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
     let without_field = text.split_once('#').map_or(text, |(id, _)| id);
     if without_field.contains(['*', '?', '[']) {
@@ -80,19 +71,19 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
     })
 }
 
-/// Returns a warning if the end of an ARN has the form of the random suffix of Secrets Manager, but
-/// may be a part of the secret's name.
+/// Returns a warning if the last word of a secret's name may have been mistaken for the random
+/// suffix that Secrets Manager adds.
 ///
-/// The function warns if the six characters after the last hyphen are lower-case letters only. A
-/// random suffix hardly ever is, but the last word of a name usually is.
+/// The function warns if the last six characters of the ARN are lower-case letters after a hyphen.
+/// A random suffix is hardly ever all lower case, but a word is.
 pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
     let (full, name) = arn.possible_names();
     let suffix = &full[name?.len() + 1..];
     suffix.bytes().all(|byte| byte.is_ascii_lowercase()).then(|| {
         format!(
-            "'{suffix}' at the end of {arn} was read as the suffix of Secrets Manager; if it is a \
-             part of the name, append {SUFFIX} to the ARN"
+            "Sidekey takes '{suffix}' at the end of {arn} for the random suffix that Secrets \
+             Manager adds; if '{suffix}' is a part of the name, append {SUFFIX} to the ARN"
         )
     })
 }
@@ -135,8 +126,8 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     }
 }
 
-/// Returns the last part of an ARN pattern, which stands for the secret's name. Returns `None` if
-/// the parts before it are not valid in a secret's ARN.
+/// Returns the last part of an ARN pattern, which matches the names of secrets. Returns `None` if
+/// the pattern cannot match the ARN of a secret.
 fn name_part(pattern: &str) -> Option<&str> {
     const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
     let parts: Vec<&str> = pattern.splitn(7, ':').collect();

@@ -1,4 +1,5 @@
-//! The least IAM policy: its statements, and the formats in which `sidekey policy` writes it.
+//! The least-privilege policy: its statements, and the formats in which `sidekey policy` writes the
+//! policy.
 
 use super::iam_glob::covers;
 use super::key_arn::KeyArn;
@@ -29,15 +30,15 @@ const INLINE_CHARS_MAX: usize = 10_240;
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// The expressions of a SAM template for partition, region and account. Each expression has a
-/// sample value, with which the size of the policy is estimated.
+/// The expressions of a SAM template for the partition, region and account. Each expression has an
+/// example value, which is used only to estimate the size of the policy.
 pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),
     ("${AWS::AccountId}", "123456789012"),
 ];
 
-/// A statement of the least IAM policy. The statement allows one action.
+/// A statement of the least-privilege policy. The statement allows one action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Statement {
     pub(super) sid: String,
@@ -48,7 +49,7 @@ pub(super) struct Statement {
     pub(super) via_services: Vec<String>,
 }
 
-/// Returns the statements of the least IAM policy for reading the given secrets.
+/// Returns the statements of the least-privilege policy for reading the given secrets.
 pub(super) fn statements(
     sid: &str,
     secrets: impl IntoIterator<Item = String>,
@@ -65,8 +66,8 @@ pub(super) fn statements(
         all.push(Statement {
             sid: format!("{sid}BatchGetSecretValue"),
             action: BATCH,
-            // IAM has no resources for the batch action. Reading a secret in a batch also needs
-            // secretsmanager:GetSecretValue on that secret.
+            // For the batch action, IAM accepts no resource except `*`. Reading a secret in a batch
+            // also needs secretsmanager:GetSecretValue on that secret.
             resources: vec!["*".to_owned()],
             via_services: Vec::new(),
         });
@@ -88,8 +89,7 @@ pub(super) fn statements(
     all
 }
 
-/// Sorts ARN patterns, and removes each pattern whose matches another pattern in the list also
-/// matches.
+/// Sorts ARN patterns, and removes redundant patterns. For example, `a/*` makes `a/b` redundant.
 fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     let mut all: Vec<String> = arns.into_iter().collect();
     all.sort();
@@ -97,9 +97,8 @@ fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     (0..all.len()).filter(|&at| !is_covered(&all, at)).map(|at| all[at].clone()).collect()
 }
 
-/// Returns whether another pattern in the list matches everything that the pattern at index `at`
-/// matches. If two patterns match exactly the same, the result is `true` only for the second of
-/// them.
+/// Returns whether another pattern matches everything that the pattern at index `at` matches. If
+/// two patterns match exactly the same strings, only the second counts as redundant.
 fn is_covered(all: &[String], at: usize) -> bool {
     (0..all.len()).any(|other| {
         other != at
@@ -108,7 +107,7 @@ fn is_covered(all: &[String], at: usize) -> bool {
     })
 }
 
-/// A policy document of IAM, in the form of its JSON.
+/// An IAM policy document, which is serialized to JSON.
 #[derive(Debug, Serialize)]
 pub(in crate::commands) struct Document {
     #[serde(rename = "Version")]
@@ -117,7 +116,6 @@ pub(in crate::commands) struct Document {
     statements: Vec<JsonStatement>,
 }
 
-/// A statement of an IAM policy document, in the form of its JSON.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct JsonStatement {
@@ -148,17 +146,18 @@ impl Document {
         Self { version: "2012-10-17", statements }
     }
 
-    /// Returns the policy document as JSON, as the option `--policy-document` of `aws iam` expects
-    /// it.
+    /// Returns the policy document as JSON. The option `--policy-document` of `aws iam` accepts
+    /// this JSON.
     pub(in crate::commands) fn json(&self) -> String {
-        serde_json::to_string_pretty(self).expect("a struct of texts and lists can be serialized")
+        serde_json::to_string_pretty(self)
+            .expect("a struct of strings and lists must be serializable")
             + "\n"
     }
 
-    /// Returns a warning if the document is too long for a managed policy of IAM, or for any
-    /// policy.
+    /// Returns a warning if the policy is longer than IAM allows for managed policies or for inline
+    /// policies.
     ///
-    /// To estimate the length, the function replaces each template expression by its sample value.
+    /// To estimate the length, the function replaces each template expression by its example value.
     pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
         for (expression, sample) in expressions {
@@ -200,8 +199,8 @@ pub(super) fn sam(statements: &[Statement]) -> String {
     text
 }
 
-/// Quotes a text for YAML. If the text contains template expressions, adds `!Sub`, the function of
-/// CloudFormation that evaluates them.
+/// Quotes a string for YAML. If the string contains template expressions, adds `!Sub`, the
+/// CloudFormation function that evaluates them.
 fn sam_text(value: &str) -> String {
     match value.contains("${") {
         true => format!("!Sub '{value}'"),
@@ -209,8 +208,8 @@ fn sam_text(value: &str) -> String {
     }
 }
 
-/// Formats the statements as a Terraform data source, together with the other data sources that the
-/// statements use.
+/// Formats the statements as a Terraform data source. Also writes the data sources for account,
+/// partition and region that the statements use.
 pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
     let mut text = String::new();
     for source in ["aws_caller_identity", "aws_partition", "aws_region"] {
@@ -251,7 +250,9 @@ mod tests {
     }
 
     fn key(region: &str) -> KeyArn {
-        format!("arn:aws:kms:{region}:123456789012:key/1").parse().expect("the ARN is a key")
+        format!("arn:aws:kms:{region}:123456789012:key/1")
+            .parse()
+            .expect("the ARN must be the ARN of a KMS key")
     }
 
     #[track_caller]
@@ -308,8 +309,8 @@ mod tests {
                 },
             ],
         });
-        let written: serde_json::Value =
-            serde_json::from_str(&Document::of(&all).json()).expect("the document is JSON");
+        let written: serde_json::Value = serde_json::from_str(&Document::of(&all).json())
+            .expect("the policy document must be JSON");
         assert_eq!(written, expected);
     }
 

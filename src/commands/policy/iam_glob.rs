@@ -1,12 +1,12 @@
-//! Compares resource and action patterns of IAM. In these patterns, `*` matches any text, including
-//! `/`, and `?` matches any one character.
+//! Compares resource and action patterns of IAM. In these patterns, `*` matches any string,
+//! including `/`, and `?` matches any one character.
 //!
-//! The comparison is case-sensitive, like the resources of IAM. The actions of IAM are not
-//! case-sensitive, so a caller that compares actions must pass them in lower case.
+//! The comparison is case-sensitive, like the resources of IAM. IAM ignores the case of actions, so
+//! a caller that compares actions must pass them in lower case.
 //!
 //! Source: "IAM JSON policy elements: Resource" in AWS's IAM user guide.
 
-/// Returns whether the pattern `wide` matches every text that the pattern `narrow` matches.
+/// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches.
 ///
 /// The result `true` is always right. The result `false` is wrong for a few unusual pairs, such as
 /// `?*a` and `*aa`. For such a pair, Sidekey reports a granted permission as missing, but never the
@@ -40,11 +40,11 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     wide[at_wide..].iter().all(|rest| *rest == '*')
 }
 
-/// Returns whether there is a text that both patterns match.
+/// Returns whether at least one string matches both patterns.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     // Each row belongs to one ending of `one`, the shortest ending first. The row contains, for
-    // each ending of `other`, whether some text matches both endings.
+    // each ending of `other`, whether some string matches both endings.
     let mut below = vec![false; other.len() + 1];
     for at in (0..=one.len()).rev() {
         let mut row = vec![false; other.len() + 1];
@@ -64,7 +64,6 @@ pub(super) fn overlap(one: &str, other: &str) -> bool {
     below[0]
 }
 
-/// Returns whether a pattern contains one of IAM's wildcards, `*` or `?`.
 pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?'])
 }
@@ -100,7 +99,7 @@ mod tests {
 
     #[track_caller]
     fn check(wide: &str, narrow: &str, expected: bool) {
-        assert_eq!(covers(wide, narrow), expected, "{wide} covers {narrow}");
+        assert_eq!(covers(wide, narrow), expected, "covers({wide}, {narrow})");
     }
 
     #[test]
@@ -146,7 +145,7 @@ mod tests {
         check("**", "*", true);
     }
 
-    /// The results are compared with every text of up to four characters from two letters.
+    /// Checks the results with every string of up to four letters `a` and `b`.
     #[test]
     fn results_hold_for_every_short_text() {
         let patterns = words("ab*?", 3);
@@ -156,11 +155,12 @@ mod tests {
                 if covers(wide, narrow) {
                     let missed =
                         texts.iter().find(|text| covers(narrow, text) && !covers(wide, text));
-                    assert_eq!(missed, None, "{wide} covers {narrow}");
+                    assert_eq!(missed, None, "covers({wide}, {narrow})");
                 }
-                // If two patterns of three characters overlap, then in a text of at most four.
+                // If two patterns of three characters overlap, both match a string of at most four
+                // characters.
                 let meet = texts.iter().any(|text| covers(wide, text) && covers(narrow, text));
-                assert_eq!(overlap(wide, narrow), meet, "{wide} overlaps {narrow}");
+                assert_eq!(overlap(wide, narrow), meet, "overlap({wide}, {narrow})");
             }
         }
     }
@@ -176,7 +176,7 @@ mod tests {
         all
     }
 
-    /// A naive matcher, which tries every length for every star.
+    /// Matches a string in the simplest way: tries every possible length for each `*`.
     fn matched_by_hand(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

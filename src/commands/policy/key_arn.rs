@@ -3,7 +3,6 @@
 use crate::secret::arn::{is_region, partition_of};
 use std::str::FromStr;
 
-/// The ARN of a KMS key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyArn {
     /// The AWS region of the KMS key. The region is the first field, so that keys are sorted by
@@ -12,14 +11,12 @@ pub(super) struct KeyArn {
     text: String,
 }
 
-/// The reasons why a text is not the ARN of a KMS key.
+/// The reason why a string is not the ARN of a KMS key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
-    /// Error: the text is the ARN of an alias of a KMS key.
     #[error("an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`")]
     Alias,
-    /// Error: the text does not have the form of the ARN of a KMS key.
-    #[error("write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
+    #[error("this is not the ARN of a KMS key; write arn:PARTITION:kms:REGION:ACCOUNT:key/ID")]
     NotAKey,
 }
 
@@ -28,11 +25,12 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the values of the condition key `kms:ViaService` that stand for Secrets Manager in
-    /// the region of the KMS key. A KMS key decrypts only secrets of its own region.
+    /// Returns the values of the IAM condition key `kms:ViaService` that stand for Secrets Manager.
+    /// They contain the region of the KMS key, because a key decrypts only secrets of its own
+    /// region.
     ///
-    /// Outside the partition `aws`, the result has two values, because the KMS documentation uses
-    /// `amazonaws.com` in some sections and the domain of the partition in others.
+    /// Outside the partition `aws`, there are two values. AWS's documentation of KMS uses
+    /// `amazonaws.com` in some sections, and the domain of the partition in others.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
     pub(super) fn via_services(&self) -> Vec<String> {
@@ -101,7 +99,7 @@ mod tests {
                 &["secretsmanager.us-gov-west-1.amazonaws.com"],
             ),
         ] {
-            let key: KeyArn = text.parse().expect("the ARN is a key");
+            let key: KeyArn = text.parse().expect("the ARN must be the ARN of a KMS key");
             assert_eq!(key.via_services(), expected);
         }
     }

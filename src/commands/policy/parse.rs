@@ -4,20 +4,19 @@
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// The maximum number of layers that are unwrapped to find a policy document. Such layers are the
-/// answer of an API call, a policy version in that answer, a JSON text in that version, and
-/// percent-encoding.
+/// The maximum number of layers around a policy document that the parser removes. A layer is the
+/// output of an AWS CLI command, a JSON string that contains JSON, or percent-encoding.
 const WRAPPINGS_MAX: usize = 6;
 
 /// A statement of the IAM policy that the user wants to verify.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParsedStatement {
-    /// The `Sid` of the policy statement, or its position in the policy, such as `statement 2`, if
-    /// the statement has no `Sid`.
+    /// The `Sid` of the policy statement. If the statement has no `Sid`, its position in the
+    /// policy, such as `statement 2`.
     pub(super) label: String,
     pub(super) is_allow: bool,
-    /// The actions to which the policy statement applies, in lower case because IAM ignores the
-    /// case of actions.
+    /// The actions to which the policy statement applies. They are in lower case, because IAM
+    /// ignores the case of actions.
     pub(super) actions: Selection,
     pub(super) resources: Selection,
     pub(super) conditions: Vec<Condition>,
@@ -32,7 +31,6 @@ pub(super) enum Selection {
     AllBut(Vec<String>),
 }
 
-/// A condition of a policy statement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) operator: String,
@@ -40,31 +38,33 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// The reasons why a file is not an IAM policy of a role.
+/// The reason why a file is not an IAM policy of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPolicy {
-    /// Error: the policy file, or a JSON text inside the file, is not valid JSON.
-    #[error("not JSON: {0}")]
+    #[error("the policy is not valid JSON: {0}")]
     NotJson(String),
-    /// Error: the policy file contains no policy statements.
     #[error(
-        "no policy found; write an object with Statement, or the output of `aws iam \
-         get-role-policy` or `aws iam get-policy-version`"
+        "the file contains no policy; expected a JSON object with Statement, or the output of `aws \
+         iam get-role-policy` or `aws iam get-policy-version`"
     )]
     NoStatement,
-    /// Error: a policy statement has a `Principal`, so the policy belongs to a resource and not to
-    /// a role. The text is the statement's `Sid` or position.
-    #[error("{0} has a Principal, so the policy belongs to a resource, not to a role")]
+    #[error("{} has a Principal, so the policy belongs to a resource, not to a role", named(.0))]
     Principal(String),
-    /// Error: a part of a policy statement is missing or malformed.
-    #[error("{statement}: {expected} is missing or malformed")]
+    #[error("in {}, {expected} is missing or malformed", named(statement))]
     Statement {
-        /// The `Sid` of the malformed policy statement, or its position if the statement has no
-        /// `Sid`.
         statement: String,
         /// The part of the policy statement that is missing or malformed, such as `Effect`.
         expected: &'static str,
     },
+}
+
+/// Returns the words for a policy statement in a message, such as `the statement ReadSecrets`. A
+/// label that is already such words, such as `statement 2`, stays unchanged.
+pub(super) fn named(label: &str) -> String {
+    match label.starts_with("statement ") {
+        true => label.to_owned(),
+        false => format!("the statement {label}"),
+    }
 }
 
 /// Parses an IAM policy, and returns its statements.
@@ -121,9 +121,10 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
         _ => return Err(bad("Effect (Allow or Deny)")),
     };
     let actions = selection(value, "Action", "NotAction")
-        .ok_or_else(|| bad("Action or NotAction (exactly one, a text or a list)"))?;
-    let resources = selection(value, "Resource", "NotResource")
-        .ok_or_else(|| bad("Resource or NotResource (exactly one, a text or a list)"))?;
+        .ok_or_else(|| bad("Action or NotAction (exactly one of them, as a string or a list)"))?;
+    let resources = selection(value, "Resource", "NotResource").ok_or_else(|| {
+        bad("Resource or NotResource (exactly one of them, as a string or a list)")
+    })?;
     let conditions = match value.get("Condition") {
         None => Vec::new(),
         Some(conditions) => {
@@ -133,8 +134,8 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
 }
 
-/// Parses one of two elements of a policy statement that exclude each other, such as `Action` and
-/// `NotAction`.
+/// Parses a policy statement's `Action` or `NotAction`, or its `Resource` or `NotResource`. Returns
+/// `None` if the statement has both or neither, or if the value is malformed.
 fn selection(statement: &Value, only: &str, all_but: &str) -> Option<Selection> {
     match (statement.get(only), statement.get(all_but)) {
         (Some(only), None) => texts(only).map(Selection::Only),
@@ -154,7 +155,7 @@ fn lower_case(selection: Selection) -> Selection {
     }
 }
 
-/// Parses a JSON value that is a text or a list of texts.
+/// Parses a JSON value that is a string or a list of strings.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),
@@ -199,8 +200,9 @@ mod tests {
     #[test]
     fn every_format_of_awss_tools_is_parsed() {
         let encoded = utf8_percent_encode(POLICY, NON_ALPHANUMERIC).to_string();
-        let quoted = serde_json::to_string(POLICY).expect("a text can be serialized");
-        let encoded_quoted = serde_json::to_string(&encoded).expect("a text can be serialized");
+        let quoted = serde_json::to_string(POLICY).expect("a string must be serializable");
+        let encoded_quoted =
+            serde_json::to_string(&encoded).expect("a string must be serializable");
         for text in [
             POLICY.to_owned(),
             format!("\n {POLICY}\n"),
@@ -246,20 +248,32 @@ mod tests {
 
     #[test]
     fn malformed_policy_is_refused() {
-        refused("", "not JSON");
-        refused("%7B", "not JSON");
-        refused("[]", "no policy found");
-        refused("{}", "no policy found");
-        refused(r#"{"Policies":[]}"#, "no policy found");
-        refused(&format!("{}1{}", r#"{"Document":"#.repeat(9), "}".repeat(9)), "no policy found");
+        refused("", "not valid JSON");
+        refused("%7B", "not valid JSON");
+        refused("[]", "contains no policy");
+        refused("{}", "contains no policy");
+        refused(r#"{"Policies":[]}"#, "contains no policy");
+        refused(
+            &format!("{}1{}", r#"{"Document":"#.repeat(9), "}".repeat(9)),
+            "contains no policy",
+        );
         let with = |part: &str| format!(r#"{{"Statement":[{{"Sid":"S",{part}}}]}}"#);
-        refused(&with(r#""Effect":"allow""#), "S: Effect (Allow or Deny) is missing or malformed");
-        refused(&with(r#""Effect":"Allow","Resource":"*""#), "S: Action or NotAction");
-        refused(&with(r#""Effect":"Allow","Action":"*""#), "S: Resource or NotResource");
+        refused(
+            &with(r#""Effect":"allow""#),
+            "in the statement S, Effect (Allow or Deny) is missing or malformed",
+        );
+        refused(
+            &with(r#""Effect":"Allow","Resource":"*""#),
+            "in the statement S, Action or NotAction",
+        );
+        refused(
+            &with(r#""Effect":"Allow","Action":"*""#),
+            "in the statement S, Resource or NotResource",
+        );
         refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "Action or NotAction");
-        refused(&with(r#""Effect":"Allow","Principal":"*""#), "S has a Principal");
+        refused(&with(r#""Effect":"Allow","Principal":"*""#), "the statement S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
-        refused(&with(condition), "S: Condition (an object of operators)");
+        refused(&with(condition), "in the statement S, Condition (an object of operators)");
     }
 
     const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",

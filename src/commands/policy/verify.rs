@@ -1,30 +1,30 @@
-//! Compares an IAM policy with the least policy. Finds the permissions that the policy lacks, and
-//! the permissions that it grants without need.
+//! Compares an IAM policy with the least-privilege policy. Finds needed permissions that the policy
+//! does not grant, and unneeded permissions that it grants.
 //!
 //! The comparison considers only this one policy. It does not know other policies, permission
 //! boundaries and the policies of the secrets. It is strict: a permission that is not certainly
-//! granted, or that is possibly denied, counts as lacking.
+//! granted, or that is possibly denied, counts as missing.
 
 use super::arn_pattern::SUFFIX;
 use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
 use super::iam_glob::{covers, has_wildcard, overlap};
-use super::parse::{Condition, ParsedStatement, Selection};
+use super::parse::{Condition, ParsedStatement, Selection, named};
 use serde::Serialize;
 use std::fmt;
 
-/// The result of comparing an IAM policy with the least policy.
+/// The result of comparing an IAM policy with the least-privilege policy.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    /// The permissions that Sidekey needs and that the policy does not certainly grant.
+    /// The permissions that Sidekey needs, but that the policy does not certainly grant.
     pub(super) lacks: Vec<Lack>,
-    /// The permissions that the policy grants and that Sidekey does not need.
+    /// The permissions that the policy grants, but that Sidekey does not need.
     pub(super) beyond: Vec<Excess>,
-    /// The actions in the policy that do not belong to Secrets Manager or KMS. They are not
-    /// compared.
+    /// The actions in the policy that belong to services other than Secrets Manager and KMS.
+    /// Sidekey does not judge these actions.
     pub(super) not_judged: Vec<String>,
 }
 
-/// A permission that Sidekey needs and that the policy does not certainly grant.
+/// A permission that Sidekey needs, but that the policy does not certainly grant.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Lack {
     pub(super) action: &'static str,
@@ -33,44 +33,35 @@ pub(super) struct Lack {
     pub(super) reason: LackReason,
 }
 
-/// The reasons why a permission counts as lacking in the policy.
+/// The reason why a permission counts as missing in the policy.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
-    /// The permission is lacking, because no statement of the policy grants it.
     NotGranted,
-    /// The permission counts as lacking, because a statement grants it under conditions that
-    /// Sidekey cannot judge.
+    /// A statement grants the permission under conditions. Sidekey cannot judge whether these
+    /// conditions hold.
     UnderCondition {
-        /// The `Sid` of the policy statement that grants the permission under conditions, or its
-        /// position if the statement has no `Sid`.
+        /// The `Sid` of the policy statement, or its position, such as `statement 2`, if it has no
+        /// `Sid`.
         statement: String,
         /// The condition keys of the policy statement, such as `aws:ResourceTag/team`.
         keys: Vec<String>,
     },
-    /// The permission counts as lacking, because a statement grants it only through NotAction or
-    /// NotResource.
+    /// A statement grants the permission only because `NotAction` or `NotResource` does not exclude
+    /// it.
     ByExclusion {
-        /// The `Sid` of the policy statement that has NotAction or NotResource, or its position if
-        /// the statement has no `Sid`.
         statement: String,
     },
-    /// The permission is lacking, because a statement of the policy denies it.
     Denied {
-        /// The `Sid` of the policy statement that denies the permission, or its position if the
-        /// statement has no `Sid`.
         statement: String,
     },
-    /// The permission counts as lacking, because a statement of the policy denies a part of it, or
-    /// denies it under conditions.
+    /// A statement denies a part of the permission, or denies it under conditions.
     PerhapsDenied {
-        /// The `Sid` of the policy statement that possibly denies the permission, or its position
-        /// if the statement has no `Sid`.
         statement: String,
     },
 }
 
-/// A permission that the policy grants and that Sidekey does not need.
+/// A permission that the policy grants, but that Sidekey does not need.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Excess {
     pub(super) statement: String,
@@ -82,40 +73,27 @@ pub(super) struct Excess {
     pub(super) is_conditional: bool,
 }
 
-/// The reasons why a granted permission counts as more than Sidekey needs.
+/// The reason why a granted permission counts as more than Sidekey needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExcessReason {
-    /// The statement grants too much: its action contains a wildcard.
     WildAction,
-    /// The statement grants too much: Sidekey does not need the action to read these secrets.
     OtherAction,
-    /// The statement grants too much: it has NotAction, so it allows all actions that it does not
-    /// list.
     AllButActions,
-    /// The statement grants too much: its resource contains a wildcard that also matches secrets
-    /// that are not needed.
     WildResource,
-    /// The statement grants too much: its resource ends in `-*` instead of `-??????`, so it also
-    /// matches longer secret names.
     LooseSuffix,
-    /// The statement grants too much: it has NotResource, so it allows all resources that it does
-    /// not list.
     AllButResources,
-    /// The statement grants too much: its resource is not one of the needed secrets.
     OtherResource,
-    /// The statement grants too much: it allows the use of a KMS key through any service.
     AnyService,
 }
 
 impl Verdict {
-    /// Returns whether the policy grants exactly the permissions that Sidekey needs.
     pub(super) fn is_exact(&self) -> bool {
         self.lacks.is_empty() && self.beyond.is_empty()
     }
 }
 
-/// Compares the statements of an IAM policy with the statements of the least policy.
+/// Compares the statements of an IAM policy with the statements of the least-privilege policy.
 pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict {
     let mut verdict = Verdict::default();
     for need in least {
@@ -134,10 +112,10 @@ pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict
     verdict
 }
 
-// === Lacking permissions ===
+// === Missing permissions ===
 
-/// Returns the reason why the policy does not certainly allow the action of `need` on a resource.
-/// Returns `None` if the policy certainly allows it.
+/// Returns why the policy does not certainly allow the action of `need` on a resource. Returns
+/// `None` if the policy certainly allows it.
 fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
     let denied = policy
@@ -165,8 +143,8 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Returns whether a `Deny` statement certainly or possibly denies an action on a resource. Returns
-/// `None` if the statement denies nothing of it.
+/// Returns how a `Deny` statement affects an action on a resource: denies it certainly, or
+/// possibly. Returns `None` if the statement does not affect the action.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -181,7 +159,7 @@ fn is_exclusion(selection: &Selection) -> bool {
     matches!(selection, Selection::AllBut(_))
 }
 
-/// Returns whether the actions or resources of a statement certainly include everything that the
+/// Returns whether the actions (or resources) of a statement certainly include everything that the
 /// pattern `narrow` matches.
 fn includes(selection: &Selection, narrow: &str) -> bool {
     match selection {
@@ -192,7 +170,7 @@ fn includes(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Returns whether the actions or resources of a statement may include something that the pattern
+/// Returns whether the actions (or resources) of a statement may include something that the pattern
 /// `narrow` matches.
 fn meets(selection: &Selection, narrow: &str) -> bool {
     match selection {
@@ -234,15 +212,14 @@ fn is_via_service(condition: &Condition) -> bool {
         && condition.key.eq_ignore_ascii_case(VIA_SERVICE)
 }
 
-// === Excessive permissions ===
+// === Unneeded permissions ===
 
-/// Adds to the verdict each permission that an `Allow` statement grants and that Sidekey does not
-/// need.
+/// Adds each unneeded permission that an `Allow` statement grants to the verdict.
 fn add_excesses(granted: &ParsedStatement, least: &[Statement], verdict: &mut Verdict) {
     let actions = match &granted.actions {
         Selection::Only(actions) => actions,
         Selection::AllBut(but) => {
-            let (action, resource) = (all_but(but), text(&granted.resources));
+            let (action, resource) = (all_except("actions", but), text(&granted.resources));
             let reason = ExcessReason::AllButActions;
             verdict.beyond.push(excess(granted, &action, resource, reason));
             return;
@@ -285,16 +262,16 @@ fn is_judged(action: &str) -> bool {
     ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
 }
 
-/// Returns an action in the upper and lower case that AWS documents, if the least policy contains
-/// the action.
+/// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
+/// contains the action. The case of `action` does not matter.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
     [GET, BATCH, DECRYPT].into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })
 }
 
-/// Returns each resource on which a statement allows `action` although Sidekey does not need the
-/// action there. Each resource comes with the reason.
+/// Returns each resource on which a statement allows `action` although Sidekey does not need it,
+/// and the reason.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -315,8 +292,8 @@ fn excessive_resources(
         .collect()
 }
 
-/// Returns the reason why a granted resource is more than the statements in `needs` require.
-/// Returns `None` if the resource is needed.
+/// Returns why a granted resource is more than the statements in `needs` require. Returns `None` if
+/// the resource is needed.
 fn excess_reason(
     granted: &ParsedStatement,
     resource: &str,
@@ -345,26 +322,32 @@ fn excess_reason(
 fn text(selection: &Selection) -> String {
     match selection {
         Selection::Only(all) => all.join(", "),
-        Selection::AllBut(but) => all_but(but),
+        Selection::AllBut(but) => all_except("resources", but),
     }
 }
 
-fn all_but(patterns: &[String]) -> String {
-    format!("all but {}", patterns.join(", "))
+fn all_except(all: &str, patterns: &[String]) -> String {
+    format!("all {all} except {}", patterns.join(", "))
 }
 
 impl fmt::Display for LackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotGranted => f.write_str("not granted"),
+            Self::NotGranted => f.write_str("no statement grants this permission"),
             Self::UnderCondition { statement, keys } => {
-                write!(f, "granted by {statement} only under a condition ({})", keys.join(", "))
+                let (statement, keys) = (named(statement), keys.join(", "));
+                write!(f, "{statement} grants this permission only under a condition on {keys}")
             }
             Self::ByExclusion { statement } => {
-                write!(f, "granted by {statement} only through NotAction or NotResource")
+                let statement = named(statement);
+                write!(f, "{statement} grants this permission only by NotAction or NotResource")
             }
-            Self::Denied { statement } => write!(f, "denied by {statement}"),
-            Self::PerhapsDenied { statement } => write!(f, "perhaps denied by {statement}"),
+            Self::Denied { statement } => {
+                write!(f, "{} denies this permission", named(statement))
+            }
+            Self::PerhapsDenied { statement } => {
+                write!(f, "{} may deny this permission", named(statement))
+            }
         }
     }
 }
@@ -372,15 +355,21 @@ impl fmt::Display for LackReason {
 impl fmt::Display for ExcessReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::WildAction => "the action contains a wildcard; name the actions",
+            Self::WildAction => {
+                "the action contains a wildcard; write the names of the needed actions instead"
+            }
             Self::OtherAction => "the action is not needed to read these secrets",
-            Self::AllButActions => "NotAction allows all actions that it does not name",
+            Self::AllButActions => {
+                "NotAction allows all actions that it does not list; use Action instead"
+            }
             Self::WildResource => "the wildcard also matches secrets that are not needed",
-            Self::LooseSuffix => "the ending -* also matches longer names; use -??????",
-            Self::AllButResources => "NotResource allows all resources that it does not name",
+            Self::LooseSuffix => "the ending -* also matches longer names; write -?????? instead",
+            Self::AllButResources => {
+                "NotResource allows all resources that it does not list; use Resource instead"
+            }
             Self::OtherResource => "the resource is not one of the needed secrets",
             Self::AnyService => {
-                "the key can be used through other services; add a condition on kms:ViaService"
+                "the KMS key can be used through other services; add a condition on kms:ViaService"
             }
         })
     }

@@ -15,23 +15,23 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// The timeout of one AWS CLI command. The AWS CLI itself stops waiting for AWS after one minute.
+/// The timeout of one AWS CLI command. It is longer than one minute, after which the AWS CLI itself
+/// stops waiting for AWS.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// The maximum number of bytes that Sidekey keeps from the error output of an AWS CLI command.
+/// The maximum number of bytes that Sidekey keeps of the error output of an AWS CLI command.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
-/// The maximum number of characters that Sidekey reports from an error message of the AWS CLI.
+/// The maximum number of characters that Sidekey shows of an error message of the AWS CLI.
 const COMPLAINT_CHARS_MAX: usize = 500;
 
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The minimum number of characters of a text in the secret's value for which Sidekey searches
-/// error messages. A shorter text would often match by chance.
+/// The minimum length of a part of the secret's value, in characters. Sidekey hides an error
+/// message that contains such a part. Shorter parts would often match by chance.
 const TELLING_CHARS: usize = 4;
 
-/// The AWS CLI, with the settings for running it.
 #[derive(Debug)]
 pub(super) struct AwsCli<'a> {
     pub(super) program: OsString,
@@ -42,21 +42,18 @@ pub(super) struct AwsCli<'a> {
 /// The result of one AWS CLI command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The command created the secret.
     Created,
-    /// The command gave the secret a new value.
     Updated,
-    /// The command should create the secret, but the secret exists already and was not changed.
+    /// The secret to create exists already. The AWS CLI command did not change it.
     Exists,
-    /// The command should update the secret, but the secret does not exist.
+    /// The secret to update does not exist.
     Missing,
-    /// The AWS CLI command failed. The text is the reason.
+    /// The AWS CLI command failed. The string is the reason, for the user.
     Failed(String),
 }
 
 impl Outcome {
-    /// Returns the name of the outcome of an AWS CLI command, as the output of `sidekey scaffold`
-    /// shows it.
+    /// Returns the name of a command's outcome, as `sidekey scaffold` prints it.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -67,15 +64,15 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the outcome of an AWS CLI command counts as a success. The outcome is also a
-    /// success if the secret to create exists already.
+    /// Returns whether the outcome of an AWS CLI command is a success. The outcome `Exists` also
+    /// counts as a success.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
 }
 
 impl AwsCli<'_> {
-    /// Runs one AWS CLI command, and waits until it ends.
+    /// Creates or updates one secret with the AWS CLI, and waits for the result.
     pub(super) async fn run(
         &self,
         operation: Operation,
@@ -91,11 +88,13 @@ impl AwsCli<'_> {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
                 let program = self.program.display();
                 Outcome::Failed(format!(
-                    "{program} was not found; install the AWS CLI, or name its program with --aws"
+                    "the program {program} was not found; install the AWS CLI, or name its program with --aws"
                 ))
             }
             Some(Err(error)) => Outcome::Failed(error.to_string()),
-            None => Outcome::Failed(format!("the AWS CLI did not end within {COMMAND_WAIT_MAX:?}")),
+            None => {
+                Outcome::Failed(format!("the AWS CLI did not finish within {COMMAND_WAIT_MAX:?}"))
+            }
         }
     }
 }
@@ -138,8 +137,8 @@ fn outcome(operation: Operation, status: ExitStatus, errors: &str, value: &Secre
     }
 }
 
-/// Returns the last line of a failed command's error output. Hides the line if it contains a part
-/// of the secret's value.
+/// Returns the last line of a failed command's error output. If the line contains a part of the
+/// secret's value, returns other text instead.
 fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     let line = errors.trim().lines().last().unwrap_or_default();
     if line.is_empty() {
@@ -147,14 +146,14 @@ fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     }
     if shows(line, value) {
         return format!(
-            "{status}; the error message is hidden, because it contains the secret's value"
+            "{status}; Sidekey hides the error message, because the message contains the secret's value"
         );
     }
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether an error message contains the secret's value, or one of the texts inside a JSON
-/// value.
+/// Returns whether an error message contains the secret's value, or a string inside the value if
+/// the value is JSON.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
         || serde_json::from_slice(value.expose()).is_ok_and(|json| shows_json(text, &json))
@@ -206,8 +205,7 @@ mod tests {
             Outcome::Failed("Unable to? x".into()),
         );
         check(Operation::Create, 1, " ", Outcome::Failed("exit status: 1".into()));
-        let hidden =
-            "exit status: 1; the error message is hidden, because it contains the secret's value";
+        let hidden = "exit status: 1; Sidekey hides the error message, because the message contains the secret's value";
         for part in ["hunter2", "hunter3"] {
             check(Operation::Update, 1, &format!("bad: {part}"), Outcome::Failed(hidden.into()));
         }
@@ -219,7 +217,8 @@ mod tests {
         let cli = AwsCli { program, region: None, clock: &clock };
         let mut command = Command::new(&cli.program);
         command.args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::piped());
-        let (status, errors) = complete(command, &value()).await.expect("the system has a shell");
+        let (status, errors) =
+            complete(command, &value()).await.expect("the system must have a shell");
         outcome(Operation::Create, status, &errors, &value())
     }
 
@@ -239,8 +238,7 @@ mod tests {
         let clock = SystemClock::new();
         let cli = AwsCli { program: "/nonexistent/aws".into(), region: None, clock: &clock };
         let outcome = cli.run(Operation::Create, "a", &value()).await;
-        let expected =
-            "/nonexistent/aws was not found; install the AWS CLI, or name its program with --aws";
+        let expected = "the program /nonexistent/aws was not found; install the AWS CLI, or name its program with --aws";
         assert_eq!(outcome, Outcome::Failed(expected.to_owned()));
     }
 }

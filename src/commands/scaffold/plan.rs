@@ -1,5 +1,6 @@
-//! Plans the secrets to create or update. The naming conventions give the names of the secrets, and
-//! the user gives values for the placeholders (the variable parts) in these names. Pure.
+//! Plans the secrets to create or update. A convention has the pattern of a secret's name, such as
+//! `openai-api-key/{channel}`. The user gives values for the placeholders in this pattern, such as
+//! `{channel}`. This module has no side effects.
 
 use crate::convention::pattern::{FillError, PlaceholderValues};
 use crate::convention::{Convention, Conventions};
@@ -17,67 +18,52 @@ pub(super) const PROJECT: &str = "project_name";
 /// The placeholder in secret names that the option `--channel` sets.
 pub(super) const CHANNEL: &str = "channel";
 
-/// The user's choice of the secrets to create or update.
+/// The secrets that the user selected with arguments, to create or to update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlanRequest {
     /// The kinds of secrets that the user selected, such as `whatsapp-twilio`. An empty list
     /// selects all kinds.
     pub(super) kinds: Vec<String>,
-    /// The channels that the user selected, such as `whatsapp`. An empty list selects all channels.
+    /// The message channels that the user selected, such as `whatsapp`. An empty list selects all
+    /// channels.
     pub(super) channels: Vec<String>,
-    /// The values that the user gave for placeholders in secret names. The key is the name of the
-    /// placeholder.
+    /// The values that the user gave for placeholders in secret names. The key is the name of a
+    /// placeholder, such as `company_name`.
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A secret that `sidekey scaffold` is to create or update.
+/// A secret that `sidekey scaffold` will create or update.
 #[derive(Debug)]
 pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
-    /// The values of the placeholders, that is of the variable parts, in the secret's name.
+    /// The values of the placeholders in the pattern of the secret's name, such as `acme` for
+    /// `{company_name}`.
     pub(super) placeholder_values: PlaceholderValues,
 }
 
-/// The reasons why `sidekey scaffold` cannot plan the secrets to create or update.
+/// The reason why `sidekey scaffold` cannot plan the secrets to create or update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PlanError {
-    /// Error: no naming convention defines the kind of secret that the user selected.
-    #[error("unknown kind of secret '{unknown}'; the kinds are {}", known.join(", "))]
-    Kind {
-        /// The unknown kind of secret that the user selected.
-        unknown: String,
-        /// All kinds of secrets that the naming conventions define.
-        known: Vec<String>,
-    },
-    /// Error: no selected kind of secret belongs to the channel that the user selected. The text is
-    /// the channel.
+    #[error("unknown kind of secret '{unknown}'; the known kinds are {}", known.join(", "))]
+    Kind { unknown: String, known: Vec<String> },
     #[error("no selected kind of secret belongs to the channel '{0}'")]
     Channel(String),
-    /// Error: the user gave no value for a placeholder in the name of a selected kind of secret.
-    #[error("the placeholder '{placeholder}' has no value in names of {}; use {}", kinds.join(", "), option(placeholder))]
+    #[error("the placeholder '{placeholder}' in the names of these kinds of secrets has no value: {}; use {}", kinds.join(", "), option(placeholder))]
     Missing {
-        /// The name of the placeholder for which the user gave no value.
         placeholder: String,
-        /// The selected kinds of secrets whose names contain the placeholder without a value.
+        /// The selected kinds of secrets (such as `sms-twilio`) whose names contain the
+        /// placeholder.
         kinds: Vec<String>,
     },
-    /// Error: the user gave a value for a placeholder that no selected kind of secret has in its
-    /// name. The text is the placeholder.
     #[error("no selected kind of secret has the placeholder '{0}' in its name")]
     Unused(String),
-    /// Error: the values that the user gave for placeholders do not result in a valid secret name.
     #[error("{kind}: {problem}")]
-    Name {
-        /// The kind of secret whose name is not valid.
-        kind: String,
-        /// The problem with the value of a placeholder in the secret's name.
-        problem: FillError,
-    },
-    /// Error: the user selected more than [`SECRETS_MAX`] secrets.
-    #[error("more than {SECRETS_MAX} secrets; select fewer with --kind or --channel")]
+    Name { kind: String, problem: FillError },
+    #[error(
+        "the arguments select more than {SECRETS_MAX} secrets; select fewer with --kind or --channel"
+    )]
     TooMany,
-    /// Error: no kind of secret matches both the selected kinds and the selected channels.
     #[error("no kind of secret matches both --kind and --channel")]
     Nothing,
 }
@@ -92,7 +78,8 @@ fn option(placeholder: &str) -> String {
     }
 }
 
-/// Returns the secrets to create or update. If they cannot be planned, returns every reason.
+/// Returns the secrets to create or update. If the request has mistakes, returns all of them
+/// instead.
 pub(super) fn plan<'a>(
     conventions: &'a Conventions,
     request: &PlanRequest,
@@ -134,7 +121,7 @@ pub(super) fn plan<'a>(
         for placeholder_values in combinations(convention, request) {
             match convention.pattern().fill(&placeholder_values) {
                 Ok(name) => planned.push(PlannedSecret { name, convention, placeholder_values }),
-                // `missing_values` has already reported the placeholder without a value.
+                // `missing_values` has already reported that the placeholder has no value.
                 Err(FillError::Missing(_)) => {}
                 Err(problem) => {
                     problems.push(PlanError::Name { kind: convention.kind().to_owned(), problem });
@@ -150,8 +137,8 @@ pub(super) fn plan<'a>(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
-/// Returns an error for each placeholder in a selected secret's name for which the user gave no
-/// value.
+/// Returns an error for each placeholder that the name of a selected secret contains, but that has
+/// no value.
 fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanError> {
     let mut kinds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for convention in selected {
@@ -170,10 +157,11 @@ fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanEr
         .collect()
 }
 
-/// Returns whether a naming convention belongs to a channel, such as `whatsapp`.
+/// Returns whether a naming convention belongs to a message channel, such as `whatsapp`.
 ///
-/// A convention whose name has no placeholder `channel` belongs to the channel with which its kind
-/// of secret begins: the kind `whatsapp-twilio` belongs to the channel `whatsapp`.
+/// A naming convention without the placeholder `{channel}` belongs to the channel with which its
+/// kind of secret begins. For example, the kind `whatsapp-twilio` belongs to the channel
+/// `whatsapp`.
 fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
@@ -188,8 +176,9 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the possible values of a placeholder in a secret's name: the value that the user gave,
-/// the channels that the user selected, or all values that the naming convention allows.
+/// Returns the possible values of a placeholder in a secret's name. These are the value that the
+/// user gave, or else the channels that the user selected, or else all values that the naming
+/// convention allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,
@@ -212,8 +201,7 @@ fn candidate_values<'a>(
 
 /// Returns every combination of values for the placeholders in the name of one kind of secret.
 ///
-/// The function stops just above [`SECRETS_MAX`] combinations, because the caller then reports an
-/// error anyway.
+/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller then reports an error anyway.
 fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {
@@ -255,7 +243,7 @@ mod tests {
     #[track_caller]
     fn check(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let planned = plan(&conventions, request).expect("the request is valid");
+        let planned = plan(&conventions, request).expect("the request must be valid");
         let names: Vec<&str> = planned.iter().map(|one| &*one.name).collect();
         assert_eq!(names, expected);
     }
@@ -291,7 +279,7 @@ mod tests {
     #[track_caller]
     fn refused(request: &PlanRequest, expected: &[&str]) {
         let conventions = Conventions::built_in();
-        let problems = plan(&conventions, request).expect_err("the request is not valid");
+        let problems = plan(&conventions, request).expect_err("the request must be refused");
         let messages: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(messages, expected);
     }
@@ -301,16 +289,16 @@ mod tests {
         refused(
             &request(&[], &[], &[]),
             &[
-                "the placeholder 'company_name' has no value in names of whatsapp-twilio, sms-twilio, \
+                "the placeholder 'company_name' in the names of these kinds of secrets has no value: whatsapp-twilio, sms-twilio, \
                  email-sendgrid; use --company",
-                "the placeholder 'project_name' has no value in names of whatsapp-twilio, sms-twilio, \
+                "the placeholder 'project_name' in the names of these kinds of secrets has no value: whatsapp-twilio, sms-twilio, \
                  email-sendgrid; use --project",
             ],
         );
         refused(
             &request(&["fax"], &["pager"], &[("a", "b")]),
             &[
-                "unknown kind of secret 'fax'; the kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
+                "unknown kind of secret 'fax'; the known kinds are whatsapp-twilio, sms-twilio, email-sendgrid, \
                  openai-api-key",
                 "no selected kind of secret belongs to the channel 'pager'",
                 "no selected kind of secret has the placeholder 'a' in its name",
@@ -326,11 +314,12 @@ mod tests {
         );
         let values = [(COMPANY, "a/b"), (PROJECT, "$(x)")];
         let conventions = Conventions::built_in();
-        let convention = conventions.of_kind("sms-twilio").expect("the kind is built in");
+        let convention =
+            conventions.of_kind("sms-twilio").expect("the kind of secret must be built in");
         let mut placeholder_values = PlaceholderValues::default();
         values.iter().for_each(|(placeholder, value)| placeholder_values.set(placeholder, value));
         let problem =
-            convention.pattern().fill(&placeholder_values).expect_err("the value is not valid");
+            convention.pattern().fill(&placeholder_values).expect_err("the values must be refused");
         refused(&request(&["sms-twilio"], &[], &values), &[&format!("sms-twilio: {problem}")]);
     }
 }

@@ -1,12 +1,11 @@
-//! Formats AWS CLI commands as lines for a shell. Pure.
+//! Formats AWS CLI commands as lines for a shell. This module has no side effects.
 
 /// The change that an AWS CLI command makes to a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// The AWS CLI command creates a secret. The command fails if the secret exists already.
+    /// The command is `aws secretsmanager create-secret`. It fails if the secret exists already.
     Create,
-    /// The AWS CLI command changes the value of a secret. The command fails if the secret does not
-    /// exist.
+    /// The command is `aws secretsmanager update-secret`. It fails if the secret does not exist.
     Update,
 }
 
@@ -78,8 +77,10 @@ mod tests {
         ];
         for word in words {
             let script = format!("printf '<%s>' {}", quoted(word));
-            let output =
-                Command::new("sh").args(["-c", &script]).output().expect("the system has a shell");
+            let output = Command::new("sh")
+                .args(["-c", &script])
+                .output()
+                .expect("the system must have a shell");
             assert_eq!(String::from_utf8_lossy(&output.stdout), format!("<{word}>"));
         }
     }

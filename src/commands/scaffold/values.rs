@@ -1,5 +1,6 @@
-//! The new values of secrets for `sidekey scaffold --update`. Sidekey checks each value against the
-//! convention of the secret before it writes any value.
+//! The new values of secrets for `sidekey scaffold --update`. Sidekey checks all values before it
+//! writes any value. A value must follow the convention of its secret, that is the rules for this
+//! kind of secret.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -21,53 +22,40 @@ const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The new values of secrets for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// The values are in a JSON object that maps the name of each secret to its value.
+    /// The values are in a JSON object. The key is the name of a secret.
     File(Map<String, Value>),
-    /// The values are in a folder that has a file NAME.json for each secret.
+    /// The values are in a folder, which has a file NAME.json for each secret.
     Folder(PathBuf),
 }
 
-/// The reasons why `sidekey scaffold` cannot use a file of values. The error messages quote nothing
-/// from the file.
+/// The reason why `sidekey scaffold` cannot use a file of values. The error messages quote nothing
+/// from the file, because it contains secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
-    /// Error: the file of values could not be read.
     #[error(transparent)]
     Unreadable(#[from] io::Error),
-    /// Error: the file of values is too long. The number is the maximum number of bytes.
     #[error("the file is longer than {0} bytes")]
     TooLong(u64),
-    /// Error: the file of values is not JSON.
-    #[error("not JSON: error at line {line}, column {column}")]
+    #[error("the file is not valid JSON; the error is at line {line}, column {column}")]
     NotJson {
-        /// The line of the JSON error in the file of values, counted from 1.
+        /// The line of the JSON error in the file, counted from 1.
         line: usize,
-        /// The column of the JSON error in the file of values, counted from 1.
+        /// The column of the JSON error in the file, counted from 1.
         column: usize,
     },
-    /// Error: the file of values is JSON, but not a JSON object.
     #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
 
-/// The reasons why `sidekey scaffold` cannot update a secret.
+/// The reason why `sidekey scaffold` cannot update a secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValueError {
-    /// Error: the JSON file of values has no value for the secret.
     #[error("the file has no value for this secret")]
     Absent,
-    /// Error: the file that contains the secret's value cannot be used.
     #[error("{}: {error}", path.display())]
-    File {
-        /// The path of the file that contains the secret's value.
-        path: PathBuf,
-        /// The reason why the file with the secret's value cannot be used.
-        error: BadValues,
-    },
-    /// Error: a field of the secret's new value is a dummy text such as `PLACEHOLDER_AI_API_KEY`.
+    File { path: PathBuf, error: BadValues },
     #[error("{0}; use --allow-placeholders to write the value anyway")]
     Placeholder(Problem),
-    /// Error: the secret's new value breaks the convention of the secret.
     #[error(transparent)]
     Problem(Problem),
 }
@@ -104,8 +92,8 @@ impl Values {
         names.into_iter().flatten()
     }
 
-    /// Returns the path of the file that contains the value of one secret, if the values are in a
-    /// folder.
+    /// Returns the path of the file with the value of one secret. Returns `None` if all values are
+    /// in one JSON file.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::File(_) => None,
@@ -113,7 +101,7 @@ impl Values {
         }
     }
 
-    /// Returns the new value of a secret. If the value is wrong, returns all problems instead.
+    /// Returns the new value of a secret, or all problems with the value.
     pub(super) fn value(
         &self,
         name: &str,
@@ -121,8 +109,8 @@ impl Values {
         may_be_placeholder: bool,
     ) -> Result<SecretValue, Vec<ValueError>> {
         let value = match self {
-            // In the JSON file, the value of a secret is either a text that contains JSON, or the
-            // JSON value itself.
+            // In the JSON file, the value of a secret is a string that contains JSON, or any other
+            // JSON value.
             Self::File(values) => match values.get(name) {
                 Some(Value::String(text)) => SecretValue::from(text.clone()),
                 Some(value) => SecretValue::from(value.to_string()),
@@ -152,7 +140,7 @@ impl Values {
     }
 }
 
-/// Reads a whole stream. Returns an error if the stream has more than `max` bytes.
+/// Reads a complete stream. Returns an error if the stream has more than `max` bytes.
 fn bytes(stream: impl Read, max: u64) -> Result<Vec<u8>, BadValues> {
     let mut bytes = Vec::new();
     stream.take(max + 1).read_to_end(&mut bytes)?;
@@ -169,7 +157,7 @@ mod tests {
     #[track_caller]
     fn check(values: &Values, may_be_placeholder: bool, expected: Result<usize, &str>) {
         let conventions = Conventions::built_in();
-        let (convention, _) = conventions.of_name(NAME).expect("the name has a convention");
+        let (convention, _) = conventions.of_name(NAME).expect("the name must match a convention");
         let len = values.value(NAME, convention, may_be_placeholder).map(|value| value.len());
         let len = len.map_err(|errors| {
             errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
@@ -178,7 +166,8 @@ mod tests {
     }
 
     fn parsed(value: &str) -> Values {
-        Values::parse(format!(r#"{{"{NAME}":{value}}}"#).as_bytes()).expect("the values are JSON")
+        Values::parse(format!(r#"{{"{NAME}":{value}}}"#).as_bytes())
+            .expect("the values must be JSON")
     }
 
     #[test]
@@ -198,18 +187,24 @@ mod tests {
     #[test]
     fn error_in_a_file_does_not_quote_the_file() {
         let error = |text: &str| {
-            Values::parse(text.as_bytes()).expect_err("the values are malformed").to_string()
+            Values::parse(text.as_bytes())
+                .expect_err("the parser must refuse the malformed values")
+                .to_string()
         };
-        assert_eq!(error("{\n\"a\": hunter2}"), "not JSON: error at line 2, column 6");
+        assert_eq!(
+            error("{\n\"a\": hunter2}"),
+            "the file is not valid JSON; the error is at line 2, column 6"
+        );
         let not_an_object = "the file is not a JSON object of the form {\"NAME\": VALUE}";
         assert_eq!(error("\"hunter2\""), not_an_object);
-        let too_long = bytes(&b"hunter2"[..], 3).expect_err("the stream is too long");
+        let too_long =
+            bytes(&b"hunter2"[..], 3).expect_err("the stream must be refused as too long");
         assert_eq!(too_long.to_string(), "the file is longer than 3 bytes");
     }
 
     #[test]
     fn folder_has_a_file_for_each_secret() {
-        let values = Values::read(Path::new("/")).expect("the path is a folder");
+        let values = Values::read(Path::new("/")).expect("the path must be a folder");
         assert_eq!(values.path("a/b"), Some("/a/b.json".into()));
         assert_eq!(values.names().count(), 0);
         let message = "/openai-api-key/sms.json: No such file or directory (os error 2)";
