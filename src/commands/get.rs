@@ -114,7 +114,7 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     if is_terminal && !args.show && !args.json {
         // This check comes before the read, so that the command fails without reading the secret.
         return Err(Failure::usage(
-            "`sidekey get` does not print secrets to a terminal; redirect standard output, or use --show",
+            "standard output is a terminal; use a pipe or a file, or use --show to print the value",
         ));
     }
     let Reference { id, selector, field } = Reference::parse(&args.reference)

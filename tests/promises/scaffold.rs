@@ -231,7 +231,7 @@ async fn command_lines_show_no_value() {
             "echo 'Unable to locate credentials' >&2; exit 253",
             "failed   openai-api-key  openai-api-key/sms  Unable to locate credentials",
         ),
-        ("echo 'bad hunter4' >&2; exit 1", "the error message is hidden"),
+        ("echo 'bad hunter4' >&2; exit 1", "Sidekey hides the error message"),
         (
             "echo 'An error occurred (ResourceNotFoundException) when' >&2; exit 254",
             "create it first",
@@ -280,7 +280,7 @@ async fn wrong_values_are_refused_before_any_write() {
 
     let good = json!({"openai-api-key/email": {"ai_api_key": "hunter4"}}).to_string();
     for (args, reported) in [
-        (&["scaffold"][..], "'company_name' has no value"),
+        (&["scaffold"][..], "the placeholder 'company_name' in the names"),
         (
             &["scaffold", "--company", "a/b", "--project", "c"],
             "the value of the placeholder 'company_name' must",

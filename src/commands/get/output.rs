@@ -40,7 +40,7 @@ pub(super) enum OutputError {
     #[error(transparent)]
     Field(#[from] FieldError),
     #[error(
-        "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json"
+        "the secret is binary and cannot be printed to a terminal; use a pipe or a file, or use --json"
     )]
     Binary,
 }
@@ -167,7 +167,7 @@ mod tests {
         check(
             output(None, true).bare(&binary()),
             Err(
-                "the secret is binary and cannot be printed to a terminal; redirect standard output, or use --json",
+                "the secret is binary and cannot be printed to a terminal; use a pipe or a file, or use --json",
             ),
         );
         check(
