@@ -56,8 +56,8 @@ fn row(convention: &Value) -> String {
 }
 
 /// Returns the Rust source code of a `RowField` (a struct in `src/convention/built_in.rs`) for one
-/// field of a secret's value. Needs no defaults, because the built-in conventions state `type` and
-/// `secret` for every field.
+/// field of a secret's value. Every field of a built-in convention states `type` and `secret`, so
+/// this function fills in no defaults.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
     let is_secret = field["secret"].as_bool().expect("`secret` must be true or false");

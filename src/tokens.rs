@@ -56,8 +56,8 @@ impl fmt::Debug for Token {
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
-    /// The accepted session tokens of the agent's AWS credentials, newest first. Reading the list
-    /// takes no lock.
+    /// The session tokens of the agent's AWS credentials, newest first. A caller may send any of
+    /// them as its token. Reading the list takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
     /// The lock that a thread holds while it adds a session token. Without the lock, concurrent
     /// additions could get lost.

@@ -38,8 +38,8 @@ pub(super) enum Answer {
     /// The test's source of secrets returns the version with this index. The value follows the
     /// rules for its kind of secret.
     WellFormed(u32),
-    /// The test's source of secrets returns the version with this index if the call asks for its id
-    /// or for one of these staging labels. Other calls fail with `NotFound`.
+    /// The secret has one version: a version number, and its staging labels. A call for the id of
+    /// this version or for one of the labels gets this version. Other calls fail with `NotFound`.
     Labelled(u32, &'static [&'static str]),
     Fail(FetchErrorKind),
     Hang,

@@ -188,7 +188,7 @@ impl Snapshot {
         next
     }
 
-    /// Ensures that `id` (a name or ARN) no longer finds a secret whose ARN is not `arn`.
+    /// If `id` (a name or ARN) leads to a secret with another ARN than `arn`, removes this link.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;

@@ -32,7 +32,7 @@ pub struct Config {
     /// it.
     pub entries_max: usize,
     /// The maximum number of bytes for cached values and the answers rendered from them. The
-    /// secrets of `SIDEKEY_SECRETS` are cached even above it.
+    /// secrets of `SIDEKEY_SECRETS` are cached even if this maximum is exceeded.
     pub bytes_max: usize,
     /// The maximum number of concurrent calls to AWS. Values above
     /// [`FLIGHTS_MAX`](super::flight::FLIGHTS_MAX) have no effect.

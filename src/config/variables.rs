@@ -202,7 +202,7 @@ settings! {
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if its start fails: `serve` serves the secrets that it can read, and `fail` makes the function's start fail.",
+        help: "What the Lambda extension does if it cannot start without problems: `serve` starts anyway and serves the secrets that it can read, `fail` makes the function's start fail.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
@@ -245,7 +245,7 @@ settings! {
     resolve_paths: Paths {
         name: "SIDEKEY_RESOLVE_PATHS",
         default: BUILT_IN_PATHS,
-        help: "The places of secrets' names or ARNs in a message that is sent to /resolve, as a list of paths. A path consists of keys separated by dots; `*` matches any one key or index.",
+        help: "A list of paths. Each path says where a JSON message that is sent to /resolve contains the name or ARN of a secret. A path consists of keys separated by dots; `*` matches any one key or index.",
         parse: |text| Paths::parse(list(text)).map_err(|bad| bad.to_string()),
     }
     log: Option<Level> {

@@ -52,9 +52,9 @@ pub(crate) enum BadConvention {
     FieldTwice(Box<str>),
     /// Without a marker (a pattern for dummy values), Sidekey could not distinguish a dummy value
     /// from a real value.
-    #[error("a convention needs at least one string in 'placeholders', such as PLACEHOLDER*")]
+    #[error("'placeholders' must list at least one pattern of dummy values, such as PLACEHOLDER*")]
     NoMarkers,
-    #[error("a convention can have at most {MARKERS_MAX} strings in 'placeholders'")]
+    #[error("'placeholders' can list at most {MARKERS_MAX} patterns of dummy values")]
     TooManyMarkers,
 }
 

@@ -45,7 +45,8 @@ pub(crate) struct FoundReference {
     /// The path of the reference in the message, with the actual key in place of `*`. A dot inside
     /// a key is written as `\.`.
     pub(crate) path: Box<str>,
-    /// The name or ARN of a secret. `None` if the value at the path is not a string.
+    /// The name or ARN of a secret, found at `path` in the message. `None` if the value there is not
+    /// a string.
     pub(crate) reference: Option<Box<str>>,
     /// The index of the first configured path that leads to the reference.
     order: usize,

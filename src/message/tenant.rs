@@ -73,7 +73,8 @@ impl TenantCheck {
     ///
     /// An ARN that ends in a hyphen and six characters is ambiguous. It can be a full ARN, or the
     /// partial ARN (without AWS's random suffix) of another secret. Sidekey refuses the reference
-    /// if one of these two secrets belongs to another tenant, or if the tenant of both is unknown.
+    /// if either secret belongs to another tenant than the message, or if neither secret's tenant
+    /// is known.
     ///
     /// After the fetch, [`check_answer`](Self::check_answer) checks the name that AWS returned.
     ///

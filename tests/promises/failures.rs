@@ -179,7 +179,7 @@ async fn failures_have_distinct_statuses_and_types() {
         (error(403, "IncompleteSignature"), 400, "IncompleteSignature", "environment variables"),
         (error(403, "MissingAuthenticationToken"), 400, "MissingAuthenticationToken", "the role"),
         (error(403, "SignatureDoesNotMatch"), 400, "SignatureDoesNotMatch", "the role"),
-        (error(400, "SomethingNew"), 400, "SomethingNew", "check the name"),
+        (error(400, "SomethingNew"), 400, "SomethingNew", "check the secret's name"),
         (Fault::Reset, 502, "ConnectionError", "check the network"),
         (Fault::Truncated, 502, "ConnectionError", ""),
         (Fault::Garbage, 502, "ConnectionError", "check the endpoint"),

@@ -22,8 +22,8 @@ const WINDOW_DAYS_DEFAULT: u64 = 30;
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The minimum length of the parameter `ClientRequestToken` in bytes. The maximum follows. The
-/// token becomes the version id of the new version.
+/// The minimum length of the parameter `ClientRequestToken` in bytes. The token becomes the version
+/// id of the new version.
 ///
 /// Source: `ClientRequestTokenType` in AWS's API reference.
 const TOKEN_LEN_MIN: usize = 32;

@@ -186,7 +186,9 @@ async fn cached_version_is_checked_against_its_convention_once() {
     let first = malformed().await.expect("the value must be malformed, because it is not JSON");
     assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
     fixture.pass(101 * SECOND).await;
-    let again = malformed().await.expect("the same version must still be malformed");
+    let again = malformed()
+        .await
+        .expect("a second answer with the same version must be reported as malformed again");
     assert_eq!(fixture.calls(), 2, "the cache must have fetched the version again");
     assert!(Arc::ptr_eq(&first, &again), "the cache must not have checked the version again");
     assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0]);

@@ -199,7 +199,7 @@ fn add_version(
 }
 
 fn gateway_key_finding(key: GatewayKey) -> Finding {
-    const ADVICE: &str = "keep such keys in API Gateway, not in Secrets Manager";
+    const ADVICE: &str = "keep API keys of API Gateway in API Gateway, not in Secrets Manager";
     let (field, subject) = match key {
         GatewayKey::Value => (None, "the value".to_owned()),
         GatewayKey::Field(name) => {

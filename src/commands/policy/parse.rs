@@ -127,9 +127,9 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     })?;
     let conditions = match value.get("Condition") {
         None => Vec::new(),
-        Some(conditions) => {
-            parse_conditions(conditions).ok_or_else(|| bad("Condition (an object of operators)"))?
-        }
+        Some(conditions) => parse_conditions(conditions).ok_or_else(|| {
+            bad("Condition (a JSON object with one member for each condition operator)")
+        })?,
     };
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
 }
@@ -273,7 +273,7 @@ mod tests {
         refused(&with(r#""Effect":"Allow","Action":[1],"Resource":"*""#), "Action or NotAction");
         refused(&with(r#""Effect":"Allow","Principal":"*""#), "the statement S has a Principal");
         let condition = r#""Effect":"Allow","Action":"*","Resource":"*","Condition":[]"#;
-        refused(&with(condition), "in the statement S, Condition (an object of operators)");
+        refused(&with(condition), "in the statement S, Condition (a JSON object");
     }
 
     const MANY: &str = r#"{"Statement":[{"Sid":"S","Effect":"Allow","NotAction":["A:B"],"Resource":"*",

@@ -340,7 +340,10 @@ impl fmt::Display for LackReason {
             }
             Self::ByExclusion { statement } => {
                 let statement = named(statement);
-                write!(f, "{statement} grants this permission only by NotAction or NotResource")
+                write!(
+                    f,
+                    "{statement} grants this permission only by NotAction or NotResource, which does not count"
+                )
             }
             Self::Denied { statement } => {
                 write!(f, "{} denies this permission", named(statement))

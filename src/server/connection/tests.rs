@@ -550,7 +550,7 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("the write never ends, because it waits forever after the last byte"),
+        () = write => unreachable!("the test's writer waits for ever after its last byte, so the writer cannot end first"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
     prop_assert!(is_over, "the connection must end in time");

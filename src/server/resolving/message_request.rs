@@ -23,7 +23,7 @@ const QUOTED_CHARS_MAX: usize = 256;
 /// in bytes. It includes the structure, its outcome, and two allocations.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
-/// The references to secrets that one message, or a list of references, asks to resolve.
+/// The references to secrets in one message, or in the list of references of a `/resolve` request.
 #[derive(Debug)]
 pub(crate) struct MessageRequest {
     /// The id that SQS gave the message. This is `None` if the message did not come in an SQS

@@ -239,8 +239,8 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
     check(
         &[json!({"Effect": "Allow", "NotAction": "iam:*", "Resource": "*"})],
         &[
-            "missing: GetSecretValue on openai-api-key/whatsapp-??????: statement 1 grants this permission only by NotAction or NotResource",
-            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource",
+            "missing: GetSecretValue on openai-api-key/whatsapp-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
+            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
             "unneeded: all actions except iam:* on *: NotAction allows all actions that it does not list; use Action instead",
         ],
     );
@@ -249,7 +249,7 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
         &[but],
         &[
             MISSING_BOTH[0],
-            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource",
+            "missing: GetSecretValue on whatsapp-credentials/*/*/twilio-??????: statement 1 grants this permission only by NotAction or NotResource, which does not count",
             "unneeded: secretsmanager:GetSecretValue on all resources except openai-api-key/*: NotResource allows all resources that it does not list; use Resource instead",
         ],
     );
