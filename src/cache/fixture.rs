@@ -33,10 +33,10 @@ pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 /// How the test's source of secrets answers a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// The test's source of secrets returns the version with this index.
+    /// The test's source of secrets returns the version with this number, such as `v1` for 1.
     Version(u32),
-    /// The test's source of secrets returns the version with this index. The value follows the
-    /// rules for its kind of secret.
+    /// The test's source of secrets returns the version with this number, such as `v1` for 1. The
+    /// value of the version follows the rules for its kind of secret.
     WellFormed(u32),
     /// The secret has one version: a version number, and its staging labels. A call for the id of
     /// this version or for one of the labels gets this version. Other calls fail with `NotFound`.

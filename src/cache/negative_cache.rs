@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How many failed calls for secrets that are not cached Sidekey remembers.
+/// The maximum number of remembered failures: one for each secret that is not cached.
 pub(super) const FAILURES_MAX: usize = 1000;
 
 /// The last failed call for each secret that is not cached.
@@ -59,7 +59,7 @@ impl NegativeCache {
     }
 
     /// Drops all remembered failures after a restore (SnapStart resumes the process from a
-    /// snapshot). The failures belong to the time before the snapshot.
+    /// snapshot). The snapshot may be days old, so these failures say nothing about AWS now.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }

@@ -38,8 +38,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when a reader
-    /// is the first to ask for a response format or a field.
+    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when Sidekey
+    /// renders a further response format or parses the fields.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();

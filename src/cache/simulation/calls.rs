@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 impl World {
     /// Records the start of a call to the simulated AWS, and checks that the call is needed.
-    /// Returns the index of the call.
+    /// Returns the index of the call in the test's own record.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
         self.note(&format!("a call for {id} began"));

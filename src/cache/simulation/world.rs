@@ -113,7 +113,7 @@ impl World {
         self.rotate(n);
     }
 
-    /// Records that the cache broke a rule if `is_met` is `false`. `what` describes the broken
+    /// If `is_met` is `false`, records that the cache broke a rule. `what` describes the broken
     /// rule.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
