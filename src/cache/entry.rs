@@ -127,7 +127,7 @@ impl Entry {
     }
 
     /// Returns how fresh the entry is at `now`. `epoch` is the number of SnapStart restores until
-    /// now.
+    /// now: an entry that was fetched before the last restore is not fresh.
     pub(crate) fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }

@@ -24,7 +24,8 @@ pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// back-off, plus 5 s for the next attempt itself.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The back-off after the first failure, before jitter. Each further failure doubles the back-off.
+/// The upper bound of the random back-off after the first failure. Each further failure doubles the
+/// bound.
 pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
 /// The shortest back-off after a failure, even if the random number is near zero. It protects AWS

@@ -1,5 +1,6 @@
-//! Remembers failed calls for secrets that are not cached. A client that retries in a loop or
-//! invents names then neither floods AWS with calls nor evicts cached entries.
+//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or asks
+//! for secrets that do not exist, then cannot flood AWS with calls. It also cannot evict cached
+//! entries.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;

@@ -228,7 +228,7 @@ impl Cache {
     }
 
     /// Waits until a call to AWS returns the entry for `key` or fails. Waits for at most
-    /// [`ROUNDS_MAX`] calls.
+    /// `ROUNDS_MAX` calls.
     async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);

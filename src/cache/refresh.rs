@@ -7,7 +7,7 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the refresh loop. It limits how late a refresh is after a clock has jumped.
+/// The longest sleep of the refresh loop. If a clock jumps, a refresh is late by at most this time.
 /// Every change of an entry wakes the loop earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 

@@ -20,7 +20,7 @@ pub struct Served {
 /// How the cache answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// The cache answered the read with a value that was not older than its TTL.
+    /// The cache answered the read with a cached value whose TTL was not over.
     Hit,
     /// The cache answered the read after the reader had waited for AWS.
     Miss,

@@ -190,7 +190,7 @@ impl Snapshot {
         next
     }
 
-    /// Removes `id` (a name or ARN) from its cached secret if this secret has another ARN than
+    /// Ensures that `id` (a name or ARN) no longer finds a cached secret with another ARN than
     /// `arn`. For example, a secret that was deleted and created again has a new ARN.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {

@@ -181,7 +181,9 @@ impl Writer {
         outcome
     }
 
-    /// Makes an entry from an answer of AWS. Caches the entry unless the TTL of the secret is 0.
+    /// Makes an entry from `version`, which AWS returned, and caches the entry unless its TTL is 0.
+    /// Returns an error if `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer
+    /// version.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
@@ -219,8 +221,8 @@ impl Writer {
         Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Makes an entry from an answer of AWS. Checks the value against its convention (the rules for
-    /// the names and values of one kind of secret).
+    /// Makes an entry from `version`, which AWS returned. Checks the value against its convention
+    /// (the rules for the names and values of one kind of secret).
     fn entry(
         &self,
         key: &Key,

@@ -71,7 +71,8 @@ pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that readers got, each with the time of its first read on the steady clock.
+    /// The entries that readers got, each with the time when a reader first got it (by the steady
+    /// clock).
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// The cached entry of each ARN when the test last looked at the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,

@@ -17,8 +17,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// If a run breaks a rule of the cache, the test prints this many of the log lines that precede
-/// the violation.
+/// How many log lines the test prints if the cache breaks a rule: the last lines before the
+/// violation.
 const LINES_SHOWN: usize = 40;
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
