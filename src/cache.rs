@@ -2,8 +2,8 @@
 //!
 //! [`open`] makes two handles on one cache. [`Cache`] is for readers: it looks up cached values,
 //! and waits for calls to AWS. Only [`Writer`] calls AWS and changes cached values. Several readers
-//! can share one call to AWS. Such a shared call is a flight. Each file of this module imports only
-//! from files that are listed above it.
+//! can share one call to AWS. Such a shared call is named a flight. Each submodule imports only
+//! from the submodules that are declared above it.
 
 pub mod freshness;
 pub mod policies;
@@ -51,7 +51,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 /// Makes an empty cache, and returns two handles on it. Readers use [`Cache`]. Only [`Writer`]
-/// calls AWS. Each call runs as a task of `tasks`. All calls end when `stop` is cancelled.
+/// calls AWS. Each call to AWS runs as a task of `tasks`, so that the agent can wait for the call
+/// before it exits. Cancelling `stop` ends all calls.
 pub fn open(
     config: Config,
     home: Home,

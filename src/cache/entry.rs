@@ -15,16 +15,18 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// One cached version of a secret. After the fetch, only two parts of an entry change: its reads
-/// and failed refreshes in `marks`, and the answers that Sidekey renders from it.
+/// One cached version of a secret. The version itself never changes. Sidekey later adds only the
+/// reads, the failed refreshes, and the responses that it renders from the version.
 #[derive(Debug)]
 pub struct Entry {
     pub(crate) version: Version,
-    /// The staging label (such as `AWSCURRENT`) or the version id that the call to AWS asked for.
+    /// The staging label (such as `AWSCURRENT`) or the version id that Sidekey asked AWS for.
     pub(crate) selector: Selector,
-    /// When Sidekey sent the call that fetched this entry. The age of the entry counts from then.
+    /// When Sidekey sent the call to AWS that fetched this entry. The age of the entry is the time
+    /// since then.
     pub(crate) sent: Moment,
-    /// How many SnapStart restores Sidekey knew of when it sent the call for this entry.
+    /// How many times SnapStart had restored the process when Sidekey sent the call for this entry.
+    /// After a further restore, the entry is no longer fresh.
     pub(crate) epoch: u64,
     /// The refresh policy of the secret. It is copied into the entry, so that readers need not look
     /// it up.
@@ -34,17 +36,16 @@ pub struct Entry {
     /// How the value breaks its convention (the rules for the names and values of one kind of
     /// secret). `None` if the value breaks no rule, or no convention matches the name.
     pub(crate) malformed: Option<Arc<Malformed>>,
-    /// The part of the entry that changes while the entry is cached: its reads and failed
-    /// refreshes.
+    /// The reads and the failed refreshes of this entry.
     pub(crate) marks: Marks,
     jitter: f64,
     rendered: Rendered,
 }
 
 impl Entry {
-    /// Makes an entry for `version`. `sent` is when the call for this version was sent. `epoch` is
-    /// how many SnapStart restores Sidekey knew of then. `draw` is a random number from `[0, 1)`.
-    /// It decides how early the entry is refreshed.
+    /// Makes an entry for `version`. Sidekey sent the call to AWS for this version at `sent`, after
+    /// `epoch` SnapStart restores. `draw` is a random number from `[0, 1)`. It decides how early
+    /// the agent refreshes the entry.
     pub(crate) fn new(
         version: Version,
         selector: Selector,
@@ -72,14 +73,15 @@ impl Entry {
         Self { malformed, ..self }
     }
 
-    /// Sets `grown`. The entry notifies it whenever a reader makes the entry take more memory.
+    /// Makes the entry notify `grown` whenever the entry takes more memory than before. The cache
+    /// then checks its memory limit.
     #[must_use]
     pub(crate) fn with_grown(self, grown: Arc<Notify>) -> Self {
         Self { rendered: Rendered::notifying(grown), ..self }
     }
 
-    /// Returns the secret in the given response format. Calls `render` only for the first reader of
-    /// this format.
+    /// Returns the secret as a response in the format `form`. Calls `render` only once for each
+    /// format, and keeps the result for later readers.
     pub(crate) fn answer(
         &self,
         form: Form,
@@ -88,31 +90,33 @@ impl Entry {
         self.rendered.answer(form, || render(&self.version))
     }
 
-    /// Returns the fields of the secret's value. The first call parses the value.
+    /// Returns the fields of the secret's value, such as `password`. The first call parses the
+    /// value. Later calls return the same result.
     pub fn fields(&self) -> &Fields {
         self.rendered.fields(&self.version.content)
     }
 
-    /// Returns the memory of this entry in bytes: the value, the rendered answers and the parsed
-    /// fields.
+    /// Returns how many bytes of memory this entry takes: its value, its rendered responses and its
+    /// parsed fields.
     pub(crate) fn bytes(&self) -> usize {
         self.version.content.len() + self.rendered.bytes()
     }
 
-    /// Returns a key that sorts entries by when their calls to AWS were sent. The count of
-    /// SnapStart restores comes first, because a restore may set the steady clock back to zero.
+    /// Returns a sort key for entries: entries whose calls to AWS were sent earlier come first. The
+    /// key begins with the number of SnapStart restores, because a restore may reset the steady
+    /// clock to zero.
     pub(crate) fn asked_at(&self) -> (u64, Duration) {
         (self.epoch, self.sent.steady)
     }
 
-    /// Returns the age of the entry at `now`. Returns `None` if a clock went back, so that the age
-    /// is unknown.
+    /// Returns how long ago Sidekey sent the call that fetched the entry. Returns `None` if a clock
+    /// was set back, because the age is then unknown.
     pub(crate) fn age(&self, now: Moment) -> Option<Duration> {
         now.since(self.sent)
     }
 
-    /// Returns the facts that decide how fresh the entry is at `now`. `epoch` is how many SnapStart
-    /// restores Sidekey knows of.
+    /// Collects the facts that decide how fresh the entry is at `now`. `epoch` is the number of
+    /// SnapStart restores until now.
     pub(crate) fn standing(&self, now: Moment, epoch: u64) -> Standing {
         Standing {
             age: self.age(now),
@@ -122,14 +126,14 @@ impl Entry {
         }
     }
 
-    /// Returns how fresh the entry is at `now`. `epoch` is how many SnapStart restores Sidekey
-    /// knows of.
+    /// Returns how fresh the entry is at `now`. `epoch` is the number of SnapStart restores until
+    /// now: an entry that was fetched before the last restore is not fresh.
     pub(crate) fn freshness(&self, now: Moment, epoch: u64) -> Freshness {
         freshness::freshness(&self.policy, &self.standing(now, epoch))
     }
 
-    /// Returns how fresh the entry is at `now` if a refresh of it has just failed transiently.
-    /// `epoch` is how many SnapStart restores Sidekey knows of.
+    /// Returns how fresh the entry would be at `now` if its refresh had just failed with a
+    /// transient error. `epoch` is the number of SnapStart restores until now.
     pub(crate) fn freshness_in_trouble(&self, now: Moment, epoch: u64) -> Freshness {
         let mut standing = self.standing(now, epoch);
         let refused = standing.trouble.and_then(|trouble| trouble.refused);
@@ -137,8 +141,9 @@ impl Entry {
         freshness::freshness(&self.policy, &standing)
     }
 
-    /// Decides whether `answer` from AWS replaces this entry. If `answer` is older than the entry,
-    /// the entry remembers `answer` until a second call confirms it.
+    /// Decides whether `answer`, a version that AWS returned, replaces this entry. A version that
+    /// is older than this entry replaces it only after a second call has confirmed the older
+    /// version.
     pub(crate) fn judge(&self, answer: &Version, now: Moment, epoch: u64) -> Verdict {
         let may_serve = self.freshness_in_trouble(now, epoch) != Freshness::Expired;
         self.marks.judge(&self.version, answer, now, may_serve)

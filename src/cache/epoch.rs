@@ -19,8 +19,8 @@ pub(super) const DRIFT: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Epoch {
     count: AtomicU64,
-    /// The wall clock minus the steady clock at the last restore, in milliseconds. `None` if the
-    /// clocks are not used to detect restores.
+    /// The time of the wall clock minus the time of the steady clock, in milliseconds, at the start
+    /// of the process or at the last restore. `None` if the clocks are not used to detect restores.
     offset_ms: Option<AtomicI64>,
 }
 
@@ -50,7 +50,8 @@ impl Epoch {
     }
 }
 
-/// Returns the wall clock (since 1970) minus the steady clock, in milliseconds.
+/// Returns the time of the wall clock (since 1970) minus the time of the steady clock, in
+/// milliseconds.
 fn offset_ms(now: Moment) -> i64 {
     let wall = now.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     millis(wall).saturating_sub(millis(now.steady))

@@ -16,15 +16,17 @@ pub struct Failure {
     pub(crate) refused_since: Option<Moment>,
     /// When the last attempt to fetch the secret ended.
     pub at: Moment,
-    /// The back-off: how long after the last failed attempt the agent waits before it tries again
-    /// by itself.
+    /// The back-off: how long the agent waits after the last failed attempt before it retries by
+    /// itself.
     pub(crate) wait: Duration,
-    /// How long after the last failed attempt readers get its error at once, without a new attempt.
+    /// How long after the last failed attempt a reader gets the error at once. After this time, a
+    /// reader causes a new attempt.
     memory: Duration,
 }
 
 impl Failure {
-    /// Adds one failed attempt to `previous`. `most` is the longest back-off after a transient
+    /// Makes the record of an attempt that has just failed. `previous` is the record of the
+    /// attempts that failed before in a row. `most` is the longest back-off after a transient
     /// failure. `draw` is a random number from `[0, 1)`. It decides the length of the back-off.
     pub fn after(
         previous: Option<&Self>,
@@ -66,8 +68,8 @@ impl Failure {
         !self.memory_left(now).is_zero()
     }
 
-    /// Returns how long the agent must still wait at `now` before it tries again by itself. Returns
-    /// zero if a clock went back, so that the time of the last attempt is unknown.
+    /// Returns how long after `now` the agent must still wait before it retries by itself. Returns
+    /// zero if a clock was set back, because the remaining time is then unknown.
     pub fn retry_in(&self, now: Moment) -> Duration {
         self.left(self.wait, now)
     }

@@ -33,10 +33,10 @@ pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 /// How the test's source of secrets answers a call.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// The test's source of secrets returns the version with this index.
+    /// The test's source of secrets returns the version with this number, such as `v1` for 1.
     Version(u32),
-    /// The test's source of secrets returns the version with this index. The value follows the
-    /// rules for its kind of secret.
+    /// The test's source of secrets returns the version with this number, such as `v1` for 1. The
+    /// value of the version follows the rules for its kind of secret.
     WellFormed(u32),
     /// The secret has one version: a version number, and its staging labels. A call for the id of
     /// this version or for one of the labels gets this version. Other calls fail with `NotFound`.
@@ -55,7 +55,8 @@ pub(super) struct ScriptedSource {
     answers: Mutex<HashMap<String, Answer>>,
     /// The name or ARN of each call for a single secret, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// How many calls for single secrets run now, and the largest such number so far.
+    /// How many calls for single secrets are running now, and the largest number that ran at the
+    /// same time.
     pub(super) in_flight: Mutex<(usize, usize)>,
     /// The number of secrets in each batch call so far.
     pub(super) batches: Mutex<Vec<usize>>,
@@ -164,8 +165,8 @@ pub(super) fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
 }
 
-/// Makes a rule for the secrets that match `pattern`. The rule changes nothing of the default
-/// policy.
+/// Makes a rule for the secrets that match `pattern`. The rule keeps the default policy. A test
+/// then sets the fields that it needs.
 pub(super) fn rule(pattern: &str) -> Rule {
     Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
 }
@@ -277,8 +278,8 @@ impl Fixture {
     }
 }
 
-/// Returns the version id and how the cache answered the read. If the read failed, returns the
-/// label of the error.
+/// Converts the result of a read to a form that tests can compare: the version id and how the cache
+/// answered, or the label of the error.
 pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
     match read {
         Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),

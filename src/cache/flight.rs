@@ -16,9 +16,9 @@ pub const FLIGHTS_MAX: usize = 32;
 /// flights are for readers.
 pub(crate) const FLIGHTS_KNOWN_MAX: usize = 2000;
 
-/// The maximum number of flights (calls to AWS that several readers share) for names that were
-/// never read before. The remaining flights are reserved for cached secrets and those of
-/// `SIDEKEY_SECRETS`.
+/// The maximum number of flights (calls to AWS that several readers share) for secrets that are
+/// neither cached nor listed in `SIDEKEY_SECRETS`. The remaining flights are reserved for cached
+/// and listed secrets.
 const FIRST_TIME_MAX: usize = FLIGHTS_KNOWN_MAX / 2;
 
 /// The result of a call to AWS: the entry that all waiting readers get, or why the call failed.
@@ -63,15 +63,15 @@ pub(crate) struct Landing {
 }
 
 impl Flights {
-    /// Makes an empty set of calls. At most `calls_max` calls to AWS run at the same time, and
+    /// Makes an empty set of flights. At most `calls_max` calls to AWS run at the same time, and
     /// never more than [`FLIGHTS_MAX`].
     pub(crate) fn new(calls_max: usize) -> Self {
         Self { under_way: Arc::default(), slots: Slots::new(calls_max.min(FLIGHTS_MAX)) }
     }
 
-    /// Joins the call to AWS for `key`, or starts a call if none is running. If this function
-    /// starts a call, it also returns a [`Landing`]. The caller must then end the call with this
-    /// handle.
+    /// Joins the call to AWS for `key`, or registers a new call if none is running. For a new call,
+    /// also returns a [`Landing`]. The caller must then make the call, and report its outcome with
+    /// this handle.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl Flights {
         Ok((flight, Some(Landing { under_way, key, rank, flight: flight_of_landing })))
     }
 
-    /// Waits until the caller may call AWS. The permission lasts until the caller drops the
-    /// returned slot.
+    /// Waits until the number of running calls permits one more call to AWS. The call counts as
+    /// running until the returned slot is dropped.
     pub(crate) async fn slot(&self, rank: Rank) -> Slot {
         self.slots.acquire(rank).await
     }

@@ -8,14 +8,14 @@ use std::time::Duration;
 /// timers of a running process are never so late.
 pub(crate) const FREEZE_SLACK: Duration = Duration::from_secs(1);
 
-/// How many times one call is repeated because the process was frozen during the call. More
-/// interruptions in a row mean that the clock is being adjusted, because a real freeze also ends
-/// the invocation whose reader waits.
+/// How many times a call to AWS is repeated if a freeze of the process seems to interrupt it each
+/// time. More interruptions in a row mean that the clock is being adjusted: a real freeze also ends
+/// the invocation of the waiting reader.
 pub(crate) const INTERRUPTIONS_MAX: usize = 8;
 
 /// Returns whether a freeze of the process interrupted an operation. `took` is how long the
-/// operation took. It should have ended within `deadline`. If `took` is `None` (a clock went back),
-/// returns `true`.
+/// operation took, and `deadline` is how long it may take. If `took` is `None` because a clock was
+/// set back, returns `true`.
 pub fn was_interrupted(took: Option<Duration>, deadline: Duration) -> bool {
     took.is_none_or(|took| took >= deadline + FREEZE_SLACK)
 }

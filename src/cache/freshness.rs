@@ -24,14 +24,16 @@ pub const EMPTY_BACK_OFF_MAX: Duration = Duration::from_secs(5);
 /// back-off, plus 5 s for the next attempt itself.
 pub const FAILING_MAX: Duration = BACK_OFF_MAX.saturating_add(Duration::from_secs(5));
 
-/// The back-off after the first failure, before jitter. Each further failure doubles the back-off.
+/// The upper bound of the random back-off after the first failure. Each further failure doubles the
+/// bound.
 pub(crate) const BACK_OFF_BASE: Duration = Duration::from_millis(200);
 
 /// The shortest back-off after a failure, even if the random number is near zero. It protects AWS
 /// from readers that retry in a loop.
 pub(crate) const BACK_OFF_MIN: Duration = Duration::from_millis(50);
 
-/// How long readers get a refusal of AWS (such as denied access) again without a new call.
+/// How long Sidekey remembers a refusal of AWS (such as denied access). In this time, readers get
+/// the same refusal without a new call.
 pub(crate) const REFUSAL_MEMORY: Duration = Duration::from_secs(3);
 
 /// The TTL of a withheld value: a value that is not served because it breaks the rules for its kind
@@ -114,8 +116,8 @@ impl Policy {
 /// The facts about a cached entry that decide how fresh the entry is at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Standing {
-    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock went
-    /// back, so that the age is unknown.
+    /// How long ago Sidekey sent the call that fetched the cached entry. `None` if a clock was set
+    /// back, because the age is then unknown.
     pub age: Option<Duration>,
     /// How early the agent refreshes the entry before its TTL ends, as a share of the TTL. The
     /// share is from 0.1 to 0.3 and differs between entries.
@@ -123,32 +125,34 @@ pub struct Standing {
     /// Whether SnapStart restored the process from a snapshot after the entry was fetched. If so,
     /// the entry is not fresh, whatever its age.
     pub is_restored: bool,
-    /// How long ago refreshes of the entry failed. `None` if no refresh has failed since the entry
-    /// was fetched.
+    /// For how long AWS has refused the secret, and how long ago the last refresh failed. `None` if
+    /// no refresh has failed since the entry was fetched.
     pub trouble: Option<Trouble>,
 }
 
-/// How long ago refreshes of a cached entry failed.
+/// For how long AWS has refused a cached secret, and how long ago its last refresh failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trouble {
     /// How long AWS has refused the secret, for example denied access to it. `None` if AWS has not
     /// refused the secret since the entry was fetched.
     pub refused: Option<Duration>,
-    /// How long ago the last failed refresh of the entry ended. `None` if a clock went back, so
-    /// that this time is unknown.
+    /// How long ago the last failed refresh of the entry ended. `None` if a clock was set back,
+    /// because this time is then unknown.
     pub attempted: Option<Duration>,
 }
 
 /// How fresh a cached entry is. The freshness decides what a reader gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// A reader gets the cached entry, and no refresh is needed yet.
+    /// The entry is well within its TTL. A reader gets it, and no refresh is needed yet.
     Fresh,
-    /// A reader gets the cached entry as fresh, and a refresh starts in the background.
+    /// The TTL of the entry ends soon. A reader gets the entry as fresh, and a refresh starts in
+    /// the background.
     Due,
-    /// A reader gets the cached entry, marked as stale, and a refresh starts in the background.
+    /// The TTL of the entry is over, or AWS refuses the secret. A reader still gets the entry,
+    /// marked as stale, and a refresh starts in the background.
     Stale(Reason),
-    /// A reader waits for AWS, and gets the answer of AWS or an error.
+    /// The entry may not be served. A reader waits for AWS, and gets the answer of AWS or an error.
     Expired,
 }
 
@@ -228,9 +232,9 @@ pub fn jitter(draw: f64) -> f64 {
     JITTER.start + draw * (JITTER.end - JITTER.start)
 }
 
-/// Returns how long to wait after `failures` consecutive failures. The wait is a random part of a
-/// bound. The bound doubles with each failure, up to `most`. `draw` is the random number, from `[0,
-/// 1)`.
+/// Returns how long to wait after `failures` consecutive failures. The wait is a random part of an
+/// upper bound. The upper bound doubles with each failure, but is at most `most`. `draw` is the
+/// random number, from `[0, 1)`.
 ///
 /// Source: "Exponential Backoff And Jitter" on AWS's architecture blog.
 pub(crate) fn back_off(failures: u32, most: Duration, draw: f64) -> Duration {

@@ -61,9 +61,9 @@ impl Malformed {
         &self.problems
     }
 
-    /// Returns the first problems of the value as a short string for HTTP headers and the log. Each
-    /// problem has a code and, if known, a field. For example: `missing auth_token, empty
-    /// account_sid`.
+    /// Lists the first problems of the value in a short string for HTTP headers and the log. For
+    /// each problem, the string contains a code and, if known, the field. For example: `missing
+    /// auth_token, empty account_sid`.
     pub(crate) fn codes(&self) -> &str {
         std::str::from_utf8(&self.codes).expect("the bytes of a string are valid UTF-8")
     }

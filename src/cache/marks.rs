@@ -20,7 +20,7 @@ pub(crate) struct Marks {
     held_back: Mutex<Option<HeldBack>>,
     is_refreshing: AtomicBool,
     was_read: AtomicBool,
-    /// When a reader last read the entry: the reading of the steady clock, in milliseconds.
+    /// When a reader last read the entry, in milliseconds of the steady clock.
     read_at_ms: AtomicU64,
 }
 
@@ -35,8 +35,8 @@ struct HeldBack {
 }
 
 impl Marks {
-    /// Makes the record of reads and failures for a new entry. `sent` is when the call for the
-    /// entry was sent.
+    /// Makes the marks of a new entry, which has no reads and no failed refreshes yet. `sent` is
+    /// when Sidekey sent the call to AWS that fetched the entry.
     pub(crate) fn new(sent: Moment) -> Self {
         Self {
             failure: ArcSwapOption::empty(),
@@ -61,8 +61,8 @@ impl Marks {
         self.failure.load().as_ref().is_some_and(|failure| failure.refused_since.is_some())
     }
 
-    /// Returns how long ago refreshes of the entry failed. Returns `None` if no refresh has failed
-    /// since the entry was fetched.
+    /// Returns for how long AWS has refused the secret, and how long ago the last refresh of the
+    /// entry failed. Returns `None` if no refresh has failed since the entry was fetched.
     pub(crate) fn trouble(&self, now: Moment) -> Option<Trouble> {
         self.failure.load().as_deref().map(|failure| Trouble {
             // If the clocks cannot tell how long ago the refusal was, the grace period counts as
@@ -72,17 +72,17 @@ impl Marks {
         })
     }
 
-    /// Records one more failed refresh of the entry. Only the call that refreshes the entry may use
-    /// this function.
+    /// Records one more failed refresh of the entry. Takes no lock, so two tasks must not call this
+    /// function for one entry at the same time.
     pub(crate) fn fail(&self, error: FetchError, now: Moment, draw: f64) {
         let previous = self.failure.load();
         let failure = Failure::after(previous.as_deref(), error, now, BACK_OFF_MAX, draw);
         self.failure.store(Some(Arc::new(failure)));
     }
 
-    /// Decides whether `answer` from AWS replaces the `cached` version. An older answer is
-    /// remembered until a second call confirms it. `may_serve` says whether readers may get the
-    /// cached version meanwhile.
+    /// Decides whether `answer`, a version that AWS returned, replaces the `cached` version. An
+    /// older version replaces it only after a second call has confirmed the older version.
+    /// `may_serve` says whether readers may get the cached version meanwhile.
     pub(crate) fn judge(
         &self,
         cached: &Version,
@@ -113,25 +113,26 @@ impl Marks {
         self.was_read.load(Ordering::Relaxed)
     }
 
-    /// Returns when the entry was last read: the reading of the steady clock, in milliseconds.
-    /// Before the first read, returns when the call for the entry was sent.
+    /// Returns when a reader last read the entry, in milliseconds of the steady clock. Before the
+    /// first read, returns when Sidekey sent the call that fetched the entry.
     pub(crate) fn read_at_ms(&self) -> u64 {
         self.read_at_ms.load(Ordering::Relaxed)
     }
 
-    /// Copies the time of the last read from `older`, the record of the entry that this entry
-    /// replaces. A refresh must not count as a read.
+    /// Copies the time of the last read from `older`, the marks of the entry that this entry
+    /// replaces. Otherwise the refresh would count as a read.
     pub(crate) fn inherit_last_read(&self, older: &Self) {
         self.read_at_ms.store(older.read_at_ms(), Ordering::Relaxed);
     }
 
-    /// Reserves the next refresh for the calling reader. Returns `false` if another reader has
-    /// started a refresh that has not ended.
+    /// Returns `true` if the calling reader must start a refresh of the entry. Returns `false` if
+    /// another reader has started a refresh that has not ended.
     pub(crate) fn claim_refresh(&self) -> bool {
         !self.is_refreshing.swap(true, Ordering::Relaxed)
     }
 
-    /// Lets readers reserve a refresh of this entry again, because the last refresh has ended.
+    /// Allows readers to start a refresh of this entry again. Call this function when a refresh has
+    /// ended.
     pub(crate) fn release_refresh(&self) {
         self.is_refreshing.store(false, Ordering::Relaxed);
     }

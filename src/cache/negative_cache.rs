@@ -1,5 +1,6 @@
-//! Remembers failed calls for secrets that are not cached. A client that retries in a loop or
-//! invents names then neither floods AWS with calls nor evicts cached entries.
+//! Remembers failed calls for secrets that are not cached. A client that retries in a loop, or asks
+//! for secrets that do not exist, then cannot flood AWS with calls. It also cannot evict cached
+//! entries.
 
 use super::failure::Failure;
 use super::freshness::EMPTY_BACK_OFF_MAX;
@@ -10,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// How many failed calls for secrets that are not cached Sidekey remembers.
+/// The maximum number of remembered failures: one for each secret that is not cached.
 pub(super) const FAILURES_MAX: usize = 1000;
 
 /// The last failed call for each secret that is not cached.
@@ -59,7 +60,7 @@ impl NegativeCache {
     }
 
     /// Drops all remembered failures after a restore (SnapStart resumes the process from a
-    /// snapshot). The failures belong to the time before the snapshot.
+    /// snapshot). The snapshot may be days old, so these failures say nothing about AWS now.
     pub(super) fn forget_all(&self) {
         self.failures.lock().expect("no thread panics while it holds the lock").clear();
     }

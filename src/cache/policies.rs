@@ -50,7 +50,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Makes the policies from a default policy and the rules that change the default.
+    /// Combines a default policy with the rules that change it. If several rules match a secret,
+    /// the first of them applies.
     pub fn new(default: Policy, rules: Vec<Rule>) -> Self {
         let resolved = rules.into_iter().map(|rule| {
             let policy = rule.policy(&default);
@@ -59,14 +60,14 @@ impl Policies {
         Self { default, rules: resolved.collect() }
     }
 
-    /// Returns the refresh policy for the ARN and name in an answer of AWS. The name or ARN that
-    /// the reader used does not matter.
+    /// Returns the refresh policy of the secret with this ARN and name, which AWS returned. The
+    /// name or ARN in the reader's request does not matter.
     pub(crate) fn of_answer(&self, arn: &Arn, name: &str, home: &Home) -> Policy {
         self.first(|secrets| secrets.admits_answer(arn, name, home))
     }
 
     /// Returns the refresh policy of each listed secret (of `SIDEKEY_SECRETS`) before AWS has
-    /// answered. Each policy follows from the listed name or ARN alone.
+    /// answered. Only the listed name or ARN can be matched with the rules yet.
     pub(crate) fn of_references(&self, listed: &[Key], home: &Home) -> HashMap<Key, Policy> {
         listed.iter().map(|key| (key.clone(), self.of_reference(&key.id, home))).collect()
     }

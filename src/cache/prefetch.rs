@@ -11,19 +11,19 @@ use crate::source::BATCH_MAX;
 use std::time::Duration;
 
 /// The smallest number of secrets in `SIDEKEY_SECRETS` for which [`Mode::Auto`] makes batch calls.
-/// Fewer secrets are fetched as fast by parallel calls, which need no permission on all secrets
-/// (`*`).
+/// For fewer secrets, parallel single calls are just as fast. Unlike batch calls, they need no
+/// permission on all secrets (`*`).
 pub(crate) const AUTO_BATCH_MIN: usize = 6;
 
 /// How the agent fetches the secrets of `SIDEKEY_SECRETS` at start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// The prefetch makes one `GetSecretValue` call for each secret, in parallel. AWS allows 10,000
-    /// such calls a second. The role needs permission only on its own secrets.
+    /// such calls a second. The function's IAM role needs permission only on the listed secrets.
     #[default]
     Get,
     /// The prefetch makes one `BatchGetSecretValue` call for each 20 secrets. AWS allows 100 such
-    /// calls a second. The role needs a permission on all secrets (`*`).
+    /// calls a second. The function's IAM role needs a permission on all secrets (`*`).
     Batch,
     /// The prefetch makes batch calls if `SIDEKEY_SECRETS` lists at least [`AUTO_BATCH_MIN`]
     /// secrets. After a failed batch call, it makes one call for each remaining secret.
@@ -58,12 +58,12 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// The time that the prefetch took.
     pub took: Duration,
-    /// Whether the first call for every required secret ended before the deadline of the prefetch.
-    /// A call may end with a value or an error.
+    /// Whether the first call for every required secret ended before the deadline, with a value or
+    /// an error. A secret is required if the agent waits for it before it reports that it is ready.
     pub is_settled: bool,
 }
 
-/// How many calls the prefetch starts before it yields to the runtime. The runtime then reads
+/// How many calls the prefetch starts before it yields to the async runtime. The runtime then reads
 /// answers while later calls are still being signed. A smaller number costs more in task switches
 /// than it gains.
 const CALLS_PER_YIELD: usize = 4;
@@ -72,13 +72,14 @@ const CALLS_PER_YIELD: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Underway {
     started: Moment,
-    /// The calls for required secrets. The prefetch waits for these calls only.
+    /// The calls for required secrets: those that the agent waits for before it reports that it is
+    /// ready.
     awaited: Vec<Flight>,
 }
 
 /// Starts a call for every listed secret (of `SIDEKEY_SECRETS`). Start the refresh loop only
-/// afterwards, because the loop would call for each missing secret itself. The loop retries failed
-/// calls.
+/// afterwards: otherwise the loop would fetch these secrets itself, without batch calls. The loop
+/// retries failed calls.
 pub(crate) async fn begin(writer: &Writer, mode: Mode) -> Underway {
     let state = writer.state();
     let started = state.clock.now();
@@ -149,8 +150,8 @@ fn is_batchable(mode: Mode, listed: usize, key: &Key, home: &str) -> bool {
     mode.tries_batches(listed) && is_at_home && key.selector.is_current()
 }
 
-/// Fetches secrets by batch calls of up to 20 secrets. If a batch call fails and `mode` then allows
-/// no more, fetches each remaining secret by its own call.
+/// Fetches secrets by batch calls of up to 20 secrets. If a batch call fails and `mode` allows no
+/// further batch call, fetches each remaining secret by its own call.
 async fn run_batches(writer: Writer, mode: Mode, landings: Vec<Landing>) {
     let mut is_batching = true;
     // A batch call identifies its answers by the names of the secrets. An ARN may belong to another

@@ -13,8 +13,8 @@ const POISONED: &str = "no thread panics while it replaces the snapshot";
 #[derive(Debug)]
 pub(super) struct Publisher {
     state: Arc<State>,
-    /// A change holds this lock from the read of the old map until the new map is stored.
-    /// Concurrent changes are then not lost.
+    /// Each change holds this lock while it makes a new map from the old map and stores the new
+    /// map. Otherwise one of two concurrent changes would be lost.
     replacing: Mutex<()>,
     /// Whether the cached entries exceeded the memory limit after the last change. Sidekey logs a
     /// warning only when this becomes `true`.
@@ -27,7 +27,7 @@ impl Publisher {
     }
 
     /// Caches `entry`, which was fetched for `key`. Returns the entry that is cached afterwards:
-    /// `entry`, or an entry whose call was sent later.
+    /// `entry`, or the previous entry if its call to AWS was sent later than the call for `entry`.
     pub(super) fn publish(&self, key: &Key, entry: Arc<Entry>) -> Arc<Entry> {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();
@@ -38,8 +38,8 @@ impl Publisher {
         cached.unwrap_or(entry)
     }
 
-    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when a reader
-    /// is the first to ask for a response format or a field.
+    /// Evicts entries if the cached entries exceed the memory limit. An entry grows when Sidekey
+    /// renders a further response format or parses the fields.
     pub(super) fn trim(&self) {
         let _replacing = self.replacing.lock().expect(POISONED);
         let snapshot = self.state.snapshot.load();

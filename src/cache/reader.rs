@@ -21,12 +21,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The shortest time between two calls to AWS for one secret that readers force with `refreshNow`.
+/// The rate limit of `refreshNow`, the request parameter that forces a new call to AWS: one call
+/// for each secret in this time.
 pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The maximum number of calls to AWS that one read waits for. Readers of two staging labels share
-/// a call if one cached version carries both labels. If AWS moves a label meanwhile, the read needs
-/// another call.
+/// The maximum number of calls to AWS that one read waits for. One call is usually enough. The read
+/// needs another call if AWS moved the staging label to another version during a shared call.
 const ROUNDS_MAX: usize = 3;
 
 /// The reader's handle on a cache. It never changes entries, and calls AWS only through the
@@ -71,8 +71,8 @@ impl Cache {
         Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
     }
 
-    /// Returns all cached versions of the secret of `entry` that readers may get now without
-    /// waiting. The list always includes `entry` itself.
+    /// Returns all cached versions of one secret, the secret of `entry`, that readers may get now
+    /// without waiting. The list always includes `entry` itself.
     pub(crate) fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
@@ -118,33 +118,33 @@ impl Cache {
         snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
     }
 
-    /// Returns each code of a problem (such as `missing`), and how many such problems the cached
-    /// values have.
+    /// Counts the problems of cached values that break the rules for their kind of secret. Returns
+    /// each problem code, such as `missing`, with its count.
     pub(crate) fn problems(&self) -> [(&'static str, usize); Problem::CODES.len()] {
         status::problem_counts(&self.state)
     }
 
-    /// Returns the state of every cached entry, without the values of secrets.
+    /// Returns the state of every cached entry for the status page, without the values of secrets.
     pub(crate) fn status(&self) -> Status {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         Status::of(&self.state, now)
     }
 
-    /// Tells the cache about a restore (SnapStart resumed the process from a snapshot). No cached
-    /// entry is fresh afterwards. Entries that were read are fetched again at once.
+    /// Tells the cache that SnapStart has resumed the process from a snapshot. Afterwards no cached
+    /// entry counts as fresh. The agent at once refreshes the entries that readers have read.
     pub(crate) fn restored(&self) {
         self.state.restore();
     }
 
-    /// Sets the AWS account that the function runs in. This account overrides the configured
-    /// account.
+    /// Records the AWS account in which the Lambda function runs. This account overrides the
+    /// configured account.
     pub(crate) fn learn_account(&self, account: &str) {
         self.state.learn_account(account);
     }
 
-    /// Returns a future that completes once an entry changes or a call fails. Changes count as soon
-    /// as this function has returned, even before the future is awaited.
+    /// Returns a future that completes when an entry changes or a call to AWS fails. The future
+    /// also notices changes that happen before it is awaited.
     pub(crate) fn changed(&self) -> impl Future<Output = ()> {
         self.state.changed.notified()
     }
@@ -165,9 +165,8 @@ impl Cache {
         self.read_since(key, self.state.clock.now()).await
     }
 
-    /// Returns the entry for `key`, as [`read`](Self::read) does, within a request that began at
-    /// `started`. The request may have waited for other secrets. The maximum wait applies to the
-    /// whole request.
+    /// Reads `key` as [`read`](Self::read) does, but for a request that began at `started`. Such a
+    /// request may read several secrets. The maximum wait applies to the whole request.
     ///
     /// # Errors
     ///
@@ -184,10 +183,10 @@ impl Cache {
         }
     }
 
-    /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), and
-    /// returns the answer. If the last call was less than [`REFRESH_NOW_INTERVAL`] ago, returns the
-    /// outcome of that call. If a secret is not cached and its last call has just failed, returns
-    /// that error.
+    /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), even if an
+    /// entry is cached. Returns the answer. If the last call was less than [`REFRESH_NOW_INTERVAL`]
+    /// ago, returns the outcome of that call. If the secret is not cached and its last call has
+    /// just failed, returns that error.
     ///
     /// # Errors
     ///
@@ -228,7 +227,8 @@ impl Cache {
         }
     }
 
-    /// Waits for calls to AWS until a call returns the entry for `key`, or a call for `key` fails.
+    /// Waits until a call to AWS returns the entry for `key` or fails. Waits for at most
+    /// `ROUNDS_MAX` calls.
     async fn wait_for_answer(&self, key: &Key) -> Result<Served, ReadError> {
         for _ in 0..ROUNDS_MAX {
             let wanted = self.flight_key(key);
@@ -248,8 +248,8 @@ impl Cache {
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 
-    /// Returns whether `entry`, which was fetched for another key, is right for `key`. During the
-    /// call, the name may have moved to another secret, or the label to another version.
+    /// Returns whether readers of `key` may get `entry`, which a call for another key fetched.
+    /// During the call, the name may have moved to another secret, or the label to another version.
     fn answers(&self, entry: &Entry, key: &Key) -> bool {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(key.id.as_str());
@@ -257,9 +257,10 @@ impl Cache {
             && (entry.selector == key.selector || key.selector.selects(&entry.version))
     }
 
-    /// Returns the key (a secret's name or ARN, with a staging label or version id) that a call for
-    /// `key` must fetch. This is the key of a cached entry if the entry carries the wanted label or
-    /// version id. It is `key` itself if there is no such entry, or AWS refuses the entry.
+    /// Chooses the key (a secret's name or ARN, with a staging label or version id) for the call
+    /// that answers readers of `key`. If a cached entry has the wanted label or version id, returns
+    /// the key of this entry, so that all its readers share one call. If there is no such entry, or
+    /// AWS refuses it, returns a key with the label or version id of `key`.
     fn flight_key(&self, key: &Key) -> Key {
         let snapshot = self.state.snapshot.load();
         let Some(secret) = snapshot.secret(key.id.as_str()) else {
@@ -270,8 +271,8 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of the last failed attempt to fetch `key`. Returns `None` if readers do
-    /// not get this error without a new attempt.
+    /// Returns the error of the last attempt to fetch `key` if the attempt failed recently. Readers
+    /// then get this error without a new attempt.
     fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
@@ -285,8 +286,8 @@ impl Cache {
     }
 
     /// Returns the outcome of the last call for `key` if the call was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago. For a secret that is not cached, returns the last error while
-    /// readers still get it without a new call.
+    /// [`REFRESH_NOW_INTERVAL`] ago. A reader that asks for `refreshNow` then causes no new call.
+    /// If the secret is not cached, returns the error of a recent failed call.
     fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
         let now = self.state.clock.now();
         let snapshot = self.state.snapshot.load();
@@ -313,8 +314,8 @@ impl Cache {
         Served { entry, how, age }
     }
 
-    /// Runs `work` until the reader's maximum wait, which began at `started`, is over. If the
-    /// process was frozen during the wait, the wait begins again once.
+    /// Runs `work`, but stops when the reader's maximum wait since `started` is over. If the
+    /// process was frozen during the wait, gives `work` the maximum wait once more.
     async fn within_wait<T>(
         &self,
         started: Moment,
@@ -396,8 +397,8 @@ fn is_recent(then: Moment, now: Moment) -> bool {
     now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
 }
 
-/// Returns whether `error`, the result of a call for `wanted`, is a refusal of AWS that says
-/// nothing about `key`. This is so if the two keys have different labels or version ids.
+/// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or
+/// version id. The refusal then says nothing about `key`.
 fn is_refusal_of_another(error: &FetchError, wanted: &Key, key: &Key) -> bool {
     wanted.selector != key.selector && !error.kind.is_transient()
 }

@@ -7,7 +7,7 @@ use super::writer::Writer;
 use crate::secret::key::Key;
 use std::time::Duration;
 
-/// The longest sleep of the refresh loop. It limits how late a refresh is after a clock has jumped.
+/// The longest sleep of the refresh loop. If a clock jumps, a refresh is late by at most this time.
 /// Every change of an entry wakes the loop earlier.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
 
@@ -61,8 +61,8 @@ fn start_due_flights(writer: &Writer) -> Option<Duration> {
     wake_in
 }
 
-/// Starts a call for `key` if the call is due now. If it is due later, lowers `wake_in` to the time
-/// until then.
+/// Starts a call for `key` if the call is due now. If the call is due later, ensures that the
+/// refresh loop wakes by then: `wake_in` becomes at most the time until then.
 fn start_or_schedule(writer: &Writer, key: &Key, next: Next, wake_in: &mut Option<Duration>) {
     match next {
         Next::Now => drop(writer.join_or_start(key)),

@@ -1,5 +1,5 @@
-//! Data that readers derive from a secret's value: rendered answers and parsed fields. Sidekey
-//! computes each of them once per cached version.
+//! Data that Sidekey derives from a secret's value for its readers: rendered responses and parsed
+//! fields. Sidekey computes each of them once for each cached version.
 
 use crate::secret::field::Fields;
 use crate::secret::value::SecretValue;
@@ -18,13 +18,13 @@ pub(crate) enum Form {
 
 const FORMS: usize = 2;
 
-/// The rendered answers and the parsed fields of one value. The first reader that needs one of them
-/// computes it. Later readers share the result.
+/// The rendered responses and the parsed fields of one secret value. Each of them is computed when
+/// a reader first needs it. Later readers share the result.
 #[derive(Debug, Default)]
 pub(crate) struct Rendered {
     answers: [OnceLock<SecretValue>; FORMS],
     fields: OnceLock<Fields>,
-    /// The signal that an entry takes more memory than before.
+    /// The signal that a response or the fields were added, so that the entry takes more memory.
     grown: Option<Arc<Notify>>,
 }
 
@@ -33,8 +33,8 @@ impl Rendered {
         Self { grown: Some(grown), ..Self::default() }
     }
 
-    /// Returns the secret in the given response format. Calls `render` only for the first reader of
-    /// this format.
+    /// Returns the secret as a response in the format `form`. Calls `render` only once for each
+    /// format, and keeps the result for later readers.
     pub(crate) fn answer(&self, form: Form, render: impl FnOnce() -> SecretValue) -> &SecretValue {
         self.answers[form as usize].get_or_init(|| {
             let answer = render();

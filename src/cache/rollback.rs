@@ -8,8 +8,8 @@
 use crate::secret::version::Version;
 use std::time::Duration;
 
-/// How long Sidekey waits before a second call can confirm an answer that is older than the cached
-/// version. Only a confirmed answer replaces the cached version.
+/// If AWS returns a version that is older than the cached one, a second call must confirm the older
+/// version before Sidekey uses it. The second call must come at least this long after the first.
 pub(crate) const AGREE_AFTER: Duration = Duration::from_secs(1);
 
 /// The decision whether an answer of AWS replaces the cached version.
@@ -23,8 +23,8 @@ pub(crate) enum Verdict {
 }
 
 /// Decides whether `answer` from AWS replaces the `cached` version. `seen` is how long ago AWS
-/// first gave the same older answer. If readers may not get the cached version (`may_serve` is
-/// `false`), every answer replaces it.
+/// first returned the same older version, or `None` if it has not done so before. If readers may
+/// not get the cached version (`may_serve` is `false`), every answer replaces it.
 pub(crate) fn judge(
     cached: &Version,
     answer: &Version,

@@ -9,27 +9,28 @@ use std::time::Duration;
 /// The result of a successful read from the cache.
 #[derive(Clone, Debug)]
 pub struct Served {
-    /// The cached or fetched version of the secret that answers the read.
+    /// The version of the secret that the reader gets.
     pub entry: Arc<Entry>,
     /// Whether the value came from the cache, was stale, or was fetched for this read.
     pub(crate) how: How,
-    /// How long ago Sidekey sent the call that fetched the value.
+    /// How long ago Sidekey sent the call to AWS that fetched the value.
     pub(crate) age: Duration,
 }
 
 /// How the cache answered a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum How {
-    /// The cache answered the read with a value that was not older than its TTL.
+    /// The cache answered the read with a cached value whose TTL was not over.
     Hit,
     /// The cache answered the read after the reader had waited for AWS.
     Miss,
-    /// The cache answered the read with a value whose TTL was over, or that AWS refused to refresh.
+    /// The cache answered the read with an old value. The TTL of the value was over, or AWS had
+    /// refused to return the secret again.
     Stale(Reason),
     /// The reader asked for `refreshNow`, and got the answer of a new call to AWS.
     Refreshed,
-    /// The reader asked for `refreshNow` less than a second after the last call, and got the cached
-    /// value.
+    /// The reader asked for `refreshNow` less than a second after the last call for the secret, and
+    /// got the cached value.
     RefreshLimited,
 }
 

@@ -1,5 +1,5 @@
-//! Limits the number of concurrent calls to AWS, and decides which waiting call goes first. A slot
-//! is the right to make one call.
+//! Limits the number of concurrent calls to AWS, and decides which waiting call goes first. A call
+//! to AWS needs a slot while it runs.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -8,22 +8,21 @@ use tokio::sync::oneshot;
 /// The priority of a call to AWS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rank {
-    /// The call is for a secret that is cached or listed in `SIDEKEY_SECRETS`. It goes before calls
-    /// of the other priority.
+    /// High priority: the call is for a secret that is cached or listed in `SIDEKEY_SECRETS`.
     Known,
-    /// The call is for a name that was never read before. It waits behind calls for known secrets,
-    /// because callers can invent names without end.
+    /// Low priority: the call is for a secret that is neither cached nor listed. A caller could
+    /// otherwise block all other calls by requests for secrets that do not exist.
     FirstTime,
 }
 
-/// The right to make a limited number of concurrent calls to AWS. Each call takes one slot.
+/// Limits how many calls to AWS run at the same time. Each call takes one slot while it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Slots(Arc<Mutex<State>>);
 
 #[derive(Debug)]
 struct State {
     free: usize,
-    /// How many more slots the calls for names that were never read before may take.
+    /// How many more slots the calls with low priority may take.
     free_for_first_time: usize,
     known: VecDeque<oneshot::Sender<Slot>>,
     first_time: VecDeque<oneshot::Sender<Slot>>,
@@ -37,8 +36,8 @@ pub(crate) struct Slot {
 }
 
 impl Slots {
-    /// Makes `calls_max` slots, each for one concurrent call to AWS. Calls for names that were
-    /// never read before can take at most three quarters of the slots.
+    /// Allows `calls_max` concurrent calls to AWS. Calls with low priority (for secrets that are
+    /// neither cached nor listed) can take at most three quarters of the slots.
     pub(crate) fn new(calls_max: usize) -> Self {
         Self(Arc::new(Mutex::new(State {
             free: calls_max,
@@ -48,8 +47,7 @@ impl Slots {
         })))
     }
 
-    /// Waits until a call with priority `rank` may start, and takes a slot (the right to make one
-    /// call).
+    /// Waits until a call with priority `rank` may start, and takes a slot for this call.
     pub(crate) async fn acquire(&self, rank: Rank) -> Slot {
         let granted = {
             let mut state = self.0.lock().expect("no thread panics while it holds the lock");
@@ -99,7 +97,8 @@ impl State {
         }
     }
 
-    /// Takes a slot for the next waiting call, and removes the call from its queue.
+    /// Takes a slot for the next waiting call, and removes the call from its queue. Returns `None`
+    /// if no waiting call may start yet.
     fn next(&mut self) -> Option<(Rank, oneshot::Sender<Slot>)> {
         [Rank::Known, Rank::FirstTime].into_iter().find_map(|rank| {
             self.waiting(rank).retain(|grant| !grant.is_closed());

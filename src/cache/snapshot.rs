@@ -71,8 +71,9 @@ pub struct Snapshot {
 #[derive(Clone, Debug)]
 pub(crate) struct CachedSecret {
     pub(crate) arn: Arc<str>,
-    /// The name or ARN by which calls fetch the secret again. A name is preferred. If the secret
-    /// was deleted and created again, its name finds the new secret, but the old ARN does not.
+    /// The name or ARN by which Sidekey fetches the secret again. Sidekey prefers the name: if the
+    /// secret was deleted and created again, the name finds the new secret, but the old ARN does
+    /// not.
     pub(crate) fetch_id: SecretId,
     /// The names and ARNs for which AWS answered with this secret.
     ids: Vec<Arc<str>>,
@@ -87,8 +88,8 @@ impl CachedSecret {
             .or_else(|| self.entries.iter().find(|entry| selector.selects(&entry.version)))
     }
 
-    /// Returns the entry that was fetched for exactly this staging label or version id. Failed
-    /// refreshes are recorded on this entry.
+    /// Returns the entry that was fetched for exactly this staging label or version id. Ignores an
+    /// entry that has this label or id but was fetched for another one.
     pub(crate) fn exact(&self, selector: &Selector) -> Option<&Arc<Entry>> {
         self.entries.iter().find(|entry| entry.selector == *selector)
     }
@@ -140,7 +141,8 @@ impl Snapshot {
     ///
     /// The entry can be looked up by the name or ARN in `asked`, and by the ARN in the answer of
     /// AWS. It cannot be looked up by the *name* in the answer, because a call by ARN may have
-    /// fetched a secret of another account or region.
+    /// fetched a secret of another account or region, where the same name belongs to another
+    /// secret.
     #[must_use]
     pub(crate) fn publish(&self, asked: &Key, entry: Arc<Entry>, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -162,8 +164,8 @@ impl Snapshot {
         (next, dropped + evicted)
     }
 
-    /// Returns a new snapshot in which entries were evicted until the limits are met, and how many
-    /// were evicted.
+    /// Returns a new snapshot from which entries were evicted until it meets the limits, and the
+    /// number of evicted entries.
     #[must_use]
     pub(crate) fn trimmed(&self, limits: &Limits) -> (Self, usize) {
         let mut next = self.clone();
@@ -188,7 +190,8 @@ impl Snapshot {
         next
     }
 
-    /// If `id` (a name or ARN) leads to a secret with another ARN than `arn`, removes this link.
+    /// Ensures that `id` (a name or ARN) no longer finds a cached secret with another ARN than
+    /// `arn`. For example, a secret that was deleted and created again has a new ARN.
     fn unlink_other(&mut self, id: &SecretId, arn: &str) {
         let Some(old) = self.by_id.get(id.as_str()).filter(|secret| *secret.arn != *arn) else {
             return;
@@ -210,9 +213,10 @@ impl Snapshot {
         }
     }
 
-    /// Evicts the least recently read entries until the limits are met, and `newest` last. Returns
-    /// how many were evicted. The secrets of `SIDEKEY_SECRETS` are never evicted, so the limits may
-    /// stay exceeded.
+    /// Evicts the least recently read entries until the size limits of the cache are met. Evicts
+    /// `newest`, the entry that was just added, only after all others. The secrets of
+    /// `SIDEKEY_SECRETS` are never evicted, so the limits may stay exceeded. Returns the number of
+    /// evicted entries.
     fn evict(&mut self, newest: Option<&Arc<Entry>>, limits: &Limits) -> usize {
         let (mut count, mut bytes) = (self.entries().count(), self.bytes());
         if limits.are_met(count, bytes) {
@@ -256,8 +260,8 @@ impl Snapshot {
 }
 
 impl CachedSecret {
-    /// Ensures that this secret can be looked up by `id`, too, unless it already has [`IDS_MAX`]
-    /// names and ARNs.
+    /// Lets this secret be looked up by `id` (a name or ARN), too, unless the secret already has
+    /// [`IDS_MAX`] names and ARNs.
     fn link(&mut self, id: &SecretId) {
         let is_new = self.ids.iter().all(|own| **own != *id.as_str());
         if is_new && self.ids.len() < IDS_MAX {
@@ -268,9 +272,9 @@ impl CachedSecret {
         }
     }
 
-    /// Replaces the entry for the same staging label or version id, or adds `entry`. If the secret
-    /// already has [`VERSIONS_MAX`] versions, removes one of them first. Returns the number of
-    /// removed entries.
+    /// Adds `entry`, or replaces the entry for the same staging label or version id. If the secret
+    /// already has [`VERSIONS_MAX`] entries, one of them is removed before `entry` is added.
+    /// Returns the number of removed entries.
     ///
     /// An entry is not replaced if its call was sent later than the call for `entry`. Two calls may
     /// fetch one secret at once, one by name and one by ARN. The slower call must not bring an old

@@ -1,4 +1,5 @@
-//! The state that the two handles on a cache, the reader's and the writer's, share.
+//! The state that is shared by the two handles on a cache: the readers' handle and the writer's
+//! handle.
 
 use super::epoch::Epoch;
 use super::flight::Flights;
@@ -28,8 +29,8 @@ pub struct Config {
     pub policies: Policies,
     /// The maximum time that a reader waits for AWS.
     pub reader_wait: Duration,
-    /// The maximum number of cached entries. The secrets of `SIDEKEY_SECRETS` are cached even above
-    /// it.
+    /// The maximum number of cached entries. The secrets of `SIDEKEY_SECRETS` are cached even if
+    /// this maximum is exceeded.
     pub entries_max: usize,
     /// The maximum number of bytes for cached values and the answers rendered from them. The
     /// secrets of `SIDEKEY_SECRETS` are cached even if this maximum is exceeded.
@@ -46,8 +47,8 @@ pub struct Config {
     /// Whether readers get an error instead of a value that breaks the rules for its kind of
     /// secret.
     pub is_strict: bool,
-    /// Whether SnapStart may resume the process from a snapshot. If so, a drift between the wall
-    /// clock and the steady clock counts as such a restore.
+    /// Whether SnapStart may restore the process from a snapshot. If so, the agent detects a
+    /// restore by a drift between the wall clock and the steady clock.
     pub is_snapshot: bool,
     /// The seed of the random numbers that spread refreshes and retries over time. `None` gives
     /// different numbers in each run.
@@ -65,8 +66,8 @@ pub struct Missing {
     pub failure: Option<FetchError>,
 }
 
-/// The state that [`Cache`](super::Cache), for readers, and [`Writer`](super::Writer), for calls to
-/// AWS, share.
+/// The state that is shared by [`Cache`](super::Cache), the readers' handle, and
+/// [`Writer`](super::Writer), the handle that calls AWS.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) config: Config,
@@ -78,11 +79,12 @@ pub(super) struct State {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) home: ArcSwap<Home>,
     pub(super) metrics: Arc<Metrics>,
-    /// Wakes the refresh loop and long polls whenever an entry changes or a call fails.
+    /// The signal that an entry has changed or a call to AWS has failed. It wakes the refresh loop
+    /// and long polls.
     pub(super) changed: Notify,
     epoch: Epoch,
-    /// The refresh policy of each secret of `SIDEKEY_SECRETS`. At first it follows from the listed
-    /// name or ARN. Later it follows from the name and ARN in the answer of AWS.
+    /// The refresh policy of each secret of `SIDEKEY_SECRETS`. Until AWS has answered, the listed
+    /// name or ARN decides which policy applies. Afterwards, the name and ARN in the answer decide.
     listed: Mutex<HashMap<Key, Policy>>,
     draws: Mutex<fastrand::Rng>,
 }
@@ -117,23 +119,23 @@ impl State {
         }
     }
 
-    /// Returns how many SnapStart restores Sidekey knows of.
+    /// Returns how many SnapStart restores Sidekey has noticed so far.
     pub(super) fn epoch(&self) -> u64 {
         self.epoch.count()
     }
 
     /// Counts a restore if the clocks show that SnapStart has resumed the process from a snapshot.
-    /// Call this function before [`epoch`](Self::epoch). It takes no lock unless there was a
-    /// restore.
+    /// Call this function before [`epoch`](Self::epoch), so that the number is up to date. Takes no
+    /// lock unless there was a restore.
     pub(super) fn detect_restore(&self, now: Moment) {
         if self.epoch.detects_restore(now) {
             self.restore();
         }
     }
 
-    /// Counts one more restore (SnapStart resumed the process from a snapshot). No cached entry is
-    /// fresh afterwards, and remembered failures are dropped. Entries that were read are fetched
-    /// again.
+    /// Handles a restore (SnapStart resumed the process from a snapshot). Afterwards no cached
+    /// entry counts as fresh, and failed calls are forgotten. The agent then refreshes the entries
+    /// that readers have read.
     pub(super) fn restore(&self) {
         self.epoch.increment();
         self.negative.forget_all();
@@ -163,7 +165,7 @@ impl State {
     }
 
     /// Returns the secrets of `SIDEKEY_SECRETS` that are not cached. A secret with a TTL of 0 is
-    /// never cached. It counts as missing only while calls for it fail.
+    /// never cached, so it counts as missing only while calls for it fail.
     pub(super) fn missing(&self) -> Vec<Missing> {
         let now = self.clock.now();
         let snapshot = self.snapshot.load();
@@ -187,8 +189,8 @@ impl State {
         policies.get(key).is_some_and(|policy| policy.is_required)
     }
 
-    /// Sets the AWS account that the function runs in, as Lambda or an answer of AWS states it.
-    /// This account overrides the configured account.
+    /// Records the AWS account in which the Lambda function runs. Lambda or AWS has stated this
+    /// account, so it overrides the configured account.
     pub(super) fn learn_account(&self, account: &str) {
         if self.home.load().account.as_deref() != Some(account) {
             let region = self.home.load().region.clone();
@@ -199,9 +201,9 @@ impl State {
         }
     }
 
-    /// Sets the refresh policy of the secret `key` of `SIDEKEY_SECRETS`, as it follows from the
-    /// answer of AWS. A rule may match only the ARN in the answer. Without this step, a secret with
-    /// a TTL of 0 could count as missing for ever.
+    /// Records the refresh policy of `key`, a secret of `SIDEKEY_SECRETS`, after AWS has answered.
+    /// The answer contains the full ARN, so rules that match by ARN can now apply. Without this
+    /// step, a secret with a TTL of 0 could count as missing for ever.
     pub(super) fn learn_policy(&self, key: &Key, policy: Policy) {
         if let Some(known) = self.listed.lock().expect(POISONED).get_mut(key) {
             *known = policy;

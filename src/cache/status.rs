@@ -40,7 +40,7 @@ pub struct EntryStatus {
     /// when.
     pub(crate) created: Option<String>,
     /// How many seconds ago Sidekey sent the call that fetched the cached entry. `None` if a clock
-    /// went back, so that the age is unknown.
+    /// was set back, because the age is then unknown.
     pub(crate) age_seconds: Option<u64>,
     /// How fresh the cached entry is: `fresh`, `due`, `stale` or `expired`.
     pub(crate) freshness: &'static str,
@@ -92,8 +92,8 @@ pub struct Problem {
     pub(crate) message: Box<str>,
     /// What the operator can do about the error.
     pub(crate) hint: &'static str,
-    /// How many attempts to fetch the secret have failed in a row. `None` if the number is not
-    /// recorded.
+    /// How many refreshes of a cached entry have failed in a row. `None` for a secret that is not
+    /// cached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) failures: Option<u32>,
 }
@@ -175,8 +175,8 @@ impl MissingStatus {
     }
 }
 
-/// Returns each code of a problem (such as `missing`), and how many such problems the cached values
-/// have.
+/// Counts the problems of cached values that break the rules for their kind of secret. Returns each
+/// problem code, such as `missing`, with its count.
 pub(super) fn problem_counts(state: &State) -> [(&'static str, usize); PROBLEM_KINDS] {
     let snapshot = state.snapshot.load();
     let codes: Vec<&str> = snapshot

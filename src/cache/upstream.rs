@@ -13,7 +13,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sent {
     pub(super) moment: Moment,
-    /// How many SnapStart restores Sidekey knew of when it sent the call.
+    /// How many SnapStart restores Sidekey had noticed when it sent the call.
     pub(super) epoch: u64,
 }
 
@@ -33,17 +33,16 @@ impl Upstream {
         Self { state, source }
     }
 
-    /// Returns the current time, and how many SnapStart restores Sidekey knows of. Use the result
-    /// as the send time of a call that is sent now.
+    /// Returns the send time of a call that is sent now: the current time, and the number of
+    /// SnapStart restores so far.
     pub(super) fn sending(&self) -> Sent {
         let moment = self.state.clock.now();
         self.state.detect_restore(moment);
         Sent { moment, epoch: self.state.epoch() }
     }
 
-    /// Fetches one secret, and returns when the last call was sent and its answer. Repeats a call
-    /// that a freeze of the process interrupted, because its answer may be as old as the freeze was
-    /// long.
+    /// Fetches one secret. Returns the answer of AWS, and when the call was sent. Repeats a call
+    /// that a freeze of the process interrupted, because AWS may have answered before the freeze.
     pub(super) async fn fetch(&self, key: &Key) -> (Sent, Result<Version, FetchError>) {
         for _ in 0..=INTERRUPTIONS_MAX {
             let sent = self.sending();
@@ -56,7 +55,7 @@ impl Upstream {
         (self.sending(), Err(FetchError::new(FetchErrorKind::Timeout, "TimeoutError", message)))
     }
 
-    /// Fetches several secrets by one call, and returns when the call was sent and its answer.
+    /// Fetches several secrets by one call. Returns the answer of AWS, and when the call was sent.
     /// Returns `None` if a freeze of the process interrupted the call.
     pub(super) async fn fetch_batch(&self, keys: &[Key]) -> Option<(Sent, BatchAnswer)> {
         let sent = self.sending();
@@ -67,8 +66,8 @@ impl Upstream {
     }
 
     /// Counts a call to AWS that has just ended. Returns whether a freeze of the process or a
-    /// SnapStart restore interrupted the call. Does not count a fetch that failed before its call
-    /// was sent.
+    /// SnapStart restore interrupted the call. If the attempt failed before a call was sent, counts
+    /// nothing and returns `false`.
     fn count(&self, operation: Operation, sent: Sent, failed: Option<&FetchError>) -> bool {
         if failed.is_some_and(|error| !error.kind.is_call_result()) {
             return false;

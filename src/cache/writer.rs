@@ -39,18 +39,20 @@ struct Inner {
     state: Arc<State>,
     upstream: Upstream,
     publisher: Publisher,
-    /// The signal that an entry takes more memory than before.
+    /// The signal that an entry takes more memory than before, so that other entries may have to be
+    /// evicted.
     grown: Arc<Notify>,
     logged_versions: LoggedVersions,
-    /// Limits the log lines about failed calls for names that callers invent.
+    /// Limits the log lines about failed calls for unknown names. A caller could otherwise flood
+    /// the log by requests for secrets that do not exist.
     failures_logged: LogLimiter,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Writer {
-    /// Makes a handle that calls `source`. Each call runs as a task of `tasks`, and ends when
-    /// `stop` is cancelled.
+    /// Makes a handle that fetches secrets from `source`. Each call to `source` runs as a task of
+    /// `tasks`, and ends when `stop` is cancelled.
     pub(super) fn new(
         state: Arc<State>,
         source: Arc<dyn Source>,
@@ -77,8 +79,8 @@ impl Writer {
         &self.0.upstream
     }
 
-    /// Completes once an entry takes more memory than before. Growth that no earlier call of this
-    /// function has reported counts, too.
+    /// Waits until an entry takes more memory than before. Completes at once if an entry has grown
+    /// since this function last completed.
     pub(super) async fn grown(&self) {
         self.0.grown.notified().await;
     }
@@ -109,9 +111,9 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
-    /// Returns the priority of a call for `key`. Calls for unknown names have the low priority,
-    /// because callers can invent names. The same holds for unknown labels and version ids of a
-    /// cached secret.
+    /// Returns the priority of a call to AWS for `key`. The priority is high only if the secret is
+    /// cached or listed with the same staging label or version id. Requests for secrets that do not
+    /// exist must not delay the calls for known secrets.
     fn rank(&self, key: &Key) -> Rank {
         let (id, selector) = (key.id.as_str(), &key.selector);
         let is_cached = self.0.state.snapshot.load().exact(id, selector).is_some();
@@ -179,7 +181,9 @@ impl Writer {
         outcome
     }
 
-    /// Makes an entry from an answer of AWS. Caches the entry unless the TTL of the secret is 0.
+    /// Makes an entry from `version`, which AWS returned, and caches the entry unless its TTL is 0.
+    /// Returns an error if `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer
+    /// version.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
@@ -217,8 +221,8 @@ impl Writer {
         Ok(self.0.publisher.publish(key, entry))
     }
 
-    /// Makes an entry from an answer of AWS. Checks the value against its convention (the rules for
-    /// the names and values of one kind of secret).
+    /// Makes an entry from `version`, which AWS returned. Checks the value against its convention
+    /// (the rules for the names and values of one kind of secret).
     fn entry(
         &self,
         key: &Key,
@@ -259,9 +263,9 @@ impl Writer {
         Some(Arc::new(found))
     }
 
-    /// Records a failed attempt to fetch `key`. The record goes to `older`, the cached entry for
-    /// `key`. If no entry is cached, it goes to the negative cache (failed calls for secrets that
-    /// are not cached).
+    /// Records a failed attempt to fetch `key`. If the cache has an entry for `key`, records the
+    /// failure on this entry, `older`. Otherwise records it in the negative cache (failed calls for
+    /// secrets that are not cached).
     fn record_failure(&self, key: &Key, older: Option<&Entry>, error: &FetchError) {
         let state = &self.0.state;
         let (now, draw) = (state.clock.now(), state.draw());
@@ -269,8 +273,8 @@ impl Writer {
             Some(older) => older.marks.fail(error.clone(), now, draw),
             None => state.negative.record(key, error.clone(), now, draw),
         }
-        // Limit the log lines about unknown names, because callers can invent names without end.
-        // The number of cached and listed secrets is limited anyway.
+        // Limit the log lines about unknown names, because callers can ask for any number of
+        // secrets that do not exist. The number of cached and listed secrets is limited anyway.
         let is_known =
             older.is_some() || state.limits.listed.contains(key.id.as_str(), &key.selector);
         let passed = if is_known { Some(0) } else { self.0.failures_logged.pass(now) };

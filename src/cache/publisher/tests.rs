@@ -31,8 +31,8 @@ async fn burst_of_new_secrets_evicts_older_ones() {
     }
 }
 
-/// A reader that asks for a new form of an entry makes the entry larger. The cache then evicts
-/// other entries.
+/// An entry grows when a reader asks for a response format that was not rendered before. The cache
+/// then evicts other entries.
 #[tokio::test(start_paused = true)]
 async fn growing_entry_evicts_others() {
     let fixture = Setup { bytes_max: 100, ..Setup::default() }.build();

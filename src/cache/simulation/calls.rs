@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 impl World {
     /// Records the start of a call to the simulated AWS, and checks that the call is needed.
-    /// Returns the index of the call.
+    /// Returns the index of the call in the test's own record.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
         self.note(&format!("a call for {id} began"));
@@ -54,7 +54,8 @@ impl World {
         state.calls.len() - 1
     }
 
-    /// Returns an error text if the call for `id` that begins now is not needed.
+    /// Returns an error text if the cache has no reason for the call for `id` (a name or ARN) that
+    /// begins now.
     fn needless(
         &self,
         state: &State,
@@ -112,7 +113,7 @@ impl World {
         })
     }
 
-    /// Returns an error text if the entry `cached` need not be refreshed now.
+    /// Returns an error text if the cache has no reason to refresh the entry `cached` now.
     fn useless(
         &self,
         state: &State,

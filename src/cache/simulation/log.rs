@@ -37,14 +37,14 @@ pub(super) struct Call {
     pub(super) sent: Moment,
     /// How many SnapStart restores there were before the call was sent.
     pub(super) epoch: u64,
-    /// How long the process was frozen in total until the call was sent, and how often the wall
-    /// clock was set.
+    /// How long the process had been frozen in total, and how often the wall clock had been set,
+    /// when the call was sent.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
     /// The cached entry of the secret when the call ended.
     pub(super) cached: Option<Arc<Entry>>,
-    /// Whether the answer to the call does not count. The process was frozen during the call, or
-    /// the batch call to which it belongs failed.
+    /// Whether the cache must ignore the answer to the call. The reason is a freeze or a restore
+    /// during the call, or the failure of the whole batch call.
     pub(super) is_discarded: bool,
     /// Whether the cache must not use the answer to the call yet. The answer is older than the
     /// cached version, and no second call has confirmed it.
@@ -58,10 +58,10 @@ pub(super) struct Reader {
     pub(super) secret: usize,
     pub(super) is_now: bool,
     pub(super) started: Moment,
-    /// Whether a cached entry was there that the reader had to get without a wait.
+    /// Whether the cache had an entry that it had to serve at once when the read began.
     pub(super) need_not_wait: bool,
-    /// How long the process was frozen in total until the read began, and how often the wall clock
-    /// was set.
+    /// How long the process had been frozen in total, and how often the wall clock had been set,
+    /// when the read began.
     pub(super) disturbed: (Duration, u32),
 }
 
@@ -71,7 +71,8 @@ pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that readers got, each with the time of its first read on the steady clock.
+    /// The entries that readers got, each with the time when a reader first got it (by the steady
+    /// clock).
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
     /// The cached entry of each ARN when the test last looked at the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
@@ -191,7 +192,8 @@ impl State {
     }
 }
 
-/// Returns the index of a simulated version. Newer versions have larger indexes.
+/// Returns the number in the id of a simulated version: 7 for `v7`. Newer versions have larger
+/// numbers.
 pub(super) fn number(id: &str) -> u32 {
     id[1..].parse().expect("the id of a simulated version must end with its index")
 }

@@ -1,8 +1,8 @@
 //! Checks each simulated read against a second, independent implementation of the rules for how old
 //! a value may get.
 //!
-//! If the wall clock was set back, neither the cache nor the test knows ages. The test then treats
-//! a fresh entry as an error, and accepts every refusal of a read.
+//! If the wall clock was set back, the ages of entries are unknown. The test then fails if a reader
+//! gets an entry as fresh, and allows every refusal of a read.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -138,8 +138,8 @@ impl World {
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns an error text if a newer version replaced the one in `entry` too long ago. Applies
-    /// only if all calls have succeeded since then.
+    /// Returns an error text if the reader got an old version too long after AWS had replaced it.
+    /// Applies only if all calls since the replacement have succeeded.
     fn outlived(
         &self,
         state: &State,
@@ -223,8 +223,9 @@ impl World {
         })
     }
 
-    /// Returns whether readers may get the entry `cached`. `is_in_need` says whether AWS fails
-    /// transiently. Returns `None` if a clock went back, so that the age of the entry is unknown.
+    /// Returns whether readers may get the entry `cached` at `now`. If `is_in_need` is `true`, AWS
+    /// fails transiently, and readers may then get an older entry than usual. Returns `None` if a
+    /// clock was set back, because the age of the entry is then unknown.
     pub(super) fn may_be_served(
         &self,
         state: &State,

@@ -21,7 +21,7 @@ pub(super) struct Setup {
 
 impl Setup {
     pub(super) fn draw(rng: &mut fastrand::Rng) -> Self {
-        // In some simulations there are more secrets than concurrent calls are allowed.
+        // Some simulations have more secrets than the cache may fetch at the same time.
         let secrets = if rng.u8(0..20) == 0 { 40 } else { rng.usize(1..5) };
         let common = policy(rng);
         let mut policies = vec![common; secrets];

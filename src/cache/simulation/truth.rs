@@ -3,7 +3,7 @@
 use crate::source::FetchErrorKind;
 use std::time::Duration;
 
-/// The simulated fault of all calls for one secret.
+/// How the simulated AWS answers all calls for one secret: normally, or with a fault.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Fault {
     None,
@@ -20,14 +20,16 @@ pub(super) struct Truth {
     pub(super) name: String,
     /// How many times the simulated secret was deleted and created again.
     pub(super) generation: u32,
-    /// The indexes of all versions of the simulated secret, in the order of their creation.
+    /// The numbers of all versions of the simulated secret, in the order of their creation. Version
+    /// 7 has the version id `v7`.
     pub(super) versions: Vec<u32>,
-    /// When versions of the simulated secret became current: times of the steady clock, each with
-    /// the index of a version.
+    /// The current versions of the simulated secret over time. Each item has the time when a
+    /// version became current (by the steady clock), and the number of this version.
     pub(super) history: Vec<(Duration, u32)>,
     pub(super) is_deleted: bool,
     pub(super) fault: Fault,
-    /// How far some replicas of the simulated AWS lag behind for this secret.
+    /// How far some replicas of the simulated AWS lag behind. Such a replica answers with the
+    /// version that was current this long ago.
     pub(super) lag: Duration,
 }
 
@@ -37,7 +39,7 @@ impl Truth {
         format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-Gen{generation:03}")
     }
 
-    /// Returns the index of the version that was current at `at`, a time of the steady clock.
+    /// Returns the number of the version that was current at `at`, a time of the steady clock.
     pub(super) fn current(&self, at: Duration) -> u32 {
         let earlier = self.history.iter().rev().find(|(since, _)| *since <= at);
         earlier

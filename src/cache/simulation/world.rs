@@ -17,8 +17,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// If a run breaks a rule of the cache, the test prints this many of the log lines that precede
-/// the violation.
+/// How many log lines the test prints if the cache breaks a rule: the last lines before the
+/// violation.
 const LINES_SHOWN: usize = 40;
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
@@ -113,7 +113,7 @@ impl World {
         self.rotate(n);
     }
 
-    /// Records that the cache broke a rule if `is_met` is `false`. `what` describes the broken
+    /// If `is_met` is `false`, records that the cache broke a rule. `what` describes the broken
     /// rule.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
