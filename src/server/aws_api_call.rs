@@ -1,4 +1,5 @@
-//! Answers a call of the AWS API. Secrets that are not cached are fetched from AWS.
+//! Answers calls of the AWS API from SDKs that use Sidekey as their endpoint. Secrets that are not
+//! cached are fetched from AWS.
 
 use super::body::{self, BODY_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
@@ -44,8 +45,8 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `DescribeSecret`. The answer contains no value. So a secret can be described even if
-    /// its value is malformed (it breaks the rules for its kind of secret).
+    /// Answers `DescribeSecret`, even for a secret whose value Sidekey refuses to serve. The answer
+    /// does not contain the value.
     async fn describe(self, secret: &RequestedSecret) -> Result<(Response, ReadResult), Problem> {
         let cache = &self.context.cache;
         let current =
@@ -59,10 +60,10 @@ impl AwsApiCall<'_> {
         Ok((response, read_result(&served, &self.context.metrics)))
     }
 
-    /// Answers `BatchGetSecretValue`. All reads of the call together have the time limit of a
-    /// request for one secret.
+    /// Answers `BatchGetSecretValue`, which reads several secrets. The whole call has the same time
+    /// limit as a read of one secret.
     ///
-    /// A secret that the call names twice is answered once, as in AWS's answer.
+    /// If the call names a secret twice, the answer contains the secret once, as in AWS's answer.
     async fn batch(self, ids: &[String]) -> (Response, ReadResult) {
         let mut distinct: Vec<&str> = Vec::new();
         for id in ids {
@@ -106,21 +107,20 @@ impl AwsApiCall<'_> {
     }
 }
 
-/// The outcome of reading one secret of a batch: the requested field, the secret, and the JSON for
-/// the answer.
+/// One secret that `BatchGetSecretValue` has read: the requested field (`None` for the full value),
+/// the secret, and its JSON for the answer.
 type BatchRead<'a> = (Option<&'a str>, Served, SecretValue);
 
-/// Returns whether two reads returned the same version of the same secret. This happens if a call
-/// names a secret by its name and by its ARN.
+/// Returns whether two reads of one call returned the same version of the same secret. This happens
+/// if the call names a secret by its name and by its ARN.
 fn is_same(a: &Served, b: &Served) -> bool {
     let (a, b) = (&a.entry.version, &b.entry.version);
     a.arn == b.arn && a.id == b.id
 }
 
-/// Returns the slower of two read results: a miss is slower than a stale read, and a stale read is
-/// slower than a hit.
+/// Returns the worse of two read results. From best to worst, they are: hit, stale, miss.
 ///
-/// The metrics count a call for several secrets under its slowest read.
+/// If a call reads several secrets, the metrics count the call once, under its worst result.
 fn worse(a: ReadResult, b: ReadResult) -> ReadResult {
     match (a, b) {
         (ReadResult::Miss, _) | (_, ReadResult::Miss) => ReadResult::Miss,

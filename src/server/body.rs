@@ -8,18 +8,18 @@ use hyper::body::Body;
 use std::error::Error;
 use std::time::Duration;
 
-/// The maximum size of the body of an AWS API call, in bytes. The largest valid call names 20
-/// secrets with 2048 characters each, which takes about 40 KiB.
+/// The maximum size of the body of an AWS API call, in bytes. The largest valid call contains 20
+/// names or ARNs of up to 2048 characters each, which take about 40 KiB.
 pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 
-/// The maximum size of the body of a `/resolve` request, in bytes. An event that Lambda passes to a
-/// function is never larger than this.
+/// The maximum size of the body of a `/resolve` request, in bytes. The body may be a Lambda event,
+/// and Lambda allows no larger events.
 ///
 /// Source: "Lambda quotas" in AWS's Lambda developer guide.
 pub(crate) const MESSAGES_BYTES_MAX: usize = 6 * 1024 * 1024;
 
-/// The initial capacity, in bytes, of the buffer for a body without a declared length. A smaller
-/// body is never copied to a larger buffer.
+/// The initial capacity, in bytes, of the buffer for a body without a `Content-Length` header. A
+/// body up to this size is never copied to a larger buffer.
 const GROWTH_BYTES_MIN: usize = 4 * 1024;
 
 /// The maximum time from the end of a request's headers to the end of its body.
@@ -33,8 +33,8 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 /// because clients send a body directly after the headers.
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
-/// The body of an HTTP request while it arrives. It may come from hyper (the HTTP library) or from
-/// a test.
+/// The body of an HTTP request, which may still be arriving. The trait lets tests pass their own
+/// bodies instead of bodies from hyper (the HTTP library).
 pub(super) trait RequestBody:
     Body<Data = Bytes, Error: Into<Box<dyn Error + Send + Sync>>> + Unpin
 {
@@ -47,9 +47,9 @@ impl<B> RequestBody for B where
 
 /// Reads a complete body of at most `bytes_max` bytes into one buffer.
 ///
-/// If the request has a `Content-Length`, the buffer never grows. Otherwise the content is copied
-/// to a larger buffer when the buffer is full. During a copy, both buffers together take at most 4
-/// MiB more than the body.
+/// If the request declares the length of its body, a buffer of this length is allocated at once.
+/// Otherwise the buffer grows in steps. At each step, the old and the new buffer together take at
+/// most 4 MiB more than the body.
 ///
 /// # Errors
 ///
@@ -64,8 +64,8 @@ pub(super) async fn read(
         .unwrap_or(Err(Problem::BodyTooSlow(BODY_TIME_MAX)))
 }
 
-/// Returns the length of a body in bytes. Returns `None` if the request has no `Content-Length`
-/// header.
+/// Returns the length of a body in bytes, from its `Content-Length` header. Returns `None` if the
+/// request has no such header.
 pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
     body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok())
 }
@@ -73,9 +73,9 @@ pub(super) fn declared_length(body: &impl RequestBody) -> Option<usize> {
 async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8>, Problem> {
     let declared = declared_length(body);
     let is_too_large = declared.is_some_and(|bytes| bytes > bytes_max);
-    // A body whose declared length is too large is read but not stored. Without reading, the
-    // connection would close while the client is still sending, and the client might never see the
-    // answer.
+    // A body whose declared length is too large is read but not stored. If the server did not read
+    // it, the connection would close while the client is still sending. The client might then never
+    // see the answer.
     let mut collected = Vec::with_capacity(declared.filter(|_| !is_too_large).unwrap_or_default());
     let mut left = bytes_max;
     while let Some(frame) = body.frame().await {
@@ -92,18 +92,19 @@ async fn collect(body: &mut impl RequestBody, bytes_max: usize) -> Result<Vec<u8
     Ok(collected)
 }
 
-/// Returns the new capacity, in bytes, of a buffer that must hold `needed` bytes of a body.
+/// Returns the new capacity, in bytes, of a full buffer that must hold `needed` bytes. The capacity
+/// is a power of two, or `bytes_max`.
 ///
-/// The capacity is a power of two, or `bytes_max`. So if `bytes_max` is 6 MiB, a copy to a larger
-/// buffer moves at most 4 MiB. If a `Vec` doubled from any size, a copy could move almost 6 MiB.
+/// Powers of two limit the memory during a copy: if `bytes_max` is 6 MiB, the old buffer has at
+/// most 4 MiB.
 fn grown_capacity(needed: usize, bytes_max: usize) -> usize {
     needed.next_power_of_two().clamp(GROWTH_BYTES_MIN, bytes_max.max(GROWTH_BYTES_MIN))
 }
 
 /// Reads the rest of a body and discards it, within limits of size and time.
 ///
-/// Without this, the connection could close while the client is still sending. The client might
-/// then never see the answer.
+/// If the server did not read the rest, the connection could close while the client is still
+/// sending. The client might then never see the answer.
 pub(super) async fn drain(body: &mut impl RequestBody, clock: &dyn Clock) {
     if body.is_end_stream() {
         return;
@@ -132,8 +133,8 @@ mod tests {
     use std::task::{Context, Poll};
     use std::time::SystemTime;
 
-    /// A test body that sends `left` pieces of 1 KiB. After these pieces, the body fails if
-    /// `breaks` is set. Otherwise it never ends.
+    /// A test body of `left` pieces of 1 KiB each. After the last piece, reading fails if `breaks`
+    /// is set. Otherwise reading waits forever.
     struct Pieces {
         left: usize,
         breaks: bool,
@@ -178,8 +179,8 @@ mod tests {
                 (bytes..=MESSAGES_BYTES_MAX).contains(&capacity),
                 "a body of {bytes} bytes must fit, but the capacity is {capacity}"
             );
-            // The capacity is limited too, because the full capacity is overwritten when a buffer
-            // is freed.
+            // The test checks the capacity, not the length, because the full capacity is
+            // overwritten when a buffer is freed.
             assert!(
                 capacity <= bytes + 4 * 1024 * 1024,
                 "a capacity of {capacity} is too large for {bytes} bytes"

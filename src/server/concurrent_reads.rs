@@ -7,19 +7,18 @@ use std::pin::Pin;
 
 /// The maximum number of concurrent reads of one request.
 ///
-/// This is a quarter of the calls to AWS that may run at once. So one request for many uncached
-/// secrets leaves enough calls for other requests.
+/// This is a quarter of the limit on concurrent calls to AWS. So one request for many uncached
+/// secrets cannot use up all calls.
 const READS_MAX: usize = FLIGHTS_MAX / 4;
 
-/// A running read. Its output is the index of the read, and the outcome of the read.
+/// A running read of one secret. When it ends, it returns the index and the outcome of the read.
 type Numbered<'f, T> = Pin<Box<dyn Future<Output = (usize, T)> + Send + 'f>>;
 
-/// The running reads of one request. Each read has an index, which counts from 0 in the order of
-/// the starts.
+/// The running reads of one request. The first read has the index 0, the next read has the index 1,
+/// and so on.
 pub(super) struct ConcurrentReads<'f, T, F> {
     running: FuturesUnordered<Numbered<'f, T>>,
     started: usize,
-    /// The function that is called after each read, with the index and the outcome of the read.
     on_outcome: F,
 }
 
@@ -30,7 +29,7 @@ impl<'f, T: 'f, F: FnMut(usize, T)> ConcurrentReads<'f, T, F> {
         Self { running: FuturesUnordered::new(), started: 0, on_outcome }
     }
 
-    /// Starts a read. If [`READS_MAX`] reads are running, waits first until a running read has
+    /// Starts a read. If [`READS_MAX`] reads are already running, first waits until one of them has
     /// finished.
     pub(super) async fn start(&mut self, read: impl Future<Output = T> + Send + 'f) {
         while self.running.len() >= READS_MAX {

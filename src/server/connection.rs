@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request's head (the request line and headers), in bytes. A session token
-/// in a header takes up to 4 KiB.
+/// The maximum size of a request's head (the request line and headers), in bytes. The longest
+/// expected header is a session token, which takes up to 4 KiB.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
 pub(crate) const HEADERS_MAX: usize = 64;
@@ -33,25 +33,27 @@ pub(crate) const HEADERS_MAX: usize = 64;
 /// headers).
 pub(crate) const HEAD_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum lifetime of an untrusted connection (one that has not sent a valid token).
+/// The maximum lifetime of a connection that has sent no valid token.
 ///
-/// This time is enough for a request line and headers, a refresh of the agent's AWS credentials, a
-/// body, and the answer.
+/// In this time, a client must be able to send a request and receive the answer. If its token is
+/// unknown, the agent first refreshes its own AWS credentials, because the token may be the session
+/// token of new credentials.
 const UNTRUSTED_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// The time between two checks whether a connection is idle.
+/// The interval at which the server checks whether a connection is idle.
 const IDLE_TICK: Duration = Duration::from_secs(60);
 
-/// The number of consecutive idle checks after which a trusted connection (one that has sent a
-/// valid token) is closed.
+/// The number of consecutive checks that must find a trusted connection idle before the server
+/// closes it. A trusted connection is one that has sent a valid token.
 ///
 /// The server counts checks instead of time, because Lambda may freeze the process between
-/// requests. Only one check follows a freeze, even a long one. So the function's connection is
-/// still open after a freeze.
+/// requests. After a freeze of any length, only one check runs. So a freeze alone does not close
+/// the function's connection.
 const IDLE_TICKS_MAX: u32 = 15;
 
-/// Serves a connection until the peer closes it, a deadline passes, or an answer closes it. If
-/// `stop` is cancelled, the connection ends after the answer to its current request.
+/// Serves a connection until the peer closes it, a deadline passes, or an answer contains
+/// `Connection: close`. If `stop` is cancelled, the connection ends after the answer to its current
+/// request.
 pub(super) async fn serve<S>(
     server: Arc<Server>,
     listener: ListenerKind,
@@ -80,8 +82,8 @@ pub(super) async fn serve<S>(
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(wire), service);
     let mut deadlines = Deadlines::new(server.context.cache.clock(), &slot);
-    // `FuturesUnordered` polls its future only after a wake-up. Polling the token directly would
-    // take a lock at each poll.
+    // `FuturesUnordered` polls its future only after a wake-up. If this code polled the
+    // cancellation token directly, each poll would take a lock.
     let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
     let end = poll_fn(|cx| {
         if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
@@ -97,15 +99,15 @@ pub(super) async fn serve<S>(
         let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
         let answer = last_answer(dialect.problem(Target::Unknown, &problem));
         let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // The answer is written with one attempt. If the socket does not accept the answer at once,
-        // the peer has not even read the earlier answers.
+        // One attempt to write the answer is enough. If the socket does not accept the answer at
+        // once, the peer has not even read the earlier answers.
         if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
             let _ = socket.shutdown().await;
         }
     }
 }
 
-/// Calls a poll function once, and returns its result even if the result is `Pending`.
+/// Polls once, and does not wait until the result is ready. Returns `Pending` if it is not ready.
 async fn poll_once<T>(mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
     poll_fn(|cx| Poll::Ready(poll(cx))).await
 }
@@ -122,8 +124,8 @@ async fn answer(
     Ok(response)
 }
 
-/// Counts one open connection in the metrics until this value is dropped. The value is also dropped
-/// if the task of the connection is cancelled.
+/// Counts one open connection in the metrics. The count decreases when this value is dropped, even
+/// if the task of the connection was cancelled.
 struct ConnectionGauge<'a>(&'a Server);
 
 impl<'a> ConnectionGauge<'a> {
@@ -142,31 +144,33 @@ impl Drop for ConnectionGauge<'_> {
 /// Why a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// The connection ends because the peer or an answer closed it, or because the agent stops.
+    /// The peer closed the connection, an answer contained `Connection: close`, or the agent stops.
     Closed,
-    /// The connection ends because a request's head (the request line and headers) was not complete
-    /// in time.
+    /// A request line and its headers did not arrive completely in time.
     HeadTooSlow,
-    /// The connection ends because it was idle for too long, or because it sent no request with a
-    /// valid token in time.
+    /// The connection was idle for too long, or it sent no request with a valid token in time.
     Idle,
 }
 
-/// The deadlines of a connection. On a trusted connection (one that has sent a valid token), a
-/// request that arrives in one piece starts no new timer.
+/// The timers that end a connection.
+///
+/// Starting a timer takes time. So no timer starts for a request that arrives in one piece on a
+/// trusted connection (one that has sent a valid token).
 struct Deadlines<'a> {
     clock: &'a dyn Clock,
     slot: &'a ConnectionSlot,
     /// The deadline for the first request with a valid token. This is `None` after such a request.
     untrusted: Option<Sleep>,
     /// The deadline for the rest of a request's head (the request line and headers). This is `None`
-    /// unless a head has begun to arrive.
+    /// unless the first part of a head has arrived.
     head: Option<Sleep>,
     /// The timer of the next check whether the connection is idle.
     tick: Sleep,
     idle_ticks: u32,
-    /// The sequence number of the connection's last event, as of the last idle check. An event is
-    /// an answer, or the acceptance of the connection.
+    /// The sequence number that the connection's last event had at the last idle check. If the
+    /// number is still the same at the next check, the connection was idle.
+    ///
+    /// An event is an answer, or the acceptance of the connection.
     event: u64,
 }
 
@@ -210,8 +214,10 @@ impl<'a> Deadlines<'a> {
     }
 }
 
-/// Returns the error that makes hyper (the HTTP library) send an answer with this status itself.
-/// Returns `None` for any other status.
+/// Returns Sidekey's own error for an answer that hyper (the HTTP library) sends when it cannot
+/// parse a request. `status` is the status of hyper's answer.
+///
+/// Returns `None` if the status does not come from such an answer.
 fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     match status {
         b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
@@ -221,8 +227,8 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
     }
 }
 
-/// Converts a response to the bytes of an HTTP/1.1 answer with `connection: close`. Sidekey uses
-/// this for answers that it sends without hyper (the HTTP library).
+/// Converts a response to the bytes of an HTTP/1.1 answer, so that Sidekey can send it without
+/// hyper (the HTTP library). The answer contains `connection: close`.
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
     let body = body.into_inner().unwrap_or_default();

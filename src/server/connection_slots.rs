@@ -18,18 +18,17 @@ use tokio_util::task::TaskTracker;
 pub(super) struct ConnectionSlots {
     untrusted_max: usize,
     trusted_max: usize,
-    /// The sequence number of the last event of any connection. An event is an accepted connection
-    /// or an answer.
+    /// Counts the events of all connections. An event is an accepted connection or an answer.
     ///
-    /// A connection whose own last event has a smaller number has been idle for longer.
+    /// Each connection stores the count at its own last event. The connection with the smallest
+    /// stored count has been idle longest.
     events: AtomicU64,
-    /// The open connections. The mutex is locked when a connection is accepted, sends its first
-    /// valid token, or ends. Later requests of the connection never lock the mutex.
+    /// The open connections. Most requests do not lock the mutex. It is locked when a connection is
+    /// accepted, sends its first valid token, or is closed.
     open: Mutex<OpenConnections>,
 }
 
-/// The open connections, by their ids. The ids increase in the order in which connections are
-/// accepted.
+/// The open connections by their ids. A connection that was accepted later has a larger id.
 #[derive(Debug, Default)]
 struct OpenConnections {
     untrusted: BTreeMap<u64, Connection>,
@@ -46,15 +45,15 @@ struct Connection {
 }
 
 impl ConnectionSlots {
-    /// Creates an instance without connections. At most `untrusted_max` connections may be
-    /// untrusted, and at most `trusted_max` may be trusted (have sent a valid token).
+    /// Creates the limits. `trusted_max` is the maximum number of connections that have sent a
+    /// valid token. `untrusted_max` is the maximum number of all other connections.
     pub(super) fn new(untrusted_max: usize, trusted_max: usize) -> Arc<Self> {
         let open = Mutex::default();
         Arc::new(Self { untrusted_max, trusted_max, events: AtomicU64::new(0), open })
     }
 
     /// Serves a new connection in a task of `tasks`. If too many untrusted connections (those
-    /// without a valid token) are open, first closes the oldest of them.
+    /// without a valid token) are then open, closes the oldest of them.
     pub(super) fn admit<F>(
         self: &Arc<Self>,
         tasks: &TaskTracker,
@@ -65,8 +64,8 @@ impl ConnectionSlots {
     {
         let slot = self.take_slot();
         let id = slot.id;
-        // The lock must not be held here: if the runtime shuts down, it drops the task at once, and
-        // dropping the slot of the connection takes the lock.
+        // The lock must not be held here. If the runtime is shutting down, it drops the task at
+        // once. This also drops the slot of the connection, which takes the lock.
         let task = tasks.spawn(serve(slot));
         let mut open = self.lock();
         let OpenConnections { untrusted, trusted, .. } = &mut *open;
@@ -96,25 +95,26 @@ impl ConnectionSlots {
     }
 
     /// Makes a connection trusted after its first valid token. If too many connections are trusted,
-    /// closes the one that has been idle longest.
+    /// closes the trusted connection that has been idle longest.
     ///
-    /// Returns `false` if all trusted connections are busy.
+    /// Returns `false` if all trusted connections are busy, or if this connection was closed in the
+    /// meantime.
     fn make_trusted(&self, id: u64) -> bool {
         let mut open = self.lock();
         if open.trusted.len() >= self.trusted_max && !close(&mut open.trusted, longest_idle) {
             return false;
         }
-        // The connection is missing here if it was closed in the meantime to make room for another
-        // connection.
+        // The connection is missing if it was closed in the meantime to free its slot.
         let connection = open.untrusted.remove(&id);
         connection.is_some_and(|connection| open.trusted.insert(id, connection).is_none())
     }
 
-    /// Returns the sequence number of the next event.
+    /// Returns the sequence number of a new event. The numbers show which connection has been idle
+    /// longest.
     ///
-    /// Two threads may get the same number, because the increment is not atomic. Two connections
-    /// then count as idle for the same time, which does no harm. An atomic increment for each
-    /// answer would be slower.
+    /// Two threads may get the same number, because the increment is not atomic. Their connections
+    /// then count as idle for the same time, which does no harm. An atomic increment would make
+    /// each answer slower.
     fn next_event(&self) -> u64 {
         let next = self.events.load(Ordering::Relaxed) + 1;
         self.events.store(next, Ordering::Relaxed);
@@ -155,7 +155,7 @@ impl Connection {
     }
 }
 
-/// The properties of an open connection that decide which connection is closed to free a slot.
+/// The facts about an open connection by which the server decides which connection to close.
 #[derive(Clone, Copy, Debug)]
 struct Candidate {
     id: u64,
@@ -175,14 +175,14 @@ fn longest_idle(open: &[Candidate]) -> Option<u64> {
 
 /// Returns the id of the oldest connection, even if this connection is busy.
 ///
-/// A caller without a valid token can keep a connection busy for as long as it likes. Such a
-/// connection must not block a new connection, which may send a valid token.
+/// A caller without a valid token can keep its connections busy for as long as it likes. If busy
+/// connections were never closed, such a caller could block all new connections.
 fn oldest(open: &[Candidate]) -> Option<u64> {
     open.iter().map(|candidate| candidate.id).min()
 }
 
-/// The place of one connection among the limited number of open connections. When this value is
-/// dropped, another connection can take the place.
+/// An open connection, which counts toward the limit of connections. When this value is dropped,
+/// the connection counts no longer.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
@@ -203,7 +203,7 @@ impl ConnectionSlot {
     }
 
     /// Makes the connection trusted after a request with a valid token. Returns `false` if too many
-    /// connections are trusted already, and all of them are busy.
+    /// connections are trusted already, and all these connections are busy.
     pub(super) fn make_trusted(&self) -> bool {
         self.is_trusted() || {
             let is_trusted = self.slots.make_trusted(self.id);
@@ -260,7 +260,8 @@ mod tests {
         check(&[(BUSY, 2), (BUSY, 1)], None, Some(0));
     }
 
-    /// A test listener. Its connections stay open until they are closed because there are too many.
+    /// A listener for tests. Each of its connections stays open until the server closes it because
+    /// too many connections are open.
     struct Listener {
         slots: Arc<ConnectionSlots>,
         tasks: TaskTracker,

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tokio_util::sync::CancellationToken;
 
-/// The parts of the agent that all request handlers share.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// Which of AWS's two agents Sidekey imitates in its responses.
@@ -17,16 +16,16 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) is over.
     ///
-    /// The prefetch is over if each required secret was fetched or has failed, or if the prefetch
-    /// timed out.
+    /// The prefetch is over when each required secret was fetched or has failed, or when the
+    /// prefetch has timed out.
     pub(crate) is_settled: AtomicBool,
-    /// Whether the configuration has mistakes. If so, every read fails with a description of the
-    /// mistakes.
+    /// Whether the configuration has mistakes. If so, every read of a secret fails with a
+    /// description of the mistakes.
     pub(crate) is_misconfigured: bool,
     /// Limits the rate of log lines about refused requests. Without this limit, a caller that
     /// repeats a refused request could fill the log.
     pub(crate) refusals_logged: LogLimiter,
-    /// A token that is cancelled when the agent stops. Requests that wait for a new version of a
-    /// secret (long polls) are then answered at once.
+    /// A token that is cancelled when the agent stops. Requests that are waiting for a new version
+    /// of a secret (long polls) are then answered at once.
     pub(crate) stop: CancellationToken,
 }

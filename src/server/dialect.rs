@@ -1,5 +1,5 @@
-//! The dialects. A dialect is the AWS agent whose responses Sidekey imitates: their bodies,
-//! statuses and errors.
+//! Builds responses in the format of the AWS agent that Sidekey imitates. This format is called the
+//! dialect.
 
 pub(crate) mod agent;
 pub(crate) mod extension;
@@ -16,8 +16,7 @@ use crate::secret::value::SecretValue;
 use error_body::json_error;
 use hyper::StatusCode;
 
-/// The dialect: the AWS agent whose responses Sidekey imitates. Sidekey serves the AWS API in both
-/// dialects.
+/// The AWS agent whose responses Sidekey imitates. In both cases, Sidekey serves the AWS API too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     /// Sidekey imitates AWS's Secrets Manager Agent.
@@ -27,8 +26,7 @@ pub(crate) enum Dialect {
 }
 
 impl Dialect {
-    /// Returns the name of the dialect (the AWS agent whose responses Sidekey imitates), as written
-    /// in the setting `SIDEKEY_DIALECT`.
+    /// Returns the value of `SIDEKEY_DIALECT` that selects this AWS agent: `agent` or `extension`.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Agent => "agent",
@@ -36,8 +34,8 @@ impl Dialect {
         }
     }
 
-    /// Returns whether Sidekey refuses or ignores query parameters with unknown names. The imitated
-    /// AWS agent decides this.
+    /// Returns whether Sidekey refuses or ignores query parameters with unknown names. Sidekey does
+    /// the same as the imitated AWS agent.
     pub(crate) fn unknown_parameter(self) -> UnknownParameter {
         match self {
             Self::Agent => UnknownParameter::Refuse,
@@ -63,8 +61,8 @@ impl Dialect {
     ///
     /// Errors of the AWS API and of `/resolve` have the same format for both agents.
     pub(crate) fn problem(self, target: Target<'_>, problem: &Problem) -> Response {
-        // If a request for `/resolve` fails the check of its headers, token or method, the answer
-        // has the format of the imitated agent of AWS.
+        // `/resolve` has its own error format, but not if the check of the headers, the token or
+        // the method fails. Such an error has the format of the imitated AWS agent.
         let is_failed_check =
             matches!(problem, Problem::Refused(_) | Problem::MethodNotGet | Problem::MethodNotPost);
         match (target, self) {

@@ -1,5 +1,5 @@
-//! Decides whether a request is admitted. This depends on the listener at which the request
-//! arrived, and on its headers and token.
+//! Decides whether Sidekey answers or refuses a request. This depends on the listener at which the
+//! request arrived, and on its headers and token.
 //!
 //! The module has no side effects. An admitted request gets a proof, [`Admitted`]. The proof is
 //! required to route the request.
@@ -12,8 +12,8 @@ use hyper::{HeaderMap, Uri};
 static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 static SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The headers that may contain a token. AWS's agent accepts both headers. The first header is also
-/// used by AWS's extension, and the second header by Vault.
+/// The headers in which a caller may send its token. AWS's agent accepts both headers. AWS's
+/// extension uses the first header, and Vault uses the second.
 static TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("x-aws-parameters-secrets-token"),
     HeaderName::from_static("x-vault-token"),
@@ -23,8 +23,8 @@ static TOKEN_HEADERS: [HeaderName; 2] = [
 /// proof.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// Whether the request has a valid token. If so, some answers contain more information, and the
-    /// connection stays open.
+    /// Whether the request has a valid token. If so, the connection stays open, and some answers
+    /// contain more information (such as the names of missing secrets).
     pub(crate) is_trusted: bool,
 }
 
@@ -45,9 +45,11 @@ pub(crate) enum Refusal {
     Host,
     /// Refused: the token of the request is missing or wrong.
     Token,
-    /// Refused: the session token of a signed AWS API call is wrong.
+    /// Refused: a signed AWS API call has an unknown session token. The token may belong to new
+    /// credentials, so the server refreshes the agent's credentials and checks the call again.
     WrongSessionToken,
-    /// Refused: a signed AWS API call has no session token. Its caller uses static access keys.
+    /// Refused: a signed AWS API call has no session token, because its caller uses static access
+    /// keys.
     NoSessionToken,
 }
 
@@ -84,10 +86,10 @@ pub(crate) enum ListenerKind {
     Metrics,
 }
 
-/// Checks whether a request is admitted.
+/// Checks whether Sidekey answers a request.
 ///
-/// The checks run in the order of AWS's agent. Sidekey's own checks run before the token check, so
-/// that a web page in a browser cannot find out whether a token is valid.
+/// The checks run in the order of AWS's agent. Sidekey's additional checks run before the token
+/// check. So a web page in a browser cannot find out whether a token is valid.
 ///
 /// # Errors
 ///
@@ -133,16 +135,16 @@ pub(crate) fn admit(
     })
 }
 
-/// The headers that decide whether a request is admitted. They are collected in one pass over all
-/// headers of the request.
+/// The headers that decide whether Sidekey answers a request. They are collected in one pass over
+/// all headers of the request.
 ///
-/// One pass is fast: a lookup of each header by its name would take longer than all other checks.
+/// A separate search for each header would take longer than all other checks.
 #[derive(Default)]
 struct CheckedHeaders<'a> {
     is_forwarded_for: bool,
     is_forwarded: bool,
-    /// Whether the request has an `Origin` header. In this header, a browser names the page that
-    /// sent the request.
+    /// Whether the request has an `Origin` header. Browsers add this header to the requests of web
+    /// pages.
     is_from_browser: bool,
     /// Whether a `Host` header of the request names a host that is not this machine.
     is_for_another_host: bool,

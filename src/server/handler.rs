@@ -25,14 +25,12 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) context: Context,
-    /// The tokens that Sidekey accepts at the moment.
+    /// The tokens that Sidekey accepts. They change when the agent gets new AWS credentials.
     pub(crate) tokens: Arc<Tokens>,
-    /// Refreshes the agent's AWS credentials if a request has an unknown session token.
     pub(crate) renewal: Renewal,
     /// The configuration of `/resolve`. It says where a message refers to secrets, and to which
     /// tenant a message belongs.
     pub(crate) resolving: resolving::Config,
-    /// The memory that concurrent `/resolve` requests may use together.
     pub(crate) memory: MemoryBudget,
 }
 
@@ -82,11 +80,11 @@ impl Server {
         response
     }
 
-    /// Passes an admitted request to its handler. Returns the answer, and the result of the read
-    /// for the metrics.
+    /// Passes an admitted request to its handler. Returns the answer, and how the metrics count the
+    /// read (such as a cache hit).
     ///
-    /// The result is `None` if the request is not a read, or if the handler itself counted the
-    /// reads.
+    /// The second part is `None` if the request reads no secret. It is also `None` for `/resolve`,
+    /// which counts its reads itself.
     async fn dispatch(
         &self,
         admitted: &Admitted,
@@ -125,8 +123,10 @@ impl Server {
         Ok((response, None))
     }
 
-    /// Checks the headers and the token of a request. If the request has an unknown session token,
-    /// refreshes the agent's AWS credentials, and checks once more.
+    /// Checks the headers and the token of a request.
+    ///
+    /// If the session token of the request is unknown, the agent refreshes its own AWS credentials,
+    /// and checks the request once more. The token may belong to new credentials.
     async fn admit(
         &self,
         listener: ListenerKind,
@@ -142,10 +142,11 @@ impl Server {
         }
     }
 
-    /// Logs a refused request. Also counts the request if it was refused because of its headers or
-    /// its token.
+    /// Logs a refused request. The rate of log lines is limited, and text from the caller is
+    /// escaped.
     ///
-    /// The rate of log lines is limited, and text from the caller is escaped.
+    /// Also counts the request in the metrics, but only if its headers, its token or the number of
+    /// connections is the reason.
     fn record(&self, request: &Parts, problem: &Problem) {
         let Context { cache, metrics, refusals_logged, .. } = &self.context;
         if let Problem::Refused(refusal) = problem {
@@ -168,8 +169,8 @@ impl Server {
     }
 }
 
-/// Returns the endpoint that a request addresses. At the metrics port, all endpoints that read
-/// secrets count as unknown.
+/// Returns the endpoint that a request addresses. The metrics port serves no secrets, so all
+/// endpoints that read secrets count as unknown there.
 fn target(listener: ListenerKind, request: &Parts) -> Target<'_> {
     let target = Target::of(&request.method, request.uri.path());
     if listener == ListenerKind::Metrics && target.is_read() { Target::Unknown } else { target }

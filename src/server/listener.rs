@@ -19,25 +19,24 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of untrusted connections (those that have not sent a valid token). If the
-/// limit is reached, a new connection closes the oldest untrusted connection.
+/// The maximum number of untrusted connections (those that have not sent a valid token). When one
+/// more connection arrives, the server closes the oldest untrusted connection.
 const UNTRUSTED_MAX: usize = 128;
 
-/// The maximum number of connections to the metrics port. If the limit is reached, a new connection
-/// closes the oldest connection.
+/// The maximum number of connections to the metrics port. When one more connection arrives, the
+/// server closes the oldest connection.
 ///
 /// Usually only one or two metrics scrapers and some probes connect to this port.
 const METRICS_MAX: usize = 32;
 
-/// How long the server pauses after it could not accept a connection. The server does not pause if
+/// How long the server pauses after it failed to accept a connection. The server does not pause if
 /// it could free a file descriptor by closing a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// The number of file descriptors that are reserved, so that connections of callers cannot use
-/// them.
+/// The number of file descriptors that connections of callers cannot use.
 ///
-/// Each concurrent call to AWS may need a socket. Listeners, polling, log output and credential
-/// files need up to 32 descriptors.
+/// Each concurrent call to AWS may need a socket. In addition, listeners, polling, log output and
+/// credential files need up to 32 descriptors.
 const RESERVED_DESCRIPTORS: usize = FLIGHTS_MAX + 32;
 
 /// The maximum numbers of open connections: trusted connections, untrusted connections, and
@@ -59,10 +58,10 @@ impl ConnectionLimits {
         Self { trusted, untrusted: UNTRUSTED_MAX, metrics: METRICS_MAX }
     }
 
-    /// Lowers the limits for a process that may open only `descriptors` file descriptors.
+    /// Lowers the limits if the process may open only few files. `descriptors` is the maximum
+    /// number of its open file descriptors.
     ///
-    /// Some descriptors are reserved for calls to AWS. At most half of all descriptors are
-    /// reserved.
+    /// Some descriptors are reserved for calls to AWS, but never more than half of all descriptors.
     #[must_use]
     pub(crate) fn within(self, descriptors: usize) -> Self {
         let left = descriptors - RESERVED_DESCRIPTORS.min(descriptors / 2);
@@ -197,7 +196,7 @@ impl Listeners {
         self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Starts tasks that accept connections. The tasks belong to `tasks`.
+    /// Starts to accept connections, in tasks that are spawned on `tasks`.
     ///
     /// When `stop` is cancelled, the server accepts no more connections. Each open connection ends
     /// after the answer to its current request.
@@ -260,7 +259,7 @@ impl Acceptor {
             };
             if can_continue {
                 // Other tasks run before the next connection is accepted. So tasks of ended
-                // connections close their sockets, and a burst of new connections does not delay
+                // connections close their sockets. Also, a burst of new connections does not delay
                 // pending calls to AWS.
                 tokio::task::yield_now().await;
             } else {
@@ -282,7 +281,8 @@ impl Acceptor {
     }
 }
 
-/// Returns whether the error means that no file descriptor is free. Closing a socket then helps.
+/// Returns whether the error means that no file descriptor is free. The server can then close a
+/// connection to free a descriptor.
 fn is_out_of_descriptors(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE))
 }
@@ -423,11 +423,11 @@ mod tests {
         }
     }
 
-    /// Opens two untrusted connections (those without a valid token), and then makes the listener
-    /// fail with `failures`.
+    /// Opens two untrusted connections (those without a valid token). Then makes the listener fail
+    /// with each of `failures`.
     ///
-    /// Returns the time until all failures have occurred, and how many of the two connections were
-    /// closed.
+    /// Returns how long it took until the listener had reported all failures, and how many of the
+    /// two connections the server closed.
     async fn failing(failures: &[Errno]) -> (Duration, usize) {
         let test = TestServer::new(1);
         let clock = test.server.context.cache.clock();

@@ -26,10 +26,10 @@ pub(super) async fn find(
     Ok(if refresh_now { cache.read_now(key).await? } else { cache.read(key).await? })
 }
 
-/// Returns the wanted secret from the cache, or fetches it from AWS. A request that reads several
-/// secrets calls this function for each of them.
+/// Reads one of the secrets of a request, from the cache or from AWS.
 ///
-/// The time limit of the read counts from `started`, the time of the request's first read.
+/// All reads of the request together have one time limit. `started` is the time at which the first
+/// read of the request began.
 pub(super) async fn find_since(
     cache: &Cache,
     wanted: &BorrowedReference<'_>,
@@ -46,7 +46,7 @@ fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
 }
 
 /// Returns an error if the secret's value is malformed (it breaks the rules for its kind of
-/// secret). Malformed values are allowed if the setting `SIDEKEY_STRICT` is `false`.
+/// secret). If `SIDEKEY_STRICT` is `false`, returns no error.
 ///
 /// # Errors
 ///
@@ -58,8 +58,8 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
     }
 }
 
-/// Returns whether the metrics count a read as a hit, a miss or a stale read. For a stale read,
-/// also counts in the metrics why the value was outdated.
+/// Returns how the metrics count a read: as a hit, a miss or a stale read (of an outdated value).
+/// For a stale read, also counts in the metrics why the value was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
         How::Hit | How::RefreshLimited => ReadResult::Hit,

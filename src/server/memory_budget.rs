@@ -16,19 +16,20 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// about 100 requests with a body of 2 KB each.
 const SMALL_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// The maximum memory of all concurrent large `/resolve` requests, in bytes. The largest request
-/// takes 10 MiB: 6 MiB for its body, and 4 MiB in addition.
+/// The maximum memory of all concurrent large `/resolve` requests, in bytes. One request of the
+/// largest size takes 10 MiB: 6 MiB for its body, and 4 MiB in addition.
 const LARGE_BYTES_MAX: usize = 12 * 1024 * 1024;
 
-/// The memory of a large `/resolve` request in addition to its body, in bytes. At any time, this
-/// memory holds the references to secrets, one parsed message, or the answer.
+/// The memory of a large `/resolve` request in addition to its body, in bytes. The request needs
+/// this memory for different things at different times: for the references to secrets, for one
+/// parsed message, or for the answer.
 const LARGE_EXTRA_BYTES: usize = 4 * 1024 * 1024;
 
 /// The fixed part of the memory of a small `/resolve` request, in bytes. The variable part is nine
 /// times the size of the request's body.
 const SMALL_EXTRA_BYTES: usize = 16 * 1024;
 
-/// The number of bytes that one permit of a semaphore stands for.
+/// The unit in which memory is reserved, in bytes. Each permit of a semaphore stands for one unit.
 const UNIT_BYTES: usize = 1024;
 
 /// The memory that all concurrent `/resolve` requests may use together.
@@ -100,8 +101,8 @@ async fn reserve_from(
         .ok_or(Problem::Overloaded)
 }
 
-/// Checks that each budget is large enough for the largest request that may use it. Otherwise such
-/// a request would always time out.
+/// Checks during compilation that each budget is large enough for the largest request that may use
+/// it. Otherwise such a request would always time out.
 const _: () = assert!(
     MESSAGES_BYTES_MAX + LARGE_EXTRA_BYTES <= LARGE_BYTES_MAX
         && 9 * BODY_BYTES_MAX + SMALL_EXTRA_BYTES <= SMALL_BYTES_MAX

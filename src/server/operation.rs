@@ -37,7 +37,7 @@ pub(crate) enum Call {
     Describe(RequestedSecret),
 }
 
-/// The secret and the version that a call of the AWS API asks for.
+/// The secret and the version that a call of the AWS API requests.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestedSecret {
     /// The name or ARN of a secret. The string may also contain a field, a staging label (such as
@@ -63,7 +63,7 @@ pub(crate) enum BadCall {
         "the JSON body does not have the structure of this operation: error at line {line}, column {column}"
     )]
     Shape { line: usize, column: usize },
-    /// Error: the body of the call lacks this required member, such as `secretId`.
+    /// Error: the body of the call lacks this required member (parameter), such as `secretId`.
     #[error(
         "1 validation error detected: Value null at '{0}' failed to satisfy constraint: Member \
          must not be null"
@@ -95,7 +95,8 @@ pub(crate) enum BadCall {
 }
 
 impl BadCall {
-    /// Returns the type of this error. AWS uses the same name for the type.
+    /// Returns the type of this error, under the name that AWS uses for it, such as
+    /// `ValidationException`.
     pub(crate) fn kind(self) -> &'static str {
         match self {
             Self::Unsupported => "UnsupportedOperationException",
@@ -188,8 +189,8 @@ impl RequestedSecret {
     ///
     /// # Errors
     ///
-    /// Fails if the name or ARN of the secret is not valid. Also fails if both the name or ARN and
-    /// another member of the call contain a version.
+    /// Fails if the name or ARN of the secret is not valid. Also fails if the call gives a version
+    /// twice: together with the name or ARN, and in a separate member.
     pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),
@@ -221,7 +222,7 @@ fn check_length(member: &'static str, value: &str, max: usize) -> Result<(), Bad
     }
 }
 
-/// Parses the JSON body of a call into its members. An empty body has no members.
+/// Parses the JSON body of a call. An empty body counts as an object without members.
 fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCall> {
     if body.is_empty() {
         return Ok(T::default());
@@ -230,8 +231,8 @@ fn members<'a, T: Default + Deserialize<'a>>(body: &'a [u8]) -> Result<T, BadCal
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(BadCall::Shape { line: 1, column: 1 });
     }
-    // Only the position of the error is returned, because the text of the parser's error may quote
-    // the body.
+    // Only the position of the error is returned. The text of the parser's error may quote the
+    // body, which may contain a secret.
     serde_json::from_slice(body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         match error.classify() {

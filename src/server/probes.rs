@@ -58,8 +58,8 @@ impl Probes<'_> {
         json(status, &page)
     }
 
-    /// Answers `/metrics`. Metrics about the cache are computed at each request for `/metrics`, so
-    /// they cost nothing at other times.
+    /// Answers `/metrics`. Metrics about the cache are computed only for this answer, so that they
+    /// cost nothing at other times.
     pub(super) fn metrics(self) -> Response {
         let Context { cache, metrics, .. } = self.0;
         metrics.oldest_entry_age.set(cache.oldest_age().as_secs_f64());

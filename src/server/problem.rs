@@ -1,4 +1,4 @@
-//! All errors with which a request fails. Each error has a type, a message and a hint.
+//! All errors with which the server answers a request. Each error has a type, a message and a hint.
 //!
 //! The same errors apply whether Sidekey imitates AWS's agent or AWS's extension. The `dialect`
 //! module chooses the status and the format of the answer.
@@ -63,11 +63,11 @@ pub(crate) enum Problem {
     /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
     #[error("{0}")]
     NotServed(NotServed),
-    /// Error: the cache could not provide the secret, or AWS did not return it.
+    /// Error: neither the cache nor AWS could provide the secret.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Error: the secret's value is malformed (it breaks the rules for its kind of secret). The
-    /// configuration says to refuse such values.
+    /// Error: the secret's value is malformed (it breaks the rules for its kind of secret), and
+    /// Sidekey is configured to refuse such values.
     #[error("Sidekey refused this read: {0}")]
     Malformed(Arc<Malformed>),
     /// Error: the value of the secret has no field with the requested name.

@@ -1,7 +1,7 @@
 //! Refreshes the agent's AWS credentials if a request has an unknown session token.
 //!
-//! When AWS issues new credentials, the caller may have them before the agent. The refresh makes
-//! the new session token known to the agent.
+//! When AWS issues new credentials, the caller may have them before the agent. After the refresh,
+//! the agent accepts the new session token too.
 
 use crate::clock::{Clock, Moment, within};
 use crate::tokens::Renew;
@@ -9,27 +9,28 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two refreshes of the agent's AWS credentials that requests cause.
-/// Without this limit, callers with a wrong token could overload the source of the credentials.
+/// The minimum time between two refreshes of the agent's AWS credentials because of unknown session
+/// tokens. Without this limit, callers with a wrong token could overload the source of the
+/// credentials.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum time that a request with an unknown session token waits for a refresh of the agent's
 /// credentials.
 const RENEWAL_MAX: Duration = Duration::from_secs(2);
 
-/// Refreshes the agent's AWS credentials if a request has an unknown session token. The rate of
-/// refreshes is limited.
+/// Refreshes the agent's AWS credentials if a request has an unknown session token, which may
+/// belong to new credentials. The rate of refreshes is limited.
 #[derive(Debug)]
 pub(crate) struct Renewal {
     source: Option<Arc<dyn Renew>>,
-    /// The time at which the last refresh ended, or at which it started if it was cancelled. The
-    /// mutex is locked while a refresh runs.
+    /// When the last refresh ended. If it was cancelled, this is the time at which it started. The
+    /// mutex stays locked while a refresh runs.
     last: Mutex<Option<Moment>>,
 }
 
 impl Renewal {
-    /// Creates a `Renewal` that refreshes the agent's AWS credentials from `source`. Without a
-    /// source, `Renewal` does nothing.
+    /// Creates a `Renewal` that obtains new AWS credentials from `source`. Without a source,
+    /// nothing is ever refreshed.
     pub(crate) fn new(source: Option<Arc<dyn Renew>>) -> Self {
         Self { source, last: Mutex::new(None) }
     }
@@ -45,8 +46,8 @@ impl Renewal {
         if ago.is_some_and(|ago| ago < RENEWAL_INTERVAL) {
             return;
         }
-        // The start time is stored before the refresh, because a caller that disconnects cancels
-        // this future.
+        // The start time is stored first. If the caller disconnects, this future is cancelled, and
+        // the code after the refresh never runs.
         *last = Some(clock.now());
         if within(clock, RENEWAL_MAX, source.renew()).await.is_none() {
             tracing::warn!(

@@ -9,8 +9,8 @@ use percent_encoding::percent_decode_str;
 use std::borrow::Cow;
 use std::time::Duration;
 
-/// The maximum of the query parameter `wait`, in seconds. A request with `wait` (a long poll) stays
-/// open until the secret changes.
+/// The maximum value of the query parameter `wait`, in seconds. A request with `wait` (a long poll)
+/// stays open until the secret changes or this time has passed.
 ///
 /// The maximum is below 30 s, because proxies and load balancers may close a connection that is
 /// idle for 30 s.
@@ -23,7 +23,7 @@ const GET_PATH: &str = "/secretsmanager/get";
 const PARAMETERS_PATH: &str = "/systemsmanager/parameters/get";
 
 /// The path prefix of AWS's agent for reads of secrets. The rest of the path is the name or ARN of
-/// the secret. AWS's agent does not percent-decode it.
+/// the secret, which is not percent-decoded.
 const V1_PREFIX: &str = "/v1/";
 
 /// The endpoint that a request addresses. The endpoint decides which checks apply to the request,
@@ -177,8 +177,8 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     ///
-    /// Fails if the secret's name or ARN is not valid. Also fails if both the name or ARN and a
-    /// separate parameter contain a version or a field.
+    /// Fails if the secret's name or ARN is not valid. Also fails if the query gives a version or a
+    /// field twice: together with the name or ARN, and in a separate parameter.
     pub(crate) fn parse_reference(&self) -> Result<BorrowedReference<'_>, BadReference> {
         let separate = SeparateParts {
             stage: self.stage.as_deref(),

@@ -2,11 +2,11 @@
 //! round trip.
 //!
 //! Cached secrets are answered at once. Each uncached secret needs a call to AWS, which concurrent
-//! readers of the same secret share. The number of concurrent calls is limited. The request waits
-//! no longer than a request for one secret may wait.
+//! readers of the same secret share. The number of concurrent calls is limited. The whole request
+//! has the same time limit as a request for one secret.
 //!
-//! If a message fails, the other messages of the request do not fail. Limits apply to each message
-//! first. If all messages together exceed a limit, the largest messages fail.
+//! If a message fails, the other messages of the request do not fail. Each message has its own
+//! limits. If all messages together exceed a limit, the largest messages fail.
 
 pub(crate) mod message_result;
 pub(crate) mod message_request;
@@ -75,17 +75,18 @@ struct ParsedRequest {
     answer_max: usize,
 }
 
-/// The outcome of reading the secret of one reference (the name or ARN of a secret).
+/// The secret that was read for one reference (the name or ARN of a secret), and the credential
+/// from its value.
 ///
-/// The credential has its own error, because this error may describe the secret's value. Only a
-/// message that may read the secret receives this error.
+/// If the credential has an error, the error may describe the value. So only a message that may
+/// read the secret receives this error.
 struct ReadReference<'a> {
     served: &'a Served,
     credential: Result<Credential<'a>, Problem>,
 }
 
-/// The outcomes for all distinct references (names or ARNs of secrets) of a request. The key is the
-/// reference as a string.
+/// The outcome of reading the secret of each distinct reference in a request. The key is the
+/// reference (the name or ARN of a secret).
 type ReadReferences<'a> = HashMap<&'a str, Result<ReadReference<'a>, Problem>>;
 
 impl Resolve<'_> {
@@ -148,10 +149,10 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets of all references (names or ARNs). The outcomes have the order of the
-    /// references.
+    /// Reads the secrets of all references (names or ARNs). Returns the outcomes in the order of
+    /// the references.
     ///
-    /// All reads together have the time limit of a request for one secret. The values take at most
+    /// All reads together have the same time limit as a read of one secret. The values take at most
     /// `bytes_max` bytes in total.
     async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
         let started = self.context.cache.clock().now();
@@ -188,10 +189,11 @@ impl Resolve<'_> {
         MessageResult::new(message, credentials)
     }
 
-    /// Returns the outcome of one reference (the name or ARN of a secret) for one message.
+    /// Returns what one message receives for one reference (the name or ARN of a secret): the
+    /// credential or an error.
     ///
-    /// Another message with the same reference may get another outcome, because it may belong to
-    /// another tenant.
+    /// Another message with the same reference may receive an error instead, because it may belong
+    /// to another tenant.
     fn outcome<'a>(
         self,
         message: &MessageRequest,
@@ -214,8 +216,9 @@ impl Resolve<'_> {
         }
     }
 
-    /// Logs one line about all references (names or ARNs) of a request that Sidekey refused. The
-    /// rate of these log lines is limited.
+    /// Logs one line if Sidekey refused references (names or ARNs of secrets) in a request. The
+    /// line contains the first refused reference, and how many were refused. The rate of these log
+    /// lines is limited.
     fn log_refusals(self, results: &[MessageResult<'_>]) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
         let mut refused = results
@@ -237,10 +240,10 @@ impl Resolve<'_> {
     }
 }
 
-/// Parses the message in each record of an SQS event. A reference is the name or ARN of a secret in
-/// a message.
+/// Parses the messages in the records of an SQS event.
 ///
-/// If all references together take too much memory, the messages with the most references fail.
+/// If all their references (names or ARNs of secrets) together take too much memory, the messages
+/// with the most references fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
@@ -255,8 +258,8 @@ async fn parse_event(
         let message = checker.record(record, found);
         let size = message.bytes();
         messages.push(message);
-        // A message without references is not added to the limit, because each added message takes
-        // memory. An event can have 10,000 such messages.
+        // A message without references is not recorded in the limit. Each recorded message takes
+        // memory, and an event can have 10,000 messages without references.
         let failed = if size > 0 { limit.add(index, size) } else { Vec::new() };
         for index in failed {
             messages[index].fail(Unresolved::TooManyReferences);
@@ -270,8 +273,8 @@ async fn parse_event(
     Ok(messages)
 }
 
-/// Returns the references (names or ARNs) whose secrets must be read, for each message. The number
-/// before them is the index of the message. Messages without such references are omitted.
+/// Returns, for each message, its index and the references (names or ARNs) whose secrets must be
+/// read. Messages without such references are omitted.
 fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
     messages
         .iter()

@@ -11,7 +11,7 @@ use super::request::{Query, Target, UnknownParameter};
 use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use hyper::{HeaderMap, Method};
 
-/// What a valid request asks the server to do.
+/// The work that a valid request asks for. Each variant has its own handler.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Route<'a> {
     /// The request asks whether the process is alive.

@@ -44,7 +44,8 @@ impl SecretRead<'_> {
         Ok((response, read_result(&served, metrics)))
     }
 
-    /// Waits until the first of these events:
+    /// Answers a long poll: a request that waits until the secret changes. Waits until the first of
+    /// these events:
     ///
     /// - The secret has another version than the caller has.
     /// - The time `wait` has passed.
@@ -68,6 +69,7 @@ impl SecretRead<'_> {
     }
 
     /// Waits, without a time limit, until the secret has another version than the caller has.
+    /// Returns this version.
     async fn changed(&self, wanted: &BorrowedReference<'_>) -> Result<Served, Problem> {
         let cache = &self.context.cache;
         loop {
@@ -80,16 +82,16 @@ impl SecretRead<'_> {
             }
             changed.await;
             if served.how == How::Miss {
-                // The secret does not stay in the cache, so the reported change was only this
-                // request's own call to AWS. The pause limits the rate of calls to AWS, as for
+                // The cache does not keep this secret, so the reported change was only this
+                // request's own call to AWS. The pause limits the rate of such calls, as for
                 // `refreshNow`.
                 cache.clock().sleep(REFRESH_NOW_INTERVAL).await;
             }
         }
     }
 
-    /// Returns whether the caller already has the version that the cache returned. The caller names
-    /// its version in the header `If-None-Match`.
+    /// Returns whether the caller already has the version that the cache returned. The caller sends
+    /// the entity tag of its version in the header `If-None-Match`.
     fn has_version(&self, served: &Served) -> bool {
         matches_etag(self.headers, &served.entry.etag)
     }

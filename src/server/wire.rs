@@ -1,7 +1,6 @@
-//! A socket wrapper between the socket of a connection and hyper (the HTTP library). It observes
-//! the bytes in both directions.
+//! Observes the bytes between the socket of a connection and hyper (the HTTP library).
 //!
-//! The wrapper does two things:
+//! The module does two things:
 //!
 //! - It records when the head of a request (the request line and headers) begins to arrive, because
 //!   hyper does not report this.
@@ -20,14 +19,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 /// handler. Such an answer has a status from 400 to 499.
 const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
 
-/// The header by which Sidekey recognises an answer of hyper (the HTTP library). Such an answer has
-/// no body. Sidekey's own answers with a status from 400 to 499 always have a body.
+/// The header by which Sidekey recognises an answer that hyper (the HTTP library) sends itself.
+/// Such an answer has no body. Sidekey's own answers with a status from 400 to 499 always have a
+/// body.
 const NO_BODY: &[u8] = b"content-length: 0\r\n";
 
-/// The state of the requests and answers on one connection.
+/// What is happening on one connection.
 ///
-/// The task that checks the deadlines of the connection reads this state. The code that chooses a
-/// connection to close reads it too.
+/// The server needs this to enforce the deadlines of the connection. It also needs this to choose
+/// which connection to close if too many are open.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
     /// Whether a request's head (the request line and headers) has begun to arrive, and is not
@@ -38,10 +38,10 @@ pub(crate) struct Exchange {
     /// The sequence number of the connection's last event: its last answer, or its acceptance. The
     /// connection has been idle since this event.
     last_event: AtomicU64,
-    /// Whether a part of an answer has been written, and the socket has not accepted the rest.
+    /// Whether a part of an answer has been written, but the socket has not yet accepted the rest.
     is_writing: AtomicBool,
-    /// Whether the buffer of hyper (the HTTP library) may contain bytes of the next request. Such
-    /// bytes have arrived after the request that the server is handling.
+    /// Whether bytes of the next request may have arrived while the server handles a request. Such
+    /// bytes wait in the buffer of hyper (the HTTP library).
     may_have_buffered: AtomicBool,
 }
 
@@ -55,14 +55,14 @@ impl Exchange {
     }
 
     /// Records that the server has answered the request. `event` is the sequence number of the
-    /// answer.
+    /// answer among the events of all connections.
     pub(crate) fn note_answer(&self, event: u64) {
         self.is_answering.store(false, Ordering::Relaxed);
         self.set_last_event(event);
     }
 
-    /// Sets the sequence number of the connection's last event. The connection counts as idle since
-    /// this event.
+    /// Sets the sequence number of the connection's last event: its last answer, or its acceptance.
+    /// The connection counts as idle since this event.
     pub(crate) fn set_last_event(&self, event: u64) {
         self.last_event.store(event, Ordering::Relaxed);
     }
@@ -89,10 +89,12 @@ impl Exchange {
         flag.store(true, Ordering::Relaxed);
     }
 
-    /// Records that hyper (the HTTP library) waits for more bytes from the peer.
+    /// Records that hyper (the HTTP library) tried to read from the socket, but no bytes had
+    /// arrived.
     ///
-    /// While hyper answers a request, it reads from the socket only if its buffer is empty. So this
-    /// call shows that the buffer is empty.
+    /// While the server handles a request, hyper reads from the socket only if its buffer is empty.
+    /// So no part of the next request has arrived yet, and the deadline for the next request need
+    /// not start.
     fn note_waiting_for_bytes(&self) {
         if self.is_answering() {
             self.may_have_buffered.store(false, Ordering::Relaxed);
@@ -116,7 +118,7 @@ impl Exchange {
     }
 }
 
-/// A function that replaces an answer which hyper (the HTTP library) sends itself.
+/// Chooses Sidekey's own answer instead of an answer that hyper (the HTTP library) sends itself.
 ///
 /// The function takes the status of hyper's answer, and returns the bytes to send instead. If it
 /// returns `None`, hyper's answer is sent.
@@ -171,8 +173,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Writes another answer if `bytes` are an answer that hyper (the HTTP library) sends itself.
-    /// Returns `None` if `bytes` need no replacement.
+    /// If `bytes` are an answer that hyper (the HTTP library) sends itself, writes Sidekey's answer
+    /// instead. Returns `None` if `bytes` need no replacement.
     fn poll_replace(
         &mut self,
         cx: &mut Context<'_>,

@@ -1,5 +1,5 @@
-//! Tests of connections in virtual time. They test deadlines, the last answer of a connection, and
-//! arbitrary input.
+//! Tests of connections in simulated time. They test deadlines, the last answer of a connection,
+//! and arbitrary input.
 
 use super::*;
 use crate::cache;
@@ -42,7 +42,7 @@ const SOCKET_BYTES: usize = 256 * 1024;
 
 const MOMENT: Duration = Duration::from_millis(1);
 
-/// A server in virtual time. Its connections are pipes in memory instead of sockets.
+/// A server in simulated time. Its connections are pipes in memory instead of sockets.
 pub(in crate::server) struct TestServer {
     pub(in crate::server) server: Arc<Server>,
     slots: Arc<ConnectionSlots>,
@@ -224,8 +224,8 @@ async fn unreadable_head_gets_error_with_body() {
     }
 }
 
-/// A peer may send its next request before it has read the last answer. The deadline for the next
-/// request line and headers starts only when the peer has read the last answer.
+/// A peer may send a part of its next request before it has read the last answer. The deadline for
+/// this part starts only when the peer has read the last answer.
 #[tokio::test(start_paused = true)]
 async fn deadline_of_head_starts_after_previous_answer_is_read() {
     let mut peer = TestServer::new(1).connect_buffered(1024);
@@ -357,7 +357,7 @@ async fn untrusted_connection_ends_in_time() {
     }
 }
 
-/// Incomplete headers have the same deadline if they arrive together with the previous request.
+/// Incomplete headers have a deadline even if they arrive together with the previous request.
 #[tokio::test(start_paused = true)]
 async fn half_a_head_after_a_request_has_a_deadline() {
     let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
@@ -435,8 +435,8 @@ async fn stop_closes_idle_connection() {
     assert_eq!(peer.rest().await, "");
 }
 
-/// The number of random inputs that the test tries. If an input fails, the report contains the seed
-/// and a minimal input.
+/// The number of random inputs that the test tries. If an input fails, the test prints the seed and
+/// a minimal input.
 const INPUTS: u32 = 2_048;
 
 const SEED: u64 = 1;
@@ -444,8 +444,8 @@ const SEED: u64 = 1;
 /// The maximum time between the last byte from the peer and the end of the connection.
 const END_MAX: Duration = IDLE_TICK.saturating_mul(IDLE_TICKS_MAX + 2);
 
-/// The bytes that a peer sends, and its pauses. A pause is a position in the bytes, and a time in
-/// milliseconds.
+/// The bytes that a peer sends, and its pauses. A pause consists of a position in the bytes, and a
+/// duration in milliseconds.
 #[derive(Clone)]
 struct Input {
     bytes: Vec<u8>,
@@ -584,8 +584,8 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// Any input, in any pieces, leaves the server intact. No task panics, all answers are complete,
-/// the connection ends in time, and the next connection is served.
+/// Arbitrary input, in arbitrary pieces, does no harm to the server. No task panics, all answers
+/// are complete, the connection ends in time, and the server accepts the next connection.
 #[test]
 fn any_bytes_get_complete_answers_or_closed_connection() {
     let mut seed = [0; 32];

@@ -59,8 +59,8 @@ fn epoch_seconds(time: SystemTime) -> String {
     }
 }
 
-/// Builds the response to a failed request. An error is plain text if AWS's agent sends this error
-/// as plain text. All other errors are JSON.
+/// Builds the response to a failed request. The response is plain text for errors that AWS's agent
+/// sends as plain text, and JSON for all other errors.
 pub(super) fn problem(problem: &Problem) -> Response {
     match problem {
         Problem::Refused(Refusal::TooManyConnections) => {
@@ -96,8 +96,8 @@ fn status(problem: &Problem) -> StatusCode {
             FetchErrorKind::Service | FetchErrorKind::Misconfigured | FetchErrorKind::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
-            // If AWS refuses credentials, its status is 400. If Sidekey has no credentials, the
-            // fault is Sidekey's, and the status is 500.
+            // If AWS refuses the agent's credentials, the status is 400, as in AWS's answer. If
+            // Sidekey found no credentials, the fault is Sidekey's, and the status is 500.
             FetchErrorKind::Credentials if &*error.code == "InternalFailure" => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

@@ -1,5 +1,5 @@
-//! The JSON body of errors. It is not used for errors that the imitated agent of AWS sends as plain
-//! text.
+//! The JSON body of errors. Some errors have no JSON body, because the imitated AWS agent sends
+//! them as plain text.
 
 use crate::server::problem::Problem;
 use crate::server::response::{JSON, Response, with_body};

@@ -117,8 +117,8 @@ pub(super) fn problem(problem: &Problem) -> Response {
     response
 }
 
-/// Returns the text of an error. It starts with the words that clients of AWS's extension know. The
-/// type, message and hint of the error follow.
+/// Returns the text of an error. It starts with the words that clients of AWS's extension expect.
+/// The type, message and hint of the error follow.
 fn text_of(problem: &Problem) -> String {
     format!("{ERROR_START}: {}: {} ({})", problem.kind(), problem.message(), problem.hint())
 }

@@ -26,7 +26,7 @@ impl<'a> JsonValue<'a> {
         }
     }
 
-    /// Converts a secret value that is known to be text.
+    /// Converts a secret value that is known to be a UTF-8 string.
     ///
     /// # Panics
     ///

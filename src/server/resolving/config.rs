@@ -7,7 +7,7 @@ use crate::message::tenant::TenantCheck;
 /// message may read.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
-    /// The paths in a message at which the names or ARNs of secrets are.
+    /// The paths in a message at which Sidekey looks for names or ARNs of secrets.
     pub(crate) paths: Paths,
     /// The fields of a message that name its tenant. A message may only read the secrets of its
     /// tenant.

@@ -19,8 +19,8 @@ pub(crate) struct Findings<'r> {
     found: Vec<Option<Finding<'r>>>,
     bytes_max: usize,
     limit: SharedLimit,
-    /// The addresses of the cache entries that count toward the memory limit. An entry counts once,
-    /// even if the request asks for several fields of its value.
+    /// The memory addresses of the cache entries whose values count toward the limit. An entry
+    /// counts once, even if the request asks for several fields of its value.
     counted: HashSet<usize>,
 }
 
@@ -32,8 +32,8 @@ impl<'r> Findings<'r> {
         Self { found, bytes_max, limit: SharedLimit::new(bytes_max), counted: HashSet::new() }
     }
 
-    /// Stores the outcome of the read with the index `number`. If all values together then exceed
-    /// the memory limit, replaces the largest values by an error.
+    /// Stores the outcome of the read with the index `number`. If all values together then take too
+    /// much memory, replaces the largest values by an error.
     pub(crate) fn set(&mut self, number: usize, finding: Finding<'r>) {
         let bytes = match &finding {
             Ok((_, served)) if self.counted.insert(Arc::as_ptr(&served.entry).addr()) => {

@@ -15,12 +15,12 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-/// The number of characters that the answer quotes of a reference (the name or ARN of a secret)
-/// that is too long to be valid.
+/// The maximum number of characters that the answer quotes from a reference (the name or ARN of a
+/// secret) that is too long to be valid.
 const QUOTED_CHARS_MAX: usize = 256;
 
-/// The memory of a parsed reference (the name or ARN of a secret) in addition to its two strings,
-/// in bytes. It includes the structure, its outcome, and two allocations.
+/// The estimated memory, in bytes, that a reference (the name or ARN of a secret) takes in addition
+/// to its two strings. The estimate includes the outcome of the read.
 const REFERENCE_BYTES: usize = 2 * size_of::<RequestedReference>() + 64;
 
 /// The references to secrets in one message, or in the list of references of a `/resolve` request.
@@ -44,8 +44,8 @@ pub(crate) struct MessageRequest {
 /// One reference to a secret: a secret's name or ARN in a message or in a list.
 #[derive(Debug)]
 pub(crate) struct RequestedReference {
-    /// The key under which the answer contains the credential. This is the path of the reference in
-    /// the message. For a list, it is the reference itself.
+    /// The key under which the answer contains the credential. This is the path in the message at
+    /// which the reference was found. For a list, it is the reference itself.
     pub(crate) key: Box<str>,
     /// The reference (the name or ARN of a secret) as the message contains it. A reference that is
     /// too long to be valid is truncated.
@@ -62,7 +62,6 @@ pub(crate) struct ReferenceChecker<'a> {
     pub(crate) is_allowed: &'a (dyn Fn(&SecretId) -> bool + Sync),
 }
 
-/// Prints no fields of the checker, because a function cannot be printed.
 impl fmt::Debug for ReferenceChecker<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReferenceChecker").finish_non_exhaustive()
@@ -90,7 +89,7 @@ impl ReferenceChecker<'_> {
     }
 
     /// Checks the references (the names or ARNs of secrets) that were found in a message. Returns
-    /// them with the message's tenant.
+    /// the references together with the message's tenant.
     pub(crate) fn message(&self, found: Found) -> MessageRequest {
         let tenant = Tenant::from_texts(found.texts);
         let mut problem = found.references.is_empty().then_some(Unresolved::NoReference);
@@ -146,7 +145,8 @@ impl ReferenceChecker<'_> {
 }
 
 impl MessageRequest {
-    /// Creates a request that has failed with the error `why`. It has no references to secrets.
+    /// Creates the entry for a message that failed with the error `why`. It has no references to
+    /// secrets.
     pub(crate) fn failed(why: Unresolved) -> Self {
         Self {
             message_id: None,

@@ -1,7 +1,7 @@
 //! The outcome of each message of a `/resolve` request, and the JSON of the answer.
 //!
-//! The answer has one result for each message. It also has the list of failed messages, which a
-//! Lambda function that SQS triggers returns to Lambda.
+//! The answer has one result for each message. It also has the list of failed messages. A Lambda
+//! function with an SQS trigger can return this list to Lambda.
 
 use super::message_request::{MessageRequest, RequestedReference};
 use super::unresolved::Unresolved;
@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 pub(in crate::server) struct Credential<'a> {
     value: CredentialValue<'a>,
     version_id: &'a str,
-    /// How the cache answered the read, such as `hit` or `miss`.
+    /// How the cache answered when the secret was read, such as `hit` or `miss`.
     cache: &'static str,
     /// The problem codes of the secret's value, if the value is malformed (it breaks the rules for
     /// its kind of secret).
@@ -46,13 +46,13 @@ pub(in crate::server) struct MessageResult<'a> {
     /// Whether the message is skipped, because an earlier message of its FIFO group failed. The
     /// answer then has no credentials for this message.
     ///
-    /// The caller must not process the message before the earlier message.
+    /// The caller must not process this message until the earlier message has succeeded.
     is_skipped: bool,
 }
 
 impl<'a> Credential<'a> {
-    /// Takes the full value of a secret that was read. If `field` is set, takes this field of the
-    /// value.
+    /// Takes the credential from a secret that was read: the field `field` of its value, or the
+    /// full value if `field` is `None`.
     ///
     /// # Errors
     ///
@@ -120,8 +120,8 @@ impl<'a> MessageResult<'a> {
         compact_size(self)
     }
 
-    /// Returns the references (the names or ARNs of secrets) in the message that failed, each with
-    /// its error.
+    /// Returns the failed references (the names or ARNs of secrets) of the message, each with its
+    /// error.
     pub(in crate::server) fn failures(&self) -> impl Iterator<Item = (&str, &Unresolved)> {
         self.outcomes().filter_map(|(reference, credential)| {
             let why = credential.as_ref().err()?;
@@ -133,8 +133,8 @@ impl<'a> MessageResult<'a> {
         self.later_problem.as_deref().or(self.request.problem.as_ref())
     }
 
-    /// Returns the references (the names or ARNs of secrets) that the answer contains, each with
-    /// its credential or error. If the message is skipped, the answer contains only errors.
+    /// Returns the references (the names or ARNs of secrets) that appear in the answer, each with
+    /// its credential or error. For a skipped message, only references with errors appear.
     fn outcomes(
         &self,
     ) -> impl Iterator<Item = (&'a RequestedReference, &Result<&'a Credential<'a>, Unresolved>)>
@@ -144,7 +144,8 @@ impl<'a> MessageResult<'a> {
     }
 }
 
-/// Renders the answer of a `/resolve` request as JSON, in a buffer of exactly the right size.
+/// Renders the answer to a `/resolve` request as JSON, in a buffer of exactly the right size. A
+/// buffer that grows would leave copies of secrets in freed memory.
 pub(in crate::server) fn render_answer(results: &[MessageResult<'_>]) -> SecretValue {
     render(&AnswerBody { results, batch_item_failures: BatchItemFailures(results) })
 }
@@ -156,8 +157,8 @@ struct AnswerBody<'a> {
     batch_item_failures: BatchItemFailures<'a>,
 }
 
-/// The list of failed messages, in the format that Lambda expects from a function that SQS
-/// triggers.
+/// The list of failed messages. It has the format in which a Lambda function with an SQS trigger
+/// reports failed messages to Lambda.
 struct BatchItemFailures<'a>(&'a [MessageResult<'a>]);
 
 impl Serialize for BatchItemFailures<'_> {

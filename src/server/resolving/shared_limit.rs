@@ -41,11 +41,11 @@ impl SharedLimit {
     }
 }
 
-/// Selects messages that have at most `max` distinct items in total. Returns the distinct items,
-/// and the indexes of the dropped messages.
+/// Selects messages that together have at most `max` distinct items (such as references to
+/// secrets). Returns the distinct items, and the indexes of the dropped messages.
 ///
-/// Each element of `messages` is the index of a message and its items. Messages with few items are
-/// selected first. The returned items are in the order of selection.
+/// Each element of `messages` contains the index of a message, and the items of this message.
+/// Messages with few items are selected first. The returned items are in the order of selection.
 pub(crate) fn distinct_within<T: Copy + Eq + Hash>(
     max: usize,
     messages: &[(usize, Vec<T>)],

@@ -1,4 +1,4 @@
-//! All errors with which a message, or one reference (a secret's name or ARN) in a message, fails.
+//! The errors of a message, and of one reference (a secret's name or ARN) in a message.
 //!
 //! The text of an error contains no secret value. It contains nothing from the caller's message
 //! except the path of a value.
@@ -9,7 +9,8 @@ use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
 
-/// Why a message, or one reference (a secret's name or ARN) in a message, fails.
+/// Why Sidekey cannot provide the secrets of a message, or the secret of one reference (a secret's
+/// name or ARN) in it.
 ///
 /// Large variants are boxed, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,7 +121,8 @@ impl Unresolved {
         }
     }
 
-    /// Returns how the metrics count a read that ended with this error: as refused, or as failed.
+    /// Returns how the metrics count a reference with this error: as a refused read, or as a failed
+    /// read.
     pub(crate) fn result(&self) -> ReadResult {
         match self {
             Self::Read(problem) if !problem.is_refusal() => ReadResult::Error,

@@ -32,8 +32,8 @@ impl Batch {
         self.values.push(value);
     }
 
-    /// Adds the error for a secret that could not be read. The call named the secret by `id`, its
-    /// name or ARN.
+    /// Adds the error for a secret that could not be read. `id` is the name or ARN of this secret
+    /// in the call.
     pub(in crate::server) fn fail(&mut self, id: &str, problem: &Problem) {
         self.errors.push(Failed {
             secret_id: id.to_owned(),

@@ -36,12 +36,12 @@ pub(in crate::server) fn description(current: &Version, cached: &[Arc<Entry>]) -
         .into()
 }
 
-/// Returns the staging labels (such as AWSCURRENT) of each cached version, by the id of the
+/// Returns the staging labels (such as AWSCURRENT) of each cached version. The key is the id of the
 /// version.
 ///
-/// A label may move to another version between two calls to AWS. Two cached versions then have the
-/// label, and the answer of the later call counts. Versions without a label are omitted, as in
-/// AWS's answer.
+/// A label may move to another version between two calls to AWS. If two cached versions then have
+/// the same label, only the version from the later call gets the label. Versions without a label
+/// are omitted, as in AWS's answer.
 fn stages(cached: &[Arc<Entry>]) -> BTreeMap<&str, Vec<&str>> {
     let mut newest_first: Vec<&Entry> = cached.iter().map(|entry| &**entry).collect();
     newest_first.sort_by_key(|entry| std::cmp::Reverse(entry.asked_at()));

@@ -30,7 +30,8 @@ struct Body<'a> {
 /// Renders a cached secret as JSON. If `field` is set, the JSON contains this field of the secret's
 /// value instead of the full value.
 ///
-/// The JSON with the full value is cached. JSON with a field is not cached.
+/// The JSON with the full value is kept for later reads. The JSON with a field is rendered again
+/// for each read.
 ///
 /// # Errors
 ///
