@@ -16,8 +16,8 @@ pub type FetchFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, FetchError>>
 
 /// A service from which the agent fetches secrets, such as AWS Secrets Manager.
 pub trait Source: fmt::Debug + Send + Sync + 'static {
-    /// Returns the maximum time that one fetch of a secret can take. The source ends a fetch that
-    /// takes longer.
+    /// Returns the maximum duration of one fetch, after which the source itself ends the fetch. If
+    /// a fetch took much longer, Lambda froze the process during the fetch.
     fn deadline(&self) -> Duration;
 
     /// Fetches one version of one secret. The source does not retry failed fetches, because the
@@ -47,8 +47,8 @@ pub const BATCH_MAX: usize = 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
 pub struct FetchError {
-    /// The category of this error. It determines whether the agent retries the call, and which hint
-    /// the user gets.
+    /// The category of this error. It determines whether the agent retries the call, and which
+    /// advice the user gets.
     pub(crate) kind: FetchErrorKind,
     /// AWS's error code, such as `ResourceNotFoundException`. If AWS sent no code, the agent
     /// chooses a code in the same style.
@@ -124,8 +124,8 @@ impl FetchErrorKind {
         Self::Internal,
     ];
 
-    /// Returns whether AWS, or the connection to AWS, can cause this category of error. The agent
-    /// itself detects all other categories, before a call or after a successful call.
+    /// Returns whether a call to AWS can fail with this category of error. The agent itself detects
+    /// all other errors, so metrics do not count them as failed calls to AWS.
     pub(crate) fn is_call_result(self) -> bool {
         !matches!(
             self,
@@ -137,8 +137,8 @@ impl FetchErrorKind {
         )
     }
 
-    /// Returns whether the same call may succeed later although the configuration, the permissions
-    /// and the secret stay the same.
+    /// Returns whether a retry may succeed even if nobody changes the configuration, the
+    /// permissions or the secret.
     pub(crate) fn is_transient(self) -> bool {
         match self {
             Self::Overloaded
@@ -161,7 +161,8 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns the name of this category of error in metric labels and in logs.
+    /// Returns the name of this category of error in metric labels and in logs, such as
+    /// `not_found`.
     pub fn label(self) -> &'static str {
         match self {
             Self::NotFound => "not_found",
@@ -184,7 +185,7 @@ impl FetchErrorKind {
         }
     }
 
-    /// Returns a hint that tells a user how to fix this category of error.
+    /// Returns advice for the user on how to fix this category of error.
     pub(crate) fn hint(self) -> &'static str {
         match self {
             Self::NotFound => {
@@ -247,14 +248,14 @@ impl FetchError {
     }
 }
 
-/// A source of secrets for an agent whose configuration is invalid. Every fetch fails with an error
-/// message that lists the mistakes in the configuration. An application that reads a secret then
-/// logs these mistakes.
+/// Replaces AWS as the source of secrets if the agent's configuration is invalid. Every fetch
+/// fails, and the error message lists the mistakes in the configuration.
+///
+/// Most applications log such an error, so users find the mistakes in the application's log.
 #[derive(Debug)]
 pub(crate) struct Misconfigured(FetchError);
 
 impl Misconfigured {
-    /// Creates a source of secrets whose fetches always fail with the error message `mistakes`.
     pub(crate) fn new(mistakes: &str) -> Self {
         let kind = FetchErrorKind::Misconfigured;
         Self(FetchError::new(kind, "InvalidConfigurationException", mistakes))

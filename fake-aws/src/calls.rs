@@ -7,12 +7,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
-/// The maximum number of calls that the fake AWS server records with all details. The fake only
-/// counts older calls.
+/// The maximum number of calls that the fake AWS server records with all details. Of older calls,
+/// the fake keeps only the counts.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of distinct pairs of an operation and a `SecretId` for which the fake AWS
-/// server counts calls. Calls with further pairs count only in the total of their operation.
+/// The maximum number of pairs of an operation and a `SecretId` for which the fake AWS server
+/// counts calls separately. Calls with further pairs count only in the total of their operation.
+///
+/// The number is limited, so that a test with many secret names does not fill the memory.
 const PAIRS_MAX: usize = 10_000;
 
 /// One call that the fake AWS server received. The `Debug` output omits the credentials of the
@@ -34,7 +36,7 @@ pub struct Call {
     pub authorization: Option<String>,
     /// The value of the request header `X-Amz-Security-Token`: the session token of the caller.
     pub security_token: Option<String>,
-    /// The index of the TCP connection that carried the call. The fake AWS server counts its
+    /// Identifies the TCP connection that carried the call. The fake AWS server numbers its
     /// connections from 1.
     pub connection: u64,
 }
@@ -53,8 +55,7 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Returns `..` instead of a credential. A log then shows only whether the caller sent a
-/// credential.
+/// Replaces a credential by `..`, so that a log shows only whether the caller sent a credential.
 fn redacted(credential: Option<&String>) -> Option<&'static str> {
     credential.map(|_| "..")
 }

@@ -8,9 +8,10 @@ use tokio::time::Sleep;
 /// expiries and rate limits. It does not use this time to delay responses.
 pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// How long before the end of a delay the fake AWS server stops sleeping and polls the clock
-/// instead. The timers of tokio round up to whole milliseconds twice, so a timer of 20 ms can fire
-/// after 22 ms.
+/// The maximum lateness of a tokio timer. The timers round up to whole milliseconds twice, so a
+/// timer of 20 ms can fire after 22 ms.
+///
+/// For a precise delay, the fake AWS server therefore sleeps 2 ms less, and then polls the clock.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
 
 /// Returns a future that completes after `span`, or up to 2 ms later.

@@ -55,7 +55,8 @@ impl AwsError {
     }
 
     /// Creates the `ValidationException` for a parameter that violates a constraint. `member` is
-    /// the name of the parameter, and `constraint` describes the constraint in AWS's words.
+    /// the name of the parameter. `constraint` is the constraint in AWS's words, such as `not be
+    /// null`.
     ///
     /// `value` is `None` if AWS does not quote the value, for example because the value is a
     /// secret.

@@ -32,7 +32,7 @@ const BODY_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionHandle {
-    /// The index of the TCP connection. The fake AWS server counts its connections from 1.
+    /// Identifies the TCP connection. The fake AWS server numbers its connections from 1.
     pub(crate) number: u64,
     /// Cancelling this token makes the fake AWS server reset the TCP connection (send RST).
     pub(crate) reset: CancellationToken,
@@ -112,8 +112,8 @@ impl State {
         }
     }
 
-    /// Executes the requested operation. Checks the operation, the signature and the session token
-    /// in the same order as AWS.
+    /// Executes the requested operation. Before that, checks the operation, the signature and the
+    /// session token in the same order as AWS.
     fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
         let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
         // AssumeRoleWithWebIdentity needs no signature, because the caller has no credentials yet.

@@ -56,8 +56,8 @@ pub enum Fault {
     Delay(Duration),
 }
 
-/// A condition for calls to which a fault or a latency applies. The condition can select an
-/// operation, a secret, both, or all calls.
+/// A condition that selects the calls to which a fault or a latency applies. The condition can
+/// select the calls of an operation, the calls for a secret, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -108,7 +108,8 @@ pub(crate) struct CallTarget {
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    /// The time between the arrival of the request and the start of the response.
+    /// How long the fake AWS server waits after the request arrived, before it starts to send the
+    /// response.
     pub(crate) latency: Duration,
     /// The fault that the fake AWS server injects into the call, or [`Fault::Pass`] for no fault.
     pub(crate) fault: Fault,
@@ -145,7 +146,8 @@ impl Faults {
         Self { rules: Arc::default(), now }
     }
 
-    /// Sets the latency of all responses.
+    /// Sets the latency of all responses. A latency that a test sets with `set_latency_of` takes
+    /// precedence.
     ///
     /// The fake AWS server computes a response when the request arrives, and sends it after the
     /// latency. If a secret changes in between, the response still contains the old value.
@@ -173,8 +175,8 @@ impl Faults {
         self.rules().permanent.push((matching, fault));
     }
 
-    /// Sets a rate limit. The fake AWS server returns `ThrottlingException` for calls above the
-    /// limit. Up to `calls_per_second` calls can pass at the same time.
+    /// Sets a rate limit for all calls. The fake AWS server returns `ThrottlingException` for calls
+    /// above the limit. After a pause, up to `calls_per_second` calls can pass at once.
     pub fn throttle_above(&self, calls_per_second: u32) {
         let now = (self.now)();
         self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
@@ -210,19 +212,21 @@ impl Faults {
         self.change_policy(|policy| policy.set_batch_fails_on_denied(fails));
     }
 
-    /// Sets whether the KMS key of a secret is broken. Reads of the secret's value then fail with
-    /// `DecryptionFailure`. `id` is the name or ARN of the secret.
+    /// Sets whether the KMS key that encrypts a secret is unusable, as if the key were disabled.
+    /// Reads of the secret's value then fail with `DecryptionFailure`. `id` is the name or ARN of
+    /// the secret.
     pub fn break_key(&self, id: &str, is_broken: bool) {
         self.change_policy(|policy| policy.set_key_broken(id, is_broken));
     }
 
-    /// Removes all faults, latencies, denials, broken keys and rate limits. A call that has already
-    /// arrived keeps its fault and latency.
+    /// Removes all faults, latencies, denials and rate limits, and makes all KMS keys usable again.
+    /// A call that has already arrived keeps its fault and latency.
     pub fn clear(&self) {
         *self.rules() = Rules::default();
     }
 
-    /// Returns how many faults of all [scripts](Self::script) have not been injected yet.
+    /// Returns how many faults of all [scripts](Self::script) have not been injected yet. A test
+    /// can check that all its scripted faults were used.
     pub fn remaining_scripted(&self) -> usize {
         self.rules().scripts.iter().map(|(_, faults)| faults.len()).sum()
     }

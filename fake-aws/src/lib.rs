@@ -44,8 +44,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// A running fake of AWS Secrets Manager and STS. Dropping this value stops the tasks of the fake,
-/// but only [`stop`](Self::stop) waits until they have ended.
+/// A running fake of AWS Secrets Manager and STS. Dropping this value stops the fake in the
+/// background. [`stop`](Self::stop) also waits until all tasks of the fake have ended.
 pub struct Fake {
     listener: Listener,
     state: Arc<State>,
@@ -56,8 +56,8 @@ pub struct Fake {
 impl Fake {
     /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
     ///
-    /// If a request contains a secret name and not an ARN, the secret belongs to account
-    /// 123456789012 in region eu-north-1.
+    /// The default account of the fake is 123456789012, and its default region is eu-north-1. A
+    /// request that contains a name and not an ARN finds only secrets of this account and region.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();
@@ -87,7 +87,8 @@ impl Fake {
         &self.state.faults
     }
 
-    /// Returns the handle to the record of calls that the fake AWS server received.
+    /// Returns the handle with which a test inspects the calls that the fake AWS server has
+    /// received.
     pub fn calls(&self) -> &Calls {
         &self.state.calls
     }

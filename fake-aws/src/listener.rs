@@ -36,15 +36,15 @@ pub(crate) struct Listener {
 }
 
 enum Port {
-    /// A task accepts connections on the port.
+    /// The normal state: a task accepts connections on the port.
     Listening {
         /// Cancelling this token ends the task that accepts connections. The task then closes its
         /// socket.
         close: CancellationToken,
         task: JoinHandle<()>,
     },
-    /// The fake AWS server refuses connections. The socket stays bound to the port, so that no
-    /// other process can take the port.
+    /// The paused state: the fake AWS server refuses connections. The socket stays bound to the
+    /// port, so that no other process can take the port.
     Reserved(TcpSocket),
     /// No socket is bound to the port, because pausing or resuming the fake AWS server has failed.
     Lost,
@@ -202,7 +202,8 @@ async fn serve(
     }
 }
 
-/// Binds a socket to a port but does not listen. The kernel then refuses connections to the port.
+/// Binds a socket to a port, so that no other process can take the port. The socket does not
+/// listen, so the kernel refuses connections to the port.
 fn reserve(addr: SocketAddr) -> io::Result<TcpSocket> {
     let socket = if addr.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // Without this option, the kernel does not allow the bind while recently closed connections

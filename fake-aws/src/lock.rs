@@ -2,8 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard};
 
-/// Locks a mutex that several handles share. The mutex is never poisoned, because no code in this
-/// crate panics while it holds a lock.
+/// Locks a mutex. The mutex is never poisoned, because no code in this crate panics while it holds
+/// a lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()

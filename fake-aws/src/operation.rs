@@ -67,8 +67,8 @@ impl Operation {
         }
     }
 
-    /// Returns the operation that `service` calls `name`, or `None` if the fake AWS server does not
-    /// support this operation.
+    /// Returns the operation of `service` with the name `name`, such as `GetSecretValue`. Returns
+    /// `None` if the fake AWS server does not support this operation.
     pub(crate) fn named(service: Service, name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.service() == service && it.name() == name)
     }

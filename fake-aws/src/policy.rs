@@ -1,13 +1,12 @@
-//! The permissions of the role with which callers sign their requests, and the error for a missing
-//! permission.
+//! The permissions of the callers of the fake AWS server, and the error for a missing permission.
 
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::operation::Operation;
 use std::collections::BTreeSet;
 
-/// The operations and secrets that the fake AWS server denies, and the secrets whose KMS keys are
-/// broken. The fake allows everything else.
+/// The operations and secrets that the fake AWS server denies, and the secrets whose values it
+/// cannot decrypt because their KMS keys are unusable. The fake allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
@@ -29,7 +28,6 @@ impl Policy {
         set(&mut self.broken_keys, id.to_owned(), is_broken);
     }
 
-    /// Sets whether one denied secret makes the whole batch call fail.
     pub(crate) fn set_batch_fails_on_denied(&mut self, fails: bool) {
         self.batch_fails_on_denied = fails;
     }
@@ -38,8 +36,8 @@ impl Policy {
         self.batch_fails_on_denied
     }
 
-    /// Checks that the fake AWS server does not deny an operation on all secrets. Requests that do
-    /// not name one secret, such as a batch read, need only this check.
+    /// Returns AWS's error if a test has denied the operation on all secrets. Requests that do not
+    /// name one secret, such as a batch read, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -51,10 +49,10 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that the fake AWS server denies neither the operation nor the secret. `aliases`
-    /// contains the name and the ARNs of the secret.
+    /// Returns AWS's error if a test has denied the operation or all operations on the secret.
     ///
-    /// The first alias is the `SecretId` that the caller sent, and the error message quotes it.
+    /// `aliases` contains the name and the ARNs of the secret. The first alias must be the
+    /// `SecretId` that the caller sent, because the error message quotes the first alias.
     pub(crate) fn check_secret(
         &self,
         operation: Operation,
@@ -70,8 +68,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Checks that no KMS key of the secret is broken, so that the value can be decrypted.
-    /// `aliases` contains the name and the ARNs of the secret.
+    /// Returns AWS's error if a test has made the KMS key of the secret unusable. `aliases`
+    /// contains the name and the ARNs of the secret.
     pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
         if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
             let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \

@@ -36,8 +36,8 @@ impl SessionTokens {
         Self { rules: Arc::default(), now }
     }
 
-    /// Makes the fake AWS server accept requests with any session token, and also requests without
-    /// a session token.
+    /// Makes the fake AWS server accept requests with any session token that has not expired, and
+    /// also requests without a session token.
     pub fn accept_any(&self) {
         lock(&self.rules).accepted = None;
     }
@@ -107,8 +107,8 @@ mod tests {
         SessionTokens::new(Arc::new(|| START))
     }
 
-    /// Checks the name of the error for a session token. An empty `expected` means that the token
-    /// must be accepted.
+    /// Checks which AWS error the fake AWS server returns for a session token. An empty `expected`
+    /// means that the fake must accept the token.
     #[track_caller]
     fn check(tokens: &SessionTokens, token: Option<&str>, expected: &str) {
         let kind = tokens.check(token).map_or_else(|error| error.kind, |()| "".into());

@@ -17,14 +17,16 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The minimum lifetime of temporary credentials in seconds. The maximum and the default follow.
+/// The minimum lifetime of temporary credentials in seconds. The next two constants are the maximum
+/// and the default.
 ///
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;
 const LIFETIME_SECONDS_MAX: u64 = 43_200;
 const LIFETIME_SECONDS_DEFAULT: u64 = 3_600;
 
-/// Executes an STS operation. Returns the inner XML of the result element in the response.
+/// Executes an STS operation. Returns the XML inside the result element of the response, such as
+/// the content of `<GetCallerIdentityResult>`.
 pub(crate) fn execute(
     operation: Operation,
     form: &Form,
@@ -97,7 +99,7 @@ fn lifetime(form: &Form) -> Result<Duration, AwsError> {
     }
 }
 
-/// Formats a time such as `2026-01-31T12:00:00Z`. STS sends times without fractions of seconds.
+/// Formats a time in the form `2026-01-31T12:00:00Z`. STS sends times without fractions of seconds.
 fn rfc3339(time: SystemTime) -> String {
     OffsetDateTime::from(time)
         .replace_nanosecond(0)

@@ -4,8 +4,8 @@
 
 use std::time::SystemTime;
 
-/// A token bucket, which limits the number of calls per second. Each call takes a token. Time adds
-/// new tokens, up to the number for one second.
+/// A token bucket, which limits the number of calls per second. Each call takes a token. The bucket
+/// gains a fixed number of tokens per second, and holds at most the tokens of one second.
 #[derive(Debug)]
 pub struct TokenBucket {
     tokens_per_second: f64,

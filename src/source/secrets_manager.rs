@@ -46,8 +46,8 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The maximum time for opening a connection, including the TLS handshake. The AWS SDK has the same
-/// default.
+/// The maximum time for opening a connection to AWS, including the TLS handshake. The AWS SDK has
+/// the same default.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(3100);
 
 /// The configuration of [`SecretsManager`].
@@ -105,12 +105,14 @@ impl fmt::Debug for SecretsManager {
 }
 
 impl SecretsManager {
-    /// Creates a client for Secrets Manager, without a call to Secrets Manager. Outside Lambda, the
-    /// AWS SDK may call the instance metadata service to find the region.
+    /// Creates a client for Secrets Manager. The function does not call Secrets Manager. Outside
+    /// Lambda, the AWS SDK may call the instance metadata service to find the region.
     ///
     /// `own_ports` are the loopback ports on which the agent itself listens. The client refuses to
-    /// call these ports. When the client gets AWS credentials, it adds their session token to
-    /// `tokens`.
+    /// call these ports.
+    ///
+    /// `tokens` are the tokens that the agent accepts in requests. When the client gets AWS
+    /// credentials, it adds their session token to `tokens`.
     ///
     /// # Errors
     ///
@@ -163,13 +165,13 @@ impl SecretsManager {
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
     ///
-    /// The agent itself never makes this call and does not need its permission. Only commands such
-    /// as `sidekey check` use it.
+    /// Only commands such as `sidekey check` make this call. The agent itself never makes it, so
+    /// the agent's role does not need the permission.
     ///
     /// # Errors
     ///
-    /// Returns an error if the call to AWS fails. For example, many roles may read a secret but may
-    /// not describe it.
+    /// Returns an error if the call to AWS fails. For example, many roles have the permission to
+    /// read a secret but not the permission to describe it.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
         self.signed(pin!(request.send())).await.map(Rotation::from)
@@ -193,9 +195,11 @@ impl SecretsManager {
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
-    /// Makes a call to AWS with the agent's credentials, and gets credentials first if none are
-    /// cached. If AWS rejects the credentials, the function marks the cached credentials as
-    /// rejected.
+    /// Makes a call to AWS, which the AWS SDK signs with the agent's credentials. Gets new
+    /// credentials first if the cached credentials are not usable.
+    ///
+    /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
+    /// credentials.
     async fn signed<T, E>(
         &self,
         call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,

@@ -28,7 +28,7 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// Creates the response for an operation that succeeded. `result` is the JSON or XML that the
-    /// operation returned.
+    /// operation produced.
     pub(crate) fn success(operation: Operation, result: String) -> Self {
         let request_id = random::uuid();
         let (content_type, text) = match operation.service() {
@@ -55,7 +55,8 @@ impl Reply {
         Self { status, content_type, request_id, body: text.into() }
     }
 
-    /// Applies a fault to the response and returns the HTTP response.
+    /// Returns the HTTP response, with a fault injected into it. For example, a fault can truncate
+    /// the response body.
     pub(crate) async fn send_with(mut self, fault: Fault) -> Response<ResponseBody> {
         match fault {
             Fault::Truncated => self.send(ResponseBody::truncated),

@@ -26,9 +26,9 @@ pub(crate) struct ParsedRequest {
 
 /// The parameters in the body of a request. Secrets Manager and STS use different formats.
 pub(crate) enum Parameters {
-    /// A JSON object, the format of Secrets Manager.
+    /// The parameters as a JSON object, which is the format of Secrets Manager.
     Json(Value),
-    /// An HTML form, the format of STS.
+    /// The parameters as an HTML form, which is the format of STS.
     Form(Form),
     /// The body should be a JSON object, but is not. The fake AWS server then returns
     /// `SerializationException`.
@@ -71,8 +71,8 @@ impl ParsedRequest {
         }
     }
 
-    /// Returns the entry for this request in the fake AWS server's record of calls. `connection` is
-    /// the index of the TCP connection, counted from 1.
+    /// Converts the request to the form in which the fake AWS server records calls for tests.
+    /// `connection` identifies the TCP connection that carried the request.
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,

@@ -55,7 +55,8 @@ impl Context<'_> {
     /// Reads the current version of each requested secret. If the read of one secret fails, the
     /// member `Errors` of the response contains the error.
     ///
-    /// A test can configure that one denied secret makes the whole call fail instead.
+    /// If a test has called `batch_fails_on_denied`, one denied secret makes the whole call fail
+    /// instead.
     fn values(&self, ids: &[String]) -> Result<BTreeMap<&'static str, Value>, AwsError> {
         // The values are sorted by ARN and have no duplicates. AWS does not promise the order of
         // the request, so a client that relies on this order must fail in tests too.

@@ -31,8 +31,8 @@ impl Context<'_> {
         self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
     }
 
-    /// Returns a secret for an operation that changes it. Returns an error if the operation is
-    /// denied, or if the secret is missing or scheduled for deletion.
+    /// Returns a secret, so that an operation can change the secret. Returns an error if the
+    /// operation is denied, or if the secret is missing or scheduled for deletion.
     pub(crate) fn secret_mut(
         &mut self,
         operation: Operation,

@@ -7,15 +7,16 @@ pub(crate) fn secret_not_found() -> AwsError {
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request with the version id `id`, which no version of the secret has.
+/// Creates the error for a request whose version id `id` is unknown: no version of the secret has
+/// this id.
 pub(crate) fn version_not_found(id: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for VersionId: {id}");
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request with a staging label (such as AWSPENDING) that no version of the
-/// secret has.
+/// Creates the error for a request whose staging label (such as AWSPENDING) is unknown: no version
+/// of the secret has this label.
 pub(crate) fn label_not_found(label: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for staging label: {label}");

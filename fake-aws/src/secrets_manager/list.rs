@@ -23,8 +23,8 @@ pub(crate) struct ListSecrets {
     next_token: Option<String>,
 }
 
-/// A condition on the names of secrets, from a request. If a request has several filters, a secret
-/// must satisfy all of them.
+/// A condition on the names of the secrets that a request lists. If a request has several filters,
+/// a secret must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -33,9 +33,10 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
-    /// Returns whether the name of the secret starts with one of the filter's values.
+    /// Returns whether one of the filter's values matches the name of the secret. A value matches
+    /// all names that start with the value.
     ///
-    /// If a value starts with `!`, the name must not start with the rest of the value.
+    /// A value that starts with `!` matches all names that do not start with the rest of the value.
     fn matches(&self, secret: &Secret) -> bool {
         self.values.iter().any(|value| match value.strip_prefix('!') {
             Some(prefix) => !secret.name.starts_with(prefix),
@@ -62,8 +63,8 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Returns the secrets that satisfy all filters, sorted by name. Only secrets of the fake AWS
-    /// server's default account and region are returned.
+    /// Returns the secrets that satisfy all filters, sorted by name. Only secrets in the default
+    /// account and region of the fake AWS server are returned.
     pub(crate) fn matching_secrets(
         &self,
         filters: &[Filter],
@@ -93,7 +94,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
-    /// request. It contains the index of the page's first item.
+    /// request, and contains the index of the page's first item in the list.
     ///
     /// If `size` is `None`, the page has up to `size_max` items.
     pub(crate) fn new(

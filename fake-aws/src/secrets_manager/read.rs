@@ -27,8 +27,8 @@ impl Context<'_> {
         self.value(&id, request.version_id.as_deref(), request.version_stage.as_deref())
     }
 
-    /// Reads one version of a secret and returns it as JSON. The JSON is the response of
-    /// `GetSecretValue`, and also one entry in the response of `BatchGetSecretValue`.
+    /// Reads one version of a secret and returns it as JSON. The response of `GetSecretValue` is
+    /// this JSON, and each entry in the response of `BatchGetSecretValue` has the same form.
     pub(crate) fn value(
         &self,
         id: &str,

@@ -22,8 +22,8 @@ const VERSIONS_MAX: usize = 100;
 
 #[derive(Debug)]
 pub(crate) struct Secret {
-    /// The full ARN of the secret, including the hyphen and six random characters that AWS adds to
-    /// the name.
+    /// The full ARN of the secret, including the hyphen and the six random characters that AWS adds
+    /// after the name.
     pub(crate) arn: String,
     pub(crate) name: String,
     pub(crate) description: Option<String>,
@@ -53,8 +53,8 @@ impl Version {
 }
 
 impl Secret {
-    /// Creates a secret that has no version yet. AWS also does so if a `CreateSecret` request
-    /// contains no value.
+    /// Creates a secret that has no version yet. A `CreateSecret` request without a value creates
+    /// such a secret.
     pub(crate) fn new(name: &str, arn: String, now: SystemTime) -> Self {
         Self {
             arn,
@@ -81,8 +81,8 @@ impl Secret {
         self.versions.iter().find(|version| version.has_label(label))
     }
 
-    /// Returns the version that a request asks for by version id, by staging label or by both. A
-    /// request with neither gets the current version.
+    /// Returns the version of the secret that a request selects by version id, by staging label or
+    /// by both. A request with neither selects the current version.
     pub(crate) fn select(
         &self,
         id: Option<&str>,

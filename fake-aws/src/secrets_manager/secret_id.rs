@@ -3,7 +3,8 @@
 use crate::error::AwsError;
 use crate::location::Location;
 
-/// The number of random characters that AWS adds to a secret's name in the ARN, after a hyphen.
+/// The number of random characters at the end of a secret's full ARN. AWS adds them after the name
+/// and a hyphen.
 pub(crate) const SUFFIX_LEN: usize = 6;
 
 /// The maximum length of a `SecretId` parameter in bytes.
@@ -28,8 +29,8 @@ pub(crate) enum SecretId<'a> {
     /// hyphen and six characters.
     Arn {
         location: Location,
-        /// The last part of the ARN: the name of the secret. In a full ARN, a hyphen and six random
-        /// characters follow.
+        /// The last part of the ARN. In a partial ARN, it is the name of the secret. In a full ARN,
+        /// a hyphen and six random characters follow the name.
         resource: &'a str,
     },
 }

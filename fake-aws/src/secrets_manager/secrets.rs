@@ -17,8 +17,8 @@ use std::time::Duration;
 /// A handle with which a test reads and changes the secrets of a fake AWS server. All clones of
 /// this handle change the same fake.
 ///
-/// The parameter `id` of a method is a secret's name, full ARN or partial ARN. A name refers to a
-/// secret of account 123456789012 in region eu-north-1.
+/// In all methods, the parameter `id` is a secret's name, full ARN or partial ARN. A name always
+/// refers to a secret of account 123456789012 in region eu-north-1.
 ///
 /// If a secret does not exist, the methods return the same error as AWS.
 #[derive(Clone)]
@@ -41,7 +41,8 @@ impl Secrets {
 
     /// Creates a secret with one version in any account and region. Returns the ARN of the secret.
     ///
-    /// Outside the default account and region, a request must use this ARN to find the secret.
+    /// If the location is not the default account and region, requests must use this ARN and not
+    /// the name.
     pub fn create_in(
         &self,
         location: &Location,
@@ -85,8 +86,8 @@ impl Secrets {
         Ok(())
     }
 
-    /// Schedules the deletion of a secret after `window`. Reads of the secret's value fail from now
-    /// on. A test can still [restore](Self::restore) the secret.
+    /// Schedules a secret for deletion after the duration `window`. Reads of the secret's value
+    /// fail from now on, until a test [restores](Self::restore) the secret.
     pub fn mark_for_deletion(&self, id: &str, window: Duration) -> Result<(), AwsError> {
         self.store().find_mut(id)?.deletion = Some((self.now)() + window);
         Ok(())

@@ -57,8 +57,8 @@ impl Format {
 /// The reason why a seed (a file of test secrets) cannot be used. The error messages contain names
 /// of secrets and line numbers, but no values.
 ///
-/// The messages do not contain those of the JSON and TOML parsers, which quote parts of the file
-/// and may therefore reveal values.
+/// The messages never quote the errors of the JSON and TOML parsers, because those may contain
+/// values from the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeedError {
     /// Error: the seed is not valid JSON or not valid TOML.
@@ -81,7 +81,7 @@ pub enum SeedError {
     /// Error: Secrets Manager does not accept a name in the seed as the name of a secret.
     #[error("the secret name `{name}` is invalid: use 1 to 512 letters, digits or `/_+=.@!-`")]
     InvalidName {
-        /// The invalid name.
+        /// The name that Secrets Manager does not accept.
         name: String,
     },
     /// Error: the value of a secret in the seed is neither a string nor an object.
@@ -110,8 +110,8 @@ pub enum SeedError {
     },
 }
 
-/// The changes to the secrets of a fake AWS server when a test applied a seed (a file of test
-/// secrets). Each list contains names of secrets in alphabetical order.
+/// The secrets that a fake AWS server has created, updated or removed because a test applied a seed
+/// (a file of test secrets). Each list contains names of secrets in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Names of the secrets that the seed created.
@@ -120,7 +120,8 @@ pub struct Changes {
     pub updated: Vec<String>,
     /// Names of the secrets that were removed, because only an earlier seed contained them.
     pub removed: Vec<String>,
-    /// Names of the secrets whose value was already the same as in the seed.
+    /// Names of the secrets that did not change, because their values were already the same as in
+    /// the seed.
     pub unchanged: Vec<String>,
 }
 
@@ -206,7 +207,8 @@ fn openai_example(channel: &str) -> Value {
     serde_json::json!({ "ai_api_key": format!("PLACEHOLDER_{channel}_API_KEY") })
 }
 
-/// Converts the value of the secret `name` in a seed file to a secret value.
+/// Converts a value in a seed (a file of test secrets) to a secret value. Error messages contain
+/// `name`, the name of the secret.
 fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     let found = match value {
         Value::String(text) => return checked(name, Plaintext::from(text)),

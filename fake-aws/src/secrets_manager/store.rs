@@ -13,8 +13,8 @@ use crate::random;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// All secrets of a fake AWS server. A request finds a secret by name only in the fake's default
-/// account and region. It finds other secrets only by ARN.
+/// All secrets of a fake AWS server. Requests can use the name of a secret only in the fake's
+/// default account and region. For all other secrets, requests must use the ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,
@@ -26,7 +26,8 @@ impl Store {
         Self { home, secrets: BTreeMap::new() }
     }
 
-    /// Returns the default account and region: those of secrets that a request finds by name.
+    /// Returns the default account and region. If a request contains a secret's name and not its
+    /// ARN, the fake AWS server looks for the secret only there.
     pub(crate) fn home(&self) -> &Location {
         &self.home
     }
@@ -81,8 +82,10 @@ impl Store {
         self.secrets.remove(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns `id`, and the name and the full ARN of the secret that it identifies. If the secret
-    /// does not exist, returns only `id`.
+    /// Returns `id`, and the name and the full ARN of the same secret. A test can use any of these
+    /// strings to deny access to the secret or to inject a fault.
+    ///
+    /// If the secret does not exist, returns only `id`.
     pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
         let mut aliases = vec![id.to_owned()];
         if let Ok(secret) = self.find(id) {
@@ -131,7 +134,8 @@ impl Store {
         changes
     }
 
-    /// Returns the map key of the secret with the name, full ARN or partial ARN `id`.
+    /// Returns the account, region and name of the secret with the name, full ARN or partial ARN
+    /// `id`. The store uses them as the key of the secret.
     ///
     /// A full ARN matches a secret only if the random characters at the end are equal. The ARN of a
     /// deleted secret therefore does not match a newer secret with the same name.

@@ -9,7 +9,7 @@ use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The current time in all calls of these tests, counted from 1970.
+/// The current time in all calls of these tests, as the time since the beginning of 1970.
 const NOW: Duration = Duration::from_millis(1_500);
 
 /// The secrets and the permissions of a test account, without an HTTP server.

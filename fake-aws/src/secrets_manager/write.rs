@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The minimum number of days between a `DeleteSecret` request and the deletion of the secret. The
-/// maximum and the default follow.
+/// next two constants are the maximum and the default.
 ///
 /// Source: `RecoveryWindowInDays` of `DeleteSecret` in AWS's API reference.
 const WINDOW_DAYS_MIN: u64 = 7;
@@ -211,8 +211,8 @@ impl Context<'_> {
     }
 }
 
-/// Returns the JSON object with the ARN and the name of a secret. Every response to an operation
-/// that changes a secret contains these members.
+/// Returns the ARN and the name of a secret as a JSON object. Every response to an operation that
+/// changes a secret contains these members.
 fn identity(secret: &Secret) -> Value {
     json!({ "ARN": secret.arn, "Name": secret.name })
 }
@@ -257,7 +257,8 @@ fn version_id(token: Option<String>) -> Result<String, AwsError> {
     Ok(token)
 }
 
-/// Returns how long a secret can still be restored after a `DeleteSecret` request.
+/// Returns how long a secret can still be restored after a `DeleteSecret` request. Returns AWS's
+/// error if the parameters of the request contradict each other or are out of range.
 fn recovery_window(days: Option<u64>, force: bool) -> Result<Duration, AwsError> {
     if days.is_some() && force {
         return Err(AwsError::invalid_parameter(

@@ -53,8 +53,8 @@ fn decode(text: &str) -> String {
 
 /// Returns the value of a required parameter, or AWS's error if the parameter is missing or empty.
 ///
-/// `key` is the name of the parameter in the request. `member` is the name that AWS's error message
-/// contains.
+/// `key` is the name of the parameter in the request, such as `RoleArn`. `member` is its name in
+/// AWS's error message, such as `roleArn`.
 pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'f str, AwsError> {
     match form.get(key).map(String::as_str) {
         None | Some("") => Err(AwsError::broken_constraint(member, Some("null"), "not be null")),
@@ -62,8 +62,8 @@ pub(crate) fn required<'f>(form: &'f Form, key: &str, member: &str) -> Result<&'
     }
 }
 
-/// Returns the complete XML response of a successful STS operation. `result` is the inner XML of
-/// the result element.
+/// Returns the complete XML response of a successful STS operation. `result` is the XML inside the
+/// result element, such as the content of `<GetCallerIdentityResult>`.
 pub(crate) fn envelope(operation: Operation, result: &str, request_id: &str) -> String {
     let name = operation.name();
     let metadata = elements(&[("RequestId", Text(request_id))]);

@@ -10,8 +10,8 @@ use aws_sdk_secretsmanager::config::Builder;
 use aws_types::sdk_ua_metadata::FrameworkMetadata;
 use std::sync::Mutex;
 
-/// The maximum number of cached AWS SDK clients for regions other than the agent's own region. The
-/// number is limited, because callers can send ARNs of any region.
+/// The maximum number of cached AWS SDK clients for regions other than the agent's own region.
+/// Without a limit, callers could fill the memory with ARNs of invented regions.
 pub(crate) const REGIONS_MAX: usize = 8;
 
 pub(super) struct Clients {

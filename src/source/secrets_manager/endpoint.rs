@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-/// The variable part of an endpoint URL. The agent replaces it with the AWS region of the secret.
+/// The part of an endpoint URL that the agent replaces with the AWS region of the secret.
 const REGION: &str = "{region}";
 
 /// The URL of a custom endpoint for Secrets Manager. The URL must use https, except for loopback
@@ -53,8 +53,9 @@ impl Endpoint {
         self.0.replace(REGION, region)
     }
 
-    /// Returns the endpoint URL for `region`, which is not the region of Sidekey's own
-    /// configuration. Returns `None` if the endpoint URL does not contain the part `{region}`.
+    /// Returns the endpoint URL for `region`, a region other than that of Sidekey's own
+    /// configuration. Returns `None` if the URL has no part `{region}`, because the endpoint then
+    /// serves only one region.
     pub(crate) fn for_other_region(&self, region: &str) -> Option<String> {
         self.0.contains(REGION).then(|| self.for_home_region(region))
     }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Creates the HTTP client for calls to AWS. `own_ports` are the loopback ports on which the agent
-/// itself listens. The client refuses to call these ports.
+/// itself listens. The client refuses to call these ports, because the agent would call itself.
 pub(super) fn client(
     trust: Trust,
     own_ports: Vec<u16>,
@@ -133,8 +133,8 @@ impl Transport {
 
     /// Awaits `work`, and returns an error if `work` takes longer than `timeout`.
     ///
-    /// The caller passes a pinned reference to the future to save memory. Each function that takes
-    /// a future by value reserves space for another copy.
+    /// `work` is a pinned reference to a future, because a function that takes a future by value
+    /// needs memory for another copy.
     async fn within<T>(
         &self,
         timeout: Option<Duration>,
@@ -164,8 +164,10 @@ fn to_wire(request: Request<SdkBody>) -> Result<Request<Bytes>, ConnectorError> 
     Ok(Request::from_parts(head, Bytes::copy_from_slice(body)))
 }
 
-/// Returns the host that the AWS SDK signed in a request to `uri`. The host contains a port, except
-/// the default port of http or https.
+/// Returns the value of the header `Host` for a request to `uri`. The AWS SDK has signed this
+/// value, so the agent must send exactly the same value.
+///
+/// The value contains the port, unless the port is the default port of http or https.
 fn signed_host(uri: &Uri) -> &str {
     let host = match (uri.scheme_str(), uri.port_u16()) {
         (Some("https"), Some(443)) | (Some("http"), Some(80)) => uri.host(),

@@ -67,8 +67,8 @@ fn batch_version(entry: SecretValueEntry) -> Result<Version, FetchError> {
     })
 }
 
-/// The converted response of `BatchGetSecretValue`. The order differs from the order of the
-/// request, because AWS does not keep it.
+/// The converted response of `BatchGetSecretValue`. Its order can differ from the order of the
+/// request, because AWS does not promise to keep that order.
 pub(super) struct Batch {
     versions: Vec<Version>,
     errors: Vec<ApiErrorType>,
@@ -85,8 +85,8 @@ impl From<BatchGetSecretValueOutput> for Batch {
 }
 
 impl Batch {
-    /// Returns the current version of the secret `id`, or the error that AWS reported for this
-    /// secret.
+    /// Returns the current version of the secret `id` from the response, or the error that AWS
+    /// reported for this secret.
     pub(super) fn result_for(&self, id: &SecretId) -> Result<Version, FetchError> {
         if let Some(version) = self.versions.iter().find(|version| is_version_of(version, id)) {
             return Ok(version.clone());
@@ -126,8 +126,8 @@ fn to_system_time(time: DateTime) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(u64::try_from(millis).ok()?))
 }
 
-/// Returns whether `version` belongs to the secret with the name or ARN `id`. `id` can be a partial
-/// ARN. The full ARN then has a hyphen and six more characters at the end.
+/// Returns whether `version` is a version of the secret with the name or ARN `id`. `id` can be a
+/// partial ARN, which lacks the hyphen and the six random characters at the end of a full ARN.
 fn is_version_of(version: &Version, id: &SecretId) -> bool {
     match id {
         SecretId::Name(name) => version.name == *name,

@@ -23,8 +23,8 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
     loader::load(settings).await
 }
 
-/// Returns a new chain of credential providers. The chain has not read a file or called an endpoint
-/// yet.
+/// Returns a new chain of credential providers: the AWS SDK asks each provider in turn for
+/// credentials. The chain has not read a file or called an endpoint yet.
 pub(super) async fn credentials_provider(settings: &Settings) -> SharedCredentialsProvider {
     load(settings)
         .await

@@ -101,8 +101,9 @@ fn timeout() -> FetchError {
     FetchError::new(FetchErrorKind::Timeout, "TimeoutError", "Timeout")
 }
 
-/// Converts the error that occurred when the AWS SDK looked for credentials. The message does not
-/// quote this error, because it may contain parts of a file or the output of a credential process.
+/// Converts the error that occurred when the AWS SDK looked for credentials. The new message does
+/// not quote the SDK's error, which may contain parts of a file or the output of a credential
+/// process.
 pub(super) fn from_credentials_error(error: &CredentialsError) -> FetchError {
     no_credentials(match error {
         CredentialsError::CredentialsNotLoaded(_) => {

@@ -1,6 +1,6 @@
 //! Caches the agent's own AWS credentials. The agent gets credentials from the AWS SDK's provider
-//! chain, and replaces them before their expiry or after AWS has rejected a call. The agent also
-//! accepts the session tokens of its credentials as tokens in requests from its callers.
+//! chain, and replaces them before their expiry or after AWS has rejected a call. Callers of the
+//! agent may use the session token of these credentials as their token.
 //!
 //! The cache of the AWS SDK is not used. It would keep credentials until their expiry even if AWS
 //! rejects them, and it would read the files of an AWS profile only once.
@@ -20,12 +20,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The minimum time between two attempts to get AWS credentials. The delay prevents a series of
-/// failing calls from overloading STS.
+/// The minimum time between two attempts to get AWS credentials. Without this limit, many failing
+/// calls could overload STS.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// How long before their expiry the agent replaces AWS credentials. A call in progress can then
-/// finish, and the agent can try again if it fails to get new credentials.
+/// How long before their expiry the agent replaces its AWS credentials. In this time, calls in
+/// progress can finish, and the agent can try again if it fails to get new credentials.
 const REFRESH_AHEAD: Duration = Duration::from_secs(60);
 
 /// How long the agent caches AWS credentials that have no expiry. The cache of the AWS SDK uses the
@@ -43,15 +43,15 @@ pub(super) struct Session {
     cached: ArcSwapOption<CachedCredentials>,
     attempts: AtomicU64,
     failures: AtomicU64,
-    /// The state that each attempt to get AWS credentials uses. An attempt holds this lock, so only
-    /// one attempt runs at a time.
+    /// The data that one attempt to get AWS credentials passes to the next attempt. An attempt
+    /// holds this lock, so only one attempt runs at a time.
     attempt_state: Mutex<AttemptState>,
 }
 
 pub(super) struct CachedCredentials {
     credentials: Credentials,
     obtained: Moment,
-    /// The index of the attempt that got these credentials, counted from 1.
+    /// Which attempt to get AWS credentials returned these credentials. The first attempt is 1.
     attempt: u64,
     is_rejected: AtomicBool,
 }
@@ -103,7 +103,9 @@ impl Session {
     }
 
     /// Returns AWS credentials with which the agent can sign a call. Gets new credentials first if
-    /// the cached credentials are not usable. Concurrent calls share one attempt to get
+    /// the cached credentials are missing, are about to expire, or were rejected by AWS.
+    ///
+    /// If several tasks call this function at the same time, they share one attempt to get
     /// credentials.
     ///
     /// # Errors
@@ -131,7 +133,7 @@ impl Session {
     }
 
     /// Gets new AWS credentials even if the cached credentials are valid. The agent calls this
-    /// function when a request contains an unknown session token, which may belong to newer
+    /// function when a request contains an unknown token, which may be the session token of newer
     /// credentials.
     pub(super) async fn renew(&self) {
         if let Err(error) = self.attempt(&mut *self.attempt_state.lock().await).await {
@@ -182,12 +184,11 @@ impl Session {
         cached
     }
 
-    /// Returns whether the current call must fail because an attempt to get AWS credentials has
-    /// failed.
+    /// Returns whether the current call must not try to get AWS credentials itself, because an
+    /// earlier attempt has failed. The current call then uses the error of that attempt.
     ///
-    /// The call must fail if an attempt has failed since the call began, or if `failed` began less
-    /// than [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when the call
-    /// began.
+    /// Returns `true` if an attempt has failed since the call began, or if `failed` began less than
+    /// [`RETRY_DELAY`] ago. `failures_before` is the number of failed attempts when the call began.
     fn is_shared_failure(&self, failed: &FailedAttempt, failures_before: u64) -> bool {
         // The delay is measured from the beginning of the attempt. If Lambda froze the process
         // during the attempt, the next attempt can therefore start at once.
@@ -196,9 +197,12 @@ impl Session {
             || age.is_some_and(|age| age < RETRY_DELAY)
     }
 
-    /// Returns the cached AWS credentials if a call can use them without an attempt to get new
-    /// credentials. `attempts_before` is the number of attempts that had started when the call
-    /// began.
+    /// Returns the cached AWS credentials if a call can use them. Returns `None` if the agent must
+    /// get new credentials first.
+    ///
+    /// Under SnapStart, the cached credentials may be old, because they may come from a snapshot.
+    /// Only credentials from an attempt that started after the current call are then usable.
+    /// `attempts_before` is the number of attempts that had started before the current call.
     fn usable(&self, attempts_before: u64) -> Option<Arc<CachedCredentials>> {
         let cached = self.cached.load_full()?;
         let is_usable = match self.is_snapshot {
@@ -236,8 +240,9 @@ impl CachedCredentials {
     }
 }
 
-/// Gives the cached AWS credentials to the AWS SDK. Before each call of the SDK, the caller must
-/// await [`ready`](Session::ready).
+/// Provides the cached AWS credentials to the AWS SDK, which signs calls with them. Before each
+/// call, the agent must await [`ready`](Session::ready), which replaces credentials that are not
+/// usable.
 #[derive(Debug)]
 pub(super) struct CachedProvider(pub(super) Arc<Session>);
 
@@ -255,11 +260,11 @@ impl ProvideCredentials for CachedProvider {
     }
 }
 
-/// The properties that determine whether the agent can use its cached AWS credentials.
+/// The properties that determine whether the agent can sign calls with its cached AWS credentials.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// How long ago the agent got the credentials, or `None` if the clocks could not measure the
-    /// time.
+    /// How long ago the agent got the credentials. `None` if this time is unknown because a clock
+    /// was set back.
     age: Option<Duration>,
     /// The time until the credentials expire, or `None` if the credentials never expire.
     remaining: Option<Duration>,
@@ -267,8 +272,8 @@ struct Validity {
 }
 
 impl Validity {
-    /// Returns whether the agent can sign a call with these credentials without first trying to get
-    /// new credentials.
+    /// Returns whether the agent can sign a call with these credentials, and need not get new
+    /// credentials first.
     fn is_usable(self) -> bool {
         let Some(age) = self.age else { return false };
         let is_fresh = match self.remaining {
@@ -290,7 +295,8 @@ impl Validity {
 mod tests {
     use super::*;
 
-    /// Checks whether credentials are usable and unexpired. `age` and `remaining` are in seconds.
+    /// Checks whether credentials are usable, and whether they are unexpired. `expected` contains
+    /// both results in this order. `age` and `remaining` are in seconds.
     #[track_caller]
     fn check(age: Option<u64>, remaining: Option<u64>, is_rejected: bool, expected: (bool, bool)) {
         let seconds = |span: Option<u64>| span.map(Duration::from_secs);

@@ -3,12 +3,10 @@
 use crate::http1::ExchangeError;
 use std::error::Error;
 
-/// An error of a call to AWS that got no usable response. The error messages quote nothing from a
-/// response, because it may contain secret values.
+/// The reason why a call to AWS got no usable response. The error messages quote nothing from a
+/// response, because a response may contain secret values.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CallError {
-    /// Error: the configured AWS endpoint is an address of the agent itself. The call would never
-    /// reach AWS.
     #[error("the AWS endpoint is an address of Sidekey itself")]
     OwnAddress,
     /// Error: the agent could not connect to AWS. Possible causes are DNS, a server that does not

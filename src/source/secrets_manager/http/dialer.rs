@@ -24,7 +24,7 @@ const RESPONSE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 pub(super) struct Dialer {
     /// The loopback ports on which the agent itself listens. The agent refuses to connect to these
-    /// ports.
+    /// ports, because it would call itself.
     own_ports: Vec<u16>,
     trust: Trust,
     /// The TLS configuration. The first https call creates it, so that an agent with only an http

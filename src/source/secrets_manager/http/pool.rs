@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// The longest idle time after which the agent reuses a connection to AWS. Two seconds are enough
-/// for a burst of refreshes.
+/// How long the agent keeps an idle connection to AWS open for the next call. Two seconds are
+/// enough for a burst of refreshes of cached secrets.
 ///
 /// With a longer time, calls would fail: Lambda and NAT gateways drop idle connections without
 /// notice, and connections break while Lambda freezes the process.
@@ -54,7 +54,8 @@ impl Pool {
     }
 
     /// Removes the most recently used connection to `origin` (scheme, host and port) from the pool
-    /// and returns it.
+    /// and returns it. Skips connections that AWS has closed. Returns `None` if no connection is
+    /// left.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
@@ -117,11 +118,11 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
     }
 }
 
-/// Returns how long a connection can still be reused after the idle time `age`. Returns `None` if
-/// the connection must be closed.
+/// Returns how much longer a connection can be reused if it has been idle for `age`. Returns `None`
+/// if the connection must be closed.
 ///
-/// `age` is `None` if the clocks could not measure the idle time. The connection must then be
-/// closed.
+/// `age` is `None` if the idle time is unknown because a clock was set back. The connection must
+/// then be closed.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }

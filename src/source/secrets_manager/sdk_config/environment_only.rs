@@ -52,7 +52,7 @@ pub(super) async fn load(settings: &Settings) -> SdkConfig {
 }
 
 /// Returns the provider that gets credentials from the container credentials endpoint. The provider
-/// reads the variables `AWS_CONTAINER_...` from the environment of the process.
+/// finds this endpoint through the environment variables `AWS_CONTAINER_...` of the process.
 fn container_provider(settings: &Settings) -> EcsCredentialsProvider {
     let config = ProviderConfig::without_region()
         .with_http_client(settings.http.clone())
