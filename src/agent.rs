@@ -53,8 +53,8 @@ pub struct Agent {
 
 impl Agent {
     /// Starts to serve at the addresses in `listeners`, and to prefetch the secrets in
-    /// `SIDEKEY_SECRETS`. A caller that reads one of these secrets during the prefetch waits for
-    /// the call to AWS that the prefetch has already made.
+    /// `SIDEKEY_SECRETS`. If a caller reads one of these secrets during the prefetch, the caller
+    /// gets the result of the prefetch. The agent does not call AWS a second time.
     ///
     /// # Errors
     ///
@@ -89,6 +89,9 @@ impl Agent {
 
     /// Starts an agent whose configuration has mistakes. This agent never calls AWS. It answers
     /// every read of a secret with a description of the mistakes.
+    ///
+    /// The Lambda extension starts such an agent because Lambda would end the function if the
+    /// extension ended.
     pub fn start_misconfigured(
         listeners: Listeners,
         config: Config,
@@ -184,8 +187,8 @@ impl Agent {
     }
 
     /// Waits until the prefetch of the secrets in `SIDEKEY_SECRETS` ends, or until its deadline
-    /// passes. Does not wait for secrets that the configuration declares as not required. Returns
-    /// `None` if the prefetch was aborted.
+    /// passes. Does not wait for secrets to which a `[[policy]]` table with `required = false`
+    /// applies. Returns `None` if the prefetch was aborted.
     pub async fn prefetched(&self) -> Option<Report> {
         let mut prefetched = self.prefetched.clone();
         // `wait_for` fails if the prefetch task ended without a report.
@@ -199,7 +202,8 @@ impl Agent {
     }
 
     /// Sets the id of the AWS account that the Lambda function runs in. Lambda reports this id when
-    /// the extension registers.
+    /// the extension registers. The agent needs the id to apply the name patterns in
+    /// `SIDEKEY_ALLOW` to ARNs.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
     }
@@ -225,7 +229,7 @@ impl Agent {
     }
 }
 
-/// The parts of an agent that [`Agent::start`] and [`Agent::start_misconfigured`] make differently.
+/// The parts of an agent that depend on whether its configuration has mistakes.
 struct Parts {
     tokens: Arc<Tokens>,
     metrics: Arc<Metrics>,
@@ -269,7 +273,8 @@ where
 /// Raises the process's limit of open files and sockets. If the limit is still too low, reduces the
 /// maximum number of connections in `listen`, so that sockets remain for calls to AWS.
 ///
-/// Must be called before the agent binds its addresses, because binding uses that maximum.
+/// Must be called before the agent binds its addresses, because the listeners get their limits from
+/// `listen`.
 pub fn reserve_descriptors(listen: &mut listener::Config) {
     let Descriptors { limit, raised_from } = descriptors::raise();
     let limits = listen.limits.within(limit);

@@ -1,5 +1,6 @@
-//! Finds the secrets to which a message (an SQS message or Lambda event) refers, and checks whether
-//! the message may have these secrets. Callers send messages to `POST /resolve`.
+//! Finds the secrets to which a message (an SQS message or Lambda event) refers, and checks that
+//! these secrets belong to the tenant (such as a company) of the message. Callers send messages to
+//! `POST /resolve`.
 //!
 //! This module uses no sockets, files or clocks. It neither stores nor logs messages.
 

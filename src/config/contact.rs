@@ -19,8 +19,9 @@ pub struct Contact {
     /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
-    /// The agent's port, even if `address` is a Unix socket. If the agent generates its own token,
-    /// it writes the token to a file whose name contains this port.
+    /// The agent's port, even if `address` is a Unix socket. The caller needs the port to find a
+    /// token that the agent has generated: the agent writes this token to a file whose name
+    /// contains the port.
     pub(crate) port: u16,
 }
 

@@ -50,8 +50,9 @@ fn with_hint(unknown: &UnknownKey) -> Unknown {
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Returns the name under which a mistake in the conventions file is reported. `location` is the
-/// place of the mistake in the file, such as `convention[2].pattern`.
+/// Adds the name of the variable to a location in the conventions file. For example,
+/// `convention[2].pattern` becomes `SIDEKEY_CONVENTIONS: convention[2].pattern`. An empty location
+/// means the whole file, and becomes `SIDEKEY_CONVENTIONS`.
 fn in_file(location: &str) -> String {
     match location {
         "" => CONVENTIONS_FILE.to_owned(),

@@ -33,8 +33,9 @@ pub(super) struct File {
     pub(super) problems: Problems,
 }
 
-/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. Without a path
-/// on Lambda, reads `sidekey.toml` in the function's deployment package, if that file exists.
+/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda, a
+/// missing or empty path means the file `sidekey.toml` in the deployment package. Without any file,
+/// returns an empty configuration.
 ///
 /// # Errors
 ///

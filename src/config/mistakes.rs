@@ -71,7 +71,7 @@ pub(super) struct Unknown {
     pub(super) is_guard: bool,
 }
 
-/// All problems that were found so far while the configuration was read.
+/// The problems that Sidekey has found so far while it reads the configuration.
 #[derive(Debug, Default)]
 pub(super) struct Problems {
     pub(super) mistakes: Mistakes,
@@ -89,7 +89,7 @@ impl Problems {
         self.warnings.extend(other.warnings);
     }
 
-    /// Divides the problems into mistakes and warnings for the platform `host`.
+    /// Decides which problems are mistakes and which are only warnings on the platform `host`.
     ///
     /// An unknown name is a mistake, except on Lambda. On Lambda it is only a warning, so that the
     /// Lambda layer and the configuration of the function can be updated at different times. A

@@ -50,8 +50,8 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChosenDialect {
     pub(crate) dialect: Dialect,
-    /// The reason for the choice of the dialect, such as `SIDEKEY_DIALECT is set`. The agent logs
-    /// the reason when it starts. The dialect is the AWS agent whose responses Sidekey imitates.
+    /// Why Sidekey imitates the responses of this AWS agent, such as `SIDEKEY_DIALECT is set`.
+    /// Sidekey logs the reason when it starts.
     pub(crate) reason: String,
 }
 
@@ -113,8 +113,9 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the AWS account id in `AWS_ACCOUNT_ID`. On Lambda, ignores the variable: Lambda itself
-/// reports the function's account, and a function can use the variable for another account.
+/// Returns the AWS account id in `AWS_ACCOUNT_ID`, or `None` if the variable does not contain 12
+/// digits. On Lambda, always returns `None`: Lambda itself reports the function's account, and the
+/// user's code may use this variable for another account.
 fn account(environment: &BTreeMap<String, String>, host: Host) -> Option<Box<str>> {
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     let is_valid = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
@@ -163,9 +164,10 @@ fn dialect(
     ChosenDialect { dialect, reason }
 }
 
-/// Returns the configuration of the log. On Lambda, Lambda's own variables set the format. They
-/// also set the level if `level` is `None`, which means that neither Sidekey's variable nor the
-/// variable of AWS's extension sets the level.
+/// Returns the configuration of the log. `level` is the level that a variable of Sidekey or of
+/// AWS's extension sets.
+///
+/// On Lambda, Lambda's own variables set the format. They also set the level if `level` is `None`.
 fn log_config(
     level: Option<log::Level>,
     environment: &BTreeMap<String, String>,

@@ -14,11 +14,12 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 /// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
-/// because each fetched secret is compared with the tables one by one.
+/// because Sidekey compares each fetched secret with the tables in turn.
 const TABLES_MAX: usize = 100;
 
-/// The minimum TTL of a secret with `refresh = "always"`. With a shorter TTL, Sidekey would call
-/// Secrets Manager without a pause.
+/// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret after
+/// each TTL, even if no caller reads it. With a shorter TTL, Sidekey would call Secrets Manager
+/// without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
 /// The keys of a `[[policy]]` table in the configuration file, in the order of the documentation.
@@ -109,7 +110,6 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
         .collect()
 }
 
-/// Returns the TOML tables in `value`, or `None` if `value` is not a list of tables.
 fn tables_of(value: Value) -> Option<Vec<Table>> {
     let Value::Array(items) = value else { return None };
     items
@@ -152,7 +152,8 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Returns a hint for the user about `key`, which is not a valid key of a `[[policy]]` table.
+/// Returns a hint that suggests a valid key to the user, if `key` is not a valid key of a
+/// `[[policy]]` table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.
@@ -181,8 +182,8 @@ pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mis
     }
 }
 
-/// Returns the cache policies of all secrets. `default` applies to a secret that no `[[policy]]`
-/// table matches.
+/// Returns the cache policies (the TTL and related settings) of all secrets. `default` applies to a
+/// secret that no `[[policy]]` table matches.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }

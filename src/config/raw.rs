@@ -71,8 +71,8 @@ fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, Strin
     (own, others)
 }
 
-/// Returns the settings that are set, as strings. If two strings set the same value, the later
-/// string wins.
+/// Returns the settings that the user has set, as strings. If two strings set the same value, the
+/// later string wins.
 fn texts(
     own: &BTreeMap<String, Text>,
     file: Option<&File>,
@@ -92,8 +92,8 @@ fn texts(
     of_extension.chain(of_sidekey).collect()
 }
 
-/// Returns a hint for the user about the unknown variable `name`. Returns `None` if Sidekey knows
-/// the variable.
+/// Returns a hint that suggests a known variable to the user. Returns `None` if Sidekey knows the
+/// variable `name`.
 fn unknown(name: &str) -> Option<Unknown> {
     if name == CONFIG_FILE || VARIABLES.iter().any(|known| known.name == name) {
         return None;

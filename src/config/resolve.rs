@@ -1,5 +1,6 @@
-//! Parses the table `[resolve.tenant]` of the configuration file. The table names fields of a
-//! message that identify its tenant. A message can then refer only to secrets of its own tenant.
+//! Parses the table `[resolve.tenant]` of the configuration file. The table defines which fields of
+//! a message identify its tenant (such as a company). A message can then refer only to secrets of
+//! its own tenant.
 
 use super::file::RESOLVE;
 use super::misspelt::nearest;
@@ -19,8 +20,8 @@ const BINDINGS_MAX: usize = 16;
 
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
-/// Parses the table `resolve` of the configuration file. An unknown key in this table counts as a
-/// misspelt security setting. The only valid key is `tenant`, so the user meant `tenant`, which
+/// Parses the table `resolve` of the configuration file, whose only valid key is `tenant`. Any
+/// other key counts as a misspelt security setting: the user probably meant `tenant`, which
 /// restricts access to secrets.
 pub(super) fn read(
     value: Value,
@@ -85,9 +86,9 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Checks the placeholders (variable parts of secret names, such as `company_name`) in the table
-/// `[resolve.tenant]`. Each must occur in the name pattern of a kind of secret. Without this check,
-/// a misspelt placeholder would restrict nothing.
+/// Records a mistake for each key of the table `[resolve.tenant]` that no name pattern of the
+/// conventions contains. The keys are placeholders: variable parts of secret names, such as
+/// `company_name`. A misspelt placeholder would restrict nothing.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,

@@ -136,8 +136,8 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     }
 }
 
-/// Reads additional root certificates from the file whose path is in `AWS_CA_BUNDLE` or
-/// `SSL_CERT_FILE`.
+/// Reads additional root certificates for TLS connections to AWS. The path of their file is in
+/// `AWS_CA_BUNDLE` or `SSL_CERT_FILE`.
 fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
     let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(|name| {
         environment.get(name).filter(|path| !path.is_empty()).map(|path| (name, path))

@@ -64,9 +64,9 @@ pub(super) fn references(text: &str) -> Result<Vec<Reference>, String> {
     Ok(references)
 }
 
-/// Parses a list of patterns for names and ARNs of secrets. An empty list is an error, with the
-/// message `if_empty`. An empty [`Scope`] would match every secret, so a variable that is empty by
-/// accident would allow all secrets.
+/// Parses a list of patterns for names and ARNs of secrets. Returns the error message `if_empty` if
+/// the list is empty. Without this error, a variable that is empty by accident would allow all
+/// secrets, because an empty [`Scope`] matches every secret.
 pub(super) fn patterns(text: &str, if_empty: &str) -> Result<Scope, String> {
     let scope = Scope::new(list(text)).map_err(|bad| bad.to_string())?;
     if scope.is_open() { Err(if_empty.to_owned()) } else { Ok(scope) }
@@ -120,8 +120,8 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     }
 }
 
-/// Returns the value for `text` in `choices`. The error message for an unknown string lists all
-/// choices.
+/// Returns the value that has the name `text` in `choices`. The error message for an unknown name
+/// lists all names.
 pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
     let chosen = choices.iter().find(|(name, _)| *name == text);
     chosen.map(|(_, value)| *value).ok_or_else(|| {

@@ -1,4 +1,5 @@
-//! The table of Sidekey's own environment variables, and the typed values that they set.
+//! The table of Sidekey's own environment variables, and the struct that stores their parsed
+//! values.
 
 use super::key::Key;
 use super::values::{
@@ -93,7 +94,8 @@ impl Default for Settings {
 
 settings! {
     without_variable {
-        // Only a variable of AWS's extension sets this value.
+        // Only PARAMETERS_SECRETS_EXTENSION_MAX_CONNECTIONS, a variable of AWS's extension, sets
+        // this value.
         calls_max: usize = FLIGHTS_MAX,
     }
     secrets: Vec<Reference> {

@@ -30,7 +30,7 @@ impl Vars for Environment {
     }
 }
 
-/// A set of environment variables in which some values are replaced by the options of a `sidekey`
+/// Environment variables, some of which are overridden by the command-line options of a `sidekey`
 /// command.
 pub(crate) struct Overridden<'a> {
     /// The new values of the overridden variables. `None` means that the variable counts as unset.

@@ -46,7 +46,6 @@ impl Row {
 }
 
 impl RowField {
-    /// Converts a generated row to a [`Field`]. Returns `None` if the name or the type is invalid.
     fn parse(&self) -> Option<Field> {
         let mut field = Field::new(self.name, FieldType::from_label(self.field_type)?).ok()?;
         field.is_secret = self.is_secret;

@@ -10,8 +10,8 @@ use crate::secret::version::Content;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// Returns the problems of a secret's value, in the order of `fields`. A marker is a pattern for
-/// dummy values, such as `PLACEHOLDER*`.
+/// Returns the ways in which a secret's value breaks its convention, in the order of `fields`. A
+/// marker is a pattern for dummy values, such as `PLACEHOLDER*`.
 pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) -> Vec<Problem> {
     let text = match content {
         Content::Text(text) => text,
@@ -30,7 +30,7 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
     }
 }
 
-/// The content of one field in a secret's value, without the real value.
+/// What one field of a secret's value contains. The real value is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum FieldContent {
     /// The field is missing in the secret's value, or is null.
@@ -63,8 +63,8 @@ fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// Parses a secret's value. Returns the content of each field in `fields`. Returns `None` if the
-/// value is not a JSON object.
+/// A parser of a secret's value. The result describes the content of each field in `fields`, or is
+/// `None` if the value is not a JSON object.
 struct ValueReader<'a> {
     fields: &'a [Field],
     markers: &'a [Marker],
@@ -134,8 +134,8 @@ impl<'de> Visitor<'de> for ValueReader<'_> {
     }
 }
 
-/// Parses the name of a field in a secret's value. Returns the index of the field in `fields`.
-/// Returns `None` if no field in `fields` has this name.
+/// A parser of a field's name in a secret's value. The result is the index of this field in
+/// `fields`, or `None` if no field in `fields` has this name.
 struct FieldNameReader<'a> {
     fields: &'a [Field],
 }
@@ -230,8 +230,8 @@ mod tests {
         field
     }
 
-    /// Checks a secret's value. The value must have the field `a` with a string, and may have one
-    /// optional field of each JSON type.
+    /// Checks the value `text` against a convention that requires the string field `a`. The
+    /// convention also has one optional field of each JSON type.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));

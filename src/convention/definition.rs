@@ -31,11 +31,12 @@ pub(crate) struct Convention {
     markers: Vec<Marker>,
 }
 
-/// The reason why a convention (the rules for one kind of secret) is not valid, although each of
-/// its parts is valid.
+/// The reason why a convention (the rules for the names and values of one kind of secret) is not
+/// valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadConvention {
-    /// The name of the kind of secret is a label of a metric, so only some characters are allowed.
+    /// Only some characters are allowed in the name of the kind of secret, because metrics contain
+    /// this name as a label.
     #[error(
         "the name of the kind of secret must begin with a lower-case letter, have at most {KIND_CHARS_MAX} characters, and contain only lower-case letters, digits and single hyphens between them"
     )]
@@ -59,8 +60,8 @@ pub(crate) enum BadConvention {
 }
 
 impl Convention {
-    /// Makes a convention from its parts. The first marker (a pattern such as `PLACEHOLDER*`) is
-    /// also used to make the dummy values of new secrets.
+    /// Makes a convention from its parts. Each marker (a pattern such as `PLACEHOLDER*`) matches
+    /// dummy values. The dummy values of new secrets are made from the first marker.
     ///
     /// # Errors
     ///
@@ -107,7 +108,6 @@ impl Convention {
         &self.pattern
     }
 
-    /// Returns the service that accepts these secrets, such as `Twilio`.
     #[cfg(test)]
     pub(crate) fn service(&self) -> &str {
         &self.service
@@ -118,7 +118,6 @@ impl Convention {
         &self.fields
     }
 
-    /// Returns the markers. A marker is a pattern for dummy values, such as `PLACEHOLDER*`.
     #[cfg(test)]
     pub(crate) fn markers(&self) -> &[Marker] {
         &self.markers

@@ -15,31 +15,32 @@ const CONVENTION: &str = "convention";
 const BUILT_IN: &str = "built_in";
 
 /// The maximum number of `[[convention]]` tables in a conventions file. The number is limited
-/// because the name of each fetched secret is compared with the tables one by one.
+/// because Sidekey compares the name of each fetched secret with the tables in turn.
 const CONVENTIONS_MAX: usize = 100;
 
-/// The default of the key `placeholders` in a `[[convention]]` table. A string in a secret's value
-/// that begins with `PLACEHOLDER` is then a dummy value.
+/// The default of the key `placeholders` in a `[[convention]]` table. This key lists patterns for
+/// dummy values, which users have not replaced by real values yet.
 const DEFAULT_MARKER: &str = "PLACEHOLDER*";
 
-/// The result of parsing a conventions file.
 #[derive(Debug)]
 pub(crate) struct ParsedFile {
-    /// The valid conventions (rules for the names and values of secrets) of the file. The built-in
-    /// conventions follow, unless the file switches them off.
+    /// The valid conventions of the file, then the built-in conventions unless the file switches
+    /// them off. A convention is a set of rules for the names and values of one kind of secret.
     pub(crate) conventions: Conventions,
     pub(crate) mistakes: Vec<Mistake>,
     pub(crate) unknown_keys: Vec<UnknownKey>,
 }
 
-/// A mistake in a conventions file, the TOML file that defines how secrets are named.
+/// A mistake in a conventions file (a TOML file that defines how secrets are named), such as an
+/// invalid name pattern.
 #[derive(Debug)]
 pub(crate) struct Mistake {
     /// The place of the mistake in the conventions file, such as `convention[2].pattern`. The
     /// string is empty if the mistake concerns the whole file.
     pub(crate) location: String,
-    /// What is wrong in the conventions file. The description quotes only the key `placeholders`,
-    /// because other parts of the file may contain a secret by accident.
+    /// A description of the mistake for the user. The description quotes complete values only of
+    /// the key `placeholders`. Other values may be secrets that a user wrote into the file by
+    /// accident.
     pub problem: String,
 }
 
@@ -49,10 +50,10 @@ pub(crate) struct UnknownKey {
     /// The place of the unknown key in the conventions file, such as `convention[2].servce`.
     pub(crate) location: String,
     pub(crate) key: String,
-    /// The table that contains the unknown key: `a convention` or `a field`. `None` if the key is
-    /// outside all tables.
+    /// How error messages call the table that contains the unknown key, such as `a field`. `None`
+    /// if the key is outside all tables.
     pub(crate) table: Option<&'static str>,
-    /// The keys that are valid in place of the unknown key.
+    /// The valid keys of the same table. The error message suggests the most similar of these keys.
     pub(crate) known: Vec<&'static str>,
 }
 
@@ -146,7 +147,7 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
     },
 ];
 
-/// The parsed part of a `[[convention]]` table, while the table is being parsed.
+/// The values of a `[[convention]]` table that have been parsed so far.
 #[derive(Debug)]
 pub struct Draft {
     kind: String,
@@ -157,7 +158,7 @@ pub struct Draft {
 }
 
 /// Parses a conventions file, which defines how secrets are named. If the file is not TOML, returns
-/// only the built-in conventions.
+/// the built-in conventions and one mistake.
 pub(crate) fn parse(text: &str) -> ParsedFile {
     let mut report = Report::default();
     let conventions = match text.parse() {
@@ -279,8 +280,8 @@ fn fields(table: &Table, location: &str, report: &mut Report) -> Vec<Field> {
     fields
 }
 
-/// Parses the keys of one TOML table, and stores the values in `target`. `kind_of_table` describes
-/// the table in messages about unknown keys.
+/// Parses the keys of one TOML table, and stores the values in `target`. Error messages about
+/// unknown keys call the table `kind_of_table`, such as `a field`.
 fn parse_keys<T>(
     target: &mut T,
     keys: &[Key<T>],

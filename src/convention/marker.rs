@@ -6,7 +6,7 @@
 const MARKER_CHARS_MAX: usize = 64;
 
 /// A pattern for dummy values in secrets. The pattern is a string such as `changeme`, or a string
-/// with one `*`, such as `PLACEHOLDER*`. Upper and lower case differ.
+/// with one `*`, such as `PLACEHOLDER*`. The pattern is case-sensitive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Marker {
     before: Box<str>,

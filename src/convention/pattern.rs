@@ -44,8 +44,8 @@ struct Placeholder {
     allowed: Vec<Box<str>>,
 }
 
-/// The values of the placeholders of a name pattern, such as `acme` for `{company_name}`. They are
-/// in the alphabetical order of the placeholders' names.
+/// The values of the placeholders of a name pattern, such as `acme` for `{company_name}`. The
+/// values are sorted by the placeholders' names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PlaceholderValues(BTreeMap<Box<str>, Box<str>>);
 
@@ -263,7 +263,8 @@ impl Segment {
     }
 }
 
-/// Checks that the fixed part of a name pattern has only characters that a secret's name can have.
+/// Returns the fixed part `text` of a name pattern if it has only characters that a secret's name
+/// can have. `at` is the position of `text` in the pattern, counted in characters from 1.
 fn literal(text: &str, at: usize) -> Result<Box<str>, BadNamePattern> {
     match text.chars().position(|c| !is_name_char(c)) {
         Some(offset) => Err(BadNamePattern::Character { at: at + offset }),

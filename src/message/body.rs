@@ -49,8 +49,8 @@ pub(crate) struct Message<'a>(&'a [u8]);
 
 /// A record of an SQS event that is not parsed yet.
 ///
-/// An event can have 10,000 records. The caller parses them one by one, and lets other tasks run in
-/// between.
+/// An event can have 10,000 records. The caller parses the records one by one, so that other tasks
+/// can run in between.
 #[derive(Clone, Copy)]
 pub(crate) struct RawRecord<'a>(&'a RawValue);
 
@@ -74,8 +74,6 @@ pub(crate) enum BadBody {
     NotAnObject,
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
-    /// Error: the message in the request's body exceeds a limit of the search for names and ARNs of
-    /// secrets.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
     #[error("references[{0}] is not a string")]
@@ -102,15 +100,13 @@ pub(crate) enum BadMessage {
     NotAnObject,
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
-    /// Error: the message in the SQS record exceeds a limit of the search for names and ARNs of
-    /// secrets.
     #[error(transparent)]
     LimitExceeded(#[from] LimitExceeded),
 }
 
 impl<'a> Body<'a> {
-    /// Returns which kind of body `bytes` is: a list of references, a message, or an SQS event.
-    /// Does not parse the records of an event yet.
+    /// Recognises whether a request's body is a list of references, a message or an SQS event. Does
+    /// not parse the records of an event yet.
     ///
     /// # Errors
     ///
@@ -285,8 +281,8 @@ fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
     Some(text.0)
 }
 
-/// Parses a JSON object. Returns `None` for any other value. The function refuses arrays, because
-/// serde would accept an array of the members' values.
+/// Parses a JSON object. Returns `None` for any other value. Without the check for `{`, serde would
+/// also accept an array that lists the values of the object's members.
 fn object<'a, T: Deserialize<'a>>(raw: &'a RawValue) -> Option<T> {
     raw.get().starts_with('{').then(|| serde_json::from_str(raw.get()).ok())?
 }
@@ -295,7 +291,8 @@ fn is_array(raw: &RawValue) -> bool {
     raw.get().starts_with('[')
 }
 
-/// The members of a request's body from which Sidekey recognises the kind of the body.
+/// The members of a request's JSON body. They show whether the body is a list of references, a
+/// message or an SQS event.
 #[derive(Default)]
 struct Members<'a> {
     records: Option<&'a RawValue>,
@@ -366,7 +363,7 @@ struct Attributes<'a> {
 struct AtMost<'a, const MAX: usize>(Vec<&'a RawValue>);
 
 impl<'a, const MAX: usize> AtMost<'a, MAX> {
-    /// Returns the items of a JSON array, or `None` if the array has more than `MAX` items.
+    /// Returns `None` if the array has more than `MAX` items.
     fn parse(array: &'a RawValue) -> Option<Vec<&'a RawValue>> {
         serde_json::from_str::<Self>(array.get()).ok().map(|items| items.0)
     }

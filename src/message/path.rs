@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-/// The maximum length of a path into a message, in bytes.
+/// The maximum length of the path of a value in a message, in bytes.
 const PATH_CHARS_MAX: usize = 256;
 
-/// The maximum number of keys in a path into a message.
+/// The maximum number of keys in the path of a value in a message.
 const PARTS_MAX: usize = 16;
 
 /// The path of a value in a JSON message, such as `channel_config.*.credentials_id`.
@@ -14,7 +14,7 @@ pub(crate) struct Path {
     steps: Vec<Step>,
 }
 
-/// One step of a path into a message: the text between two dots.
+/// One step of a path such as `channel_config.*.credentials_id`: the characters between two dots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// The step is a key. It matches the object member with this key, or the array item with this
@@ -24,8 +24,8 @@ pub(super) enum Step {
     Any,
 }
 
-/// The reason why a string is not a valid path into a message. Positions are counted in characters,
-/// from 1.
+/// The reason why a string is not a valid path, such as `channel_config.*.credentials_id`.
+/// Positions are counted in characters, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadPath {
     #[error("a path must not be empty; write for example channel_config.*.credentials_id")]
@@ -51,11 +51,11 @@ pub(crate) enum BadPath {
 }
 
 impl Path {
-    /// Parses a path into a message.
+    /// Parses the path of a value in a message, such as `channel_config.*.credentials_id`.
     ///
     /// # Errors
     ///
-    /// Returns the first mistake in the text, with its position.
+    /// Returns the first mistake in the path, with its position.
     pub(crate) fn parse(text: &str) -> Result<Self, BadPath> {
         if text.is_empty() {
             return Err(BadPath::Empty);

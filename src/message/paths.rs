@@ -26,7 +26,8 @@ pub(crate) enum BadPaths {
 }
 
 impl Paths {
-    /// Parses a list of paths into a message.
+    /// Parses a list of paths. A path such as `channel_config.*.credentials_id` leads to values in
+    /// a message.
     ///
     /// # Errors
     ///

@@ -15,8 +15,9 @@ use std::fmt::{self, Write};
 /// fewer than ten.
 pub(crate) const FOUND_MAX: usize = 100;
 
-/// The maximum length of the path at which a reference is found in a message, in bytes. The length
-/// is limited because the path consists of keys of the message, and the response contains the path.
+/// The maximum length of the path at which a reference is found in a message, in bytes. Without
+/// this limit, a message with long keys could make the response very large, because the response
+/// contains the paths of all references.
 pub(crate) const FOUND_PATH_BYTES_MAX: usize = 1024;
 
 /// A search of messages for references (names or ARNs of secrets). The search looks for references
@@ -34,8 +35,8 @@ pub(crate) struct Found {
     ///
     /// If several paths lead to the same value, the list contains the value once.
     pub(crate) references: Vec<FoundReference>,
-    /// The string at each path that was searched for a string, in the order of these paths. `None`
-    /// if the message has no string at the path.
+    /// The strings at the paths `texts` that `Search::new` received, in the same order. An item is
+    /// `None` if the message has no string at this path.
     pub(crate) texts: Vec<Option<Box<str>>>,
 }
 
@@ -45,14 +46,15 @@ pub(crate) struct FoundReference {
     /// The path of the reference in the message, with the actual key in place of `*`. A dot inside
     /// a key is written as `\.`.
     pub(crate) path: Box<str>,
-    /// The name or ARN of a secret, found at `path` in the message. `None` if the value there is not
-    /// a string.
+    /// The name or ARN of a secret, found at `path` in the message. `None` if this value is not a
+    /// string.
     pub(crate) reference: Option<Box<str>>,
-    /// The index of the first configured path that leads to the reference.
+    /// The index of the first configured path that leads to the reference. The references are
+    /// sorted by this index.
     order: usize,
 }
 
-/// The limit that stopped the search of a message for names and ARNs of secrets.
+/// Why Sidekey stopped the search of a message: the message exceeds one of these limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LimitExceeded {
     #[error("the message has more than {max} references")]
@@ -65,24 +67,20 @@ pub(crate) enum LimitExceeded {
 /// contains no part of the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadText {
-    /// Error: the message is not JSON.
     NotJson {
         /// The line of the first mistake in the message's JSON, counted from 1.
         line: usize,
         /// The column of the first mistake in the message's JSON, counted from 1.
         column: usize,
     },
-    /// Error: the message is JSON, but not an object.
     NotAnObject,
-    /// Error: the message exceeds a limit of the search.
     LimitExceeded(LimitExceeded),
 }
 
 #[derive(Debug)]
 pub(crate) enum SearchError<E> {
-    /// Error: the message exceeds a limit of the search.
     LimitExceeded(LimitExceeded),
-    /// Error: the message cannot be parsed, or is not a JSON object.
+    /// The message cannot be parsed, or is not a JSON object.
     Unreadable(E),
 }
 
@@ -118,11 +116,11 @@ impl<'p> Search<'p> {
         Self { references_max: max, ..self }
     }
 
-    /// Searches a message, given as JSON, for names and ARNs of secrets.
+    /// Searches a message for names and ARNs of secrets. `text` is the message as JSON.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not a JSON object, or if the message exceeds a limit.
+    /// Returns an error if the message is not a JSON object, or exceeds a limit of the search.
     pub(crate) fn text(&self, text: &[u8]) -> Result<Found, BadText> {
         let mut message = serde_json::Deserializer::from_slice(text);
         let found = match self.run(&mut message) {
@@ -147,7 +145,8 @@ impl<'p> Search<'p> {
     ///
     /// # Errors
     ///
-    /// Returns an error if the message is not an object, cannot be parsed, or exceeds a limit.
+    /// Returns an error if the message cannot be parsed, is not an object, or exceeds a limit of
+    /// the search.
     pub(crate) fn run<'de, D: Deserializer<'de>>(
         &self,
         message: D,
@@ -210,10 +209,11 @@ impl Walk {
         E::custom("the message exceeds a limit of the search")
     }
 
-    /// Removes the results at the current path and below it, except the first `before` results.
+    /// Removes earlier results for the key that is being read, because the last member counts if an
+    /// object has a key twice.
     ///
-    /// The search calls this function if an object has a key twice, because the last member counts.
-    /// The first `before` results were found before this object.
+    /// The removed results are those at or below the current path, except the first `before`
+    /// results, which the search found before this object.
     fn forget(&mut self, targets: &[Target<'_>], before: usize) {
         for at in targets.iter().filter_map(|target| target.text) {
             self.found.texts[at] = None;
@@ -248,7 +248,6 @@ impl<'p> Member<'_, 'p> {
             .collect()
     }
 
-    /// Appends `key` to the path of the value that is being read.
     fn enter(&mut self, key: fmt::Arguments<'_>) {
         if self.depth > 0 {
             self.walk.path.push('.');
@@ -516,8 +515,8 @@ mod tests {
         }
     }
 
-    /// Finds the references in a message that is parsed into a tree of values, and returns them
-    /// sorted. This simple search needs much memory. [`Search`] must find the same references.
+    /// Finds the references in a message in the simplest way: the message is parsed into a tree of
+    /// values first. [`Search`] must find the same references with less memory.
     fn naive(paths: &Paths, message: &Value) -> Vec<(String, Option<String>)> {
         fn walk(
             value: &Value,

@@ -1,4 +1,5 @@
-//! The tenant check: a message must not refer to a secret of another tenant.
+//! The tenant check: a message must not refer to a secret of another tenant, such as another
+//! company.
 
 use super::path::Path;
 use crate::convention::Conventions;
@@ -17,7 +18,7 @@ pub(crate) struct TenantCheck {
     bindings: Vec<TenantBinding>,
 }
 
-/// A placeholder (a `{name}` part of a name pattern, such as `{company_name}`), and the field of the
+/// A placeholder (a variable part of secret names, such as `{company_name}`), and the field of the
 /// message that must have the same value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TenantBinding {
@@ -29,12 +30,12 @@ pub(crate) struct TenantBinding {
 
 /// The tenant of a message: the strings at [`TenantCheck::paths`].
 ///
-/// The outer `Option` is `None` if the caller sent no message. An inner `Option` is `None` if the
-/// message has no string at the path.
+/// The outer `Option` is `None` if the caller sent a list of secrets in place of a message. An
+/// inner `Option` is `None` if the message has no string at the path.
 pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 
-/// The reason why a message must not have a secret. The error messages contain no string of the
-/// message.
+/// The reason why Sidekey refuses to return a secret for a message. The error texts contain no
+/// values from the message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantMismatch {
     #[error(
@@ -80,7 +81,8 @@ impl TenantCheck {
     ///
     /// # Errors
     ///
-    /// Returns the reason why the message must not have the secret.
+    /// Returns an error if the secret belongs to another tenant than the message, or if the
+    /// secret's tenant is unknown.
     pub(crate) fn check(&self, id: &SecretId, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() {
             return Ok(());
@@ -96,11 +98,13 @@ impl TenantCheck {
         if is_known { Ok(()) } else { Err(TenantMismatch::NoConvention) }
     }
 
-    /// Checks the name that AWS returned for a secret to which a message refers.
+    /// Checks a fetched secret to which a message refers. `name` is the secret's name, as AWS
+    /// returned it.
     ///
     /// # Errors
     ///
-    /// Returns the reason why the message must not have the secret.
+    /// Returns an error if the secret belongs to another tenant than the message, or if the
+    /// secret's tenant is unknown.
     pub(crate) fn check_answer(&self, name: &str, tenant: &Tenant) -> Result<(), TenantMismatch> {
         if self.bindings.is_empty() || self.check_name(name, tenant)? {
             return Ok(());
@@ -108,8 +112,9 @@ impl TenantCheck {
         Err(TenantMismatch::NoConvention)
     }
 
-    /// Returns whether a convention (the rules for the names and values of one kind of secret)
-    /// matches `name`.
+    /// Checks that the tenant in a secret's name is the tenant of the message. Returns `false` if
+    /// the tenant is unknown, because no convention (the rules for one kind of secret) matches
+    /// `name`.
     ///
     /// Checks all conventions that match. An earlier convention must not hide the tenant that a
     /// later convention finds in the name.
@@ -146,8 +151,9 @@ impl Tenant {
         Self(None)
     }
 
-    /// Compares the value of a placeholder (such as `{company_name}`) in a secret's name with the
-    /// string of the message for the binding at `index`.
+    /// Returns an error unless a placeholder (such as `{company_name}`) in a secret's name has the
+    /// same value as the message's field. `binding` is the pair of placeholder and field, and
+    /// `index` is its index in the list of bindings.
     fn compare(
         &self,
         index: usize,
@@ -168,7 +174,7 @@ impl Tenant {
     }
 }
 
-/// Hides the strings of the tenant, because they come from the message.
+/// Hides the strings of the tenant, because they come from the message and may be private.
 impl fmt::Debug for Tenant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Tenant(…)")

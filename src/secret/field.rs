@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The maximum number of existing field names in the error for an unknown field.
+/// The maximum number of field names that the error for an unknown field lists.
 const NAMES_SHOWN_MAX: usize = 20;
 
 /// The maximum number of characters that an error quotes of each field name.
@@ -21,7 +21,7 @@ const NAME_SHOWN_CHARS_MAX: usize = 80;
 pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
 
 /// The approximate memory that a cached field needs in addition to its name and its value, in
-/// bytes. The map node and the owner of the shared bytes need this memory.
+/// bytes. The node of the map and the reference-counted bytes need this memory.
 const FIELD_BYTES: usize = 128;
 
 /// The reason why a secret's value does not have the requested field. The error message lists names
@@ -85,8 +85,8 @@ impl Fields {
 
 /// Returns a secret's value as raw JSON if the value is a JSON object or array.
 ///
-/// Returns `None` for other JSON values. A number such as `1.10` may be a password, and a JSON
-/// parser would change it.
+/// Returns `None` for any other JSON value. For example, the number `1.10` may be a password, and
+/// the caller's JSON parser would change it to `1.1`.
 pub(crate) fn json(content: &Content) -> Option<&RawValue> {
     let Content::Text(text) = content else { return None };
     let raw: &RawValue = serde_json::from_slice(text.expose()).ok()?;

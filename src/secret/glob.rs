@@ -261,7 +261,7 @@ mod tests {
         );
     }
 
-    /// A matcher that tries every length for every star would practically never finish.
+    /// A matcher that tried every length for every star would practically never finish.
     ///
     /// The patterns do not end in a star, because some matchers are slow only for such patterns.
     #[test]

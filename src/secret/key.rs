@@ -5,9 +5,8 @@ use super::selector::Selector;
 
 /// The key under which the cache stores a version of a secret.
 ///
-/// Calls to AWS that several readers share use the same key, and so do cache policies. The key
-/// needs no region: an ARN contains the region, and a name means a secret in the agent's own
-/// region.
+/// Readers that request the same key at the same time share one call to AWS. The key needs no
+/// region: an ARN contains the region, and a name means a secret in the agent's own region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The name or ARN of the secret, as the caller wrote it.

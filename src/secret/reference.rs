@@ -34,9 +34,9 @@ pub enum SecretId {
 impl SecretId {
     /// Parses the name or ARN of a secret that a caller sent.
     ///
-    /// The function does not check the characters of a name, but it refuses control characters. If
-    /// no secret can have the name, Secrets Manager answers that the secret does not exist. Callers
-    /// rely on this answer.
+    /// The function accepts characters that no secret's name can have, except control characters.
+    /// Secrets Manager answers that a secret with such a name does not exist, and callers rely on
+    /// this answer.
     ///
     /// # Errors
     ///

@@ -6,24 +6,24 @@ use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
 
-/// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. Sidekey matches every
-/// request for an uncached secret against the patterns.
+/// The maximum number of patterns in `SIDEKEY_ALLOW` or in one cache policy. The number is limited
+/// because Sidekey compares every request for an uncached secret with each pattern.
 pub(crate) const PATTERNS_MAX: usize = 1000;
 
-/// A replacement for the random suffix of a full ARN, because Sidekey does not know the suffix
-/// before AWS answers.
+/// A stand-in for the random suffix at the end of a secret's full ARN. Sidekey uses it if a caller
+/// sends a partial ARN, because only AWS knows the suffix.
 const UNKNOWN_SUFFIX: &str = "-xxxxxx";
 
-/// The set of secrets that match at least one pattern. Without patterns, the set contains all
-/// secrets.
+/// A set of secrets: all secrets that match at least one pattern. Without patterns, the set
+/// contains every secret.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     names: Vec<Glob>,
     arns: Vec<Glob>,
 }
 
-/// The agent's own AWS region and account. If a caller gives only a secret's name, the secret is
-/// there.
+/// The agent's own AWS region and account. Sidekey looks up a secret in this region and account if
+/// a caller gives only the secret's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home {
     /// The agent's own AWS region.
@@ -86,13 +86,14 @@ impl Scope {
 
     /// Returns whether the patterns allow at least one of the secrets that `id` can mean.
     ///
-    /// An ambiguous ARN can also mean a secret that the patterns do not allow. So do not use this
-    /// function to allow a read.
+    /// Use this function only to choose a cache policy, and not to allow a read: an ambiguous ARN
+    /// can also mean a secret that the patterns do not allow.
     pub(crate) fn may_admit(&self, id: &SecretId, home: &Home) -> bool {
         self.is_open() || self.interpretations(id, home).any(|is_admitted| is_admitted)
     }
 
-    /// Returns whether the patterns allow the secret whose full ARN and name AWS returned.
+    /// Returns whether the patterns allow a fetched secret. `arn` and `name` are the full ARN and
+    /// the name that AWS returned.
     ///
     /// A pattern without wildcards also matches if it is the partial ARN (without AWS's random
     /// suffix) of the secret.
@@ -104,8 +105,8 @@ impl Scope {
             || self.arns.iter().any(|pattern| Some(pattern.as_str()) == partial)
     }
 
-    /// Returns whether the patterns allow the secret `id`. An ambiguous ARN can mean two secrets,
-    /// so the result has one answer for each secret.
+    /// Returns one item for each secret that `id` can mean: whether the patterns allow this secret.
+    /// An ambiguous ARN can mean two secrets, and any other `id` means one.
     fn interpretations(&self, id: &SecretId, home: &Home) -> impl Iterator<Item = bool> {
         let (first, second) = match id {
             SecretId::Name(name) => (self.admits_name(name), None),
@@ -142,17 +143,16 @@ impl Scope {
 
 /// Returns whether a pattern equals `text` and contains no wildcards.
 ///
-/// A pattern with wildcards must not match a request for the same characters, because no secret can
-/// have such a name.
+/// A pattern with wildcards, such as `app/*`, must not match a request for the name `app/*`,
+/// because no secret can have this name.
 fn is_literal(pattern: &Glob, text: &str) -> bool {
     pattern.as_str() == text && !text.contains(['*', '?', '['])
 }
 
 /// Returns whether wildcards may match this name.
 ///
-/// Wildcards must not match a name that no secret can have, because such a name is forged.
-/// Wildcards must not match the segments `.` and `..`, because a program that uses the name as a
-/// path would leave its folder.
+/// Wildcards match only names that a secret can have. They do not match names with a segment `.` or
+/// `..`, because a program that uses such a name as a path would leave its folder.
 fn is_valid_name(name: &str) -> bool {
     name.chars().all(is_name_char) && name.split('/').all(|segment| ![".", ".."].contains(&segment))
 }

@@ -3,8 +3,8 @@
 use super::value::SecretValue;
 use std::time::SystemTime;
 
-/// The staging label of a secret's current version. A read without a staging label and a version id
-/// returns the current version.
+/// The staging label of a secret's current version. A read with neither a staging label nor a
+/// version id returns the current version.
 ///
 /// Source: `VersionStage` of `GetSecretValue` in AWS's API reference.
 pub const AWSCURRENT: &str = "AWSCURRENT";
