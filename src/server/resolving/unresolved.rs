@@ -12,20 +12,16 @@ use crate::telemetry::metrics::ReadResult;
 /// Why Sidekey cannot provide the secrets of a message, or the secret of one reference (a secret's
 /// name or ARN) in it.
 ///
-/// Large variants are boxed, because an event can have 10,000 messages that fail.
+/// Large variants are boxed and texts are short, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unresolved {
     /// Error: the message is not valid or exceeds a limit, so Sidekey could not find the secrets
     /// that it refers to.
     #[error(transparent)]
     Message(#[from] BadMessage),
-    #[error(
-        "the messages of this request have too many references in total, and this message has many of them"
-    )]
+    #[error("the messages of this request have too many references in total")]
     TooManyReferences,
-    #[error(
-        "the messages of this request name more than {0} secrets in total, and this message names many of them"
-    )]
+    #[error("the messages of this request name more than {0} secrets in total")]
     TooManySecrets(usize),
     #[error("the credentials of this message take more than {0} bytes")]
     TooLarge(usize),
@@ -37,7 +33,7 @@ pub(crate) enum Unresolved {
     NotAString(Box<str>),
     #[error("no reference to a secret was found")]
     NoReference,
-    #[error("this message was skipped, because an earlier message of the same FIFO group failed")]
+    #[error("this message was skipped: an earlier message of its FIFO group failed")]
     EarlierMessageFailed,
     /// Error: a reference in the message is not a valid name or ARN of a secret.
     #[error(transparent)]
@@ -89,22 +85,16 @@ impl Unresolved {
             Self::Message(BadMessage::LimitExceeded(_)) => {
                 "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
             }
-            Self::Message(_) => {
-                "send a JSON object (a Context Object) as text in the body of each record"
-            }
+            Self::Message(_) => "send a JSON object (a Context Object) as the record's body",
             Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
-                "let SQS deliver the message again, or send fewer messages in one request"
+                "let SQS deliver the message again, or send fewer messages at once"
             }
             Self::TooLarge(_) => {
                 "refer to fewer secrets in one message, or only to those fields of the secrets that are needed"
             }
             Self::NotAString(_) => "put a secret's name or ARN at this path, or remove the value",
-            Self::NoReference => {
-                "check that the message has references at the paths of SIDEKEY_RESOLVE_PATHS; a request with a list must have only the member `references`"
-            }
-            Self::EarlierMessageFailed => {
-                "let SQS deliver this message again, after the earlier message of its group"
-            }
+            Self::NoReference => "check the message and SIDEKEY_RESOLVE_PATHS",
+            Self::EarlierMessageFailed => "let SQS deliver this message again",
             Self::Reference(_) => "use the secret's name or its ARN as the reference",
             Self::TenantMismatch(mismatch) => match **mismatch {
                 TenantMismatch::NoMessage { .. } => {
