@@ -16,19 +16,22 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// The header that carries the caller's token in a plain GET request to an agent.
+/// The header for the caller's token in a plain GET request, as AWS's Lambda extension for secrets
+/// defines it.
 const READER_TOKEN: HeaderName = HeaderName::from_static("x-aws-parameters-secrets-token");
 
-/// The header that names the operation in a request of the AWS API, such as `GetSecretValue`.
+/// The header with the name of the operation, such as `GetSecretValue`, in a request of the AWS
+/// API.
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// The header that carries the caller's token in a request of the AWS API.
+/// The header for the caller's token in a request of the AWS API. AWS uses this header for session
+/// tokens.
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
 /// The maximum number of bytes in the body of an agent's answer.
 ///
-/// A secret has up to 64 KiB, and JSON may need six bytes for each byte of the secret. The
-/// remaining bytes are for metadata.
+/// A secret has up to 64 KiB. In JSON, one byte may become six bytes, such as `\u0000`, which gives
+/// 384 KiB. The rest is for metadata.
 const ANSWER_BYTES_MAX: usize = 512 * 1024;
 
 /// The address at which an agent listens.
@@ -52,16 +55,16 @@ impl fmt::Display for Address {
 /// The reasons why a client got no answer from an agent.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// Error: no process accepts connections at the agent's address.
+    /// No process accepts connections at the agent's address.
     #[error("no agent listens at {0}")]
     NoAgent(Address, #[source] io::Error),
-    /// Error: the connection to the agent broke before the answer began.
+    /// The connection to the agent broke before the answer began.
     #[error("the connection to the agent broke before it answered")]
     Broken(#[from] hyper::Error),
-    /// Error: the agent's answer is too long or incomplete.
+    /// The body of the answer is longer than the client accepts, or it ended early.
     #[error("the agent's answer is too long or incomplete")]
     BadAnswer,
-    /// Error: the path of the request or the token contains a character that HTTP does not allow.
+    /// The path of the request or the token contains a character that HTTP does not allow.
     #[error("the path or the token has a character that HTTP does not allow; check SIDEKEY_TOKEN")]
     Unsendable,
 }
@@ -138,8 +141,7 @@ impl Client {
         self.exchange(self.authorized(request, SECURITY_TOKEN), parameters.into()).await
     }
 
-    /// Adds the client's token to a request, as the value of the HTTP header `header`. Does nothing
-    /// if the client has no token.
+    /// Adds the client's token, if it has one, to a request as the value of `header`.
     fn authorized(&self, request: request::Builder, header: HeaderName) -> request::Builder {
         match &self.token {
             Some(token) => request.header(header, token),
@@ -174,7 +176,8 @@ async fn unix(path: &Path) -> io::Result<Box<dyn Socket>> {
     Ok(Box::new(UnixStream::connect(path).await?))
 }
 
-/// Converts a token to an HTTP header value that debug output hides.
+/// Converts a token to an HTTP header value. The value is marked as sensitive, so that debug output
+/// hides it.
 fn header(token: &Token) -> Result<HeaderValue, ClientError> {
     let mut value = HeaderValue::from_bytes(token.reveal()).map_err(|_| ClientError::Unsendable)?;
     value.set_sensitive(true);

@@ -1,9 +1,11 @@
 //! Reads the clocks and sleeps. All other code takes the time from this module.
 //!
-//! Lambda freezes the process between invocations, and SnapStart restores it on another machine
-//! days later. No single clock is right in both cases. So a [`Moment`] has the readings of two
-//! clocks. The wall clock can be set by an operator or by time synchronisation. The steady clock
-//! cannot be set, but may not count the time between a snapshot and its restore.
+//! Lambda freezes the process between invocations. SnapStart may resume it from a snapshot on
+//! another machine days later. No single clock is right after both. So a [`Moment`] contains the
+//! readings of two clocks:
+//!
+//! The wall clock can be set by an operator or by time synchronisation. The steady clock cannot be
+//! set, but it may not count the time between a snapshot and the resumption.
 
 use std::fmt;
 use std::future::Future;
@@ -12,29 +14,28 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// How far the wall clock may go back before Sidekey treats the ages of cached values as unknown.
 ///
-/// Time synchronisation moves the clock only by milliseconds. A larger step means that an operator
-/// set the clock.
+/// Time synchronisation moves the clock by milliseconds only. If the clock goes back further, an
+/// operator has set it, and the ages cannot be computed.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
 /// A point in time, as the readings of the wall clock and of the steady clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
-    /// The reading of the wall clock: the date and the time of day. An operator or time
-    /// synchronisation can set this clock.
+    /// The date and the time of day, from the wall clock. An operator or time synchronisation can
+    /// set this clock.
     pub wall: SystemTime,
-    /// The reading of the steady clock: the time since the process started. No operator can set
-    /// this clock.
+    /// The time since the process started, from the steady clock. This clock cannot be set.
     pub steady: Duration,
 }
 
 impl Moment {
     /// Returns how much time passed from `earlier` to this moment.
     ///
-    /// If the two clocks measured different times, the longer time counts. A clock that stood still
-    /// must not make a cached value look younger.
+    /// If the two clocks disagree, the longer time counts: one clock may have stood still, and a
+    /// cached value must not look younger than it is.
     ///
     /// Returns `None` if the wall clock went back by more than [`WALL_STEP_BACK_MAX`], or if the
-    /// steady clock went back at all.
+    /// steady clock went back at all. The passed time is then unknown.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
         match self.wall.duration_since(earlier.wall) {
@@ -44,7 +45,6 @@ impl Moment {
         }
     }
 
-    /// Returns the moment that is `span` later on both clocks.
     #[cfg(test)]
     #[must_use]
     pub(crate) fn after(self, span: Duration) -> Self {
@@ -52,22 +52,23 @@ impl Moment {
     }
 }
 
-/// A future that completes when a sleep is over.
+/// A future that completes when the sleep is over.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A clock that tells the current time and can sleep. Tests replace the clock of the machine by a
-/// clock that they control.
+/// A source of the current time that can also sleep. In tests, a clock that the test controls
+/// replaces the clock of the machine.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Returns the current readings of the wall clock and the steady clock.
+    /// Returns the current time of both the wall clock and the steady clock.
     fn now(&self) -> Moment;
     /// Returns a future that completes when the time `span` has passed.
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
-/// Runs `work` with the timeout `span`. Returns the result of `work`, or `None` after a timeout.
+/// Runs `work` for at most the time `span`. Returns its result, or `None` if it did not complete in
+/// time.
 ///
-/// After a freeze of the process, `work` may be complete although the timeout has passed. The
-/// result of `work` then counts.
+/// If the process was frozen, both the work and the timeout may be over afterwards. The function
+/// then returns the result.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
     span: Duration,
@@ -87,7 +88,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Makes a clock that reads the machine's clocks. The steady clock starts at zero.
+    /// Creates a clock whose steady clock starts at zero.
     #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
     pub fn new() -> Self {
         Self { started: Instant::now() }
@@ -112,8 +113,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock for tests. The clock follows the paused time of tokio, and a test can set the wall
-/// clock.
+/// A clock for tests. It follows tokio's paused time, so sleeps take no real time. A test can also
+/// set its wall clock.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
@@ -124,8 +125,7 @@ pub(crate) struct VirtualClock {
 
 #[cfg(test)]
 impl VirtualClock {
-    /// Makes a test clock whose wall clock shows `wall` now. Needs a tokio runtime with paused
-    /// time.
+    /// Creates a test clock whose wall clock shows `wall`. Needs a tokio runtime with paused time.
     #[expect(clippy::disallowed_methods, reason = "this test clock follows tokio's paused time")]
     pub(crate) fn starting_at(wall: SystemTime) -> Self {
         Self {
@@ -135,19 +135,17 @@ impl VirtualClock {
         }
     }
 
-    /// Sets the wall clock forward by `span`. The steady clock does not change.
     pub(crate) fn step_forward(&self, span: Duration) {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Restarts the steady clock at zero. This happens when a snapshot of the process is restored
-    /// on another machine.
+    /// Restarts the steady clock at zero, as if the process was resumed from a snapshot on another
+    /// machine.
     pub(crate) fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
             self.started.elapsed();
     }
 
-    /// Sets the wall clock back by `span`. The steady clock does not change.
     pub(crate) fn step_back(&self, span: Duration) {
         *self.wall.lock().expect("no thread panics while it holds the lock") -= span;
     }
@@ -174,8 +172,8 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
-    /// Checks [`Moment::since`] after the wall clock advanced by `wall` seconds and the steady
-    /// clock by `steady` seconds.
+    /// Advances the wall clock by `wall` seconds and the steady clock by `steady` seconds. The time
+    /// that passed must then be `expected`.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>) {
         let hour = Duration::from_secs(3600);

@@ -47,7 +47,7 @@ enum Command {
     Scaffold(scaffold::Args),
 }
 
-/// Runs the chosen command of the `sidekey` program, and returns the exit code of the program.
+/// Runs the command that the user chose, and returns the exit code of the process.
 pub async fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve => serve::run().await,
@@ -61,8 +61,8 @@ pub async fn run(cli: Cli) -> ExitCode {
     }
 }
 
-/// Returns the exit code of a finished command. A failed command has exit code 1, and its error is
-/// printed to standard error.
+/// Returns the exit code of a finished command. If the command failed, prints its error first, and
+/// returns exit code 1.
 #[expect(
     clippy::print_stderr,
     reason = "users of a command read its error messages on standard error"
@@ -74,8 +74,8 @@ fn exit_code(result: anyhow::Result<ExitCode>) -> ExitCode {
     })
 }
 
-/// Returns the end of the text of `sidekey serve --help`. It lists all `SIDEKEY_*` variables, and
-/// all keys of a `[[policy]]` table in the settings file.
+/// Returns the last part of the `sidekey serve --help` text: a list of all `SIDEKEY_*` variables,
+/// and of the settings that a `[[policy]]` table may change for some secrets.
 fn settings_help() -> String {
     let variables: Vec<String> =
         VARIABLES.iter().map(|one| help(one.name, one.default, one.help)).collect();
@@ -87,7 +87,7 @@ fn settings_help() -> String {
     )
 }
 
-/// Formats the help text of one setting in the layout that clap uses for the options of a command.
+/// Formats the help text of one setting in the same layout as clap's help for command options.
 fn help(name: &str, default: &str, help: &str) -> String {
     let default = match default {
         "" => String::new(),

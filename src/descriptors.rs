@@ -4,18 +4,16 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors {
-    /// The current limit on open files and sockets. `usize::MAX` means no limit.
+    /// How many files and sockets this process may have open. `usize::MAX` means no limit.
     pub(crate) limit: usize,
-    /// The limit on open files and sockets before the agent raised it. `None` if the agent did not
-    /// raise the limit.
+    /// The limit before the agent raised it. `None` if the agent did not raise it.
     pub(crate) raised_from: Option<usize>,
 }
 
-/// Raises the soft limit on open files and sockets to the hard limit. Returns the limit that then
-/// applies.
+/// Raises the limit on open files and sockets as far as the system allows, so that the agent can
+/// serve many connections. Returns the limit that applies afterwards.
 ///
-/// Programs that this process starts inherit the raised limit. If the system refuses to raise the
-/// limit, the limit stays unchanged.
+/// Programs that this process starts inherit the raised limit.
 pub(crate) fn raise() -> Descriptors {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let is_raised = current != maximum
@@ -26,7 +24,7 @@ pub(crate) fn raise() -> Descriptors {
     }
 }
 
-/// Converts a limit of the system to a number. `None` means no limit, and becomes `usize::MAX`.
+/// Converts a limit of the system. `None` means that there is no limit, and becomes `usize::MAX`.
 fn count(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

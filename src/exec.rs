@@ -1,7 +1,6 @@
 //! Fills environment variables with secrets, and then replaces this process by a program.
 //!
-//! Users need this for programs whose code they cannot change. Such a program uses neither HTTP nor
-//! Sidekey's API.
+//! So a program can use secrets without a change of its code: it only reads environment variables.
 
 mod program;
 mod reads;
@@ -24,27 +23,25 @@ use variable::FilledVariable;
 
 /// The longest time that `sidekey exec` waits for an agent to start listening.
 ///
-/// The time is long because the agent may run in another container, whose image the system has to
-/// unpack first.
+/// The time is long because the agent may be in another container whose image must first be
+/// unpacked.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The longest time that `exec` on Lambda waits for the agent to start listening.
 ///
-/// Lambda starts the agent before the runtime of the function, so a longer wait would not help.
-/// Lambda itself ends the start of a function after 10 s.
+/// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user gets an
+/// error message before then. The agent starts before `exec`, so it normally listens already.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Fills the environment variables that refer to secrets, and replaces this process by the program
-/// in `command`.
-///
-/// If no variable refers to a secret, no agent is needed.
+/// in `command`. If no variable refers to a secret, no agent is needed.
 ///
 /// `read_token_file` gets the agent's port, and returns the token that the agent wrote to a file.
 /// It is called only if no token is configured, and only after the agent has started to listen.
 ///
-/// The function returns only if the program was not started. It then has printed all reasons to
-/// standard error. It returns exit code 125 if a variable cannot be filled, 126 if the program
-/// cannot be run, and 127 if the program does not exist.
+/// Returns only if the program was not started, after all reasons were printed to standard error.
+/// The exit code is 125 if a variable cannot be filled, 126 if the program cannot be run, and 127
+/// if the program does not exist.
 pub async fn run(
     vars: &dyn Vars,
     host: Host,
@@ -69,8 +66,8 @@ pub async fn run(
     }
 }
 
-/// Returns all environment variables that refer to a secret, each with the value of the secret. If
-/// a variable cannot be filled, the error lists every problem.
+/// Reads the secrets from the agent, and returns the environment variables with their values. If at
+/// least one variable cannot be filled, returns all problems instead.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
@@ -99,7 +96,6 @@ async fn fill_variables(
     if problems.is_empty() { Ok(filled) } else { Err(problems) }
 }
 
-/// Waits until the agent listens. Returns the agent's address and token.
 async fn wait_for_agent(
     contact: Result<Contact, Mistakes>,
     host: Host,
@@ -133,8 +129,7 @@ fn not_started(problems: &[String]) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Writes a line to standard error. Ignores a failed write, because the exit code also reports the
-/// error.
+/// Writes a line to standard error. Ignores errors, because the exit code also reports the failure.
 fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

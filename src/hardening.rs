@@ -3,29 +3,29 @@
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;
 
-/// Makes the process not dumpable: other processes of the same user cannot trace this process or
-/// read its memory, and a crash writes no core file.
+/// Protects the memory of this process: other processes of the same user cannot read it, and a
+/// crash writes no core file. Linux calls such a process "not dumpable".
 ///
-/// A program that replaces this process through `exec` is dumpable again. Only Linux supports this
-/// protection. On other systems the function does nothing.
+/// The protection ends if this process replaces itself by another program. On systems other than
+/// Linux, the function does nothing.
 ///
 /// # Errors
 ///
-/// Returns an error if the system refuses the change. The process then stays dumpable.
+/// Returns an error if the system refuses the change. The memory is then not protected.
 pub(crate) fn hide() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Makes the process not dumpable, so that other processes of the same user cannot read its memory.
-/// Also sets the process's limit for core files to zero.
+/// Protects the memory of this process, so that other processes of the same user cannot read it.
+/// Also forbids core files, which would contain the memory.
 ///
-/// Programs that this process starts inherit the limit.
+/// Programs that this process starts also write no core files.
 ///
 /// # Errors
 ///
-/// Returns an error if the system refuses one of the changes. The process may then stay dumpable.
+/// Returns an error if the system refuses one of the changes. The memory may then be unprotected.
 pub fn harden() -> io::Result<()> {
     hide()?;
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;

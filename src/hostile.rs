@@ -1,14 +1,15 @@
-//! Generators of hostile input for property tests. This module is compiled only for tests.
+//! Random and malformed input for property tests. This module is compiled only for tests.
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Map, Value};
 
-/// The value of a secret in tests. No error and no log line may contain this value.
+/// The value of a secret in tests. A test fails if this value appears in an error or a log line.
 pub(crate) const VALUE: &str = "hunter2";
 
-/// Generates strings that consist mostly of the given `pieces`, mixed with some random characters.
+/// Generates strings from the given `pieces`, such as keywords and separators, mixed with some
+/// random characters.
 pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => select(pieces).prop_map(str::to_owned),
@@ -18,12 +19,11 @@ pub(crate) fn text_of(pieces: &'static [&'static str]) -> impl Strategy<Value = 
     vec(piece, 0..24).prop_map(|pieces| pieces.concat())
 }
 
-/// Generates arbitrary strings, including strings with control characters.
 pub(crate) fn text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..100).prop_map(String::from_iter)
 }
 
-/// Generates variants of the valid string `good`, each with up to three random edits.
+/// Generates almost valid strings: the valid string `good` with up to three random edits.
 pub(crate) fn mangled(good: &str) -> impl Strategy<Value = String> + use<> {
     let good: Vec<char> = good.chars().collect();
     let other = prop_oneof![
@@ -68,7 +68,8 @@ pub(crate) fn json() -> impl Strategy<Value = Value> {
     })
 }
 
-/// Generates keys of JSON objects. Many keys come from a small set, so that the same key recurs.
+/// Generates keys of JSON objects. Many come from a small set, so that tests also cover repeated
+/// keys and the names of DynamoDB types, such as `S`.
 fn key() -> impl Strategy<Value = String> {
     prop_oneof!["[abSNML]{1,2}", "[\u{0}-\u{7f}]{0,3}", "\\PC{0,3}"]
 }

@@ -1,4 +1,5 @@
-//! A client's HTTP/1.1 connection. It sends one request at a time, and waits for the response.
+//! The client side of an HTTP/1.1 connection. It sends one request at a time, and waits for the
+//! response.
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -12,44 +13,43 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Why a request over a connection got no complete response. The error messages quote no part of a
-/// response.
+/// The reason why a request got no complete response. The error messages quote nothing from a
+/// response, because it may contain a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// Error: the connection was closed before the request was sent.
+    /// The connection was closed before the request was sent, so the server has not seen the
+    /// request.
     #[error("the connection was closed before the request was sent")]
     NotSent {
-        /// The request that was not sent. The caller can send it over another connection.
+        /// The unsent request. The caller can send it over another connection.
         request: Box<Request<Bytes>>,
-        /// The error of the HTTP library, which says why the connection was closed.
         #[source]
         error: hyper::Error,
     },
-    /// Error: the connection broke before the response began, or the response is not valid HTTP.
+    /// The connection broke before the response began, or the response is not valid HTTP.
     #[error("the connection broke before the response began")]
     NoResponse(#[source] hyper::Error),
-    /// Error: the response ended early, or the body of the response is longer than the connection
-    /// allows.
+    /// The response ended early, or its body is longer than the limit of the connection.
     #[error("the response ended early, or its body is too long")]
     Body(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// A stream of bytes to and from a server: TCP, TLS or a Unix socket.
+/// The stream below an HTTP connection: TCP, TLS or a Unix socket.
 pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// The future that moves bytes between a connection and its socket. `None` after the future has
-/// completed.
+/// The future of the HTTP library hyper that reads from and writes to the socket. `None` after it
+/// has completed.
 ///
-/// A completed future must be dropped. Only then does the HTTP library hyper return a request that
-/// it could not send.
+/// A completed future must be dropped, because only then does hyper give back a request that it
+/// could not send.
 type Driving = Option<Pin<Box<Driver<TokioIo<Box<dyn Socket>>, Full<Bytes>>>>>;
 
 /// An HTTP/1.1 connection to a server.
 ///
-/// The task that waits for a response also reads from and writes to the socket. So a request needs
-/// no second task and no wake-up between tasks.
+/// The task that waits for the response also reads from and writes to the socket. A second task
+/// would cost a wake-up for each request.
 pub struct Connection {
     sender: SendRequest<Full<Bytes>>,
     driver: Driving,
@@ -65,8 +65,8 @@ impl fmt::Debug for Connection {
 }
 
 impl Connection {
-    /// Starts HTTP over a new socket. The body of each response may have at most `body_bytes_max`
-    /// bytes.
+    /// Creates an HTTP connection over a new socket. A response is an error if its body has more
+    /// than `body_bytes_max` bytes.
     ///
     /// # Errors
     ///
@@ -76,7 +76,8 @@ impl Connection {
         Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
     }
 
-    /// Waits until the connection can send a request.
+    /// Waits until the connection can send a request: until then, it may still be busy with the
+    /// previous exchange.
     ///
     /// # Errors
     ///
@@ -90,8 +91,8 @@ impl Connection {
         .await
     }
 
-    /// Returns whether the connection can send a request now. Even then, the server may have closed
-    /// the connection a moment ago.
+    /// Returns whether the connection can send a request now. This may change at any time, because
+    /// the server may close the connection.
     pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -133,7 +134,7 @@ impl Connection {
             if done.is_ready() {
                 return done;
             }
-            // The result of `drive` is not needed, because the response says why a connection
+            // The result of `drive` is ignored, because `response` also reports if the connection
             // ended.
             drive(driver, context);
             response.as_mut().poll(context)
@@ -142,8 +143,8 @@ impl Connection {
     }
 }
 
-/// Moves bytes between the connection and its socket. Drops the future of the connection after the
-/// future has completed.
+/// Lets the connection read from and write to its socket. If its future completes, drops the
+/// future.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;
@@ -163,7 +164,6 @@ mod tests {
         (connection.expect("the connection starts"), server)
     }
 
-    /// Reads one request from the client and sends `response`.
     async fn respond(server: &mut DuplexStream, response: &str) {
         let mut request = Vec::new();
         while !request.ends_with(b"\r\n\r\n") {

@@ -6,15 +6,15 @@ use std::alloc::System;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
-/// The memory allocator of the program. The allocator overwrites freed memory with zeros.
+/// The memory allocator of the program. It overwrites freed memory with zeros.
 ///
-/// This protects copies of secrets: hyper and the AWS SDK copy secrets into buffers and do not wipe
-/// these buffers.
+/// The HTTP library hyper and the AWS SDK copy secrets into buffers, and do not wipe these buffers
+/// before they free them.
 #[global_allocator]
 static WIPING: ZeroAlloc<System> = ZeroAlloc(System);
 
-/// Runs the command on one thread. One thread is enough, because the agent needs only microseconds
-/// of processor time for an answer and otherwise waits.
+/// Runs the command on one thread. One thread is enough, because an answer takes only microseconds
+/// of processor time.
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -22,8 +22,8 @@ fn main() -> ExitCode {
         .build()
         .expect("the system has file descriptors for the async runtime");
     let code = runtime.block_on(commands::run(cli));
-    // A DNS lookup blocks a thread of the async runtime. The process exits without waiting for the
-    // answer to the lookup.
+    // A DNS lookup may block a thread for seconds. The process does not wait for this thread at its
+    // end.
     runtime.shutdown_background();
     code
 }

@@ -1,13 +1,11 @@
-//! Makes text from outside the agent safe to print.
+//! Makes strings from callers, files and AWS safe to print on a terminal or in the log.
 
 use std::fmt;
 
-/// The maximum number of characters that the log prints of a string from a caller.
 const LOG_CHARS_MAX: usize = 80;
 
-/// A string that is safe to print on a terminal. Each control character is printed as `?`.
-///
-/// So the output stays on one line and cannot control the terminal.
+/// Prints a string with each control character replaced by `?`. So the output stays on one line and
+/// cannot control the terminal.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Printable<'a>(pub(crate) &'a str);
 
@@ -17,11 +15,10 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// The beginning of a string from a caller, safe to print in the log.
+/// Prints the beginning of a caller's string in the log.
 ///
-/// At most 80 characters are printed, followed by the number of characters that were left out.
-/// Characters other than printable ASCII are printed as `?`, so that the string cannot forge a log
-/// line.
+/// Prints at most 80 characters, and then the number of omitted characters. Replaces everything
+/// except printable ASCII by `?`, so that a caller cannot forge a log line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LogExcerpt<'a>(pub(crate) &'a str);
 
@@ -36,7 +33,6 @@ impl fmt::Display for LogExcerpt<'_> {
     }
 }
 
-/// Prints each character of `chars`, or `?` for a character that is not allowed.
 fn print(
     chars: impl Iterator<Item = char>,
     is_allowed: fn(char) -> bool,

@@ -1,4 +1,4 @@
-//! What the agent reports about itself: metrics, a log, and panics.
+//! The log and the metrics of the agent.
 
 pub(crate) mod log_limiter;
 pub(crate) mod lines;

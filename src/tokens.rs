@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// The maximum number of session tokens that the agent accepts at the same time. Besides the
-/// current session token, the agent accepts the previous one, because a caller may have signed a
-/// request just before the credentials changed.
+/// How many session tokens the agent accepts at the same time: those of its current and of its
+/// previous AWS credentials. A caller may have read the previous token just before the credentials
+/// changed.
 const SESSIONS_MAX: usize = 2;
 
-/// A token that a caller sends to the agent. A token cannot be printed, is compared in constant
-/// time, and is wiped from memory when it is dropped.
+/// A secret string that a caller must send to the agent. A token cannot be printed, is compared in
+/// constant time, and is wiped from memory when it is dropped.
 pub struct Token(Zeroizing<Vec<u8>>);
 
-/// Error: a token is empty. An empty token would let every caller in.
+/// The error for an empty token. An empty token would let every caller in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a token must not be empty")]
 pub struct EmptyToken;
@@ -36,7 +36,8 @@ impl Token {
         if text.is_empty() { Err(EmptyToken) } else { Ok(Self(Zeroizing::new(text.into_bytes()))) }
     }
 
-    /// Returns the bytes of the token, which a client sends in a request header.
+    /// Returns the bytes of the token, for a client that sends it. All other code only compares
+    /// tokens.
     pub(crate) fn reveal(&self) -> &[u8] {
         &self.0
     }
@@ -56,16 +57,17 @@ impl fmt::Debug for Token {
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
-    /// The session tokens of the agent's AWS credentials, newest first. A caller may send any of
-    /// them as its token. Reading the list takes no lock.
+    /// The session tokens of the agent's AWS credentials, newest first. Reading the list takes no
+    /// lock, because each request needs the list.
     sessions: ArcSwap<Vec<Arc<Token>>>,
-    /// The lock that a thread holds while it adds a session token. Without the lock, concurrent
-    /// additions could get lost.
+    /// A lock for adding session tokens. Without the lock, one of two tokens that are added at the
+    /// same time could get lost.
     writer: Mutex<()>,
 }
 
 impl Tokens {
-    /// Creates a set that accepts the `configured` tokens, and no session tokens yet.
+    /// Creates the list of accepted tokens. It contains only `configured` tokens until a session
+    /// token is added.
     pub fn new(configured: Vec<Token>) -> Self {
         Self { configured, sessions: ArcSwap::default(), writer: Mutex::new(()) }
     }
@@ -74,16 +76,16 @@ impl Tokens {
         any(self.configured.iter(), given).into()
     }
 
-    /// Returns whether `given` is a configured token, or a session token of the agent's own AWS
-    /// credentials. A session token is accepted because its holder could call AWS directly.
+    /// Returns whether `given` is a configured token, or a session token of the agent's AWS
+    /// credentials. A caller that has such a session token could read the secrets from AWS anyway.
     pub(crate) fn accepts_session(&self, given: &[u8]) -> bool {
         let sessions = self.sessions.load();
         let is_session = any(sessions.iter().map(|token| &**token), given);
         (any(self.configured.iter(), given) | is_session).into()
     }
 
-    /// Adds the session token of the agent's newest AWS credentials. Removes the oldest session
-    /// token if there are too many.
+    /// Adds the session token of the agent's new AWS credentials. Only the newest [`SESSIONS_MAX`]
+    /// session tokens stay accepted.
     pub(crate) fn add_session(&self, token: &str) {
         let Ok(token) = Token::new(token.to_owned()) else { return };
         let _writer = self.writer.lock().expect("no holder of the lock panicked");
@@ -97,21 +99,20 @@ impl Tokens {
     }
 }
 
-/// Refreshes the agent's AWS credentials. An implementation adds the session token of the new
-/// credentials to [`Tokens`].
+/// Refreshes the agent's AWS credentials, and adds their session token to [`Tokens`].
 ///
-/// The server refreshes the credentials when a request has an unknown session token, because the
-/// caller may have newer credentials than the agent.
+/// The server calls this if a request has an unknown token. The token may be the session token of
+/// new AWS credentials that the caller has but the agent does not have yet.
 pub(crate) trait Renew: fmt::Debug + Send + Sync {
     /// Refreshes the agent's AWS credentials.
     ///
-    /// The future returns no result and no error. The server afterwards asks [`Tokens`] again
-    /// whether the request's token is known.
+    /// Returns neither a result nor an error, because the server then only checks whether
+    /// [`Tokens`] accepts the request's token now.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 
-/// Returns whether `given` is one of the tokens. Compares `given` with every token, so that the
-/// duration does not reveal which token matched.
+/// Returns whether `given` is one of `tokens`. Always compares all tokens, so that the duration
+/// does not reveal which token matched.
 fn any<'a>(tokens: impl IntoIterator<Item = &'a Token>, given: &[u8]) -> Choice {
     tokens.into_iter().fold(Choice::from(0), |found, token| found | token.is(given))
 }
@@ -159,7 +160,7 @@ mod tests {
         assert!(!format!("{tokens:?}").contains("hunter"));
     }
 
-    /// Two threads add a session token each while a third thread reads. No token may get lost.
+    /// Two threads add one session token each, while a third thread reads the list.
     #[test]
     fn concurrently_added_session_tokens_are_both_accepted() {
         const ROUNDS: usize = 5_000;

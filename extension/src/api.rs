@@ -1,8 +1,8 @@
-//! A client for the three calls of Lambda's Extensions API that the extension makes: register, wait
-//! for the next event, and report a failed start.
+//! A client for Lambda's Extensions API. The extension makes three calls: it registers, waits for
+//! the next event, and reports a failed start.
 //!
-//! The parsers are lenient. They accept an answer in which an unneeded field is missing, is unknown
-//! or has an unexpected type.
+//! The parsers accept an answer even if a field that they do not need is missing, unknown or
+//! malformed.
 //!
 //! Source: "Lambda Extensions API" in AWS's Lambda developer guide.
 
@@ -15,7 +15,6 @@ use sidekey::http1::{Connection, ExchangeError};
 use std::io;
 use tokio::net::TcpStream;
 
-/// The beginning of all URL paths in this version of Lambda's Extensions API.
 const VERSION: &str = "/2020-01-01/extension";
 
 /// The request header with the name under which the extension registers with Lambda.
@@ -24,15 +23,15 @@ const NAME: &str = "lambda-extension-name";
 /// The request header that asks Lambda for optional features, such as `accountId`.
 const FEATURES: &str = "lambda-extension-accept-feature";
 
-/// The header with the identifier of the extension. Lambda sends the header in its answer to the
-/// `register` call. The extension sends the header in each later request.
+/// The header with the identifier that Lambda gives to the extension when it registers. The
+/// extension must send the header in each later request.
 const IDENTIFIER: &str = "lambda-extension-identifier";
 
 /// The request header with the type of the error that the extension reports to Lambda.
 const ERROR_TYPE: &str = "lambda-extension-function-error-type";
 
-/// The maximum size of the body of an answer from Lambda's Extensions API, in bytes. An event with
-/// a tracing header has less than 1 KiB.
+/// The maximum number of bytes in the body of an answer from Lambda's Extensions API. Real answers
+/// are far smaller: an event has less than 1 KiB.
 const ANSWER_BYTES_MAX: usize = 64 * 1024;
 
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +47,7 @@ pub(crate) enum ApiError {
     #[error("Lambda's Extensions API refused the call with status {status}: {kind}")]
     Refused {
         status: StatusCode,
-        /// The type of the error in Lambda's answer, such as `Extension.RegistrationClosed`.
+        /// The type of the error that Lambda returned, such as `Extension.RegistrationClosed`.
         kind: String,
     },
     #[error("Lambda's answer to the registration contains no identifier")]
@@ -76,7 +75,8 @@ pub(crate) struct Api {
 pub(crate) struct Registered {
     api: Api,
     identifier: String,
-    /// The id of the AWS account that owns the function. `None` if Lambda did not report the id.
+    /// The id of the AWS account that owns the function. `None` if Lambda's answer does not contain
+    /// it.
     pub(crate) account: Option<String>,
 }
 
@@ -85,8 +85,7 @@ pub(crate) enum Event {
     /// Lambda shuts down the execution environment. The string is Lambda's reason, such as
     /// `spindown`.
     Shutdown(String),
-    /// Lambda sent an event other than the shutdown event. The string is the type of the event,
-    /// such as `INVOKE`.
+    /// Any other event. The string is its type, such as `INVOKE`.
     Other(String),
 }
 
@@ -98,9 +97,11 @@ struct Refusal {
 }
 
 impl Api {
-    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, which is `HOST:PORT` on Lambda.
+    /// Parses the value of `AWS_LAMBDA_RUNTIME_API`, from which the extension learns the address of
+    /// Lambda's API.
     ///
-    /// Emulators of Lambda may add a scheme and a path, so the parser accepts both.
+    /// The value is `HOST:PORT` on Lambda. Emulators of Lambda may add a scheme and a path, so the
+    /// parser accepts both.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
         let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
         let (authority, prefix) = match rest.find('/') {
@@ -114,10 +115,11 @@ impl Api {
         Ok(Self { authority: authority.to_owned(), prefix })
     }
 
-    /// Registers the extension with Lambda under `name`. Lambda then sends only the shutdown event.
+    /// Registers the extension with Lambda under `name`. The extension asks only for the shutdown
+    /// event.
     ///
-    /// The extension does not ask for invocation events. An extension that receives these events
-    /// prolongs each invocation, and Lambda Managed Instances refuse such an extension.
+    /// If it asked for invocation events too, each invocation would take longer, because Lambda
+    /// would wait for the extension. Lambda Managed Instances even refuse such an extension.
     pub(crate) async fn register(self, name: &str) -> Result<Registered, ApiError> {
         let headers = [(NAME, name), (FEATURES, "accountId")];
         let body = json!({"events": ["SHUTDOWN"]});
@@ -127,10 +129,10 @@ impl Api {
         Ok(Registered { api: self, identifier, account: account(&answer) })
     }
 
-    /// Makes one call to Lambda's Extensions API over a new connection.
+    /// Makes one call to Lambda's Extensions API. Opens a new connection for each call.
     ///
-    /// Calls share no connection. The call for the next event stays open while Lambda freezes the
-    /// environment, and a freeze may break the connection.
+    /// The call for the next event stays open while Lambda freezes the environment, and a freeze
+    /// may break the connection. So no other call may use the same connection.
     async fn call(
         &self,
         method: Method,
@@ -161,8 +163,8 @@ impl Api {
 
     /// Returns the `HOST:PORT` to connect to.
     ///
-    /// Emulators of Lambda write `[::]` for this machine. A client cannot connect to `[::]`, so the
-    /// function replaces `[::]` by the loopback address.
+    /// Some emulators of Lambda give the address `[::]`, which means this machine. A client cannot
+    /// connect to it, so this function returns the loopback address instead.
     fn address(&self) -> String {
         match self.authority.strip_prefix("[::]") {
             Some(port) => format!("[::1]{port}"),
@@ -175,16 +177,16 @@ impl Api {
 impl Registered {
     /// Waits for Lambda's next event.
     ///
-    /// The call has no timeout, because Lambda sends only the shutdown event. The wait includes the
-    /// time for which Lambda freezes the environment.
+    /// The call has no timeout, because the next event is normally the shutdown event. It may come
+    /// hours later.
     pub(crate) async fn next(&self) -> Result<Event, ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier)];
         let (_, body) = self.api.call(Method::GET, "/event/next", &headers, &Value::Null).await?;
         Ok(event(&body))
     }
 
-    /// Reports a failed start to Lambda. Lambda then fails the start of the function. After this
-    /// call, the extension must exit.
+    /// Reports a failed start to Lambda, so that Lambda does not start the function. The extension
+    /// must exit afterwards.
     pub(crate) async fn fail_init(&self, kind: &str, message: &str) -> Result<(), ApiError> {
         let headers = [(IDENTIFIER, &*self.identifier), (ERROR_TYPE, kind)];
         let body = json!({"errorType": kind, "errorMessage": message, "stackTrace": []});
@@ -192,8 +194,8 @@ impl Registered {
     }
 }
 
-/// Parses the body of an event from Lambda. The parser ignores the content type, because Lambda
-/// sends the shutdown event as text/plain.
+/// Parses an event from Lambda. Ignores the content type, because Lambda sends the shutdown event
+/// as text/plain although it is JSON.
 fn event(body: &[u8]) -> Event {
     let event: Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or("unknown").to_owned();
@@ -203,8 +205,7 @@ fn event(body: &[u8]) -> Event {
     }
 }
 
-/// Returns the AWS account id from Lambda's answer to the registration. Returns `None` if the
-/// answer has no account id.
+/// Returns the AWS account id in Lambda's answer to the registration, or `None` if there is none.
 fn account(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     answer["accountId"].as_str().filter(|account| !account.is_empty()).map(str::to_owned)
@@ -252,8 +253,8 @@ mod tests {
         }
     }
 
-    /// Starts a server that answers one connection with `answer`. The task returns the request that
-    /// the server received.
+    /// Starts a server that sends `answer` on one connection. The returned task completes with the
+    /// request that the server received.
     async fn serve_one(answer: &'static str) -> (Api, tokio::task::JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
         let api = Api::parse(&listener.local_addr().expect("the listener is bound").to_string())

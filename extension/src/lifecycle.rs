@@ -1,8 +1,8 @@
-//! The life of the extension: listen, register, prefetch, serve, drain.
+//! The life of the extension: it listens, registers, prefetches, serves and drains.
 //!
-//! An extension must not exit before Lambda sends the shutdown event. If the extension exits
-//! earlier, even with exit code 0, Lambda ends the whole execution environment. So the extension
-//! exits early only if `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
+//! An extension must not exit before Lambda sends the shutdown event. Otherwise, Lambda ends the
+//! whole execution environment, even after exit code 0. So the extension exits early only if the
+//! user wants this and has set `SIDEKEY_ON_INIT_FAILURE`.
 
 use crate::api::{Api, ApiError, Event, Registered};
 use sidekey::agent::{ABORT_MAX, Agent, BindError, Listeners, log_start, reserve_descriptors};
@@ -20,32 +20,30 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time that open requests may take to complete after Lambda's shutdown event. The
-/// function itself has already ended by then.
+/// How long the extension may take to answer open requests after Lambda's shutdown event. Few
+/// requests are open, because the function has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// Checks that Sidekey's shutdown takes at most a quarter of the 2 s that Lambda gives to all
-/// extensions together. The shutdown drains open requests, aborts the rest and flushes the log.
+/// The extension may need at most 500 ms to drain open requests, abort the rest and flush the log.
+/// Lambda gives all extensions together 2 s for their shutdown.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
-/// The first pause after a failed call to Lambda's Extensions API.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// The longest pause between retries of a call to Lambda's Extensions API. The pause starts at
-/// [`RETRY_PAUSE`] and doubles up to this limit. Each failure writes a log line, and log lines cost
-/// money.
+/// The longest pause between retries of a call to Lambda's Extensions API. The first pause is
+/// [`RETRY_PAUSE`], and each further pause is twice as long. Each failure writes a log line, and
+/// longer pauses save log lines, which cost money.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// The maximum number of attempts to register the extension with Lambda. The number is small,
-/// because Lambda delays the start of the function until the extension has registered.
+/// How often the extension tries to register with Lambda. Lambda delays the start of the function
+/// until then, so there are only a few attempts.
 const REGISTER_TRIES_MAX: u32 = 5;
 
-/// The program file of AWS's Parameters and Secrets Lambda Extension. That extension uses the same
-/// default port as Sidekey.
+/// The program file of AWS's Parameters and Secrets Lambda Extension. If this file exists, that
+/// extension may occupy the port, because it has the same default port as Sidekey.
 const AWS_EXTENSION: &str = "/opt/extensions/AWSParametersAndSecretsLambdaExtension";
 
-/// Tells the user that the extension was started outside Lambda, and returns the exit code.
 #[expect(
     clippy::print_stderr,
     reason = "the program prints to standard error, because no log is set up yet"
@@ -58,7 +56,7 @@ pub(crate) fn not_on_lambda() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Runs the extension until Lambda shuts the execution environment down.
+/// Runs the extension until Lambda shuts down the execution environment.
 pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCode {
     let mut loaded = config::load(vars, Host::Lambda);
     let metrics = Arc::new(Metrics::new());
@@ -79,8 +77,8 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
     let account = registered.as_ref().and_then(|registered| registered.account.as_deref());
     let started = start(listeners, loaded, account, metrics, clock.clone()).await;
     let Some(registered) = registered else {
-        // Without a registration, the extension cannot ask Lambda for events. It waits until Lambda
-        // ends the process, and the agent serves in the meantime.
+        // Without a registration, Lambda sends no events. The agent serves until Lambda ends the
+        // process.
         return pending().await;
     };
     let agent = match started {
@@ -107,14 +105,14 @@ pub(crate) async fn run(vars: &dyn Vars, authority: &str, name: &str) -> ExitCod
 
 /// Starts the agent.
 ///
-/// If the configuration has mistakes, the agent answers every read with an error that lists these
-/// mistakes. If the agent cannot listen at some of its addresses, it logs the failure and listens
-/// at the other addresses.
+/// If the configuration has mistakes, the agent still starts, but answers every read with an error
+/// that lists the mistakes. If the agent cannot listen at an address, it logs the reason and uses
+/// the other addresses.
 ///
 /// # Errors
 ///
-/// Returns the reason why the agent was not started. The agent is not started if the function could
-/// not reach it, or if `SIDEKEY_ON_INIT_FAILURE` asks for a failed start.
+/// Returns the reason why the agent was not started. This happens if the function could not reach
+/// the agent at all, or if the user wants a failed start and has set `SIDEKEY_ON_INIT_FAILURE`.
 async fn start(
     (listeners, failed): (Listeners, Vec<BindError>),
     loaded: Loaded,
@@ -167,8 +165,8 @@ fn log_failed_start(error: &(dyn Error + 'static)) -> String {
     error.to_string()
 }
 
-/// Registers the extension with Lambda, and retries after network errors. Returns `None` if the
-/// registration failed.
+/// Registers the extension with Lambda, and tries again after network errors. Returns `None` if all
+/// attempts failed.
 async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Registered> {
     for attempt in 1..=REGISTER_TRIES_MAX {
         let registered = match Api::parse(authority) {
@@ -193,9 +191,9 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Handles a failed start of the agent. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the start of the
-/// function fails too. Otherwise the function runs without Sidekey, and the extension waits for
-/// Lambda's shutdown event.
+/// Handles the case that the agent could not start. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the
+/// function does not start either. Otherwise, the function runs without Sidekey, and the extension
+/// waits for Lambda's shutdown event.
 async fn without_agent(
     registered: &Registered,
     problem: &str,
@@ -209,7 +207,8 @@ async fn without_agent(
     ExitCode::SUCCESS
 }
 
-/// Makes Lambda fail the start of the function. Returns the exit code for the extension.
+/// Tells Lambda that the extension failed, so that Lambda does not start the function. Returns the
+/// exit code for the extension.
 async fn fail_init(registered: &Registered, kind: &str, message: &str) -> ExitCode {
     tracing::error!(
         kind,
@@ -233,9 +232,9 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
                     kind,
                     "Sidekey ignores an event from Lambda for which the extension did not register"
                 );
-                // Some emulators of Lambda send INVOKE events although the extension did not
-                // register for them. These emulators then wait for the extension's next call, so
-                // the loop does not pause.
+                // Some emulators of Lambda also send INVOKE events, although the extension does not
+                // want them. They wait until the extension asks for the next event, so the loop
+                // asks at once.
                 if kind == "INVOKE" {
                     continue;
                 }
@@ -252,8 +251,8 @@ async fn shutdown(registered: &Registered, clock: &dyn Clock) -> String {
     }
 }
 
-/// Lists the required secrets that the prefetch could not read, each with the reason. Returns
-/// `None` if the prefetch read all required secrets.
+/// Returns an error message with the required secrets that could not be read at the start, and the
+/// reasons. Returns `None` if all were read.
 fn missing_secrets(report: &Report) -> Option<String> {
     let reasons: Vec<String> = report
         .missing
@@ -267,8 +266,8 @@ fn missing_secrets(report: &Report) -> Option<String> {
     (!reasons.is_empty()).then(|| reasons.join("; "))
 }
 
-/// Returns advice for the user if AWS's own extension most likely uses Sidekey's port. This is
-/// likely if the port is in use and that extension is installed.
+/// Returns advice for the user if AWS's own extension most likely occupies the port. This is likely
+/// if the port is in use and that extension is installed.
 fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<String> {
     (matches!(error, BindError::Taken(..)) && is_aws_extension_present).then(|| {
         format!(
@@ -279,7 +278,7 @@ fn port_conflict(error: &BindError, is_aws_extension_present: bool) -> Option<St
     })
 }
 
-/// Converts an API error to the error type that the log writes with all its causes.
+/// Converts the error to a type for which the logging library also prints the causes.
 fn as_error(error: &ApiError) -> &(dyn Error + 'static) {
     error
 }
@@ -299,8 +298,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A clock for tests whose sleeps return at once. The clock records the lengths of the sleeps,
-    /// in milliseconds.
+    /// A test clock whose sleeps return at once. The clock records how long each sleep should have
+    /// been, in milliseconds.
     #[derive(Debug, Default)]
     struct RecordingClock(Mutex<Vec<u128>>);
 
@@ -315,8 +314,8 @@ mod tests {
         }
     }
 
-    /// Starts a fake of Lambda's Extensions API, and returns its address. The fake answers a
-    /// registration, and then sends one of `answers` on each further connection.
+    /// Starts a fake of Lambda's Extensions API, and returns its address. The fake accepts the
+    /// registration on the first connection. On each later connection, it sends one of `answers`.
     async fn api(answers: Vec<&'static str>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("the system has a free port");
         let authority = listener.local_addr().expect("the listener is bound").to_string();

@@ -16,23 +16,23 @@ use dlmalloc::GlobalDlmalloc as Allocator;
 #[cfg(not(target_env = "musl"))]
 use std::alloc::System as Allocator;
 
-/// The memory allocator of the program. The allocator overwrites freed memory with zeros.
+/// The memory allocator of the program. It overwrites freed memory with zeros.
 ///
-/// This protects copies of secrets: hyper and the AWS SDK copy secrets into buffers and do not wipe
-/// these buffers.
+/// The HTTP library hyper and the AWS SDK copy secrets into buffers, and do not wipe these buffers
+/// before they free them.
 #[global_allocator]
 static WIPING: ZeroAlloc<Allocator> = ZeroAlloc(Allocator);
 
-/// Runs the extension on one thread, because a small Lambda function has only a fraction of one
-/// processor.
+/// Runs the extension on one thread. More threads would not help, because a small Lambda function
+/// gets only a fraction of one processor.
 fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .expect("the system has file descriptors for the async runtime");
     let code = runtime.block_on(run());
-    // A DNS lookup blocks a thread of the async runtime. The process exits without waiting for the
-    // answer to the lookup.
+    // A DNS lookup may block a thread for seconds. The process does not wait for this thread at its
+    // end.
     runtime.shutdown_background();
     code
 }
@@ -46,7 +46,7 @@ async fn run() -> ExitCode {
     let Some(authority) = Environment.get("AWS_LAMBDA_RUNTIME_API") else {
         return lifecycle::not_on_lambda();
     };
-    // Lambda requires that an extension registers under the name of its program file.
+    // Lambda requires that an extension registers with the name of its program file.
     let path = program.to_string_lossy();
     lifecycle::run(&Environment, &authority, path.rsplit('/').next().unwrap_or("sidekey")).await
 }

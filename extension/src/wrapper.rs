@@ -1,5 +1,6 @@
-//! The program that `AWS_LAMBDA_EXEC_WRAPPER` names: fills environment variables with secrets, and
-//! then starts the runtime of the Lambda function.
+//! The wrapper for the runtime of a Lambda function, which Lambda starts if
+//! `AWS_LAMBDA_EXEC_WRAPPER` names it. Fills environment variables with secrets, and then starts
+//! the runtime.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
@@ -8,10 +9,10 @@ use sidekey::exec;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// Returns `COMMAND` and its arguments if the program was called as `exec [--] COMMAND
-/// [ARGUMENT]…`.
+/// Returns `COMMAND` and its arguments if the arguments of this program are `exec [--] COMMAND
+/// [ARGUMENT]…`. Otherwise returns `None`.
 ///
-/// Returns `None` for any other call. Lambda starts an extension without arguments.
+/// Lambda starts the program without arguments if it is to run as an extension.
 pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<OsString>> {
     let mut args = args.into_iter();
     args.next().filter(|first| first == "exec")?;

@@ -1,7 +1,7 @@
-//! Reads one secret from an agent through the AWS API.
+//! Reads one secret from an agent.
 //!
-//! The client uses the AWS API for two reasons. Every agent offers this API, whichever of AWS's own
-//! agents it imitates. And the errors of this API have a type.
+//! The client uses the API of AWS Secrets Manager, because every agent answers it in any
+//! configuration, and because its errors have types, such as `ResourceNotFoundException`.
 
 use super::{Answer, Client};
 use crate::printable::Printable;
@@ -16,24 +16,24 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReadError {
-    /// Error: the agent answered the read with an error.
     #[error("{kind}: {message}")]
     Refused {
         /// The type of the error, such as `ResourceNotFoundException`.
         kind: String,
-        /// The agent's error message, in which each control character is replaced by `?`.
+        /// The agent's error message. Each control character in it is replaced by `?`, so that it
+        /// is safe to print.
         message: String,
     },
-    /// Error: the answer is not in the format of the AWS API, so another program listens at the
-    /// agent's address.
+    /// The answer is not in the format of the AWS API, so another program must listen at the
+    /// address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey { status: u16 },
-    /// Error: the agent did not answer. The string is the reason, for the user.
+    /// No agent answered. The string says why, for the user.
     #[error("{0}")]
     NoAnswer(String),
 }
 
-/// The JSON body of an answer to a successful `GetSecretValue` call.
+/// The JSON of a successful answer to `GetSecretValue`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body {
@@ -53,15 +53,14 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Returns an error if the agent does not answer, if it refuses the request, or if the answer
-    /// comes from another program.
+    /// Returns an error if the agent does not answer, if it refuses the request, or if another
+    /// program answers.
     pub(crate) async fn secret(&mut self, key: &Key) -> Result<Version, ReadError> {
         let answer = self.call("GetSecretValue", parameters(key)).await;
         version(&answer.map_err(|error| ReadError::NoAnswer(error.to_string()))?)
     }
 }
 
-/// Returns the parameters of a `GetSecretValue` call for one secret, as JSON.
 fn parameters(key: &Key) -> String {
     let mut parameters = json!({ "SecretId": key.id.as_str() });
     if let Some(stage) = key.selector.stage() {
@@ -73,8 +72,8 @@ fn parameters(key: &Key) -> String {
     parameters.to_string()
 }
 
-/// Parses an answer to `GetSecretValue`. The check is strict, because any program may listen at the
-/// agent's port.
+/// Parses an agent's answer to `GetSecretValue`. The parser accepts no other format, because
+/// another program may listen at the address.
 fn version(answer: &Answer) -> Result<Version, ReadError> {
     let body = answer.body.expose();
     let not_sidekey = ReadError::NotSidekey { status: answer.status.as_u16() };
@@ -100,8 +99,7 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
     })
 }
 
-/// Parses an error answer of an agent. Returns `None` if the body is not an error in the form of
-/// the AWS API.
+/// Parses an error in the format of the AWS API. Returns `None` if the body has another format.
 fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
     Some(ReadError::Refused {
@@ -112,7 +110,7 @@ fn refusal(body: &[u8]) -> Option<ReadError> {
 
 /// Converts seconds since 1970 to a time in whole milliseconds.
 ///
-/// The function adds half a millisecond, so that the conversion rounds instead of truncating.
+/// Adds half a millisecond first, so that the result is rounded and not truncated.
 fn to_the_millisecond(seconds: f64) -> Option<SystemTime> {
     let span = Duration::try_from_secs_f64(seconds + 0.0005).ok()?;
     let millis = u64::try_from(span.as_millis()).ok()?;

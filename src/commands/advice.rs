@@ -2,11 +2,11 @@
 
 use crate::source::{FetchError, FetchErrorKind};
 
-/// Returns a hint for the user about a failed read from Secrets Manager, in parentheses. Returns an
-/// empty string if there is no hint.
+/// Returns a hint, in parentheses, that tells the user how to fix a failed read from Secrets
+/// Manager.
 ///
-/// A transient failure, such as throttling, gets no hint. The usual hint says that the agent
-/// retries by itself, but a command calls Secrets Manager only once.
+/// Returns an empty string if the failure is transient, such as throttling. The agent's hint for
+/// such a failure says that the agent retries. Commands do not retry, so this hint would be wrong.
 pub(super) fn of(error: &FetchError) -> String {
     match error.kind {
         FetchErrorKind::Throttled

@@ -41,7 +41,6 @@ const USAGE: u8 = 2;
 /// The maximum size in bytes of the JSON file that `sidekey check --from-json` reads.
 const JSON_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// `sidekey check` draws a progress bar if it reads at least this many secrets.
 const MANY: usize = 20;
 
 const EXAMPLES: &str = "\
@@ -88,7 +87,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The reason why `sidekey check` could check no secrets: error messages for the user.
 struct CannotCheck(Vec<String>);
 
 impl From<FileError> for CannotCheck {
@@ -100,8 +98,6 @@ impl From<FileError> for CannotCheck {
 /// The result of `sidekey check`, with one report for each checked secret.
 struct Checked {
     reports: Vec<Report>,
-    /// An IAM policy, as JSON, that allows reading every secret to which AWS denied access. `None`
-    /// if AWS denied no read.
     missing_policy: Option<String>,
 }
 
@@ -163,8 +159,8 @@ async fn check(args: &Args) -> Result<Checked, CannotCheck> {
     Ok(Checked { reports, missing_policy })
 }
 
-/// Returns an IAM policy, as JSON, that allows reading every secret to which AWS denied access.
-/// Returns `None` if AWS denied no read.
+/// Returns an IAM policy, as JSON, that grants the permissions that the user lacks: reading every
+/// secret to which AWS denied access. Returns `None` if AWS denied no read.
 fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String> {
     let denied: Vec<&str> = reports
         .iter()
@@ -178,8 +174,8 @@ fn missing_policy(reports: &[Report], criteria: &Criteria<'_>) -> Option<String>
     Some(policy.json())
 }
 
-/// Loads the configuration from the environment variables, and from the settings files that the
-/// user named as arguments.
+/// Loads the configuration from the environment. The arguments `--config` and `--conventions`
+/// override the variables of the same purpose.
 fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.config {
@@ -198,8 +194,7 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     }
 }
 
-/// Collects the strings that may be references (names or ARNs of secrets) from the arguments, the
-/// JSON file and the configuration.
+/// Collects the secrets to check from the arguments, the JSON file and the configuration.
 fn candidates(
     args: &Args,
     config: &Config,
@@ -224,8 +219,8 @@ fn candidates(
     Ok(candidates.into_all())
 }
 
-/// Formats a secret of the configuration as a user writes it: its name or ARN, with the staging
-/// label and the version if the configuration has them.
+/// Returns the secret's name or ARN. Appends the staging label and the version if the configuration
+/// does not use the current version of the secret.
 fn reference_text(key: &Key) -> String {
     let id = key.id.as_str();
     if key.selector.is_current() {
@@ -240,8 +235,8 @@ fn key(reference: &Reference) -> Key {
     Key { id: reference.id.clone(), selector: reference.selector.clone() }
 }
 
-/// Reads every secret once. If there are many secrets and standard error is a terminal, shows a
-/// progress bar.
+/// Reads every secret once. Shows a progress bar on a terminal if there are at least [`MANY`]
+/// secrets.
 async fn read(
     source: &Arc<SecretsManager>,
     references: &[Result<Reference, BadReference>],
@@ -328,8 +323,8 @@ fn finding_text(finding: &Finding) -> String {
     Printable(&format!("{}: {}", finding.code, finding.message)).to_string()
 }
 
-/// Returns the name or ARN of the secret as the user wrote it. If it is empty, returns its location
-/// in the JSON file instead.
+/// Returns the name or ARN of the secret. If it is empty, returns its location in the JSON file, so
+/// that the user can find the mistake.
 fn reference_or_location(report: &Report) -> String {
     match (report.reference.is_empty(), report.locations.first()) {
         (true, Some(location)) => Printable(&format!("(at {location})")).to_string(),
@@ -337,7 +332,6 @@ fn reference_or_location(report: &Report) -> String {
     }
 }
 
-/// Formats the age of a secret's version with one unit, such as `2d` for two days.
 fn age(age: Duration) -> String {
     match age.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),

@@ -32,8 +32,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The number of reads that `sidekey dev` measures from Sidekey, and also from the fake Secrets
-/// Manager.
+/// How often `sidekey dev` reads a secret from Sidekey, and as often from the fake Secrets Manager,
+/// to compare their speed.
 const TIMED_READS: usize = 20;
 
 /// How long requests in progress may continue after the user presses Ctrl-C.
@@ -110,8 +110,8 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns the environment variables for the agent, and the token to show in the printed curl
-/// command.
+/// Returns the environment variables for the agent, and the token for the curl command that
+/// `sidekey dev` prints.
 ///
 /// The result omits the user's `AWS_*` variables, so that the agent cannot call the user's AWS
 /// account.
@@ -165,7 +165,8 @@ async fn start(
     Ok(Agent::start(listeners, config, metrics, clock).await?)
 }
 
-/// Creates a client that reads secrets directly from the fake Secrets Manager, without Sidekey.
+/// Creates a client of the fake Secrets Manager. The command needs it to compare the speed with and
+/// without Sidekey.
 async fn direct(
     vars: &BTreeMap<String, String>,
     clock: Arc<dyn Clock>,
@@ -202,7 +203,7 @@ fn read_example(address: SocketAddr, token: &str, secrets: &Secrets) -> String {
 }
 
 /// Measures how long it takes to read one secret from the fake Secrets Manager and from Sidekey.
-/// Returns a printable text with both times.
+/// Returns a text for the user with both times.
 async fn comparison(
     clock: &dyn Clock,
     direct: &SecretsManager,

@@ -30,10 +30,10 @@ const UNREAD: u8 = 1;
 /// The exit code of `sidekey get` if an argument or a setting is wrong.
 const USAGE: u8 = 2;
 
-/// The timeout of a request from `sidekey get` to the agent.
+/// How long `sidekey get` waits for an answer from the agent.
 ///
-/// The agent's own timeout is shorter, 5 s by default. So the agent can report that AWS does not
-/// answer before `sidekey get` stops waiting.
+/// This is longer than the agent waits for AWS, 5 s by default. So the agent has time to report
+/// that AWS does not answer.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
 const EXAMPLES: &str = "\
@@ -74,7 +74,6 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// The reason why `sidekey get` printed no secret: error messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -142,8 +141,6 @@ async fn print_secret(args: &Args) -> Result<(), Failure> {
     }
 }
 
-/// Reads the secret from the agent. If no agent listens, reads the secret from Secrets Manager
-/// instead.
 async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     if args.direct {
         return read_from_aws(args, key).await;
@@ -160,8 +157,8 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     }
 }
 
-/// Reads the secret from the agent. Returns `None` if no agent listens and the user did not set
-/// `--agent`.
+/// Reads the secret from the agent. Returns `None` if no agent listens, so that the caller can ask
+/// Secrets Manager. With `--agent`, a missing agent is an error.
 async fn read_from_agent(
     args: &Args,
     contact: &Contact,
@@ -189,14 +186,14 @@ async fn read_from_agent(
     })
 }
 
-/// Returns whether the error proves that no agent listens at the address. Other errors leave this
-/// open: an agent may listen there, but the client cannot reach it.
+/// Returns whether the error shows that no agent listens at the address. After any other error, an
+/// agent may be there although the connection failed.
 fn is_absent(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
 }
 
-/// Reads the secret from Secrets Manager directly, with the same settings as an agent.
+/// Reads the secret from Secrets Manager without an agent. Uses the same configuration as an agent.
 async fn read_from_aws(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     let Loaded { config, mistakes, .. } = config::load(&Environment, Host::Standalone);
     if !mistakes.is_empty() {

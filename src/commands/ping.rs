@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
 
-/// The timeout of the request from `sidekey ping` to the agent.
+/// How long `sidekey ping` waits for an answer from the agent.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]

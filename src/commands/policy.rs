@@ -111,8 +111,8 @@ pub(super) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Returns the statements of the least-privilege policy. If arguments are wrong, returns all error
-/// messages instead.
+/// Returns the statements of the least-privilege policy for the secrets that the user named. If
+/// arguments are wrong, returns all error messages instead.
 fn compute(
     args: &Args,
     config: &Config,
@@ -141,9 +141,9 @@ fn compute(
 
 /// Returns the least-privilege policy, which allows only reading the given secrets.
 ///
-/// If `account` is `None`, the policy allows these secrets in any account. This grants no
-/// unintended access: reading a secret of another account also needs a permission from that
-/// account.
+/// If `account` is `None`, the policy allows secrets of these names in every AWS account. This is
+/// safe, because AWS lets a role read a secret of another account only if that account also allows
+/// it.
 pub(super) fn least<'a>(
     targets: impl IntoIterator<Item = &'a str>,
     region: &str,
@@ -161,8 +161,7 @@ pub(super) fn least<'a>(
     Ok(Document::of(&statements("Sidekey", arns, &[], false)))
 }
 
-/// Writes the least-privilege policy to standard output. If the policy is too long for a managed
-/// policy of IAM, writes a warning to standard error.
+/// Prints the least-privilege policy. Warns the user if the policy is longer than AWS accepts.
 fn write(args: &Args, least: &[Statement]) {
     let document = Document::of(least);
     let label = args.name.to_ascii_lowercase();
@@ -178,8 +177,7 @@ fn write(args: &Args, least: &[Statement]) {
     }
 }
 
-/// Compares the policy in a file with the least-privilege policy, and writes the result to standard
-/// output.
+/// Compares the user's policy file with the least-privilege policy, and prints the differences.
 fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     let policy = read(path)
         .map_err(|error| error.to_string())
@@ -202,12 +200,12 @@ fn verify_file(path: &Path, least: &[Statement], is_json: bool) -> ExitCode {
     if verdict.is_exact() { ExitCode::SUCCESS } else { ExitCode::from(FINDINGS) }
 }
 
-/// Returns the AWS partition, region and account of secrets that the user gives by name instead of
-/// by ARN.
+/// Returns the AWS partition, region and account of secrets that the user gives by name. Their ARNs
+/// need these parts.
 ///
-/// A Terraform or SAM template may be deployed in any account and region. So each part that the
-/// user did not give becomes an expression, which AWS evaluates at deployment. Plain JSON uses the
-/// configuration instead.
+/// A Terraform or SAM template may be deployed in any account and region. So the template contains
+/// an expression for each part that the user did not give, and AWS fills in the part at deployment.
+/// Plain JSON cannot contain expressions, so it uses the agent's configuration.
 fn location(args: &Args, config: &Config) -> Location {
     let expressions = match (args.terraform, args.sam) {
         (true, _) => Some(terraform_expressions(&args.name.to_ascii_lowercase())),
@@ -242,18 +240,20 @@ fn configured_region(config: &Config) -> Option<String> {
         .or_else(|| variable("AWS_DEFAULT_REGION"))
 }
 
-/// The expressions of a template for the partition, region and account. Each expression has an
-/// example value, which is used only to estimate the size of the policy.
+/// The template expressions for the partition, region and account. Each expression has an example
+/// value. The warning about too long policies needs the example values to estimate the final
+/// length.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {
     SAM_LOCATION.map(|(expression, sample)| (expression.to_owned(), sample))
 }
 
-/// Returns the Terraform expressions for partition, region and account.
+/// Returns the Terraform expressions for partition, region and account. They refer to data sources
+/// with the label `label`.
 ///
-/// All data sources of the generated template have the label `label`, so that they do not clash
-/// with the user's data sources.
+/// The label keeps these data sources apart from the data sources that the user's Terraform code
+/// already contains.
 fn terraform_expressions(label: &str) -> Expressions {
     [
         (format!("${{data.aws_partition.{label}.partition}}"), "aws"),
@@ -264,8 +264,8 @@ fn terraform_expressions(label: &str) -> Expressions {
     ]
 }
 
-/// Returns an ARN pattern for each name, ARN or pattern in `targets`. If some are invalid, returns
-/// an error message for each of those instead.
+/// Returns an ARN pattern for each secret's name, ARN or name pattern in `targets`. If some of
+/// these are invalid, returns only the error messages.
 fn arn_patterns(targets: &[String], location: &Location) -> Result<Vec<String>, Vec<String>> {
     let (mut arns, mut problems) = (Vec::new(), Vec::new());
     for target in targets {
@@ -335,12 +335,13 @@ pub(super) fn region(text: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Parses the argument of `sidekey policy --name`.
+/// Parses the argument of `sidekey policy --name`. It must consist of letters and digits, and begin
+/// with a letter.
 ///
-/// The argument becomes a part of each statement's `Sid`, so it may contain only letters and
-/// digits. In lower case, it becomes a name in Terraform, so it must begin with a letter.
+/// The argument becomes the beginning of each statement's `Sid`, in which IAM allows only letters
+/// and digits. It also becomes a name in Terraform, and such a name begins with a letter.
 ///
-/// Source: `Sid` in AWS's IAM user guide (letters and digits).
+/// Source: `Sid` in AWS's IAM user guide.
 fn sid(text: &str) -> Result<String, &'static str> {
     let is_sid = text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text.len() <= NAME_CHARS_MAX

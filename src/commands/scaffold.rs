@@ -101,18 +101,19 @@ pub(super) struct Args {
     json: bool,
 }
 
-/// One command of the AWS CLI, which `sidekey scaffold` prints or runs.
+/// One AWS CLI command, which creates or updates one secret. `sidekey scaffold` prints or runs the
+/// command.
 struct Step<'a> {
     operation: Operation,
     kind: &'a str,
     name: String,
-    /// The value of the secret in the printed command. `None` if the command cannot be printed,
-    /// because the value is inside a JSON file.
+    /// The argument for the secret's value in the printed command. `None` if the value comes from a
+    /// JSON file with the values of all secrets, because the AWS CLI cannot read one value from it.
+    /// Such a command can only be run.
     printed_value: Option<String>,
     value: SecretValue,
 }
 
-/// The reason why `sidekey scaffold` did nothing: error messages for the user, and the exit code.
 struct Failure {
     messages: Vec<String>,
     code: u8,
@@ -138,8 +139,8 @@ pub(super) async fn run(args: Args) -> ExitCode {
     })
 }
 
-/// Loads the naming conventions, which have the rules for the names and values of secrets. Ignores
-/// mistakes in other settings.
+/// Loads the naming conventions: the rules for the names and values of secrets. Mistakes in other
+/// settings do not matter to this command, so they are ignored.
 fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
     let mut vars = Overridden::new(&Environment);
     if let Some(path) = &args.conventions {
@@ -149,7 +150,7 @@ fn conventions(args: &Args) -> Result<Arc<Conventions>, Failure> {
         .map_err(|mistakes| Failure::usage(mistakes.0.iter().map(ToString::to_string).collect()))
 }
 
-/// Prints one AWS CLI command for each secret. With `--run`, runs the commands instead.
+/// Prints one AWS CLI command for each secret, or runs the commands if the user gave `--run`.
 async fn scaffold(args: &Args, conventions: &Conventions) -> Result<ExitCode, Failure> {
     let steps = match &args.values {
         Some(path) => {
@@ -200,7 +201,6 @@ fn as_json(secrets: Vec<Value>) -> String {
     format!("{:#}\n", json!({ "secrets": secrets }))
 }
 
-/// Returns an AWS CLI command for each secret to create.
 fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'a>>, Failure> {
     let steps = planned_secrets(args, conventions)?.into_iter().map(|secret| {
         let fields = secret.convention.placeholder_value(&secret.placeholder_values);
@@ -216,7 +216,7 @@ fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'
     Ok(steps.collect())
 }
 
-/// Returns the secrets that the user selected with arguments.
+/// Returns the secrets that the arguments select, such as `--kind` and `--channel`.
 fn planned_secrets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -234,8 +234,8 @@ fn planned_secrets<'a>(
         .map_err(|problems| Failure::usage(problems.iter().map(ToString::to_string).collect()))
 }
 
-/// Returns an AWS CLI command for each secret to update. If some values are wrong, returns all
-/// error messages instead.
+/// Returns an AWS CLI command for each secret to update. If at least one new value is wrong,
+/// returns only the error messages, so that no secret is updated.
 fn updates<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -268,7 +268,7 @@ fn updates<'a>(
     }
 }
 
-/// Returns whether the arguments of the command select the secrets to update. If not, the command
+/// Returns whether only the secrets that the arguments select are updated. Otherwise, the command
 /// updates all secrets in the JSON file of values.
 ///
 /// For a folder of values, the arguments always select the secrets, because the folder may contain
@@ -280,8 +280,8 @@ fn is_selective(args: &Args, values: &Values) -> bool {
         || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty())
 }
 
-/// Returns the secrets that the user selected with arguments. Adds a message to `problems` for each
-/// other secret in the file of values.
+/// Returns the secrets that the arguments select. Adds an error message to `problems` for each
+/// secret that has a value in the JSON file but is not selected.
 fn selected_targets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -299,8 +299,8 @@ fn selected_targets<'a>(
     Ok(planned.into_iter().map(|secret| (secret.name, secret.convention)).collect())
 }
 
-/// Returns the secrets whose names are in the JSON file of values. Adds a message to `problems` for
-/// each name that matches no naming convention.
+/// Returns all secrets in the JSON file of values. Adds an error message to `problems` for each
+/// name that matches no naming convention.
 fn targets_of_file<'a>(
     conventions: &'a Conventions,
     values: &Values,
@@ -318,8 +318,8 @@ fn targets_of_file<'a>(
     targets
 }
 
-/// Runs all AWS CLI commands. Writes the progress to standard error, and a summary to standard
-/// output.
+/// Runs one AWS CLI command after another. Prints the progress to standard error, and a summary to
+/// standard output.
 async fn run_steps(args: &Args, steps: &[Step<'_>]) -> ExitCode {
     let clock = SystemClock::new();
     let cli = AwsCli { program: args.aws.clone(), region: args.region.clone(), clock: &clock };
@@ -356,8 +356,8 @@ fn result_row(step: &Step<'_>, outcome: &Outcome) -> Vec<String> {
     vec![outcome.label().to_owned(), step.kind.to_owned(), step.name.clone(), explanation(outcome)]
 }
 
-/// Returns an explanation of the command's outcome for the user. Returns an empty string if the
-/// command created or updated the secret.
+/// Returns the reason why the AWS CLI command did not create or update the secret. Returns an empty
+/// string if it did.
 fn explanation(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Failed(reason) => reason.clone(),
@@ -371,7 +371,6 @@ fn explanation(outcome: &Outcome) -> String {
     }
 }
 
-/// Parses the argument of `--set`, which has the form PLACEHOLDER=VALUE.
 fn placeholder_value(text: &str) -> Result<(String, String), &'static str> {
     match text.split_once('=') {
         Some((name, _)) if name == CHANNEL => Err("use --channel for the placeholder 'channel'"),

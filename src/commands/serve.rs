@@ -20,14 +20,14 @@ use tokio::signal::unix::{SignalKind, signal};
 /// The exit code of `sidekey serve` if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
 
-/// The maximum time for which the agent completes open requests after SIGTERM.
+/// How long the agent may take to answer open requests after SIGTERM.
 ///
-/// With the default settings, every request completes within this time. ECS and Kubernetes kill a
-/// process 30 s after SIGTERM by default.
+/// The time is longer than any request takes with the default settings. It is shorter than the 30 s
+/// after which ECS and Kubernetes kill a process by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Runs the agent until SIGTERM or Ctrl-C. Returns exit code 2 at once if the configuration has
-/// mistakes.
+/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, returns exit code 2
+/// without starting the agent.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
     let metrics = Arc::new(Metrics::new());
@@ -99,12 +99,12 @@ pub(super) async fn run() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Registers handlers for SIGTERM and SIGINT. The returned future completes at the first of these
-/// signals.
+/// Makes SIGTERM and Ctrl-C stop the agent cleanly. The returned future completes at the first of
+/// these signals.
 ///
 /// # Errors
 ///
-/// If the system refuses to register a handler.
+/// If the system refuses to register a signal handler.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);

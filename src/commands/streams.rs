@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-/// Writes a string to standard output. Ignores errors, because the program that reads a pipe may
-/// close the pipe early.
+/// Writes a string to standard output. Ignores errors, because a program such as `head` may close
+/// the pipe early.
 pub(super) fn out(text: &str) {
     let _ = io::stdout().write_all(text.as_bytes());
 }
 
-/// Writes a string to standard error. Ignores errors.
 pub(super) fn err(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }

@@ -1,8 +1,6 @@
 //! Formats a plain-text table for people.
 
-/// Formats a table in which each column is as wide as its longest cell.
-///
-/// The last column is not padded, so that no line ends in blanks.
+/// Formats a table for a terminal. The last column is not padded, so that no line ends in blanks.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let heads: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     let all: Vec<&Vec<String>> = std::iter::once(&heads).chain(rows).collect();

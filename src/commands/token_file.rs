@@ -12,21 +12,17 @@ use std::path::PathBuf;
 const TOKEN_BYTES: usize = 32;
 
 /// Returns a new random token in hexadecimal.
-///
-/// # Errors
-///
-/// If the system's random number generator fails.
 pub(super) fn random() -> io::Result<String> {
     let mut bytes = [0_u8; TOKEN_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// Writes a random token to the token file of the agent that listens at `port`. Returns the token
-/// and the path of the file.
+/// Creates a random token, and writes it to a file for programs of the same user. `port` is the
+/// agent's port. Returns the token and the path of the file.
 ///
-/// The file has mode 0600, in a folder of mode 0700. The file's name contains the port, so that two
-/// agents of the same user do not share a file.
+/// The file has mode 0600, in a folder of mode 0700. Its name contains the port, so that each agent
+/// of the user has its own file.
 ///
 /// # Errors
 ///
@@ -36,8 +32,8 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
         folder(vars).ok_or_else(|| io::Error::other("neither XDG_RUNTIME_DIR nor HOME is set"))?;
     DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     let path = folder.join(name(port));
-    // Recreates the token file, so that the permissions apply from the creation of the file. A
-    // process that still has the old file open cannot read the new token.
+    // Replaces an old token file instead of overwriting it. So the permissions apply from the
+    // start, and a process that still has the old file open cannot read the new token.
     match fs::remove_file(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -49,8 +45,8 @@ pub(super) fn make(vars: &dyn Vars, port: u16) -> io::Result<(Token, PathBuf)> {
     Ok((token, path))
 }
 
-/// Reads the token file that the agent at `port` wrote for the same user. Returns `None` if the
-/// file is missing.
+/// Reads the token of the agent at `port` from the file that the agent wrote. Returns `None` if the
+/// file cannot be read.
 pub(super) fn find(port: u16) -> Option<Token> {
     let text = fs::read_to_string(folder(&Environment)?.join(name(port))).ok()?;
     Token::new(text).ok()
@@ -60,8 +56,8 @@ fn name(port: u16) -> String {
     format!("token-{port}")
 }
 
-/// Returns the folder for token files: `$XDG_RUNTIME_DIR/sidekey`, or `$HOME/.sidekey` if the first
-/// variable is not set.
+/// Returns the folder for token files: `$XDG_RUNTIME_DIR/sidekey`. If this variable is not set,
+/// returns `$HOME/.sidekey`.
 fn folder(vars: &dyn Vars) -> Option<PathBuf> {
     if let Some(runtime) = vars.get("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()) {
         return Some(PathBuf::from(runtime).join("sidekey"));

@@ -7,10 +7,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// The exit code of `sidekey exec` if a failure prevented it from starting the program.
+/// The exit code of `sidekey exec` if it did not start the program, for example because a secret
+/// could not be read.
 ///
-/// `env`, `timeout` and `docker run` use the same code, because programs hardly ever exit with this
-/// code.
+/// `env`, `timeout` and `docker run` use the same code, because programs themselves rarely exit
+/// with it.
 pub(super) const NOT_STARTED: u8 = 125;
 
 /// The exit code of `sidekey exec` if the program exists but cannot be run. Shells use the same
@@ -22,16 +23,15 @@ const NOT_FOUND: u8 = 127;
 
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct ExecError {
-    /// The error message for the user.
     pub(super) reason: String,
-    /// The code with which this process must exit.
     pub(super) code: u8,
 }
 
-/// Replaces this process by the program `name`, with the filled variables in its environment.
+/// Replaces this process by the program `name`, and adds the filled variables to its environment.
+/// Returns only if the program could not be run.
 ///
 /// The program keeps the process id, the open streams, the working directory and all other
-/// variables. The function returns only if the program could not be run.
+/// variables.
 pub(super) fn become_program(
     name: &OsStr,
     args: &[OsString],

@@ -13,25 +13,25 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// The maximum number of secrets that `exec` reads at the same time. An agent makes at most the
-/// same number of calls to AWS at the same time.
+/// How many secrets `exec` reads from the agent at the same time. More would not be faster, because
+/// the agent makes at most this number of calls to AWS at the same time.
 const READS_MAX: usize = 32;
 
-/// The timeout of one read of a secret from the agent.
+/// How long `exec` waits for the agent to answer the request for one secret.
 ///
-/// The timeout is longer than the agent's own timeout for AWS, which is 5 s by default. So the
-/// agent can answer with a reason before this timeout.
+/// This is longer than the agent waits for AWS, 5 s by default. So the agent has time to report
+/// that AWS does not answer.
 const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until an agent listens at `address`, but at most for the time `wait`.
+/// Waits until an agent listens at `address`. Tries again for at most the time `wait`.
 ///
 /// # Errors
 ///
-/// Returns the error of the last attempt to connect. If waiting cannot help, returns the error at
-/// once.
+/// Returns the error of the last attempt. Returns at once if the error shows that waiting cannot
+/// help, for example if access to the socket is denied.
 pub(super) async fn wait_for_listener(
     address: &Address,
     wait: Duration,
@@ -51,7 +51,8 @@ pub(super) async fn wait_for_listener(
     }
 }
 
-/// Returns whether the agent may still start, so that a later attempt to connect can succeed.
+/// Returns whether it makes sense to try again: no process listens at the address yet, so the agent
+/// may still be starting.
 fn may_start_later(error: &ClientError) -> bool {
     let ClientError::NoAgent(_, error) = error else { return false };
     matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
@@ -59,7 +60,7 @@ fn may_start_later(error: &ClientError) -> bool {
 
 /// Reads every secret from the agent, up to [`READS_MAX`] secrets at once.
 ///
-/// If a read panics, the result does not contain that secret.
+/// If a task panics, the result does not contain the secret that this task read.
 pub(super) async fn read_all(
     contact: Contact,
     keys: Vec<Key>,
@@ -100,7 +101,8 @@ mod tests {
     use std::net::TcpListener;
     use std::sync::Mutex;
 
-    /// A clock for tests that advances only when a task sleeps. Each sleep returns at once.
+    /// A test clock that advances only through sleeps. Each sleep returns at once, so that tests of
+    /// timeouts are fast.
     #[derive(Debug, Default)]
     struct SleepClock(Mutex<Duration>);
 

@@ -11,8 +11,8 @@ use crate::secret::version::Content;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-/// The text with which a variable's value must begin so that Sidekey fills the variable. The name
-/// or ARN of the secret follows, as in `sidekey:app/db`.
+/// Sidekey fills an environment variable if its value begins with this prefix. The name or ARN of
+/// the secret follows, as in `sidekey:app/db`.
 const PREFIX: &str = "sidekey:";
 
 /// The prefix of the names of Sidekey's own environment variables. Such a variable configures
@@ -20,7 +20,7 @@ const PREFIX: &str = "sidekey:";
 const OWN_PREFIX: &str = "SIDEKEY_";
 
 /// The maximum number of bytes of one environment variable: its name, `=`, its value and the final
-/// NUL byte.
+/// NUL byte. Linux cannot start a program with a longer variable.
 ///
 /// Source: `MAX_ARG_STRLEN` in Linux's `include/uapi/linux/binfmts.h`: 32 pages, here of 4 KiB.
 const VARIABLE_BYTES_MAX: usize = 128 * 1024;
@@ -33,17 +33,14 @@ pub(super) struct SecretVariable {
     field: Option<Box<str>>,
 }
 
-/// An environment variable with the value of the secret to which it referred.
 #[derive(Debug)]
 pub(super) struct FilledVariable {
     pub(super) name: String,
     pub(super) value: SecretValue,
 }
 
-/// The error for an environment variable that cannot be filled with a secret.
-///
-/// The error shows the variable's name but never its value. A user may have set the variable to the
-/// secret itself by mistake.
+/// The reason why an environment variable cannot be filled. The error message never contains the
+/// variable's value, because the user may have set it to a secret by mistake.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct VariableError {
     name: String,
@@ -54,10 +51,8 @@ pub(super) struct VariableError {
 pub(super) enum Reason {
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
     Reference(BadReference),
-    /// Error: the secret to which the variable refers could not be read.
     #[error(transparent)]
     Read(ReadError),
-    /// Error: the secret does not have the field to which the variable refers.
     #[error(transparent)]
     Field(FieldError),
     #[error("the secret is binary, and a variable can only contain text")]
@@ -76,8 +71,8 @@ impl fmt::Display for VariableError {
     }
 }
 
-/// Finds the environment variables that refer to a secret. Returns an error for each variable whose
-/// text after `sidekey:` is not valid.
+/// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`. Returns an
+/// error for each of these whose name or ARN of a secret is not valid.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -97,14 +92,15 @@ pub(super) fn find(
     (variables, errors)
 }
 
-/// Returns the secrets to read. Each secret occurs once, even if several variables refer to it.
+/// Returns the secrets to read from the agent. A secret that several variables need occurs only
+/// once.
 pub(super) fn keys(variables: &[SecretVariable]) -> Vec<Key> {
     let mut seen = HashSet::new();
     variables.iter().map(|one| &one.key).filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// Fills each environment variable from `contents`, the secrets that were read. Returns an error
-/// for each variable that cannot be filled.
+/// Fills each variable with the value of its secret. `contents` are the secrets that the agent
+/// returned. Returns an error for each variable that cannot be filled.
 pub(super) fn fill(
     variables: Vec<SecretVariable>,
     contents: &HashMap<Key, Result<Content, ReadError>>,
@@ -134,8 +130,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns a secret's value unchanged. Returns an error if the kernel would refuse or truncate a
-/// variable with this value.
+/// Returns an error if an environment variable cannot contain the value. The value may be too long
+/// for the kernel, or a NUL byte may end the variable early.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);
@@ -193,7 +189,7 @@ mod tests {
         assert_eq!(messages, expected);
     }
 
-    /// Fills one variable, called `V`, from `read`, the result of reading the secret called `s`.
+    /// Fills a variable `V`. `read` is the agent's result for the secret `s`.
     fn filled(value: &str, read: Result<Content, ReadError>) -> Result<String, String> {
         let (variables, _) = find(pairs(&[("V", value)]));
         let (filled, errors) = fill(variables, &HashMap::from([(key("s"), read)]));

@@ -1,8 +1,7 @@
 //! A bounded queue of log lines, and the thread that writes the queued lines.
 //!
-//! If the log is a pipe and its reader stops reading, a write blocks for ever. Because a separate
-//! thread writes, only that thread blocks. Lines that do not fit into the queue are dropped and
-//! counted.
+//! A write to a pipe blocks if no process reads the pipe. The thread may block then, but the rest
+//! of the agent goes on. If the queue is full, new lines are dropped and counted.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -12,15 +11,12 @@ use std::thread;
 use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
-/// The maximum size of the queued log lines, in bytes. This size is enough for more than a thousand
+/// The maximum size of the queued log lines, in bytes. This is enough for more than a thousand
 /// lines.
 const QUEUED_BYTES_MAX: usize = 256 * 1024;
 
-/// The stack size of the thread that writes log lines. A small stack suffices, because the thread
-/// only writes.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// The queue of log lines. All clones share one queue and one thread that writes the lines.
 #[derive(Clone)]
 pub(crate) struct Lines(Arc<Queue>);
 
@@ -33,12 +29,14 @@ struct Queue {
 #[derive(Default)]
 struct State {
     queued: Vec<u8>,
-    /// Whether the writing thread is still writing lines that it has taken from the queue.
+    /// Whether the thread is still writing lines that it has removed from the queue. The log is
+    /// complete only after that.
     is_writing: bool,
 }
 
 impl Lines {
-    /// Starts a thread that writes log lines to `sink`. `dropped` counts the lines that are lost.
+    /// Starts a thread that writes the log lines to `sink`. `dropped` counts the lines that the
+    /// queue drops or the thread cannot write.
     ///
     /// # Errors
     ///
@@ -55,8 +53,8 @@ impl Lines {
         Ok(Self(queue))
     }
 
-    /// Waits until all queued log lines are written, but at most for the time `wait`. Returns
-    /// `false` after a timeout.
+    /// Waits at most the time `wait` until the thread has written all log lines. Returns `false` if
+    /// it has not.
     pub(crate) fn flush(&self, wait: Duration) -> bool {
         let waited = self.0.changed.wait_timeout_while(self.0.state(), wait, |state| {
             state.is_writing || !state.queued.is_empty()
@@ -70,7 +68,6 @@ impl Queue {
         self.state.lock().expect("no thread panics while it holds the lock")
     }
 
-    /// Adds a complete log line to the queue. Drops the line if the queue is full.
     fn push(&self, line: &[u8]) {
         let mut state = self.state();
         if state.queued.len() + line.len() > QUEUED_BYTES_MAX {
@@ -82,8 +79,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Writes log lines to `sink` as soon as they are queued. Never returns: the thread ends with
-    /// the process.
+    /// The code of the thread: writes each line to `sink` soon after it is queued. Never returns,
+    /// so the thread runs until the process ends.
     fn write_out(&self, mut sink: impl Write) {
         let mut taken = Vec::new();
         loop {
@@ -108,7 +105,7 @@ impl Queue {
     }
 }
 
-/// Writes no log lines into the debug output.
+/// Hides the log lines from debug output.
 impl fmt::Debug for Lines {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Lines").finish_non_exhaustive()
@@ -123,8 +120,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Adds one log line to the queue for each call of `write`: the formatting code passes each line in
-/// one call.
+/// Puts what each call of `write` gets into the queue as one line. This is right, because the
+/// logging library passes a complete line in each call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);
@@ -144,8 +141,8 @@ mod tests {
     const SHORT_WAIT: Duration = Duration::from_millis(1);
     const TIMEOUT: Duration = Duration::from_secs(120);
 
-    /// A test's log. It sends its bytes to the test, and blocks while the test holds the lock
-    /// `blocked`.
+    /// A log that a test reads and can block. While the test holds the lock `blocked`, each write
+    /// waits.
     struct Sink {
         written: mpsc::Sender<Vec<u8>>,
         blocked: Arc<Mutex<()>>,

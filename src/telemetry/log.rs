@@ -1,4 +1,5 @@
-//! Starts the log. Log lines are JSON on Lambda and in containers, and text on a terminal.
+//! Sets up the log of the process. Log lines are JSON on Lambda and in containers, and text on a
+//! terminal.
 
 use super::lines::Lines;
 use prometheus::IntCounter;
@@ -12,12 +13,13 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 pub(crate) type Level = LevelFilter;
 
-/// The name prefix of the crates whose log lines Sidekey writes. Lines of other crates are never
-/// written: if the AWS SDK cannot parse an answer, it logs the full answer, which may contain
-/// credentials.
+/// Only log lines of crates whose name begins with this prefix are written.
+///
+/// Lines of other crates may contain credentials. For example, the AWS SDK logs the full answer of
+/// AWS if it cannot parse the answer.
 const OWN: &str = "sidekey";
 
-/// The longest time that the process waits at its end until the last log lines are written.
+/// How long the process may wait at its end until the last log lines are written.
 pub const FLUSH_MAX: Duration = Duration::from_millis(50);
 
 /// The configuration of the log.
@@ -40,14 +42,16 @@ pub(crate) enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stream {
-    /// The log goes to standard output, from where Lambda collects it.
+    /// The log goes to standard output. Lambda collects log lines from there.
     Out,
-    /// The log goes to standard error, because a command writes its result to standard output.
+    /// The log goes to standard error, because standard output is for the result of a command.
     Err,
 }
 
-/// The running log. When the log is dropped, it waits at most [`FLUSH_MAX`] until the last lines
-/// are written. The wait is limited because the process must end even if no other process reads the
+/// The running log. Keep it until the process ends: when it is dropped, it waits until the last
+/// lines are written.
+///
+/// The wait is at most [`FLUSH_MAX`], because the process must end even if no process reads the
 /// log.
 #[must_use = "keep the log until the process ends: dropping the log writes the last lines"]
 #[derive(Debug)]
@@ -61,10 +65,9 @@ impl Drop for Log {
     }
 }
 
-/// Starts the log. Further calls of this function have no effect.
+/// Starts the log of the process. Further calls have no effect.
 ///
-/// `dropped` counts the log lines that Sidekey drops because another process reads the log too
-/// slowly.
+/// `dropped` counts the log lines that are lost because another process reads the log too slowly.
 pub fn start(config: Config, dropped: &IntCounter) -> Log {
     let (is_terminal, lines) = match config.stream {
         Stream::Out => (io::stdout().is_terminal(), Lines::start(io::stdout(), dropped.clone())),
@@ -72,8 +75,8 @@ pub fn start(config: Config, dropped: &IntCounter) -> Log {
     };
     let writer = match (&lines, config.stream) {
         (Ok(lines), _) => BoxMakeWriter::new(lines.clone()),
-        // If the system cannot start a thread, write log lines directly. Such writes may block, but
-        // a log that may block is better than no log.
+        // Without a thread, log lines are written directly. Such writes may block, but this is
+        // better than no log.
         (Err(_), Stream::Out) => BoxMakeWriter::new(io::stdout),
         (Err(_), Stream::Err) => BoxMakeWriter::new(io::stderr),
     };

@@ -1,14 +1,14 @@
-//! Limits log lines that callers can trigger at will.
+//! Limits log lines that callers can cause, for example by requests with wrong tokens. A caller
+//! must not be able to fill the log.
 
 use crate::clock::Moment;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// The shortest time between two log lines that one limiter allows.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// Allows one log line a second, and counts the lines that it suppresses. Each kind of log line
-/// needs its own limiter.
+/// Allows one log line a second, and counts the lines that it suppresses. Use one limiter for each
+/// log message, so that messages do not suppress each other.
 #[derive(Debug, Default)]
 pub(crate) struct LogLimiter {
     state: Mutex<State>,
@@ -21,8 +21,8 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Returns `None` if the caller must suppress this log line. Otherwise returns the number of
-    /// lines that were suppressed since the last logged line.
+    /// Decides whether the caller may write its log line now. Returns `None` if it may not.
+    /// Otherwise returns how many lines were suppressed since the last written line.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

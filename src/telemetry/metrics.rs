@@ -1,7 +1,8 @@
 //! All metrics, with their help texts and labels.
 //!
-//! Label values come from fixed sets: the name of a secret or a string from a caller never becomes
-//! a label value. All series exist from the first scrape on.
+//! A label value is always one of a few fixed words, never the name of a secret or text from a
+//! caller. Otherwise, callers could create any number of time series. All time series exist from
+//! the first scrape on.
 
 use crate::source::FetchErrorKind;
 use prometheus::core::Collector;
@@ -12,31 +13,32 @@ use prometheus::{
 };
 use std::time::Duration;
 
-/// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. A call
-/// takes 10 to 300 ms.
+/// The upper bounds of the histogram buckets for the duration of calls to AWS, in seconds. Most
+/// calls take 10 to 300 ms, so most buckets are in this range.
 const UPSTREAM_BUCKETS: [f64; 11] = [0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0];
 
-/// The upper bounds of the histogram buckets for the duration of reads, in seconds.
+/// The upper bounds of the histogram buckets for the duration of callers' reads, in seconds.
 ///
-/// A read from the cache takes microseconds. Any other read takes as long as the call to AWS that
-/// the reader waits for.
+/// The range is wide because a read from the cache takes microseconds, but a read that waits for
+/// AWS may take seconds.
 const READ_BUCKETS: [f64; 11] =
     [0.000_005, 0.000_02, 0.000_05, 0.000_2, 0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 5.0];
 
-/// The result of reading a secret, as a label of the metric `sidekey_reads_total`.
+/// How Sidekey answered a caller's read of a secret. This is a label of the metric
+/// `sidekey_reads_total`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadResult {
-    /// The read was answered from the cache with a fresh value.
+    /// Sidekey answered at once with a fresh value from the cache.
     Hit,
-    /// The read was answered after the reader had waited for AWS.
+    /// Sidekey answered after it had waited for AWS.
     Miss,
-    /// The read was answered from the cache with a stale value, whose time to live is over.
+    /// Sidekey answered with a cached value that is older than its time to live.
     Stale,
-    /// Sidekey refused the read, for example because the token was wrong or because `SIDEKEY_ALLOW`
+    /// Sidekey refused the read, for example because of a wrong token, or because `SIDEKEY_ALLOW`
     /// does not allow the secret.
     Refused,
-    /// The read failed. AWS failed or did not answer in time, or the secret does not have the
-    /// requested field.
+    /// The read failed: AWS returned an error or did not answer in time, or the secret does not
+    /// have the requested field.
     Error,
 }
 
@@ -57,7 +59,7 @@ impl ReadResult {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Operation {
     GetSecretValue,
-    /// The operation `BatchGetSecretValue`, which fetches up to 20 secrets.
+    /// AWS returns up to 20 secrets in one call of this operation.
     BatchGetSecretValue,
 }
 
@@ -75,8 +77,8 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     Answered,
-    /// The call was interrupted, because the process was frozen or restored from a snapshot. An
-    /// interrupted call does not count as failed.
+    /// The process was frozen, or was restored from a snapshot, during the call. This is not a
+    /// failure of AWS.
     Interrupted,
     Failed(FetchErrorKind),
 }
@@ -95,8 +97,10 @@ impl Ended {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    /// The counters of reads, in the order of [`ReadResult::ALL`]. Each counter is looked up once
-    /// at start, because a lookup by label takes a lock, and a cached read must take no lock.
+    /// One counter for each result of a read, in the order of [`ReadResult::ALL`].
+    ///
+    /// Reads of cached secrets must take no lock, but a lookup of a counter by its label takes one.
+    /// So the counters are looked up once at start.
     reads: [IntCounter; ReadResult::ALL.len()],
     read_duration: Histogram,
     stale_reads: IntCounterVec,
@@ -104,28 +108,30 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// The number of reads that shared a call to AWS that another read had started.
+    /// How often a caller's read waited for a call to AWS that an earlier read had started, instead
+    /// of starting another call.
     pub(crate) flights_joined: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
-    /// The number of bytes that cached values and the answers rendered from them need.
+    /// The memory for cached values and for the answers that Sidekey prepared from them, in bytes.
     pub(crate) cache_bytes: IntGauge,
     /// The age of the oldest cached entry, in seconds.
     pub(crate) oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
-    /// How long the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) took, in seconds.
+    /// How long the agent took at its start to fetch the listed secrets (those of
+    /// `SIDEKEY_SECRETS`), in seconds.
     pub(crate) prefetch_duration: Gauge,
-    /// The number of required secrets of `SIDEKEY_SECRETS` that are not cached.
+    /// How many secrets of `SIDEKEY_SECRETS` are not cached although they are required.
     pub(crate) listed_missing: IntGauge,
     pub(crate) connections: IntGauge,
     pub(crate) panics: IntCounter,
-    /// The number of log lines that Sidekey dropped. Sidekey drops lines if too many lines of one
-    /// kind come, or if another process reads the log too slowly.
+    /// How many log lines Sidekey dropped, because there were too many of the same kind or because
+    /// another process read the log too slowly.
     pub log_lines_dropped: IntCounter,
 }
 
 impl Metrics {
-    /// Makes all metrics of the agent, and registers them.
+    /// Creates and registers all metrics of the agent.
     pub fn new() -> Self {
         let registry = Registry::new();
         let build = register(
@@ -248,46 +254,45 @@ impl Metrics {
         self.reads[result as usize].inc();
     }
 
-    /// Records the duration of a request that read one or several secrets.
+    /// Records how long a caller's request took. A request may read several secrets.
     pub(crate) fn read_took(&self, took: Duration) {
         self.read_duration.observe(took.as_secs_f64());
     }
 
-    /// Counts a read that was answered with a stale value. `reason` must be one of the reasons that
-    /// [`announce_stale_reasons`](Self::announce_stale_reasons) received.
+    /// Counts a read that Sidekey answered with a stale value. `reason` must be one of the strings
+    /// that were passed to [`announce_stale_reasons`](Self::announce_stale_reasons).
     pub(crate) fn stale_read(&self, reason: &'static str) {
         self.stale_reads.with_label_values(&[reason]).inc();
     }
 
-    /// Counts a call to Secrets Manager. Records how long the call took, unless a freeze
-    /// interrupted the call.
+    /// Counts a call to Secrets Manager, and records how long it took. The duration is not recorded
+    /// if a freeze of the process interrupted the call.
     pub(crate) fn upstream(&self, operation: Operation, ended: Ended, took: Duration) {
         self.upstream_requests.with_label_values(&[operation.label(), ended.label()]).inc();
-        // The call took so long because of a freeze of the process, not because of Secrets Manager.
+        // The duration would contain the time for which the process was frozen.
         if ended != Ended::Interrupted {
             let duration = self.upstream_duration.with_label_values(&[operation.label()]);
             duration.observe(took.as_secs_f64());
         }
     }
 
-    /// Counts a refresh of a cached entry. `failed` is the kind of the error, or `None` if the
-    /// refresh succeeded.
+    /// Counts a refresh of a cached secret. `failed` is `None` if the refresh succeeded.
     pub(crate) fn refreshed(&self, failed: Option<FetchErrorKind>) {
         let ended = failed.map_or(Ended::Answered, Ended::Failed);
         self.refreshes.with_label_values(&[ended.label()]).inc();
     }
 
-    /// Counts a request that Sidekey refused before it read a secret, for example because of a
-    /// wrong token.
+    /// Counts a request that Sidekey refused before it looked for the secret, for example because
+    /// of a wrong token.
     ///
-    /// `reason` must be one of the reasons that
-    /// [`announce_gate_refusals`](Self::announce_gate_refusals) received.
+    /// `reason` must be one of the strings that were passed to
+    /// [`announce_gate_refusals`](Self::announce_gate_refusals).
     pub(crate) fn gate_refused(&self, reason: &'static str) {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Sets how many problems of each kind the cached values have. `counts` has the kinds of
-    /// problem, each with its number.
+    /// Sets the metric that shows how many problems the cached values have. `counts` has each kind
+    /// of problem, and how often it occurs.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);
@@ -295,16 +300,17 @@ impl Metrics {
         }
     }
 
-    /// Creates a time series for each reason of a stale read, so that all series exist from the
-    /// start.
+    /// Creates a time series for each reason why Sidekey may answer with a stale value. Call this
+    /// before the first scrape, because all time series must exist from then on.
     pub fn announce_stale_reasons(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.stale_reads.with_label_values(&[reason]);
         }
     }
 
-    /// Creates a time series for each reason to refuse a request before a secret is read, such as a
-    /// wrong token. So all series exist from the start.
+    /// Creates a time series for each reason why Sidekey may refuse a request early, such as a
+    /// wrong token. Call this before the first scrape, because all time series must exist from then
+    /// on.
     pub fn announce_gate_refusals(&self, reasons: &[&'static str]) {
         for reason in reasons {
             self.gate_refusals.with_label_values(&[reason]);
@@ -323,10 +329,11 @@ impl Metrics {
         }
     }
 
-    /// Creates all time series, so that the first failure shows as a step from zero.
+    /// Creates all time series with the value zero. Otherwise, the first failure would create its
+    /// time series with the value one, and Prometheus would see no increase.
     ///
-    /// This function runs at each scrape and not at start, because it would take 2 % of all
-    /// instructions of the start.
+    /// This runs at each scrape and not at start, because it would take 2 % of all instructions of
+    /// the start.
     fn create_series(&self) {
         for ended in FetchErrorKind::ALL.map(Ended::Failed).into_iter().chain([Ended::Answered]) {
             self.refreshes.with_label_values(&[ended.label()]);
@@ -370,13 +377,12 @@ fn register<C: Collector + Clone + 'static>(
     valid
 }
 
-/// Returns metrics of the operating system about the process, such as memory and CPU time.
 #[cfg(target_os = "linux")]
 fn process_metrics() -> Vec<MetricFamily> {
     prometheus::process_collector::ProcessCollector::for_self().collect()
 }
 
-/// Returns no metrics about the process, because they are available only on Linux.
+/// Only Linux has metrics about the process.
 #[cfg(not(target_os = "linux"))]
 fn process_metrics() -> Vec<MetricFamily> {
     Vec::new()

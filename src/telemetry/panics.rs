@@ -4,7 +4,7 @@ use super::metrics::Metrics;
 use std::panic::PanicHookInfo;
 use std::sync::Arc;
 
-/// Counts every panic, and logs the file and line of the panic. The panic message is not logged,
+/// From now on, counts every panic and logs its file and line. The panic message is not logged,
 /// because it may contain a secret's value.
 pub fn observe(metrics: Arc<Metrics>) {
     std::panic::set_hook(Box::new(move |panic: &PanicHookInfo<'_>| {

@@ -19,34 +19,32 @@ use std::fmt::{Display, Write};
 /// check`.
 pub(super) const REFERENCES_MAX: usize = 10_000;
 
-/// The maximum number of locations in the JSON file that `sidekey check` reports for one secret.
+/// The maximum number of locations that `sidekey check` reports for one secret. A JSON file may
+/// name the same secret many times.
 const LOCATIONS_MAX: usize = 5;
 
-/// The maximum length in bytes of one location in the report. A location contains keys of the JSON
-/// file, and a key may be as long as the file.
+/// The maximum number of bytes of one location in the report. A location, such as `Items[0].key`,
+/// contains keys of the JSON file, and a key may be very long.
 const LOCATION_BYTES_MAX: usize = 1024;
 
-/// A string that may be the name or ARN of a secret, and the locations of the string in the JSON
-/// file.
+/// A string that may be the name or ARN of a secret, and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Candidate {
-    /// The string that may be the name or ARN of a secret, exactly as the user or the JSON file
-    /// contains it.
     pub(super) text: String,
-    /// The locations of the string in the JSON file, such as `Items[0].key`. The list is empty if
-    /// the string is from the command line.
+    /// Where the JSON file contains the string, such as `Items[0].key`. Empty if the string is from
+    /// the command line.
     pub(super) locations: Vec<String>,
 }
 
-/// All strings that may be names or ARNs of secrets, in the order in which they were found. Each
-/// string occurs once.
+/// All strings that may be names or ARNs of secrets, in the order in which they were found and
+/// without duplicates.
 #[derive(Debug, Default)]
 pub(super) struct Candidates {
     all: Vec<Candidate>,
     by_text: HashMap<String, usize>,
 }
 
-/// The reason why a JSON file cannot be searched for secrets. The error messages quote nothing from the file.
+/// The error messages quote nothing from the JSON file, because the file may contain secrets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FileError {
     #[error(
@@ -57,7 +55,8 @@ pub(super) enum FileError {
         line: usize,
         /// The column of the first error if the file is parsed as one JSON value, counted from 1.
         column: usize,
-        /// The first line of the file that is not a JSON value, counted from 1.
+        /// The first line that is not valid if the file is parsed as JSON lines (one JSON value per
+        /// line), counted from 1.
         first: usize,
     },
     #[error("the file is empty")]
@@ -69,8 +68,8 @@ pub(super) enum FileError {
 }
 
 impl Candidates {
-    /// Adds a string that may be the name or ARN of a secret. `location` is the location of the
-    /// string if it is from a JSON file.
+    /// Adds a string that may be the name or ARN of a secret. `location` is `None` if the string is
+    /// from the command line.
     pub(super) fn add(&mut self, text: &str, location: Option<&str>) -> Result<(), FileError> {
         let at = match self.by_text.get(text) {
             Some(at) => *at,
@@ -91,8 +90,8 @@ impl Candidates {
         Ok(())
     }
 
-    /// Adds every string of a JSON file that may be the name or ARN of a secret. The file may also
-    /// be JSON lines.
+    /// Finds the strings in a JSON file that may be names or ARNs of secrets, and adds them. The
+    /// file may also have one JSON value per line (JSON lines).
     pub(super) fn search(
         &mut self,
         text: &str,
@@ -130,11 +129,11 @@ impl Candidates {
         self.all
     }
 
-    /// Searches a JSON list, or a JSON object that contains lists, one item at a time.
+    /// Searches a JSON list one item at a time, to save memory. Parsing the complete output of `aws
+    /// dynamodb scan` at once was measured to need 43 times the size of the output.
     ///
-    /// The output of `aws dynamodb scan` is such an object. Parsing the complete output at once was
-    /// measured to need 43 times the memory of the output. Returns `false` if the JSON has another
-    /// form and was not searched.
+    /// Also searches a JSON object that contains lists, such as that output. Returns `false` if the
+    /// JSON has another form. The caller must then parse it at once.
     fn search_items(
         &mut self,
         text: &str,
@@ -172,8 +171,8 @@ impl Candidates {
         Ok(true)
     }
 
-    /// Parses and searches one item of a JSON list. Returns `false` if the item contains a number
-    /// or a character that serde_json cannot represent.
+    /// Parses and searches one item of a JSON list. Returns `false` if serde_json cannot parse the
+    /// item, for example because a number is too large.
     fn search_raw(
         &mut self,
         raw: &RawValue,
@@ -185,7 +184,6 @@ impl Candidates {
         self.walk(&plain(value), location, paths, conventions).map(|()| true)
     }
 
-    /// Adds every string in a JSON value that may be the name or ARN of a secret.
     fn walk(
         &mut self,
         value: &Value,
@@ -205,8 +203,8 @@ impl Candidates {
                     }
                 })?;
                 for one in found.references {
-                    // A value at a configured path that is not a string is reported as an empty
-                    // reference.
+                    // If the value at a configured path is not a string, `sidekey check` must
+                    // report it. An empty name causes this report.
                     let text = one.reference.unwrap_or_default();
                     location.below(&one.path, |location| self.add(&text, Some(&location.0)))?;
                 }
@@ -231,10 +229,11 @@ impl Candidates {
     }
 }
 
-/// Returns whether each member of a JSON object can be searched without the rest of the object.
+/// Returns whether the members of a JSON object can be searched one by one, without the rest of the
+/// object.
 ///
-/// Returns `false` if the object is a typed value of DynamoDB, such as `{"S": "x"}`, or if a
-/// configured path begins at the object.
+/// This is not possible for a typed value of DynamoDB, such as `{"S": "x"}`. It is also not
+/// possible if a configured path begins at the object.
 fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
     let is_typed = members.len() == 1 && members.keys().all(|key| is_type(key));
     let mut first_keys = paths.iter().map(|path| {
@@ -244,22 +243,21 @@ fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
     !is_typed && !first_keys.any(|first| first == "*" || members.contains_key(&first))
 }
 
-/// The current location of the search in the JSON file, such as `Items[0].channel_config`.
+/// Where the search currently is in the JSON file, such as `Items[0].channel_config`.
 ///
-/// The whole search shares one string buffer, because copies would need too much memory: a key in
-/// the location may be as long as the file.
+/// The whole search shares one string. Copies would need too much memory, because the location
+/// contains keys of the JSON file, and a key may be very long.
 #[derive(Default)]
 struct Location(String);
 
 impl Location {
-    /// Appends a key of a JSON object to the location, calls `work`, and removes the key
-    /// afterwards.
+    /// Calls `work` with the location of a key of the current JSON object.
     fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let dot = if self.0.is_empty() { "" } else { "." };
         self.with(format_args!("{dot}{key}"), work)
     }
 
-    /// Appends `end` to the location, calls `work`, and removes `end` afterwards.
+    /// Appends `end` to the location while `work` runs.
     fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.0.len();
         let _ = write!(self.0, "{end}");
@@ -269,7 +267,6 @@ impl Location {
     }
 }
 
-/// Cuts a location to at most [`LOCATION_BYTES_MAX`] bytes.
 fn shortened(location: &str) -> String {
     match location.len() > LOCATION_BYTES_MAX {
         true => format!("{}…", &location[..location.floor_char_boundary(LOCATION_BYTES_MAX)]),
@@ -286,9 +283,9 @@ fn has_convention(text: &str, conventions: &Conventions) -> bool {
     }
 }
 
-/// Returns the possible names of the secret with this ARN. If the ARN may end in the random suffix
-/// of Secrets Manager, the first name is without this suffix. The last name is the full end of the
-/// ARN.
+/// Returns the possible names of the secret with this ARN. An ARN may end with a random suffix of
+/// Secrets Manager, so its end may be the name itself or the name with that suffix. The shorter
+/// name comes first.
 pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
     let (full, stripped) = arn.possible_names();
     stripped.into_iter().chain([full])

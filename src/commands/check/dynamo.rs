@@ -16,13 +16,12 @@ pub(super) fn plain(value: Value) -> Value {
     }
 }
 
-/// Returns whether a JSON key is the name of a DynamoDB type, such as `S` or `M`.
 pub(super) fn is_type(key: &str) -> bool {
     ["S", "N", "B", "BOOL", "NULL", "M", "L", "SS", "NS", "BS"].contains(&key)
 }
 
-/// Converts a JSON object that is a typed value of DynamoDB. Returns any other object unchanged, as
-/// the error.
+/// Converts a JSON object that is a typed value of DynamoDB to plain JSON. If the object is not a
+/// typed value, returns it unchanged as `Err`.
 ///
 /// Source: "Data type descriptors" in AWS's DynamoDB developer guide.
 fn unwrapped(object: Map<String, Value>) -> Result<Value, Map<String, Value>> {
@@ -56,8 +55,6 @@ fn is_typed(object: &Map<String, Value>) -> bool {
         })
 }
 
-/// Converts the values of all members of a JSON object from typed to plain JSON. The keys stay
-/// unchanged.
 fn members(object: Map<String, Value>) -> Value {
     Value::Object(object.into_iter().map(|(key, value)| (key, plain(value))).collect())
 }
@@ -104,8 +101,8 @@ mod tests {
         }
     }
 
-    /// Returns a JSON value in DynamoDB's typed JSON, and the plain JSON to which it must be
-    /// converted.
+    /// Returns a value in DynamoDB's typed JSON, and the plain JSON that the conversion must
+    /// produce.
     fn typed_by_hand(value: Value) -> (Value, Value) {
         match value {
             Value::Null => (json!({"NULL": true}), Value::Null),

@@ -4,7 +4,8 @@
 use crate::secret::version::Content;
 use serde_json::Value;
 
-/// The number of characters of an API key that API Gateway generates.
+/// The number of characters of an API key that API Gateway generates. A user may also choose a key
+/// of another length.
 const MADE_CHARS: usize = 40;
 
 /// The minimum number of characters of an API key that a user chose for API Gateway.
@@ -13,10 +14,12 @@ const MADE_CHARS: usize = 40;
 const GIVEN_CHARS_MIN: usize = 20;
 
 /// The maximum number of characters of an API key that a user chose for API Gateway.
+///
+/// Source: `value` of `CreateApiKey` in AWS's API Gateway reference (20 to 128).
 const GIVEN_CHARS_MAX: usize = 128;
 
-/// Parts of field names that suggest that the field contains an API key of API Gateway. They are in
-/// lower case and without separators.
+/// If the name of a field contains one of these strings, the field may contain an API key of API
+/// Gateway. Names are compared in lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
 /// The location of an API key of API Gateway in a secret.
@@ -28,11 +31,11 @@ pub(super) enum GatewayKey {
     Field(String),
 }
 
-/// Returns the location of an API key of API Gateway in the secret. Returns `None` if nothing in
-/// the secret looks like such a key.
+/// Returns where the secret contains what looks like an API key of API Gateway. Returns `None` if
+/// the secret contains no such key.
 ///
-/// The function judges a value without fields by its form: 40 letters and digits, in mixed case,
-/// and not a hexadecimal hash. It judges a field by its name.
+/// If the secret has fields, their names decide. Otherwise the form of the value decides: 40
+/// letters and digits in mixed case that are not a hexadecimal hash.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
     let text = str::from_utf8(text.expose()).ok()?;
@@ -45,8 +48,9 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Returns the name of the field that contains an API key, in `value` or inside it. `name` is the
-/// name of the innermost field around `value` that suggests an API key.
+/// Searches `value` and the values inside it for a string that looks like an API key. Returns the
+/// name of the field that contains the key. `name` is the name of the field that contains `value`,
+/// or `None` if that name does not suggest an API key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),
@@ -58,14 +62,12 @@ fn field(value: &Value, name: Option<&str>) -> Option<String> {
     }
 }
 
-/// Returns whether the name of a field contains one of the strings in [`NAMES`].
 fn is_key_name(name: &str) -> bool {
     let normalized: String =
         name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     NAMES.iter().any(|known| normalized.contains(known))
 }
 
-/// Returns whether a string has the form of an API key that API Gateway generated.
 fn is_generated(text: &str) -> bool {
     text.len() == MADE_CHARS
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -75,8 +77,9 @@ fn is_generated(text: &str) -> bool {
         && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// Returns whether a string may be an API key, if the name of its field suggests an API key. URLs
-/// and dummy values without a digit are not API keys.
+/// Returns whether the value of a field may be an API key, if the name of the field suggests this.
+/// URLs are not API keys. A value without a digit, such as `YOUR-API-KEY-GOES-HERE`, is only a
+/// dummy value.
 fn may_be_key(text: &str) -> bool {
     (GIVEN_CHARS_MIN..=GIVEN_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_graphic())
@@ -91,7 +94,6 @@ mod tests {
     use crate::secret::value::SecretValue;
     use proptest::prelude::*;
 
-    /// An invented key that has the form of the keys that API Gateway generates.
     const MADE: &str = "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0";
 
     #[track_caller]

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 /// The maximum number of secrets that `sidekey check` reads at the same time.
 const READS_MAX: usize = 16;
 
-/// The result of reading one secret from Secrets Manager.
+/// What Secrets Manager returned for one secret.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,
@@ -21,8 +21,8 @@ pub(super) struct Read {
     pub(super) rotation: Option<Rotation>,
 }
 
-/// Reads every secret, and calls `on_read` after each read. If the code that reads a secret panics,
-/// the result does not contain that secret.
+/// Reads every secret, and calls `on_read` after each secret. If a task panics, the result does not
+/// contain the secret that this task read.
 pub(super) async fn read_all(
     source: Arc<SecretsManager>,
     keys: Vec<Key>,
@@ -50,7 +50,7 @@ pub(super) async fn read_all(
     all
 }
 
-/// Returns the error that `sidekey check` reports if the code that reads a secret panicked.
+/// Returns the error to report for a secret whose reading task panicked.
 pub(super) fn panicked() -> FetchError {
     let message = "reading the secret failed inside Sidekey; report this as a bug";
     FetchError::new(FetchErrorKind::Internal, "InternalFailure", message)

@@ -18,12 +18,11 @@ use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The settings with which `sidekey check` judges secrets.
+/// The settings that decide what `sidekey check` reports as a problem.
 #[derive(Debug)]
 pub(super) struct Criteria<'a> {
     pub(super) conventions: &'a Conventions,
-    /// Whether `sidekey check` reports a problem if the name of a secret matches no naming
-    /// convention.
+    /// Whether it is a problem if the name of a secret matches no naming convention.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
     /// The AWS region of secrets that the user gives by name instead of by ARN.
@@ -37,26 +36,24 @@ pub(super) struct Criteria<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// The name or ARN of the secret, exactly as the user or the JSON file contains it.
+    /// The name or ARN of the secret, unchanged from the command line, the configuration or the
+    /// JSON file.
     pub(super) reference: String,
-    /// The locations in the JSON file that name the secret, such as `Items[0].key`.
+    /// Where the JSON file names the secret, such as `Items[0].key`.
     #[serde(rename = "places")]
     pub(super) locations: Vec<String>,
-    /// Whether `sidekey check` found no problem with the secret.
     pub(super) ok: bool,
     pub(super) readable: bool,
     pub(super) arn: Option<String>,
     pub(super) name: Option<String>,
-    /// The kind of secret, such as `whatsapp-twilio`. `None` if the secret's name matches no naming
-    /// convention.
+    /// The kind of secret that the name suggests, such as `whatsapp-twilio`. `None` if the name
+    /// matches no naming convention.
     pub(super) kind: Option<String>,
     pub(super) version_id: Option<String>,
-    /// The time at which the version of the secret was created, as an RFC 3339 timestamp.
+    /// When AWS created the version of the secret that was read, as an RFC 3339 timestamp.
     pub(super) created_date: Option<String>,
-    /// The age of the version of the secret in seconds.
     pub(super) age_seconds: Option<u64>,
     pub(super) rotation: Rotation,
-    /// The time of the secret's last rotation, as an RFC 3339 timestamp.
     pub(super) last_rotated_date: Option<String>,
     pub(super) findings: Vec<Finding>,
 }
@@ -67,15 +64,14 @@ pub(super) struct Report {
 pub(super) enum Rotation {
     On,
     Off,
-    /// Sidekey cannot know whether Secrets Manager rotates the secret. The secret was not read, or
-    /// AWS denies `secretsmanager:DescribeSecret`.
+    /// The secret was not read, or AWS denies `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
-/// One problem that `sidekey check` found with a secret.
 #[derive(Debug, Serialize)]
 pub(super) struct Finding {
-    /// The type of the problem, as a fixed word that programs can compare, such as `not-found`.
+    /// The type of the problem as a fixed word, such as `not-found`, so that programs need not
+    /// parse the message.
     pub(super) code: String,
     /// The field of the secret that has the problem. `None` if the problem is not in one field.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +103,7 @@ impl Finding {
     }
 }
 
-/// Returns the report on one secret. `read` is the result of reading the secret.
+/// Creates the report on one secret. `read` is what Secrets Manager returned for the secret.
 pub(super) fn report(
     candidate: Candidate,
     reference: &Result<Reference, BadReference>,
@@ -157,8 +153,7 @@ pub(super) fn report(
     report
 }
 
-/// Adds the metadata of a secret's version to the report, and all problems with the value of this
-/// version.
+/// Adds the metadata of the secret that was read to the report, and all problems with its value.
 fn add_version(
     report: &mut Report,
     reference: &Reference,
@@ -211,8 +206,8 @@ fn gateway_key_finding(key: GatewayKey) -> Finding {
     Finding { field, ..Finding::new("api-gateway-key", message) }
 }
 
-/// Returns a problem for each rule that the value breaks. The rules for the value are a part of the
-/// secret's convention.
+/// Returns a problem for each rule that the value breaks. The convention contains the rules for
+/// this kind of secret.
 fn convention_findings(convention: &Convention, version: &Version) -> Vec<Finding> {
     convention.problems(&version.content).into_iter().map(problem_finding).collect()
 }
@@ -224,8 +219,8 @@ fn problem_finding(problem: Problem) -> Finding {
     }
 }
 
-/// Returns the kind of secret, such as `whatsapp-twilio`, if the secret's name matches a naming
-/// convention.
+/// Returns the kind of secret that the name suggests, such as `whatsapp-twilio`. Returns `None` if
+/// the name matches no naming convention.
 fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a str> {
     let convention = match id {
         SecretId::Name(name) => conventions.of_name(name),
@@ -234,11 +229,10 @@ fn expected_kind<'a>(id: &SecretId, conventions: &'a Conventions) -> Option<&'a 
     convention.map(|(convention, _)| convention.kind())
 }
 
-/// Returns the problem that `sidekey check` reports for a secret that could not be read.
 fn read_failure(reference: &str, error: &FetchError, criteria: &Criteria<'_>) -> Finding {
     let code = error.kind.label().replace('_', "-");
-    // If AWS denies kms:Decrypt, the error type is the same as if AWS denies the read. Only the
-    // error message of AWS mentions KMS.
+    // AWS uses the same error type if it denies kms:Decrypt and if it denies the read. Only the
+    // error message shows the difference, because it mentions KMS.
     let is_of_key = error.message.contains("KMS");
     let message = match error.kind {
         FetchErrorKind::Denied if is_of_key => {
@@ -263,11 +257,11 @@ fn rfc3339(time: SystemTime) -> Option<String> {
     OffsetDateTime::from(time).format(&Rfc3339).ok()
 }
 
-/// Returns the id of the AWS account that owns the credentials, if a response of AWS reveals the
-/// id.
+/// Finds the id of the user's AWS account in the responses of AWS. Returns `None` if no response
+/// contains the id.
 ///
-/// A secret that was requested by name is in that account, so the secret's ARN contains the id. An
-/// AccessDenied error contains the ARN of the caller, with the id.
+/// The ARN of a secret contains the id if the secret was requested by name, because such a secret
+/// is in the user's account. An AccessDenied error contains the id in the ARN of the caller.
 pub(super) fn account<'a>(
     reads: impl IntoIterator<Item = (&'a SecretId, &'a Read)>,
 ) -> Option<String> {

@@ -11,12 +11,13 @@ use std::time::SystemTime;
 /// An example of a secrets file, which error messages quote.
 const EXAMPLE: &str = r#"{"openai-api-key/whatsapp": {"ai_api_key": "sk-..."}, "plain": "text"}"#;
 
-/// The characters that are percent-encoded in the query of a URL. Some characters that names of
-/// secrets often contain, such as `/`, are not encoded to keep the URL readable.
+/// The characters to percent-encode in the name of a secret in a URL. The set omits some characters
+/// that are valid in a query, such as `/`, so that the URL stays readable.
 const QUERY_ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
 
-/// The secrets that `sidekey dev` serves, and the file from which they were read, if any.
+/// The secrets that `sidekey dev` serves, and the file of the user from which they come. There is
+/// no file if the secrets are the built-in examples.
 #[derive(Debug)]
 pub(super) struct Secrets {
     seed: Seed,
@@ -27,13 +28,14 @@ pub(super) struct Secrets {
 struct File {
     path: PathBuf,
     format: Format,
-    /// The modification time and the size of the secrets file when the agent last read it.
+    /// The modification time and the size of the secrets file at the last read. If they differ
+    /// later, the file has changed.
     stamp: Option<(SystemTime, u64)>,
 }
 
 impl Secrets {
-    /// Reads secrets from the file at `path`. If `path` is `None`, returns the built-in example
-    /// secrets.
+    /// Reads the secrets of the user's file. Returns the built-in example secrets if `path` is
+    /// `None`.
     pub(super) fn load(path: Option<PathBuf>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             return Ok(Self { seed: Seed::built_in(), file: None });
@@ -64,9 +66,9 @@ impl Secrets {
         self.seed.len()
     }
 
-    /// Reads the secrets file again if it has changed. Returns whether the secrets were replaced.
+    /// Reads the secrets file again if it has changed. Returns `true` if the file was read.
     ///
-    /// If the function cannot read or parse the file, the secrets stay the same.
+    /// If reading or parsing the file fails, the old secrets stay.
     pub(super) fn reload(&mut self) -> anyhow::Result<bool> {
         let Some(file) = &mut self.file else { return Ok(false) };
         let stamp = stamp_of(&file.path);
@@ -79,7 +81,6 @@ impl Secrets {
     }
 }
 
-/// Returns the modification time and the size of a file, or `None` if they cannot be read.
 fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
     let metadata = fs::metadata(path).ok()?;
     Some((metadata.modified().ok()?, metadata.len()))
@@ -96,8 +97,8 @@ fn read(path: &Path, format: Format) -> anyhow::Result<Seed> {
     Seed::parse(format, &text).with_context(|| path.display().to_string())
 }
 
-/// Returns the URL path for a read of the secret `name` from the agent. AWS's Lambda extension for
-/// secrets uses the same form.
+/// Returns the URL path for reading the secret `name` from the agent. The path is the same as for
+/// AWS's Lambda extension for secrets, so that programs for that extension also work with Sidekey.
 pub(super) fn path_of(name: &str) -> String {
     format!("/secretsmanager/get?secretId={}", utf8_percent_encode(name, QUERY_ENCODED))
 }

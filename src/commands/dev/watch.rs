@@ -9,13 +9,13 @@ use hyper::header::{ETAG, HeaderValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The time between two checks of the secrets file and of the versions that Sidekey serves.
+/// How often the command checks the secrets file and the secrets that Sidekey serves.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// Repeatedly copies changes of the secrets file to the fake Secrets Manager, reads every secret
-/// from Sidekey, and prints a line for each new version.
+/// Shows how fast a change of the secrets file reaches readers: copies each change to the fake
+/// Secrets Manager, reads all secrets from Sidekey, and prints a line for each new version.
 ///
-/// The function runs until a read fails or the caller drops the future.
+/// Repeats this until a read fails or the caller drops the future.
 pub(super) async fn run(
     clock: &dyn Clock,
     fake: &Fake,

@@ -12,7 +12,6 @@ use std::os::fd::AsFd;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The service from which `sidekey get` read the secret: the running agent or AWS Secrets Manager.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ReadFrom {
@@ -23,18 +22,15 @@ pub(super) enum ReadFrom {
 /// How `sidekey get` prints a secret.
 #[derive(Debug)]
 pub(super) struct Output<'a> {
-    /// The name or ARN of the secret, exactly as the user wrote it on the command line.
+    /// The name or ARN of the secret as the user wrote it.
     pub(super) reference: &'a str,
-    /// The name of the field to print, if the value of the secret is a JSON object. `None` prints
-    /// the full value.
+    /// The name of the field to print. `None` prints the full value of the secret.
     pub(super) field: Option<&'a str>,
     pub(super) from: ReadFrom,
-    /// Whether the JSON output contains the value of the secret.
     pub(super) has_value: bool,
     pub(super) is_terminal: bool,
 }
 
-/// The reasons why `sidekey get` cannot print a secret.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum OutputError {
     #[error(transparent)]
@@ -45,7 +41,6 @@ pub(super) enum OutputError {
     Binary,
 }
 
-/// The output of `sidekey get --json`, which is serialized to JSON.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Json<'a> {
@@ -63,8 +58,7 @@ struct Json<'a> {
 }
 
 impl Output<'_> {
-    /// Returns the value of the secret, or of the requested field, without metadata. Appends a
-    /// newline if standard output is a terminal.
+    /// Returns the text to print without `--json`. On a terminal, the text ends with a newline.
     pub(super) fn bare(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let value = match self.content(version)? {
             Content::Binary(_) if self.is_terminal => return Err(OutputError::Binary),
@@ -79,8 +73,6 @@ impl Output<'_> {
         Ok(SecretValue::new(line))
     }
 
-    /// Returns the metadata of the secret as JSON. The JSON contains the value only if `has_value`
-    /// is true.
     pub(super) fn json(&self, version: &Version) -> Result<SecretValue, OutputError> {
         let content = self.content(version)?;
         let encoded = match &content {
@@ -110,7 +102,6 @@ impl Output<'_> {
         Ok(SecretValue::new(json))
     }
 
-    /// Returns the value of the secret, or the value of the field that the user requested.
     fn content(&self, version: &Version) -> Result<Content, FieldError> {
         match self.field {
             Some(field) => Fields::of(&version.content).field(field).cloned().map(Content::Text),
@@ -119,8 +110,8 @@ impl Output<'_> {
     }
 }
 
-/// Writes a value to standard output without Rust's output buffer, because that buffer would keep a
-/// copy of the secret.
+/// Writes a value to standard output. Bypasses Rust's output buffer, because a copy of the secret
+/// would stay in that buffer.
 pub(super) fn write(value: &SecretValue) -> io::Result<()> {
     let unbuffered = io::stdout().as_fd().try_clone_to_owned()?;
     File::from(unbuffered).write_all(value.expose())

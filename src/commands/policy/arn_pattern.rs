@@ -4,14 +4,14 @@ use crate::secret::arn::Arn;
 use crate::secret::name::{NAME_CHARS_MAX, is_name_char};
 use crate::secret::reference::{BadReference, Reference, SecretId};
 
-/// The IAM pattern for the hyphen and the six random characters that Secrets Manager appends to a
-/// secret's name in its ARN.
+/// The end of an ARN pattern for a secret whose name is known. Secrets Manager appends a hyphen and
+/// six random characters to the name, and `?` matches one character.
 ///
-/// The pattern `-*` would be too wide: it also matches longer names that continue after a hyphen.
+/// The pattern `-*` would also match other secrets: `app-*` matches the secret `app-test`.
 pub(super) const SUFFIX: &str = "-??????";
 
-/// The AWS partition, region and account of secrets that the user gives by name. Each part is a
-/// plain value, or a template expression such as `${AWS::Region}`.
+/// The partition, region and account for the ARNs of secrets that the user gives by name. Each part
+/// is a plain value, or a template expression such as `${AWS::Region}`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Location {
     pub(super) partition: Option<String>,
@@ -19,7 +19,6 @@ pub(super) struct Location {
     pub(super) account: Option<String>,
 }
 
-/// The reason why an argument of `sidekey policy` cannot be converted to an ARN pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::commands) enum BadTarget {
     #[error(transparent)]
@@ -56,9 +55,9 @@ pub(in crate::commands) enum BadTarget {
 
 /// Returns the ARN pattern for a secret's name, for its ARN, or for a pattern of names.
 ///
-/// A pattern of names has the syntax of `SIDEKEY_ALLOW`, the list of secrets that Sidekey may
-/// serve. There, `*` matches within one path segment. In IAM, `*` also matches `/`. So the ARN
-/// pattern may match more secrets than the pattern of names.
+/// A pattern of names is written as in the setting `SIDEKEY_ALLOW`: `*` matches any characters
+/// except `/`. In IAM, `*` matches `/` too, so the ARN pattern may match more secrets than the
+/// pattern of names.
 pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, BadTarget> {
     let without_field = text.split_once('#').map_or(text, |(id, _)| id);
     if without_field.contains(['*', '?', '[']) {
@@ -71,11 +70,12 @@ pub(super) fn arn_pattern(text: &str, location: &Location) -> Result<String, Bad
     })
 }
 
-/// Returns a warning if the last word of a secret's name may have been mistaken for the random
-/// suffix that Secrets Manager adds.
+/// Returns a warning if the user probably gave an ARN without its random suffix, such as
+/// `…:secret:app/backup-worker`. Sidekey then takes the last word, here `worker`, for the suffix
+/// that Secrets Manager adds.
 ///
-/// The function warns if the last six characters of the ARN are lower-case letters after a hyphen.
-/// A random suffix is hardly ever all lower case, but a word is.
+/// The function warns if the last six characters are lower-case letters after a hyphen. A random
+/// suffix hardly ever consists only of lower-case letters.
 pub(super) fn suffix_warning(text: &str) -> Option<String> {
     let SecretId::Arn(arn) = Reference::parse(text).ok()?.id else { return None };
     let (full, name) = arn.possible_names();
@@ -92,8 +92,6 @@ fn has_suffix(arn: &Arn) -> bool {
     arn.possible_names().1.is_some()
 }
 
-/// Returns the ARN pattern for a secret's name, or for a pattern of names, in a partition, region
-/// and account.
 fn arn_of_name(name: &str, location: &Location) -> Result<String, BadTarget> {
     let region = location.region.as_deref().ok_or(BadTarget::NoRegion)?;
     let partition = location.partition.as_deref().ok_or(BadTarget::NoRegion)?;
@@ -126,8 +124,8 @@ fn of_pattern(pattern: &str, location: &Location) -> Result<String, BadTarget> {
     }
 }
 
-/// Returns the last part of an ARN pattern, which matches the names of secrets. Returns `None` if
-/// the pattern cannot match the ARN of a secret.
+/// Returns the part of an ARN pattern that matches the secret's name. Returns `None` if the pattern
+/// cannot match the ARN of any secret.
 fn name_part(pattern: &str) -> Option<&str> {
     const WORD: &str = "abcdefghijklmnopqrstuvwxyz-";
     let parts: Vec<&str> = pattern.splitn(7, ':').collect();
@@ -141,14 +139,14 @@ fn name_part(pattern: &str) -> Option<&str> {
     is_arn.then_some(name)
 }
 
-/// Returns whether a part of an ARN pattern consists only of wildcards, digits and the characters
-/// in `letters`.
+/// Returns whether `part` has no other characters than wildcards, digits and `letters`.
 fn consists_of(part: &str, letters: &str) -> bool {
     !part.is_empty()
         && part.chars().all(|c| "*?".contains(c) || c.is_ascii_digit() || letters.contains(c))
 }
 
-/// Returns whether the end of a pattern already matches the random suffix of a secret's ARN.
+/// Returns whether a name pattern needs no further wildcards for the random suffix of the ARN,
+/// because its end matches the suffix already.
 fn may_end_in_suffix(name: &str) -> bool {
     name.ends_with('*')
         || name.rsplit_once('-').is_some_and(|(_, end)| {

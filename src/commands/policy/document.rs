@@ -15,8 +15,8 @@ pub(super) const BATCH: &str = "secretsmanager:BatchGetSecretValue";
 /// The IAM action for decrypting secrets that are encrypted with a customer's own KMS key.
 pub(super) const DECRYPT: &str = "kms:Decrypt";
 
-/// The IAM condition key that restricts the use of a KMS key to given services, here to Secrets
-/// Manager.
+/// The IAM condition key that restricts through which AWS services a role may use a KMS key.
+/// Sidekey's policies allow only Secrets Manager.
 pub(super) const VIA_SERVICE: &str = "kms:ViaService";
 
 /// The maximum total length of all inline policies of an IAM role, in characters without white
@@ -30,8 +30,8 @@ const INLINE_CHARS_MAX: usize = 10_240;
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// The expressions of a SAM template for the partition, region and account. Each expression has an
-/// example value, which is used only to estimate the size of the policy.
+/// The SAM expressions for the partition, region and account. Each expression has an example value.
+/// The warning about too long policies needs the example values to estimate the final length.
 pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),
@@ -44,12 +44,11 @@ pub(super) struct Statement {
     pub(super) sid: String,
     pub(super) action: &'static str,
     pub(super) resources: Vec<String>,
-    /// The services through which the KMS keys of a `kms:Decrypt` statement may be used. Empty for
-    /// any other action.
+    /// The services through which the role may use the KMS keys, as values of `kms:ViaService`.
+    /// Empty if the action is not `kms:Decrypt`.
     pub(super) via_services: Vec<String>,
 }
 
-/// Returns the statements of the least-privilege policy for reading the given secrets.
 pub(super) fn statements(
     sid: &str,
     secrets: impl IntoIterator<Item = String>,
@@ -97,8 +96,8 @@ fn without_covered(arns: impl IntoIterator<Item = String>) -> Vec<String> {
     (0..all.len()).filter(|&at| !is_covered(&all, at)).map(|at| all[at].clone()).collect()
 }
 
-/// Returns whether another pattern matches everything that the pattern at index `at` matches. If
-/// two patterns match exactly the same strings, only the second counts as redundant.
+/// Returns whether the pattern at index `at` is redundant, because another pattern matches the same
+/// names and more. If two patterns match exactly the same names, only the second is redundant.
 fn is_covered(all: &[String], at: usize) -> bool {
     (0..all.len()).any(|other| {
         other != at
@@ -146,18 +145,19 @@ impl Document {
         Self { version: "2012-10-17", statements }
     }
 
-    /// Returns the policy document as JSON. The option `--policy-document` of `aws iam` accepts
-    /// this JSON.
+    /// Returns the policy as JSON, in the form that `aws iam create-policy --policy-document`
+    /// accepts.
     pub(in crate::commands) fn json(&self) -> String {
         serde_json::to_string_pretty(self)
             .expect("a struct of strings and lists must be serializable")
             + "\n"
     }
 
-    /// Returns a warning if the policy is longer than IAM allows for managed policies or for inline
-    /// policies.
+    /// Returns a warning if the policy is longer than IAM allows.
     ///
-    /// To estimate the length, the function replaces each template expression by its example value.
+    /// `expressions` are template expressions, such as `${AWS::Region}`, with an example value
+    /// each. The real values are unknown until deployment, so the example values are counted
+    /// instead.
     pub(super) fn size_warning(&self, expressions: &[(String, &str)]) -> Option<String> {
         let mut text = self.json();
         for (expression, sample) in expressions {
@@ -179,7 +179,6 @@ impl Document {
     }
 }
 
-/// Formats the statements as the `Policies` property of a function in a SAM template.
 pub(super) fn sam(statements: &[Statement]) -> String {
     let mut text = "Policies:\n  - Version: '2012-10-17'\n    Statement:\n".to_owned();
     for Statement { sid, action, resources, via_services } in statements {
@@ -199,8 +198,8 @@ pub(super) fn sam(statements: &[Statement]) -> String {
     text
 }
 
-/// Quotes a string for YAML. If the string contains template expressions, adds `!Sub`, the
-/// CloudFormation function that evaluates them.
+/// Quotes a string for YAML. If the string contains expressions such as `${AWS::Region}`, adds
+/// `!Sub`, because CloudFormation evaluates expressions only after `!Sub`.
 fn sam_text(value: &str) -> String {
     match value.contains("${") {
         true => format!("!Sub '{value}'"),
@@ -208,8 +207,8 @@ fn sam_text(value: &str) -> String {
     }
 }
 
-/// Formats the statements as a Terraform data source. Also writes the data sources for account,
-/// partition and region that the statements use.
+/// Formats the statements as a Terraform data source. Also defines the data sources from which the
+/// statements take the account, partition and region.
 pub(super) fn terraform(statements: &[Statement], label: &str) -> String {
     let mut text = String::new();
     for source in ["aws_caller_identity", "aws_partition", "aws_region"] {

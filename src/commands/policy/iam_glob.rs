@@ -8,14 +8,14 @@
 
 /// Returns whether the pattern `wide` matches every string that the pattern `narrow` matches.
 ///
-/// The result `true` is always right. The result `false` is wrong for a few unusual pairs, such as
-/// `?*a` and `*aa`. For such a pair, Sidekey reports a granted permission as missing, but never the
-/// reverse.
+/// `true` is always right. `false` is wrong for a few unusual pairs, such as `?*a` and `*aa`. For
+/// such a pair, Sidekey may report a granted permission as missing, but it never reports a missing
+/// permission as granted.
 pub(super) fn covers(wide: &str, narrow: &str) -> bool {
     let (wide, narrow) = (ordered(wide), ordered(narrow));
     let (mut at_wide, mut at_narrow) = (0, 0);
-    // After a mismatch, the search returns to these positions and lets the last star of `wide`
-    // match one more character.
+    // After a mismatch, the search returns to these positions. The last `*` of `wide` then matches
+    // one character more.
     let mut star: Option<(usize, usize)> = None;
     while at_narrow < narrow.len() {
         let next = narrow[at_narrow];
@@ -43,8 +43,8 @@ pub(super) fn covers(wide: &str, narrow: &str) -> bool {
 /// Returns whether at least one string matches both patterns.
 pub(super) fn overlap(one: &str, other: &str) -> bool {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
-    // Each row belongs to one ending of `one`, the shortest ending first. The row contains, for
-    // each ending of `other`, whether some string matches both endings.
+    // Each row is for one suffix of `one`, beginning with the shortest. For each suffix of `other`,
+    // the row says whether some string matches both suffixes.
     let mut below = vec![false; other.len() + 1];
     for at in (0..=one.len()).rev() {
         let mut row = vec![false; other.len() + 1];
@@ -68,8 +68,8 @@ pub(super) fn has_wildcard(text: &str) -> bool {
     text.contains(['*', '?'])
 }
 
-/// Rewrites each run of wildcards: all `?` of the run come first, and then one `*` if the run
-/// contains a `*`.
+/// Sorts adjacent wildcards and removes duplicates of `*`, so that `*?*` becomes `?*`. The pattern
+/// still matches the same strings.
 fn ordered(text: &str) -> Vec<char> {
     let mut ordered = Vec::with_capacity(text.len());
     let mut has_star = false;
@@ -145,7 +145,8 @@ mod tests {
         check("**", "*", true);
     }
 
-    /// Checks the results with every string of up to four letters `a` and `b`.
+    /// Compares the functions with a simple matcher, for every string of up to four letters `a` and
+    /// `b`.
     #[test]
     fn results_hold_for_every_short_text() {
         let patterns = words("ab*?", 3);
@@ -176,7 +177,8 @@ mod tests {
         all
     }
 
-    /// Matches a string in the simplest way: tries every possible length for each `*`.
+    /// Tries every possible length for each `*`. This is slow, but simple enough to be certainly
+    /// right.
     fn matched_by_hand(pattern: &[u8], text: &[u8]) -> bool {
         match (pattern.split_first(), text.split_first()) {
             (None, None) => true,

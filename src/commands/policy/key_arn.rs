@@ -5,13 +5,12 @@ use std::str::FromStr;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct KeyArn {
-    /// The AWS region of the KMS key. The region is the first field, so that keys are sorted by
-    /// region.
+    /// The AWS region of the KMS key. It is the first field of the struct, so that the derived
+    /// order sorts keys by region.
     pub(super) region: String,
     text: String,
 }
 
-/// The reason why a string is not the ARN of a KMS key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadKey {
     #[error("an alias has no effect in a policy; use the key's ARN from `aws kms describe-key`")]
@@ -25,12 +24,14 @@ impl KeyArn {
         &self.text
     }
 
-    /// Returns the values of the IAM condition key `kms:ViaService` that stand for Secrets Manager.
-    /// They contain the region of the KMS key, because a key decrypts only secrets of its own
-    /// region.
+    /// Returns the names of Secrets Manager, such as `secretsmanager.eu-north-1.amazonaws.com`, for
+    /// the IAM condition key `kms:ViaService`. A policy with this condition lets only Secrets
+    /// Manager use the KMS key.
     ///
-    /// Outside the partition `aws`, there are two values. AWS's documentation of KMS uses
-    /// `amazonaws.com` in some sections, and the domain of the partition in others.
+    /// A KMS key decrypts only secrets of its own region, so the names contain this region.
+    ///
+    /// Outside the partition `aws`, there are two names. AWS's documentation of KMS uses
+    /// `amazonaws.com` in some sections, and the partition's own domain in others.
     ///
     /// Source: `kms:ViaService` in AWS's KMS developer guide, and the domains of AWS's partitions.
     pub(super) fn via_services(&self) -> Vec<String> {

@@ -1,33 +1,33 @@
-//! Parses the statements of an existing IAM policy. Accepts every format in which AWS's tools print
-//! a policy.
+//! Parses the statements of an existing IAM policy, in every format in which AWS's tools print a
+//! policy.
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// The maximum number of layers around a policy document that the parser removes. A layer is the
-/// output of an AWS CLI command, a JSON string that contains JSON, or percent-encoding.
+/// The maximum number of layers around a policy that the parser removes. For example, the AWS CLI
+/// prints a policy inside a larger JSON object, as a JSON string or percent-encoded.
 const WRAPPINGS_MAX: usize = 6;
 
-/// A statement of the IAM policy that the user wants to verify.
+/// A statement of the policy that `sidekey policy --verify` checks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ParsedStatement {
-    /// The `Sid` of the policy statement. If the statement has no `Sid`, its position in the
-    /// policy, such as `statement 2`.
+    /// The `Sid` of the statement, or words such as `statement 2` if it has no `Sid`.
     pub(super) label: String,
     pub(super) is_allow: bool,
-    /// The actions to which the policy statement applies. They are in lower case, because IAM
-    /// ignores the case of actions.
+    /// The actions of the statement in lower case, because IAM ignores the case of actions.
     pub(super) actions: Selection,
     pub(super) resources: Selection,
     pub(super) conditions: Vec<Condition>,
 }
 
-/// The actions or resources to which a policy statement applies.
+/// Which actions or which resources a policy statement applies to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Selection {
-    /// The policy statement applies to everything that at least one of these patterns matches.
+    /// The statement has `Action` or `Resource`: it applies to everything that one of these
+    /// patterns matches.
     Only(Vec<String>),
-    /// The policy statement applies to everything that none of these patterns matches.
+    /// The statement has `NotAction` or `NotResource`: it applies to everything that none of these
+    /// patterns matches.
     AllBut(Vec<String>),
 }
 
@@ -38,7 +38,6 @@ pub(super) struct Condition {
     pub(super) values: Vec<String>,
 }
 
-/// The reason why a file is not an IAM policy of a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum BadPolicy {
     #[error("the policy is not valid JSON: {0}")]
@@ -53,13 +52,13 @@ pub(super) enum BadPolicy {
     #[error("in {}, {expected} is missing or malformed", named(statement))]
     Statement {
         statement: String,
-        /// The part of the policy statement that is missing or malformed, such as `Effect`.
+        /// The key of the statement that is missing or malformed, such as `Effect`.
         expected: &'static str,
     },
 }
 
-/// Returns the words for a policy statement in a message, such as `the statement ReadSecrets`. A
-/// label that is already such words, such as `statement 2`, stays unchanged.
+/// Returns how an error message names a policy statement: `the statement ReadSecrets` for the `Sid`
+/// `ReadSecrets`, and `statement 2` for the second statement if it has no `Sid`.
 pub(super) fn named(label: &str) -> String {
     match label.starts_with("statement ") {
         true => label.to_owned(),
@@ -67,7 +66,6 @@ pub(super) fn named(label: &str) -> String {
     }
 }
 
-/// Parses an IAM policy, and returns its statements.
 pub(super) fn parse(text: &str) -> Result<Vec<ParsedStatement>, BadPolicy> {
     let mut value = parse_json(text)?;
     for _ in 0..WRAPPINGS_MAX {
@@ -134,8 +132,9 @@ fn statement(number: usize, value: &Value) -> Result<ParsedStatement, BadPolicy>
     Ok(ParsedStatement { label, is_allow, actions: lower_case(actions), resources, conditions })
 }
 
-/// Parses a policy statement's `Action` or `NotAction`, or its `Resource` or `NotResource`. Returns
-/// `None` if the statement has both or neither, or if the value is malformed.
+/// Parses the actions or the resources of a policy statement. `only` is the key `Action` or
+/// `Resource`, and `all_but` is `NotAction` or `NotResource`. Returns `None` unless the statement
+/// has exactly one of both keys, with a valid value.
 fn selection(statement: &Value, only: &str, all_but: &str) -> Option<Selection> {
     match (statement.get(only), statement.get(all_but)) {
         (Some(only), None) => texts(only).map(Selection::Only),
@@ -155,7 +154,6 @@ fn lower_case(selection: Selection) -> Selection {
     }
 }
 
-/// Parses a JSON value that is a string or a list of strings.
 fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(one) => Some(vec![one.clone()]),

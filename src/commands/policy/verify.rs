@@ -1,9 +1,11 @@
 //! Compares an IAM policy with the least-privilege policy. Finds needed permissions that the policy
 //! does not grant, and unneeded permissions that it grants.
 //!
-//! The comparison considers only this one policy. It does not know other policies, permission
-//! boundaries and the policies of the secrets. It is strict: a permission that is not certainly
-//! granted, or that is possibly denied, counts as missing.
+//! The comparison knows only this one policy. Other policies of the role, permission boundaries and
+//! the secrets' own policies may change what AWS allows.
+//!
+//! The comparison is strict. If it is not certain that the policy grants a permission, the
+//! permission counts as missing.
 
 use super::arn_pattern::SUFFIX;
 use super::document::{BATCH, DECRYPT, GET, Statement, VIA_SERVICE};
@@ -12,15 +14,13 @@ use super::parse::{Condition, ParsedStatement, Selection, named};
 use serde::Serialize;
 use std::fmt;
 
-/// The result of comparing an IAM policy with the least-privilege policy.
+/// The differences between an IAM policy and the least-privilege policy.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Verdict {
-    /// The permissions that Sidekey needs, but that the policy does not certainly grant.
     pub(super) lacks: Vec<Lack>,
-    /// The permissions that the policy grants, but that Sidekey does not need.
     pub(super) beyond: Vec<Excess>,
-    /// The actions in the policy that belong to services other than Secrets Manager and KMS.
-    /// Sidekey does not judge these actions.
+    /// The actions in the policy that belong to other services than Secrets Manager and KMS.
+    /// Sidekey cannot know whether the role needs these actions.
     pub(super) not_judged: Vec<String>,
 }
 
@@ -38,24 +38,24 @@ pub(super) struct Lack {
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
     NotGranted,
-    /// A statement grants the permission under conditions. Sidekey cannot judge whether these
-    /// conditions hold.
+    /// The policy grants the permission only under conditions, and Sidekey cannot judge whether
+    /// these hold.
     UnderCondition {
-        /// The `Sid` of the policy statement, or its position, such as `statement 2`, if it has no
-        /// `Sid`.
+        /// The `Sid` of the policy statement, or words such as `statement 2` if it has no `Sid`.
         statement: String,
         /// The condition keys of the policy statement, such as `aws:ResourceTag/team`.
         keys: Vec<String>,
     },
-    /// A statement grants the permission only because `NotAction` or `NotResource` does not exclude
-    /// it.
+    /// The policy grants the permission only through `NotAction` or `NotResource`: it allows
+    /// everything except a list, and the list does not contain the permission.
     ByExclusion {
         statement: String,
     },
     Denied {
         statement: String,
     },
-    /// A statement denies a part of the permission, or denies it under conditions.
+    /// A `Deny` statement has conditions, or applies only to a part of the permission, such as some
+    /// of the secrets.
     PerhapsDenied {
         statement: String,
     },
@@ -69,11 +69,10 @@ pub(super) struct Excess {
     pub(super) resource: String,
     #[serde(rename = "why")]
     pub(super) reason: ExcessReason,
-    /// Whether the policy statement that grants the permission has conditions.
+    /// Whether the policy grants the permission only under conditions.
     pub(super) is_conditional: bool,
 }
 
-/// The reason why a granted permission counts as more than Sidekey needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum ExcessReason {
@@ -93,7 +92,6 @@ impl Verdict {
     }
 }
 
-/// Compares the statements of an IAM policy with the statements of the least-privilege policy.
 pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict {
     let mut verdict = Verdict::default();
     for need in least {
@@ -114,8 +112,8 @@ pub(super) fn verify(policy: &[ParsedStatement], least: &[Statement]) -> Verdict
 
 // === Missing permissions ===
 
-/// Returns why the policy does not certainly allow the action of `need` on a resource. Returns
-/// `None` if the policy certainly allows it.
+/// Returns why it is not certain that the policy allows an action on a resource. Returns `None` if
+/// it is certain.
 fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> Option<LackReason> {
     let action = need.action.to_ascii_lowercase();
     let denied = policy
@@ -143,8 +141,8 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Returns how a `Deny` statement affects an action on a resource: denies it certainly, or
-/// possibly. Returns `None` if the statement does not affect the action.
+/// Checks whether a `Deny` statement denies an action on a resource, or may deny it. Returns `None`
+/// if the statement does not affect the action on this resource.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -159,8 +157,8 @@ fn is_exclusion(selection: &Selection) -> bool {
     matches!(selection, Selection::AllBut(_))
 }
 
-/// Returns whether the actions (or resources) of a statement certainly include everything that the
-/// pattern `narrow` matches.
+/// Returns whether a statement applies to everything that the pattern `narrow` matches. `selection`
+/// has the statement's actions or resources. If this is uncertain, returns `false`.
 fn includes(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => patterns.iter().any(|wide| covers(wide, narrow)),
@@ -170,8 +168,8 @@ fn includes(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Returns whether the actions (or resources) of a statement may include something that the pattern
-/// `narrow` matches.
+/// Returns whether a statement applies to anything that the pattern `narrow` matches. `selection`
+/// has the statement's actions or resources. If this is uncertain, returns `true`.
 fn meets(selection: &Selection, narrow: &str) -> bool {
     match selection {
         Selection::Only(patterns) => {
@@ -181,8 +179,8 @@ fn meets(selection: &Selection, narrow: &str) -> bool {
     }
 }
 
-/// Replaces each IAM policy variable in a pattern, such as `${aws:username}`, by `*`, because the
-/// value of the variable is unknown.
+/// Replaces variables in a pattern, such as `${aws:username}`, by `*`. Their values are unknown
+/// until AWS evaluates the policy.
 fn without_variables(pattern: &str) -> String {
     let mut replaced = String::new();
     let mut rest = pattern;
@@ -194,14 +192,14 @@ fn without_variables(pattern: &str) -> String {
     replaced + rest
 }
 
-/// Returns whether a policy condition is always true when Secrets Manager uses the KMS key for
-/// Sidekey.
+/// Returns whether a policy condition always holds for Sidekey's reads, because it allows Secrets
+/// Manager to use the KMS key.
 fn always_holds(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && need.via_services.iter().any(|service| condition.values.contains(service))
 }
 
-/// Returns whether a policy condition restricts the use of a KMS key to Secrets Manager.
+/// Returns whether a policy condition lets no service except Secrets Manager use the KMS key.
 fn restricts_to_need(condition: &Condition, need: &Statement) -> bool {
     is_via_service(condition)
         && condition.values.iter().all(|service| need.via_services.contains(service))
@@ -214,7 +212,7 @@ fn is_via_service(condition: &Condition) -> bool {
 
 // === Unneeded permissions ===
 
-/// Adds each unneeded permission that an `Allow` statement grants to the verdict.
+/// Finds the unneeded permissions that an `Allow` statement grants, and adds them to `verdict`.
 fn add_excesses(granted: &ParsedStatement, least: &[Statement], verdict: &mut Verdict) {
     let actions = match &granted.actions {
         Selection::Only(actions) => actions,
@@ -257,21 +255,22 @@ fn excess(
     }
 }
 
-/// Returns whether an action, or a pattern of actions, matches an action of Secrets Manager or KMS.
+/// Returns whether an action belongs to Secrets Manager or KMS. Sidekey does not judge actions of
+/// other services. `action` may be a pattern, such as `kms:*`.
 fn is_judged(action: &str) -> bool {
     ["secretsmanager:*", "kms:*"].iter().any(|judged| overlap(judged, action))
 }
 
-/// Returns the action in AWS's spelling, such as `kms:Decrypt`, if the least-privilege policy
-/// contains the action. The case of `action` does not matter.
+/// Returns the action in AWS's spelling, such as `kms:Decrypt`. Returns `None` if the
+/// least-privilege policy does not contain the action.
 fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
     [GET, BATCH, DECRYPT].into_iter().find(|known| {
         known.eq_ignore_ascii_case(action) && least.iter().any(|need| need.action == *known)
     })
 }
 
-/// Returns each resource on which a statement allows `action` although Sidekey does not need it,
-/// and the reason.
+/// Returns the resources on which a statement allows `action` without need, each with the reason
+/// why this is more than Sidekey needs.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -292,8 +291,9 @@ fn excessive_resources(
         .collect()
 }
 
-/// Returns why a granted resource is more than the statements in `needs` require. Returns `None` if
-/// the resource is needed.
+/// Returns why a policy that allows an action on `resource` allows more than needed. `needs` are
+/// the needed statements for the action. Returns `None` if the policy does not allow more than
+/// needed.
 fn excess_reason(
     granted: &ParsedStatement,
     resource: &str,

@@ -15,11 +15,11 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-/// The timeout of one AWS CLI command. It is longer than one minute, after which the AWS CLI itself
-/// stops waiting for AWS.
+/// How long Sidekey waits for one AWS CLI command. The AWS CLI itself waits one minute for AWS, so
+/// it can report the timeout before Sidekey stops waiting.
 const COMMAND_WAIT_MAX: Duration = Duration::from_secs(120);
 
-/// The maximum number of bytes that Sidekey keeps of the error output of an AWS CLI command.
+/// The maximum number of bytes that Sidekey reads from the error output of an AWS CLI command.
 const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 
 /// The maximum number of characters that Sidekey shows of an error message of the AWS CLI.
@@ -28,8 +28,8 @@ const COMPLAINT_CHARS_MAX: usize = 500;
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// The minimum length of a part of the secret's value, in characters. Sidekey hides an error
-/// message that contains such a part. Shorter parts would often match by chance.
+/// Sidekey hides an error message that contains a part of the secret's value. A part with fewer
+/// characters does not count, because it would often match by chance.
 const TELLING_CHARS: usize = 4;
 
 #[derive(Debug)]
@@ -39,21 +39,18 @@ pub(super) struct AwsCli<'a> {
     pub(super) clock: &'a dyn Clock,
 }
 
-/// The result of one AWS CLI command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Created,
     Updated,
-    /// The secret to create exists already. The AWS CLI command did not change it.
+    /// The secret to create exists already. The command did not change it.
     Exists,
-    /// The secret to update does not exist.
     Missing,
-    /// The AWS CLI command failed. The string is the reason, for the user.
+    /// The reason why the command failed, for the user.
     Failed(String),
 }
 
 impl Outcome {
-    /// Returns the name of a command's outcome, as `sidekey scaffold` prints it.
     pub(super) fn label(&self) -> &'static str {
         match self {
             Self::Created => "created",
@@ -64,8 +61,8 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the outcome of an AWS CLI command is a success. The outcome `Exists` also
-    /// counts as a success.
+    /// Returns whether the user has nothing to do. This includes `Exists`, so that a user can run
+    /// the same command again after a partial failure.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }
@@ -99,8 +96,6 @@ impl AwsCli<'_> {
     }
 }
 
-/// Runs a command, and writes the secret's value to its standard input. Returns the exit status and
-/// the error output of the command.
 async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(ExitStatus, String)> {
     let mut child = command.spawn()?;
     let stdin = child.stdin.take();
@@ -116,8 +111,8 @@ async fn complete(mut command: Command, value: &SecretValue) -> io::Result<(Exit
     Ok((status?, errors))
 }
 
-/// Keeps the first [`OUTPUT_BYTES_MAX`] bytes of a command's output. Drains the rest, so that the
-/// command does not block on a full pipe.
+/// Reads a command's output, and returns the first [`OUTPUT_BYTES_MAX`] bytes. Reads and discards
+/// the rest, because the command would block on a full pipe.
 async fn read(stream: Option<impl AsyncRead + Unpin>) -> String {
     let mut bytes = Vec::new();
     if let Some(mut stream) = stream {
@@ -137,8 +132,8 @@ fn outcome(operation: Operation, status: ExitStatus, errors: &str, value: &Secre
     }
 }
 
-/// Returns the last line of a failed command's error output. If the line contains a part of the
-/// secret's value, returns other text instead.
+/// Returns the reason for a failed command: the last line of its error output. Hides this line if
+/// it contains a part of the secret's value.
 fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     let line = errors.trim().lines().last().unwrap_or_default();
     if line.is_empty() {
@@ -152,8 +147,8 @@ fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
     Printable(line).to_string().chars().take(COMPLAINT_CHARS_MAX).collect()
 }
 
-/// Returns whether an error message contains the secret's value, or a string inside the value if
-/// the value is JSON.
+/// Returns whether an error message contains the secret's value. If the value is JSON, also checks
+/// for each string inside the JSON.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
         || serde_json::from_slice(value.expose()).is_ok_and(|json| shows_json(text, &json))

@@ -9,40 +9,35 @@ use std::collections::BTreeMap;
 /// The maximum number of secrets that one run of `sidekey scaffold` creates or updates.
 const SECRETS_MAX: usize = 1000;
 
-/// The placeholder in secret names that the option `--company` sets.
+/// The placeholder `{company_name}` in secret names. The option `--company` sets its value.
 pub(super) const COMPANY: &str = "company_name";
 
-/// The placeholder in secret names that the option `--project` sets.
+/// The placeholder `{project_name}` in secret names. The option `--project` sets its value.
 pub(super) const PROJECT: &str = "project_name";
 
-/// The placeholder in secret names that the option `--channel` sets.
+/// The placeholder `{channel}` in secret names. The option `--channel` sets its value.
 pub(super) const CHANNEL: &str = "channel";
 
-/// The secrets that the user selected with arguments, to create or to update.
+/// Which secrets the user wants to create or update.
 #[derive(Clone, Debug, Default)]
 pub(super) struct PlanRequest {
-    /// The kinds of secrets that the user selected, such as `whatsapp-twilio`. An empty list
-    /// selects all kinds.
+    /// The kinds of secrets to create or update, such as `whatsapp-twilio`. Empty means all kinds.
     pub(super) kinds: Vec<String>,
-    /// The message channels that the user selected, such as `whatsapp`. An empty list selects all
+    /// The message channels whose secrets to create or update, such as `whatsapp`. Empty means all
     /// channels.
     pub(super) channels: Vec<String>,
-    /// The values that the user gave for placeholders in secret names. The key is the name of a
-    /// placeholder, such as `company_name`.
+    /// The values for the placeholders in secret names, such as `acme` for the key `company_name`.
     pub(super) values: BTreeMap<String, String>,
 }
 
-/// A secret that `sidekey scaffold` will create or update.
 #[derive(Debug)]
 pub(super) struct PlannedSecret<'a> {
     pub(super) name: String,
     pub(super) convention: &'a Convention,
-    /// The values of the placeholders in the pattern of the secret's name, such as `acme` for
-    /// `{company_name}`.
+    /// The values of the placeholders in the secret's name, such as `acme` for `company_name`.
     pub(super) placeholder_values: PlaceholderValues,
 }
 
-/// The reason why `sidekey scaffold` cannot plan the secrets to create or update.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PlanError {
     #[error("unknown kind of secret '{unknown}'; the known kinds are {}", known.join(", "))]
@@ -52,7 +47,7 @@ pub(super) enum PlanError {
     #[error("the placeholder '{placeholder}' in the names of these kinds of secrets has no value: {}; use {}", kinds.join(", "), option(placeholder))]
     Missing {
         placeholder: String,
-        /// The selected kinds of secrets (such as `sms-twilio`) whose names contain the
+        /// The kinds of secrets, such as `sms-twilio`, whose names need a value for the
         /// placeholder.
         kinds: Vec<String>,
     },
@@ -68,7 +63,8 @@ pub(super) enum PlanError {
     Nothing,
 }
 
-/// Returns the option of `sidekey scaffold` that sets a placeholder in secret names.
+/// Returns the option that sets a placeholder, such as `--company` for `company_name`. Error
+/// messages tell the user which option is missing.
 fn option(placeholder: &str) -> String {
     match placeholder {
         COMPANY => "--company".to_owned(),
@@ -78,7 +74,7 @@ fn option(placeholder: &str) -> String {
     }
 }
 
-/// Returns the secrets to create or update. If the request has mistakes, returns all of them
+/// Returns the secrets to create or update. If the request has mistakes, returns all mistakes
 /// instead.
 pub(super) fn plan<'a>(
     conventions: &'a Conventions,
@@ -121,7 +117,7 @@ pub(super) fn plan<'a>(
         for placeholder_values in combinations(convention, request) {
             match convention.pattern().fill(&placeholder_values) {
                 Ok(name) => planned.push(PlannedSecret { name, convention, placeholder_values }),
-                // `missing_values` has already reported that the placeholder has no value.
+                // The user already gets an error for the missing value from `missing_values`.
                 Err(FillError::Missing(_)) => {}
                 Err(problem) => {
                     problems.push(PlanError::Name { kind: convention.kind().to_owned(), problem });
@@ -137,8 +133,8 @@ pub(super) fn plan<'a>(
     if problems.is_empty() { Ok(planned) } else { Err(problems) }
 }
 
-/// Returns an error for each placeholder that the name of a selected secret contains, but that has
-/// no value.
+/// Returns an error for each placeholder that needs a value but has none. The names of the selected
+/// secrets decide which placeholders need a value.
 fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanError> {
     let mut kinds: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for convention in selected {
@@ -157,11 +153,12 @@ fn missing_values(selected: &[&Convention], request: &PlanRequest) -> Vec<PlanEr
         .collect()
 }
 
-/// Returns whether a naming convention belongs to a message channel, such as `whatsapp`.
-///
-/// A naming convention without the placeholder `{channel}` belongs to the channel with which its
-/// kind of secret begins. For example, the kind `whatsapp-twilio` belongs to the channel
+/// Returns whether the secrets of a naming convention are for messages of a channel, such as
 /// `whatsapp`.
+///
+/// A secret's name may contain the placeholder `{channel}`. Then the convention belongs to every
+/// channel that the placeholder allows. Otherwise, the kind of secret begins with its channel, as
+/// in `whatsapp-twilio`.
 fn belongs_to(convention: &Convention, channel: &str) -> bool {
     match has(convention, CHANNEL) {
         true => {
@@ -176,9 +173,9 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the possible values of a placeholder in a secret's name. These are the value that the
-/// user gave, or else the channels that the user selected, or else all values that the naming
-/// convention allows.
+/// Returns the values to use for a placeholder in a secret's name. A value that the user gave comes
+/// first, then the channels that the user selected. Without both, returns all values that the
+/// naming convention allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,
@@ -199,9 +196,11 @@ fn candidate_values<'a>(
     allowed.iter().map(|one| &**one).collect()
 }
 
-/// Returns every combination of values for the placeholders in the name of one kind of secret.
+/// Returns every combination of values for the placeholders in the name of one kind of secret. Each
+/// combination gives one secret.
 ///
-/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller then reports an error anyway.
+/// Stops after [`SECRETS_MAX`] + 1 combinations, because the caller then refuses the request
+/// anyway.
 fn combinations(convention: &Convention, request: &PlanRequest) -> Vec<PlaceholderValues> {
     let mut all = vec![PlaceholderValues::default()];
     for placeholder in convention.pattern().placeholders() {

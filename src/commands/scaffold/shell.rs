@@ -1,11 +1,10 @@
 //! Formats AWS CLI commands as lines for a shell. This module has no side effects.
 
-/// The change that an AWS CLI command makes to a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operation {
-    /// The command is `aws secretsmanager create-secret`. It fails if the secret exists already.
+    /// Run `aws secretsmanager create-secret`, which fails if the secret exists already.
     Create,
-    /// The command is `aws secretsmanager update-secret`. It fails if the secret does not exist.
+    /// Run `aws secretsmanager update-secret`, which fails if the secret does not exist.
     Update,
 }
 
@@ -39,7 +38,8 @@ fn add_option(words: &mut Vec<String>, option: &str, value: &str) {
     }
 }
 
-/// Joins words to one line, quoted so that a shell splits the line into exactly these words.
+/// Formats a command so that a user can paste it into a shell. The words are quoted, so that the
+/// shell does not change or split them.
 pub(super) fn command_line(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }

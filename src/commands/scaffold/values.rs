@@ -1,6 +1,7 @@
-//! The new values of secrets for `sidekey scaffold --update`. Sidekey checks all values before it
-//! writes any value. A value must follow the convention of its secret, that is the rules for this
-//! kind of secret.
+//! The new values of secrets for `sidekey scaffold --update`.
+//!
+//! Sidekey checks all values before it writes any value. A value must follow its convention, which
+//! has the rules for this kind of secret.
 
 use crate::convention::Convention;
 use crate::convention::problem::Problem;
@@ -22,14 +23,13 @@ const VALUES_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The new values of secrets for `sidekey scaffold --update`.
 #[derive(Debug)]
 pub(super) enum Values {
-    /// The values are in a JSON object. The key is the name of a secret.
+    /// A JSON object with the new values. Each key is the name of a secret.
     File(Map<String, Value>),
-    /// The values are in a folder, which has a file NAME.json for each secret.
+    /// A folder with the new values. The file `NAME.json` in it has the value of the secret NAME.
     Folder(PathBuf),
 }
 
-/// The reason why `sidekey scaffold` cannot use a file of values. The error messages quote nothing
-/// from the file, because it contains secrets.
+/// The error messages quote nothing from the file of values, because it contains secrets.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BadValues {
     #[error(transparent)]
@@ -37,17 +37,11 @@ pub(super) enum BadValues {
     #[error("the file is longer than {0} bytes")]
     TooLong(u64),
     #[error("the file is not valid JSON; the error is at line {line}, column {column}")]
-    NotJson {
-        /// The line of the JSON error in the file, counted from 1.
-        line: usize,
-        /// The column of the JSON error in the file, counted from 1.
-        column: usize,
-    },
+    NotJson { line: usize, column: usize },
     #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
 
-/// The reason why `sidekey scaffold` cannot update a secret.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ValueError {
     #[error("the file has no value for this secret")]
@@ -61,8 +55,8 @@ pub(super) enum ValueError {
 }
 
 impl Values {
-    /// Reads the values of secrets from a JSON file, or from standard input if the path is `-`. For
-    /// a folder, reads nothing yet.
+    /// Reads the JSON file at `path`, or standard input if the path is `-`. If `path` is a folder,
+    /// reads nothing yet: the file of each secret is read when its value is needed.
     pub(super) fn read(path: &Path) -> Result<Self, BadValues> {
         if path.as_os_str() == "-" {
             return Self::parse(&bytes(io::stdin(), VALUES_BYTES_MAX)?);
@@ -83,7 +77,8 @@ impl Values {
         }
     }
 
-    /// Returns the names of the secrets in the JSON file of values. Returns no names for a folder.
+    /// Returns the names of all secrets in the JSON file. For a folder, returns no names, because
+    /// it may contain unrelated files.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let names = match self {
             Self::File(values) => Some(values.keys().map(String::as_str)),
@@ -92,8 +87,8 @@ impl Values {
         names.into_iter().flatten()
     }
 
-    /// Returns the path of the file with the value of one secret. Returns `None` if all values are
-    /// in one JSON file.
+    /// Returns the path of the file that contains only this secret's value. `None` if one JSON file
+    /// contains all values.
     pub(super) fn path(&self, name: &str) -> Option<PathBuf> {
         match self {
             Self::File(_) => None,
@@ -101,7 +96,7 @@ impl Values {
         }
     }
 
-    /// Returns the new value of a secret, or all problems with the value.
+    /// Returns the new value of a secret. If the value breaks its convention, returns all problems.
     pub(super) fn value(
         &self,
         name: &str,
@@ -140,7 +135,6 @@ impl Values {
     }
 }
 
-/// Reads a complete stream. Returns an error if the stream has more than `max` bytes.
 fn bytes(stream: impl Read, max: u64) -> Result<Vec<u8>, BadValues> {
     let mut bytes = Vec::new();
     stream.take(max + 1).read_to_end(&mut bytes)?;

@@ -11,8 +11,8 @@ const HERE: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret:";
 const KEY: &str = "arn:aws:kms:eu-north-1:123456789012:key/1";
 const VIA: &str = "secretsmanager.eu-north-1.amazonaws.com";
 
-/// The name patterns of the secrets that the example program reads. The program processes WhatsApp
-/// messages.
+/// The names, or patterns of names, of the secrets that the policies in these tests must allow. A
+/// program that sends WhatsApp messages needs them.
 const READS: [&str; 2] = ["whatsapp-credentials/*/*/twilio", "openai-api-key/whatsapp"];
 
 fn arns(ends: &[&str]) -> Vec<String> {
@@ -28,8 +28,8 @@ fn least(is_batch: bool, has_key: bool) -> Vec<Statement> {
     statements("S", secrets, &keys, is_batch)
 }
 
-/// Compares policy statements with the least-privilege policy. Returns the result as lines that
-/// begin with `missing:`, `unneeded:` or `not judged:`.
+/// Returns the differences between a policy and the least-privilege policy, as lines that begin
+/// with `missing:`, `unneeded:` or `not judged:`.
 fn verdict_lines(policy: &[Value], least: &[Statement]) -> Vec<String> {
     let policy = parse::parse(&json!({ "Statement": policy }).to_string())
         .expect("the policy must be valid");
@@ -63,7 +63,6 @@ fn with(mut statement: Value, name: &str, value: Value) -> Value {
     statement
 }
 
-/// The policy statement that grants exactly the needed permissions.
 fn exact() -> Value {
     allow(
         json!(GET),
@@ -176,7 +175,8 @@ fn other_secrets_and_actions_are_unneeded() {
             "not judged: sqs:*",
         ],
     );
-    // A resource that a needed resource includes does not count as unneeded.
+    // A policy may allow fewer secrets than the pattern of a needed resource. This is not an
+    // unneeded permission.
     let narrow = allow(json!(GET), json!(arns(&["whatsapp-credentials/a/b/twilio-AbC123"])));
     check(&[exact(), narrow], &[]);
 }
@@ -261,8 +261,8 @@ fn permission_under_condition_or_by_exclusion_is_missing() {
             "unneeded: all actions except iam:* on *: NotAction allows all actions that it does not list; use Action instead",
         ],
     );
-    // The value of a policy variable is unknown. So the grant is not certain, and it may be too
-    // much.
+    // The value of `${aws:username}` is unknown. So the permission may be missing, and the policy
+    // may also allow too much.
     check(
         &[allow(json!(GET), json!(arns(&["openai-api-key/${aws:username}-??????"])))],
         &[
