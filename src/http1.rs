@@ -24,6 +24,7 @@ pub enum ExchangeError {
         /// The unsent request. The caller can send it over another connection.
         request: Box<Request<Bytes>>,
         #[source]
+        /// The error that hyper reported.
         error: hyper::Error,
     },
     /// The connection broke before the response began, or the response is not valid HTTP.

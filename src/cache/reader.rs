@@ -92,8 +92,7 @@ impl Cache {
         &*self.state.clock
     }
 
-    /// Returns all cached entries at this moment. Later changes of the cache do not change the
-    /// result.
+    /// Returns all cached entries. Later changes of the cache do not change the result.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.state.snapshot.load_full()
     }
@@ -137,8 +136,7 @@ impl Cache {
         self.state.restore();
     }
 
-    /// Records the AWS account in which the Lambda function runs. This account overrides the
-    /// configured account.
+    /// Records the AWS account of the Lambda function. It overrides the configured account.
     pub(crate) fn learn_account(&self, account: &str) {
         self.state.learn_account(account);
     }
@@ -271,8 +269,7 @@ impl Cache {
         Key { id: secret.fetch_id.clone(), selector: selector.clone() }
     }
 
-    /// Returns the error of the last attempt to fetch `key` if the attempt failed recently. Readers
-    /// then get this error without a new attempt.
+    /// Returns the error of a recent failed call for `key`. Readers get it without a new call.
     fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
@@ -363,8 +360,7 @@ impl Cache {
         }
     }
 
-    /// Returns the cached entry for `key` if readers may get it although a call failed with
-    /// `error`. Otherwise returns `error`.
+    /// Returns the cached entry for `key` if readers may get it after `error`, and otherwise `error`.
     fn serve_despite(&self, error: FetchError, key: &Key) -> Result<Served, ReadError> {
         let is_transient = error.kind.is_transient();
         self.lookup(key.id.as_str(), &key.selector)
@@ -383,7 +379,6 @@ impl Cache {
         }
     }
 
-    /// Joins the running call for `key`, or starts a call. Waits until the call ends.
     async fn fetch(&self, key: &Key) -> Outcome {
         let (flight, is_joined) = self.writer.join_or_start(key)?;
         if is_joined {
