@@ -2,7 +2,7 @@
 //!
 //! Lambda freezes the process between invocations. SnapStart may resume it from a snapshot on
 //! another machine days later. No single clock is right after both. So a [`Moment`] contains the
-//! readings of two clocks:
+//! readings of two clocks.
 //!
 //! The wall clock can be set by an operator or by time synchronisation. The steady clock cannot be
 //! set, but it may not count the time between a snapshot and the resumption.

@@ -6,7 +6,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) struct Descriptors {
     /// How many files and sockets this process may have open. `usize::MAX` means no limit.
     pub(crate) limit: usize,
-    /// The limit before the agent raised it. `None` if the agent did not raise it.
+    /// The value of `limit` before the agent raised it. `None` if the agent did not raise it.
     pub(crate) raised_from: Option<usize>,
 }
 
@@ -24,7 +24,6 @@ pub(crate) fn raise() -> Descriptors {
     }
 }
 
-/// Converts a limit of the system. `None` means that there is no limit, and becomes `usize::MAX`.
 fn count(limit: Option<u64>) -> usize {
     limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX)
 }

@@ -1,6 +1,6 @@
 //! Fills environment variables with secrets, and then replaces this process by a program.
 //!
-//! So a program can use secrets without a change of its code: it only reads environment variables.
+//! So the program reads its secrets from environment variables, and its code needs no change.
 
 mod program;
 mod reads;

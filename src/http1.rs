@@ -40,8 +40,8 @@ pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Socket for S {}
 
-/// The future of the HTTP library hyper that reads from and writes to the socket. `None` after it
-/// has completed.
+/// The future that reads from and writes to the socket. It belongs to the HTTP library hyper.
+/// `None` after it has completed.
 ///
 /// A completed future must be dropped, because only then does hyper give back a request that it
 /// could not send.
@@ -77,8 +77,8 @@ impl Connection {
         Ok(Self { sender, driver: Some(Box::pin(driver)), body_bytes_max })
     }
 
-    /// Waits until the connection can send a request: until then, it may still be busy with the
-    /// previous exchange.
+    /// Waits until the connection can send a request. It cannot while it is still busy with the
+    /// previous request.
     ///
     /// # Errors
     ///
@@ -92,8 +92,8 @@ impl Connection {
         .await
     }
 
-    /// Returns whether the connection can send a request now. This may change at any time, because
-    /// the server may close the connection.
+    /// Returns whether the connection can send a request now. Sending may still fail, because the
+    /// server may close the connection at any time.
     pub(crate) async fn is_open(&mut self) -> bool {
         let Self { sender, driver, .. } = self;
         poll_fn(|context| {
@@ -144,8 +144,8 @@ impl Connection {
     }
 }
 
-/// Lets the connection read from and write to its socket. If its future completes, drops the
-/// future.
+/// Lets the connection read from and write to its socket. Drops the future that does this once it
+/// has completed.
 fn drive(driver: &mut Driving, context: &mut Context<'_>) {
     if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(context).is_ready()) {
         *driver = None;

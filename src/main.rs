@@ -22,8 +22,8 @@ fn main() -> ExitCode {
         .build()
         .expect("the system has file descriptors for the async runtime");
     let code = runtime.block_on(commands::run(cli));
-    // A DNS lookup may block a thread for seconds. The process does not wait for this thread at its
-    // end.
+    // A DNS lookup may block a thread for seconds. The process ends without waiting for this
+    // thread.
     runtime.shutdown_background();
     code
 }

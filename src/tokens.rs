@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroizing;
 
-/// How many session tokens the agent accepts at the same time: those of its current and of its
-/// previous AWS credentials. A caller may have read the previous token just before the credentials
-/// changed.
+/// How many session tokens the agent accepts at the same time. These belong to its current and its
+/// previous AWS credentials, because a caller may have read the previous token just before the
+/// credentials changed.
 const SESSIONS_MAX: usize = 2;
 
 /// A secret string that a caller must send to the agent. A token cannot be printed, is compared in
@@ -57,8 +57,8 @@ impl fmt::Debug for Token {
 #[derive(Debug)]
 pub struct Tokens {
     configured: Vec<Token>,
-    /// The session tokens of the agent's AWS credentials, newest first. Reading the list takes no
-    /// lock, because each request needs the list.
+    /// The session tokens of the agent's AWS credentials, newest first. Every request reads this
+    /// list, so reading takes no lock.
     sessions: ArcSwap<Vec<Arc<Token>>>,
     /// A lock for adding session tokens. Without the lock, one of two tokens that are added at the
     /// same time could get lost.
@@ -106,8 +106,8 @@ impl Tokens {
 pub(crate) trait Renew: fmt::Debug + Send + Sync {
     /// Refreshes the agent's AWS credentials.
     ///
-    /// Returns neither a result nor an error, because the server then only checks whether
-    /// [`Tokens`] accepts the request's token now.
+    /// Returns no result and no error. Afterwards, the server checks again whether [`Tokens`]
+    /// accepts the request's token.
     fn renew(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
 }
 

@@ -24,8 +24,8 @@ use std::time::Duration;
 /// requests are open, because the function has already ended.
 const DRAIN_MAX: Duration = Duration::from_millis(300);
 
-/// The extension may need at most 500 ms to drain open requests, abort the rest and flush the log.
-/// Lambda gives all extensions together 2 s for their shutdown.
+/// Checks at compile time that the shutdown takes less than 500 ms: to drain open requests, abort
+/// the rest and flush the log. Lambda gives all extensions together 2 s for their shutdown.
 const _: () =
     assert!(DRAIN_MAX.as_millis() + ABORT_MAX.as_millis() + log::FLUSH_MAX.as_millis() < 500);
 
@@ -36,8 +36,8 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 /// longer pauses save log lines, which cost money.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often the extension tries to register with Lambda. Lambda delays the start of the function
-/// until then, so there are only a few attempts.
+/// The maximum number of attempts to register with Lambda. It is small because Lambda does not
+/// start the function before the extension has registered or failed.
 const REGISTER_TRIES_MAX: u32 = 5;
 
 /// The program file of AWS's Parameters and Secrets Lambda Extension. If this file exists, that
@@ -191,9 +191,9 @@ async fn register(authority: &str, name: &str, clock: &dyn Clock) -> Option<Regi
     None
 }
 
-/// Handles the case that the agent could not start. If `SIDEKEY_ON_INIT_FAILURE` is `fail`, the
-/// function does not start either. Otherwise, the function runs without Sidekey, and the extension
-/// waits for Lambda's shutdown event.
+/// Handles the case that the agent could not start, and returns the exit code. If
+/// `SIDEKEY_ON_INIT_FAILURE` is `fail`, the function does not start either. Otherwise, the function
+/// runs without Sidekey, and the extension waits for Lambda's shutdown event.
 async fn without_agent(
     registered: &Registered,
     problem: &str,

@@ -1,6 +1,5 @@
-//! The wrapper for the runtime of a Lambda function, which Lambda starts if
-//! `AWS_LAMBDA_EXEC_WRAPPER` names it. Fills environment variables with secrets, and then starts
-//! the runtime.
+//! The wrapper around the runtime of a Lambda function: fills environment variables with secrets,
+//! and then starts the runtime. Lambda starts the wrapper if `AWS_LAMBDA_EXEC_WRAPPER` names it.
 
 use sidekey::config::Host;
 use sidekey::config::contact::contact;
@@ -23,7 +22,6 @@ pub(crate) fn command(args: impl IntoIterator<Item = OsString>) -> Option<Vec<Os
     Some(command)
 }
 
-/// Fills the environment variables that refer to secrets, and replaces this process by the command.
 pub(crate) async fn run(command: &[OsString]) -> ExitCode {
     let contact = contact(&Environment, Host::Lambda);
     // No token file exists on Lambda. So a missing token is a mistake in the configuration.

@@ -28,7 +28,7 @@ pub(crate) enum ReadError {
     /// address.
     #[error("a program other than Sidekey answered, with HTTP status {status}")]
     NotSidekey { status: u16 },
-    /// No agent answered. The string says why, for the user.
+    /// The agent did not answer. The string says why, for the user.
     #[error("{0}")]
     NoAnswer(String),
 }

@@ -32,8 +32,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often `sidekey dev` reads a secret from Sidekey, and as often from the fake Secrets Manager,
-/// to compare their speed.
+/// The number of reads that `sidekey dev` times. It reads a secret this many times from Sidekey and
+/// this many times from the fake Secrets Manager, and then prints both durations.
 const TIMED_READS: usize = 20;
 
 /// How long requests in progress may continue after the user presses Ctrl-C.

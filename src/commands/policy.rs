@@ -241,8 +241,7 @@ fn configured_region(config: &Config) -> Option<String> {
 }
 
 /// The template expressions for the partition, region and account. Each expression has an example
-/// value. The warning about too long policies needs the example values to estimate the final
-/// length.
+/// value, which helps to estimate the length of the policy after deployment.
 type Expressions = [(String, &'static str); 3];
 
 fn sam_expressions() -> Expressions {

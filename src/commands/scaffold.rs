@@ -107,9 +107,9 @@ struct Step<'a> {
     operation: Operation,
     kind: &'a str,
     name: String,
-    /// The argument for the secret's value in the printed command. `None` if the value comes from a
-    /// JSON file with the values of all secrets, because the AWS CLI cannot read one value from it.
-    /// Such a command can only be run.
+    /// The argument for the secret's value in the printed command. `None` if one JSON file contains
+    /// the values of all secrets. The AWS CLI cannot pick one value from this file, so the command
+    /// can be run but not printed.
     printed_value: Option<String>,
     value: SecretValue,
 }
@@ -216,7 +216,7 @@ fn creations<'a>(args: &Args, conventions: &'a Conventions) -> Result<Vec<Step<'
     Ok(steps.collect())
 }
 
-/// Returns the secrets that the arguments select, such as `--kind` and `--channel`.
+/// Returns the secrets that arguments such as `--kind` and `--channel` select.
 fn planned_secrets<'a>(
     args: &Args,
     conventions: &'a Conventions,
@@ -268,8 +268,8 @@ fn updates<'a>(
     }
 }
 
-/// Returns whether only the secrets that the arguments select are updated. Otherwise, the command
-/// updates all secrets in the JSON file of values.
+/// Returns whether the command updates only the secrets that arguments such as `--kind` select.
+/// Otherwise, it updates all secrets in the JSON file of values.
 ///
 /// For a folder of values, the arguments always select the secrets, because the folder may contain
 /// unrelated files.
@@ -280,8 +280,8 @@ fn is_selective(args: &Args, values: &Values) -> bool {
         || !(args.channels.is_empty() && args.kinds.is_empty() && args.set.is_empty())
 }
 
-/// Returns the secrets that the arguments select. Adds an error message to `problems` for each
-/// secret that has a value in the JSON file but is not selected.
+/// Returns the secrets that arguments such as `--kind` select. Adds an error message to `problems`
+/// for each secret that has a value in the JSON file but is not selected.
 fn selected_targets<'a>(
     args: &Args,
     conventions: &'a Conventions,

@@ -26,7 +26,7 @@ const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The pause between two attempts to connect to an agent that does not listen yet.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Waits until an agent listens at `address`. Tries again for at most the time `wait`.
+/// Tries to connect to `address` until an agent listens there, but at most for the time `wait`.
 ///
 /// # Errors
 ///

@@ -72,7 +72,8 @@ impl fmt::Display for VariableError {
 }
 
 /// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`. Returns an
-/// error for each of these whose name or ARN of a secret is not valid.
+/// error for each variable that begins with `sidekey:` but has no valid name or ARN of a secret
+/// after it.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
@@ -130,8 +131,8 @@ fn value(content: &Content, field: Option<&str>) -> Result<SecretValue, Reason> 
     }
 }
 
-/// Returns an error if an environment variable cannot contain the value. The value may be too long
-/// for the kernel, or a NUL byte may end the variable early.
+/// Returns the value unchanged, or an error if an environment variable cannot contain it. The value
+/// may be too long for the kernel, or a NUL byte may end the variable early.
 fn check_size(name: &str, value: SecretValue) -> Result<SecretValue, Reason> {
     if value.expose().contains(&0) {
         return Err(Reason::Nul);

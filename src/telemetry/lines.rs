@@ -1,7 +1,8 @@
 //! A bounded queue of log lines, and the thread that writes the queued lines.
 //!
-//! A write to a pipe blocks if no process reads the pipe. The thread may block then, but the rest
-//! of the agent goes on. If the queue is full, new lines are dropped and counted.
+//! A write to a pipe may block for ever if no process reads from the pipe. Then only this thread
+//! blocks, and the rest of the agent continues. If the queue is full, new lines are dropped and
+//! counted.
 
 use prometheus::IntCounter;
 use std::fmt;
@@ -120,8 +121,8 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Puts what each call of `write` gets into the queue as one line. This is right, because the
-/// logging library passes a complete line in each call.
+/// Adds the bytes of each `write` call to the queue as one log line, because the logging library
+/// writes each line in one call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.0.push(line);

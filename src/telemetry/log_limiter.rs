@@ -21,8 +21,9 @@ struct State {
 }
 
 impl LogLimiter {
-    /// Decides whether the caller may write its log line now. Returns `None` if it may not.
-    /// Otherwise returns how many lines were suppressed since the last written line.
+    /// Decides whether the caller may write its log line now. If so, returns how many lines were
+    /// suppressed since the last written line. Otherwise, counts the line as suppressed and returns
+    /// `None`.
     pub(crate) fn pass(&self, now: Moment) -> Option<u64> {
         let mut state = self.state.lock().expect("no thread panics while it holds the lock");
         let is_due =

@@ -108,14 +108,13 @@ pub struct Metrics {
     upstream_duration: HistogramVec,
     refreshes: IntCounterVec,
     gate_refusals: IntCounterVec,
-    /// How often a caller's read waited for a call to AWS that an earlier read had started, instead
-    /// of starting another call.
+    /// How many reads joined a call to AWS that an earlier read had started. These reads caused no
+    /// call of their own.
     pub(crate) flights_joined: IntCounter,
     pub(crate) evictions: IntCounter,
     pub(crate) entries: IntGauge,
     /// The memory for cached values and for the answers that Sidekey prepared from them, in bytes.
     pub(crate) cache_bytes: IntGauge,
-    /// The age of the oldest cached entry, in seconds.
     pub(crate) oldest_entry_age: Gauge,
     secret_problems: IntGaugeVec,
     /// How long the agent took at its start to fetch the listed secrets (those of
@@ -291,8 +290,8 @@ impl Metrics {
         self.gate_refusals.with_label_values(&[reason]).inc();
     }
 
-    /// Sets the metric that shows how many problems the cached values have. `counts` has each kind
-    /// of problem, and how often it occurs.
+    /// Updates the metric that counts the problems of cached values. `counts` has each kind of
+    /// problem, and how often it occurs.
     pub fn show_problems(&self, counts: &[(&'static str, usize)]) {
         for (problem, count) in counts {
             let count = i64::try_from(*count).unwrap_or(i64::MAX);

@@ -251,13 +251,12 @@ fn is_separable(members: &BTreeMap<String, &RawValue>, paths: &Paths) -> bool {
 struct Location(String);
 
 impl Location {
-    /// Calls `work` with the location of a key of the current JSON object.
+    /// Appends a key of a JSON object to the location while `work` searches the value of this key.
     fn below<T>(&mut self, key: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let dot = if self.0.is_empty() { "" } else { "." };
         self.with(format_args!("{dot}{key}"), work)
     }
 
-    /// Appends `end` to the location while `work` runs.
     fn with<T>(&mut self, end: impl Display, work: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.0.len();
         let _ = write!(self.0, "{end}");
@@ -283,9 +282,9 @@ fn has_convention(text: &str, conventions: &Conventions) -> bool {
     }
 }
 
-/// Returns the possible names of the secret with this ARN. An ARN may end with a random suffix of
-/// Secrets Manager, so its end may be the name itself or the name with that suffix. The shorter
-/// name comes first.
+/// Returns the possible names of the secret with this ARN. Secrets Manager appends a random suffix
+/// to a name, so an ARN with the end `app-AbC123` may belong to the secret `app` or to the secret
+/// `app-AbC123`. The shorter name comes first.
 pub(super) fn names(arn: &Arn) -> impl Iterator<Item = &str> {
     let (full, stripped) = arn.possible_names();
     stripped.into_iter().chain([full])

@@ -22,7 +22,6 @@ const GIVEN_CHARS_MAX: usize = 128;
 /// Gateway. Names are compared in lower case and without separators.
 const NAMES: [&str; 3] = ["apigateway", "apigw", "xapikey"];
 
-/// The location of an API key of API Gateway in a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum GatewayKey {
     /// The API key is the full value of the secret.
@@ -31,10 +30,10 @@ pub(super) enum GatewayKey {
     Field(String),
 }
 
-/// Returns where the secret contains what looks like an API key of API Gateway. Returns `None` if
-/// the secret contains no such key.
+/// Searches a secret for an API key of API Gateway, and returns the location of the key. Returns
+/// `None` if nothing looks like such a key.
 ///
-/// If the secret has fields, their names decide. Otherwise the form of the value decides: 40
+/// If the secret has fields, their names decide. Otherwise, the form of the value decides: 40
 /// letters and digits in mixed case that are not a hexadecimal hash.
 pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     let Content::Text(text) = content else { return None };
@@ -48,9 +47,9 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     }
 }
 
-/// Searches `value` and the values inside it for a string that looks like an API key. Returns the
-/// name of the field that contains the key. `name` is the name of the field that contains `value`,
-/// or `None` if that name does not suggest an API key.
+/// Searches a JSON value for an API key of API Gateway, and returns the name of the field that
+/// contains the key. `name` is the name of a field around this value, if that name suggests an API
+/// key.
 fn field(value: &Value, name: Option<&str>) -> Option<String> {
     match value {
         Value::String(text) => name.filter(|_| may_be_key(text)).map(str::to_owned),

@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 /// The maximum number of secrets that `sidekey check` reads at the same time.
 const READS_MAX: usize = 16;
 
-/// What Secrets Manager returned for one secret.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) version: Result<Version, FetchError>,

@@ -25,10 +25,10 @@ pub(super) struct Criteria<'a> {
     /// Whether it is a problem if the name of a secret matches no naming convention.
     pub(super) is_strict: bool,
     pub(super) now: SystemTime,
-    /// The AWS region of secrets that the user gives by name instead of by ARN.
+    /// The AWS region of secrets that the user gives by name. An ARN contains its own region.
     pub(super) region: &'a str,
-    /// The AWS account id of secrets that the user gives by name instead of by ARN. `None` if the
-    /// id is unknown.
+    /// The AWS account id of secrets that the user gives by name. An ARN contains its own account
+    /// id. `None` if the id is unknown.
     pub(super) account: Option<&'a str>,
 }
 
@@ -36,8 +36,7 @@ pub(super) struct Criteria<'a> {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
-    /// The name or ARN of the secret, unchanged from the command line, the configuration or the
-    /// JSON file.
+    /// The name or ARN of the secret, exactly as it was given to the command.
     pub(super) reference: String,
     /// Where the JSON file names the secret, such as `Items[0].key`.
     #[serde(rename = "places")]
@@ -64,7 +63,8 @@ pub(super) struct Report {
 pub(super) enum Rotation {
     On,
     Off,
-    /// The secret was not read, or AWS denies `secretsmanager:DescribeSecret`.
+    /// It is unknown whether Secrets Manager rotates the secret: the secret was not read, or AWS
+    /// denies `secretsmanager:DescribeSecret`.
     Unknown,
 }
 
@@ -153,7 +153,8 @@ pub(super) fn report(
     report
 }
 
-/// Adds the metadata of the secret that was read to the report, and all problems with its value.
+/// Completes the report on a secret that could be read: adds its metadata, and all problems with
+/// its value.
 fn add_version(
     report: &mut Report,
     reference: &Reference,

@@ -30,8 +30,8 @@ const INLINE_CHARS_MAX: usize = 10_240;
 /// Source: "IAM and AWS STS quotas" in AWS's IAM user guide.
 const MANAGED_CHARS_MAX: usize = 6_144;
 
-/// The SAM expressions for the partition, region and account. Each expression has an example value.
-/// The warning about too long policies needs the example values to estimate the final length.
+/// The SAM expressions for the partition, region and account. Each expression has an example value,
+/// which helps to estimate the length of the policy after deployment.
 pub(super) const SAM_LOCATION: [(&str, &str); 3] = [
     ("${AWS::Partition}", "aws"),
     ("${AWS::Region}", "eu-north-1"),

@@ -141,8 +141,9 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     Some(reason)
 }
 
-/// Checks whether a `Deny` statement denies an action on a resource, or may deny it. Returns `None`
-/// if the statement does not affect the action on this resource.
+/// Returns how a `Deny` statement affects an action on a resource: `Denied` if it certainly denies
+/// the action, and `PerhapsDenied` if it may deny it. Returns `None` if it does not affect the
+/// action.
 fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<LackReason> {
     let statement = one.label.clone();
     let is_complete = includes(&one.actions, action) && includes(&one.resources, resource);
@@ -269,8 +270,8 @@ fn needed_action(action: &str, least: &[Statement]) -> Option<&'static str> {
     })
 }
 
-/// Returns the resources on which a statement allows `action` without need, each with the reason
-/// why this is more than Sidekey needs.
+/// Returns the resources on which a policy statement allows `action` although Sidekey does not need
+/// this. Each resource comes with the reason.
 fn excessive_resources(
     granted: &ParsedStatement,
     action: &str,
@@ -291,8 +292,8 @@ fn excessive_resources(
         .collect()
 }
 
-/// Returns why a policy that allows an action on `resource` allows more than needed. `needs` are
-/// the needed statements for the action. Returns `None` if the policy does not allow more than
+/// Returns why a policy should not allow an action on `resource`. `needs` are the statements of the
+/// least-privilege policy for the same action. Returns `None` if the action on this resource is
 /// needed.
 fn excess_reason(
     granted: &ParsedStatement,

@@ -28,8 +28,9 @@ const COMPLAINT_CHARS_MAX: usize = 500;
 /// The argument that makes the AWS CLI read the secret's value from standard input.
 const FROM_PIPE: &str = "file:///dev/stdin";
 
-/// Sidekey hides an error message that contains a part of the secret's value. A part with fewer
-/// characters does not count, because it would often match by chance.
+/// The minimum length, in characters, of the parts of a secret's value that Sidekey looks for in an
+/// error message. It hides a message that contains such a part. Shorter parts would often match by
+/// chance.
 const TELLING_CHARS: usize = 4;
 
 #[derive(Debug)]
@@ -61,8 +62,8 @@ impl Outcome {
         }
     }
 
-    /// Returns whether the user has nothing to do. This includes `Exists`, so that a user can run
-    /// the same command again after a partial failure.
+    /// Returns whether the command counts as successful. This includes `Exists`, so that a user can
+    /// run the same command again after a partial failure.
     pub(super) fn is_good(&self) -> bool {
         matches!(self, Self::Created | Self::Updated | Self::Exists)
     }

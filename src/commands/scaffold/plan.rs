@@ -173,9 +173,9 @@ fn has(convention: &Convention, placeholder: &str) -> bool {
     convention.pattern().placeholders().any(|own| own == placeholder)
 }
 
-/// Returns the values to use for a placeholder in a secret's name. A value that the user gave comes
-/// first, then the channels that the user selected. Without both, returns all values that the
-/// naming convention allows.
+/// Returns the values to use for a placeholder in a secret's name. If the user gave a value,
+/// returns this value. Otherwise, returns the channels that the user selected, or all values that
+/// the naming convention allows.
 fn candidate_values<'a>(
     convention: &'a Convention,
     placeholder: &str,

@@ -37,7 +37,12 @@ pub(super) enum BadValues {
     #[error("the file is longer than {0} bytes")]
     TooLong(u64),
     #[error("the file is not valid JSON; the error is at line {line}, column {column}")]
-    NotJson { line: usize, column: usize },
+    NotJson {
+        /// The line of the JSON error in the file, counted from 1.
+        line: usize,
+        /// The column of the JSON error in the file, counted from 1.
+        column: usize,
+    },
     #[error("the file is not a JSON object of the form {{\"NAME\": VALUE}}")]
     NotAnObject,
 }
