@@ -14,8 +14,9 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The reason why a request got no complete response. The error messages quote nothing from a
-/// response, because it may contain a secret.
-#[derive(Debug, thiserror::Error)]
+/// response, because it may contain a secret. `Debug` leaves the request out, because its headers
+/// contain tokens.
+#[derive(thiserror::Error)]
 pub enum ExchangeError {
     /// The connection was closed before the request was sent, so the server has not seen the
     /// request.
@@ -23,8 +24,8 @@ pub enum ExchangeError {
     NotSent {
         /// The unsent request. The caller can send it over another connection.
         request: Box<Request<Bytes>>,
-        #[source]
         /// The error that hyper reported.
+        #[source]
         error: hyper::Error,
     },
     /// The connection broke before the response began, or the response is not valid HTTP.
@@ -33,6 +34,18 @@ pub enum ExchangeError {
     /// The response ended early, or its body is longer than the limit of the connection.
     #[error("the response ended early, or its body is too long")]
     Body(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl fmt::Debug for ExchangeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent { error, .. } => {
+                f.debug_struct("NotSent").field("error", error).finish_non_exhaustive()
+            }
+            Self::NoResponse(error) => f.debug_tuple("NoResponse").field(error).finish(),
+            Self::Body(error) => f.debug_tuple("Body").field(error).finish(),
+        }
+    }
 }
 
 /// The stream below an HTTP connection: TCP, TLS or a Unix socket.
@@ -215,8 +228,12 @@ mod tests {
         drop(server);
         let mut sent = request();
         *sent.body_mut() = Bytes::from_static(b"body");
-        match connection.exchange(sent).await {
-            Err(ExchangeError::NotSent { request, .. }) => assert_eq!(request.body(), "body"),
+        sent.headers_mut().insert("x-token", "t0k3n".parse().expect("the header value is valid"));
+        let error = connection.exchange(sent).await.expect_err("the server is gone");
+        let printed = format!("{error:?} {error:#?}");
+        assert!(!printed.contains("t0k3n") && !printed.contains("body"), "{printed}");
+        match error {
+            ExchangeError::NotSent { request, .. } => assert_eq!(request.body(), "body"),
             other => panic!("the error must return the unsent request: {other:?}"),
         }
         assert!(!connection.is_open().await);

@@ -1,8 +1,8 @@
 //! Random ids, ARN suffixes and session tokens.
 //!
 //! The random numbers come from the operating system, not from a seeded generator. While the fake
-//! AWS server runs, the session tokens that it issues are valid credentials, so nobody may guess
-//! them.
+//! AWS server runs, the session tokens that it issues are valid credentials, so they
+//! must be hard to guess.
 
 const LETTERS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LETTERS_AND_DIGITS: &[u8; 62] =

@@ -13,6 +13,7 @@ use crate::secret::reference::Reference;
 use crate::secret::scope::Scope;
 use crate::source::secrets_manager::Endpoint;
 use crate::telemetry::log::Level;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,7 +49,6 @@ macro_rules! settings {
     ) => {
         /// The parsed values of all settings. Each environment variable in [`VARIABLES`] sets one
         /// field.
-        #[derive(Debug)]
         pub struct Settings {
             $(pub(super) $extra: $extra_type,)*
             $(pub(super) $field: $type,)*
@@ -89,6 +89,13 @@ impl Default for Settings {
         // level.
         settings.log = None;
         settings
+    }
+}
+
+/// Prints no value, because the token is among the settings.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings").finish_non_exhaustive()
     }
 }
 
