@@ -26,6 +26,7 @@ pub(crate) mod secret_read;
 pub(crate) mod aws_api_call;
 pub(crate) mod resolving;
 pub(crate) mod concurrent_reads;
+pub(crate) mod turn;
 pub(crate) mod lookup;
 pub(crate) mod memory_budget;
 pub(crate) mod body;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TenantCheck {
     conventions: Arc<Conventions>,
-    bindings: Vec<TenantBinding>,
+    bindings: Vec<Arc<TenantBinding>>,
 }
 
 /// A placeholder (a variable part of secret names, such as `{company_name}`), and the field of the
@@ -39,17 +39,20 @@ pub(crate) struct Tenant(Option<Box<[Option<Box<str>>]>>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TenantMismatch {
     #[error(
-        "Sidekey refused this read: the {placeholder} in the secret's name differs from {path} in the message"
+        "Sidekey refused this read: the {} in the secret's name differs from {} in the message",
+        .0.placeholder, .0.path
     )]
-    Different { placeholder: Box<str>, path: Box<str> },
+    Different(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: the secret's name contains a {placeholder}, but the message has no string at {path}"
+        "Sidekey refused this read: the secret's name contains a {}, but the message has no string at {}",
+        .0.placeholder, .0.path
     )]
-    NotInMessage { placeholder: Box<str>, path: Box<str> },
+    NotInMessage(Arc<TenantBinding>),
     #[error(
-        "Sidekey refused this read: the secret's name contains a {placeholder}, but the request is a list of references, without a {path} to compare with"
+        "Sidekey refused this read: the secret's name contains a {}, but the request is a list of references, without a {} to compare with",
+        .0.placeholder, .0.path
     )]
-    NoMessage { placeholder: Box<str>, path: Box<str> },
+    NoMessage(Arc<TenantBinding>),
     #[error(
         "Sidekey refused this read: no convention matches the secret's name, so its tenant is unknown"
     )]
@@ -60,7 +63,7 @@ impl TenantCheck {
     /// Makes a check that a message refers only to secrets of its own tenant. The name patterns of
     /// `conventions` must contain the placeholders (such as `{company_name}`) of `bindings`.
     pub(crate) fn new(conventions: Arc<Conventions>, bindings: Vec<TenantBinding>) -> Self {
-        Self { conventions, bindings }
+        Self { conventions, bindings: bindings.into_iter().map(Arc::new).collect() }
     }
 
     /// Returns the paths at which a message names its tenant. [`Tenant::from_texts`] expects the
@@ -158,18 +161,17 @@ impl Tenant {
         &self,
         index: usize,
         value: &str,
-        binding: &TenantBinding,
+        binding: &Arc<TenantBinding>,
     ) -> Result<(), TenantMismatch> {
         let text = self.0.as_ref().map(|texts| texts.get(index).and_then(Option::as_deref));
         if text == Some(Some(value)) {
             return Ok(());
         }
-        let placeholder = binding.placeholder.clone();
-        let path = binding.path.to_string().into();
+        let binding = binding.clone();
         Err(match text {
-            Some(Some(_)) => TenantMismatch::Different { placeholder, path },
-            Some(None) => TenantMismatch::NotInMessage { placeholder, path },
-            None => TenantMismatch::NoMessage { placeholder, path },
+            Some(Some(_)) => TenantMismatch::Different(binding),
+            Some(None) => TenantMismatch::NotInMessage(binding),
+            None => TenantMismatch::NoMessage(binding),
         })
     }
 }

@@ -9,6 +9,7 @@ use super::response::Response;
 use super::wire::Wire;
 use crate::clock::{Clock, Sleep};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use http_body_util::Either;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -231,7 +232,10 @@ fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
 /// hyper (the HTTP library). The answer contains `connection: close`.
 fn last_answer(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    let body = body.into_inner().unwrap_or_default();
+    let body = match body {
+        Either::Left(complete) => complete.into_inner().unwrap_or_default(),
+        Either::Right(_) => unreachable!("the body of an error is complete in memory"),
+    };
     let reason = head.status.canonical_reason().unwrap_or_default();
     let mut bytes =
         format!("HTTP/1.1 {} {reason}\r\nconnection: close\r\n", head.status.as_u16()).into_bytes();

@@ -1,7 +1,7 @@
 //! Limits how much memory all concurrent `/resolve` requests may use together.
 //!
-//! The body of such a request can take 6 MiB, and its answer can take 6 MiB too. Without a limit, a
-//! few dozen concurrent requests would use more memory than a small container has.
+//! The body of such a request can take 6 MiB. Without a limit, a few dozen concurrent requests would
+//! use more memory than a small container has.
 //!
 //! A request reserves memory only until its answer is passed to hyper (the HTTP library). So a
 //! caller that reads its answer slowly does not delay other requests.

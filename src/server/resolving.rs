@@ -8,6 +8,9 @@
 //! If a message fails, the other messages of the request do not fail. Each message has its own
 //! limits. If all messages together exceed a limit, the largest messages fail.
 
+pub(crate) mod answer;
+pub(crate) mod credential;
+pub(crate) mod event_limits;
 pub(crate) mod message_result;
 pub(crate) mod message_request;
 pub(crate) mod findings;
@@ -20,24 +23,25 @@ pub(crate) use config::Config;
 use super::body::{self, MESSAGES_BYTES_MAX, RequestBody};
 use super::concurrent_reads::ConcurrentReads;
 use super::context::Context;
-use super::lookup::{find_since, read_result, refuse_withheld};
+use super::lookup::{find_since, read_result};
 use super::memory_budget::MemoryBudget;
 use super::problem::Problem;
-use super::response::{self, JSON, Response};
-use crate::cache::Served;
+use super::response::{self, Response};
+use super::turn::Turn;
 use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
-use crate::message::order::blocked_messages;
 use crate::message::search::Search;
 use crate::printable::LogExcerpt;
 use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::metrics::ReadResult;
+use answer::Answer;
+use credential::Credentials;
+use event_limits::EventLimits;
 use findings::{Finding, Findings};
-use message_request::{MessageRequest, ReferenceChecker, RequestedReference};
-use message_result::{Credential, MessageResult};
-use shared_limit::{SharedLimit, distinct_within};
-use std::collections::{HashMap, HashSet};
-use unresolved::Unresolved;
+use message_request::{MessageRequest, ReferenceChecker};
+use message_result::MessageResult;
+use std::collections::HashSet;
+use std::sync::Arc;
 
 /// The maximum number of distinct secrets in one `/resolve` request. This equals the default number
 /// of secrets that the cache can hold.
@@ -47,17 +51,9 @@ const SECRETS_MAX: usize = 1000;
 /// bytes. This is enough for 10,000 references of 200 bytes each.
 const REFERENCES_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// The maximum size of the result of one message in the answer to `/resolve`, in bytes. A secret
-/// has at most 64 KiB, so a message can refer to several large secrets.
-const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
-
 /// The maximum size of the answer to a `/resolve` request, in bytes. If the body of the request is
 /// larger than this, the answer may be as large as the body.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-/// How many bytes of messages the server parses before it lets other tasks run. Parsing this number
-/// of bytes takes about one millisecond.
-const TURN_BYTES: usize = 64 * 1024;
 
 /// Handles `POST /resolve`, which reads all secrets that a message or an SQS event refers to.
 #[derive(Clone, Copy, Debug)]
@@ -75,20 +71,6 @@ struct ParsedRequest {
     answer_max: usize,
 }
 
-/// The secret that was read for one reference (the name or ARN of a secret), and the credential
-/// from its value.
-///
-/// If the credential has an error, the error may describe the value. So only a message that may
-/// read the secret receives this error.
-struct ReadReference<'a> {
-    served: &'a Served,
-    credential: Result<Credential<'a>, Problem>,
-}
-
-/// The outcome of reading the secret of each distinct reference in a request. The key is the
-/// reference (the name or ARN of a secret).
-type ReadReferences<'a> = HashMap<&'a str, Result<ReadReference<'a>, Problem>>;
-
 impl Resolve<'_> {
     /// Reads the body of the request, reads all secrets that the body refers to, and builds the
     /// answer.
@@ -101,23 +83,19 @@ impl Resolve<'_> {
             let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
             self.parse(&body).await?
         };
-        let (_, failed) = distinct_within(SECRETS_MAX, &references_to_read(&messages));
-        for index in failed {
-            messages[index].fail(Unresolved::TooManySecrets(SECRETS_MAX));
-        }
-        let (references, _) = distinct_within(SECRETS_MAX, &references_to_read(&messages));
-        let findings = self.find_all(&references, answer_max).await;
-        let reads = references.iter().copied().zip(findings.iter().map(read_reference)).collect();
-        let mut results: Vec<MessageResult<'_>> =
-            messages.iter().map(|message| self.result(message, &reads)).collect();
-        self.log_refusals(&results);
+        let credentials = self.read_all(distinct_references(&messages), answer_max).await;
+        self.refuse_other_tenants(&mut messages, &credentials).await;
+        let sizes = measure(&messages, &credentials).await;
+        let mut answer = Answer::new(messages, credentials, sizes);
+        self.count_reads(&answer);
+        self.log_refusals(&answer);
         if !is_list {
-            fail_too_large(&mut results, answer_max);
-        } else if results.iter().any(|result| result.size() > answer_max) {
+            answer.fail_too_large(answer_max);
+        } else if answer.size() > answer_max {
             return Err(Problem::AnswerTooLarge(answer_max));
         }
-        skip_after_failure(&mut results);
-        Ok(response::secret(JSON, &message_result::render_answer(&results)))
+        answer.skip_after_failure();
+        Ok(response::secret_pieces(answer.into_body()))
     }
 
     /// Parses the body of the request. Also checks each reference (the name or ARN of a secret)
@@ -149,86 +127,77 @@ impl Resolve<'_> {
         Ok(ParsedRequest { messages, is_list, answer_max })
     }
 
-    /// Reads the secrets of all references (names or ARNs). Returns the outcomes in the order of
-    /// the references.
+    /// Reads the secrets of all references (names or ARNs).
     ///
     /// All reads together have the same time limit as a read of one secret. The values take at most
     /// `bytes_max` bytes in total.
-    async fn find_all<'r>(self, references: &[&'r str], bytes_max: usize) -> Vec<Finding<'r>> {
+    async fn read_all(self, references: Vec<Arc<str>>, bytes_max: usize) -> Credentials {
         let started = self.context.cache.clock().now();
         let mut findings = Findings::new(references.len(), bytes_max);
         let mut reads = ConcurrentReads::new(|number, finding| findings.set(number, finding));
-        for reference in references {
-            reads.start(self.find_one(reference, started)).await;
+        for reference in &references {
+            reads.start(self.read_one(reference, started)).await;
         }
         reads.finish().await;
-        findings.into_vec()
+        let mut credentials = Credentials::default();
+        for (reference, finding) in references.iter().zip(findings.into_vec()) {
+            credentials.insert(reference.clone(), finding);
+        }
+        credentials
     }
 
-    async fn find_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
+    async fn read_one<'r>(self, reference: &'r str, started: Moment) -> Finding<'r> {
         let wanted = BorrowedReference::parse(reference, SeparateParts::default())?;
         let served = find_since(&self.context.cache, &wanted, started).await?;
         Ok((wanted.field, served))
     }
 
-    /// Builds the result of one message, and counts each of its reads in the metrics.
-    fn result<'a>(
+    /// Refuses each secret that does not belong to the tenant of the message that refers to it.
+    ///
+    /// Another message with the same reference may receive the secret, because it may belong to
+    /// another tenant.
+    async fn refuse_other_tenants(
         self,
-        message: &'a MessageRequest,
-        reads: &'a ReadReferences<'_>,
-    ) -> MessageResult<'a> {
-        let metrics = &self.context.metrics;
-        let credentials = message.references.iter().map(|reference| {
-            let outcome = self.outcome(message, reference, reads);
-            metrics.read(match &outcome {
-                Ok((served, _)) => read_result(served, metrics),
-                Err(unresolved) => unresolved.result(),
+        messages: &mut [MessageRequest],
+        credentials: &Credentials,
+    ) {
+        let mut turn = Turn::default();
+        for message in messages {
+            turn.spend(message.bytes()).await;
+            message.refuse(|reference, tenant| match credentials.served(reference) {
+                Some(read) => {
+                    self.config.tenant_check.check_answer(&read.entry.version.name, tenant)
+                }
+                None => Ok(()),
             });
-            outcome.map(|(_, credential)| credential)
-        });
-        MessageResult::new(message, credentials)
+        }
     }
 
-    /// Returns what one message receives for one reference (the name or ARN of a secret): the
-    /// credential or an error.
-    ///
-    /// Another message with the same reference may receive an error instead, because it may belong
-    /// to another tenant.
-    fn outcome<'a>(
-        self,
-        message: &MessageRequest,
-        reference: &RequestedReference,
-        reads: &'a ReadReferences<'_>,
-    ) -> Result<(&'a Served, &'a Credential<'a>), Unresolved> {
-        if let Some(refused) = &reference.refused {
-            return Err(refused.clone());
-        }
-        let read = reads
-            .get(&*reference.text)
-            .expect("each reference that was not refused must have been read")
-            .as_ref()
-            .map_err(|problem| Unresolved::from(problem.clone()))?;
-        let name = &read.served.entry.version.name;
-        self.config.tenant_check.check_answer(name, &message.tenant)?;
-        match &read.credential {
-            Ok(credential) => Ok((read.served, credential)),
-            Err(problem) => Err(problem.clone().into()),
+    /// Counts each read of each message in the metrics.
+    fn count_reads(self, answer: &Answer) {
+        let metrics = &self.context.metrics;
+        for (_, outcome) in answer.results().flat_map(MessageResult::outcomes) {
+            metrics.read(match outcome {
+                Ok(credential) => read_result(credential.served(), metrics),
+                Err(unresolved) => unresolved.result(),
+            });
         }
     }
 
     /// Logs one line if Sidekey refused references (names or ARNs of secrets) in a request. The
     /// line contains the first refused reference, and how many were refused. The rate of these log
     /// lines is limited.
-    fn log_refusals(self, results: &[MessageResult<'_>]) {
+    fn log_refusals(self, answer: &Answer) {
         let Context { cache, metrics, refusals_logged, .. } = self.context;
-        let mut refused = results
-            .iter()
-            .flat_map(MessageResult::failures)
+        let mut refused = answer
+            .results()
+            .flat_map(MessageResult::outcomes)
+            .filter_map(|(reference, outcome)| Some((reference, outcome.err()?)))
             .filter(|(_, why)| why.result() == ReadResult::Refused);
         let Some((reference, why)) = refused.next() else { return };
         match refusals_logged.pass(cache.clock().now()) {
             Some(left_out) => tracing::warn!(
-                reference = %LogExcerpt(reference),
+                reference = %LogExcerpt(&reference.text),
                 error = why.kind(),
                 reason = %LogExcerpt(&why.message()),
                 refused = 1 + refused.count(),
@@ -242,89 +211,46 @@ impl Resolve<'_> {
 
 /// Parses the messages in the records of an SQS event.
 ///
-/// If all their references (names or ARNs of secrets) together take too much memory, the messages
-/// with the most references fail.
+/// If all their references (names or ARNs of secrets) together exceed a limit, the largest messages
+/// fail.
 async fn parse_event(
     checker: &ReferenceChecker<'_>,
     search: &Search<'_>,
     records: &[RawRecord<'_>],
 ) -> Result<Vec<MessageRequest>, BadBody> {
     let mut messages: Vec<MessageRequest> = Vec::with_capacity(records.len());
-    let mut limit = SharedLimit::new(REFERENCES_BYTES_MAX);
-    let mut bytes_of_turn = 0;
+    let mut limits = EventLimits::new(REFERENCES_BYTES_MAX, SECRETS_MAX);
+    let mut turn = Turn::default();
     for (index, raw) in records.iter().enumerate() {
         let record = raw.read(index)?;
         let found = record.search(search);
-        let message = checker.record(record, found);
-        let size = message.bytes();
-        messages.push(message);
-        // A message without references is not recorded in the limit. Each recorded message takes
-        // memory, and an event can have 10,000 messages without references.
-        let failed = if size > 0 { limit.add(index, size) } else { Vec::new() };
-        for index in failed {
-            messages[index].fail(Unresolved::TooManyReferences);
-        }
-        bytes_of_turn += raw.bytes();
-        if bytes_of_turn > TURN_BYTES {
-            bytes_of_turn = 0;
-            tokio::task::yield_now().await;
-        }
+        messages.push(checker.record(record, found));
+        limits.add_last(&mut messages);
+        turn.spend(raw.bytes()).await;
     }
     Ok(messages)
 }
 
-/// Returns, for each message, its index and the references (names or ARNs) whose secrets must be
-/// read. Messages without such references are omitted.
-fn references_to_read(messages: &[MessageRequest]) -> Vec<(usize, Vec<&str>)> {
-    messages
-        .iter()
-        .map(MessageRequest::references_to_read)
-        .enumerate()
-        .filter(|(_, references)| !references.is_empty())
-        .collect()
-}
-
-/// Fails each message whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
+/// Returns each reference (the name or ARN of a secret) that must be read once, even if several
+/// messages contain the reference.
 ///
-/// If the other results together are larger than `answer_max` bytes, the messages with the largest
-/// results fail too.
-fn fail_too_large(results: &mut [MessageResult<'_>], answer_max: usize) {
-    let mut total = 0;
-    for result in results.iter_mut() {
-        let size = result.size();
-        if size > MESSAGE_ANSWER_BYTES_MAX {
-            result.fail(Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX));
-        } else {
-            total += size;
-        }
-    }
-    if total <= answer_max {
-        return;
-    }
-    let mut limit = SharedLimit::new(answer_max);
-    for index in 0..results.len() {
-        for failed in limit.add(index, results[index].size()) {
-            results[failed].fail(Unresolved::AnswerTooLarge(answer_max));
-        }
-    }
+/// The references of small messages come first, so that a large message does not delay them.
+fn distinct_references(messages: &[MessageRequest]) -> Vec<Arc<str>> {
+    let mut smallest_first: Vec<&MessageRequest> = messages.iter().collect();
+    smallest_first.sort_by_key(|message| message.references.len());
+    let mut seen = HashSet::new();
+    let references = smallest_first.into_iter().flat_map(MessageRequest::references_to_read);
+    references.filter(|reference| seen.insert(*reference)).cloned().collect()
 }
 
-/// Skips each SQS message if an earlier message of the same FIFO group failed.
-fn skip_after_failure(results: &mut [MessageResult<'_>]) {
-    let skipped = blocked_messages(results.iter().map(|result| (result.group(), result.is_ok())));
-    for (result, is_skipped) in results.iter_mut().zip(skipped) {
-        if is_skipped {
-            result.skip();
-        }
+/// Returns the size of each message's result as JSON, in bytes.
+async fn measure(messages: &[MessageRequest], credentials: &Credentials) -> Vec<usize> {
+    let mut sizes = Vec::with_capacity(messages.len());
+    let mut turn = Turn::default();
+    for message in messages {
+        let size = MessageResult { message, credentials }.size();
+        sizes.push(size);
+        turn.spend(size).await;
     }
-}
-
-fn read_reference<'a>(finding: &'a Finding<'_>) -> Result<ReadReference<'a>, Problem> {
-    let (field, served) = finding.as_ref().map_err(Clone::clone)?;
-    Ok(ReadReference { served, credential: credential(served, *field) })
-}
-
-fn credential<'a>(served: &'a Served, field: Option<&str>) -> Result<Credential<'a>, Problem> {
-    refuse_withheld(served)?;
-    Ok(Credential::of(served, field)?)
+    sizes
 }

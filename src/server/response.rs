@@ -3,13 +3,19 @@
 use crate::cache::{How, Served};
 use crate::secret::value::SecretValue;
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{Either, Full};
 use hyper::StatusCode;
+use hyper::body::Body;
 use hyper::header::{AGE, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderName, HeaderValue};
 use serde::Serialize;
+use std::convert::Infallible;
 
-/// An HTTP response whose complete body is in memory.
-pub(crate) type Response = hyper::Response<Full<Bytes>>;
+pub(crate) type Response = hyper::Response<ResponseBody>;
+
+/// The body of a response. It is complete in memory, or it is rendered in pieces while the caller
+/// reads it.
+pub(crate) type ResponseBody = Either<Full<Bytes>, UnsyncBoxBody<Bytes, Infallible>>;
 
 pub(super) const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
@@ -33,7 +39,7 @@ const REFRESH: HeaderName = HeaderName::from_static("x-sidekey-refresh");
 
 /// Builds a response with a body that contains no secret.
 pub(super) fn with_body(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Either::Left(Full::new(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -51,7 +57,7 @@ pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Response {
 }
 
 pub(super) fn without_body(status: StatusCode) -> Response {
-    let mut response = Response::new(Full::new(Bytes::new()));
+    let mut response = Response::new(Either::Left(Full::default()));
     *response.status_mut() = status;
     response
 }
@@ -64,10 +70,19 @@ pub(super) fn not_modified() -> Response {
     response
 }
 
-/// Builds a response whose body contains a secret. Only this function passes the bytes of a secret
-/// to the HTTP library.
+/// Builds a response whose body contains a secret.
 pub(super) fn secret(content_type: &'static str, body: &SecretValue) -> Response {
     let mut response = with_body(StatusCode::OK, content_type, body.share());
+    set_no_store(response.headers_mut());
+    response
+}
+
+/// Builds a response with a JSON body that contains secrets, and that is rendered in pieces.
+pub(super) fn secret_pieces(
+    body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
+) -> Response {
+    let mut response = Response::new(Either::Right(UnsyncBoxBody::new(body)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
     set_no_store(response.headers_mut());
     response
 }

@@ -6,9 +6,10 @@ use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_request};
 use crate::support::client::{Answer, Connection, request};
 use crate::support::clock::ManualClock;
 use crate::support::program::Program;
-use crate::support::{eventually, fake};
+use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Operation::GetSecretValue;
 use fake_aws::{Fake, Fault, Match};
+use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs;
 use std::io;
@@ -257,67 +258,127 @@ async fn send(address: SocketAddr, request: String) -> u16 {
 }
 
 /// Starts an agent that has already answered one small request.
-async fn warm_program(fake: &Fake, clock: &Arc<ManualClock>) -> (Program, SocketAddr) {
-    let program = Program::start(&["serve"], Setup::for_fake(fake, clock).vars());
+async fn warm_program(setup: &Setup) -> (Program, SocketAddr) {
+    let program = Program::start(&["serve"], setup.vars());
     let address = program.address().await;
     let small = event(&[message([good(0)])]).to_string();
     assert_eq!(send(address, resolve_request(&small)).await, 200);
     (program, address)
 }
 
-/// Any body needs at most its own size and 4 MiB of memory, and many bodies at once twice that.
-/// Parsed into a tree, the first body would need 126 times its size.
+/// Sends a request to a new agent. Returns how much memory the request took, in bytes.
+///
+/// Each request needs an agent of its own, because memory that an earlier request freed would hide
+/// the need. Returns an error without root.
+async fn memory_of(setup: &Setup, request: String) -> io::Result<usize> {
+    let (program, address) = warm_program(setup).await;
+    let before = reset_peak(program.id())?;
+    let status = send(address, request).await;
+    assert!([200, 400].contains(&status), "the status must be 200 or 400, not {status}");
+    Ok(peak(program.id()) - before)
+}
+
+/// Checks that the body takes at most [`EXTRA_BYTES`] in addition to its size. Skips the check
+/// without root.
+async fn check_memory(setup: &Setup, what: &str, body: &str, request: String) {
+    match memory_of(setup, request).await {
+        Ok(took) => assert!(
+            took <= body.len() + EXTRA_BYTES,
+            "{what}: the request took {took} bytes for a body of {} bytes",
+            body.len()
+        ),
+        Err(error) => MissingTool::new(error)
+            .context("access to the memory of another process")
+            .skip_or_fail(),
+    }
+}
+
+/// Returns an event of 10,000 records. `body` returns the message of the record with this number.
+fn many_records(body: impl Fn(usize) -> String) -> String {
+    let record = |number| json!({"messageId": "m", "body": body(number)}).to_string();
+    format!("{{\"Records\":[{}]}}", (0..10_000).map(record).collect::<Vec<_>>().join(","))
+}
+
+/// Returns a message with one reference, in the shortest form that the default paths find.
+fn one_reference(reference: impl Serialize) -> String {
+    json!({"ai_config": {"ai_api_key_reference": reference}}).to_string()
+}
+
+/// Returns a body of 1 MiB that has as many objects as possible.
+fn small_objects() -> String {
+    format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((1024 * 1024 - 20) / 11))
+}
+
+/// Returns an event of 6 MB with large records.
+fn large_records() -> String {
+    let filler = json!({"a": "x".repeat(64 * 1024)}).to_string();
+    json!({ "Records": vec![json!({"messageId": "m", "body": filler}); 90] }).to_string()
+}
+
+/// Any body needs at most its own size and 4 MiB of memory. Parsed into a tree, the first body
+/// would need 126 times its size.
 #[tokio::test]
 async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
+    let setup = Setup::for_fake(&fake, &clock);
     let mib = 1024 * 1024;
-    let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
+    let objects = small_objects();
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
     let escapes = json!({"a": "\n".repeat(mib / 2 - 20)}).to_string();
     let one = |text: &str| json!({"Records": [{"messageId": "m", "body": text}]}).to_string();
-    let small = json!({"messageId": "m", "body": r#"{"":{"":[]}}"#}).to_string();
-    let records = format!("{{\"Records\":[{}]}}", vec![small; 10_000].join(","));
-    let crowd = message(invented(100)).to_string();
-    let crowd = vec![json!({"messageId": "m", "body": crowd}); 1000];
-    let crowd = json!({ "Records": crowd }).to_string();
-    let list = json!({"references": vec!["app/good-1"; 20_000]}).to_string();
-    let filler = "x".repeat(64 * 1024);
-    let large = json!({"messageId": "m", "body": json!({"a": filler}).to_string()});
-    let large = json!({ "Records": vec![large; 90] }).to_string();
-    let bodies = [
-        ("small objects", objects.clone()),
-        ("deep nesting", nested.clone()),
-        ("escapes", escapes.clone()),
+    let crowd = vec![json!({"messageId": "m", "body": message(invented(100)).to_string()}); 1000];
+    for (what, body) in [
         ("small objects in a record", one(&objects)),
         ("deep nesting in a record", one(&nested)),
         ("escapes in a record", one(&escapes)),
-        ("many records", records),
-        ("many references", crowd),
-        ("a long list", list),
-        ("large records", large.clone()),
-    ];
-    let requests =
-        bodies.into_iter().map(|(what, body)| (what, body.len(), resolve_request(&body)));
-    let chunked = ("large records in chunks", large.len(), chunked_request(&large));
-    for (what, bytes, request) in requests.chain([chunked]) {
-        // A new agent for each body, because memory that an earlier body freed would hide the need.
-        let (program, address) = warm_program(&fake, &clock).await;
-        let before = match reset_peak(program.id()) {
-            Ok(before) => before,
-            Err(error) => {
-                return MissingTool::new(error)
-                    .context("access to the memory of another process")
-                    .skip_or_fail();
-            }
-        };
-        let status = send(address, request).await;
-        assert!([200, 400].contains(&status), "{what}: {status}");
-        let took = peak(program.id()) - before;
-        assert!(took <= bytes + EXTRA_BYTES, "{what}: {took} bytes for a body of {bytes}");
+        ("small objects", objects),
+        ("deep nesting", nested),
+        ("escapes", escapes),
+        ("many references", json!({ "Records": crowd }).to_string()),
+        ("a long list", json!({"references": vec!["app/good-1"; 20_000]}).to_string()),
+        ("large records", large_records()),
+        ("records without a reference", many_records(|_| r#"{"":{"":[]}}"#.to_owned())),
+        ("records with a secret each", many_records(|of| one_reference(format!("a{of}")))),
+        ("records with the same secret", many_records(|_| one_reference("app/good-1"))),
+        ("records with an unknown secret", many_records(|_| one_reference("a"))),
+        ("records with an invalid reference", many_records(|_| one_reference("a b"))),
+        ("records with a number", many_records(|_| one_reference(1))),
+        ("records that are not JSON", many_records(|_| "{".to_owned())),
+    ] {
+        check_memory(&setup, what, &body, resolve_request(&body)).await;
     }
-    let (program, address) = warm_program(&fake, &clock).await;
-    let before = reset_peak(program.id()).expect("the peak can be reset again");
+    let large = large_records();
+    check_memory(&setup, "large records in chunks", &large, chunked_request(&large)).await;
+}
+
+/// 10,000 messages that refer to a secret of another tenant take no more memory than other bodies.
+#[tokio::test]
+async fn refused_tenants_take_at_most_the_size_of_the_body_and_four_mebibytes() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let folder = TempFolder::new();
+    let file = folder.write("sidekey.toml", "[resolve.tenant]\ncompany_name = \"company\"\n");
+    let setup = Setup::for_fake(&fake, &clock).with("SIDEKEY_CONFIG", file.display());
+    let body = many_records(|_| one_reference("sms-credentials/a/b/twilio"));
+    check_memory(&setup, "records with another tenant", &body, resolve_request(&body)).await;
+}
+
+/// Twenty bodies at once need at most twice the memory of one body.
+#[tokio::test]
+async fn many_bodies_at_once_take_at_most_twice_the_memory_of_one() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let (program, address) = warm_program(&Setup::for_fake(&fake, &clock)).await;
+    let before = match reset_peak(program.id()) {
+        Ok(before) => before,
+        Err(error) => {
+            return MissingTool::new(error)
+                .context("access to the memory of another process")
+                .skip_or_fail();
+        }
+    };
+    let objects = small_objects();
     let mut connections = Vec::new();
     for _ in 0..20 {
         let mut connection = Connection::open(address).await;

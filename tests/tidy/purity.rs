@@ -38,12 +38,13 @@ const PLACES: &[(&[&str], &[&str], &str)] = &[
      "the snapshot has one writer: publish through `Writer::settle`"),
     (&[".expose("],
      &["src/secret/", "src/convention/check.rs", "src/server/dialect.rs", "src/server/dialect/",
-       "src/client/secret.rs", "src/exec/", "src/commands/get/output.rs",
+       "src/server/resolving/credential.rs", "src/client/secret.rs", "src/exec/", "src/commands/get/output.rs",
        "src/commands/check/gateway_key.rs", "src/commands/scaffold/aws_cli.rs"],
      "a secret's bytes are seen only where they are parsed, checked, rendered or passed on: pass the \
       `SecretValue` there"),
-    (&[".share()"], &["src/secret/value.rs", "src/server/response.rs"],
-     "a secret's bytes go to a socket in one place: pass the `SecretValue` there"),
+    (&[".share()"],
+     &["src/secret/value.rs", "src/server/response.rs", "src/server/resolving/answer.rs"],
+     "a secret's bytes go to a socket in few places: pass the `SecretValue` there"),
     // A flight, a writer, a draw of a random number, the start and end of a connection, and a log line
     // may take a lock. A cached read takes none.
     (&["Mutex", "RwLock"],

@@ -8,12 +8,13 @@ use super::unresolved::Unresolved;
 use crate::cache::ReadError;
 use crate::message::body::{BadMessage, Record};
 use crate::message::search::{Found, FoundReference};
-use crate::message::tenant::Tenant;
+use crate::message::tenant::{Tenant, TenantMismatch};
 use crate::secret::reference::{BadReference, Reference, SecretId};
 use crate::server::problem::Problem;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 
 /// The maximum number of characters that the answer quotes from a reference (the name or ARN of a
 /// secret) that is too long to be valid.
@@ -39,6 +40,11 @@ pub(crate) struct MessageRequest {
     /// The error with which the whole message fails, even if all its secrets can be read. This is
     /// `None` if there is no such error.
     pub(crate) problem: Option<Unresolved>,
+    /// Whether the message is skipped, because an earlier message of its FIFO group failed. The
+    /// answer then has no credentials for this message.
+    ///
+    /// The caller must not process this message until the earlier message has succeeded.
+    pub(crate) is_skipped: bool,
 }
 
 /// One reference to a secret: a secret's name or ARN in a message or in a list.
@@ -49,7 +55,9 @@ pub(crate) struct RequestedReference {
     pub(crate) key: Box<str>,
     /// The reference (the name or ARN of a secret) as the message contains it. A reference that is
     /// too long to be valid is truncated.
-    pub(crate) text: Box<str>,
+    ///
+    /// The text is shared with [`EventLimits`](super::event_limits::EventLimits).
+    pub(crate) text: Arc<str>,
     /// Why Sidekey refuses the reference (the name or ARN of a secret). This is `None` if the
     /// secret must be read.
     pub(crate) refused: Option<Unresolved>,
@@ -81,11 +89,11 @@ impl ReferenceChecker<'_> {
             .filter(|reference| seen.insert(&***reference))
             .map(|reference| {
                 let checked = self.check(&tenant, reference, Box::default());
-                RequestedReference { key: checked.text.clone(), ..checked }
+                RequestedReference { key: (*checked.text).into(), ..checked }
             })
             .collect();
         let problem = references.is_empty().then_some(Unresolved::NoReference);
-        MessageRequest { message_id: None, group: None, tenant, references, problem }
+        MessageRequest { tenant, references, problem, ..MessageRequest::empty() }
     }
 
     /// Checks the references (the names or ARNs of secrets) that were found in a message. Returns
@@ -100,13 +108,10 @@ impl ReferenceChecker<'_> {
                 None => problem = problem.or(Some(Unresolved::NotAString(path))),
             }
         }
-        MessageRequest {
-            message_id: None,
-            group: None,
-            tenant,
-            references: references.into(),
-            problem,
-        }
+        // Without a secret to read, the tenant is not compared again and takes memory in vain.
+        let is_tenant_needed = references.iter().any(|reference| reference.refused.is_none());
+        let tenant = if is_tenant_needed { tenant } else { Tenant::without_message() };
+        MessageRequest { tenant, references: references.into(), problem, ..MessageRequest::empty() }
     }
 
     /// Checks the references (the names or ARNs of secrets) in the message of an SQS record. If the
@@ -127,8 +132,10 @@ impl ReferenceChecker<'_> {
     /// message of `tenant` may read the secret.
     fn check(&self, tenant: &Tenant, reference: &str, key: Box<str>) -> RequestedReference {
         let refused = self.refusal(tenant, reference).err();
-        let text = match refused {
-            Some(Unresolved::Reference(BadReference::TooLong { .. })) => truncate(reference),
+        let text = match &refused {
+            Some(Unresolved::Reference(bad)) if matches!(**bad, BadReference::TooLong { .. }) => {
+                truncate(reference)
+            }
             _ => reference.into(),
         };
         RequestedReference { key, text, refused }
@@ -148,12 +155,17 @@ impl MessageRequest {
     /// Creates the entry for a message that failed with the error `why`. It has no references to
     /// secrets.
     pub(crate) fn failed(why: Unresolved) -> Self {
+        Self { problem: Some(why), ..Self::empty() }
+    }
+
+    pub(crate) fn empty() -> Self {
         Self {
             message_id: None,
             group: None,
             tenant: Tenant::without_message(),
             references: Box::default(),
-            problem: Some(why),
+            problem: None,
+            is_skipped: false,
         }
     }
 
@@ -163,14 +175,31 @@ impl MessageRequest {
         self.problem = Some(why);
     }
 
+    /// Skips the message, because an earlier message of the same FIFO group failed. The answer then
+    /// has the errors of this message, but no credentials for it.
+    pub(crate) fn skip(&mut self, was_ok: bool) {
+        self.is_skipped = true;
+        if was_ok {
+            self.problem = Some(Unresolved::EarlierMessageFailed);
+        }
+    }
+
+    /// Refuses the references (the names or ARNs of secrets) for which `mismatch` returns an error.
+    /// The arguments of `mismatch` are a reference and the tenant of the message.
+    pub(crate) fn refuse(
+        &mut self,
+        mismatch: impl Fn(&str, &Tenant) -> Result<(), TenantMismatch>,
+    ) {
+        for reference in self.references.iter_mut().filter(|one| one.refused.is_none()) {
+            reference.refused = mismatch(&reference.text, &self.tenant).err().map(Unresolved::from);
+        }
+    }
+
     /// Returns the references (the names or ARNs of secrets) that were not refused. Their secrets
     /// must be read.
-    pub(crate) fn references_to_read(&self) -> Vec<&str> {
-        self.references
-            .iter()
-            .filter(|reference| reference.refused.is_none())
-            .map(|reference| &*reference.text)
-            .collect()
+    pub(crate) fn references_to_read(&self) -> impl Iterator<Item = &Arc<str>> {
+        let to_read = self.references.iter().filter(|reference| reference.refused.is_none());
+        to_read.map(|reference| &reference.text)
     }
 
     /// Returns the approximate memory of all references to secrets in the message, in bytes.
@@ -182,7 +211,7 @@ impl MessageRequest {
     }
 }
 
-fn truncate(text: &str) -> Box<str> {
+fn truncate(text: &str) -> Arc<str> {
     match text.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]).into(),
         None => text.into(),
@@ -199,7 +228,6 @@ mod tests {
     use crate::message::search::Search;
     use crate::message::tenant::{TenantBinding, TenantCheck};
     use serde_json::{Value, json};
-    use std::sync::Arc;
 
     fn config(bound: &[&str]) -> Config {
         let paths = ["channel_config.*.credentials_id", "ai_config.ai_api_key_reference"];
@@ -219,6 +247,10 @@ mod tests {
             .iter()
             .map(|reference| (&*reference.key, &*reference.text, reference.kind()))
             .collect()
+    }
+
+    fn to_read(message: &MessageRequest) -> Vec<&str> {
+        message.references_to_read().map(|text| &**text).collect()
     }
 
     impl RequestedReference {
@@ -255,7 +287,7 @@ mod tests {
             ]
         );
         assert_eq!(request.problem, None);
-        assert_eq!(request.references_to_read(), ["b", "a", "a#x"]);
+        assert_eq!(to_read(&request), ["b", "a", "a#x"]);
         assert_eq!(of_list(&[]).problem, Some(Unresolved::NoReference));
     }
 
@@ -290,7 +322,7 @@ mod tests {
         let requests = ["other", "acme"].map(|company| of_message(&config, &message(company)));
         let refused: Vec<_> = requests.iter().map(|request| listed(request)[0].2).collect();
         assert_eq!(refused, [Some("AccessDeniedException"), None]);
-        let to_read = requests.each_ref().map(MessageRequest::references_to_read);
+        let to_read = requests.each_ref().map(to_read);
         assert_eq!(to_read, [vec![], vec!["sms-credentials/acme/x/twilio"]]);
     }
 
@@ -299,7 +331,7 @@ mod tests {
         let message = json!({"ai_config": {"ai_api_key_reference": "forbidden"}});
         let request = of_message(&config(&[]), &message);
         assert_eq!(listed(&request)[0].2, Some("AccessDeniedException"));
-        assert_eq!(request.references_to_read(), [""; 0]);
+        assert_eq!(to_read(&request), [""; 0]);
     }
 
     #[test]

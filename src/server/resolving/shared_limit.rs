@@ -1,10 +1,9 @@
-//! Limits that all messages of one `/resolve` request share.
+//! A limit on the total size of all messages of one `/resolve` request.
 //!
-//! If the messages together exceed a limit, the largest messages are dropped. So a forged large
+//! If the messages together exceed the limit, the largest messages are dropped. So a forged large
 //! message fails, and ordinary messages do not.
 
-use std::collections::{BinaryHeap, HashSet};
-use std::hash::Hash;
+use std::collections::BinaryHeap;
 
 /// A limit on the total size of the messages of one request. If the limit is exceeded, the largest
 /// messages are dropped.
@@ -41,29 +40,6 @@ impl SharedLimit {
     }
 }
 
-/// Selects messages that together have at most `max` distinct items (such as references to
-/// secrets). Returns the distinct items, and the indexes of the dropped messages.
-///
-/// Each element of `messages` contains the index of a message, and the items of this message.
-/// Messages with few items are selected first. The returned items are in the order of selection.
-pub(crate) fn distinct_within<T: Copy + Eq + Hash>(
-    max: usize,
-    messages: &[(usize, Vec<T>)],
-) -> (Vec<T>, Vec<usize>) {
-    let mut fewest_first: Vec<&(usize, Vec<T>)> = messages.iter().collect();
-    fewest_first.sort_by_key(|(_, items)| items.len());
-    let (mut selected, mut seen, mut dropped) = (Vec::new(), HashSet::new(), Vec::new());
-    for (index, items) in fewest_first {
-        let new: HashSet<T> = items.iter().copied().filter(|item| !seen.contains(item)).collect();
-        if selected.len() + new.len() > max {
-            dropped.push(*index);
-            continue;
-        }
-        selected.extend(items.iter().copied().filter(|item| seen.insert(*item)));
-    }
-    (selected, dropped)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,15 +62,6 @@ mod tests {
         assert_eq!(SharedLimit::new(0).add(0, 1), [0]);
     }
 
-    #[test]
-    fn messages_with_fewest_items_are_selected_first() {
-        let messages =
-            [(0, vec!["a", "b", "c", "d"]), (1, vec!["b", "e"]), (3, vec!["e", "b", "e"])];
-        assert_eq!(distinct_within(5, &messages), (vec!["b", "e", "a", "c", "d"], vec![]));
-        assert_eq!(distinct_within(4, &messages), (vec!["b", "e"], vec![0]));
-        assert_eq!(distinct_within(1, &messages), (vec![], vec![1, 3, 0]));
-    }
-
     proptest! {
         /// A message is never dropped if its size is at most its even share. The even share is the
         /// limit divided by the number of messages.
@@ -106,17 +73,6 @@ mod tests {
             prop_assert!(limit.total <= max);
             prop_assert_eq!(limit.messages.len() + dropped.len(), sizes.len());
             prop_assert!(dropped.iter().all(|index| sizes[*index] > max / sizes.len()));
-        }
-
-        #[test]
-        fn for_any_messages_selected_items_are_within_the_limit(messages in prop::collection::vec(prop::collection::vec(0u8..40, 0..12), 0..12), max in 0usize..40) {
-            let messages: Vec<(usize, Vec<u8>)> = messages.into_iter().enumerate().collect();
-            let (items, dropped) = distinct_within(max, &messages);
-            prop_assert!(items.len() <= max);
-            for (index, message) in &messages {
-                let is_selected = message.iter().all(|item| items.contains(item));
-                prop_assert!(is_selected || dropped.contains(index));
-            }
         }
     }
 }

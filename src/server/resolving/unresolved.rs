@@ -8,17 +8,18 @@ use crate::message::tenant::TenantMismatch;
 use crate::secret::reference::BadReference;
 use crate::server::problem::Problem;
 use crate::telemetry::metrics::ReadResult;
+use std::sync::Arc;
 
 /// Why Sidekey cannot provide the secrets of a message, or the secret of one reference (a secret's
 /// name or ARN) in it.
 ///
-/// Large variants are boxed and texts are short, because an event can have 10,000 messages that fail.
+/// Large variants are boxed or shared, because an event can have 10,000 messages that fail.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unresolved {
     /// Error: the message is not valid or exceeds a limit, so Sidekey could not find the secrets
     /// that it refers to.
     #[error(transparent)]
-    Message(#[from] BadMessage),
+    Message(Box<BadMessage>),
     #[error("the messages of this request have too many references in total")]
     TooManyReferences,
     #[error("the messages of this request name more than {0} secrets in total")]
@@ -37,31 +38,39 @@ pub(crate) enum Unresolved {
     EarlierMessageFailed,
     /// Error: a reference in the message is not a valid name or ARN of a secret.
     #[error(transparent)]
-    Reference(#[from] BadReference),
+    Reference(Box<BadReference>),
     /// Error: the message refers to a secret that does not belong to the tenant of the message.
     #[error(transparent)]
-    TenantMismatch(Box<TenantMismatch>),
+    TenantMismatch(#[from] TenantMismatch),
     /// Error: Sidekey could not read a secret that the message refers to, or refused to read it.
     #[error("{}", .0.message())]
-    Read(Box<Problem>),
+    Read(Arc<Problem>),
 }
 
-impl From<TenantMismatch> for Unresolved {
-    fn from(mismatch: TenantMismatch) -> Self {
-        Self::TenantMismatch(Box::new(mismatch))
+impl From<BadMessage> for Unresolved {
+    fn from(bad: BadMessage) -> Self {
+        Self::Message(Box::new(bad))
+    }
+}
+
+impl From<BadReference> for Unresolved {
+    fn from(bad: BadReference) -> Self {
+        Self::Reference(Box::new(bad))
     }
 }
 
 impl From<Problem> for Unresolved {
     fn from(problem: Problem) -> Self {
-        Self::Read(Box::new(problem))
+        Self::Read(Arc::new(problem))
     }
 }
 
 impl Unresolved {
     pub(crate) fn kind(&self) -> &str {
         match self {
-            Self::Message(BadMessage::NotJson { .. }) => "SerializationException",
+            Self::Message(bad) if matches!(**bad, BadMessage::NotJson { .. }) => {
+                "SerializationException"
+            }
             Self::Message(_) | Self::NotAString(_) | Self::Reference(_) | Self::TooLarge(_) => {
                 "ValidationException"
             }
@@ -82,7 +91,7 @@ impl Unresolved {
     /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Message(BadMessage::LimitExceeded(_)) => {
+            Self::Message(bad) if matches!(**bad, BadMessage::LimitExceeded(_)) => {
                 "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
             }
             Self::Message(_) => "send a JSON object (a Context Object) as the record's body",
@@ -96,14 +105,14 @@ impl Unresolved {
             Self::NoReference => "check the message and SIDEKEY_RESOLVE_PATHS",
             Self::EarlierMessageFailed => "let SQS deliver this message again",
             Self::Reference(_) => "use the secret's name or its ARN as the reference",
-            Self::TenantMismatch(mismatch) => match **mismatch {
-                TenantMismatch::NoMessage { .. } => {
+            Self::TenantMismatch(mismatch) => match mismatch {
+                TenantMismatch::NoMessage(_) => {
                     "send the complete message instead of a list of references"
                 }
                 TenantMismatch::NoConvention => {
                     "add a naming convention for secrets with such names, or read the secret without a message"
                 }
-                TenantMismatch::Different { .. } | TenantMismatch::NotInMessage { .. } => {
+                TenantMismatch::Different(_) | TenantMismatch::NotInMessage(_) => {
                     "check the sender of the message, and [resolve.tenant] in the configuration"
                 }
             },

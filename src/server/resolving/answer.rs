@@ -1,0 +1,342 @@
+//! The answer to a `/resolve` request. It is rendered in pieces, while the caller reads it.
+//!
+//! The answer has one result for each message. It also has the list of failed messages. A Lambda
+//! function with an SQS trigger can return this list to Lambda.
+
+use super::credential::Credentials;
+use super::message_request::MessageRequest;
+use super::message_result::MessageResult;
+use super::shared_limit::SharedLimit;
+use super::unresolved::Unresolved;
+use crate::message::order::blocked_messages;
+use crate::secret::value::SecretValue;
+use crate::server::dialect::json::compact_size;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use serde::{Serialize, Serializer};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// The maximum size of the result of one message in the answer to `/resolve`, in bytes. A secret
+/// has at most 64 KiB, so a message can refer to several large secrets.
+const MESSAGE_ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The size at which a piece of the answer is passed to hyper (the HTTP library), in bytes. An
+/// answer in one piece could take more memory than the request.
+const PIECE_BYTES: usize = 64 * 1024;
+
+const START: &str = r#"{"results":["#;
+const BETWEEN: &str = r#"],"batchItemFailures":"#;
+const END: &str = "}";
+
+/// All messages of a request, with the credentials that were read for them.
+pub(super) struct Answer {
+    messages: Vec<MessageRequest>,
+    credentials: Credentials,
+    /// The size of each message's result as JSON, in bytes.
+    sizes: Vec<usize>,
+}
+
+impl Answer {
+    /// Creates the answer. `sizes` has the size of each message's result as JSON, in bytes.
+    pub(super) fn new(
+        messages: Vec<MessageRequest>,
+        credentials: Credentials,
+        sizes: Vec<usize>,
+    ) -> Self {
+        Self { messages, credentials, sizes }
+    }
+
+    pub(super) fn results(&self) -> impl Iterator<Item = MessageResult<'_>> {
+        self.messages.iter().map(|message| self.result(message))
+    }
+
+    fn result<'a>(&'a self, message: &'a MessageRequest) -> MessageResult<'a> {
+        MessageResult { message, credentials: &self.credentials }
+    }
+
+    /// Returns the total size of all results as JSON, in bytes.
+    pub(super) fn size(&self) -> usize {
+        self.sizes.iter().sum()
+    }
+
+    /// Fails each message whose result is larger than [`MESSAGE_ANSWER_BYTES_MAX`].
+    ///
+    /// If the other results together are larger than `answer_max` bytes, the messages with the
+    /// largest results fail too.
+    pub(super) fn fail_too_large(&mut self, answer_max: usize) {
+        let mut limit = SharedLimit::new(answer_max);
+        for index in 0..self.messages.len() {
+            if self.sizes[index] > MESSAGE_ANSWER_BYTES_MAX {
+                let too_large = Unresolved::TooLarge(MESSAGE_ANSWER_BYTES_MAX);
+                self.change(index, |message, _| message.fail(too_large));
+                continue;
+            }
+            for failed in limit.add(index, self.sizes[index]) {
+                let too_large = Unresolved::AnswerTooLarge(answer_max);
+                self.change(failed, |message, _| message.fail(too_large));
+            }
+        }
+    }
+
+    /// Skips each SQS message if an earlier message of the same FIFO group failed.
+    pub(super) fn skip_after_failure(&mut self) {
+        let outcomes =
+            self.results().map(|result| (result.message.group.as_deref(), result.is_ok()));
+        for (index, is_blocked) in blocked_messages(outcomes).into_iter().enumerate() {
+            if is_blocked {
+                self.change(index, MessageRequest::skip);
+            }
+        }
+    }
+
+    /// Changes a message, and measures its result again. The second argument of `change` is whether
+    /// the message was successful.
+    fn change(&mut self, index: usize, change: impl FnOnce(&mut MessageRequest, bool)) {
+        let was_ok = self.result(&self.messages[index]).is_ok();
+        change(&mut self.messages[index], was_ok);
+        self.sizes[index] = self.result(&self.messages[index]).size();
+    }
+
+    /// Returns the HTTP body that renders the answer.
+    pub(super) fn into_body(self) -> AnswerBody {
+        let commas = self.messages.len().saturating_sub(1);
+        let failures = compact_size(&BatchItemFailures(&self));
+        let frame = START.len() + commas + BETWEEN.len() + failures + END.len();
+        let remaining = frame + self.size();
+        AnswerBody { answer: self, next: 0, remaining }
+    }
+}
+
+/// The HTTP body of an answer. Each piece is rendered when the caller has read the pieces before it.
+pub(super) struct AnswerBody {
+    answer: Answer,
+    /// The index of the next message to render.
+    next: usize,
+    /// The number of bytes that are not rendered yet.
+    remaining: usize,
+}
+
+impl AnswerBody {
+    /// Renders the next piece, in a buffer of exactly the right size. A buffer that grows would
+    /// leave copies of secrets in freed memory.
+    fn next_piece(&mut self) -> SecretValue {
+        let Answer { messages, sizes, .. } = &self.answer;
+        let start = if self.next == 0 { START } else { "," };
+        let mut size = start.len();
+        let mut end = self.next;
+        while end < messages.len() && size < PIECE_BYTES {
+            size += ",".len() + sizes[end];
+            end += 1;
+        }
+        let failures = BatchItemFailures(&self.answer);
+        let is_last = end == messages.len();
+        if is_last {
+            size += BETWEEN.len() + compact_size(&failures) + END.len();
+        }
+        let mut piece = Vec::with_capacity(size);
+        piece.extend_from_slice(start.as_bytes());
+        for (index, message) in messages[self.next..end].iter().enumerate() {
+            if index > 0 {
+                piece.push(b',');
+            }
+            render(&self.answer.result(message), &mut piece);
+        }
+        if is_last {
+            piece.extend_from_slice(BETWEEN.as_bytes());
+            render(&failures, &mut piece);
+            piece.extend_from_slice(END.as_bytes());
+        }
+        self.next = end;
+        SecretValue::new(piece)
+    }
+}
+
+fn render(body: &impl Serialize, piece: &mut Vec<u8>) {
+    serde_json::to_writer(piece, body).expect("writing to a vector never fails");
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.remaining == 0 {
+            return Poll::Ready(None);
+        }
+        let body = self.get_mut();
+        let piece = body.next_piece();
+        body.remaining -= piece.len();
+        Poll::Ready(Some(Ok(Frame::data(piece.share()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.remaining == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.remaining as u64)
+    }
+}
+
+/// The list of failed messages. It has the format in which a Lambda function with an SQS trigger
+/// reports failed messages to Lambda.
+struct BatchItemFailures<'a>(&'a Answer);
+
+impl Serialize for BatchItemFailures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(
+            self.0
+                .results()
+                .filter(|result| !result.is_ok())
+                .filter_map(|result| result.message.message_id.as_deref())
+                .map(|id| BatchItemFailure { item_identifier: id }),
+        )
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BatchItemFailure<'a> {
+    item_identifier: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::entry::Entry;
+    use crate::cache::freshness::Policy;
+    use crate::cache::{How, Served};
+    use crate::clock::Moment;
+    use crate::secret::selector::Selector;
+    use crate::secret::version::{Content, Version};
+    use crate::server::resolving::message_request::RequestedReference;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use std::sync::Arc;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn served(content: Content) -> Served {
+        let version = Version {
+            arn: "arn".into(),
+            name: "app/db".into(),
+            id: "v1".into(),
+            labels: Vec::new(),
+            created: None,
+            content,
+        };
+        let sent = Moment { wall: UNIX_EPOCH, steady: Duration::ZERO };
+        let entry = Entry::new(version, Selector::current(), Policy::default(), sent, 0, 0.5);
+        Served { entry: Arc::new(entry), how: How::Hit, age: Duration::ZERO }
+    }
+
+    fn message(id: &str, reference: &str) -> MessageRequest {
+        let reference =
+            RequestedReference { key: "a.b".into(), text: reference.into(), refused: None };
+        MessageRequest {
+            message_id: Some(id.into()),
+            references: [reference].into(),
+            ..MessageRequest::empty()
+        }
+    }
+
+    fn text(text: &str) -> Content {
+        Content::Text(text.to_owned().into())
+    }
+
+    fn answer(messages: Vec<MessageRequest>) -> Answer {
+        let mut credentials = Credentials::default();
+        for (reference, field, content) in [
+            ("json", None, text(r#"{"a": 1.50, "b": "é"}"#)),
+            ("number", Some("a"), text(r#"{"a": 1.50, "b": "é"}"#)),
+            ("field", Some("b"), text(r#"{"a": 1.50, "b": "é"}"#)),
+            ("absent", Some("c"), text(r#"{"a": 1.50, "b": "é"}"#)),
+            ("text", None, text("a \"quoted\" text")),
+            ("binary", None, Content::Binary("bytes".to_owned().into())),
+        ] {
+            credentials.insert(reference.into(), Ok((field, served(content))));
+        }
+        let result = |message| MessageResult { message, credentials: &credentials };
+        let sizes = messages.iter().map(|message| result(message).size()).collect();
+        Answer::new(messages, credentials, sizes)
+    }
+
+    /// Renders the answer. Returns its pieces, and checks that the announced size is right.
+    async fn pieces(answer: Answer) -> Vec<Bytes> {
+        let mut body = answer.into_body();
+        let announced = body.size_hint().exact();
+        let mut pieces = Vec::new();
+        while let Some(Ok(frame)) = body.frame().await {
+            pieces.push(frame.into_data().expect("the body has no trailers"));
+        }
+        let size: usize = pieces.iter().map(Bytes::len).sum();
+        assert_eq!(announced, Some(size as u64), "the announced size must be the rendered size");
+        pieces
+    }
+
+    async fn rendered(answer: Answer) -> Value {
+        let pieces = pieces(answer).await;
+        serde_json::from_slice(&pieces.concat()).expect("the answer is JSON")
+    }
+
+    #[tokio::test]
+    async fn each_kind_of_value_is_rendered_with_the_announced_size() {
+        let references = ["json", "number", "field", "absent", "text", "binary"];
+        let messages = references.map(|reference| message(reference, reference));
+        let pieces = pieces(answer(messages.into())).await.concat();
+        let rendered = std::str::from_utf8(&pieces).expect("the answer is UTF-8");
+        assert!(rendered.contains(r#""value":{"a": 1.50, "b": "é"}"#), "{rendered}");
+        assert!(rendered.contains(r#""reference":"number","value":1.50"#), "{rendered}");
+        let json: Value = serde_json::from_str(rendered).expect("the answer is JSON");
+        let value = |at: usize, key| &json["results"][at]["credentials"]["a.b"][key];
+        assert_eq!(value(2, "value"), "é");
+        assert_eq!(value(3, "error")["__type"], "FieldNotFoundException");
+        assert_eq!(value(4, "value"), "a \"quoted\" text");
+        assert_eq!(value(5, "valueBase64"), "Ynl0ZXM=");
+        assert_eq!(json["batchItemFailures"], json!([{"itemIdentifier": "absent"}]));
+    }
+
+    #[tokio::test]
+    async fn answer_without_messages_has_two_empty_lists() {
+        let rendered = rendered(answer(Vec::new())).await;
+        assert_eq!(rendered, json!({"results": [], "batchItemFailures": []}));
+    }
+
+    #[tokio::test]
+    async fn large_answer_comes_in_pieces() {
+        let messages: Vec<_> =
+            (0..3000).map(|of| message(&of.to_string(), ["json", "absent"][of % 2])).collect();
+        let pieces = pieces(answer(messages)).await;
+        assert!(pieces.len() > 3 && pieces.iter().all(|piece| piece.len() < 2 * PIECE_BYTES));
+        let json: Value = serde_json::from_slice(&pieces.concat()).expect("the answer is JSON");
+        let results = json["results"].as_array().expect("the value is a JSON array");
+        let in_order = |(at, result): (usize, &Value)| result["messageId"] == json!(at.to_string());
+        assert!(results.len() == 3000 && results.iter().enumerate().all(in_order));
+        assert_eq!(json["batchItemFailures"].as_array().map(Vec::len), Some(1500));
+    }
+
+    #[tokio::test]
+    async fn failed_and_skipped_messages_have_the_announced_size() {
+        let mut messages: Vec<_> = (0..4).map(|of| message(&of.to_string(), "json")).collect();
+        messages[1].references[0].text = "absent".into();
+        for message in &mut messages[1..] {
+            message.group = Some("group".into());
+        }
+        let mut answer = answer(messages);
+        answer.skip_after_failure();
+        let json = rendered(answer).await;
+        let errors: Vec<&Value> =
+            (0..4).map(|at| &json["results"][at]["error"]["__type"]).collect();
+        let skipped = &json!("EarlierMessageFailed");
+        assert_eq!(errors, [&Value::Null, &Value::Null, skipped, skipped]);
+        assert_eq!(json["results"][3]["credentials"], json!({}));
+        let mut answer = self::answer(vec![message("m", "json"), message("n", "text")]);
+        answer.fail_too_large(answer.sizes[1]);
+        let json = rendered(answer).await;
+        assert_eq!(json["batchItemFailures"], json!([{"itemIdentifier": "m"}]));
+    }
+}

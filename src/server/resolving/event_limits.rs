@@ -1,0 +1,192 @@
+//! The limits on the references (names or ARNs of secrets) in all messages of one SQS event.
+//!
+//! If the messages together exceed a limit, the largest messages fail. So a forged large message
+//! fails, and ordinary messages do not. The limits apply while the event is parsed, because 10,000
+//! messages with a secret each would take too much memory.
+
+use super::message_request::MessageRequest;
+use super::unresolved::Unresolved;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::Arc;
+
+/// Limits how much memory the references (names or ARNs of secrets) of an event take, and how many
+/// distinct secrets they name.
+#[derive(Debug)]
+pub(crate) struct EventLimits {
+    bytes_max: usize,
+    secrets_max: usize,
+    /// The memory of all references (names or ARNs of secrets) of the messages that did not fail,
+    /// in bytes.
+    bytes: usize,
+    /// Each distinct reference that must be read, with the number of times that messages contain
+    /// it. The messages that failed do not count.
+    secrets: HashMap<Arc<str>, usize>,
+    /// The memory of the references in each message, and the index of the message. A message that
+    /// failed may still be here.
+    by_bytes: BinaryHeap<(u32, u32)>,
+    /// The number of references to read for each message, and the index of the message. A message
+    /// that failed may still be here.
+    by_references: BinaryHeap<(u32, u32)>,
+}
+
+impl EventLimits {
+    /// Creates the limits for an event without messages: at most `bytes_max` bytes of memory for
+    /// all references (names or ARNs of secrets), and at most `secrets_max` distinct secrets.
+    pub(crate) fn new(bytes_max: usize, secrets_max: usize) -> Self {
+        Self {
+            bytes_max,
+            secrets_max,
+            bytes: 0,
+            secrets: HashMap::new(),
+            by_bytes: BinaryHeap::new(),
+            by_references: BinaryHeap::new(),
+        }
+    }
+
+    /// Counts the last message of `messages`. If all messages together then exceed a limit, fails
+    /// the largest messages.
+    ///
+    /// `messages` must contain the messages that were counted before, at the same indexes. Of
+    /// several messages with the same size, the last message fails first.
+    pub(crate) fn add_last(&mut self, messages: &mut [MessageRequest]) {
+        let Some(message) = messages.last().filter(|message| !message.references.is_empty()) else {
+            return;
+        };
+        let index = as_u32(messages.len() - 1);
+        self.bytes += message.bytes();
+        self.by_bytes.push((as_u32(message.bytes()), index));
+        let mut to_read = 0;
+        for reference in message.references_to_read() {
+            *self.secrets.entry(reference.clone()).or_default() += 1;
+            to_read += 1;
+        }
+        self.by_references.push((to_read, index));
+        while self.bytes > self.bytes_max
+            && let Some((_, index)) = self.by_bytes.pop()
+        {
+            self.fail(&mut messages[index as usize], Unresolved::TooManyReferences);
+        }
+        while self.secrets.len() > self.secrets_max
+            && let Some((_, index)) = self.by_references.pop()
+        {
+            let why = Unresolved::TooManySecrets(self.secrets_max);
+            self.fail(&mut messages[index as usize], why);
+        }
+    }
+
+    fn fail(&mut self, message: &mut MessageRequest, why: Unresolved) {
+        if message.references.is_empty() {
+            return;
+        }
+        self.bytes -= message.bytes();
+        for reference in message.references_to_read() {
+            if let Some(count) = self.secrets.get_mut(reference) {
+                *count -= 1;
+                if *count == 0 {
+                    self.secrets.remove(reference);
+                }
+            }
+        }
+        message.fail(why);
+    }
+}
+
+/// A heap entry of two `u32` takes half the memory of two `usize`. An event has at most 10,000
+/// messages, and a message takes less than 4 GiB.
+fn as_u32(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::message_request::RequestedReference;
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn message(references: &[&str]) -> MessageRequest {
+        let references = references
+            .iter()
+            .map(|text| RequestedReference {
+                key: Box::default(),
+                text: (*text).into(),
+                refused: None,
+            })
+            .collect();
+        MessageRequest { references, ..MessageRequest::empty() }
+    }
+
+    /// Parses the messages one after another. Returns the error type of each message that failed.
+    fn failures(
+        limits: &mut EventLimits,
+        messages: impl IntoIterator<Item = MessageRequest>,
+    ) -> Vec<Option<Unresolved>> {
+        let mut parsed = Vec::new();
+        for message in messages {
+            parsed.push(message);
+            limits.add_last(&mut parsed);
+        }
+        parsed.into_iter().map(|message| message.problem).collect()
+    }
+
+    #[test]
+    fn message_with_most_secrets_fails() {
+        let mut limits = EventLimits::new(usize::MAX, 3);
+        let messages = [message(&["a", "b"]), message(&["b", "c", "d"]), message(&["b", "e"])];
+        let too_many = Some(Unresolved::TooManySecrets(3));
+        assert_eq!(failures(&mut limits, messages), [None, too_many, None]);
+    }
+
+    #[test]
+    fn secret_that_several_messages_name_counts_once() {
+        let mut limits = EventLimits::new(usize::MAX, 1);
+        assert_eq!(failures(&mut limits, [message(&["a"]), message(&["a"])]), [None, None]);
+        let too_many = Some(Unresolved::TooManySecrets(0));
+        let mut limits = EventLimits::new(usize::MAX, 0);
+        assert_eq!(failures(&mut limits, [message(&["a"])]), [too_many]);
+    }
+
+    #[test]
+    fn message_with_most_memory_fails() {
+        let large = message(&["a", "b", "c"]);
+        let mut limits = EventLimits::new(large.bytes(), 10);
+        let messages = [large, message(&["a"]), message(&["b"])];
+        let too_many = Some(Unresolved::TooManyReferences);
+        assert_eq!(failures(&mut limits, messages), [too_many, None, None]);
+    }
+
+    #[test]
+    fn message_that_failed_counts_toward_no_limit() {
+        let large = message(&["a", "b", "c"]);
+        let mut limits = EventLimits::new(large.bytes(), 2);
+        let messages = [large, message(&["d", "e"]), message(&["d"])];
+        let too_many = Some(Unresolved::TooManySecrets(2));
+        assert_eq!(failures(&mut limits, messages), [too_many, None, None]);
+        assert_eq!(limits.secrets.len(), 2);
+    }
+
+    proptest! {
+        /// The messages that do not fail are within both limits. A message whose number of secrets
+        /// is at most its even share of the limit does not fail.
+        #[test]
+        fn for_any_messages_the_rest_is_within_the_limits(
+            messages in prop::collection::vec(prop::collection::vec(0u8..40, 0..12), 1..12),
+            secrets_max in 0usize..40,
+        ) {
+            let texts: Vec<Vec<String>> =
+                messages.iter().map(|of| of.iter().map(u8::to_string).collect()).collect();
+            let requests = texts.iter().map(|of| message(&of.iter().map(|text| &**text).collect::<Vec<_>>()));
+            let mut limits = EventLimits::new(usize::MAX, secrets_max);
+            let failures = failures(&mut limits, requests);
+            let remaining = || messages.iter().zip(&failures).filter(|(_, why)| why.is_none());
+            let distinct: HashSet<u8> = remaining().flat_map(|(of, _)| of).copied().collect();
+            prop_assert!(distinct.len() <= secrets_max);
+            prop_assert_eq!(distinct.len(), limits.secrets.len());
+            let bytes: usize = remaining().map(|(of, _)| message(&vec!["1"; of.len()]).bytes()).sum();
+            prop_assert!(limits.bytes >= bytes);
+            for (of, why) in messages.iter().zip(&failures) {
+                prop_assert!(why.is_none() || of.len() > secrets_max / messages.len());
+            }
+        }
+    }
+}
