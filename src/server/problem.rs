@@ -32,8 +32,10 @@ pub(crate) enum Problem {
     /// Error: the reference in the request (the name or ARN of a secret) is not valid.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
-    #[error("a GET request must not have a body")]
-    UnexpectedBody,
+    /// Error: the body of a GET request is larger than this number of bytes. Smaller bodies of GET
+    /// requests are ignored.
+    #[error("the body of this GET request is larger than {0} bytes")]
+    IgnoredBodyTooLarge(u64),
     /// Error: a call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
@@ -101,7 +103,7 @@ impl Problem {
             Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "ValidationException"
             }
-            Self::UnexpectedBody
+            Self::IgnoredBodyTooLarge(_)
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow(_)
             | Self::BodyIncomplete
@@ -179,7 +181,9 @@ impl Problem {
             Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
-            Self::UnexpectedBody => "send the parameters in the query of the URI, without a body",
+            Self::IgnoredBodyTooLarge(_) => {
+                "send the parameters in the query of the URI, without a body"
+            }
             Self::BodyTooLarge(_) => {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }

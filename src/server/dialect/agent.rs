@@ -84,6 +84,7 @@ fn text(status: StatusCode, text: &str) -> Response {
 /// Returns the HTTP status of an error that is sent as JSON.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
+        Problem::IgnoredBodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
         Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         Problem::HeadTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
         Problem::TargetTooLong => StatusCode::URI_TOO_LONG,

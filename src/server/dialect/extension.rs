@@ -229,7 +229,7 @@ mod tests {
             (Problem::Read(ReadError::OutOfScope), 400, "AccessDeniedException"),
             (Problem::Read(ReadError::WaitOver(Duration::ZERO)), 400, "TimeoutError"),
             (Problem::HeadTooLarge(1), 400, "BadRequestException"),
-            (Problem::UnexpectedBody, 400, "BadRequestException"),
+            (Problem::IgnoredBodyTooLarge(1), 400, "BadRequestException"),
             (Problem::MethodNotGet, 405, "MethodNotAllowedException"),
             (Problem::MethodNotPost, 405, "MethodNotAllowedException"),
             (Problem::UnknownPath, 404, "NotFoundException"),
