@@ -56,12 +56,12 @@ pub(crate) enum Problem {
     BodyIncomplete,
     #[error("the request line and headers are larger than {0} bytes")]
     HeadTooLarge(usize),
+    #[error("the request has more than {0} headers")]
+    TooManyHeaders(usize),
     #[error("the request line and headers were not complete within {0:?}")]
     HeadTooSlow(std::time::Duration),
     #[error("the request line or a header is not valid HTTP/1.1")]
     HeadUnreadable,
-    #[error("the URI of the request is too long")]
-    TargetTooLong,
     /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
     #[error("{0}")]
     NotServed(NotServed),
@@ -109,8 +109,8 @@ impl Problem {
             | Self::BodyIncomplete
             | Self::HeadTooLarge(_)
             | Self::HeadTooSlow(_)
-            | Self::HeadUnreadable
-            | Self::TargetTooLong => "BadRequestException",
+            | Self::TooManyHeaders(_)
+            | Self::HeadUnreadable => "BadRequestException",
             Self::Overloaded => "OverloadedException",
             Self::NotServed(_) => "UnsupportedOperationException",
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
@@ -188,9 +188,8 @@ impl Problem {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }
             Self::BodyTooSlow(_) | Self::BodyIncomplete => "send the complete body without pauses",
-            Self::HeadTooLarge(_) | Self::TargetTooLong => {
-                "send a shorter URI, or fewer or shorter headers"
-            }
+            Self::HeadTooLarge(_) => "send a shorter URI, or fewer or shorter headers",
+            Self::TooManyHeaders(_) => "send fewer headers",
             Self::HeadTooSlow(_) | Self::HeadUnreadable => {
                 "send the complete request line and headers without pauses"
             }

@@ -85,9 +85,10 @@ fn text(status: StatusCode, text: &str) -> Response {
 fn status(problem: &Problem) -> StatusCode {
     match problem {
         Problem::IgnoredBodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-        Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Problem::HeadTooLarge(_) | Problem::TooManyHeaders(_) => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
         Problem::HeadTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-        Problem::TargetTooLong => StatusCode::URI_TOO_LONG,
         Problem::NotServed(_) => StatusCode::NOT_IMPLEMENTED,
         Problem::Read(ReadError::WaitOver(_)) => StatusCode::GATEWAY_TIMEOUT,
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
