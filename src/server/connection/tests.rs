@@ -96,6 +96,7 @@ impl TestServer {
                 metrics,
                 is_settled: AtomicBool::new(true),
                 is_misconfigured: false,
+                is_stopping: AtomicBool::new(false),
                 refusals_logged: LogLimiter::default(),
                 stop: stop.clone(),
             },
