@@ -139,6 +139,7 @@ impl Agent {
                 metrics: parts.metrics,
                 is_settled: AtomicBool::new(false),
                 is_misconfigured: parts.is_misconfigured,
+                is_stopping: AtomicBool::new(false),
                 refusals_logged: LogLimiter::default(),
                 stop: stop.clone(),
             },
@@ -206,6 +207,21 @@ impl Agent {
     /// `SIDEKEY_ALLOW` to ARNs.
     pub fn learn_account(&self, account: &str) {
         self.server.context.cache.learn_account(account);
+    }
+
+    /// Makes `/ready` answer with status 503, and then waits for `delay`. During this time the agent
+    /// serves everything, because the program beside the agent may still need secrets.
+    ///
+    /// `sidekey serve` calls this method before [`Agent::drain`].
+    pub async fn announce_stop(&self, delay: Duration) {
+        self.server.context.is_stopping.store(true, Ordering::Release);
+        if !delay.is_zero() {
+            tracing::info!(
+                ?delay,
+                "the agent received a stop signal, and serves until SIDEKEY_DRAIN_DELAY has passed"
+            );
+            self.clock.sleep(delay).await;
+        }
     }
 
     /// Stops the agent:

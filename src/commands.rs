@@ -9,6 +9,7 @@ pub(crate) mod ping;
 mod policy;
 mod scaffold;
 pub(crate) mod serve;
+mod stop_signals;
 mod streams;
 mod table;
 mod token_file;

@@ -16,6 +16,7 @@
 //! imports only from modules further down.
 
 pub mod listener;
+pub(crate) mod socket_folder;
 pub(crate) mod connection;
 pub(crate) mod handler;
 mod connection_slots;

@@ -4,7 +4,7 @@
 mod secrets;
 mod watch;
 
-use super::serve::stop_signal;
+use super::stop_signals::StopSignals;
 use super::streams::out;
 use super::token_file;
 use crate::agent::{Agent, Listeners, reserve_descriptors};
@@ -53,7 +53,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stopped = stop_signal()?;
+    let mut signals = StopSignals::register()?;
     let secrets = Secrets::load(args.secrets.clone())?;
     let clock = Arc::new(SystemClock::new());
     let wall = clock.clone();
@@ -101,13 +101,16 @@ pub(super) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
     });
     tokio::select! {
-        () = stopped => {}
+        () = signals.next() => {}
         result = watch::run(&*clock, &fake, secrets, &mut client, out) => result?,
     }
     drop(client);
-    agent.drain(DRAIN_MAX).await;
-    fake.stop().await;
-    Ok(ExitCode::SUCCESS)
+    let stop = async {
+        agent.drain(DRAIN_MAX).await;
+        fake.stop().await;
+    };
+    let is_complete = signals.complete(stop).await;
+    Ok(if is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Returns the environment variables for the agent, and the token for the curl command that

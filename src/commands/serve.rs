@@ -1,5 +1,6 @@
 //! `sidekey serve`: runs the agent, for example next to a container or on a laptop.
 
+use super::stop_signals::StopSignals;
 use super::token_file;
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
 use crate::clock::SystemClock;
@@ -9,13 +10,10 @@ use crate::hardening;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
 use std::error::Error;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{SignalKind, signal};
 
 /// The exit code of `sidekey serve` if the configuration has mistakes.
 const MISCONFIGURED: u8 = 2;
@@ -26,8 +24,8 @@ const MISCONFIGURED: u8 = 2;
 /// after which ECS and Kubernetes kill a process by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, returns exit code 2
-/// without starting the agent.
+/// Runs the agent until SIGTERM or Ctrl-C. A second signal ends the agent at once, with exit code 1.
+/// If the configuration has mistakes, returns exit code 2 without starting the agent.
 pub(super) async fn run() -> ExitCode {
     let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
     let metrics = Arc::new(Metrics::new());
@@ -47,8 +45,8 @@ pub(super) async fn run() -> ExitCode {
     }
     // The signal handlers are registered before the agent starts, so that a signal during the start
     // also stops the agent cleanly.
-    let mut stopped = match stop_signal() {
-        Ok(stopped) => pin!(stopped),
+    let mut signals = match StopSignals::register() {
+        Ok(signals) => signals,
         Err(error) => {
             tracing::error!(%error, "could not register the handlers for SIGTERM and SIGINT");
             return ExitCode::FAILURE;
@@ -79,6 +77,7 @@ pub(super) async fn run() -> ExitCode {
         }
     }
     let clock = Arc::new(SystemClock::new());
+    let drain_delay = config.drain_delay;
     let agent = match Agent::start(listeners, config, metrics, clock).await {
         Ok(agent) => agent,
         Err(error) => {
@@ -91,27 +90,13 @@ pub(super) async fn run() -> ExitCode {
             if let Some(report) = report {
                 log_start(&agent, &report);
             }
-            stopped.await;
+            signals.next().await;
         }
-        () = &mut stopped => {}
+        () = signals.next() => {}
     }
-    agent.drain(DRAIN_MAX).await;
-    ExitCode::SUCCESS
-}
-
-/// Makes SIGTERM and Ctrl-C stop the agent cleanly. The returned future completes at the first of
-/// these signals.
-///
-/// # Errors
-///
-/// If the system refuses to register a signal handler.
-pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    Ok(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    })
+    let stop = async {
+        agent.announce_stop(drain_delay).await;
+        agent.drain(DRAIN_MAX).await;
+    };
+    if signals.complete(stop).await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

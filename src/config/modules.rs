@@ -42,6 +42,8 @@ pub struct Config {
     pub source: secrets_manager::Config,
     /// The level, the format and the destination of the log.
     pub log: log::Config,
+    /// How long `sidekey serve` still serves after a stop signal, before it refuses connections.
+    pub(crate) drain_delay: Duration,
     /// What the Lambda extension does if its start fails.
     pub on_init_failure: OnInitFailure,
 }
@@ -109,6 +111,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             environment,
             is_snapshot,
         },
+        drain_delay: settings.drain_delay,
         on_init_failure: settings.on_init_failure,
     }
 }

@@ -208,6 +208,12 @@ settings! {
         help: "How long the start of the agent waits for the secrets in SIDEKEY_SECRETS.",
         parse: span,
     }
+    drain_delay: Duration {
+        name: "SIDEKEY_DRAIN_DELAY",
+        default: "0s",
+        help: "How long `sidekey serve` still serves everything after SIGTERM, while /ready answers 503. The Lambda extension ignores this setting.",
+        parse: span,
+    }
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",

@@ -31,7 +31,7 @@ const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The maximum time for reading and discarding a body that no handler needs. One second is enough,
 /// because clients send a body directly after the headers.
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
+pub(super) const DRAIN_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The body of an HTTP request, which may still be arriving. The trait lets tests pass their own
 /// bodies instead of bodies from hyper (the HTTP library).

@@ -8,11 +8,12 @@ use super::request::Target;
 use super::response::Response;
 use super::wire::Wire;
 use crate::clock::{Clock, Sleep};
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use http_body_util::Either;
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::server::conn::http1::{self, Parts};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
@@ -28,7 +29,12 @@ use tokio_util::sync::CancellationToken;
 /// expected header is a session token, which takes up to 4 KiB.
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
 
-pub(crate) const HEADERS_MAX: usize = 64;
+/// The maximum number of headers of a request.
+pub(crate) const HEADERS_MAX: usize = 128;
+
+/// The number of headers that hyper (the HTTP library) can parse without an allocation. Almost all
+/// requests have fewer headers.
+const HEADERS_WITHOUT_ALLOCATION: usize = 100;
 
 /// The maximum time between the first and the last byte of a request's head (the request line and
 /// headers).
@@ -69,42 +75,73 @@ pub(super) async fn serve<S>(
         slot.exchange().note_request();
         answer(&server, &slot, listener, request)
     });
-    let dialect = server.context.dialect;
-    let replace = Box::new(move |status: &[u8]| {
-        let problem = problem_of_hyper(status)?;
-        Some(last_answer(dialect.problem(Target::Unknown, &problem)))
-    });
-    let wire = Wire::new(socket, slot.exchange().clone(), replace);
-    let mut connection = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX)
-        // hyper's own timeout is not used, because it would also run while an open connection waits
-        // for its next request.
-        .header_read_timeout(None)
-        .serve_connection(TokioIo::new(wire), service);
     let mut deadlines = Deadlines::new(server.context.cache.clock(), &slot);
     // `FuturesUnordered` polls its future only after a wake-up. If this code polled the
     // cancellation token directly, each poll would take a lock.
     let mut stopped: FuturesUnordered<_> = [stop.cancelled()].into_iter().collect();
-    let end = poll_fn(|cx| {
-        if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
+    let (mut socket, mut unread) = (socket, Bytes::new());
+    let mut headers_max = HEADERS_WITHOUT_ALLOCATION;
+    let problem = loop {
+        let wire = Wire::new(socket, unread, slot.exchange().clone());
+        let mut connection = http1::Builder::new()
+            .max_buf_size(HEAD_BYTES_MAX)
+            .max_headers(headers_max)
+            // hyper's own timeout is not used, because it would also run while an open connection
+            // waits for its next request.
+            .header_read_timeout(None)
+            .serve_connection(TokioIo::new(wire), &service);
+        if stop.is_cancelled() {
             Pin::new(&mut connection).graceful_shutdown();
         }
-        match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(_) => Poll::Ready(End::Closed),
-            Poll::Pending => deadlines.poll(cx),
-        }
-    })
-    .await;
-    if end == End::HeadTooSlow {
-        let problem = Problem::HeadTooSlow(HEAD_TIME_MAX);
-        let answer = last_answer(dialect.problem(Target::Unknown, &problem));
-        let mut socket = connection.into_parts().io.into_inner().into_socket();
-        // One attempt to write the answer is enough. If the socket does not accept the answer at
-        // once, the peer has not even read the earlier answers.
-        if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
-            let _ = socket.shutdown().await;
-        }
+        let end = poll_fn(|cx| {
+            if let Poll::Ready(Some(())) = stopped.poll_next_unpin(cx) {
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(result) => Poll::Ready(End::of(result)),
+                Poll::Pending => deadlines.poll(cx),
+            }
+        })
+        .await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let wire = io.into_inner();
+        let has_hidden_answer = wire.has_hidden_answer();
+        socket = wire.into_socket();
+        break match end {
+            End::Closed | End::Idle => return,
+            End::HeadTooSlow => Problem::HeadTooSlow(HEAD_TIME_MAX),
+            // The peer has an answer of hyper, or is gone.
+            _ if !has_hidden_answer => return,
+            End::HeadUnreadable => Problem::HeadUnreadable,
+            End::HeadTooLarge => match problem_of_large_head(&read_buf, headers_max) {
+                Some(problem) => problem,
+                None => {
+                    (headers_max, unread) = (HEADERS_MAX, read_buf);
+                    continue;
+                }
+            },
+        };
+    };
+    let answer = last_answer(server.context.dialect.problem(Target::Unknown, &problem));
+    // One attempt to write the answer is enough. If the socket does not accept the answer at once,
+    // the peer has not even read the earlier answers.
+    if poll_once(|cx| Pin::new(&mut socket).poll_write(cx, &answer)).await.is_ready() {
+        let _ = socket.shutdown().await;
+    }
+}
+
+/// Returns what is too large in a request that hyper (the HTTP library) refused. `head` is the part
+/// of the request line and headers that has arrived, and `headers_max` is the number of headers that
+/// hyper allowed.
+///
+/// Returns `None` if hyper must parse the request again, and allow [`HEADERS_MAX`] headers.
+fn problem_of_large_head(head: &[u8], headers_max: usize) -> Option<Problem> {
+    // The request line is a line too, so a head with more lines has at least `headers_max` headers.
+    let lines = head.iter().filter(|byte| **byte == b'\n').count();
+    if lines <= headers_max {
+        Some(Problem::HeadTooLarge(HEAD_BYTES_MAX))
+    } else {
+        (headers_max == HEADERS_MAX).then_some(Problem::TooManyHeaders(HEADERS_MAX))
     }
 }
 
@@ -147,10 +184,25 @@ impl Drop for ConnectionGauge<'_> {
 enum End {
     /// The peer closed the connection, an answer contained `Connection: close`, or the agent stops.
     Closed,
+    /// A request line and its headers are too large, or there are too many headers.
+    HeadTooLarge,
+    /// A request line or a header is not valid HTTP/1.1.
+    HeadUnreadable,
     /// A request line and its headers did not arrive completely in time.
     HeadTooSlow,
     /// The connection was idle for too long, or it sent no request with a valid token in time.
     Idle,
+}
+
+impl End {
+    /// Returns why hyper (the HTTP library) has ended a connection.
+    fn of(result: hyper::Result<()>) -> Self {
+        match result {
+            Err(error) if error.is_parse_too_large() => Self::HeadTooLarge,
+            Err(error) if error.is_parse() => Self::HeadUnreadable,
+            _ => Self::Closed,
+        }
+    }
 }
 
 /// The timers that end a connection.
@@ -212,19 +264,6 @@ impl<'a> Deadlines<'a> {
             }
         }
         Poll::Pending
-    }
-}
-
-/// Returns Sidekey's own error for an answer that hyper (the HTTP library) sends when it cannot
-/// parse a request. `status` is the status of hyper's answer.
-///
-/// Returns `None` if the status does not come from such an answer.
-fn problem_of_hyper(status: &[u8]) -> Option<Problem> {
-    match status {
-        b"431" => Some(Problem::HeadTooLarge(HEAD_BYTES_MAX)),
-        b"414" => Some(Problem::TargetTooLong),
-        b"400" => Some(Problem::HeadUnreadable),
-        _ => None,
     }
 }
 

@@ -22,6 +22,9 @@ pub(crate) struct Context {
     /// Whether the configuration has mistakes. If so, every read of a secret fails with a
     /// description of the mistakes.
     pub(crate) is_misconfigured: bool,
+    /// Whether the agent has received a stop signal and still serves during `SIDEKEY_DRAIN_DELAY`.
+    /// If so, `/ready` answers with status 503.
+    pub(crate) is_stopping: AtomicBool,
     /// Limits the rate of log lines about refused requests. Without this limit, a caller that
     /// repeats a refused request could fill the log.
     pub(crate) refusals_logged: LogLimiter,

@@ -4,13 +4,14 @@ use super::connection;
 use super::connection_slots::ConnectionSlots;
 use super::gate::ListenerKind;
 use super::handler::Server;
+use super::socket_folder::{self, BadFolder};
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::telemetry::log_limiter::LogLimiter;
 use rustix::io::Errno;
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,11 +94,9 @@ pub enum BindError {
     /// the environment variable that sets the address.
     #[error("{0} is in use by another process; stop that process, or change {1}")]
     Taken(String, &'static str),
-    /// Error: other users can access the folder of the Unix socket.
-    #[error(
-        "other users can access the folder {0}; set SIDEKEY_SOCKET to a path in a folder with mode 0700"
-    )]
-    SharedFolder(PathBuf),
+    /// Error: another user could replace the Unix socket, and so receive the tokens of callers.
+    #[error("{0}; set SIDEKEY_SOCKET to a path in a folder of the agent's own user with mode 0700")]
+    SharedFolder(BadFolder),
     /// Error: the path of the Unix socket names an existing file that is not a socket.
     #[error("the file {0} exists and is not a socket; remove the file, or change SIDEKEY_SOCKET")]
     NotASocket(PathBuf),
@@ -350,9 +349,7 @@ fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), BindError> {
     if !folder.exists() {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io_error)?;
     }
-    if folder.metadata().map_err(io_error)?.mode() & 0o077 != 0 {
-        return Err(BindError::SharedFolder(folder.to_owned()));
-    }
+    socket_folder::check(folder).map_err(io_error)?.map_err(BindError::SharedFolder)?;
     if let Ok(existing) = path.symlink_metadata() {
         if !existing.file_type().is_socket() {
             return Err(BindError::NotASocket(path.to_owned()));

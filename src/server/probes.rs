@@ -16,8 +16,14 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct ReadyPage {
     ready: bool,
     listed_missing: usize,
+    #[serde(skip_serializing_if = "is_false")]
+    stopping: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<Vec<String>>,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// The JSON body of the answer to `/status`.
@@ -41,18 +47,19 @@ impl Probes<'_> {
         response::with_body(StatusCode::OK, PLAIN_TEXT, "healthy".into())
     }
 
-    /// Answers `/ready`. The status is 200 if the prefetch is over and all required secrets are
-    /// cached. Otherwise the status is 503.
+    /// Answers `/ready`. The status is 200 if the prefetch is over, all required secrets are cached,
+    /// and the agent has received no stop signal. Otherwise the status is 503.
     ///
     /// If the request has a valid token (`is_trusted`), the answer names the missing secrets.
     pub(super) fn ready(self, is_trusted: bool) -> Response {
         let missing = self.0.cache.missing_required();
         let names = missing.iter().map(|missing| missing.key.id.as_str().to_owned()).collect();
-        let ready = self.is_prefetch_over() && missing.is_empty();
+        let ready = self.is_ready(missing.len());
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
         let page = ReadyPage {
             ready,
             listed_missing: missing.len(),
+            stopping: self.0.is_stopping.load(Ordering::Acquire),
             missing: is_trusted.then_some(names),
         };
         json(status, &page)
@@ -88,17 +95,22 @@ impl Probes<'_> {
         let page = StatusPage {
             version: env!("CARGO_PKG_VERSION"),
             dialect: self.0.dialect.label(),
-            ready: self.is_prefetch_over() && cache.missing_required().is_empty(),
+            ready: self.is_ready(cache.missing_required().len()),
             cache: cache.status(),
         };
         json(StatusCode::OK, &page)
     }
 
-    /// Returns whether the prefetch of the listed secrets (those of `SIDEKEY_SECRETS`) is over.
+    /// Returns whether the agent is ready for new callers. `missing` is the number of required
+    /// secrets that are not cached.
     ///
-    /// If the configuration has mistakes, the prefetch is never over, because Sidekey then fetches
-    /// no secret.
-    fn is_prefetch_over(self) -> bool {
-        self.0.is_settled.load(Ordering::Acquire) && !self.0.is_misconfigured
+    /// The agent is not ready before the prefetch is over, with mistakes in its configuration, and
+    /// after a stop signal.
+    fn is_ready(self, missing: usize) -> bool {
+        let Context { is_settled, is_misconfigured, is_stopping, .. } = self.0;
+        missing == 0
+            && is_settled.load(Ordering::Acquire)
+            && !is_misconfigured
+            && !is_stopping.load(Ordering::Acquire)
     }
 }

@@ -32,8 +32,10 @@ pub(crate) enum Problem {
     /// Error: the reference in the request (the name or ARN of a secret) is not valid.
     #[error("secretId: {0}")]
     Reference(#[from] BadReference),
-    #[error("a GET request must not have a body")]
-    UnexpectedBody,
+    /// Error: the body of a GET request is larger than this number of bytes. Smaller bodies of GET
+    /// requests are ignored.
+    #[error("the body of this GET request is larger than {0} bytes")]
+    IgnoredBodyTooLarge(u64),
     /// Error: a call of the AWS API is not valid, or Sidekey does not serve its operation.
     #[error(transparent)]
     Call(#[from] BadCall),
@@ -54,12 +56,12 @@ pub(crate) enum Problem {
     BodyIncomplete,
     #[error("the request line and headers are larger than {0} bytes")]
     HeadTooLarge(usize),
+    #[error("the request has more than {0} headers")]
+    TooManyHeaders(usize),
     #[error("the request line and headers were not complete within {0:?}")]
     HeadTooSlow(std::time::Duration),
     #[error("the request line or a header is not valid HTTP/1.1")]
     HeadUnreadable,
-    #[error("the URI of the request is too long")]
-    TargetTooLong,
     /// Error: the request needs a feature of AWS's agents that Sidekey does not have yet.
     #[error("{0}")]
     NotServed(NotServed),
@@ -101,14 +103,14 @@ impl Problem {
             Self::Messages(_) | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "ValidationException"
             }
-            Self::UnexpectedBody
+            Self::IgnoredBodyTooLarge(_)
             | Self::BodyTooLarge(_)
             | Self::BodyTooSlow(_)
             | Self::BodyIncomplete
             | Self::HeadTooLarge(_)
             | Self::HeadTooSlow(_)
-            | Self::HeadUnreadable
-            | Self::TargetTooLong => "BadRequestException",
+            | Self::TooManyHeaders(_)
+            | Self::HeadUnreadable => "BadRequestException",
             Self::Overloaded => "OverloadedException",
             Self::NotServed(_) => "UnsupportedOperationException",
             Self::Read(ReadError::OutOfScope) => "AccessDeniedException",
@@ -179,14 +181,15 @@ impl Problem {
             Self::Overloaded => {
                 "send the request again later, or send fewer messages in one request"
             }
-            Self::UnexpectedBody => "send the parameters in the query of the URI, without a body",
+            Self::IgnoredBodyTooLarge(_) => {
+                "send the parameters in the query of the URI, without a body"
+            }
             Self::BodyTooLarge(_) => {
                 "ask for fewer secrets, or send fewer messages, in one request"
             }
             Self::BodyTooSlow(_) | Self::BodyIncomplete => "send the complete body without pauses",
-            Self::HeadTooLarge(_) | Self::TargetTooLong => {
-                "send a shorter URI, or fewer or shorter headers"
-            }
+            Self::HeadTooLarge(_) => "send a shorter URI, or fewer or shorter headers",
+            Self::TooManyHeaders(_) => "send fewer headers",
             Self::HeadTooSlow(_) | Self::HeadUnreadable => {
                 "send the complete request line and headers without pauses"
             }

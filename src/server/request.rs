@@ -61,8 +61,15 @@ pub(crate) enum Target<'a> {
 }
 
 impl<'a> Target<'a> {
+    /// Returns the endpoint that a method and a path address.
+    ///
+    /// Slashes at the end of a path are ignored, because clients of AWS's extension append them.
+    /// Only in `/v1/{id}` such slashes belong to `id`.
     pub(crate) fn of(method: &Method, path: &'a str) -> Self {
-        match path {
+        if let Some(id) = path.strip_prefix(V1_PREFIX) {
+            return Self::V1(id);
+        }
+        match path.trim_end_matches('/') {
             "/ping" => Self::Ping,
             "/ready" => Self::Ready,
             "/metrics" => Self::Metrics,
@@ -70,9 +77,9 @@ impl<'a> Target<'a> {
             "/restore" => Self::Restore,
             "/resolve" => Self::Resolve,
             GET_PATH => Self::Get,
-            _ if path.trim_matches('/').is_empty() && *method == Method::POST => Self::AwsApi,
-            _ if path.trim_end_matches('/') == PARAMETERS_PATH => Self::Parameters,
-            _ => path.strip_prefix(V1_PREFIX).map_or(Self::Unknown, Self::V1),
+            PARAMETERS_PATH => Self::Parameters,
+            "" if *method == Method::POST => Self::AwsApi,
+            _ => Self::Unknown,
         }
     }
 
@@ -105,8 +112,8 @@ pub(crate) struct Query<'a> {
     /// The maximum time to wait until the secret has another version than the caller has. `None`
     /// means that the request does not wait.
     pub(crate) wait: Option<Duration>,
-    /// Whether the query has the parameter `roleArn`. This parameter asks Sidekey to read the
-    /// secret with an assumed IAM role.
+    /// Whether the query has the parameter `roleArn` with a valid ARN of an IAM role. This
+    /// parameter asks Sidekey to read the secret with this role.
     pub(crate) role_arn: bool,
 }
 
@@ -121,6 +128,8 @@ pub(crate) enum BadQuery {
     NoIdInPath,
     #[error("invalid refreshNow value")]
     RefreshNow,
+    #[error("invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>")]
+    RoleArn,
     #[error("invalid wait value: expected a number of seconds from 0 to {WAIT_SECONDS_MAX}")]
     Wait,
     #[error("unknown parameter: {0}")]
@@ -215,7 +224,10 @@ impl<'a> Query<'a> {
                 Some("wait") => {
                     parsed.wait = Some(seconds(&decode_value(name, raw)?).ok_or(BadQuery::Wait)?)
                 }
-                Some("roleArn") => parsed.role_arn = true,
+                Some("roleArn") => {
+                    let is_valid = is_role_arn(&decode_value(name, raw)?);
+                    parsed.role_arn = is_valid.then_some(true).ok_or(BadQuery::RoleArn)?;
+                }
                 _ if unknown == UnknownParameter::Ignore => {}
                 Some(name) => return Err(BadQuery::Unknown(name.to_owned())),
                 None => return Err(BadQuery::NotText(name.to_owned())),
@@ -254,6 +266,26 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
+/// Returns whether a text is the ARN of an IAM role, by the pattern of AWS's agent:
+/// `^arn:[\w-]+:iam::\d{12}:role/[\w+=,.@/-]+$`.
+fn is_role_arn(text: &str) -> bool {
+    let is_of = |text: &str, others: &str| {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || others.contains(c);
+        !text.is_empty() && text.chars().all(is_allowed)
+    };
+    let parts = text.strip_prefix("arn:").and_then(|rest| {
+        let (partition, rest) = rest.split_once(":iam::")?;
+        let (account, name) = rest.split_once(":role/")?;
+        Some((partition, account, name))
+    });
+    parts.is_some_and(|(partition, account, name)| {
+        is_of(partition, "_-")
+            && account.len() == 12
+            && account.bytes().all(|byte| byte.is_ascii_digit())
+            && is_of(name, "_+=,.@/-")
+    })
+}
+
 fn seconds(value: &str) -> Option<Duration> {
     value.parse().ok().filter(|seconds| *seconds <= WAIT_SECONDS_MAX).map(Duration::from_secs)
 }
@@ -281,10 +313,16 @@ mod tests {
             (Method::POST, "/restore", Target::Restore),
             (Method::POST, "/resolve", Target::Resolve),
             (Method::GET, "/resolve", Target::Resolve),
-            (Method::POST, "/resolve/", Target::Unknown),
+            (Method::POST, "/resolve/", Target::Resolve),
             (Method::GET, "/", Target::Unknown),
+            (Method::GET, "", Target::Unknown),
             (Method::GET, "/systemsmanager/parameters/get/", Target::Parameters),
-            (Method::GET, "/secretsmanager/get/", Target::Unknown),
+            (Method::GET, "/secretsmanager/get/", Target::Get),
+            (Method::GET, "/secretsmanager/get//", Target::Get),
+            (Method::GET, "/ping/", Target::Ping),
+            (Method::GET, "//ping", Target::Unknown),
+            (Method::GET, "/secretsmanager/get/x", Target::Unknown),
+            (Method::GET, "/v1/app/", Target::V1("app/")),
         ] {
             assert_eq!(Target::of(&method, path), expected, "{method} {path}");
         }
@@ -337,6 +375,26 @@ mod tests {
             let refused = Query::of_get(&query, UnknownParameter::Refuse).map(|_| ());
             assert_eq!(refused, Err(BadQuery::Wait), "{wait}");
         }
+        for role in [
+            "",
+            "y",
+            "role/app",
+            "arn:aws:iam::123456789012:user/app",
+            "arn:aws:iam::12345678901:role/app",
+            "arn:aws:iam::1234567890123:role/app",
+            "arn:aws:iam:eu-north-1:123456789012:role/app",
+            "arn:aws:iam::123456789012:role/",
+            "arn::iam::123456789012:role/app",
+            "arn:aws:iam::123456789012:role/a:b",
+            "arn:aws:iam::123456789012:role/a%20b",
+            " arn:aws:iam::123456789012:role/app",
+        ] {
+            let expected =
+                "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>";
+            let query = format!("roleArn={role}&secretId=x");
+            refused(Query::of_get(&query, UnknownParameter::Refuse), expected);
+            refused(Query::of_v1("x", &query, UnknownParameter::Refuse), expected);
+        }
         refused(of_get("secretId=x&a%20b=1"), "unknown parameter: a b");
         refused(of_get("secretId=%FF"), "parameter secretId is not UTF-8");
         refused(of_v1("", ""), "missing secret ID");
@@ -349,7 +407,15 @@ mod tests {
         let read =
             of_get("a=1&secretId=x&secretid=%FF&%FF=1&versionId=v").expect("the query is valid");
         assert_eq!((&*read.reference, read.version.as_deref()), ("x", Some("v")));
-        assert!(of_get("secretId=x&roleArn=y").expect("the query is valid").role_arn);
+        for role in [
+            "arn:aws:iam::123456789012:role/app",
+            "arn%3Aaws-cn%3Aiam%3A%3A123456789012%3Arole%2Fteam%2FApp_1%2B%3D%2C.%40-",
+        ] {
+            let query = format!("secretId=x&roleArn={role}");
+            let read = Query::of_get(&query, UnknownParameter::Ignore);
+            assert!(read.expect("the query is valid").role_arn, "{role}");
+        }
+        assert_eq!(of_get("secretId=x&roleArn=y"), Err(BadQuery::RoleArn));
         refused(of_get("a=1"), "missing parameter secretId");
         refused(
             of_get("secretId=x&wait=soon"),
@@ -390,6 +456,7 @@ mod tests {
         "refreshNow=",
         "true",
         "roleArn=",
+        "arn:aws:iam::123456789012:role/x",
         "x",
         "#",
     ];
@@ -441,7 +508,8 @@ mod tests {
             path in text_of(&["/", "ping", "ready", "metrics", "status", "secretsmanager", "get", "v1"]),
         ) {
             for method in [Method::GET, Method::POST] {
-                let is_probe = ["/ping", "/ready", "/metrics"].contains(&&*path);
+                let without_slashes = path.trim_end_matches('/');
+                let is_probe = ["/ping", "/ready", "/metrics"].contains(&without_slashes);
                 prop_assert_eq!(Target::of(&method, &path).is_public(), is_probe);
             }
         }

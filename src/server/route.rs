@@ -8,8 +8,15 @@ use super::gate::{Admitted, ListenerKind};
 use super::operation::Operation;
 use super::problem::{NotServed, Problem};
 use super::request::{Query, Target, UnknownParameter};
-use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use hyper::header::CONTENT_LENGTH;
 use hyper::{HeaderMap, Method};
+
+/// The maximum size of the body of a GET request, in bytes. Some HTTP clients add a small body to
+/// each request, such as `{}` or `null`. Sidekey reads such a body and ignores it.
+///
+/// The limit applies to the `Content-Length` header only. If a chunked body is larger than the
+/// server drains, the connection closes after the answer.
+const IGNORED_BODY_BYTES_MAX: u64 = 64 * 1024;
 
 /// The work that a valid request asks for. Each variant has its own handler.
 #[derive(Debug, PartialEq, Eq)]
@@ -62,11 +69,13 @@ pub(crate) fn route<'a>(
         }
         Target::Restore => return Ok(Route::Restore),
         Target::Resolve => return Ok(Route::Resolve),
+        // hyper (the HTTP library) omits the body of an answer to a HEAD request.
+        _ if *method == Method::HEAD && target.is_public() => {}
         _ if *method != Method::GET => return Err(Problem::MethodNotGet),
         _ => {}
     }
-    if has_body(headers) {
-        return Err(Problem::UnexpectedBody);
+    if declared_length(headers) > IGNORED_BODY_BYTES_MAX {
+        return Err(Problem::IgnoredBodyTooLarge(IGNORED_BODY_BYTES_MAX));
     }
     match target {
         Target::Ping => Ok(Route::Ping),
@@ -90,9 +99,11 @@ fn secret(query: Query<'_>) -> Result<Route<'_>, Problem> {
     Ok(Route::Secret(query))
 }
 
-fn has_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(TRANSFER_ENCODING)
-        || headers.get(CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0")
+/// Returns the length of a request's body in bytes, from its `Content-Length` header. Returns 0 if
+/// the request has no such header. The HTTP library has already checked that the header is valid.
+fn declared_length(headers: &HeaderMap) -> u64 {
+    let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.map_or(0, |length| length.parse().unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -146,12 +157,30 @@ mod tests {
         get("/v1/x?field=y", Ok("Secret"));
         get("/nothing", Err("NotFoundException"));
         get("/secretsmanager/get", Err("ValidationException"));
-        get("/secretsmanager/get?secretId=x&roleArn=y", Err("UnsupportedOperationException"));
+        get("/secretsmanager/get/?secretId=x", Ok("Secret"));
+        get("/secretsmanager/get?secretId=x&roleArn=y", Err("ValidationException"));
+        get(
+            "/secretsmanager/get?secretId=x&roleArn=arn:aws:iam::123456789012:role/x",
+            Err("UnsupportedOperationException"),
+        );
         get("/systemsmanager/parameters/get?name=x", Err("UnsupportedOperationException"));
     }
 
     #[test]
-    fn reads_need_get_and_no_body() {
+    fn only_probes_answer_head() {
+        let head =
+            |uri, expected| check(ListenerKind::Loopback, &Method::HEAD, uri, None, expected);
+        head("/ping", Ok("Ping"));
+        head("/ready", Ok("Ready"));
+        head("/metrics", Ok("Metrics"));
+        for uri in ["/status", "/secretsmanager/get?secretId=x", "/v1/x", "/resolve", "/nothing"] {
+            head(uri, Err("MethodNotAllowedException"));
+        }
+        check(ListenerKind::Metrics, &Method::HEAD, "/ready", None, Ok("Ready"));
+    }
+
+    #[test]
+    fn reads_need_get_and_no_large_body() {
         let post =
             |uri, expected| check(ListenerKind::Loopback, &Method::POST, uri, None, expected);
         post("/secretsmanager/get?secretId=x", Err("MethodNotAllowedException"));
@@ -194,9 +223,11 @@ mod tests {
         let body = |header, expected| {
             check(ListenerKind::Loopback, &Method::GET, uri, Some(header), expected)
         };
-        body(("content-length", "5"), Err("BadRequestException"));
-        body(("transfer-encoding", "chunked"), Err("BadRequestException"));
         body(("content-length", "0"), Ok("Secret"));
+        body(("content-length", "65536"), Ok("Secret"));
+        body(("content-length", "65537"), Err("BadRequestException"));
+        body(("content-length", "99999999999999999999"), Err("BadRequestException"));
+        body(("transfer-encoding", "chunked"), Ok("Secret"));
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! Observes the bytes between the socket of a connection and hyper (the HTTP library).
 //!
-//! The module does two things:
+//! The module does these things:
 //!
 //! - It records when the head of a request (the request line and headers) begins to arrive, because
 //!   hyper does not report this.
-//! - It replaces the answers without a body that hyper sends when it cannot parse the head of a
-//!   request.
+//! - It hides the answers without a body that hyper sends when it cannot parse the head of a
+//!   request. The server then sends an answer of its own.
+//! - It hides the end of the client's data until the client has its answer. Otherwise hyper would
+//!   give up the request of a client that closes its sending direction after its request.
 
+use bytes::{Buf, Bytes};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,9 +18,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// The first bytes of each answer that hyper (the HTTP library) sends without calling Sidekey's
-/// handler. Such an answer has a status from 400 to 499.
-const HYPER_ANSWER: &[u8] = b"HTTP/1.1 4";
+/// The first bytes of the answers that hyper (the HTTP library) sends without calling Sidekey's
+/// handler.
+const HYPER_ANSWERS: [&[u8]; 3] = [b"HTTP/1.1 400 ", b"HTTP/1.1 414 ", b"HTTP/1.1 431 "];
 
 /// The header by which Sidekey recognises an answer that hyper (the HTTP library) sends itself.
 /// Such an answer has no body. Sidekey's own answers with a status from 400 to 499 always have a
@@ -46,12 +49,17 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// Records that a complete request has arrived. Bytes of the next request may have arrived
-    /// together with this request.
+    /// Records that a complete request line and headers have arrived. More bytes may have arrived
+    /// together with them: the body, and the next request.
     pub(crate) fn note_request(&self) {
         self.is_head_arriving.store(false, Ordering::Relaxed);
         self.may_have_buffered.store(true, Ordering::Relaxed);
         self.is_answering.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether the server is handling a request, or still writes its answer.
+    fn is_busy(&self) -> bool {
+        self.is_answering() || self.is_writing.load(Ordering::Relaxed)
     }
 
     /// Records that the server has answered the request. `event` is the sequence number of the
@@ -84,8 +92,7 @@ impl Exchange {
     /// If the server is handling a request, the bytes belong to this request or to the next one.
     /// Otherwise the bytes belong to the request line and headers of the next request.
     fn note_received(&self) {
-        let is_busy = self.is_answering() || self.is_writing.load(Ordering::Relaxed);
-        let flag = if is_busy { &self.may_have_buffered } else { &self.is_head_arriving };
+        let flag = if self.is_busy() { &self.may_have_buffered } else { &self.is_head_arriving };
         flag.store(true, Ordering::Relaxed);
     }
 
@@ -118,32 +125,44 @@ impl Exchange {
     }
 }
 
-/// Chooses Sidekey's own answer instead of an answer that hyper (the HTTP library) sends itself.
-///
-/// The function takes the status of hyper's answer, and returns the bytes to send instead. If it
-/// returns `None`, hyper's answer is sent.
-pub(crate) type ReplaceAnswer = Box<dyn Fn(&[u8]) -> Option<Vec<u8>> + Send>;
-
 /// A wrapper around the socket of a connection. The HTTP library (hyper) reads and writes through
 /// the wrapper, which observes all bytes.
 pub(crate) struct Wire<S> {
     socket: S,
     exchange: Arc<Exchange>,
-    replace: ReplaceAnswer,
-    /// The bytes that are sent instead of an answer of hyper (the HTTP library), and how many of
-    /// these bytes were written. This is `None` unless an answer is being replaced.
-    replacing: Option<(Vec<u8>, usize)>,
+    /// The bytes that hyper (the HTTP library) reads before it reads from the socket.
+    unread: Bytes,
+    /// Whether hyper (the HTTP library) answered a request itself, and this answer was not sent.
+    has_hidden_answer: bool,
+    /// Whether the client has closed its sending direction, and hyper (the HTTP library) does not
+    /// know this yet.
+    has_hidden_end: bool,
 }
 
 impl<S> Wire<S> {
-    /// Wraps a socket. The wrapper updates `exchange`. It calls `replace` for each answer that
-    /// hyper (the HTTP library) sends itself.
-    pub(crate) fn new(socket: S, exchange: Arc<Exchange>, replace: ReplaceAnswer) -> Self {
-        Self { socket, exchange, replace, replacing: None }
+    /// Wraps a socket. The wrapper updates `exchange`. The HTTP library first reads the bytes
+    /// `unread`, and then the bytes from the socket.
+    pub(crate) fn new(socket: S, unread: Bytes, exchange: Arc<Exchange>) -> Self {
+        Self { socket, exchange, unread, has_hidden_answer: false, has_hidden_end: false }
+    }
+
+    /// Returns whether hyper (the HTTP library) answered a request itself, and this answer was not
+    /// sent. The server must then send an answer of its own.
+    pub(crate) fn has_hidden_answer(&self) -> bool {
+        self.has_hidden_answer
     }
 
     pub(crate) fn into_socket(self) -> S {
         self.socket
+    }
+
+    /// Returns whether `bytes` are an answer that hyper (the HTTP library) sends itself. Such an
+    /// answer must not be sent.
+    fn hides(&mut self, bytes: &[u8]) -> bool {
+        let is_own_of_hyper =
+            HYPER_ANSWERS.iter().any(|start| bytes.starts_with(start)) && contains(bytes, NO_BODY);
+        self.has_hidden_answer |= is_own_of_hyper;
+        is_own_of_hyper
     }
 }
 
@@ -159,6 +178,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.unread.is_empty() {
+            let length = self.unread.len().min(buf.remaining());
+            buf.put_slice(&self.unread[..length]);
+            self.unread.advance(length);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.socket).poll_read(cx, buf) else {
             self.exchange.note_waiting_for_bytes();
@@ -167,35 +192,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         read?;
         if buf.filled().len() > before {
             self.exchange.note_received();
+        } else if self.exchange.is_busy() {
+            // The client has closed its sending direction, and waits for the answer. hyper sees the
+            // end when it reads again, after the answer. If the body is incomplete, the time limit
+            // for bodies ends the request.
+            self.has_hidden_end = true;
+            self.exchange.note_waiting_for_bytes();
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// If `bytes` are an answer that hyper (the HTTP library) sends itself, writes Sidekey's answer
-    /// instead. Returns `None` if `bytes` need no replacement.
-    fn poll_replace(
-        &mut self,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<Option<io::Result<usize>>> {
-        if self.replacing.is_none() && bytes.starts_with(HYPER_ANSWER) && contains(bytes, NO_BODY) {
-            let status = bytes.split(|byte| *byte == b' ').nth(1).unwrap_or_default();
-            self.replacing = (self.replace)(status).map(|answer| (answer, 0));
-        }
-        while let Some((answer, written)) = &mut self.replacing {
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, &answer[*written..])) {
-                Ok(0) => return Poll::Ready(Some(Err(io::ErrorKind::WriteZero.into()))),
-                Ok(n) => *written += n,
-                Err(error) => return Poll::Ready(Some(Err(error))),
-            }
-            if *written == answer.len() {
-                self.replacing = None;
-                return Poll::Ready(Some(Ok(bytes.len())));
-            }
-        }
-        Poll::Ready(None)
     }
 }
 
@@ -205,10 +210,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.exchange.note_writing();
-        if let Some(replaced) = ready!(self.poll_replace(cx, bytes)) {
-            return Poll::Ready(replaced);
+        if self.hides(bytes) {
+            return Poll::Ready(Ok(bytes.len()));
         }
+        self.exchange.note_writing();
         Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
@@ -217,12 +222,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.exchange.note_writing();
-        // If hyper sends its own answer, the answer begins in the first slice that is not empty.
+        // If hyper sends its own answer, the answer is the first slice that is not empty.
         let first = slices.iter().find(|slice| !slice.is_empty()).map_or(&[][..], |slice| slice);
-        if let Some(replaced) = ready!(self.poll_replace(cx, first)) {
-            return Poll::Ready(replaced);
+        if self.hides(first) {
+            return Poll::Ready(Ok(first.len()));
         }
+        self.exchange.note_writing();
         Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
     }
 
@@ -233,10 +238,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
         self.exchange.note_written();
+        if self.has_hidden_end && !self.exchange.is_busy() {
+            self.has_hidden_end = false;
+            cx.waker().wake_by_ref();
+        }
         Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.has_hidden_answer {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

@@ -5,6 +5,7 @@ use crate::port::Port;
 use crate::support::agent::{Setup, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get};
 use crate::support::clock::ManualClock;
+use crate::support::gateway::Gateway;
 use crate::support::program::{PATH, Program, SIDEKEY};
 use crate::support::{TempFolder, eventually, fake};
 use fake_aws::Fake;
@@ -15,6 +16,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::process::{Command, Output};
+use tokio::net::TcpStream;
 
 /// The user id of `nobody`, a user other than root.
 const NOBODY: &str = "65534";
@@ -78,6 +80,54 @@ async fn serve_runs_until_sigterm_or_sigint() {
         let (code, output) = program.ended().await;
         assert_eq!(code, Some(0), "{signal:?}: {output}");
     }
+}
+
+/// During `SIDEKEY_DRAIN_DELAY`, `serve` still serves secrets, and `/ready` answers 503. A second
+/// signal ends the process at once.
+#[tokio::test]
+async fn second_signal_ends_serve_at_once() {
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    let socket = folder.path().join("s");
+    let setup = setup.with("SIDEKEY_DRAIN_DELAY", "1h").with("SIDEKEY_SOCKET", socket.display());
+    for signal in [Signal::TERM, Signal::INT] {
+        let program = Program::start(&["serve"], setup.vars());
+        let address = program.address().await;
+        program.signal(Signal::TERM);
+        program.line("the agent received a stop signal").await;
+        let mut connection = Connection::open(address).await;
+        assert_eq!(connection.exchange(get("/ready", &[TOKEN_HEADER])).await.status, 503);
+        assert_eq!(connection.exchange(read_request("app/db")).await.value(), "hunter2");
+        program.signal(signal);
+        let (code, output) = program.ended().await;
+        assert_eq!(code, Some(1), "{signal:?}: {output}");
+        assert!(output.contains("a second signal to stop arrived"), "{output}");
+        assert!(!socket.exists(), "the agent removes its socket");
+    }
+}
+
+/// A request is still waiting for AWS when the agent drains. A second signal does not wait for it.
+#[tokio::test]
+async fn second_signal_ends_the_drain_at_once() {
+    let (fake, setup) = prepare().await;
+    let gateway = Gateway::start(&fake).await;
+    let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url());
+    gateway.hold();
+    let program = Program::start(&["serve"], setup.vars());
+    let address = program.address().await;
+    let mut waiting = Connection::open(address).await;
+    waiting.send(read_request("app/db")).await;
+    eventually("the read waits for AWS", async || (gateway.regions().len() == 1).then_some(()))
+        .await;
+    program.signal(Signal::TERM);
+    eventually("the agent accepts no connection", async || {
+        TcpStream::connect(address).await.is_err().then_some(())
+    })
+    .await;
+    program.signal(Signal::TERM);
+    let (code, output) = program.ended().await;
+    assert_eq!(code, Some(1), "{output}");
+    assert!(output.contains("a second signal to stop arrived"), "{output}");
 }
 
 /// Another process listens on the agent's port. `serve` exits with code 1 and names the address and

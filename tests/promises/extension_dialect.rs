@@ -114,6 +114,7 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
             "the secret has no field 'nope'; it has 'user'",
         ),
         ("app/db&refreshNow=maybe", "ValidationException", "invalid refreshNow value"),
+        ("app/db&roleArn=app", "ValidationException", "invalid roleArn format, expected arn:"),
     ] {
         let answer = sidekey.read(id).await;
         assert_error(&answer, 400, kind, &format!("{FAILED}{kind}: {cause}"));
@@ -122,14 +123,15 @@ async fn errors_equal_those_of_awss_extension_plus_the_cause() {
     for (sent, status, kind) in [
         (get(&path, &[TOKEN_HEADER, ("Origin", "null")]), 400, "ForbiddenException"),
         (get(&path, &[TOKEN_HEADER, ("X-Forwarded-For", "x")]), 400, "ForbiddenException"),
-        (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, "BadRequestException"),
+        (request("GET", &path, &[TOKEN_HEADER], &"x".repeat(65_537)), 400, "BadRequestException"),
         (request("POST", &path, &[TOKEN_HEADER], "{}"), 405, "MethodNotAllowedException"),
         (get("/nowhere", &[TOKEN_HEADER]), 404, "NotFoundException"),
     ] {
         assert_error(&ask(sent).await, status, kind, FAILED);
     }
-    let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
-    assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", FAILED);
+    let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(128);
+    let too_many = format!("{FAILED}BadRequestException: the request has more than 128 headers");
+    assert_error(&ask(get(&path, &many)).await, 400, "BadRequestException", &too_many);
 }
 
 /// A temporary failure of AWS is reported like any other, and cached values are served meanwhile.

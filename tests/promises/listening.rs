@@ -1,8 +1,9 @@
 //! The agent's listeners: loopback, a Unix socket and an address for probes. Also connection
 //! limits, HTTP on one connection, and the drain at exit.
 
+use crate::clients::MissingTool;
 use crate::port::Port;
-use crate::support::agent::{Setup, Sidekey, TOKEN_HEADER, read_path, read_request};
+use crate::support::agent::{Setup, Sidekey, TOKEN, TOKEN_HEADER, read_path, read_request};
 use crate::support::client::{Connection, get, request};
 use crate::support::clock::ManualClock;
 use crate::support::gateway::Gateway;
@@ -276,6 +277,94 @@ async fn drain_ends_after_its_limit() {
     assert!(!draining.is_finished());
     clock.advance(Duration::from_secs(10));
     with_timeout("the drain", draining).await.expect("the task does not panic");
+}
+
+/// A client closes its sending direction after its request. The client still gets the answer to a
+/// read that waits for AWS, and then the connection closes.
+#[tokio::test]
+async fn half_closed_client_gets_the_answer_to_a_cold_read() {
+    let (fake, setup) = prepare().await;
+    let gateway = Gateway::start(&fake).await;
+    let setup = setup.with("SIDEKEY_ENDPOINT", gateway.url()).without("SIDEKEY_SECRETS");
+    let signed =
+        [("X-Amz-Target", "secretsmanager.GetSecretValue"), ("X-Amz-Security-Token", TOKEN)];
+    for sent in [read_request("app/db"), request("POST", "/", &signed, r#"{"SecretId":"app/db"}"#)]
+    {
+        let sidekey = setup.clone().start().await;
+        let calls = gateway.regions().len();
+        gateway.hold();
+        let mut half_closed = sidekey.connect().await;
+        half_closed.send(&sent).await;
+        half_closed.finish_sending().await;
+        eventually("the read waits for AWS", async || {
+            (gateway.regions().len() == calls + 1).then_some(())
+        })
+        .await;
+        // A response on another connection shows that the agent has seen the end of the request.
+        sidekey.metrics().await;
+        gateway.release();
+        assert_eq!(half_closed.receive().await.json()["SecretString"], "hunter2", "{sent}");
+        half_closed.closed().await;
+    }
+}
+
+/// After a stop signal, the agent serves everything until `SIDEKEY_DRAIN_DELAY` has passed. Only
+/// `/ready` says that the agent will stop.
+#[tokio::test]
+async fn everything_is_served_during_the_drain_delay() {
+    let (fake, setup) = prepare().await;
+    fake.secrets().create("app/late", "hunter3").expect("the secret name is unused");
+    let sidekey = setup.start().await;
+    let Sidekey { agent, address, clock } = sidekey;
+    let delay = Duration::from_secs(20);
+    let announcing = tokio::spawn(async move {
+        agent.announce_stop(delay).await;
+        agent
+    });
+    let ask = async |path: &str| {
+        Connection::open(address).await.exchange(get(path, &[TOKEN_HEADER])).await
+    };
+    let unready = eventually("the agent announces its stop", async || {
+        Some(ask("/ready").await).filter(|answer| answer.status == 503)
+    })
+    .await;
+    let expected = r#"{"ready":false,"listed_missing":0,"stopping":true,"missing":[]}"#;
+    assert_eq!(unready.text(), expected);
+    clock.advance(Duration::from_secs(19));
+    for (id, value) in [("app/db", "hunter2"), ("app/late", "hunter3")] {
+        assert_eq!(ask(&read_path(id)).await.value(), value);
+    }
+    assert_eq!(ask("/ping").await.status, 200);
+    assert_eq!(ask("/status").await.json()["ready"], false);
+    assert!(!announcing.is_finished());
+    clock.advance(Duration::from_secs(1));
+    let agent = with_timeout("the delay", announcing).await.expect("the task does not panic");
+    with_timeout("the drain", agent.drain(Duration::ZERO)).await;
+}
+
+/// Another user owns the folder of the socket, or a folder above. The agent does not start, because
+/// this user could replace the socket.
+#[tokio::test]
+async fn unix_socket_in_another_users_folder_is_refused() {
+    const OTHER: u32 = 65_534;
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    let own = folder.path().join("own");
+    fs::create_dir(&own).expect("the folder can be written");
+    fs::set_permissions(&own, Permissions::from_mode(0o700)).expect("the folder is this user's");
+    if std::os::unix::fs::chown(folder.path(), Some(OTHER), None).is_err() {
+        return MissingTool::new("only root can give a folder to another user").skip_or_fail();
+    }
+    for path in [folder.path().join("s"), own.join("s")] {
+        let refused = refusal(setup.clone().with("SIDEKEY_SOCKET", path.display())).await;
+        let expected = format!(
+            "the folder {} belongs to another user (uid {OTHER}); set SIDEKEY_SOCKET to a path in a \
+             folder of the agent's own user with mode 0700",
+            folder.path().canonicalize().expect("the folder exists").display()
+        );
+        assert_eq!(refused.to_string(), expected);
+        assert!(!path.exists());
+    }
 }
 
 /// A second agent on the same port does not start. The error names the address and the variable to

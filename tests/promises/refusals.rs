@@ -50,6 +50,8 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
     let path = read_path("app/db");
     let wrong = (TOKEN_HEADER.0, "wrong");
     let for_another = ("X-Forwarded-For", "10.0.0.1");
+    let malformed_role =
+        "invalid roleArn format, expected arn:<partition>:iam::<account>:role/<name>";
     for (sent, status, body, refusal) in [
         (get(&path, &[]), 403, "Bad Token", Some("token")),
         (get(&path, &[wrong]), 403, "Bad Token", Some("token")),
@@ -71,6 +73,9 @@ async fn refusals_equal_those_of_awss_agent_byte_for_byte() {
         (get("/v1", &[TOKEN_HEADER]), 404, "Not found", None),
         (get("/v1/", &[TOKEN_HEADER]), 400, "missing secret ID", None),
         (get("/secretsmanager/get", &[TOKEN_HEADER]), 400, "missing parameter secretId", None),
+        (get("/secretsmanager/get/", &[TOKEN_HEADER]), 400, "missing parameter secretId", None),
+        (read_request("app/db&roleArn=app"), 400, malformed_role, None),
+        (get("/v1/app/db?roleArn=", &[TOKEN_HEADER]), 400, malformed_role, None),
         (get(&read_path(""), &[TOKEN_HEADER]), 400, "missing parameter secretId", None),
         (read_request("app/db&refreshNow=maybe"), 400, "invalid refreshNow value", None),
         (read_request("app/db&refreshNow="), 400, "invalid refreshNow value", None),
@@ -92,7 +97,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
     let proxy = r#"{"__type":"ForbiddenException","message":"the request came through a proxy","hint":"send the request to Sidekey directly, not through a proxy"}"#;
     let browser = r#"{"__type":"ForbiddenException","message":"the request came from a browser","hint":"do not read secrets from a browser: Sidekey refuses requests with an Origin header"}"#;
     let host = r#"{"__type":"ForbiddenException","message":"the request names a host that is not this machine","hint":"send the request to localhost, 127.0.0.1 or [::1]"}"#;
-    let body = r#"{"__type":"BadRequestException","message":"a GET request must not have a body","hint":"send the parameters in the query of the URI, without a body"}"#;
+    let body = r#"{"__type":"BadRequestException","message":"the body of this GET request is larger than 65536 bytes","hint":"send the parameters in the query of the URI, without a body"}"#;
     let role = r#"{"__type":"UnsupportedOperationException","message":"reading with an assumed role (roleArn) is not supported yet","hint":"allow the function's own role to read the secret; a secret in another account also needs a resource policy"}"#;
     let parameters = r#"{"__type":"UnsupportedOperationException","message":"Parameter Store is not supported yet","hint":"read the parameter with an AWS SDK"}"#;
     let with = |name, value| get(&path, &[TOKEN_HEADER, (name, value)]);
@@ -116,8 +121,7 @@ async fn refusals_known_to_sidekey_only_are_typed_json() {
         (with("Host", "10.0.0.1"), 400, host, Some("host")),
         (absolute, 400, host, Some("host")),
         (two_hosts, 400, host, Some("host")),
-        (request("GET", &path, &[TOKEN_HEADER], "{}"), 400, body, None),
-        (with("Transfer-Encoding", "chunked") + "0\r\n\r\n", 400, body, None),
+        (request("GET", &path, &[TOKEN_HEADER], &"x".repeat(65_537)), 413, body, None),
         (read_request(roled), 501, role, None),
         (get(named, &[TOKEN_HEADER]), 501, parameters, None),
         (get(&named.replace('?', "/?"), &[TOKEN_HEADER]), 501, parameters, None),
@@ -152,23 +156,106 @@ async fn permitted_requests_are_admitted() {
     }
 }
 
+/// Some clients send a body with each request. Bodies of GET requests are read and ignored, and the
+/// connection stays open.
+#[tokio::test]
+async fn small_bodies_of_get_requests_are_ignored() {
+    let (_fake, sidekey) = start_with_cached_secret().await;
+    let read = read_path("app/db");
+    let paths = ["/ping", "/ready", "/metrics", "/status", "/v1/app/db", &read];
+    let json = ("Content-Type", "application/json");
+    let chunked = [TOKEN_HEADER, json, ("Transfer-Encoding", "chunked")];
+    let mut connection = sidekey.connect().await;
+    for path in paths {
+        for sent in [
+            request("GET", path, &[TOKEN_HEADER, json], "{}"),
+            request("GET", path, &[TOKEN_HEADER, json], &"x".repeat(65_536)),
+            get(path, &[TOKEN_HEADER, ("Content-Length", "0")]),
+            get(path, &chunked) + "0\r\n\r\n",
+            get(path, &chunked) + "4\r\nnull\r\n0\r\n\r\n",
+        ] {
+            let answer = connection.exchange(&sent).await;
+            let excerpt = &sent[..sent.len().min(200)];
+            assert_eq!((answer.status, answer.header("connection")), (200, None), "{excerpt}");
+        }
+        // The body may arrive after the head.
+        connection.send(get(path, &[TOKEN_HEADER, ("Content-Length", "2")])).await;
+        connection.send("{}").await;
+        assert_eq!(connection.receive().await.status, 200, "{path}");
+    }
+    let without_token = request("GET", "/ping", &[json], "{}");
+    assert_eq!(sidekey.connect().await.exchange(without_token).await.text(), "healthy");
+}
+
+/// Five public programs send a slash after the path of a read. The read succeeds in both dialects.
+#[tokio::test]
+async fn slash_after_a_path_is_ignored() {
+    let clock = ManualClock::new();
+    let fake = fake(&clock).await;
+    fake.secrets().create("app/db", "hunter2").expect("the secret name is unused");
+    for dialect in ["agent", "extension"] {
+        let sidekey = Setup::for_fake(&fake, &clock).with("SIDEKEY_DIALECT", dialect).start().await;
+        let answer = sidekey.get("/secretsmanager/get/?secretId=app%2Fdb").await;
+        assert_eq!(answer.value(), "hunter2", "{dialect}");
+        for path in ["/ping/", "/ready/", "/metrics/", "/status/"] {
+            assert_eq!(sidekey.get(path).await.status, 200, "{dialect} {path}");
+        }
+        let refused = sidekey.connect().await.exchange(get("/secretsmanager/get/", &[])).await;
+        assert_eq!(refused.status, if dialect == "agent" { 403 } else { 401 });
+    }
+}
+
+/// A HEAD request for a probe gets the status and the headers of the GET request, without a body.
+#[tokio::test]
+async fn probes_answer_head_as_they_answer_get() {
+    let (_fake, sidekey) = start_with_cached_secret().await;
+    let mut connection = sidekey.connect().await;
+    for (path, status) in [("/ping", 200), ("/ready", 200), ("/metrics", 200), ("/status", 405)] {
+        connection.send(request("HEAD", path, &[TOKEN_HEADER], "")).await;
+        let head = connection.receive_head().await;
+        assert_eq!(head.status, status, "{path}");
+        let answer = connection.exchange(get(path, &[TOKEN_HEADER])).await;
+        if status == 200 {
+            assert_eq!(head.header("content-type"), answer.header("content-type"), "{path}");
+        }
+        assert!(head.header("content-length").is_some_and(|length| length != "0"), "{path}");
+    }
+    let mut foreign = sidekey.connect().await;
+    foreign.send(request("HEAD", "/ready", &[("Host", "evil.example")], "")).await;
+    assert_eq!(foreign.receive_head().await.status, 400);
+}
+
 /// A head that is too large gets a 431, a head that is not HTTP a 400, and an incomplete head a
 /// 408. Then the connection is closed.
 #[tokio::test]
 async fn bad_heads_get_typed_errors() {
     let (fake, sidekey) = start_with_cached_secret().await;
     let long = "x".repeat(64 * 1024);
-    let many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(100);
+    let mut many: Vec<(&str, &str)> = [("X-Many", "x")].repeat(126);
+    many.push(TOKEN_HEADER);
     let path = read_path("app/db");
-    for (sent, status, kind) in [
-        (get(&path, &[TOKEN_HEADER, ("X-Long", &long)]), 431, "BadRequestException"),
-        (get(&path, &many), 431, "BadRequestException"),
-        ("SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(), 400, "BadRequestException"),
-        (get("/a b", &[]), 400, "BadRequestException"),
+    let most = sidekey.connect().await.exchange(get(&path, &many)).await;
+    assert_eq!(most.value(), "hunter2", "128 headers are accepted: these, and the host");
+    many.push(("X-Many", "x"));
+    for (sent, status, message) in [
+        (
+            get(&path, &[TOKEN_HEADER, ("X-Long", &long)]),
+            431,
+            "the request line and headers are larger than 32768 bytes",
+        ),
+        (get(&path, &many), 431, "the request has more than 128 headers"),
+        (
+            "SSH-2.0-OpenSSH_9.9\r\n\r\n".to_owned(),
+            400,
+            "the request line or a header is not valid HTTP/1.1",
+        ),
+        (get("/a b", &[]), 400, "the request line or a header is not valid HTTP/1.1"),
     ] {
         let answer = send_refused(&fake, &sidekey, &sent, None).await;
         let excerpt = &sent[..sent.len().min(60)];
+        let kind = "BadRequestException";
         assert_eq!((answer.status, answer.kind().as_str()), (status, kind), "{excerpt}");
+        assert_eq!(answer.json()["message"], message, "{excerpt}");
         assert_eq!(answer.header("content-type"), Some(JSON));
         assert!(answer.json()["hint"].as_str().is_some_and(|hint| !hint.is_empty()));
     }

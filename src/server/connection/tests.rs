@@ -8,6 +8,7 @@ use crate::convention::Conventions;
 use crate::message::paths::Paths;
 use crate::message::tenant::TenantCheck;
 use crate::secret::scope::{Home, Scope};
+use crate::server::body::{BODY_TIME_MAX, DRAIN_TIME_MAX};
 use crate::server::connection_slots::ConnectionSlots;
 use crate::server::context::Context as ServerContext;
 use crate::server::dialect::Dialect;
@@ -95,6 +96,7 @@ impl TestServer {
                 metrics,
                 is_settled: AtomicBool::new(true),
                 is_misconfigured: false,
+                is_stopping: AtomicBool::new(false),
                 refusals_logged: LogLimiter::default(),
                 stop: stop.clone(),
             },
@@ -209,19 +211,101 @@ async fn head_in_two_parts_within_deadline_is_served() {
 #[tokio::test(start_paused = true)]
 async fn unreadable_head_gets_error_with_body() {
     let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
-    let many = format!("GET /ping HTTP/1.1\r\n{}\r\n", "x: y\r\n".repeat(HEADERS_MAX + 1));
-    for (head, status) in [
-        (&*large, "431"),
-        (&*many, "431"),
-        ("nonsense\r\n\r\n", "400"),
-        ("GET / HTTP/9\r\n\r\n", "400"),
+    let many = with_headers(HEADERS_MAX + 1, "y");
+    let many_and_large = with_headers(HEADERS_MAX + 1, &"y".repeat(1024));
+    let too_large = "the request line and headers are larger than 32768 bytes";
+    let too_many = "the request has more than 128 headers";
+    for (head, status, message) in [
+        (&*large, "431", too_large),
+        (&*many, "431", too_many),
+        (&*many_and_large, "431", too_large),
+        ("nonsense\r\n\r\n", "400", "is not valid HTTP/1.1"),
+        ("GET / HTTP/9\r\n\r\n", "400", "is not valid HTTP/1.1"),
     ] {
         let mut peer = connect(1);
         peer.send(head.as_bytes()).await;
         let answer = peer.rest().await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         assert!(answer.contains("\r\n\r\n{\"__type\":\"BadRequestException\""), "{answer}");
+        assert!(answer.contains(message) && answer.matches("HTTP/1.1").count() <= 2, "{answer}");
     }
+}
+
+/// Returns a request with this number of headers. Each header but one has the value `value`.
+fn with_headers(number: usize, value: &str) -> String {
+    let headers = format!("x: {value}\r\n").repeat(number - 1);
+    format!("GET /ping HTTP/1.1\r\n{headers}x-vault-token: good\r\n\r\n")
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_with_many_headers_is_served() {
+    for number in [64, 65, HEADERS_WITHOUT_ALLOCATION + 1, HEADERS_MAX] {
+        for is_split in [false, true] {
+            let mut peer = connect(1);
+            let request = with_headers(number, "y");
+            let (first, second) = request.split_at(if is_split { request.len() - 10 } else { 0 });
+            peer.send(first.as_bytes()).await;
+            peer.clock.sleep(MOMENT).await;
+            peer.send(second.as_bytes()).await;
+            assert!(peer.answer("healthy").await.starts_with("HTTP/1.1 200"), "{number}");
+            peer.ping().await;
+            peer.stop.cancel();
+            assert_eq!(peer.rest().await, "");
+        }
+    }
+}
+
+/// Requests with few and with many headers may arrive together. The answers keep their order.
+#[tokio::test(start_paused = true)]
+async fn pipelined_requests_with_many_headers_are_served_in_order() {
+    let mut peer = connect(1);
+    let many = with_headers(HEADERS_MAX, "y");
+    let ping = str::from_utf8(TRUSTED_PING).expect("the request is UTF-8");
+    let large = format!("GET /ping HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(64 * 1024));
+    peer.send(format!("{ping}{many}{ping}{large}").as_bytes()).await;
+    let answers = peer.rest().await;
+    assert_eq!(answers.matches("HTTP/1.1 200").count(), 3, "{answers}");
+    assert!(answers.contains("HTTP/1.1 431") && answers.contains("larger than"), "{answers}");
+}
+
+/// A client may close its sending direction after its request. The client still gets its answer, and
+/// then the connection closes.
+#[tokio::test(start_paused = true)]
+async fn half_closed_client_gets_its_answer() {
+    let post = "POST /restore HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    let sized = format!("{post}content-length: 2\r\n\r\n{{}}");
+    let chunked = format!("{post}transfer-encoding: chunked\r\n\r\n2\r\n{{}}\r\n0\r\n\r\n");
+    let metrics = str::from_utf8(TRUSTED_METRICS).expect("the request is UTF-8");
+    for (request, status) in
+        [(metrics, "200 OK"), (&*sized, "204 No Content"), (&chunked, "204 No Content")]
+    {
+        // The answer does not fit into the buffer, so the server is still writing at the end.
+        let mut peer = TestServer::new(1).connect_buffered(256);
+        let (clock, started) = (peer.clock.clone(), peer.clock.now());
+        peer.send(request.as_bytes()).await;
+        peer.socket.shutdown().await.expect("the connection must be open");
+        let answer = peer.rest().await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("the answer must have a head");
+        let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
+        let length = length.map_or(0, |length| length.parse().expect("the length is a number"));
+        assert_eq!(body.len(), length);
+        assert_eq!(clock.now().since(started), Some(Duration::ZERO), "{request}");
+    }
+}
+
+/// A client closes its sending direction in the middle of a body. The time limit for bodies ends the
+/// request.
+#[tokio::test(start_paused = true)]
+async fn half_closed_client_with_half_a_body_gets_an_error() {
+    let mut peer = connect(1);
+    let (clock, started) = (peer.clock.clone(), peer.clock.now());
+    let head = "POST /resolve HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
+    peer.send(format!("{head}content-length: 99\r\n\r\n{{").as_bytes()).await;
+    peer.socket.shutdown().await.expect("the connection must be open");
+    assert!(peer.rest().await.contains("was not complete within 5s"));
+    let took = clock.now().since(started).expect("time does not run backwards");
+    assert!(took <= BODY_TIME_MAX + DRAIN_TIME_MAX, "{took:?}");
 }
 
 /// A peer may send a part of its next request before it has read the last answer. The deadline for

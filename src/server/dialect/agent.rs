@@ -15,7 +15,7 @@ use serde::Serialize;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The JSON body of the answer to a read of a secret. The keys have the order that AWS's agent
-/// uses, and missing values are omitted.
+/// uses. Missing values are omitted, but a missing `CreatedDate` is `null`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Body<'a> {
@@ -27,8 +27,8 @@ struct Body<'a> {
     secret_string: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_binary: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     version_stages: &'a [Box<str>],
-    #[serde(skip_serializing_if = "Option::is_none")]
     created_date: Option<String>,
 }
 
@@ -84,9 +84,11 @@ fn text(status: StatusCode, text: &str) -> Response {
 /// Returns the HTTP status of an error that is sent as JSON.
 fn status(problem: &Problem) -> StatusCode {
     match problem {
-        Problem::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        Problem::IgnoredBodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        Problem::HeadTooLarge(_) | Problem::TooManyHeaders(_) => {
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+        }
         Problem::HeadTooSlow(_) => StatusCode::REQUEST_TIMEOUT,
-        Problem::TargetTooLong => StatusCode::URI_TOO_LONG,
         Problem::NotServed(_) => StatusCode::NOT_IMPLEMENTED,
         Problem::Read(ReadError::WaitOver(_)) => StatusCode::GATEWAY_TIMEOUT,
         Problem::Read(ReadError::Upstream(error)) => match error.kind {
@@ -143,6 +145,16 @@ mod tests {
         check(
             &version(binary, Some(1_569_534_789_000)),
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","VersionId":"v-1","SecretBinary":"AP8Q","VersionStages":["AWSCURRENT","BLUE"],"CreatedDate":"1569534789"}"#,
+        );
+    }
+
+    #[test]
+    fn absent_date_is_null_and_absent_stages_are_omitted() {
+        let text = Content::Text(String::from("a").into());
+        let absent = Version { labels: Vec::new(), ..version(text, None) };
+        check(
+            &absent,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","VersionId":"v-1","SecretString":"a","CreatedDate":null}"#,
         );
     }
 

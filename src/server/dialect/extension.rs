@@ -36,7 +36,7 @@ struct Body<'a> {
     secret_binary: Option<&'a str>,
     secret_string: Option<&'a str>,
     version_id: &'a str,
-    version_stages: &'a [Box<str>],
+    version_stages: Option<&'a [Box<str>]>,
     result_metadata: Metadata,
 }
 
@@ -57,7 +57,8 @@ pub(super) fn body(version: &Version) -> SecretValue {
         secret_binary: value.base64(),
         secret_string: value.text(),
         version_id: &version.id,
-        version_stages: &version.labels,
+        // Go writes a list without items that AWS left out as `null`.
+        version_stages: Some(&*version.labels).filter(|labels| !labels.is_empty()),
         result_metadata: Metadata {},
     };
     render_with(&body, GoFormatter)
@@ -137,11 +138,21 @@ mod tests {
 
     #[track_caller]
     fn check(content: Content, created_ms: Option<u64>, expected: &str) {
+        check_with_labels(&["AWSCURRENT", "BLUE"], content, created_ms, expected);
+    }
+
+    #[track_caller]
+    fn check_with_labels(
+        labels: &[&str],
+        content: Content,
+        created_ms: Option<u64>,
+        expected: &str,
+    ) {
         let version = Version {
             arn: ARN.into(),
             name: "app/db".into(),
             id: "v-1".into(),
-            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
+            labels: labels.iter().map(|label| (*label).into()).collect(),
             created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             content,
         };
@@ -170,6 +181,16 @@ mod tests {
                 "\u{7f} ä",
                 r#"\u0001 \n\"\\\u003c","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"],"ResultMetadata":{}}"#,
             ),
+        );
+    }
+
+    #[test]
+    fn absent_stages_are_null() {
+        check_with_labels(
+            &[],
+            Content::Text(String::from("a").into()),
+            None,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","CreatedDate":null,"Name":"app/db","SecretBinary":null,"SecretString":"a","VersionId":"v-1","VersionStages":null,"ResultMetadata":{}}"#,
         );
     }
 
@@ -208,7 +229,7 @@ mod tests {
             (Problem::Read(ReadError::OutOfScope), 400, "AccessDeniedException"),
             (Problem::Read(ReadError::WaitOver(Duration::ZERO)), 400, "TimeoutError"),
             (Problem::HeadTooLarge(1), 400, "BadRequestException"),
-            (Problem::UnexpectedBody, 400, "BadRequestException"),
+            (Problem::IgnoredBodyTooLarge(1), 400, "BadRequestException"),
             (Problem::MethodNotGet, 405, "MethodNotAllowedException"),
             (Problem::MethodNotPost, 405, "MethodNotAllowedException"),
             (Problem::UnknownPath, 404, "NotFoundException"),

@@ -9,6 +9,15 @@ use std::path::Path;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
+/// Whether the body of a response follows its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HasBody {
+    /// The response has as many bytes as its `Content-Length` header says.
+    ByLength,
+    /// The response answers a HEAD request.
+    Never,
+}
+
 /// An HTTP response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
@@ -60,7 +69,7 @@ impl Answer {
         self.json()["__type"].as_str().expect("the error has a __type field").to_owned()
     }
 
-    fn parse(received: &mut Vec<u8>) -> Option<Self> {
+    fn parse(received: &mut Vec<u8>, has_body: HasBody) -> Option<Self> {
         let end = received.windows(4).position(|window| window == b"\r\n\r\n")?;
         let head = std::str::from_utf8(&received[..end]).expect("the head is UTF-8");
         let mut lines = head.split("\r\n");
@@ -82,6 +91,7 @@ impl Answer {
         );
         let length = match (status, answer.header("content-length")) {
             (304, _) | (_, None) => 0,
+            _ if has_body == HasBody::Never => 0,
             (_, Some(length)) => length.parse().expect("the content length is a number"),
         };
         let total = end + 4 + length;
@@ -138,6 +148,11 @@ impl Connection {
         with_timeout("sending", self.socket.write_all(bytes.as_ref())).await
     }
 
+    /// Closes the sending direction. The connection can still receive.
+    pub(crate) async fn finish_sending(&mut self) {
+        with_timeout("shutdown", self.socket.shutdown()).await.expect("the connection is open");
+    }
+
     /// Receives one response. Bytes after that response stay buffered for the next call.
     pub(crate) async fn receive(&mut self) -> Answer {
         self.try_receive().await.expect("an answer arrives before the connection closes")
@@ -146,8 +161,18 @@ impl Connection {
     /// Receives one response, or returns `None` if the connection closes before the response is
     /// complete.
     pub(crate) async fn try_receive(&mut self) -> Option<Answer> {
+        self.receive_any(HasBody::ByLength).await
+    }
+
+    /// Receives the response to a HEAD request. Such a response has no body.
+    pub(crate) async fn receive_head(&mut self) -> Answer {
+        let answer = self.receive_any(HasBody::Never).await;
+        answer.expect("an answer arrives before the connection closes")
+    }
+
+    async fn receive_any(&mut self, has_body: HasBody) -> Option<Answer> {
         loop {
-            if let Some(answer) = Answer::parse(&mut self.received) {
+            if let Some(answer) = Answer::parse(&mut self.received, has_body) {
                 return Some(answer);
             }
             match with_timeout("an answer", self.socket.read_buf(&mut self.received)).await {

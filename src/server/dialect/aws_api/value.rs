@@ -24,6 +24,7 @@ struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_string: Option<&'a str>,
     version_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     version_stages: &'a [Box<str>],
 }
 
@@ -79,11 +80,15 @@ mod tests {
     use std::time::Duration;
 
     fn entry(content: Content, created_ms: Option<u64>) -> Entry {
+        entry_with_labels(&["AWSCURRENT", "BLUE"], content, created_ms)
+    }
+
+    fn entry_with_labels(labels: &[&str], content: Content, created_ms: Option<u64>) -> Entry {
         let version = Version {
             arn: "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123".into(),
             name: "app/db".into(),
             id: "v-1".into(),
-            labels: vec!["AWSCURRENT".into(), "BLUE".into()],
+            labels: labels.iter().map(|label| (*label).into()).collect(),
             created: created_ms.map(|ms| UNIX_EPOCH + Duration::from_millis(ms)),
             content,
         };
@@ -115,6 +120,15 @@ mod tests {
             &entry(Content::Binary(SecretValue::new(vec![0, 255, 16])), None),
             None,
             r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","SecretBinary":"AP8Q","VersionId":"v-1","VersionStages":["AWSCURRENT","BLUE"]}"#,
+        );
+    }
+
+    #[test]
+    fn absent_stages_are_omitted() {
+        check(
+            &entry_with_labels(&[], Content::Text(String::from("a").into()), None),
+            None,
+            r#"{"ARN":"arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123","Name":"app/db","SecretString":"a","VersionId":"v-1"}"#,
         );
     }
 

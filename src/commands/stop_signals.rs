@@ -1,0 +1,48 @@
+//! Receives the signals that stop the agent: SIGTERM, and SIGINT, which Ctrl-C sends.
+
+use std::io;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// The signals that stop the agent.
+#[derive(Debug)]
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Registers handlers for SIGTERM and SIGINT, so that these signals do not end the process.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the system refuses to register a signal handler.
+    pub(super) fn register() -> io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for the next SIGTERM or SIGINT.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Stops the agent with `stop`, which may take seconds. If another signal arrives first, cancels
+    /// `stop`, so that the user can end the process at once.
+    ///
+    /// Returns whether `stop` was completed.
+    pub(super) async fn complete(&mut self, stop: impl Future<Output = ()>) -> bool {
+        tokio::select! {
+            biased;
+            () = stop => true,
+            () = self.next() => {
+                tracing::warn!(
+                    "a second signal to stop arrived, so the agent ends without waiting for open requests"
+                );
+                false
+            }
+        }
+    }
+}
