@@ -10,6 +10,8 @@
 
 mod host;
 mod mistakes;
+mod cleaning;
+mod service_links;
 pub(crate) mod key;
 mod misspelt;
 pub(crate) mod size;

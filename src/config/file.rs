@@ -35,14 +35,14 @@ pub(super) struct File {
 }
 
 /// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda, a
-/// missing or empty path means the file `sidekey.toml` in the deployment package. Without any file,
+/// missing path means the file `sidekey.toml` in the deployment package. Without any file,
 /// returns an empty configuration.
 ///
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or is not TOML.
 pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
-    let path = match path.filter(|path| !path.is_empty()) {
+    let path = match path {
         Some(path) => path,
         None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH,
         None => return Ok(File::default()),

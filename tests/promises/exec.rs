@@ -205,8 +205,8 @@ async fn unusable_tokens_and_agents_are_explained() {
         .expect("the URL has a port");
     for (name, value, reported) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
-        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
-        ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
+        ("SIDEKEY_TOKEN", "not\nthe-token", "SIDEKEY_TOKEN: character 4 is a line break"),
+        ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: no token is configured"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: with port 0, the agent chooses"),
         (
             "SIDEKEY_PORT",
