@@ -97,6 +97,9 @@ async fn unusable_values_end_the_start() {
         ("SIDEKEY_TOKEN", "\"hunter2\"", "the value is in quotes"),
         ("SIDEKEY_ALLOW", "\"app/*\"", "the value is in quotes"),
         ("SIDEKEY_ALLOW", "", "the value must not be empty"),
+        ("SIDEKEY_ALLOW", "app/{a,b}", "write one pattern for each alternative"),
+        ("SIDEKEY_ALLOW", "^app/.*$", "a pattern is not a regular expression"),
+        ("SIDEKEY_ALLOW", "[\"app/*\"]", "without quotes and brackets"),
         ("AWS_CONFIG_FILE", &profile, "the AWS profile has the region"),
     ] {
         let setup = setup.clone().without("SIDEKEY_REGION").with(name, value);
