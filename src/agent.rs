@@ -14,7 +14,7 @@ use crate::server::memory_budget::MemoryBudget;
 use crate::server::renewal::Renewal;
 use crate::server::resolving;
 use crate::server::{Context, Server};
-use crate::source::secrets_manager::{NoRegion, SecretsManager};
+use crate::source::secrets_manager::{RegionError, SecretsManager};
 use crate::source::{Misconfigured, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use crate::telemetry::metrics::Metrics;
@@ -58,13 +58,13 @@ impl Agent {
     ///
     /// # Errors
     ///
-    /// Returns an error if neither the configuration nor the AWS SDK provides an AWS region.
+    /// Returns an error if neither the configuration nor the AWS SDK provides a valid AWS region.
     pub async fn start(
         listeners: Listeners,
         config: Config,
         metrics: Arc<Metrics>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, NoRegion> {
+    ) -> Result<Self, RegionError> {
         let tokens = Arc::new(Tokens::new(config.tokens));
         let bound = listeners.addresses().into_iter().chain(listeners.metrics_address());
         let source = SecretsManager::prepare(

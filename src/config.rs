@@ -10,6 +10,8 @@
 
 mod host;
 mod mistakes;
+mod cleaning;
+mod service_links;
 pub(crate) mod key;
 mod misspelt;
 pub(crate) mod size;
@@ -20,8 +22,8 @@ pub mod aws_extension;
 pub mod vars;
 mod toml_setting;
 mod file;
-mod raw;
 mod credentials;
+mod raw;
 pub mod policy;
 mod conventions;
 mod resolve;

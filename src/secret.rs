@@ -11,4 +11,5 @@ pub mod reference;
 pub mod key;
 pub(crate) mod field;
 pub(crate) mod glob;
+mod matchable;
 pub mod scope;

@@ -127,12 +127,17 @@ fn variables(
     let mut vars: BTreeMap<String, String> =
         own.filter_map(|name| Environment.get(&name).map(|value| (name, value))).collect();
     let mut default = |name: &str, value: String| {
-        vars.entry(name.to_owned()).or_insert(value);
+        let entry = vars.entry(name.to_owned()).or_default();
+        // An empty variable counts as unset.
+        if entry.trim().is_empty() {
+            *entry = value;
+        }
     };
     default("SIDEKEY_SECRETS", secrets.names().collect::<Vec<_>>().join(","));
     default("SIDEKEY_TTL", "10s".to_owned());
     default("SIDEKEY_LOG", "warn".to_owned());
-    let displayed_token = match Environment.get("SIDEKEY_TOKEN") {
+    let token = Environment.get("SIDEKEY_TOKEN");
+    let displayed_token = match token.filter(|token| !token.trim().is_empty()) {
         Some(_) => "'\"$SIDEKEY_TOKEN\"'".to_owned(),
         None => token_file::random()?,
     };

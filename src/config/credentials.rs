@@ -1,10 +1,45 @@
-//! The tokens that callers can use to authenticate to the agent.
+//! The tokens that callers can use to authenticate to the agent, and the form of the agent's own AWS
+//! credentials.
 
+use super::cleaning::{QUOTED, trimmed, unquoted};
 use super::host::Host;
 use super::mistakes::Mistakes;
 use super::values::FILE_PREFIX;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
+
+/// The environment variables that contain a part of AWS credentials or a token.
+pub(super) const VARIABLES: [&str; 5] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_TOKEN",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+];
+
+/// Records a mistake for each part of the AWS credentials in `environment` that the agent cannot
+/// send to AWS. Without a complete access key, the agent gets its credentials elsewhere, and there
+/// is no mistake.
+pub(super) fn check_aws_credentials(
+    environment: &BTreeMap<String, String>,
+    mistakes: &mut Mistakes,
+) {
+    let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+    let [id, key, session] = names.map(|name| environment.get(name));
+    if id.is_none() || key.is_none() {
+        return;
+    }
+    for (name, value) in names.into_iter().zip([id, key, session]) {
+        if let Some(problem) = value.and_then(|value| key_problem(value)) {
+            mistakes.add(name, problem);
+        }
+    }
+}
+
+/// Returns what is wrong with a part of AWS credentials. The problem does not contain the value.
+fn key_problem(value: &str) -> Option<String> {
+    problem(value, |c| !c.is_ascii_graphic())
+}
 
 /// Returns the tokens that callers can use to authenticate to the agent. The first of these sources
 /// that has a usable token is used:
@@ -50,14 +85,38 @@ fn usable<const N: usize>(
 }
 
 fn token(value: &str) -> Result<Token, String> {
-    let text = match value.strip_prefix(FILE_PREFIX) {
+    match value.strip_prefix(FILE_PREFIX) {
+        None => parse_token(value),
         Some(path) => std::fs::read_to_string(path)
-            .map_err(|error| format!("the file {path} cannot be read: {error}"))?
-            .trim()
-            .to_owned(),
-        None => value.to_owned(),
-    };
-    Token::new(text).map_err(|empty| empty.to_string())
+            .map_err(|error| format!("the file {path} cannot be read: {error}"))
+            .and_then(|text| parse_token(&text)),
+    }
+}
+
+/// Parses a token that may have white space, line breaks or a byte order mark around it.
+fn parse_token(text: &str) -> Result<Token, String> {
+    let text = trimmed(text);
+    match token_problem(text) {
+        Some(problem) => Err(problem),
+        None => Token::new(text.to_owned()).map_err(|empty| empty.to_string()),
+    }
+}
+
+/// Returns the reason why callers could not send this token in a header. The reason does not
+/// contain the token.
+fn token_problem(token: &str) -> Option<String> {
+    problem(token, char::is_control)
+}
+
+fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
+    if unquoted(value).is_some() {
+        return Some(QUOTED.to_owned());
+    }
+    let at = value.chars().position(is_invalid)? + 1;
+    Some(format!(
+        "character {at} is a line break, a space or another character that this value cannot \
+         contain: copy the value again, on one line"
+    ))
 }
 
 #[cfg(test)]
@@ -91,8 +150,43 @@ mod tests {
 
     #[test]
     fn unusable_token_is_a_mistake_and_the_next_variable_counts() {
-        check(&BOTH, Some(""), &["session", "container"], &["SIDEKEY_TOKEN"]);
-        check(&[("AWS_SESSION_TOKEN", "")], None, &[], &["AWS_SESSION_TOKEN"]);
+        for own in ["", "\"own\"", "o\nwn"] {
+            check(&BOTH, Some(own), &["session", "container"], &["SIDEKEY_TOKEN"]);
+        }
+        check(&[("AWS_SESSION_TOKEN", "a\nb")], None, &[], &["AWS_SESSION_TOKEN"]);
         check(&[("AWS_TOKEN", "file:///nonexistent")], None, &[], &["AWS_TOKEN"]);
+        check(&[("AWS_TOKEN", "'aws'"), BOTH[0]], None, &["session"], &["AWS_TOKEN"]);
+    }
+
+    #[test]
+    fn token_may_have_a_byte_order_mark_and_line_breaks_around_it() {
+        for text in ["own", "\u{feff}own\r\n", " own\n\n", "\u{feff} own"] {
+            let tokens = Tokens::new(vec![parse_token(text).expect(text)]);
+            assert!(tokens.accepts(b"own"), "{text:?}");
+        }
+        for text in ["own\naws\n", "o\twn", "\u{feff}\n", "'own'\n", ""] {
+            let problem = parse_token(text).map(|_| ()).expect_err("the token must be refused");
+            assert!(!problem.contains("own"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn credentials_that_aws_cannot_have_issued_are_mistakes_without_the_value() {
+        let names = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"];
+        let problems = |values: [&str; 3]| {
+            let pairs = names.map(str::to_owned).into_iter().zip(values.map(str::to_owned));
+            let mut mistakes = Mistakes::default();
+            check_aws_credentials(
+                &pairs.filter(|(_, value)| !value.is_empty()).collect(),
+                &mut mistakes,
+            );
+            assert!(!mistakes.to_string().contains("hunter"), "{mistakes}");
+            mistakes.0.into_iter().map(|mistake| mistake.name).collect::<Vec<_>>()
+        };
+        assert_eq!(problems(["AKIA1", "a/b+c=", "t//=="]), [""; 0]);
+        assert_eq!(problems(["AKIA1", "a/b+c=", ""]), [""; 0]);
+        assert_eq!(problems(["'AKIA1'", "hunter 2", "hunter\n2"]), names);
+        assert_eq!(problems(["AKIA1\u{a0}", "hunter\r2", "t"]), names[..2]);
+        assert_eq!(problems(["AKIA 1", "", "t\n"]), [""; 0], "an incomplete key is not used");
     }
 }

@@ -4,7 +4,7 @@
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
 use super::mistakes::{Mistake, Problems, Unknown};
-use super::toml_setting::{VALUE_EXPECTED, is_key, keys, text_of, variable_name};
+use super::toml_setting::{is_key, keys, text_of, variable_name};
 use super::values::FILE_PREFIX;
 use super::variables::CONFIG_FILE;
 use std::collections::BTreeMap;
@@ -35,14 +35,14 @@ pub(super) struct File {
 }
 
 /// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda, a
-/// missing or empty path means the file `sidekey.toml` in the deployment package. Without any file,
+/// missing path means the file `sidekey.toml` in the deployment package. Without any file,
 /// returns an empty configuration.
 ///
 /// # Errors
 ///
 /// Returns an error if the file cannot be read or is not TOML.
 pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
-    let path = match path.filter(|path| !path.is_empty()) {
+    let path = match path {
         Some(path) => path,
         None if host == Host::Lambda && Path::new(LAMBDA_PATH).exists() => LAMBDA_PATH,
         None => return Ok(File::default()),
@@ -81,14 +81,14 @@ impl File {
         let problem = match text_of(value) {
             // A configuration file is deployed, committed and copied, so a token in the file would
             // not stay secret.
-            Some(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(FILE_PREFIX) => {
+            Ok(text) if name == "SIDEKEY_TOKEN" && !text.starts_with(FILE_PREFIX) => {
                 "the configuration file must not contain a token; write file://PATH with the path of a file that contains the token"
             }
-            Some(text) => {
+            Ok(text) => {
                 self.settings.insert(name, text);
                 return;
             }
-            None => VALUE_EXPECTED,
+            Err(problem) => problem,
         };
         self.problems.mistakes.add(format!("{CONFIG_FILE}: {key}"), problem);
     }
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn keys_are_the_names_of_variables_in_lower_case() {
         check(
-            "ttl = \"5m\"\nport = 8080\nregion_only = true\nsecrets = [\"a\", \"b#c\"]\n",
+            "\u{feff}ttl = \"5m\"\nport = 8080\nregion_only = true\nsecrets = [\"a\", \"b#c\"]\n",
             &[
                 ("SIDEKEY_PORT", "8080"),
                 ("SIDEKEY_REGION_ONLY", "true"),
@@ -141,13 +141,15 @@ mod tests {
     #[test]
     fn every_mistaken_key_is_named() {
         check(
-            "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\n",
+            "TTL = 1\ntttl = 1\nport = 1.5\npolicies = 1\nallow = [\"app/my db\"]\nsecrets = [\"a,b\"]\n",
             &[],
             &[
                 "TTL: the configuration file has no such key",
                 "did you mean ttl?",
                 "did you mean policy?",
                 "port: the value must be a string",
+                "allow: an item of the list contains white space or a comma",
+                "secrets: an item of the list contains white space or a comma",
             ],
         );
     }

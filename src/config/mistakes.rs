@@ -39,8 +39,12 @@ impl Mistakes {
         self.0.is_empty()
     }
 
+    /// Records a mistake, unless the same mistake is recorded already.
     pub(super) fn add(&mut self, name: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(Mistake { name: name.into(), problem: problem.into() });
+        let mistake = Mistake { name: name.into(), problem: problem.into() };
+        if !self.0.contains(&mistake) {
+            self.0.push(mistake);
+        }
     }
 
     /// Returns the value of `result` if it is `Ok`. Otherwise records the error as a mistake in the

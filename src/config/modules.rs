@@ -6,6 +6,7 @@ use super::host::Host;
 use super::settings::Resolved;
 use super::values::{DialectSetting, OnInitFailure};
 use crate::cache::{self, prefetch};
+use crate::secret::arn::is_account;
 use crate::secret::key::Key;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
@@ -87,7 +88,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             is_snapshot,
             seed: None,
         },
-        account: account(&environment, host),
+        account: account(&environment, host, warnings),
         resolving: resolving::Config { paths: settings.resolve_paths, tenant_check },
         prefetch: Prefetch {
             mode: settings.prefetch,
@@ -116,13 +117,22 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     }
 }
 
-/// Returns the AWS account id in `AWS_ACCOUNT_ID`, or `None` if the variable does not contain 12
-/// digits. On Lambda, always returns `None`: Lambda itself reports the function's account, and the
-/// user's code may use this variable for another account.
-fn account(environment: &BTreeMap<String, String>, host: Host) -> Option<Box<str>> {
+/// Returns the AWS account id in `AWS_ACCOUNT_ID`. Returns `None`, with a warning, if the variable
+/// does not contain 12 digits. On Lambda, always returns `None`: Lambda itself reports the
+/// function's account, and the user's code may use this variable for another account.
+fn account(
+    environment: &BTreeMap<String, String>,
+    host: Host,
+    warnings: &mut Vec<String>,
+) -> Option<Box<str>> {
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
-    let is_valid = account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit());
-    is_valid.then(|| account.as_str().into())
+    if !is_account(account) {
+        warnings.push(
+            "AWS_ACCOUNT_ID is ignored, because an account id has exactly 12 digits".to_owned(),
+        );
+        return None;
+    }
+    Some(account.as_str().into())
 }
 
 /// Returns how long the start of the agent waits for the prefetch. On Lambda, a time that exceeds
@@ -146,9 +156,8 @@ fn dialect(
     environment: &BTreeMap<String, String>,
     host: Host,
 ) -> ChosenDialect {
-    let variable_of_extension = environment
-        .iter()
-        .find(|(name, value)| name.starts_with(aws_extension::PREFIX) && !value.trim().is_empty());
+    let variable_of_extension =
+        environment.keys().find(|name| name.starts_with(aws_extension::PREFIX));
     let (dialect, reason) = match (setting, host, variable_of_extension) {
         (DialectSetting::Agent, _, _) => (Dialect::Agent, "SIDEKEY_DIALECT is set".to_owned()),
         (DialectSetting::Extension, _, _) => {
@@ -157,7 +166,7 @@ fn dialect(
         (DialectSetting::Auto, Host::Lambda, _) => {
             (Dialect::Extension, "this is the default in the Lambda layer".to_owned())
         }
-        (DialectSetting::Auto, Host::Standalone, Some((name, _))) => {
+        (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => {

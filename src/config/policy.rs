@@ -5,7 +5,7 @@ use super::file::POLICY;
 use super::key::Key;
 use super::misspelt::{is_guard, nearest};
 use super::mistakes::{Mistakes, Problems, Unknown};
-use super::toml_setting::{VALUE_EXPECTED, is_key, text_of, variable_name};
+use super::toml_setting::{is_key, text_of, variable_name};
 use super::values::{boolean, choice, patterns, span};
 use super::variables::CONFIG_FILE;
 use crate::cache::freshness::{Policy, Refresh};
@@ -134,10 +134,9 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
             problems.unknown.push(unknown(key_name, key));
             continue;
         };
-        let set = match text_of(value) {
-            Some(text) => (known.parse)(&mut rule, text.trim()),
-            None => Err(VALUE_EXPECTED.to_owned()),
-        };
+        let set = text_of(value)
+            .map_err(str::to_owned)
+            .and_then(|text| (known.parse)(&mut rule, text.trim()));
         problems.mistakes.noted(&key_name, set);
     }
     if !table.contains_key("secrets") {

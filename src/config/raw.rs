@@ -2,21 +2,28 @@
 //! variables and the configuration file.
 
 use super::aws_extension;
+use super::cleaning::{QUOTED, trimmed, unquoted};
+use super::credentials;
 use super::file::{self, File};
 use super::host::Host;
 use super::key::Key;
-use super::misspelt::{is_guard, nearest};
+use super::misspelt::{is_guard, is_nearly, nearest};
 use super::mistakes::{Mistake, Unknown};
+use super::service_links::is_service_link;
 use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
 
-/// The value of an environment variable, or an error if the value is not UTF-8.
+/// The value of an environment variable, or an error if the value is not UTF-8 or is in quotes.
 type Text = Result<String, &'static str>;
 
 /// The error for an environment variable whose value is not UTF-8. Such a variable must not count
 /// as unset: if `SIDEKEY_ALLOW` counted as unset, callers could read every secret.
 const NOT_UTF_8: &str = "the value is not UTF-8";
+
+/// The variable that does not count as unset if it is empty. If it counted as unset, callers could
+/// read every secret.
+const NEVER_UNSET: &str = "SIDEKEY_ALLOW";
 
 /// The settings as strings, before they are parsed.
 pub(super) struct Raw {
@@ -25,8 +32,9 @@ pub(super) struct Raw {
     pub(super) texts: Vec<RawText>,
     pub(super) file: Result<File, Mistake>,
     pub(super) unknown: Vec<Unknown>,
-    /// The environment variables that do not begin with `SIDEKEY_`. These are variables of AWS, of
-    /// Lambda and of the user's program.
+    /// The environment variables that do not begin with `SIDEKEY_` and are not empty, without white
+    /// space and quotes around their values. These are variables of AWS, of Lambda and of the user's
+    /// program.
     pub(super) environment: BTreeMap<String, String>,
 }
 
@@ -56,19 +64,48 @@ pub(super) fn read(vars: &dyn Vars, host: Host) -> Raw {
     }
 }
 
-/// Divides the environment variables into those that begin with `SIDEKEY_` and all others. Omits a
-/// variable of the second group if its value is not UTF-8.
+/// Divides the environment variables into those that begin with `SIDEKEY_` and all others. Removes
+/// white space around the values, and omits empty variables. Omits a variable of the second group
+/// if its value is not UTF-8.
+///
+/// Also omits the variables that Kubernetes sets for Services, because they are not settings.
 fn variables(vars: &dyn Vars) -> (BTreeMap<String, Text>, BTreeMap<String, String>) {
     let (mut own, mut others) = (BTreeMap::new(), BTreeMap::new());
     for name in vars.names() {
         let value = vars.get(&name);
+        let value = value.as_deref().map(trimmed);
         if name.starts_with(PREFIX) {
-            own.insert(name, value.ok_or(NOT_UTF_8));
-        } else if let Some(value) = value {
-            others.insert(name, value);
+            if let Some(text) = own_text(&name, value) {
+                own.insert(name, text);
+            }
+        } else if let Some(value) = value.map(|value| others_text(&name, value))
+            && !value.is_empty()
+        {
+            others.insert(name, value.to_owned());
         }
     }
     (own, others)
+}
+
+/// Returns the text of a variable that begins with `SIDEKEY_`, or the reason why the text cannot be
+/// used. Returns `None` if the variable counts as unset, or if Kubernetes has set it.
+fn own_text(name: &str, value: Option<&str>) -> Option<Text> {
+    match value {
+        None => Some(Err(NOT_UTF_8)),
+        Some("") if !is_nearly(name, NEVER_UNSET) => None,
+        Some(value) if is_service_link(name, value) => None,
+        Some(value) if unquoted(value).is_some() => Some(Err(QUOTED)),
+        Some(value) => Some(Ok(value.to_owned())),
+    }
+}
+
+/// Returns the text of a variable that does not begin with `SIDEKEY_`, without quotes. Credentials
+/// keep their quotes, and a later step reports the quotes as a mistake.
+fn others_text<'a>(name: &str, value: &'a str) -> &'a str {
+    match unquoted(value) {
+        Some(inner) if !credentials::VARIABLES.contains(&name) => trimmed(inner),
+        _ => value,
+    }
 }
 
 /// Returns the settings that the user has set, as strings. If two strings set the same value, the
@@ -78,17 +115,16 @@ fn texts(
     file: Option<&File>,
     environment: &BTreeMap<String, String>,
 ) -> Vec<RawText> {
-    let own_text = |name: &str| {
+    let setting = |name: &str| {
         let in_file = || file.and_then(|file| file.settings.get(name).cloned().map(Ok));
         own.get(name).cloned().or_else(in_file)
     };
     let of_extension = aws_extension::VARIABLES.iter().filter_map(|key| {
-        // AWS's extension treats an empty variable as unset.
-        let text = environment.get(key.name).filter(|text| !text.trim().is_empty())?;
-        own_text(key.default).is_none().then(|| RawText { key, text: Ok(text.clone()) })
+        let text = environment.get(key.name)?;
+        setting(key.default).is_none().then(|| RawText { key, text: Ok(text.clone()) })
     });
     let of_sidekey =
-        VARIABLES.iter().filter_map(|key| Some(RawText { key, text: own_text(key.name)? }));
+        VARIABLES.iter().filter_map(|key| Some(RawText { key, text: setting(key.name)? }));
     of_extension.chain(of_sidekey).collect()
 }
 

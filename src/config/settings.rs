@@ -7,6 +7,7 @@ use super::key::Key;
 use super::mistakes::{Mistake, Mistakes, Problems};
 use super::policy::{self, PolicyTable};
 use super::raw::{Raw, RawText};
+use super::values;
 use super::variables::Settings;
 use super::{conventions, resolve};
 use crate::cache::freshness::Policy;
@@ -39,6 +40,7 @@ pub(super) fn resolve(raw: Raw, host: Host, problems: &mut Problems) -> Resolved
     let tables = Tables::read(raw.file, problems);
     let settings = typed(raw.texts.iter(), &mut problems.mistakes);
     check_relations(&settings, &mut problems.mistakes);
+    check_aws_variables(&settings, &raw.environment, &mut problems.mistakes);
     let default_policy = Policy {
         ttl: settings.ttl,
         stale_while_revalidate: settings.stale_while_revalidate,
@@ -136,12 +138,28 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
     }
 }
 
+/// Checks the variables of AWS that Sidekey or the AWS SDK uses. With an invalid value, the agent
+/// would start, but every call to AWS would fail.
+fn check_aws_variables(
+    settings: &Settings,
+    environment: &BTreeMap<String, String>,
+    mistakes: &mut Mistakes,
+) {
+    credentials::check_aws_credentials(environment, mistakes);
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+        .into_iter()
+        .find_map(|name| Some((name, environment.get(name)?)));
+    if let Some((name, text)) = region.filter(|_| settings.region.is_none()) {
+        mistakes.noted(name, values::region(text));
+    }
+}
+
 /// Reads additional root certificates for TLS connections to AWS. The path of their file is in
 /// `AWS_CA_BUNDLE` or `SSL_CERT_FILE`.
 fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Trust {
-    let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().find_map(|name| {
-        environment.get(name).filter(|path| !path.is_empty()).map(|path| (name, path))
-    });
+    let given = ["AWS_CA_BUNDLE", "SSL_CERT_FILE"]
+        .into_iter()
+        .find_map(|name| environment.get(name).map(|path| (name, path)));
     let Some((name, path)) = given else {
         return Trust::default();
     };

@@ -200,17 +200,122 @@ fn sdk_gets_the_environment_without_sidekeys_variables() {
     );
 }
 
+/// Kubernetes sets these variables in a pod beside the Services `sidekey-metrics` and `sidekey`.
+#[test]
+fn variables_of_kubernetes_services_are_no_settings() {
+    let links = [
+        ("SIDEKEY_METRICS_SERVICE_HOST", "10.96.3.4"),
+        ("SIDEKEY_METRICS_SERVICE_PORT", "9277"),
+        ("SIDEKEY_METRICS_PORT", "tcp://10.96.3.4:9277"),
+        ("SIDEKEY_METRICS_PORT_9277_TCP", "tcp://10.96.3.4:9277"),
+        ("SIDEKEY_METRICS_PORT_9277_TCP_PROTO", "tcp"),
+        ("SIDEKEY_METRICS_PORT_9277_TCP_PORT", "9277"),
+        ("SIDEKEY_METRICS_PORT_9277_TCP_ADDR", "10.96.3.4"),
+        ("SIDEKEY_SERVICE_HOST", "10.96.3.4"),
+        ("SIDEKEY_SERVICE_PORT", "9277"),
+        ("SIDEKEY_PORT", "tcp://10.96.3.4:9277"),
+        ("SIDEKEY_PORT_9277_TCP", "tcp://10.96.3.4:9277"),
+        ("SIDEKEY_PORT_9277_TCP_PROTO", "tcp"),
+        ("SIDEKEY_PORT_9277_TCP_PORT", "9277"),
+        ("SIDEKEY_PORT_9277_TCP_ADDR", "10.96.3.4"),
+    ];
+    for host in [Host::Standalone, Host::Lambda] {
+        let loaded = load_from(&[&links[..], &[("AWS_SESSION_TOKEN", "t")]].concat(), host);
+        assert!(loaded.mistakes.is_empty() && loaded.warnings.is_empty(), "{}", loaded.mistakes);
+        assert_eq!(loaded.config.listen.port, 2773);
+    }
+    mistakes(&[("SIDEKEY_PORT", "http://10.96.3.4:9277")], &["SIDEKEY_PORT"]);
+}
+
+#[test]
+fn empty_variable_counts_as_unset() {
+    let names = variables::VARIABLES.iter().map(|variable| variable.name);
+    let aws = ["AWS_REGION", "AWS_TOKEN", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE"];
+    let of_extension = aws_extension::VARIABLES.iter().map(|variable| variable.name);
+    let others = ["SIDEKEY_CONFIG", "AWS_ACCOUNT_ID"];
+    for name in names.chain(aws).chain(of_extension).chain(others) {
+        for text in ["", " \r\n", "\u{feff}"] {
+            let loaded = load_from(&[(name, text)], Host::Standalone);
+            let expected: &[&str] = if name == "SIDEKEY_ALLOW" { &[name] } else { &[] };
+            let found: Vec<&str> = loaded.mistakes.0.iter().map(|mistake| &*mistake.name).collect();
+            assert_eq!(found, expected, "{name}={text:?}: {}", loaded.mistakes);
+            assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+            assert!(loaded.config.source.environment.is_empty(), "{name}");
+        }
+    }
+    // A misspelt SIDEKEY_ALLOW is reported even if it is empty.
+    mistakes(&[("SIDEKEY_ALOW", "")], &["SIDEKEY_ALOW"]);
+    mistakes(&[("SIDEKEY_TTTL", "")], &[]);
+}
+
+#[test]
+fn white_space_and_quotes_around_variables_of_aws_are_removed() {
+    let loaded = load_from(
+        &[
+            ("AWS_REGION", " \"eu-north-1\"\n"),
+            ("AWS_PROFILE", "'app'"),
+            ("AWS_ACCESS_KEY_ID", "AKIA1\n"),
+            ("AWS_SECRET_ACCESS_KEY", "\u{feff}key "),
+            ("SECRETS_MANAGER_TTL", "\"20\""),
+            ("AWS_DEFAULT_REGION", "''"),
+        ],
+        Host::Standalone,
+    );
+    assert!(loaded.mistakes.is_empty(), "{}", loaded.mistakes);
+    assert_eq!(of_any_secret(&loaded.config).ttl, Duration::from_secs(20));
+    let environment = loaded.config.source.environment;
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(k, v)| (&**k, &**v)).collect();
+    let expected = [
+        ("AWS_ACCESS_KEY_ID", "AKIA1"),
+        ("AWS_PROFILE", "app"),
+        ("AWS_REGION", "eu-north-1"),
+        ("AWS_SECRET_ACCESS_KEY", "key"),
+        ("SECRETS_MANAGER_TTL", "20"),
+    ];
+    assert_eq!(environment, expected);
+}
+
+#[test]
+fn quotes_around_settings_and_credentials_are_mistakes() {
+    for variable in variables::VARIABLES {
+        for text in [" \"a\"\n", "''"] {
+            mistakes(&[(variable.name, text)], &[variable.name]);
+        }
+    }
+    mistakes(&[("SIDEKEY_CONFIG", "\"/etc/sidekey.toml\"")], &["SIDEKEY_CONFIG"]);
+    mistakes(&[("AWS_TOKEN", "\"a\"")], &["AWS_TOKEN"]);
+    let key = [("AWS_ACCESS_KEY_ID", "'a'"), ("AWS_SECRET_ACCESS_KEY", "\"b\"")];
+    mistakes(&key, &["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"]);
+}
+
+#[test]
+fn variables_of_aws_are_validated_at_start() {
+    mistakes(&[("AWS_REGION", "Stockholm")], &["AWS_REGION"]);
+    mistakes(&[("AWS_REGION", "eu-north-1 # home")], &["AWS_REGION"]);
+    mistakes(&[("AWS_DEFAULT_REGION", "eu-north")], &["AWS_DEFAULT_REGION"]);
+    // The SDK uses only the first region that is set.
+    mistakes(&[("AWS_DEFAULT_REGION", "eu-north"), ("AWS_REGION", "eu-north-1")], &[]);
+    mistakes(&[("AWS_REGION", "Stockholm"), ("SIDEKEY_REGION", "eu-north-1")], &[]);
+    let key = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")];
+    for token in [("AWS_SESSION_TOKEN", "a\nb"), ("AWS_TOKEN", "a\nb")] {
+        mistakes(&[&key[..], &[token]].concat(), &[token.0]);
+    }
+}
+
 #[test]
 fn account_can_be_configured_outside_lambda() {
     for (text, host, expected) in [
         ("123456789012", Host::Standalone, Some("123456789012")),
         ("123456789012", Host::Lambda, None),
+        ("1234-5678-9012", Host::Standalone, None),
         ("12345678901", Host::Standalone, None),
         ("12345678901x", Host::Standalone, None),
         ("", Host::Standalone, None),
     ] {
-        let config = load_from(&[("AWS_ACCOUNT_ID", text)], host).config;
+        let Loaded { config, warnings, .. } = load_from(&[("AWS_ACCOUNT_ID", text)], host);
         assert_eq!(config.account.as_deref(), expected, "{text}");
+        let is_ignored = host == Host::Standalone && expected.is_none() && !text.is_empty();
+        assert_eq!(warnings.len(), usize::from(is_ignored), "{text}: {warnings:?}");
     }
 }
 

@@ -1,12 +1,12 @@
 //! Converts between settings in the configuration file and environment variables: `ttl = 300` in
 //! the file is the same setting as `SIDEKEY_TTL=300`.
 
+use super::values::is_separator;
 use super::variables::{PREFIX, VARIABLES};
 use toml::Value;
 
 /// The error message for a TOML value that no environment variable could express, such as a float.
-pub(super) const VALUE_EXPECTED: &str =
-    "the value must be a string, a number, a boolean or a list of strings";
+const VALUE_EXPECTED: &str = "the value must be a string, a number, a boolean or a list of strings";
 
 /// Returns the keys of all settings in the configuration file. Each key is the name of an
 /// environment variable in lower case, without `SIDEKEY_`.
@@ -24,17 +24,28 @@ pub(super) fn variable_name(key: &str) -> String {
     format!("{PREFIX}{}", key.to_ascii_uppercase())
 }
 
+/// The error message for an item of a TOML list that would become several items of a setting.
+const SEPARATOR_IN_ITEM: &str = "an item of the list contains white space or a comma, which separate items: write each item as a string of its own";
+
 /// Converts a TOML value to the value of the equivalent environment variable. The items of a list
-/// are joined by commas. Returns `None` if no environment variable could express the value.
-pub(super) fn text_of(value: &Value) -> Option<String> {
+/// are joined by commas.
+///
+/// # Errors
+///
+/// Returns an error if no environment variable could express the value.
+pub(super) fn text_of(value: &Value) -> Result<String, &'static str> {
     match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Integer(number) => Some(number.to_string()),
-        Value::Boolean(flag) => Some(flag.to_string()),
+        Value::String(text) => Ok(text.clone()),
+        Value::Integer(number) => Ok(number.to_string()),
+        Value::Boolean(flag) => Ok(flag.to_string()),
         Value::Array(items) => {
             let texts: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
-            Some(texts?.join(","))
+            let texts = texts.ok_or(VALUE_EXPECTED)?;
+            if texts.iter().any(|text| text.trim().contains(is_separator)) {
+                return Err(SEPARATOR_IN_ITEM);
+            }
+            Ok(texts.join(","))
         }
-        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => None,
+        Value::Float(_) | Value::Datetime(_) | Value::Table(_) => Err(VALUE_EXPECTED),
     }
 }

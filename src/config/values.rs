@@ -43,7 +43,12 @@ pub(super) enum DialectSetting {
 
 /// Splits a list at commas and white space. Empty items are skipped.
 pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
+    text.split(is_separator).filter(|item| !item.is_empty())
+}
+
+/// Returns whether the character separates the items of a list.
+pub(super) fn is_separator(c: char) -> bool {
+    c == ',' || c.is_whitespace()
 }
 
 /// Parses a list of names or ARNs of secrets. The error message contains every malformed item.

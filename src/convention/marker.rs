@@ -24,6 +24,11 @@ pub(crate) enum BadMarker {
     Empty,
     #[error("a string in 'placeholders' can have at most one '*'")]
     Wildcards,
+    /// White space around a value is ignored before the value is compared with the marker.
+    #[error(
+        "a string in 'placeholders' must not begin or end with a space, because spaces around a value are ignored"
+    )]
+    OuterSpace,
     #[error(
         "a string in 'placeholders' can have at most {MARKER_CHARS_MAX} printable ASCII characters"
     )]
@@ -36,7 +41,7 @@ impl Marker {
     /// # Errors
     ///
     /// Returns an error if `text` is too long, has a character that is not printable ASCII, has
-    /// more than one `*`, or has no characters except `*` and spaces.
+    /// more than one `*`, has no characters except `*` and spaces, or begins or ends with a space.
     pub(crate) fn parse(text: &str) -> Result<Self, BadMarker> {
         let is_printable = text.chars().all(|c| c.is_ascii_graphic() || c == ' ');
         if text.len() > MARKER_CHARS_MAX || !is_printable {
@@ -51,6 +56,9 @@ impl Marker {
         }
         if before.trim().is_empty() && after.unwrap_or_default().trim().is_empty() {
             return Err(BadMarker::Empty);
+        }
+        if text.trim() != text {
+            return Err(BadMarker::OuterSpace);
         }
         Ok(Self { before: before.into(), after: after.map(Into::into) })
     }
@@ -125,6 +133,8 @@ mod tests {
             (" * ", BadMarker::Empty),
             ("a*b*", BadMarker::Wildcards),
             ("**", BadMarker::Wildcards),
+            (" changeme", BadMarker::OuterSpace),
+            ("TODO * ", BadMarker::OuterSpace),
             ("é", BadMarker::Characters),
             ("a\n", BadMarker::Characters),
             (&"a".repeat(65), BadMarker::Characters),

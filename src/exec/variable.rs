@@ -49,6 +49,11 @@ pub(super) struct VariableError {
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Reason {
+    #[error(
+        "the value would be used unchanged, because a reference must begin with '{PREFIX}' in \
+         lower case, without quotes or white space before it: write {PREFIX}REFERENCE"
+    )]
+    NotAtStart,
     #[error("the text after '{PREFIX}' is not a valid reference to a secret: {0}")]
     Reference(BadReference),
     #[error(transparent)]
@@ -73,14 +78,20 @@ impl fmt::Display for VariableError {
 
 /// Finds the environment variables that refer to a secret, such as `DB=sidekey:app/db`. Returns an
 /// error for each variable that begins with `sidekey:` but has no valid name or ARN of a secret
-/// after it.
+/// after it. Also returns an error for a misspelt prefix, such as `"sidekey:` with its quote or
+/// `Sidekey:`. Otherwise, the program would use the text of the reference as its password.
 pub(super) fn find(
     vars: impl IntoIterator<Item = (String, String)>,
 ) -> (Vec<SecretVariable>, Vec<VariableError>) {
     let (mut variables, mut errors) = (Vec::new(), Vec::new());
     for (name, value) in vars {
-        let Some(reference) = value.strip_prefix(PREFIX).filter(|_| !name.starts_with(OWN_PREFIX))
-        else {
+        if name.starts_with(OWN_PREFIX) {
+            continue;
+        }
+        let Some(reference) = value.strip_prefix(PREFIX) else {
+            if begins_with_misspelt_prefix(&value) {
+                errors.push(VariableError { name, reason: Reason::NotAtStart });
+            }
             continue;
         };
         match Reference::parse(reference) {
@@ -91,6 +102,15 @@ pub(super) fn find(
         }
     }
     (variables, errors)
+}
+
+/// Returns whether the value begins with `sidekey:` in any case, after any number of quotes, white
+/// space and byte order marks.
+fn begins_with_misspelt_prefix(value: &str) -> bool {
+    let text = value.trim_start_matches(|c: char| {
+        c.is_whitespace() || c.is_control() || "\"'`\u{feff}\u{200b}\u{201c}\u{2018}".contains(c)
+    });
+    text.get(..PREFIX.len()).is_some_and(|start| start.eq_ignore_ascii_case(PREFIX))
 }
 
 /// Returns the secrets to read from the agent. A secret that several variables need occurs only
@@ -163,10 +183,13 @@ mod tests {
             ("A", "sidekey:app/db"),
             ("B", "sidekey:app/db#user"),
             ("C", "app/db"),
-            ("D", " sidekey:app/db"),
-            ("E", "SIDEKEY:app/db"),
+            ("D", "postgres://sidekey:app@db"),
+            ("E", "sidekey"),
             ("F", ""),
+            ("G", "\"sidekey\": app/db"),
+            ("H", "\u{e9}sidekey:app/db"),
             ("SIDEKEY_TOKEN", "sidekey:app/db"),
+            ("SIDEKEY_LOG", " Sidekey:app/db"),
         ]));
         let variable = |name: &str, field: Option<&str>| SecretVariable {
             name: name.to_owned(),
@@ -176,6 +199,27 @@ mod tests {
         assert_eq!(found, [variable("A", None), variable("B", Some("user"))]);
         assert_eq!(errors, []);
         assert_eq!(keys(&found), [key("app/db")], "the result must contain each secret once");
+    }
+
+    #[test]
+    fn reference_with_a_misspelt_prefix_is_refused_by_variable() {
+        for value in [
+            "\"sidekey:app/db#user\"",
+            "'sidekey:app/db#user'",
+            "`sidekey:app/db`",
+            "\u{201c}sidekey:app/db\u{201d}",
+            "Sidekey:app/db#user",
+            "SIDEKEY:app/db",
+            " sidekey:app/db",
+            "\n\tsidekey:app/db",
+            "\u{feff}sidekey:app/db",
+            " \" SideKey:app/db",
+        ] {
+            let (found, errors) = find(pairs(&[("PW", value)]));
+            assert_eq!(found, [], "{value:?}");
+            let expected = VariableError { name: "PW".to_owned(), reason: Reason::NotAtStart };
+            assert_eq!(errors, [expected], "{value:?}");
+        }
     }
 
     #[test]
@@ -231,6 +275,9 @@ mod tests {
         check("sidekey:s#n", binary(), Err("V: the secret is binary and has no fields"));
         let lacks = "V: the secret has no field 'n'; it has 'pass'";
         check("sidekey:s#n", content(r#"{"pass":"hunter2"}"#), Err(lacks));
+        let null = "V: the field 'n' of the secret is null, so it has no value";
+        check("sidekey:s#n", content(r#"{"n": null}"#), Err(null));
+        check("sidekey:s#n", content(r#"{"n":"null"}"#), Ok("null"));
         let nul = "V: the value has a NUL byte, which a variable cannot contain";
         check("sidekey:s", content("a\0b"), Err(nul));
         check("sidekey:s#n", content(r#"{"n":"\u0000"}"#), Err(nul));
@@ -255,10 +302,11 @@ mod tests {
     proptest! {
         #[test]
         fn for_any_variable_no_error_shows_its_value(
-            text in text_of(&["sidekey:", "arn:", ":", "#", " ", "app/db", VALUE]),
+            text in text_of(&["sidekey:", "Sidekey:", "\"", "arn:", ":", "#", " ", "app/db", VALUE]),
         ) {
             let (found, errors) = find(pairs(&[("A", &text)]));
-            prop_assert_eq!(found.len() + errors.len(), usize::from(text.starts_with(PREFIX)));
+            let is_reference = text.starts_with(PREFIX) || begins_with_misspelt_prefix(&text);
+            prop_assert_eq!(found.len() + errors.len(), usize::from(is_reference));
             prop_assert!(errors.iter().all(|one| !one.to_string().contains(VALUE)));
         }
     }

@@ -8,6 +8,8 @@ const PATH_CHARS_MAX: usize = 256;
 /// The maximum number of keys in the path of a value in a message.
 const PARTS_MAX: usize = 16;
 
+const QUOTES: [char; 3] = ['"', '\'', '`'];
+
 /// The path of a value in a JSON message, such as `channel_config.*.credentials_id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Path {
@@ -42,6 +44,8 @@ pub(crate) enum BadPath {
     Bracket { at: usize },
     #[error("a path must not begin with '$'; remove the '$'")]
     Root,
+    #[error("a path must not be in quotes; remove the quote at character {at}")]
+    Quote { at: usize },
     /// Error: the path contains a comma, white space or a control character. Commas and white space
     /// are not allowed because they separate the paths of a list.
     #[error(
@@ -72,6 +76,12 @@ impl Path {
                 }
                 _ => {}
             }
+        }
+        if text.starts_with(QUOTES) {
+            return Err(BadPath::Quote { at: 1 });
+        }
+        if text.ends_with(QUOTES) {
+            return Err(BadPath::Quote { at: text.chars().count() });
         }
         let mut steps = Vec::new();
         let mut at = 1;
@@ -157,6 +167,8 @@ mod tests {
         refused("a.**", BadPath::PartlyAny { at: 3 });
         refused("a[0].b", BadPath::Bracket { at: 2 });
         refused("$.a", BadPath::Root);
+        refused("\"a.b\"", BadPath::Quote { at: 1 });
+        refused("ä.'b'", BadPath::Quote { at: 5 });
         refused("a\u{1b}", BadPath::Character { at: 2 });
         refused("a b", BadPath::Character { at: 2 });
         assert!(Path::parse(&["x"; 16].join(".")).is_ok());

@@ -16,9 +16,9 @@ const NAMES_SHOWN_MAX: usize = 20;
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
 /// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
-/// Any other JSON value is stored as JSON without white space.
+/// A JSON `null` is stored as `None`. Any other JSON value is stored as JSON without white space.
 #[derive(Debug)]
-pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
+pub struct Fields(Result<BTreeMap<Box<str>, Option<SecretValue>>, FieldError>);
 
 /// The approximate memory that a cached field needs in addition to its name and its value, in
 /// bytes. The node of the map and the reference-counted bytes need this memory.
@@ -41,6 +41,9 @@ pub enum FieldError {
         /// The number of existing fields that `existing` does not list.
         more: usize,
     },
+    /// Error: the field is JSON `null`. A caller would otherwise use the text `null` as a password.
+    #[error("the field '{}' of the secret is null, so it has no value", displayed(.0))]
+    Null(Box<str>),
 }
 
 impl Fields {
@@ -61,17 +64,19 @@ impl Fields {
 
     /// Returns the approximate memory that the fields use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
+        let bytes = |text: &Option<SecretValue>| text.as_ref().map_or(0, SecretValue::len);
+        self.0.iter().flatten().map(|(name, text)| name.len() + bytes(text) + FIELD_BYTES).sum()
     }
 
     /// Returns the value of the field called `name`.
     ///
     /// # Errors
     ///
-    /// Returns an error if no field has this name. The error lists the names of existing fields.
+    /// Returns an error if no field has this name, or if the field is null. The first error lists the
+    /// names of existing fields.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
-        fields.get(name).ok_or_else(|| FieldError::Absent {
+        let field = fields.get(name).ok_or_else(|| FieldError::Absent {
             requested: name.into(),
             existing: fields
                 .keys()
@@ -79,7 +84,8 @@ impl Fields {
                 .map(|name| displayed(name).into())
                 .collect(),
             more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
-        })
+        })?;
+        field.as_ref().ok_or_else(|| FieldError::Null(name.into()))
     }
 }
 
@@ -125,15 +131,18 @@ pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a Raw
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Converts a JSON value to a string. A JSON string loses its quotes, and any other value loses its
-/// white space.
+/// white space. Returns `None` if the JSON value is `null`.
 ///
 /// # Errors
 ///
 /// Returns an error if a string contains half of a surrogate pair, which UTF-8 cannot represent.
-fn field_text(json: &str) -> serde_json::Result<SecretValue> {
-    match json.starts_with('"') {
-        true => serde_json::from_str::<String>(json).map(SecretValue::from),
-        false => Ok(compact(json).into()),
+fn field_text(json: &str) -> serde_json::Result<Option<SecretValue>> {
+    match json {
+        "null" => Ok(None),
+        string if string.starts_with('"') => {
+            serde_json::from_str::<String>(string).map(|text| Some(text.into()))
+        }
+        other => Ok(Some(compact(other).into())),
     }
 }
 
@@ -186,9 +195,9 @@ mod tests {
     #[test]
     fn string_field_is_returned_without_quotes() {
         let fields =
-            fields(text(r#"{"user":"ann \"a\"","port":5432,"tls":{"on":true},"none":null}"#));
+            fields(text(r#"{"user":"ann \"a\"","port":5432,"tls":{"on":true},"text":"null"}"#));
         for (name, expected) in
-            [("user", r#"ann "a""#), ("port", "5432"), ("tls", r#"{"on":true}"#), ("none", "null")]
+            [("user", r#"ann "a""#), ("port", "5432"), ("tls", r#"{"on":true}"#), ("text", "null")]
         {
             let value = fields.field(name).expect("the value has the field");
             assert_eq!(value.expose(), expected.as_bytes());
@@ -221,6 +230,19 @@ mod tests {
         let fields = fields(text(r#"{"user":"ann","pass":"hunter2"}"#));
         let message = fields.field("password").expect_err("the field is absent").to_string();
         assert_eq!(message, "the secret has no field 'password'; it has 'pass', 'user'");
+    }
+
+    /// A caller would otherwise use the text `null` as a password.
+    #[test]
+    fn null_field_is_an_error_and_not_the_text_null() {
+        let fields = fields(text(r#"{"pass": null ,"list":[null],"again":"x","again":null}"#));
+        for name in ["pass", "again"] {
+            assert_eq!(fields.field(name).map(|_| ()), Err(FieldError::Null(name.into())));
+        }
+        let message = fields.field("pass").expect_err("the field is null").to_string();
+        assert_eq!(message, "the field 'pass' of the secret is null, so it has no value");
+        let list = fields.field("list").expect("the value has the field");
+        assert_eq!(list.expose(), b"[null]");
     }
 
     /// If the error copied more names, every request for an unknown field would copy the names of
@@ -303,7 +325,8 @@ mod tests {
             };
             for (name, value) in object {
                 let bare = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-                prop_assert_eq!(parted.field(name).expect("the value has the field").expose(), bare.as_bytes());
+                let expected = if value.is_null() { None } else { Some(bare.as_bytes()) };
+                prop_assert_eq!(parted.field(name).ok().map(SecretValue::expose), expected);
                 let raw = json_field(&content, name).map(RawValue::get);
                 prop_assert_eq!(raw, Some(&*value.to_string()));
             }

@@ -34,16 +34,17 @@ pub(crate) enum BadGlob {
     #[error("'**' is not supported; write one '*' for each path segment")]
     DoubleStar,
     #[error(
-        "the '[' at character {at} has no ']': write ']' after the characters of the class, or '[[]' \
-         for the character '['"
+        "the '[' at character {at} has no ']': write ']' after the characters of the class; if the \
+         list is JSON, write it without brackets and quotes"
     )]
     Unclosed { at: usize },
     #[error("the pattern must not be longer than {GLOB_CHARS_MAX} characters")]
     TooLong,
 }
 
+/// A part of a compiled glob pattern: a wildcard or a character.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Token {
+pub(super) enum Token {
     /// The wildcard `*`, which matches zero or more characters except `/`.
     Star,
     /// The wildcard `?`, which matches one character except `/`.
@@ -90,6 +91,10 @@ impl Glob {
 
     pub(crate) fn as_str(&self) -> &str {
         &self.text
+    }
+
+    pub(super) fn tokens(&self) -> &[Token] {
+        &self.tokens
     }
 
     /// Returns whether the pattern matches the complete string `text`. The function allocates
@@ -256,8 +261,8 @@ mod tests {
         let problem = BadGlob::Unclosed { at: 5 }.to_string();
         assert_eq!(
             problem,
-            "the '[' at character 5 has no ']': write ']' after the characters of the class, or '[[]' \
-             for the character '['"
+            "the '[' at character 5 has no ']': write ']' after the characters of the class; if the \
+             list is JSON, write it without brackets and quotes"
         );
     }
 

@@ -2,6 +2,7 @@
 
 use super::arn::Arn;
 use super::glob::Glob;
+use super::matchable;
 use super::name::is_name_char;
 use super::reference::SecretId;
 use std::iter;
@@ -47,8 +48,8 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// Returns an error if a pattern is invalid, or if there are more than [`PATTERNS_MAX`]
-    /// patterns. The error lists every invalid pattern.
+    /// Returns an error if a pattern is invalid or matches no secret, or if there are more than
+    /// [`PATTERNS_MAX`] patterns. The error lists every such pattern.
     pub(crate) fn new<'a>(
         patterns: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, BadPatterns> {
@@ -62,7 +63,7 @@ impl Scope {
                 break;
             }
             let globs = if text.starts_with("arn:") { &mut scope.arns } else { &mut scope.names };
-            match Glob::new(text) {
+            match compile(text) {
                 Ok(glob) => globs.push(glob),
                 Err(why) => problems.push(format!("pattern '{text}': {why}")),
             }
@@ -139,6 +140,12 @@ impl Scope {
             .iter()
             .any(|pattern| is_literal(pattern, name) || (is_valid && pattern.matches(name)))
     }
+}
+
+fn compile(text: &str) -> Result<Glob, String> {
+    let glob = Glob::new(text).map_err(|bad| bad.to_string())?;
+    matchable::check(&glob).map_err(|bad| bad.to_string())?;
+    Ok(glob)
 }
 
 /// Returns whether a pattern equals `text` and contains no wildcards.
@@ -282,7 +289,7 @@ mod tests {
 
     #[test]
     fn invalid_pattern_is_quoted() {
-        for text in ["app/**", "app/[x"] {
+        for text in ["app/**", "app/[x", "^app/.*$", "app/\u{e4}"] {
             let problem = Scope::new([text]).expect_err("the pattern is refused").to_string();
             assert!(problem.contains(text), "{problem}");
         }

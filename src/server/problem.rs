@@ -208,6 +208,7 @@ impl Problem {
                 "store a complete value in the secret, and Sidekey fetches the value within seconds; \
                  to serve malformed values, set SIDEKEY_STRICT=false"
             }
+            Self::Field(FieldError::Null(_)) => "store a value in this field of the secret",
             Self::Field(_) => "check the name of the field and the secret's value",
         }
     }

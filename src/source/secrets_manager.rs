@@ -24,6 +24,7 @@ pub(crate) use response::Rotation;
 
 use super::{FetchError, FetchErrorKind, FetchFuture, Source};
 use crate::clock::Clock;
+use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
 use crate::secret::version::Version;
@@ -85,10 +86,20 @@ impl fmt::Debug for Config {
     }
 }
 
-/// Error: no AWS region is configured, so the agent cannot call AWS.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no AWS region is configured: set SIDEKEY_REGION or AWS_REGION")]
-pub struct NoRegion;
+/// Error: the agent cannot call AWS, because it knows no valid AWS region.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegionError {
+    /// Error: neither the configuration nor the AWS SDK provides an AWS region.
+    #[error("no AWS region is configured: set SIDEKEY_REGION or AWS_REGION")]
+    Missing,
+    /// Error: the AWS SDK found a region that has not the form of an AWS region. The region comes
+    /// from an AWS profile or from the instance metadata service.
+    #[error(
+        "the AWS profile has the region {0:?}, which is not a region like eu-north-1: correct the \
+         profile, or set SIDEKEY_REGION"
+    )]
+    Malformed(Box<str>),
+}
 
 /// A client that reads secrets from Secrets Manager, in any AWS region. The `Debug` output omits
 /// the objects of the AWS SDK, which would print environment variables.
@@ -116,13 +127,13 @@ impl SecretsManager {
     ///
     /// # Errors
     ///
-    /// Returns an error if no AWS region is configured and the AWS SDK finds no region.
+    /// Returns an error if no AWS region is configured and the AWS SDK finds no valid region.
     pub async fn prepare(
         config: Config,
         own_ports: Vec<u16>,
         tokens: Arc<Tokens>,
         clock: Arc<dyn Clock>,
-    ) -> Result<Self, NoRegion> {
+    ) -> Result<Self, RegionError> {
         let attempt_timeout = config.attempt_timeout;
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(attempt_timeout))
@@ -136,7 +147,10 @@ impl SecretsManager {
             timeouts,
         };
         let loaded = sdk_config::load(&settings).await;
-        let region: Box<str> = loaded.region().ok_or(NoRegion)?.as_ref().into();
+        let region: Box<str> = loaded.region().ok_or(RegionError::Missing)?.as_ref().into();
+        if !is_region(&region) {
+            return Err(RegionError::Malformed(region));
+        }
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());

@@ -78,7 +78,8 @@ async fn dates_are_seconds_as_text() {
 }
 
 /// Reads fields of a JSON value, by parameter and by `#` in the id. Each response is the field's
-/// bare text. A missing field gives an error that names the existing fields and shows no value.
+/// bare text. A missing field gives an error that names the existing fields and shows no value. A
+/// null field gives an error too.
 #[tokio::test]
 async fn field_is_returned_as_bare_text() {
     let (fake, sidekey) = start_at(1).await;
@@ -92,7 +93,6 @@ async fn field_is_returned_as_bare_text() {
         ("user", "ann \"ä\"\n"),
         ("port", "5432"),
         ("tls", r#"{"on":true}"#),
-        ("none", "null"),
         ("a%20b", "spaced"),
         ("a+b", "spaced"),
     ] {
@@ -110,6 +110,8 @@ async fn field_is_returned_as_bare_text() {
     }
     for (id, words) in [
         ("app/db&field=password", "it has '', 'a b', 'none', 'port', 'tls', 'user'"),
+        ("app/db&field=none", "the field 'none' of the secret is null"),
+        ("app/db%23none", "the field 'none' of the secret is null"),
         ("text&field=x", "not a JSON object"),
         ("binary%23x", "is binary"),
     ] {

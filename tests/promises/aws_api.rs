@@ -104,6 +104,7 @@ async fn body_sent_after_its_head_is_awaited() {
 #[tokio::test]
 async fn bad_bodies_get_typed_errors() {
     let (fake, sidekey) = start_agent().await;
+    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
     let large = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(64 * 1024));
     let within = format!(r#"{{"SecretId":"app/db","Other":"{}"}}"#, "x".repeat(63 * 1024));
     assert_eq!(call(&sidekey, GET, &within).await.status, 200);
@@ -114,13 +115,20 @@ async fn bad_bodies_get_typed_errors() {
         (r#"{"SecretId":"app/db#"}"#, "ValidationException", "character 7"),
         (r#"{"SecretId":"arn:aws:s3:::x"}"#, "ValidationException", "character 9"),
         (r#"{"SecretId":"app/db#nope"}"#, "FieldNotFoundException", "it has 'user'"),
+        (
+            r#"{"SecretId":"app/null#user"}"#,
+            "FieldNotFoundException",
+            "'user' of the secret is null",
+        ),
     ] {
         let answer = call(&sidekey, GET, body).await;
         assert_eq!((answer.status, answer.kind().as_str()), (400, kind));
         assert!(answer.text().contains(words), "{}", answer.text());
         assert!(!answer.text().contains("ann"), "{}", answer.text());
     }
-    assert_eq!(fake.calls().count(GetSecretValue), 1);
+    for id in ["app/db", "app/null"] {
+        assert_eq!(fake.calls().count_for(GetSecretValue, id), 1, "{id}");
+    }
     let mut slow = sidekey.connect().await;
     let complete = request("POST", "/", &[GET, SESSION], BODY);
     slow.send(&complete[..complete.len() - 1]).await;

@@ -34,6 +34,7 @@ async fn start_fake(clock: &Arc<ManualClock>) -> Fake {
     for (name, value) in [
         ("app/db", "hunter2 = 'two'"),
         ("app/json", r#"{"user": "joan \"a\"", "port": 5432, "nul": "\u0000"}"#),
+        ("app/null", r#"{"user": null}"#),
         ("app/other", "hunter4"),
         ("other/db", "hunter5"),
     ] {
@@ -144,6 +145,10 @@ async fn all_problems_are_reported_and_nothing_is_started() {
             ("FIELD", "sidekey:app/json#password"),
             ("NOT_JSON", "sidekey:app/db#x"),
             ("NUL", "sidekey:app/json#nul"),
+            ("NULL", "sidekey:app/null#user"),
+            ("QUOTED", "\"sidekey:app/db#user\""),
+            ("UPPER_CASE", "Sidekey:app/db"),
+            ("SPACE", " sidekey:app/db"),
         ],
     );
     let (code, output) = run_shell("echo it was started", &vars).await;
@@ -158,6 +163,10 @@ async fn all_problems_are_reported_and_nothing_is_started() {
         "  FIELD: the secret has no field 'password'; it has 'nul', 'port', 'user'",
         "  NOT_JSON: the secret is not a JSON object",
         "  NUL: the value has a NUL byte",
+        "  NULL: the field 'user' of the secret is null",
+        "  QUOTED: the value would be used unchanged, because a reference must begin with 'sidekey:'",
+        "  UPPER_CASE: the value would be used unchanged",
+        "  SPACE: the value would be used unchanged",
     ] {
         assert!(output.contains(part), "{part}:\n{output}");
     }
@@ -205,8 +214,8 @@ async fn unusable_tokens_and_agents_are_explained() {
         .expect("the URL has a port");
     for (name, value, reported) in [
         ("SIDEKEY_TOKEN", "not-the-token", "A: UnrecognizedClientException: "),
-        ("SIDEKEY_TOKEN", "not\nthe-token", "A: the path or the token has a character"),
-        ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: a token must not be empty"),
+        ("SIDEKEY_TOKEN", "not\nthe-token", "SIDEKEY_TOKEN: character 4 is a line break"),
+        ("SIDEKEY_TOKEN", "", "SIDEKEY_TOKEN: no token is configured"),
         ("SIDEKEY_PORT", "0", "SIDEKEY_PORT: with port 0, the agent chooses"),
         (
             "SIDEKEY_PORT",

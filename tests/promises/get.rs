@@ -110,6 +110,7 @@ async fn json_output_describes_the_version() {
 async fn read_failures_are_reported_by_type_and_exit_code() {
     let (fake, _sidekey, vars) = start_agent().await;
     fake.secrets().create("app/denied", "hunter6").expect("the secret name is unused");
+    fake.secrets().create("app/null", r#"{"user":null}"#).expect("the secret name is unused");
     fake.faults().deny_secret("app/denied");
     let with = |name: &str, value: &str| {
         let mut vars = vars.clone();
@@ -121,6 +122,8 @@ async fn read_failures_are_reported_by_type_and_exit_code() {
         (&["other/text"], vars.clone(), 1, "other/text: AccessDeniedException: "),
         (&["--direct", "app/denied"], vars.clone(), 1, "(grant secretsmanager:GetSecretValue"),
         (&["app/db#password"], vars.clone(), 1, "has no field 'password'; it has 'pass', 'user'"),
+        (&["app/null#user"], vars.clone(), 1, "the field 'user' of the secret is null"),
+        (&["--json", "app/null#user"], vars.clone(), 1, "the field 'user' of the secret is null"),
         (&["app/text"], with("SIDEKEY_TOKEN", "not-the-token"), 1, "UnrecognizedClientException"),
         (&["a b"], vars.clone(), 2, "'a b': character 2"),
         (&["app/text"], with("SIDEKEY_PORT", "x"), 2, "SIDEKEY_PORT: "),

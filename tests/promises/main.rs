@@ -25,6 +25,7 @@ mod check;
 mod credentials;
 mod descriptors;
 mod dns;
+mod environment;
 mod refusals;
 mod extension_dialect;
 mod failures;

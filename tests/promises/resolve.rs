@@ -274,6 +274,7 @@ async fn values_keep_their_type() {
     secrets.create("digits", "0012e5").expect("the secret name is unused");
     secrets.create("number", "12345678901234567890123").expect("the secret name is unused");
     secrets.create("binary", vec![0, 255, 16]).expect("the secret name is unused");
+    secrets.create("null", r#"{"user":null}"#).expect("the secret name is unused");
     let first = secrets.version_id("object", "AWSCURRENT").expect("the secret exists");
     let sidekey = Setup::for_fake(&fake, &clock).start().await;
     let exact = resolve(&sidekey, &json!({"references": ["object"]})).await;
@@ -295,9 +296,19 @@ async fn values_keep_their_type() {
     }
     let binary = resolve_one(&sidekey, "binary").await;
     assert_eq!((&binary["valueBase64"], binary.get("value")), (&json!("AP8Q"), None));
-    for reference in ["binary#user", "text#user", "object#none"] {
-        let error = &resolve_one(&sidekey, reference).await["error"];
-        assert_eq!(error["__type"], "FieldNotFoundException", "{reference}");
+    for (reference, words) in [
+        ("binary#user", "is binary"),
+        ("text#user", "not a JSON object"),
+        ("object#none", "no field 'none'"),
+        ("null#user", "the field 'user' of the secret is null"),
+    ] {
+        let found = resolve_one(&sidekey, reference).await;
+        let error = &found["error"];
+        assert_eq!(
+            (&error["__type"], found.get("value")),
+            (&json!("FieldNotFoundException"), None)
+        );
+        assert!(error["message"].as_str().is_some_and(|text| text.contains(words)), "{error}");
     }
     let second = secrets.put("object", r#"{"user":"bob"}"#).expect("the secret exists");
     for (reference, user, version) in [

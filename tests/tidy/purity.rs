@@ -10,6 +10,7 @@ const PURE: &[&str] = &[
     "src/cache/snapshot.rs",
     "src/server/gate.rs", "src/server/operation.rs", "src/server/problem.rs", "src/server/request.rs",
     "src/server/resolving/", "src/server/route.rs",
+    "src/config/cleaning.rs", "src/config/service_links.rs",
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
     "src/commands/check/gateway_key.rs", "src/commands/check/report.rs", "src/commands/policy/",
     "src/commands/scaffold/plan.rs", "src/commands/table.rs",

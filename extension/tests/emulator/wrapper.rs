@@ -84,7 +84,11 @@ async fn snap_start() {
 #[tokio::test]
 async fn unresolved_variables_are_logged() {
     let fake = fake().await;
-    let references = [("MISSING", "sidekey:app/missing"), ("MALFORMED", "sidekey:app db")];
+    let references = [
+        ("MISSING", "sidekey:app/missing"),
+        ("MALFORMED", "sidekey:app db"),
+        ("QUOTED", "\"sidekey:app/db#user\""),
+    ];
     let emulator = match start(Mode::OnDemand, &fake, &references).await {
         Ok(emulator) => emulator,
         Err(missing) => return missing.skip_or_fail(),
@@ -93,5 +97,6 @@ async fn unresolved_variables_are_logged() {
     assert_eq!(answer["variables"], Value::Null, "{answer}");
     emulator.log_line("MISSING: ResourceNotFoundException").await;
     emulator.log_line("MALFORMED: the text after 'sidekey:' is not a valid reference to a secret: character 4").await;
+    emulator.log_line("QUOTED: the value would be used unchanged").await;
     fake.stop().await;
 }

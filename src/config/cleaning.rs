@@ -1,0 +1,50 @@
+//! Removes characters that a shell, a file or a template left around the value of a variable.
+
+/// The error for a setting or a credential in quotes. Quotes count as a part of the value, because
+/// callers of the agent would send them too.
+pub(super) const QUOTED: &str =
+    "the value is in quotes, and the quotes count as a part of the value: remove the quotes";
+
+/// The character that some editors write at the beginning of a file in UTF-8.
+const BYTE_ORDER_MARK: char = '\u{feff}';
+
+/// Returns `text` without white space, line breaks and byte order marks at both ends.
+pub(super) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == BYTE_ORDER_MARK)
+}
+
+/// Returns the text between the quotes if `text` begins and ends with the same quote. Otherwise
+/// returns `None`.
+pub(super) fn unquoted(text: &str) -> Option<&str> {
+    ['"', '\''].into_iter().find_map(|quote| text.strip_prefix(quote)?.strip_suffix(quote))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_and_byte_order_marks_are_removed_at_both_ends() {
+        for text in ["a b", " a b\n", "\u{feff}a b\r\n", "\t\u{feff} a b", "\u{a0}a b\u{feff}"] {
+            assert_eq!(trimmed(text), "a b", "{text:?}");
+        }
+        assert_eq!(trimmed(" \u{feff}\r\n"), "");
+    }
+
+    #[test]
+    fn only_a_pair_of_equal_quotes_is_removed() {
+        for (text, expected) in [
+            ("\"a\"", Some("a")),
+            ("'a b'", Some("a b")),
+            ("\"\"", Some("")),
+            ("\"'a'\"", Some("'a'")),
+            ("\"a'", None),
+            ("\"", None),
+            ("a\"", None),
+            ("a", None),
+            ("", None),
+        ] {
+            assert_eq!(unquoted(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Finds patterns that match no secret. The user has written such a pattern in another syntax, such
+//! as that of a regular expression.
+
+use super::arn::{is_account, is_region, is_word};
+use super::glob::{Glob, Token};
+use super::name::{NAME_CHARS_MAX, is_name_char};
+
+/// A part of the ARN of a secret: a description of the part, and its check.
+type ArnPart = (&'static str, fn(&str) -> bool);
+
+/// The parts of the ARN of a secret. Colons separate the parts.
+const ARN_PARTS: [ArnPart; 7] = [
+    ("'arn'", |part| part == "arn"),
+    ("a partition like 'aws'", is_word),
+    ("'secretsmanager'", |part| part == "secretsmanager"),
+    ("a region like 'eu-north-1'", is_region),
+    ("an account id of 12 digits", is_account),
+    ("'secret'", |part| part == "secret"),
+    ("the name of a secret", |part| !part.is_empty()),
+];
+
+/// The reason why a pattern matches no secret, with what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unmatchable {
+    #[error("no secret's name contains {character:?}: {}", advice(*character))]
+    Character { character: char },
+    #[error(
+        "the characters in brackets must be some of A-Za-z0-9_+=.@!-, and a range such as [a-z] \
+         must be in ascending order"
+    )]
+    Class,
+    #[error("a secret's name has at most {NAME_CHARS_MAX} characters")]
+    TooLong,
+    #[error(
+        "expected {expected}, but found '{found}': an ARN has the form \
+         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
+    )]
+    ArnPart { expected: &'static str, found: Box<str> },
+    #[error(
+        "the number of colons is wrong: an ARN has the form \
+         arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME"
+    )]
+    ArnParts,
+}
+
+/// Returns what to write instead of a character that no secret's name contains.
+fn advice(character: char) -> &'static str {
+    match character {
+        '"' | '\'' | '`' | '\u{2018}'..='\u{201f}' => {
+            "write the patterns without quotes and brackets, separated by commas"
+        }
+        '{' | '}' => "write one pattern for each alternative, as in app/a,app/b",
+        '^' | '$' | '(' | ')' | '|' | '\\' => {
+            "a pattern is not a regular expression; write '*' for any characters except '/', and \
+             remove '^' and '$'"
+        }
+        '#' => "a pattern allows complete secrets; remove the '#' and the field",
+        ':' => "a pattern with ':' must begin with 'arn:'",
+        '[' | ']' => "write the patterns without brackets, separated by commas",
+        _ => "use A-Za-z0-9/_+=.@!- and the wildcards '*', '?' and '[abc]'",
+    }
+}
+
+/// Checks that a pattern can match the name of a secret, or the ARN of a secret if the pattern
+/// begins with `arn:`.
+///
+/// # Errors
+///
+/// Returns the first reason why the pattern matches no secret.
+pub(super) fn check(glob: &Glob) -> Result<(), Unmatchable> {
+    let is_arn = glob.as_str().starts_with("arn:");
+    for token in glob.tokens() {
+        match token {
+            Token::Star | Token::Any => {}
+            Token::Char(':') if is_arn => {}
+            Token::Char(c) if is_name_char(*c) => {}
+            Token::Char(c) => return Err(Unmatchable::Character { character: *c }),
+            Token::Class { is_negated, ranges } => check_class(*is_negated, ranges)?,
+        }
+    }
+    if is_arn {
+        return check_arn(glob);
+    }
+    let characters = glob.tokens().iter().filter(|token| **token != Token::Star).count();
+    if characters > NAME_CHARS_MAX { Err(Unmatchable::TooLong) } else { Ok(()) }
+}
+
+/// Checks that each part of a character class matches a character of a secret's name. A class such
+/// as `["app/*"]` is a list in JSON by mistake.
+fn check_class(is_negated: bool, ranges: &[(char, char)]) -> Result<(), Unmatchable> {
+    let mut name_chars = (' '..='~').filter(|c| is_name_char(*c) && *c != '/');
+    let matches = |(first, last): &(char, char), c: char| (*first..=*last).contains(&c);
+    if is_negated {
+        let is_possible = name_chars.any(|c| !ranges.iter().any(|range| matches(range, c)));
+        return if is_possible { Ok(()) } else { Err(Unmatchable::Class) };
+    }
+    for range in ranges {
+        let (first, last) = *range;
+        if first == last && !is_name_char(first) {
+            return Err(Unmatchable::Character { character: first });
+        }
+        if first != last && !name_chars.clone().any(|c| matches(range, c)) {
+            return Err(Unmatchable::Class);
+        }
+    }
+    Ok(())
+}
+
+/// Checks the parts of an ARN that contain no wildcard. A wildcard can match colons, so only the
+/// parts before the first wildcard have a known place, unless the pattern has all six colons.
+fn check_arn(glob: &Glob) -> Result<(), Unmatchable> {
+    let parts: Vec<&[Token]> = glob.tokens().split(|token| *token == Token::Char(':')).collect();
+    let literals = parts.iter().map(|part| literal(part));
+    let has_wildcard = literals.clone().any(|part| part.is_none());
+    let has_all_parts = parts.len() == ARN_PARTS.len();
+    if parts.len() > ARN_PARTS.len() || !(has_all_parts || has_wildcard) {
+        return Err(Unmatchable::ArnParts);
+    }
+    let placed = literals.take_while(|part| has_all_parts || part.is_some());
+    for (part, (expected, is_valid)) in placed.zip(ARN_PARTS) {
+        if let Some(found) = part.filter(|part| !is_valid(part)) {
+            return Err(Unmatchable::ArnPart { expected, found: found.into() });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the text of the tokens, or `None` if they contain a wildcard.
+fn literal(tokens: &[Token]) -> Option<String> {
+    tokens.iter().map(|token| if let Token::Char(c) = token { Some(*c) } else { None }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn problem(pattern: &str) -> Option<Unmatchable> {
+        check(&Glob::new(pattern).expect("the pattern is valid")).err()
+    }
+
+    #[test]
+    fn patterns_that_match_a_secret_are_accepted() {
+        for pattern in [
+            "app/db",
+            "/app/*/db?",
+            "rds!db-*",
+            "a_b+c=d.e@f",
+            "app/[a-z0-9]*",
+            "app/[!a]",
+            "app/[!^]",
+            "[+-9]",
+            "*",
+            "odd/..",
+            "arn:*",
+            "arn:aws:secretsmanager:*",
+            "arn:aws:secretsmanager:*:secret:app/*",
+            "arn:aws-cn:secretsmanager:cn-*:123456789012:secret:*",
+            "arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-??????",
+            "arn:*:secretsmanager:eu-north-?:[0-9]*:secret:app",
+            &"a".repeat(512),
+            &format!("{}*", "?".repeat(512)),
+        ] {
+            assert_eq!(problem(pattern), None, "{pattern}");
+        }
+    }
+
+    #[test]
+    fn other_syntaxes_are_refused_with_advice() {
+        for (pattern, advice) in [
+            ("\"app/*\"", "without quotes"),
+            ("'app'", "without quotes"),
+            ("\u{201c}app\u{201d}", "without quotes"),
+            ("[\"app/*\"]", "without quotes and brackets"),
+            ("app/{a}", "one pattern for each alternative"),
+            ("^app/.*$", "not a regular expression"),
+            ("app/.*$", "not a regular expression"),
+            ("app/(a|b)", "not a regular expression"),
+            ("app\\.db", "not a regular expression"),
+            ("app/db]", "without brackets"),
+            ("[app/*]", "use A-Za-z0-9/_+=.@!-"),
+            ("app/[^a]", "not a regular expression"),
+            ("app/[z-a]", "ascending order"),
+            ("app/[#-%]", "ascending order"),
+            ("app/[!!-~]", "the characters in brackets"),
+            ("app/db#user", "remove the '#' and the field"),
+            ("app/db:AWSCURRENT", "must begin with 'arn:'"),
+            ("ARN:aws:secretsmanager:*", "must begin with 'arn:'"),
+            ("app/my db", "use A-Za-z0-9/_+=.@!-"),
+            ("app%2Fdb", "use A-Za-z0-9/_+=.@!-"),
+            ("app/<name>", "use A-Za-z0-9/_+=.@!-"),
+            ("\u{e4}pp", "use A-Za-z0-9/_+=.@!-"),
+            ("\u{200b}app", "no secret's name contains '\\u{200b}'"),
+            (&"a".repeat(513), "at most 512 characters"),
+        ] {
+            let problem = problem(pattern).map(|problem| problem.to_string());
+            assert!(problem.as_ref().is_some_and(|text| text.contains(advice)), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn arns_of_no_secret_are_refused() {
+        const HOME: &str = "arn:aws:secretsmanager:eu-north-1:123456789012:secret";
+        for (pattern, advice) in [
+            ("arn:aws:ssm:*", "expected 'secretsmanager', but found 'ssm'"),
+            ("arn:aws:secretsmanager:Stockholm:*", "expected a region"),
+            ("arn:aws:secretsmanager:eu-north-1:12345:secret:*", "expected an account id"),
+            ("arn:aws:secretsmanager:*:*:secrets:app", "expected 'secret', but found 'secrets'"),
+            (&format!("{HOME}:"), "expected the name of a secret"),
+            (&format!("{HOME}:app:*"), "the number of colons is wrong"),
+            (HOME, "the number of colons is wrong"),
+            (&format!("{HOME}:app/{{a}}"), "one pattern for each alternative"),
+        ] {
+            let problem = problem(pattern).map(|problem| problem.to_string());
+            assert!(problem.as_ref().is_some_and(|text| text.contains(advice)), "{problem:?}");
+        }
+    }
+}
