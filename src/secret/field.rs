@@ -2,7 +2,7 @@
 
 use super::value::SecretValue;
 use super::version::Content;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -17,8 +17,11 @@ const NAME_SHOWN_CHARS_MAX: usize = 80;
 
 /// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
 /// Any other JSON value is stored as JSON without white space.
+///
+/// A field has `None` if its string contains half of a surrogate pair, which UTF-8 cannot
+/// represent. Only a read of this field fails.
 #[derive(Debug)]
-pub struct Fields(Result<BTreeMap<Box<str>, SecretValue>, FieldError>);
+pub struct Fields(Result<BTreeMap<Box<str>, Option<SecretValue>>, FieldError>);
 
 /// The approximate memory that a cached field needs in addition to its name and its value, in
 /// bytes. The node of the map and the reference-counted bytes need this memory.
@@ -41,6 +44,11 @@ pub enum FieldError {
         /// The number of existing fields that `existing` does not list.
         more: usize,
     },
+    #[error(
+        "the field '{}' is not valid text: it contains half of a surrogate pair, such as \\ud83d",
+        displayed(requested)
+    )]
+    LoneSurrogate { requested: Box<str> },
 }
 
 impl Fields {
@@ -50,28 +58,32 @@ impl Fields {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // The fields are parsed as raw JSON, because parsing long numbers as floats would round
-        // them.
-        let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose())
-            .and_then(|raw| {
-                raw.into_iter().map(|(name, raw)| Ok((name, field_text(raw.get())?))).collect()
-            });
-        Self(fields.map_err(|_| FieldError::NotAnObject))
+        let mut fields = BTreeMap::new();
+        let parsed = each_field(text.expose(), |name, raw| {
+            // A name with half of a surrogate pair is not UTF-8, so no caller can request it.
+            if let Ok(name) = std::str::from_utf8(name) {
+                fields.insert(name.into(), field_text(raw.get()));
+            }
+        });
+        Self(parsed.map(|()| fields).map_err(|_| FieldError::NotAnObject))
     }
 
     /// Returns the approximate memory that the fields use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.iter().flatten().map(|(name, text)| name.len() + text.len() + FIELD_BYTES).sum()
+        let fields = self.0.iter().flatten();
+        let text_bytes = |text: &Option<SecretValue>| text.as_ref().map_or(0, SecretValue::len);
+        fields.map(|(name, text)| name.len() + text_bytes(text) + FIELD_BYTES).sum()
     }
 
     /// Returns the value of the field called `name`.
     ///
     /// # Errors
     ///
-    /// Returns an error if no field has this name. The error lists the names of existing fields.
+    /// Returns an error if no field has this name, or if the field is not valid text. The first
+    /// error lists the names of existing fields.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
-        fields.get(name).ok_or_else(|| FieldError::Absent {
+        let text = fields.get(name).ok_or_else(|| FieldError::Absent {
             requested: name.into(),
             existing: fields
                 .keys()
@@ -79,7 +91,8 @@ impl Fields {
                 .map(|name| displayed(name).into())
                 .collect(),
             more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
-        })
+        })?;
+        text.as_ref().ok_or_else(|| FieldError::LoneSurrogate { requested: name.into() })
     }
 }
 
@@ -96,44 +109,59 @@ pub(crate) fn json(content: &Content) -> Option<&RawValue> {
 /// Returns the field called `name` as raw JSON. If several fields have this name, the last field
 /// counts, as in [`Fields`].
 pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
-    struct Reading<'n>(&'n str);
-    impl<'de> Visitor<'de> for Reading<'_> {
-        type Value = Option<&'de RawValue>;
+    let Content::Text(text) = content else { return None };
+    let mut found = None;
+    let parsed = each_field(text.expose(), |key, raw| {
+        if key == name.as_bytes() {
+            found = Some(raw);
+        }
+    });
+    parsed.ok().and(found)
+}
+
+/// Calls `read` with the name and the raw JSON of each field of the JSON object `json`.
+///
+/// Strings in the fields are not decoded, so half of a surrogate pair is no error. A name that
+/// contains half of a surrogate pair is passed as bytes that are not valid UTF-8.
+///
+/// # Errors
+///
+/// Returns an error if `json` is not a JSON object.
+pub(crate) fn each_field<'a>(
+    json: &'a [u8],
+    read: impl FnMut(&[u8], &'a RawValue),
+) -> serde_json::Result<()> {
+    struct Reading<F>(F);
+    impl<'de, F: FnMut(&[u8], &'de RawValue)> Visitor<'de> for Reading<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             while let Some(Key(key)) = map.next_key()? {
-                if key == self.0 {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                // Raw JSON keeps every digit of a long number. A float would round the number.
+                (self.0)(&key, map.next_value()?);
             }
-            Ok(found)
+            Ok(())
         }
     }
-    let Content::Text(text) = content else { return None };
-    serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.deserialize_map(Reading(read))?;
+    reader.end()
 }
 
 /// A key of a JSON object. The key is copied only if it contains escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
 /// Converts a JSON value to a string. A JSON string loses its quotes, and any other value loses its
-/// white space.
-///
-/// # Errors
-///
-/// Returns an error if a string contains half of a surrogate pair, which UTF-8 cannot represent.
-fn field_text(json: &str) -> serde_json::Result<SecretValue> {
+/// white space. Returns `None` if a string contains half of a surrogate pair.
+fn field_text(json: &str) -> Option<SecretValue> {
     match json.starts_with('"') {
-        true => serde_json::from_str::<String>(json).map(SecretValue::from),
-        false => Ok(compact(json).into()),
+        true => serde_json::from_str::<String>(json).ok().map(SecretValue::from),
+        false => Some(compact(json).into()),
     }
 }
 
@@ -282,13 +310,33 @@ mod tests {
         for (content, expected) in [
             (text("hunter2"), FieldError::NotAnObject),
             (text(r#"["a"]"#), FieldError::NotAnObject),
-            (text(r#"{"x":"\ud800x"}"#), FieldError::NotAnObject),
             (Content::Binary(SecretValue::new(vec![0])), FieldError::Binary),
         ] {
             assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));
         }
         let empty = fields(text("{}")).field("x").expect_err("the field is absent").to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
+    }
+
+    /// JSON can contain half of a surrogate pair, for example if a program cuts a text inside an
+    /// emoji.
+    #[test]
+    fn lone_surrogate_fails_only_its_own_field() {
+        let content = text(r#"{"a":"x\ud83d","\ud83d":1,"b":"\ud83d\ude00","o":{"c":"\ude00"}}"#);
+        let parted = fields(content.clone());
+        let error = parted.field("a").expect_err("the field is not valid text").to_string();
+        assert_eq!(
+            error,
+            r"the field 'a' is not valid text: it contains half of a surrogate pair, such as \ud83d"
+        );
+        for (name, expected) in [("b", "\u{1f600}"), ("o", r#"{"c":"\ude00"}"#)] {
+            let value = parted.field(name).expect("the value has the field");
+            assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
+        }
+        let absent = parted.field("\u{fffd}").expect_err("the field is absent").to_string();
+        assert_eq!(absent, "the secret has no field '\u{fffd}'; it has 'a', 'b', 'o'");
+        let raw = json_field(&content, "o").map(RawValue::get);
+        assert_eq!(raw, Some(r#"{"c":"\ude00"}"#));
     }
 
     proptest! {
