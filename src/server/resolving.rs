@@ -30,6 +30,7 @@ use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
 use crate::message::order::blocked_messages;
 use crate::message::search::Search;
 use crate::printable::LogExcerpt;
+use crate::secret::json_text::replace_lone_surrogates;
 use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::metrics::ReadResult;
 use findings::{Finding, Findings};
@@ -98,7 +99,8 @@ impl Resolve<'_> {
         let ParsedRequest { mut messages, is_list, answer_max } = {
             // The body is dropped at the end of this block, so that it takes no memory while
             // secrets are read.
-            let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
+            let mut body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
+            replace_lone_surrogates(&mut body);
             self.parse(&body).await?
         };
         let (_, failed) = distinct_within(SECRETS_MAX, &references_to_read(&messages));

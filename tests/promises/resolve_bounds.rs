@@ -272,12 +272,21 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let clock = ManualClock::new();
     let fake = start_fake(&clock).await;
     let mib = 1024 * 1024;
-    let objects = format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat((mib - 20) / 11));
+    let objects_of = |count| format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat(count));
+    let objects = objects_of((mib - 20) / 11);
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
     let escapes = json!({"a": "\n".repeat(mib / 2 - 20)}).to_string();
     let one = |text: &str| json!({"Records": [{"messageId": "m", "body": text}]}).to_string();
     let small = json!({"messageId": "m", "body": r#"{"":{"":[]}}"#}).to_string();
     let records = format!("{{\"Records\":[{}]}}", vec![small; 10_000].join(","));
+    let sns = |message: &str| {
+        json!({"Type": "Notification", "TopicArn": "t", "Message": message}).to_string()
+    };
+    let lines = |count| json!({"a": "\n".repeat(count)}).to_string();
+    let filled = json!({"a": "x".repeat(mib - 100)}).to_string();
+    let cut = format!("{{\"a\":\"{}\"}}", r"\ud83d".repeat(mib / 6 - 10));
+    let notified = json!({"messageId": "m", "body": sns(r#"{"":{"":[]}}"#)}).to_string();
+    let notified = format!("{{\"Records\":[{}]}}", vec![notified; 10_000].join(","));
     let crowd = message(invented(100)).to_string();
     let crowd = vec![json!({"messageId": "m", "body": crowd}); 1000];
     let crowd = json!({ "Records": crowd }).to_string();
@@ -292,7 +301,14 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         ("small objects in a record", one(&objects)),
         ("deep nesting in a record", one(&nested)),
         ("escapes in a record", one(&escapes)),
+        ("small objects in a notification", one(&sns(&objects_of(mib / 15 - 20)))),
+        ("escapes in a notification", one(&sns(&lines(mib / 3 - 100)))),
+        ("a notification in a notification", one(&sns(&sns(&lines(mib / 5 - 100))))),
+        ("a large notification", one(&sns(&filled))),
+        ("lone surrogates", cut.clone()),
+        ("lone surrogates in a record", one(&cut)),
         ("many records", records),
+        ("many notifications", notified),
         ("many references", crowd),
         ("a long list", list),
         ("large records", large.clone()),

@@ -85,6 +85,9 @@ impl Unresolved {
             Self::Message(BadMessage::LimitExceeded(_)) => {
                 "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
             }
+            Self::Message(BadMessage::NotificationNotAnObject) => {
+                "publish a JSON object (a Context Object) to the SNS topic"
+            }
             Self::Message(_) => "send a JSON object (a Context Object) as the record's body",
             Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "let SQS deliver the message again, or send fewer messages at once"
