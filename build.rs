@@ -57,14 +57,15 @@ fn row(convention: &Value) -> String {
 
 /// Returns the Rust source code of a `RowField` (a struct in `src/convention/built_in.rs`) for one
 /// field of a secret's value. Every field of a built-in convention states `type` and `secret`, so
-/// this function fills in no defaults.
+/// these keys need no defaults.
 fn row_field(name: &str, field: &Value) -> String {
     let field_type = text(&field["type"]);
     let is_secret = field["secret"].as_bool().expect("`secret` must be true or false");
-    let is_optional = field.get("optional").and_then(Value::as_bool).unwrap_or(false);
+    let flag = |name: &str| field.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let (is_optional, is_multiline) = (flag("optional"), flag("multiline"));
     format!(
         "RowField {{ name: {name:?}, field_type: {field_type:?}, is_secret: {is_secret}, \
-         is_optional: {is_optional} }}"
+         is_optional: {is_optional}, is_multiline: {is_multiline} }}"
     )
 }
 

@@ -7,6 +7,7 @@
 pub(crate) mod path;
 pub(crate) mod paths;
 pub(crate) mod search;
+mod envelope;
 pub(crate) mod body;
 pub(crate) mod order;
 pub(crate) mod tenant;

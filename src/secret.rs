@@ -9,6 +9,7 @@ pub(crate) mod arn;
 pub mod selector;
 pub mod reference;
 pub mod key;
+pub(crate) mod json_text;
 pub(crate) mod field;
 pub(crate) mod glob;
 mod matchable;

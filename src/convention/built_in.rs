@@ -28,6 +28,7 @@ struct RowField {
     field_type: &'static str,
     is_secret: bool,
     is_optional: bool,
+    is_multiline: bool,
 }
 
 pub(super) fn conventions() -> Vec<Convention> {
@@ -50,6 +51,7 @@ impl RowField {
         let mut field = Field::new(self.name, FieldType::from_label(self.field_type)?).ok()?;
         field.is_secret = self.is_secret;
         field.is_optional = self.is_optional;
+        field.is_multiline = self.is_multiline;
         Some(field)
     }
 }

@@ -1,14 +1,16 @@
 //! Checks whether a secret's value has the fields that its convention requires. A convention is a
 //! set of rules for the names and values of one kind of secret.
 //!
-//! The check parses the JSON in place and in one pass, and copies no part of the value.
+//! The check parses the JSON in place. It decodes only the fields of the convention.
 
 use super::field::{Field, FieldType};
 use super::marker::Marker;
 use super::problem::Problem;
+use crate::secret::field::each_field;
 use crate::secret::version::Content;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use std::fmt;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use std::borrow::Cow;
 
 /// Returns the ways in which a secret's value breaks its convention, in the order of `fields`. A
 /// marker is a pattern for dummy values, such as `PLACEHOLDER*`.
@@ -17,9 +19,7 @@ pub(super) fn problems(content: &Content, fields: &[Field], markers: &[Marker]) 
         Content::Text(text) => text,
         Content::Binary(_) => return vec![Problem::NotText],
     };
-    let mut json = serde_json::Deserializer::from_slice(text.expose());
-    let contents = ValueReader { fields, markers }.deserialize(&mut json);
-    match contents.and_then(|contents| json.end().map(|()| contents)) {
+    match field_contents(text.expose(), fields, markers) {
         Err(_) => vec![Problem::NotJson],
         Ok(None) => vec![Problem::NotAnObject],
         Ok(Some(contents)) => fields
@@ -40,8 +40,18 @@ enum FieldContent {
     /// The field contains a dummy value such as `PLACEHOLDER_TOKEN`, because the user has not
     /// filled it in yet.
     Placeholder,
+    /// The field contains a string that is probably not the intended credential.
+    Flawed(Flaw),
     /// The field contains a real value of this JSON type.
     Value(FieldType),
+}
+
+/// Why a string is probably not the intended credential. Such strings often come from copying.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    LoneSurrogate,
+    SeveralLines,
+    SurroundingSpace,
 }
 
 fn problem(field: &Field, content: FieldContent) -> Option<Problem> {
@@ -50,10 +60,14 @@ fn problem(field: &Field, content: FieldContent) -> Option<Problem> {
         FieldContent::Absent | FieldContent::Blank if field.is_optional => None,
         FieldContent::Absent => Some(Problem::Missing { field: name }),
         FieldContent::Placeholder => Some(Problem::Placeholder { field: name }),
-        FieldContent::Blank if field.field_type == FieldType::String => {
-            Some(Problem::Empty { field: name })
+        FieldContent::Blank | FieldContent::Flawed(_) if field.field_type != FieldType::String => {
+            Some(wrong_type(field, FieldType::String))
         }
-        FieldContent::Blank => Some(wrong_type(field, FieldType::String)),
+        FieldContent::Blank => Some(Problem::Empty { field: name }),
+        FieldContent::Flawed(Flaw::LoneSurrogate) => Some(Problem::LoneSurrogate { field: name }),
+        FieldContent::Flawed(_) if field.is_multiline => None,
+        FieldContent::Flawed(Flaw::SeveralLines) => Some(Problem::SeveralLines { field: name }),
+        FieldContent::Flawed(Flaw::SurroundingSpace) => Some(Problem::WhiteSpace { field: name }),
         FieldContent::Value(found) if found != field.field_type => Some(wrong_type(field, found)),
         FieldContent::Value(_) => None,
     }
@@ -63,157 +77,65 @@ fn wrong_type(field: &Field, found: FieldType) -> Problem {
     Problem::WrongType { field: field.name().into(), expected: field.field_type, found }
 }
 
-/// A parser of a secret's value. The result describes the content of each field in `fields`, or is
-/// `None` if the value is not a JSON object.
-struct ValueReader<'a> {
-    fields: &'a [Field],
-    markers: &'a [Marker],
-}
-
-struct FieldReader<'a> {
-    markers: &'a [Marker],
-}
-
-impl<'de> DeserializeSeed<'de> for ValueReader<'_> {
-    type Value = Option<Vec<FieldContent>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_any(self)
+/// Returns the content of each field in `fields`. Returns `None` if the secret's value `json` is
+/// valid JSON, but not an object.
+fn field_contents(
+    json: &[u8],
+    fields: &[Field],
+    markers: &[Marker],
+) -> serde_json::Result<Option<Vec<FieldContent>>> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return serde_json::from_slice::<IgnoredAny>(json).map(|_| None);
     }
-}
-
-impl<'de> Visitor<'de> for ValueReader<'_> {
-    type Value = Option<Vec<FieldContent>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut contents = vec![FieldContent::Absent; self.fields.len()];
-        let name_reader = FieldNameReader { fields: self.fields };
-        while let Some(index) = map.next_key_seed(&name_reader)? {
-            // If a field occurs twice, the last one counts, as in nearly every JSON parser.
-            match index.and_then(|index| contents.get_mut(index)) {
-                Some(content) => {
-                    *content = map.next_value_seed(FieldReader { markers: self.markers })?
-                }
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
+    let mut contents = vec![FieldContent::Absent; fields.len()];
+    each_field(json, |name, value| {
+        let index = fields.iter().position(|field| field.name().as_bytes() == name);
+        // If a field occurs twice, the last one counts, as in nearly every JSON parser.
+        if let Some(content) = index.and_then(|index| contents.get_mut(index)) {
+            *content = field_content(value.get(), markers);
         }
-        Ok(Some(contents))
-    }
+    })?;
+    Ok(Some(contents))
+}
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(None)
+/// Returns what a field contains. `json` is the field's JSON value without surrounding white space.
+fn field_content(json: &str, markers: &[Marker]) -> FieldContent {
+    match json.as_bytes().first() {
+        Some(b'"') => string_content(json, markers),
+        Some(b'{') => FieldContent::Value(FieldType::Object),
+        Some(b'[') => FieldContent::Value(FieldType::Array),
+        Some(b't' | b'f') => FieldContent::Value(FieldType::Boolean),
+        Some(b'n') => FieldContent::Absent,
+        _ => FieldContent::Value(FieldType::Number),
     }
 }
 
-/// A parser of a field's name in a secret's value. The result is the index of this field in
-/// `fields`, or `None` if no field in `fields` has this name.
-struct FieldNameReader<'a> {
-    fields: &'a [Field],
-}
-
-impl<'de> DeserializeSeed<'de> for &FieldNameReader<'_> {
-    type Value = Option<usize>;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_identifier(self)
+fn string_content(json: &str, markers: &[Marker]) -> FieldContent {
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    let Ok(Text(text)) = serde_json::from_str(json) else {
+        return FieldContent::Flawed(Flaw::LoneSurrogate);
+    };
+    let trimmed = text.trim_matches(is_invisible);
+    match () {
+        () if trimmed.is_empty() => FieldContent::Blank,
+        () if markers.iter().any(|mark| mark.matches(trimmed)) => FieldContent::Placeholder,
+        () if trimmed.contains(is_line_break) => FieldContent::Flawed(Flaw::SeveralLines),
+        () if trimmed.len() < text.len() => FieldContent::Flawed(Flaw::SurroundingSpace),
+        () => FieldContent::Value(FieldType::String),
     }
 }
 
-impl Visitor<'_> for &FieldNameReader<'_> {
-    type Value = Option<usize>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a field's name")
-    }
-
-    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.fields.iter().position(|field| field.name() == name))
-    }
+/// Returns whether people cannot see `c` at the end of a text: white space, a control character, a
+/// zero-width character or a byte order mark.
+fn is_invisible(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}')
 }
 
-impl<'de> DeserializeSeed<'de> for FieldReader<'_> {
-    type Value = FieldContent;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for FieldReader<'_> {
-    type Value = FieldContent;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<FieldContent, E> {
-        Ok(match () {
-            () if text.trim().is_empty() => FieldContent::Blank,
-            () if self.markers.iter().any(|mark| mark.matches(text.trim())) => {
-                FieldContent::Placeholder
-            }
-            () => FieldContent::Value(FieldType::String),
-        })
-    }
-
-    fn visit_bool<E: Error>(self, _: bool) -> Result<FieldContent, E> {
-        Ok(FieldContent::Value(FieldType::Boolean))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<FieldContent, E> {
-        Ok(FieldContent::Value(FieldType::Number))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<FieldContent, E> {
-        Ok(FieldContent::Value(FieldType::Number))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<FieldContent, E> {
-        Ok(FieldContent::Value(FieldType::Number))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<FieldContent, E> {
-        Ok(FieldContent::Absent)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldContent, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(FieldContent::Value(FieldType::Object))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<FieldContent, A::Error> {
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(FieldContent::Value(FieldType::Array))
-    }
+fn is_line_break(c: char) -> bool {
+    matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -231,12 +153,15 @@ mod tests {
     }
 
     /// Checks the value `text` against a convention that requires the string field `a`. The
-    /// convention also has one optional field of each JSON type.
+    /// convention also has one optional field of each JSON type, and an optional field `pem` that
+    /// may have several lines.
     #[track_caller]
     fn check(text: &str, expected: &[&str]) {
         let optional = FieldType::ALL.map(|kind| field(kind.label(), kind, true));
+        let mut pem = field("pem", FieldType::String, true);
+        pem.is_multiline = true;
         let fields: Vec<Field> =
-            [field("a", FieldType::String, false)].into_iter().chain(optional).collect();
+            [field("a", FieldType::String, false), pem].into_iter().chain(optional).collect();
         let markers = ["PLACEHOLDER*", "changeme"]
             .map(|text| Marker::parse(text).expect("the marker must be valid"));
         let found = problems(&Content::Text(text.to_owned().into()), &fields, &markers);
@@ -312,6 +237,43 @@ mod tests {
         );
     }
 
+    #[test]
+    fn string_with_surrounding_white_space_is_a_problem() {
+        for value in
+            [" x", "x ", "x\\n", "\\tx", "x\\r\\n", "\u{a0}x", "x\u{200b}", "\\ufeffx", "x\\u0000"]
+        {
+            let expected = "the field 'a' begins or ends with white space";
+            check(&format!(r#"{{"a":"{value}"}}"#), &[expected]);
+            check(&format!(r#"{{"a":"x","pem":"{value}"}}"#), &[]);
+            let expected = "the field 'number' is a string and not a number";
+            check(&format!(r#"{{"a":"x","number":"{value}"}}"#), &[expected]);
+        }
+        check(r#"{"a":"Acme Ltd","other":" x\ny "}"#, &[]);
+    }
+
+    #[test]
+    fn string_with_several_lines_is_a_problem() {
+        let pem = r"-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n";
+        for value in [r"x\ny", r"x\r\ny", r"x\ry ", "x\u{2028}y", pem] {
+            let expected = "the field 'a' has several lines; if this is right, set `multiline` for it in the convention";
+            check(&format!(r#"{{"a":"{value}"}}"#), &[expected]);
+            check(&format!(r#"{{"a":"x","pem":"{value}"}}"#), &[]);
+        }
+    }
+
+    #[test]
+    fn lone_surrogate_is_a_problem_only_of_its_own_field() {
+        check(r#"{"a":"x","b":"\ud83d","\ud83d":"y","object":{"c":"\ud83d"}}"#, &[]);
+        check(
+            r#"{"a":"x\ud83d","string":"y"}"#,
+            &["the field 'a' contains half of a surrogate pair, such as \\ud83d"],
+        );
+        check(
+            r#"{"a":"x","pem":"\ude00\n"}"#,
+            &["the field 'pem' contains half of a surrogate pair, such as \\ud83d"],
+        );
+    }
+
     proptest! {
         #[test]
         fn for_any_json_the_problems_are_those_of_the_parsed_value(value in json()) {
@@ -324,8 +286,14 @@ mod tests {
             };
             let is_wrong = |field: &Field| match object.get(field.name()) {
                 None | Some(Value::Null) => !field.is_optional,
-                Some(Value::String(text)) if text.trim().is_empty() => !field.is_optional,
-                Some(Value::String(_)) => field.field_type != FieldType::String,
+                Some(Value::String(text)) if text.trim_matches(is_invisible).is_empty() => {
+                    !field.is_optional
+                }
+                Some(Value::String(text)) => {
+                    field.field_type != FieldType::String
+                        || text.trim_matches(is_invisible) != text
+                        || text.contains(is_line_break)
+                }
                 Some(Value::Number(_)) => field.field_type != FieldType::Number,
                 Some(_) => true,
             };

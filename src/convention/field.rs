@@ -21,6 +21,9 @@ pub struct Field {
     pub(crate) is_secret: bool,
     /// Whether the field may be missing, null or empty in the secret's value.
     pub(crate) is_optional: bool,
+    /// Whether the field may have several lines, and white space at its beginning or end. Keys in
+    /// the PEM format do.
+    pub(crate) is_multiline: bool,
 }
 
 /// The JSON type of a field in a secret's value.
@@ -43,7 +46,8 @@ impl Field {
         if name.is_empty() || name.len() > FIELD_CHARS_MAX || !name.chars().all(is_field_char) {
             return Err(BadFieldName);
         }
-        Ok(Self { name: name.into(), field_type, is_secret: true, is_optional: false })
+        let name = name.into();
+        Ok(Self { name, field_type, is_secret: true, is_optional: false, is_multiline: false })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -91,6 +95,7 @@ mod tests {
     fn field_is_secret_and_required_by_default() {
         let field = Field::new("auth_token", FieldType::String).expect("the name must be valid");
         assert_eq!((field.name(), field.is_secret, field.is_optional), ("auth_token", true, false));
+        assert!(!field.is_multiline, "a field must have one line by default");
     }
 
     #[test]

@@ -145,6 +145,14 @@ pub const FIELD_KEYS: &[Key<Field>] = &[
             field.is_optional = report.or_default(location, boolean(value));
         },
     },
+    Key {
+        name: "multiline",
+        default: "false",
+        help: "Whether the field may have several lines and white space around them, like a key in PEM.",
+        parse: |field, value, location, report| {
+            field.is_multiline = report.or_default(location, boolean(value));
+        },
+    },
 ];
 
 /// The values of a `[[convention]]` table that have been parsed so far.
@@ -375,7 +383,7 @@ mod tests {
         [convention.fields]
         key = "string"
         port = { type = "number", secret = false, optional = true }
-        name = { secret = false }
+        name = { secret = false, multiline = true }
     "#;
 
     fn lines(file: &ParsedFile) -> Vec<String> {
@@ -432,6 +440,8 @@ mod tests {
             .iter()
             .map(|field| (field.name(), field.field_type, field.is_secret, field.is_optional))
             .collect();
+        let multiline: Vec<_> = first.fields().iter().map(|field| field.is_multiline).collect();
+        assert_eq!(multiline, [false, true, false]);
         assert_eq!(
             fields,
             [

@@ -44,12 +44,43 @@ pub enum Problem {
         /// The name of the field that contains a dummy value.
         field: Box<str>,
     },
+    /// A field of the secret's value begins or ends with white space or invisible characters, which
+    /// often come from copying.
+    #[error("the field '{field}' begins or ends with white space")]
+    WhiteSpace {
+        /// The name of the field that begins or ends with white space.
+        field: Box<str>,
+    },
+    /// A field of the secret's value has more than one line, but its convention expects one line.
+    #[error(
+        "the field '{field}' has several lines; if this is right, set `multiline` for it in the convention"
+    )]
+    SeveralLines {
+        /// The name of the field that has several lines.
+        field: Box<str>,
+    },
+    /// A field of the secret's value contains half of a surrogate pair, so it is not valid text.
+    #[error("the field '{field}' contains half of a surrogate pair, such as \\ud83d")]
+    LoneSurrogate {
+        /// The name of the field that contains half of a surrogate pair.
+        field: Box<str>,
+    },
 }
 
 impl Problem {
     /// The codes of all problems that a secret's value can have, such as `not-json`.
-    pub const CODES: [&'static str; 7] =
-        ["not-text", "not-json", "not-an-object", "missing", "empty", "wrong-type", "placeholder"];
+    pub const CODES: [&'static str; 10] = [
+        "not-text",
+        "not-json",
+        "not-an-object",
+        "missing",
+        "empty",
+        "wrong-type",
+        "placeholder",
+        "white-space",
+        "several-lines",
+        "lone-surrogate",
+    ];
 
     /// Returns the code of the problem, such as `not-json`. Programs use the code to distinguish
     /// problems.
@@ -62,6 +93,9 @@ impl Problem {
             Self::Empty { .. } => "empty",
             Self::WrongType { .. } => "wrong-type",
             Self::Placeholder { .. } => "placeholder",
+            Self::WhiteSpace { .. } => "white-space",
+            Self::SeveralLines { .. } => "several-lines",
+            Self::LoneSurrogate { .. } => "lone-surrogate",
         }
     }
 
@@ -73,7 +107,10 @@ impl Problem {
             Self::Missing { field }
             | Self::Empty { field }
             | Self::WrongType { field, .. }
-            | Self::Placeholder { field } => Some(field),
+            | Self::Placeholder { field }
+            | Self::WhiteSpace { field }
+            | Self::SeveralLines { field }
+            | Self::LoneSurrogate { field } => Some(field),
         }
     }
 }
@@ -97,7 +134,26 @@ mod tests {
                 Some("sid"),
                 "the field 'sid' is an array and not a string",
             ),
-            (Problem::Placeholder { field }, Some("sid"), "the field 'sid' is still a placeholder"),
+            (
+                Problem::Placeholder { field: field.clone() },
+                Some("sid"),
+                "the field 'sid' is still a placeholder",
+            ),
+            (
+                Problem::WhiteSpace { field: field.clone() },
+                Some("sid"),
+                "the field 'sid' begins or ends with white space",
+            ),
+            (
+                Problem::SeveralLines { field: field.clone() },
+                Some("sid"),
+                "the field 'sid' has several lines; if this is right, set `multiline` for it in the convention",
+            ),
+            (
+                Problem::LoneSurrogate { field },
+                Some("sid"),
+                "the field 'sid' contains half of a surrogate pair, such as \\ud83d",
+            ),
         ];
         let codes = rows.each_ref().map(|(problem, ..)| problem.code());
         assert_eq!(codes, Problem::CODES);

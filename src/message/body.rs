@@ -1,9 +1,11 @@
 //! The three kinds of request body that `POST /resolve` accepts.
 //!
 //! A body is a list of references (names or ARNs of secrets), one message that contains references,
-//! or an SQS event with several messages.
+//! or an event of SQS or SNS with several messages.
 
+use super::envelope::search_message;
 use super::search::{BadText, Found, LimitExceeded, Search};
+use crate::secret::json_text::{decoded, decoded_len, decoded_message};
 use serde::de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
@@ -38,8 +40,8 @@ pub(crate) enum Body<'a> {
     /// One message that contains names or ARNs of secrets. The documentation calls such a message a
     /// Context Object.
     Message(Message<'a>),
-    /// An SQS event for a Lambda function. The request's body is a JSON object with an array called
-    /// `Records`.
+    /// An event of SQS or SNS for a Lambda function. The request's body is a JSON object with an
+    /// array called `Records`.
     Event(Vec<RawRecord<'a>>),
 }
 
@@ -47,7 +49,7 @@ pub(crate) enum Body<'a> {
 /// such a message a Context Object.
 pub(crate) struct Message<'a>(&'a [u8]);
 
-/// A record of an SQS event that is not parsed yet.
+/// A record of an event of SQS or SNS that is not parsed yet.
 ///
 /// An event can have 10,000 records. The caller parses the records one by one, so that other tasks
 /// can run in between.
@@ -55,13 +57,23 @@ pub(crate) struct Message<'a>(&'a [u8]);
 pub(crate) struct RawRecord<'a>(&'a RawValue);
 
 pub(crate) struct Record<'a> {
-    pub(crate) message_id: Box<str>,
+    /// The id of the SQS message. `None` if the record comes from SNS, because a function cannot
+    /// report failed messages to SNS.
+    pub(crate) message_id: Option<Box<str>>,
     /// The FIFO message group of the SQS record. `None` if the record does not come from a FIFO
     /// queue.
     pub(crate) group: Option<Box<str>>,
-    /// The message in the SQS record, as a JSON string that is not decoded yet. `None` if the
-    /// record has no `body`.
-    body: Option<&'a RawValue>,
+    content: Content<'a>,
+}
+
+/// The part of a record that contains the message.
+#[derive(Clone, Copy)]
+enum Content<'a> {
+    /// The `body` of an SQS record: a JSON string that is not decoded yet. `None` if the record has
+    /// no `body`.
+    Body(Option<&'a RawValue>),
+    /// The object `Sns` of an SNS record. It is the envelope of the message.
+    Notification(&'a RawValue),
 }
 
 /// The reason why Sidekey refuses the body of a request to `POST /resolve`. The error messages
@@ -72,6 +84,8 @@ pub(crate) enum BadBody {
     NotJson { line: usize, column: usize },
     #[error("the request's body is not a JSON object")]
     NotAnObject,
+    #[error("the Message of the SNS notification is not a JSON object")]
+    NotificationNotAnObject,
     #[error("the message is larger than {MESSAGE_BYTES_MAX} bytes")]
     MessageTooLarge,
     #[error(transparent)]
@@ -79,7 +93,7 @@ pub(crate) enum BadBody {
     #[error("references[{0}] is not a string")]
     ReferenceNotString(usize),
     #[error(
-        "Records[{0}] is not a record of an SQS event: a record needs a messageId of 1 to {ID_BYTES_MAX} bytes"
+        "Records[{0}] is not a record of an SQS or SNS event: a record needs a messageId of 1 to {ID_BYTES_MAX} bytes, or an object Sns"
     )]
     InvalidRecord(usize),
     #[error("the event has more than {RECORDS_MAX} records")]
@@ -98,6 +112,8 @@ pub(crate) enum BadMessage {
     NotJson { line: usize, column: usize },
     #[error("the record's body is not a JSON object")]
     NotAnObject,
+    #[error("the Message of the SNS notification is not a JSON object")]
+    NotificationNotAnObject,
     #[error("the record's body is larger than {MESSAGE_BYTES_MAX} bytes")]
     TooLarge,
     #[error(transparent)]
@@ -131,28 +147,30 @@ impl<'a> Body<'a> {
 }
 
 impl Message<'_> {
-    /// Searches the message for references (names or ARNs of secrets).
+    /// Searches the message for references (names or ARNs of secrets). The message can be in an
+    /// envelope of SNS or EventBridge.
     ///
     /// # Errors
     ///
     /// Returns an error if the message is not a JSON object, or exceeds a limit of the search.
     pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadBody> {
-        search.text(self.0).map_err(|bad| match bad {
+        search_message(self.0, search).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadBody::NotJson { line, column },
             BadText::NotAnObject => BadBody::NotAnObject,
+            BadText::NotificationNotAnObject => BadBody::NotificationNotAnObject,
             BadText::LimitExceeded(limit) => limit.into(),
         })
     }
 }
 
 impl<'a> RawRecord<'a> {
-    /// Parses a record of an SQS event. The error contains `index`, the index of the record in the
-    /// event.
+    /// Parses a record of an event of SQS or SNS. The error contains `index`, the index of the
+    /// record in the event.
     ///
     /// # Errors
     ///
-    /// Returns an error if the record has no valid message id. Without the id, the function could
-    /// not report to SQS that the message failed.
+    /// Returns an error if the record has neither a valid message id nor a notification of SNS.
+    /// Without the id, the function could not report to SQS that the message failed.
     pub(crate) fn read(self, index: usize) -> Result<Record<'a>, BadBody> {
         record(self.0).ok_or(BadBody::InvalidRecord(index))
     }
@@ -180,14 +198,14 @@ impl fmt::Debug for Message<'_> {
     }
 }
 
-/// Hides the content of the SQS record, because it may contain private data.
+/// Hides the content of the record, because it may contain private data.
 impl fmt::Debug for RawRecord<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RawRecord").finish_non_exhaustive()
     }
 }
 
-/// Hides the content of the SQS record, because it may contain private data.
+/// Hides the content of the record, because it may contain private data.
 impl fmt::Debug for Record<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record").finish_non_exhaustive()
@@ -195,59 +213,39 @@ impl fmt::Debug for Record<'_> {
 }
 
 impl Record<'_> {
-    /// Searches the message in this SQS record for references (names or ARNs of secrets).
+    /// Searches the message in this record for references (names or ARNs of secrets). The message
+    /// can be in an envelope of SNS or EventBridge.
     ///
     /// # Errors
     ///
     /// Returns an error if the record has no message, if the message is not a JSON object, or if
     /// the message exceeds a limit.
     pub(crate) fn search(&self, search: &Search<'_>) -> Result<Found, BadMessage> {
-        let raw = self.body.ok_or(BadMessage::NoText)?;
-        if text_len_min(raw.get()) > MESSAGE_BYTES_MAX {
-            return Err(BadMessage::TooLarge);
-        }
-        let text = text(raw).ok_or(BadMessage::NoText)?;
+        let text = match self.content {
+            Content::Body(None) => return Err(BadMessage::NoText),
+            Content::Body(Some(raw)) if decoded_len(raw) > MESSAGE_BYTES_MAX => {
+                return Err(BadMessage::TooLarge);
+            }
+            Content::Body(Some(raw)) => decoded_message(raw).ok_or(BadMessage::NoText)?,
+            Content::Notification(raw) => Cow::Borrowed(raw.get().as_bytes()),
+        };
         if text.len() > MESSAGE_BYTES_MAX {
             return Err(BadMessage::TooLarge);
         }
-        search.text(text.as_bytes()).map_err(|bad| match bad {
+        search_message(&text, search).map_err(|bad| match bad {
             BadText::NotJson { line, column } => BadMessage::NotJson { line, column },
             BadText::NotAnObject => BadMessage::NotAnObject,
+            BadText::NotificationNotAnObject => BadMessage::NotificationNotAnObject,
             BadText::LimitExceeded(limit) => limit.into(),
         })
     }
-}
-
-/// Returns a lower bound for the length of the JSON string `json` after decoding, in bytes. With
-/// this bound, the caller can refuse an oversized string without decoding it.
-fn text_len_min(json: &str) -> usize {
-    let mut rest = json.trim_matches('"');
-    let mut len = 0;
-    while let Some(at) = rest.find('\\') {
-        let escape = &rest[at..];
-        let code = escape
-            .strip_prefix("\\u")
-            .and_then(|hex| hex.get(..4))
-            .map(|hex| u32::from_str_radix(hex, 16).unwrap_or_default());
-        let (taken, bytes) = match code {
-            None => (2, 1),
-            Some(..0x80) => (6, 1),
-            Some(0x80..0x800) => (6, 2),
-            // A surrogate: half of a character that takes four bytes in UTF-8.
-            Some(0xd800..0xe000) => (6, 2),
-            Some(_) => (6, 3),
-        };
-        len += at + bytes;
-        rest = escape.get(taken..).unwrap_or_default();
-    }
-    len + rest.len()
 }
 
 fn references(list: &RawValue) -> Result<Body<'_>, BadBody> {
     let items = AtMost::<REFERENCES_MAX>::parse(list).ok_or(BadBody::TooManyReferences)?;
     let mut references = Vec::with_capacity(items.len());
     for (index, item) in items.into_iter().enumerate() {
-        references.push(text(item).ok_or(BadBody::ReferenceNotString(index))?);
+        references.push(decoded(item).ok_or(BadBody::ReferenceNotString(index))?);
     }
     Ok(Body::List(references))
 }
@@ -259,26 +257,22 @@ fn event(records: &RawValue) -> Result<Body<'_>, BadBody> {
 
 fn record(item: &RawValue) -> Option<Record<'_>> {
     let read: RecordMembers<'_> = object(item)?;
-    let message_id = text(read.message_id?).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))?;
+    if let (None, Some(notification)) = (read.message_id, read.notification) {
+        let is_object = notification.get().starts_with('{');
+        let content = Content::Notification(notification);
+        return is_object.then_some(Record { message_id: None, group: None, content });
+    }
+    let message_id =
+        decoded(read.message_id?).filter(|id| (1..=ID_BYTES_MAX).contains(&id.len()))?;
     // Standard queues also have message groups, but only FIFO queues deliver a group in order.
-    let is_fifo = read.queue.and_then(text).is_none_or(|queue| queue.ends_with(".fifo"));
+    let is_fifo = read.queue.and_then(decoded).is_none_or(|queue| queue.ends_with(".fifo"));
     let group = read
         .attributes
         .and_then(object::<Attributes<'_>>)
-        .and_then(|attributes| text(attributes.group?))
+        .and_then(|attributes| decoded(attributes.group?))
         .filter(|group| is_fifo && group.len() <= ID_BYTES_MAX)
         .map(Into::into);
-    Some(Record { message_id: message_id.into(), group, body: read.body })
-}
-
-/// Decodes a JSON string. Returns `None` if the value is not a string. Copies the string only if it
-/// contains escapes.
-fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let text: Text<'_> =
-        raw.get().starts_with('"').then(|| serde_json::from_str(raw.get()).ok())??;
-    Some(text.0)
+    Some(Record { message_id: Some(message_id.into()), group, content: Content::Body(read.body) })
 }
 
 /// Parses a JSON object. Returns `None` for any other value. Without the check for `{`, serde would
@@ -350,6 +344,8 @@ struct RecordMembers<'a> {
     attributes: Option<&'a RawValue>,
     #[serde(borrow, rename = "eventSourceARN")]
     queue: Option<&'a RawValue>,
+    #[serde(borrow, rename = "Sns")]
+    notification: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -408,7 +404,7 @@ mod tests {
                 let described = records.iter().enumerate().map(|(at, record)| {
                     let record = record.read(at)?;
                     let group = record.group.as_deref().unwrap_or("-");
-                    Ok(format!("{}/{group}", record.message_id))
+                    Ok(format!("{}/{group}", record.message_id.as_deref().unwrap_or("-")))
                 });
                 Ok(format!(
                     "event of {}",
@@ -434,6 +430,8 @@ mod tests {
         check(r#"{"references": []}"#, "list of ");
         check(r#"{"Records": []}"#, "event of ");
         check(r#"{"Records": [{"messageId": "m", "body": "{}"}], "more": 1}"#, "event of m/-");
+        check(r#"{"Records": [{"Sns": {}}, {"Sns": {"Message": "{}"}}]}"#, "event of -/- -/-");
+        check(r#"{"Records": [{"Sns": {}, "messageId": "m"}]}"#, "event of m/-");
         check("{}", "message");
         check(r#" {"a": 1} "#, "message");
         check(r#"{"references": "a"}"#, "message");
@@ -452,7 +450,15 @@ mod tests {
             refused(body, BadBody::NotAnObject);
         }
         refused(r#"{"references": ["a", null]}"#, BadBody::ReferenceNotString(1));
-        for record in ["7", "{}", r#"["m"]"#, r#"["m", "{}", {}, "q"]"#, r#"{"messageId": ""}"#] {
+        for record in [
+            "7",
+            "{}",
+            r#"["m"]"#,
+            r#"["m", "{}", {}, "q"]"#,
+            r#"{"messageId": ""}"#,
+            r#"{"Sns": "{}"}"#,
+            r#"{"Sns": {}, "messageId": ""}"#,
+        ] {
             let body = format!(r#"{{"Records": [{{"messageId": "m"}}, {record}]}}"#);
             refused(&body, BadBody::InvalidRecord(1));
         }
@@ -488,10 +494,15 @@ mod tests {
         check(r#"{"Records": [{"messageId": "m", "attributes": 7}]}"#, "event of m/-");
     }
 
-    /// Searches the only record of an SQS event for a reference at the path `a`.
     #[track_caller]
     fn message(record: &str) -> Result<Option<String>, BadMessage> {
-        let body = format!(r#"{{"Records": [{{"messageId": "m"{record}}}]}}"#);
+        searched(&format!(r#"{{"messageId": "m"{record}}}"#))
+    }
+
+    /// Searches the only record of an event for a reference at the path `a`.
+    #[track_caller]
+    fn searched(record: &str) -> Result<Option<String>, BadMessage> {
+        let body = format!(r#"{{"Records": [{record}]}}"#);
         let Ok(Body::Event(records)) = Body::recognise(body.as_bytes()) else {
             panic!("the body must be recognised as an event: {body}")
         };
@@ -529,11 +540,25 @@ mod tests {
     }
 
     #[test]
-    fn length_of_a_text_is_known_before_it_is_copied() {
-        for text in ["", "a", "\"\\\n\u{1}", "\u{e9}\u{20ac}"] {
-            let json = json!(text).to_string();
-            assert_eq!(text_len_min(&json), text.len(), "{json}");
-        }
-        assert_eq!(text_len_min(r#""\u20ac\u0061\u00e9\ud83d\ude00""#), 3 + 1 + 2 + 4);
+    fn message_of_an_sns_record_is_searched() {
+        let record = |message: &str| {
+            json!({"EventSource": "aws:sns", "Sns": {
+                "Type": "Notification", "TopicArn": "arn:aws:sns:eu-north-1:1:t", "Message": message,
+            }})
+        };
+        let found = searched(&record(r#"{"a": "x"}"#).to_string());
+        assert_eq!(found, Ok(Some("x".to_owned())));
+        let bad = searched(&record("hello").to_string());
+        assert_eq!(bad, Err(BadMessage::NotificationNotAnObject));
+        let large = json!({"a": "x".repeat(MESSAGE_BYTES_MAX)}).to_string();
+        assert_eq!(searched(&record(&large).to_string()), Err(BadMessage::TooLarge));
+    }
+
+    #[test]
+    fn lone_surrogate_in_a_message_does_not_fail_the_message() {
+        let record = |text: &str| message(&format!(r#", "body": {}"#, json!(text)));
+        let cut = r#"{"text": "see you \ud83d", "\ud83d": 1, "a": "x"}"#;
+        assert_eq!(record(cut), Ok(Some("x".to_owned())));
+        assert_eq!(record(r#"{"a": "x\ud83d"}"#), Ok(Some("x\u{fffd}".to_owned())));
     }
 }

@@ -74,6 +74,8 @@ pub(crate) enum BadText {
         column: usize,
     },
     NotAnObject,
+    /// The message is a notification of SNS, and the `Message` in it is not a JSON object.
+    NotificationNotAnObject,
     LimitExceeded(LimitExceeded),
 }
 

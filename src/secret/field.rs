@@ -2,7 +2,7 @@
 
 use super::value::SecretValue;
 use super::version::Content;
-use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -16,9 +16,19 @@ const NAMES_SHOWN_MAX: usize = 20;
 const NAME_SHOWN_CHARS_MAX: usize = 80;
 
 /// The fields of a secret whose value is a JSON object. A JSON string is stored without its quotes.
-/// A JSON `null` is stored as `None`. Any other JSON value is stored as JSON without white space.
+/// Any other JSON value is stored as JSON without white space.
+///
+/// A field that has no text is stored with the reason. Only a read of this field fails.
 #[derive(Debug)]
-pub struct Fields(Result<BTreeMap<Box<str>, Option<SecretValue>>, FieldError>);
+pub struct Fields(Result<BTreeMap<Box<str>, Result<SecretValue, NoText>>, FieldError>);
+
+/// Why a field has no text.
+#[derive(Clone, Copy, Debug)]
+enum NoText {
+    Null,
+    /// The string contains half of a surrogate pair, which UTF-8 cannot represent.
+    LoneSurrogate,
+}
 
 /// The approximate memory that a cached field needs in addition to its name and its value, in
 /// bytes. The node of the map and the reference-counted bytes need this memory.
@@ -44,6 +54,11 @@ pub enum FieldError {
     /// Error: the field is JSON `null`. A caller would otherwise use the text `null` as a password.
     #[error("the field '{}' of the secret is null, so it has no value", displayed(.0))]
     Null(Box<str>),
+    #[error(
+        "the field '{}' is not valid text: it contains half of a surrogate pair, such as \\ud83d",
+        displayed(.0)
+    )]
+    LoneSurrogate(Box<str>),
 }
 
 impl Fields {
@@ -53,30 +68,33 @@ impl Fields {
             Content::Text(text) => text,
             Content::Binary(_) => return Self(Err(FieldError::Binary)),
         };
-        // The fields are parsed as raw JSON, because parsing long numbers as floats would round
-        // them.
-        let fields = serde_json::from_slice::<BTreeMap<Box<str>, &RawValue>>(text.expose())
-            .and_then(|raw| {
-                raw.into_iter().map(|(name, raw)| Ok((name, field_text(raw.get())?))).collect()
-            });
-        Self(fields.map_err(|_| FieldError::NotAnObject))
+        let mut fields = BTreeMap::new();
+        let parsed = each_field(text.expose(), |name, raw| {
+            // A name with half of a surrogate pair is not UTF-8, so no caller can request it.
+            if let Ok(name) = std::str::from_utf8(name) {
+                fields.insert(name.into(), field_text(raw.get()));
+            }
+        });
+        Self(parsed.map(|()| fields).map_err(|_| FieldError::NotAnObject))
     }
 
     /// Returns the approximate memory that the fields use, in bytes.
     pub(crate) fn bytes(&self) -> usize {
-        let bytes = |text: &Option<SecretValue>| text.as_ref().map_or(0, SecretValue::len);
-        self.0.iter().flatten().map(|(name, text)| name.len() + bytes(text) + FIELD_BYTES).sum()
+        let fields = self.0.iter().flatten();
+        let text_bytes =
+            |text: &Result<SecretValue, NoText>| text.as_ref().map_or(0, SecretValue::len);
+        fields.map(|(name, text)| name.len() + text_bytes(text) + FIELD_BYTES).sum()
     }
 
     /// Returns the value of the field called `name`.
     ///
     /// # Errors
     ///
-    /// Returns an error if no field has this name, or if the field is null. The first error lists the
-    /// names of existing fields.
+    /// Returns an error if no field has this name, or if the field has no text. The first error
+    /// lists the names of existing fields.
     pub fn field(&self, name: &str) -> Result<&SecretValue, FieldError> {
         let fields = self.0.as_ref().map_err(Clone::clone)?;
-        let field = fields.get(name).ok_or_else(|| FieldError::Absent {
+        let text = fields.get(name).ok_or_else(|| FieldError::Absent {
             requested: name.into(),
             existing: fields
                 .keys()
@@ -85,7 +103,10 @@ impl Fields {
                 .collect(),
             more: fields.len().saturating_sub(NAMES_SHOWN_MAX),
         })?;
-        field.as_ref().ok_or_else(|| FieldError::Null(name.into()))
+        text.as_ref().map_err(|why| match why {
+            NoText::Null => FieldError::Null(name.into()),
+            NoText::LoneSurrogate => FieldError::LoneSurrogate(name.into()),
+        })
     }
 }
 
@@ -102,47 +123,63 @@ pub(crate) fn json(content: &Content) -> Option<&RawValue> {
 /// Returns the field called `name` as raw JSON. If several fields have this name, the last field
 /// counts, as in [`Fields`].
 pub(crate) fn json_field<'a>(content: &'a Content, name: &str) -> Option<&'a RawValue> {
-    struct Reading<'n>(&'n str);
-    impl<'de> Visitor<'de> for Reading<'_> {
-        type Value = Option<&'de RawValue>;
+    let Content::Text(text) = content else { return None };
+    let mut found = None;
+    let parsed = each_field(text.expose(), |key, raw| {
+        if key == name.as_bytes() {
+            found = Some(raw);
+        }
+    });
+    parsed.ok().and(found)
+}
+
+/// Calls `read` with the name and the raw JSON of each field of the JSON object `json`.
+///
+/// Strings in the fields are not decoded, so half of a surrogate pair is no error. A name that
+/// contains half of a surrogate pair is passed as bytes that are not valid UTF-8.
+///
+/// # Errors
+///
+/// Returns an error if `json` is not a JSON object.
+pub(crate) fn each_field<'a>(
+    json: &'a [u8],
+    read: impl FnMut(&[u8], &'a RawValue),
+) -> serde_json::Result<()> {
+    struct Reading<F>(F);
+    impl<'de, F: FnMut(&[u8], &'de RawValue)> Visitor<'de> for Reading<F> {
+        type Value = ();
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON object")
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-            let mut found = None;
+        fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
             while let Some(Key(key)) = map.next_key()? {
-                if key == self.0 {
-                    found = Some(map.next_value()?);
-                } else {
-                    map.next_value::<IgnoredAny>()?;
-                }
+                // Raw JSON keeps every digit of a long number. A float would round the number.
+                (self.0)(&key, map.next_value()?);
             }
-            Ok(found)
+            Ok(())
         }
     }
-    let Content::Text(text) = content else { return None };
-    serde_json::Deserializer::from_slice(text.expose()).deserialize_map(Reading(name)).ok()?
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    reader.deserialize_map(Reading(read))?;
+    reader.end()
 }
 
 /// A key of a JSON object. The key is copied only if it contains escapes.
 #[derive(Deserialize)]
-struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+struct Key<'a>(#[serde(borrow)] Cow<'a, [u8]>);
 
 /// Converts a JSON value to a string. A JSON string loses its quotes, and any other value loses its
-/// white space. Returns `None` if the JSON value is `null`.
-///
-/// # Errors
-///
-/// Returns an error if a string contains half of a surrogate pair, which UTF-8 cannot represent.
-fn field_text(json: &str) -> serde_json::Result<Option<SecretValue>> {
+/// white space. Returns an error if the value has no text.
+fn field_text(json: &str) -> Result<SecretValue, NoText> {
     match json {
-        "null" => Ok(None),
+        "null" => Err(NoText::Null),
         string if string.starts_with('"') => {
-            serde_json::from_str::<String>(string).map(|text| Some(text.into()))
+            let text = serde_json::from_str::<String>(string);
+            text.map(SecretValue::from).map_err(|_| NoText::LoneSurrogate)
         }
-        other => Ok(Some(compact(other).into())),
+        other => Ok(compact(other).into()),
     }
 }
 
@@ -304,13 +341,33 @@ mod tests {
         for (content, expected) in [
             (text("hunter2"), FieldError::NotAnObject),
             (text(r#"["a"]"#), FieldError::NotAnObject),
-            (text(r#"{"x":"\ud800x"}"#), FieldError::NotAnObject),
             (Content::Binary(SecretValue::new(vec![0])), FieldError::Binary),
         ] {
             assert_eq!(fields(content).field("x").map(|_| ()), Err(expected));
         }
         let empty = fields(text("{}")).field("x").expect_err("the field is absent").to_string();
         assert_eq!(empty, "the secret has no field 'x'; it has none");
+    }
+
+    /// JSON can contain half of a surrogate pair, for example if a program cuts a text inside an
+    /// emoji.
+    #[test]
+    fn lone_surrogate_fails_only_its_own_field() {
+        let content = text(r#"{"a":"x\ud83d","\ud83d":1,"b":"\ud83d\ude00","o":{"c":"\ude00"}}"#);
+        let parted = fields(content.clone());
+        let error = parted.field("a").expect_err("the field is not valid text").to_string();
+        assert_eq!(
+            error,
+            r"the field 'a' is not valid text: it contains half of a surrogate pair, such as \ud83d"
+        );
+        for (name, expected) in [("b", "\u{1f600}"), ("o", r#"{"c":"\ude00"}"#)] {
+            let value = parted.field(name).expect("the value has the field");
+            assert_eq!(std::str::from_utf8(value.expose()), Ok(expected), "{name}");
+        }
+        let absent = parted.field("\u{fffd}").expect_err("the field is absent").to_string();
+        assert_eq!(absent, "the secret has no field '\u{fffd}'; it has 'a', 'b', 'o'");
+        let raw = json_field(&content, "o").map(RawValue::get);
+        assert_eq!(raw, Some(r#"{"c":"\ude00"}"#));
     }
 
     proptest! {

@@ -166,11 +166,12 @@ impl Problem {
             Self::Messages(
                 BadBody::NotJson { .. }
                 | BadBody::NotAnObject
+                | BadBody::NotificationNotAnObject
                 | BadBody::ReferenceNotString(_)
                 | BadBody::InvalidRecord(_),
             ) => {
-                "send {\"references\": [\"NAME\"]}, a Context Object, or an SQS event as the function \
-                 received it"
+                "send {\"references\": [\"NAME\"]}, a Context Object, or an event of SQS or SNS as the \
+                 function received it"
             }
             Self::Messages(BadBody::MessageTooLarge | BadBody::LimitExceeded(_)) => {
                 "send only the part of the message that has references"

@@ -32,6 +32,7 @@ use crate::clock::Moment;
 use crate::message::body::{BadBody, BadMessage, Body, RawRecord};
 use crate::message::search::Search;
 use crate::printable::LogExcerpt;
+use crate::secret::json_text::replace_lone_surrogates;
 use crate::secret::reference::{BorrowedReference, SecretId, SeparateParts};
 use crate::telemetry::metrics::ReadResult;
 use answer::Answer;
@@ -80,7 +81,8 @@ impl Resolve<'_> {
         let ParsedRequest { mut messages, is_list, answer_max } = {
             // The body is dropped at the end of this block, so that it takes no memory while
             // secrets are read.
-            let body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
+            let mut body = body::read(body, MESSAGES_BYTES_MAX, clock).await?;
+            replace_lone_surrogates(&mut body);
             self.parse(&body).await?
         };
         let credentials = self.read_all(distinct_references(&messages), answer_max).await;

@@ -78,6 +78,9 @@ async fn each_problem_is_reported_with_code_and_field() {
         (field("\" \""), "empty", named("empty")),
         (field("1"), "wrong-type", named("wrong-type")),
         (field("\"PLACEHOLDER_TOKEN\""), "placeholder", named("placeholder")),
+        (field(r#""t0k3n\n""#), "white-space", named("white-space")),
+        (field(r#""t0k3n\nt0k3n""#), "several-lines", named("several-lines")),
+        (field(r#""t0k3n\ud83d""#), "lone-surrogate", named("lone-surrogate")),
     ] {
         let (_fake, sidekey) = start_agent(value, false).await;
         for cache in ["miss", "hit"] {
@@ -98,6 +101,70 @@ async fn each_problem_is_reported_with_code_and_field() {
         let series = format!("sidekey_secret_problems{{problem=\"{code}\"}}");
         assert_eq!(metrics.get(&series), 1.0, "{code}");
     }
+}
+
+/// A credential with white space around it, or with two lines, is withheld in strict mode. A
+/// convention allows both for a field that holds a key in the PEM format.
+#[tokio::test]
+async fn white_space_and_lines_are_problems_unless_the_convention_allows_them() {
+    for (token, text) in [
+        (" t0k3n", "the field 'twilio_auth_token' begins or ends with white space"),
+        ("t0k3n\r\nt0k3n", "the field 'twilio_auth_token' has several lines"),
+    ] {
+        let value = json!({
+            "twilio_account_sid": "AC1", "twilio_auth_token": token, "twilio_template_sid": "HX1",
+        });
+        let (_fake, sidekey) = start_agent(value.to_string(), true).await;
+        let answer = sidekey.read(NAME).await;
+        assert_eq!((answer.status, &*answer.kind()), (400, "MalformedSecretException"));
+        assert!(answer.text().contains(text), "{}", answer.text());
+    }
+    let file = r#"
+        [[convention]]
+        kind = "signing-key"
+        pattern = "keys/{owner}"
+        service = "Signer"
+        [convention.fields]
+        pem = { type = "string", multiline = true }
+        id = "string"
+    "#;
+    let clock = ManualClock::new();
+    let folder = TempFolder::new();
+    let path = folder.write("conventions.toml", file);
+    let (fake, setup) = prepare(WELL_FORMED, &clock).await;
+    let setup = setup.with("SIDEKEY_CONVENTIONS", path.display()).with("SIDEKEY_STRICT", true);
+    let sidekey = setup.start().await;
+    for (name, id, status) in [("keys/a", "1", 200), ("keys/b", "1\n", 400)] {
+        let value = json!({"pem": "-----BEGIN KEY-----\nAAAA\n-----END KEY-----\n", "id": id});
+        fake.secrets().create(name, value.to_string()).expect("the secret name is unused");
+        assert_eq!(sidekey.read(name).await.status, status, "{name}");
+    }
+}
+
+/// A field with half of a surrogate pair fails alone. The other fields of the secret can be read.
+#[tokio::test]
+async fn lone_surrogate_fails_only_its_own_field() {
+    let value = r#"{"twilio_account_sid":"AC1","twilio_auth_token":"t\ud83d","more":"\ude00"}"#;
+    let (_fake, sidekey) = start_agent(value, false).await;
+    let read = async |field: &str| sidekey.read(&format!("{NAME}&field={field}")).await;
+    let good = read("twilio_account_sid").await;
+    assert_eq!((good.status, good.text()), (200, "AC1"));
+    assert_eq!(
+        good.header(HEADER),
+        Some("lone-surrogate twilio_auth_token, missing twilio_template_sid")
+    );
+    let cut = read("twilio_auth_token").await;
+    assert_eq!(cut.status, 400);
+    assert!(cut.text().contains("'twilio_auth_token' is not valid text"), "{}", cut.text());
+    let references =
+        ["twilio_account_sid", "twilio_auth_token"].map(|field| format!("{NAME}#{field}"));
+    let body = json!({"references": references}).to_string();
+    let request = request("POST", "/resolve", &[TOKEN_HEADER], &body);
+    let answer = sidekey.connect().await.exchange(request).await.json();
+    let credentials = &answer["results"][0]["credentials"];
+    assert_eq!(credentials[&references[0]]["value"], "AC1");
+    let reported = credentials[&references[1]]["error"]["message"].as_str();
+    assert!(reported.is_some_and(|text| text.contains("surrogate")), "{credentials}");
 }
 
 /// A well-formed value, and a value without a convention, are served unchanged.

@@ -181,6 +181,113 @@ async fn bad_message_fails_alone() {
     }
 }
 
+/// A text that was cut inside an emoji contains half of a surrogate pair. In a text that is not a
+/// reference, it changes nothing. A reference that contains it fails alone, at its path.
+#[tokio::test]
+async fn lone_surrogate_fails_only_the_reference_that_contains_it() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
+    let cut = |reference: &str| {
+        let channel = format!(r#"{{"whatsapp": {{"credentials_id": "{reference}"}}}}"#);
+        format!(
+            r#"{{"text": "see you \ud83d", "\ude00": 1, "channel_config": {channel},
+                "ai_config": {{"ai_api_key_reference": "openai-api-key/whatsapp"}}}}"#
+        )
+    };
+    let (good, bad) = (cut(&twilio(0)), cut(r"whatsapp-credentials/company-0\ud83d"));
+    // The record itself also contains half of a surrogate pair, which the sender did not escape.
+    let records = [&good, &bad].map(|body| {
+        let record = record("m-1", &format!("{body} ")).to_string();
+        record.replace("see you", r"\udc00 see you").replace("receiptHandle\":\"x", r#"x":"\ud800"#)
+    });
+    let event = format!(r#"{{"\ud83d": 1, "Records": [{}]}}"#, records.join(","));
+    let mut answers = Vec::new();
+    for body in [&event, &good, &bad] {
+        let answer = sidekey.connect().await.exchange(resolve_request(body)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        answers.push(answer.json());
+    }
+    let of_event = &answers[0]["results"];
+    for (result, is_ok) in [
+        (&of_event[0], true),
+        (&of_event[1], false),
+        (&answers[1]["results"][0], true),
+        (&answers[2]["results"][0], false),
+    ] {
+        let credentials = &result["credentials"];
+        assert_eq!(result["ok"], is_ok, "{result}");
+        assert_eq!(credentials[AI]["value"]["ai_api_key"], "sk");
+        let error = &credentials[WHATSAPP]["error"];
+        assert_eq!(error["__type"].as_str(), (!is_ok).then_some("ValidationException"));
+        assert_eq!(result.get("error"), None, "the message itself has no error");
+    }
+    let list = r#"{"references": ["openai-api-key/whatsapp", "a\ud83d"]}"#;
+    let answer = sidekey.connect().await.exchange(resolve_request(list)).await;
+    let result = &answer.json()["results"][0];
+    assert_eq!(result["credentials"]["openai-api-key/whatsapp"]["value"]["ai_api_key"], "sk");
+    assert_eq!(result["credentials"]["a\u{fffd}"]["error"]["__type"], "ValidationException");
+}
+
+/// Returns a message as SNS delivers it to an SQS queue.
+fn notification(message: &str) -> Value {
+    json!({
+        "Type": "Notification", "MessageId": "s-1", "Subject": null, "Message": message,
+        "TopicArn": format!("arn:aws:sns:{REGION}:123456789012:t"),
+        "Timestamp": "2026-01-01T00:00:00.000Z", "SignatureVersion": "1",
+    })
+}
+
+/// Returns an event of EventBridge.
+fn event_bridge(detail: &Value) -> Value {
+    json!({
+        "version": "0", "id": "e-1", "detail-type": "Message Created", "source": "channels",
+        "account": "123456789012", "time": "2026-01-01T00:00:00Z", "region": REGION,
+        "resources": [], "detail": detail,
+    })
+}
+
+/// SNS and EventBridge put messages into envelopes. The references inside are found, and their
+/// paths are those in the message. Only SQS gets a list of failed messages.
+#[tokio::test]
+async fn references_in_envelopes_are_found() {
+    let clock = ManualClock::new();
+    let fake = start_fake(&clock).await;
+    let sidekey = Setup::for_fake(&fake, &clock).start().await;
+    let in_bridge = event_bridge(&context(2));
+    let event = json!({ "Records": [
+        record("m-0", &context(0).to_string()),
+        record("m-1", &notification(&context(1).to_string()).to_string()),
+        record("m-2", &in_bridge.to_string()),
+        record("m-3", &notification(&in_bridge.to_string()).to_string()),
+        record("m-4", &notification("hello").to_string()),
+        record("m-5", &notification("{}").to_string()),
+    ]});
+    let (of_sqs, failures) = results(&sidekey, &event).await;
+    assert_eq!(failures, json!([{"itemIdentifier": "m-4"}, {"itemIdentifier": "m-5"}]));
+    for (number, company) in [0, 1, 2, 2].into_iter().enumerate() {
+        let credentials = &of_sqs[number]["credentials"];
+        assert_eq!(credentials[WHATSAPP]["reference"], twilio(company));
+        assert_eq!(credentials[AI]["value"]["ai_api_key"], "sk");
+    }
+    let kinds = [4, 5].map(|number: usize| &of_sqs[number]["error"]["__type"]);
+    assert_eq!(kinds, ["ValidationException", "NoReferenceFound"]);
+
+    let sns_record = |message: &str| json!({"EventSource": "aws:sns", "EventVersion": "1.0", "Sns": notification(message)});
+    let event = json!({ "Records": [sns_record(&context(3).to_string()), sns_record("hello")] });
+    let (of_sns, failures) = results(&sidekey, &event).await;
+    assert_eq!((of_sns.len(), failures), (2, json!([])));
+    assert_eq!((of_sns[0].get("messageId"), &of_sns[0]["ok"]), (None, &json!(true)));
+    assert_eq!(of_sns[0]["credentials"][WHATSAPP]["reference"], twilio(3));
+    assert_eq!(of_sns[1]["error"]["__type"], "ValidationException");
+
+    for message in [in_bridge, notification(&context(2).to_string())] {
+        let (single, failures) = results(&sidekey, &message).await;
+        assert_eq!((single.len(), failures), (1, json!([])));
+        assert_eq!(single[0]["credentials"][WHATSAPP]["reference"], twilio(2));
+    }
+}
+
 /// In a FIFO queue, a message fails if an earlier message of its group failed, with an error that
 /// says so and without credentials. Other groups, and standard queues, are not affected.
 #[tokio::test]

@@ -323,10 +323,17 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
     let fake = start_fake(&clock).await;
     let setup = Setup::for_fake(&fake, &clock);
     let mib = 1024 * 1024;
+    let objects_of = |count| format!("{{{}\"\":0}}", r#""":{"":{}},"#.repeat(count));
     let objects = small_objects();
     let nested = format!("{}0{}", r#"{"":"#.repeat(mib / 5 - 10), "}".repeat(mib / 5 - 10));
-    let escapes = json!({"a": "\n".repeat(mib / 2 - 20)}).to_string();
+    let lines = |count| json!({"a": "\n".repeat(count)}).to_string();
+    let escapes = lines(mib / 2 - 20);
     let one = |text: &str| json!({"Records": [{"messageId": "m", "body": text}]}).to_string();
+    let sns = |message: &str| {
+        json!({"Type": "Notification", "TopicArn": "t", "Message": message}).to_string()
+    };
+    let filled = json!({"a": "x".repeat(mib - 100)}).to_string();
+    let cut = format!("{{\"a\":\"{}\"}}", r"\ud83d".repeat(mib / 6 - 10));
     let crowd = vec![json!({"messageId": "m", "body": message(invented(100)).to_string()}); 1000];
     for (what, body) in [
         ("small objects in a record", one(&objects)),
@@ -335,6 +342,12 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         ("small objects", objects),
         ("deep nesting", nested),
         ("escapes", escapes),
+        ("small objects in a notification", one(&sns(&objects_of(mib / 15 - 20)))),
+        ("escapes in a notification", one(&sns(&lines(mib / 3 - 100)))),
+        ("a notification in a notification", one(&sns(&sns(&lines(mib / 5 - 100))))),
+        ("a large notification", one(&sns(&filled))),
+        ("lone surrogates in a record", one(&cut)),
+        ("lone surrogates", cut),
         ("many references", json!({ "Records": crowd }).to_string()),
         ("a long list", json!({"references": vec!["app/good-1"; 20_000]}).to_string()),
         ("large records", large_records()),
@@ -345,6 +358,11 @@ async fn body_takes_at_most_its_size_and_four_mebibytes() {
         ("records with an invalid reference", many_records(|_| one_reference("a b"))),
         ("records with a number", many_records(|_| one_reference(1))),
         ("records that are not JSON", many_records(|_| "{".to_owned())),
+        ("notifications", many_records(|_| sns(r#"{"":{"":[]}}"#))),
+        (
+            "notifications with a secret each",
+            many_records(|of| sns(&one_reference(format!("a{of}")))),
+        ),
     ] {
         check_memory(&setup, what, &body, resolve_request(&body)).await;
     }

@@ -255,6 +255,7 @@ async fn wrong_values_are_refused_before_any_write() {
         "openai-api-key/sms": {"ai_api_key": "hunter4"},
         "openai-api-key/email": {"ai_api_key": "PLACEHOLDER"},
         "openai-api-key/fax": {"ai_api_key": "hunter4"},
+        "openai-api-key/whatsapp": {"ai_api_key": "hunter4\n"},
         "sms-credentials/a/b/twilio": {"twilio_account_sid": 5, "twilio_auth_token": "hunter2"},
     });
     let update = ["scaffold", "--aws", &aws, "--update", "--values", "-", "--run"];
@@ -264,13 +265,14 @@ async fn wrong_values_are_refused_before_any_write() {
         "sidekey: openai-api-key/email: the field 'ai_api_key' is still a placeholder; \
          use --allow-placeholders to write the value anyway",
         "sidekey: openai-api-key/fax: the secret's name matches no naming convention",
+        "sidekey: openai-api-key/whatsapp: the field 'ai_api_key' begins or ends with white space",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_account_sid' is a number and not a \
          string",
         "sidekey: sms-credentials/a/b/twilio: the field 'twilio_template_sid' is missing",
     ] {
         assert!(done.err.lines().any(|own| own == line), "{line}:\n{}", done.err);
     }
-    assert_eq!(done.err.lines().count(), 4, "{}", done.err);
+    assert_eq!(done.err.lines().count(), 5, "{}", done.err);
     assert!(recorded_lines(folder.path()).is_empty());
 
     let placeholder = json!({"openai-api-key/email": {"ai_api_key": "PLACEHOLDER"}}).to_string();

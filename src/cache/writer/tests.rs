@@ -8,6 +8,7 @@ use crate::cache::freshness::{Policy, Reason, Refresh};
 use crate::cache::policies::Rule;
 use crate::cache::prefetch::Mode;
 use crate::cache::{How, refresh};
+use crate::convention::problem::Problem;
 use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::FetchErrorKind;
@@ -191,17 +192,21 @@ async fn cached_version_is_checked_against_its_convention_once() {
         .expect("a second answer with the same version must be reported as malformed again");
     assert_eq!(fixture.calls(), 2, "the cache must have fetched the version again");
     assert!(Arc::ptr_eq(&first, &again), "the cache must not have checked the version again");
-    assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0, 1, 0, 0, 0, 0, 0]);
+    let counts = fixture.cache.problems();
+    assert_eq!(
+        counts.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
+        [&("not-json", 1)]
+    );
 
     fixture.script(CONVENTIONAL, Answer::WellFormed(2));
     fixture.pass(101 * SECOND).await;
     assert_eq!(malformed().await, None);
-    assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0; 7]);
+    assert_eq!(fixture.cache.problems().map(|(_, count)| count), [0; Problem::CODES.len()]);
     fixture.script("other", Answer::Version(1));
     fixture.read("other").await.unwrap();
     assert_eq!(
         fixture.cache.problems().map(|(_, count)| count),
-        [0; 7],
+        [0; Problem::CODES.len()],
         "the other secret must have no problems, because no convention matches its name"
     );
 }

@@ -1,6 +1,7 @@
 //! Detects secret values that look like an API key of Amazon API Gateway. Such a key belongs in API
 //! Gateway, not in Secrets Manager. This module has no side effects.
 
+use crate::secret::json_text::parsed;
 use crate::secret::version::Content;
 use serde_json::Value;
 
@@ -41,7 +42,7 @@ pub(super) fn find(content: &Content) -> Option<GatewayKey> {
     if is_generated(text.trim()) {
         return Some(GatewayKey::Value);
     }
-    match serde_json::from_str(text).ok()? {
+    match parsed(text.as_bytes()).ok()? {
         Value::String(inner) => is_generated(inner.trim()).then_some(GatewayKey::Value),
         value => field(&value, None).map(GatewayKey::Field),
     }
@@ -134,7 +135,7 @@ mod tests {
         }
         let below = format!(r#"{{"api_gateway":{{"x_api_key":"{MADE}"}}}}"#);
         check(&below, Some("x_api_key"));
-        check(r#"{"x-api-key":"given-by-somebody-01"}"#, Some("x-api-key"));
+        check(r#"{"x-api-key":"given-by-somebody-01","cut":"\ud83d"}"#, Some("x-api-key"));
     }
 
     #[test]

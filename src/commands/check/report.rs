@@ -361,6 +361,8 @@ mod tests {
             (r#"{"ai_api_key":"PLACEHOLDER_SMS"}"#, ("placeholder", Some("ai_api_key"))),
             (r#"{"ai_api_ky":"hunter2"}"#, ("missing", Some("ai_api_key"))),
             (r#"{"ai_api_key":5}"#, ("wrong-type", Some("ai_api_key"))),
+            (r#"{"ai_api_key":"hunter2\n"}"#, ("white-space", Some("ai_api_key"))),
+            (r#"{"ai_api_key":"hunter2\nhunter2"}"#, ("several-lines", Some("ai_api_key"))),
             ("hunter2", ("not-json", None)),
         ] {
             check(

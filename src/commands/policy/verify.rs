@@ -38,6 +38,13 @@ pub(super) struct Lack {
 #[serde(tag = "why", rename_all = "snake_case")]
 pub(super) enum LackReason {
     NotGranted,
+    /// The user gave the secret's name, and the policy names full ARNs of secrets with this name.
+    /// Only AWS knows whether one of these ARNs is the secret's ARN.
+    OnlyFullArn {
+        statement: String,
+        /// The ARNs in the policy that may be the secret's ARN.
+        arns: Vec<String>,
+    },
     /// The policy grants the permission only under conditions, and Sidekey cannot judge whether
     /// these hold.
     UnderCondition {
@@ -125,11 +132,16 @@ fn lack_reason(policy: &[ParsedStatement], need: &Statement, resource: &str) -> 
     }
     let mut reason = LackReason::NotGranted;
     for one in policy.iter().filter(|statement| statement.is_allow) {
-        if !includes(&one.actions, &action) || !includes(&one.resources, resource) {
+        if !includes(&one.actions, &action) {
             continue;
         }
         let statement = one.label.clone();
-        if is_exclusion(&one.actions) || is_exclusion(&one.resources) {
+        if !includes(&one.resources, resource) {
+            let arns = possible_arns(&one.resources, resource);
+            if reason == LackReason::NotGranted && !arns.is_empty() {
+                reason = LackReason::OnlyFullArn { statement, arns };
+            }
+        } else if is_exclusion(&one.actions) || is_exclusion(&one.resources) {
             reason = LackReason::ByExclusion { statement };
         } else if one.conditions.iter().all(|condition| always_holds(condition, need)) {
             return None;
@@ -152,6 +164,24 @@ fn denied_by(one: &ParsedStatement, action: &str, resource: &str) -> Option<Lack
     }
     let is_partial = meets(&one.actions, action) && meets(&one.resources, resource);
     is_partial.then_some(LackReason::PerhapsDenied { statement })
+}
+
+/// Returns the ARNs in a statement that may be the ARN of the secret that the user gave by name.
+/// `resource` is the pattern for this secret: it ends in [`SUFFIX`] in place of the random suffix.
+///
+/// Returns nothing if `resource` matches secrets with different names, because one ARN cannot be
+/// the ARN of all these secrets.
+fn possible_arns(selection: &Selection, resource: &str) -> Vec<String> {
+    let Selection::Only(patterns) = selection else { return Vec::new() };
+    if resource.strip_suffix(SUFFIX).is_none_or(has_wildcard) {
+        return Vec::new();
+    }
+    let may_be_the_arn = |pattern: &&String| {
+        let name = pattern.len().checked_sub(SUFFIX.len()).and_then(|end| pattern.get(..end));
+        name.is_some_and(|name| covers(&format!("{name}{SUFFIX}"), resource))
+            && overlap(pattern, resource)
+    };
+    patterns.iter().filter(may_be_the_arn).cloned().collect()
 }
 
 fn is_exclusion(selection: &Selection) -> bool {
@@ -335,6 +365,13 @@ impl fmt::Display for LackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotGranted => f.write_str("no statement grants this permission"),
+            Self::OnlyFullArn { statement, arns } => {
+                let (statement, arns) = (named(statement), arns.join(", "));
+                write!(
+                    f,
+                    "{statement} grants it on {arns}, which may be this secret; give --verify the secret's full ARN in place of its name"
+                )
+            }
             Self::UnderCondition { statement, keys } => {
                 let (statement, keys) = (named(statement), keys.join(", "));
                 write!(f, "{statement} grants this permission only under a condition on {keys}")

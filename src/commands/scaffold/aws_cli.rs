@@ -6,6 +6,7 @@
 use super::shell::{Operation, command_words};
 use crate::clock::{Clock, within};
 use crate::printable::Printable;
+use crate::secret::json_text::parsed;
 use crate::secret::value::SecretValue;
 use serde_json::Value;
 use std::ffi::OsString;
@@ -152,7 +153,7 @@ fn failure(status: ExitStatus, errors: &str, value: &SecretValue) -> String {
 /// for each string inside the JSON.
 fn shows(text: &str, value: &SecretValue) -> bool {
     str::from_utf8(value.expose()).is_ok_and(|part| shows_part(text, part))
-        || serde_json::from_slice(value.expose()).is_ok_and(|json| shows_json(text, &json))
+        || parsed(value.expose()).is_ok_and(|json| shows_json(text, &json))
 }
 
 fn shows_json(text: &str, json: &Value) -> bool {
@@ -175,7 +176,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt;
 
     fn value() -> SecretValue {
-        SecretValue::from(r#"{"key":"hunter2","n":[{"deep":"hunter3"}]}"#.to_owned())
+        SecretValue::from(r#"{"key":"hunter2","n":[{"deep":"hunter3"}],"cut":"\ud83d"}"#.to_owned())
     }
 
     #[track_caller]

@@ -88,16 +88,21 @@ impl Credential {
     fn of(reference: &str, served: &Served, field: Option<&str>) -> Result<Self, Problem> {
         refuse_withheld(served)?;
         let content = &served.entry.version.content;
+        let field = match field {
+            Some(name) => Some((name, served.entry.fields().field(name)?)),
+            None => None,
+        };
         let json = match field {
-            Some(name) => json_field(content, name),
+            Some((name, _)) => json_field(content, name),
             None => json(content),
         };
         let value = match (content, json, field) {
             (Content::Text(text), Some(json), _) => {
                 CredentialValue::Json { text: text.clone(), range: range_in(text, json.get()) }
             }
-            (_, _, Some(name)) => CredentialValue::Text(served.entry.fields().field(name)?.clone()),
-            (Content::Text(text), None, None) => CredentialValue::Text(text.clone()),
+            (_, _, Some((_, text))) | (Content::Text(text), None, None) => {
+                CredentialValue::Text(text.clone())
+            }
             (Content::Binary(_), _, None) => CredentialValue::Binary(content.clone()),
         };
         let mut credential = Self { served: served.clone(), value, size: 0 };

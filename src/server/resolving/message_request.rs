@@ -125,7 +125,7 @@ impl ReferenceChecker<'_> {
             Ok(found) => self.message(found),
             Err(bad) => MessageRequest::failed(bad.into()),
         };
-        MessageRequest { message_id: Some(record.message_id), group: record.group, ..message }
+        MessageRequest { message_id: record.message_id, group: record.group, ..message }
     }
 
     /// Checks whether a reference (the name or ARN of a secret) is valid. Also checks whether a

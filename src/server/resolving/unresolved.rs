@@ -91,10 +91,15 @@ impl Unresolved {
     /// Returns advice for the caller or the operator: what to do about the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
-            Self::Message(bad) if matches!(**bad, BadMessage::LimitExceeded(_)) => {
-                "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
-            }
-            Self::Message(_) => "send a JSON object (a Context Object) as the record's body",
+            Self::Message(bad) => match **bad {
+                BadMessage::LimitExceeded(_) => {
+                    "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
+                }
+                BadMessage::NotificationNotAnObject => {
+                    "publish a JSON object (a Context Object) to the SNS topic"
+                }
+                _ => "send a JSON object (a Context Object) as the record's body",
+            },
             Self::TooManyReferences | Self::TooManySecrets(_) | Self::AnswerTooLarge(_) => {
                 "let SQS deliver the message again, or send fewer messages at once"
             }

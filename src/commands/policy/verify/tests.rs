@@ -111,6 +111,46 @@ fn permission_that_is_not_granted_is_missing() {
     );
 }
 
+/// A policy often names the full ARN of a secret, and the user gives the secret's name.
+#[test]
+fn full_arn_that_may_be_the_secret_is_named() {
+    let rest = || allow(json!(GET), json!(arns(&["whatsapp-credentials/*/*/twilio-??????"])));
+    let may_be = |arns: &str| {
+        let needed = "missing: GetSecretValue on openai-api-key/whatsapp-??????";
+        format!(
+            "{needed}: the statement A grants it on {arns}, which may be this secret; give --verify the secret's full ARN in place of its name"
+        )
+    };
+    for (ends, expected) in [
+        (&["openai-api-key/whatsapp-AbC123"][..], vec!["openai-api-key/whatsapp-AbC123"]),
+        (&["openai-api-key/whatsapp-AbC1??"], vec!["openai-api-key/whatsapp-AbC1??"]),
+        (
+            &["openai-api-key/whatsapp-AbC123", "openai-api-key/whatsapp-XyZ789"],
+            vec!["openai-api-key/whatsapp-AbC123", "openai-api-key/whatsapp-XyZ789"],
+        ),
+    ] {
+        let full: Vec<String> = expected.iter().map(|end| format!("{HERE}{end}")).collect();
+        check(&[rest(), allow(json!([GET]), json!(arns(ends)))], &[&may_be(&full.join(", "))]);
+    }
+    // The policy also grants the action on another secret, whose name only begins alike.
+    let other = "openai-api-key/whatsapp-old-AbC123";
+    let found =
+        verdict_lines(&[rest(), allow(json!(GET), json!(arns(&[other])))], &least(false, false));
+    assert_eq!(found[0], MISSING_BOTH[0]);
+    // A wildcard elsewhere in the ARN does not matter.
+    let everywhere = "arn:aws:secretsmanager:*:123456789012:secret:openai-api-key/whatsapp-AbC123";
+    let found =
+        verdict_lines(&[rest(), allow(json!(GET), json!(everywhere))], &least(false, false));
+    assert_eq!(found[0], may_be(everywhere));
+    // One ARN cannot be all secrets that a pattern matches.
+    let one = allow(json!(GET), json!(arns(&["whatsapp-credentials/a/b/twilio-AbC123"])));
+    check(&[one], &MISSING_BOTH);
+    // With the full ARN, the comparison is exact.
+    let target = format!("{HERE}app/db-AbC123");
+    let least = statements("S", [target.clone()], &[], false);
+    assert_eq!(verdict_lines(&[allow(json!(GET), json!(target))], &least), [""; 0]);
+}
+
 #[test]
 fn star_in_place_of_the_suffix_is_unneeded() {
     let ends = ["whatsapp-credentials/*/*/twilio-*", "openai-api-key/whatsapp-*"];
