@@ -51,7 +51,8 @@ impl Cache {
         let snapshot = self.state.snapshot.load();
         let secret = snapshot.secret(id)?;
         let entry = secret.select(selector)?;
-        let how = match entry.freshness(now, self.state.epoch()) {
+        let epoch = self.state.epoch();
+        let how = match entry.freshness(now, epoch) {
             Freshness::Fresh => How::Hit,
             Freshness::Due => {
                 self.refresh_in_background(secret, entry, now);
@@ -68,7 +69,7 @@ impl Cache {
             Freshness::Expired => return None,
         };
         entry.marks.touch(now);
-        Some(Served { entry: entry.clone(), how, age: entry.age(now).unwrap_or_default() })
+        Some(Served { entry: entry.clone(), how, age: entry.age(now, epoch).unwrap_or_default() })
     }
 
     /// Returns all cached versions of one secret, the secret of `entry`, that readers may get now
@@ -113,8 +114,9 @@ impl Cache {
     /// Returns the age of the oldest cached entry, or zero if no entry is cached.
     pub(crate) fn oldest_age(&self) -> Duration {
         let now = self.state.clock.now();
+        let epoch = self.state.epoch();
         let snapshot = self.state.snapshot.load();
-        snapshot.entries().filter_map(|(_, entry)| entry.age(now)).max().unwrap_or_default()
+        snapshot.entries().filter_map(|(_, entry)| entry.age(now, epoch)).max().unwrap_or_default()
     }
 
     /// Counts the problems of cached values that break the rules for their kind of secret. Returns
@@ -307,7 +309,7 @@ impl Cache {
             // loop, because this is the first read of the entry.
             self.state.changed.notify_waiters();
         }
-        let age = entry.age(now).unwrap_or_default();
+        let age = entry.age(now, self.state.epoch()).unwrap_or_default();
         Served { entry, how, age }
     }
 

@@ -1,7 +1,9 @@
 //! Tests of reads: cache hits, shared calls, outages, refusals and `refreshNow`.
 
 use crate::cache::fixture::{Answer, LATENCY, SECOND, Setup, arn, failed, key, ok, outcome};
-use crate::cache::freshness::{BACK_OFF_MAX, EMPTY_BACK_OFF_MAX, Policy, REFUSAL_MEMORY, Reason};
+use crate::cache::freshness::{
+    BACK_OFF_BASE, BACK_OFF_MAX, EMPTY_BACK_OFF_MAX, Policy, REFUSAL_MEMORY, Reason,
+};
 use crate::cache::{How, refresh};
 use crate::clock::Clock;
 use crate::secret::key::Key;
@@ -216,16 +218,36 @@ async fn read_outside_the_scope_is_refused_without_a_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn clock_that_jumps_makes_no_entry_fresh() {
+async fn wall_clock_set_forward_makes_no_entry_fresh() {
     let fixture = Setup::default().build();
     fixture.script("app", Answer::Version(1));
     fixture.read("app").await.unwrap();
+    fixture.clock.step_forward(24 * 3600 * SECOND);
     fixture.script("app", Answer::Version(2));
+    assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn steady_clock_decides_after_the_wall_clock_was_set_back() {
+    let fixture = Setup::default().build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
     fixture.clock.step_back(3600 * SECOND);
     assert_eq!(fixture.read("app").await, ok("v2", How::Miss));
-    fixture.clock.step_forward(24 * 3600 * SECOND);
-    fixture.script("app", Answer::Version(3));
-    assert_eq!(fixture.read("app").await, ok("v3", How::Miss));
+}
+
+#[tokio::test(start_paused = true)]
+async fn entry_expires_if_the_wall_clock_goes_back_across_a_restore() {
+    let fixture = Setup { is_snapshot: true, ..Setup::default() }.build();
+    fixture.script("app", Answer::Version(1));
+    fixture.read("app").await.unwrap();
+    fixture.clock.step_back(3600 * SECOND);
+    fixture.script("app", Answer::Fail(FetchErrorKind::Service));
+    assert_eq!(fixture.read("app").await, failed("service"));
+    fixture.clock.step_forward(3600 * SECOND);
+    fixture.pass(BACK_OFF_BASE).await;
+    let stale = ok("v1", How::Stale(Reason::Failing));
+    assert_eq!(fixture.read("app").await, stale, "the wall clock is right again");
 }
 
 #[tokio::test(start_paused = true)]

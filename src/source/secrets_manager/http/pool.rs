@@ -121,8 +121,8 @@ async fn sweep(pool: Weak<Pool>, clock: Arc<dyn Clock>) {
 /// Returns how much longer a connection can be reused if it has been idle for `age`. Returns `None`
 /// if the connection must be closed.
 ///
-/// `age` is `None` if the idle time is unknown because a clock was set back. The connection must
-/// then be closed.
+/// `age` is `None` if the idle time is unknown because the steady clock went back. The connection
+/// must then be closed.
 fn remaining(age: Option<Duration>) -> Option<Duration> {
     IDLE_MAX.checked_sub(age?).filter(|remaining| !remaining.is_zero())
 }
