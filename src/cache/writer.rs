@@ -182,14 +182,18 @@ impl Writer {
     }
 
     /// Makes an entry from `version`, which AWS returned, and caches the entry unless its TTL is 0.
-    /// Returns an error if `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer
-    /// version.
+    /// Returns an error if AWS returned another secret or version than `key` asks for, if
+    /// `SIDEKEY_ALLOW` does not allow the secret, or if the cache keeps a newer version.
     fn accept(&self, key: &Key, sent: Sent, version: Version) -> Outcome {
         let state = &self.0.state;
         let arn = Arn::parse(&version.arn).map_err(|_| {
             let message = "the answer of AWS contains no valid ARN of a secret";
             FetchError::new(FetchErrorKind::Unreadable, "ConnectionError", message)
         })?;
+        if !key.is_answered_by(&version, &arn) {
+            let message = "the answer of AWS is another secret or version than Sidekey asked for";
+            return Err(FetchError::new(FetchErrorKind::Mismatched, "MismatchedAnswer", message));
+        }
         if matches!(key.id, SecretId::Name(_)) {
             state.learn_account(arn.account());
         }
