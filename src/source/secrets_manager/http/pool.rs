@@ -54,12 +54,12 @@ impl Pool {
     }
 
     /// Removes the most recently used connection to `origin` (scheme, host and port) from the pool
-    /// and returns it. Skips connections that AWS has closed. Returns `None` if no connection is
-    /// left.
+    /// and returns it. Skips connections that AWS has closed, and connections on which bytes arrived
+    /// without a request. Returns `None` if no connection is left.
     pub(super) async fn take(&self, origin: &Origin) -> Option<Connection> {
         loop {
             let mut connection = self.take_newest(origin)?;
-            if connection.is_open().await {
+            if connection.is_still_open().await {
                 return Some(connection);
             }
         }
