@@ -33,7 +33,7 @@ const ROUNDS_MAX: usize = 3;
 /// writer's handle. All clones of the handle share one cache.
 #[derive(Clone, Debug)]
 pub struct Cache {
-    state: Arc<State>,
+    pub(super) state: Arc<State>,
     writer: Writer,
 }
 
@@ -73,8 +73,14 @@ impl Cache {
     }
 
     /// Returns all cached versions of one secret, the secret of `entry`, that readers may get now
-    /// without waiting. The list always includes `entry` itself.
-    pub(crate) fn servable_entries(&self, entry: &Arc<Entry>) -> Vec<Arc<Entry>> {
+    /// without waiting. If `is_in_trouble` is `true`, AWS fails, and the list includes versions that
+    /// readers then get. The list omits versions whose label or version id AWS refuses. The list
+    /// always includes `entry` itself.
+    pub(super) fn servable_entries(
+        &self,
+        entry: &Arc<Entry>,
+        is_in_trouble: bool,
+    ) -> Vec<Arc<Entry>> {
         let now = self.state.clock.now();
         self.state.detect_restore(now);
         let epoch = self.state.epoch();
@@ -83,7 +89,11 @@ impl Cache {
         cached
             .iter()
             .filter(|own| !Arc::ptr_eq(own, entry))
-            .filter(|own| own.freshness(now, epoch) != Freshness::Expired)
+            .filter(|own| !own.marks.is_refused())
+            .filter(|own| match is_in_trouble {
+                true => own.freshness_in_trouble(now, epoch) != Freshness::Expired,
+                false => own.freshness(now, epoch) != Freshness::Expired,
+            })
             .chain([entry])
             .cloned()
             .collect()
@@ -272,7 +282,7 @@ impl Cache {
     }
 
     /// Returns the error of a recent failed call for `key`. Readers get it without a new call.
-    fn remembered_error(&self, key: &Key) -> Option<FetchError> {
+    pub(super) fn remembered_error(&self, key: &Key) -> Option<FetchError> {
         let now = self.state.clock.now();
         match self.state.snapshot.load().exact(key.id.as_str(), &key.selector) {
             Some(entry) => entry
@@ -300,7 +310,7 @@ impl Cache {
     }
 
     /// Records that a reader gets `entry`, and returns the result of the read.
-    fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
+    pub(super) fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
         let was_read = entry.marks.was_read();
         entry.marks.touch(now);
@@ -315,7 +325,7 @@ impl Cache {
 
     /// Runs `work`, but stops when the reader's maximum wait since `started` is over. If the
     /// process was frozen during the wait, gives `work` the maximum wait once more.
-    async fn within_wait<T>(
+    pub(super) async fn within_wait<T>(
         &self,
         started: Moment,
         work: impl Future<Output = Result<T, ReadError>>,
@@ -381,7 +391,7 @@ impl Cache {
         }
     }
 
-    async fn fetch(&self, key: &Key) -> Outcome {
+    pub(super) async fn fetch(&self, key: &Key) -> Outcome {
         let (flight, is_joined) = self.writer.join_or_start(key)?;
         if is_joined {
             self.state.metrics.flights_joined.inc();

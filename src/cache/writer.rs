@@ -16,6 +16,7 @@ use crate::printable::LogExcerpt;
 use crate::secret::arn::Arn;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::selector::Selector;
 use crate::secret::version::Version;
 use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::log_limiter::LogLimiter;
@@ -277,6 +278,13 @@ impl Writer {
             Some(older) => older.marks.fail(error.clone(), now, draw),
             None => state.negative.record(key, error.clone(), now, draw),
         }
+        if error.kind == FetchErrorKind::NotFound && self.is_missing_label(key) {
+            tracing::debug!(
+                secret = %LogExcerpt(key.id.as_str()),
+                "no version of a secret has the requested staging label"
+            );
+            return;
+        }
         // Limit the log lines about unknown names, because callers can ask for any number of
         // secrets that do not exist. The number of cached and listed secrets is limited anyway.
         let is_known =
@@ -296,6 +304,16 @@ impl Writer {
             left_out,
             "a call to Secrets Manager failed"
         );
+    }
+
+    /// Returns whether `key` asks for a staging label, other than `AWSCURRENT`, of a secret whose
+    /// current version is cached. Most secrets have no version with the label `AWSPENDING`, and
+    /// `DescribeSecret` looks for it. So the absence of the label is no problem to log.
+    fn is_missing_label(&self, key: &Key) -> bool {
+        let snapshot = self.0.state.snapshot.load();
+        key.selector.stage().is_some()
+            && !key.selector.is_current()
+            && snapshot.exact(key.id.as_str(), &Selector::current()).is_some()
     }
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn find_since(
     Ok(cache.read_since(key_of(wanted)?, started).await?)
 }
 
-fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
+pub(super) fn key_of(wanted: &BorrowedReference<'_>) -> Result<Key, Problem> {
     Ok(Key { id: SecretId::parse(wanted.id)?, selector: wanted.selector.clone() })
 }
 

@@ -263,7 +263,7 @@ async fn servable_entries_of_one_secret_are_found_by_one_of_them() {
         fixture.script("other", Answer::Version(3));
         fixture.read("other").await.unwrap();
         let servable_ids = |entry| {
-            let entries = fixture.cache.servable_entries(entry);
+            let entries = fixture.cache.servable_entries(entry, false);
             entries.iter().map(|own| own.version.id.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(servable_ids(&read.entry), expected);
