@@ -2,7 +2,7 @@
 //! a reader gets if a call fails.
 
 use super::entry::Entry;
-use super::flight::Outcome;
+use super::flight::{Flight, Outcome};
 use super::freeze::was_interrupted;
 use super::freshness::{Freshness, Reason};
 use super::served::{How, ReadError, Served};
@@ -20,10 +20,6 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The rate limit of `refreshNow`, the request parameter that forces a new call to AWS: one call
-/// for each secret in this time.
-pub(crate) const REFRESH_NOW_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The maximum number of calls to AWS that one read waits for. One call is usually enough. The read
 /// needs another call if AWS moved the staging label to another version during a shared call.
@@ -194,9 +190,9 @@ impl Cache {
     }
 
     /// Calls AWS for `key` (a secret's name or ARN, with a staging label or version id), even if an
-    /// entry is cached. Returns the answer. If the last call was less than [`REFRESH_NOW_INTERVAL`]
-    /// ago, returns the outcome of that call. If the secret is not cached and its last call has
-    /// just failed, returns that error.
+    /// entry is cached. Returns the answer of a call that is sent after this function was called.
+    /// Readers that ask before this call is sent share the call. If the last call was less than
+    /// [`REFRESH_NOW_INTERVAL`](super::plan::REFRESH_NOW_INTERVAL) ago, the readers wait.
     ///
     /// # Errors
     ///
@@ -204,17 +200,14 @@ impl Cache {
     /// in the cache.
     pub(crate) async fn read_now(&self, key: Key) -> Result<Served, ReadError> {
         self.check_scope(&key)?;
-        if let Some(recent) = self.recent_outcome(&key) {
-            return recent;
-        }
         self.within_wait(self.state.clock.now(), async {
             let wanted = self.flight_key(&key);
-            let fetched = self.fetch_or_keep(&wanted).await;
+            let fetched = self.fetch_next(&wanted).await;
             let is_answer = match &fetched {
                 Ok(entry) => wanted == key || self.answers(entry, &key),
                 Err(error) => !is_refusal_of_another(error, &wanted, &key),
             };
-            let entry = if is_answer { fetched? } else { self.fetch_or_keep(&key).await? };
+            let entry = if is_answer { fetched? } else { self.fetch_next(&key).await? };
             Ok(self.serve(entry, How::Refreshed))
         })
         .await
@@ -294,21 +287,6 @@ impl Cache {
         }
     }
 
-    /// Returns the outcome of the last call for `key` if the call was less than
-    /// [`REFRESH_NOW_INTERVAL`] ago. A reader that asks for `refreshNow` then causes no new call.
-    /// If the secret is not cached, returns the error of a recent failed call.
-    fn recent_outcome(&self, key: &Key) -> Option<Result<Served, ReadError>> {
-        let now = self.state.clock.now();
-        let snapshot = self.state.snapshot.load();
-        let Some(entry) = snapshot.entry(key.id.as_str(), &key.selector) else {
-            return self.state.negative.error(key, now).map(|error| Err(error.into()));
-        };
-        if let Some(failure) = entry.marks.failure().filter(|failure| is_recent(failure.at, now)) {
-            return Some(Err(failure.error.clone().into()));
-        }
-        is_recent(entry.sent, now).then(|| Ok(self.serve(entry.clone(), How::RefreshLimited)))
-    }
-
     /// Records that a reader gets `entry`, and returns the result of the read.
     pub(super) fn serve(&self, entry: Arc<Entry>, how: How) -> Served {
         let now = self.state.clock.now();
@@ -380,10 +358,15 @@ impl Cache {
             .ok_or_else(|| error.into())
     }
 
-    /// Fetches `key` from AWS. If the answer is older than the cached entry and no second call has
-    /// confirmed it, returns the cached entry if readers may get it.
-    async fn fetch_or_keep(&self, key: &Key) -> Outcome {
-        match self.fetch(key).await {
+    /// Fetches `key` by a call to AWS that is not sent yet. If the answer is older than the cached
+    /// entry, a second call decides which of the two is current. If the second call does not
+    /// confirm the older version, returns the cached entry if readers may get it.
+    async fn fetch_next(&self, key: &Key) -> Outcome {
+        let first = self.next_outcome(key).await;
+        if !is_lagging(&first) {
+            return first;
+        }
+        match self.next_outcome(key).await {
             Err(error) if error.kind == FetchErrorKind::Lagging => {
                 self.serve_in_trouble(key, true).map(|served| served.entry).ok_or(error)
             }
@@ -391,8 +374,15 @@ impl Cache {
         }
     }
 
+    async fn next_outcome(&self, key: &Key) -> Outcome {
+        self.outcome(self.writer.join_next(key)?).await
+    }
+
     pub(super) async fn fetch(&self, key: &Key) -> Outcome {
-        let (flight, is_joined) = self.writer.join_or_start(key)?;
+        self.outcome(self.writer.join_or_start(key)?).await
+    }
+
+    async fn outcome(&self, (flight, is_joined): (Flight, bool)) -> Outcome {
         if is_joined {
             self.state.metrics.flights_joined.inc();
         }
@@ -400,8 +390,8 @@ impl Cache {
     }
 }
 
-fn is_recent(then: Moment, now: Moment) -> bool {
-    now.since(then).is_some_and(|ago| ago < REFRESH_NOW_INTERVAL)
+fn is_lagging(outcome: &Outcome) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind == FetchErrorKind::Lagging)
 }
 
 /// Returns `true` if AWS refused the call for `wanted`, but `key` asks for another staging label or

@@ -2,10 +2,11 @@
 //! answers.
 
 use super::entry::Entry;
-use super::flight::{Flight, Landing, Outcome};
+use super::flight::{Flight, Landing, Next, Outcome};
 use super::freshness::Policy;
 use super::logged_versions::LoggedVersions;
 use super::malformed::Malformed;
+use super::plan;
 use super::publisher::Publisher;
 use super::rollback::Verdict;
 use super::slots::Rank;
@@ -22,6 +23,7 @@ use crate::source::{FetchError, FetchErrorKind, Source};
 use crate::telemetry::log_limiter::LogLimiter;
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -112,6 +114,53 @@ impl Writer {
         Ok((flight, is_joined))
     }
 
+    /// Joins the next call for `key`: a call that is not sent yet. Registers such a call if none is
+    /// registered. The call is sent after the running call for `key` has ended, and at least
+    /// [`REFRESH_NOW_INTERVAL`](plan::REFRESH_NOW_INTERVAL) after the last call. Returns a handle on
+    /// the call, and whether the call was already registered.
+    pub(super) fn join_next(&self, key: &Key) -> Result<(Flight, bool), FetchError> {
+        let (flight, last, landing) = match self.0.state.flights.join_next(key, self.rank(key))? {
+            Next::Joined(flight) => return Ok((flight, true)),
+            Next::Started(flight, landing) => (flight, None, landing),
+            Next::After { last, flight, landing } => (flight, Some(last), landing),
+        };
+        self.spawn(self.clone().run_next_flight(last, landing));
+        Ok((flight, false))
+    }
+
+    /// Waits until the call of `landing` may be sent, and makes the call if a reader still waits for
+    /// it. `last` is the running call for the same key.
+    async fn run_next_flight(self, last: Option<Flight>, landing: Landing) {
+        if let Some(last) = last {
+            drop(last.outcome().await);
+        }
+        let wait = plan::next_refresh_now(self.since_last_call(landing.key()));
+        // Even a sleep of zero takes up to a millisecond.
+        if !wait.is_zero() {
+            tokio::select! {
+                biased;
+                () = self.0.stop.cancelled() => return,
+                () = landing.hurried() => {}
+                () = self.0.state.clock.sleep(wait) => {}
+            }
+        }
+        if let Some(landing) = landing.if_wanted() {
+            self.run_flight(landing).await;
+        }
+    }
+
+    /// Returns how long ago the last call for `key` was sent, or ended with an error. Returns `None`
+    /// if the cache does not know.
+    fn since_last_call(&self, key: &Key) -> Option<Duration> {
+        let state = &self.0.state;
+        let now = state.clock.now();
+        let last = match state.snapshot.load().exact(key.id.as_str(), &key.selector) {
+            Some(entry) => entry.marks.failure().map_or(entry.sent, |failure| failure.at),
+            None => state.negative.failed_at(key)?,
+        };
+        now.since(last)
+    }
+
     /// Returns the priority of a call to AWS for `key`. The priority is high only if the secret is
     /// cached or listed with the same staging label or version id. Requests for secrets that do not
     /// exist must not delay the calls for known secrets.
@@ -130,6 +179,7 @@ impl Writer {
         let (key, upstream) = (landing.key(), &self.0.upstream);
         let (sent, answer) = if self.0.state.is_allowed(&key.id) {
             let slot = self.0.state.flights.slot(landing.rank()).await;
+            landing.mark_sent();
             let fetched = tokio::select! {
                 biased;
                 () = self.0.stop.cancelled() => return,

@@ -62,7 +62,7 @@ pub(super) fn refuse_withheld(served: &Served) -> Result<(), Problem> {
 /// For a stale read, also counts in the metrics why the value was outdated.
 pub(super) fn read_result(served: &Served, metrics: &Metrics) -> ReadResult {
     match served.how {
-        How::Hit | How::RefreshLimited => ReadResult::Hit,
+        How::Hit => ReadResult::Hit,
         How::Miss | How::Refreshed => ReadResult::Miss,
         How::Stale(reason) => {
             metrics.stale_read(reason.label());

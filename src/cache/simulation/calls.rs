@@ -7,7 +7,7 @@ use super::world::{DEADLINE, World, secret};
 use crate::cache::entry::Entry;
 use crate::cache::flight::FLIGHTS_MAX;
 use crate::cache::freshness::{BACK_OFF_MIN, JITTER, REFUSAL_MEMORY, Refresh};
-use crate::cache::reader::REFRESH_NOW_INTERVAL;
+use crate::cache::plan::REFRESH_NOW_INTERVAL;
 use crate::cache::rollback::AGREE_AFTER;
 use crate::clock::Moment;
 use crate::source::FetchErrorKind;

@@ -113,15 +113,14 @@ impl World {
             }
             How::Stale(Reason::Refused) => refused
                 .is_some_and(|refused| age.is_some() && since(now, refused) < policy.denied_grace),
-            How::RefreshLimited => below(SECOND),
             How::Miss => was_answered(),
-            // If the answer of AWS was older than the cached entry, the reader gets the cached
-            // entry.
+            // If two answers of AWS were older than the cached entry and did not agree, the reader
+            // gets the cached entry.
             How::Refreshed => {
-                let is_kept = state.failures(entry).any(|(kind, at)| {
-                    kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
+                let lagging = state.failures(entry).filter(|(kind, at)| {
+                    *kind == FetchErrorKind::Lagging && at.steady >= reader.started.steady
                 });
-                was_answered() || is_kept
+                call.sent.steady >= reader.started.steady || lagging.count() >= 2
             }
         };
         if !is_allowed {
@@ -199,6 +198,8 @@ impl World {
                             let is_new = at.steady >= reader.started.steady;
                             kind == error.kind && (is_new || since(now, at) <= BACK_OFF_MAX)
                         })
+                        // With `refreshNow`, no answer is older than the request.
+                        && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
                     return Some("the reader got an error that no call returned".to_owned());
