@@ -263,8 +263,8 @@ impl ProvideCredentials for CachedProvider {
 /// The properties that determine whether the agent can sign calls with its cached AWS credentials.
 #[derive(Clone, Copy, Debug)]
 struct Validity {
-    /// How long ago the agent got the credentials. `None` if this time is unknown because a clock
-    /// was set back.
+    /// How long ago the agent got the credentials. `None` if this time is unknown because the steady
+    /// clock went back.
     age: Option<Duration>,
     /// The time until the credentials expire, or `None` if the credentials never expire.
     remaining: Option<Duration>,
