@@ -1,4 +1,5 @@
-//! A cache for tests. Each test decides how the source of secrets answers. Time is virtual.
+//! A cache for tests, with a virtual clock. No call reaches AWS: a scripted source answers each
+//! call as the test decides.
 
 use super::flight::FLIGHTS_MAX;
 use super::freshness::Policy;
@@ -23,45 +24,45 @@ use tokio_util::task::TaskTracker;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
-/// The time that one call to the test's source of secrets takes.
+/// How long each call to the scripted source of secrets takes, in virtual time.
 pub(super) const LATENCY: Duration = Duration::from_millis(40);
 
-/// The name of a secret whose value must be JSON with a certain field. The values of
-/// [`Answer::Version`] break this rule.
+/// The name of a secret whose value must be a JSON object with the field `ai_api_key`. The values
+/// of [`Answer::Version`] break this rule.
 pub(super) const CONVENTIONAL: &str = "openai-api-key/sms";
 
-/// How the test's source of secrets answers a call.
+/// How the scripted source, which replaces AWS in a test, answers a call for a secret.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Answer {
-    /// The test's source of secrets returns the version with this number, such as `v1` for 1.
+    /// The call gets a version of the secret. For the number 1, its version id is `v1`, and its
+    /// value is the text `value 1`.
     Version(u32),
-    /// The test's source of secrets returns the version with this number, such as `v1` for 1. The
-    /// value of the version follows the rules for its kind of secret.
+    /// The call gets a version of the secret, such as `v1` for the number 1. The secret's value is
+    /// a JSON object with the field `ai_api_key`, as Sidekey's rule for [`CONVENTIONAL`] requires.
     WellFormed(u32),
-    /// The secret has one version: a version number, and its staging labels. A call for the id of
-    /// this version or for one of the labels gets this version. Other calls fail with `NotFound`.
+    /// The secret has only one version, with this number and these staging labels. A call for
+    /// another version id or another label fails with `NotFound`.
     Labelled(u32, &'static [&'static str]),
-    /// The secret has these versions: version numbers with their staging labels. Each call gets the
-    /// version with the label or id that it asks for, or fails with `NotFound`.
+    /// The secret has these versions, each with a number and its staging labels. A call for another
+    /// version id or another label fails with `NotFound`.
     Stages(&'static [(u32, &'static [&'static str])]),
     Fail(FetchErrorKind),
     Hang,
-    /// The test's source of secrets fails with a timeout after 2 s.
+    /// The call fails with a timeout after about 2 s.
     TimeOut,
     Panic,
 }
 
-/// A source of secrets that answers calls as the test decides.
+/// A source of secrets that replaces AWS. Each test decides how this source answers the calls of
+/// the cache.
 #[derive(Debug)]
 pub(super) struct ScriptedSource {
     clock: Arc<VirtualClock>,
     answers: Mutex<HashMap<String, Answer>>,
     /// The name or ARN of each call for a single secret, in the order of the calls.
     pub(super) calls: Mutex<Vec<String>>,
-    /// How many calls for single secrets are running now, and the largest number that ran at the
-    /// same time.
+    /// The number of calls for single secrets that are running now, and the largest number so far.
     pub(super) in_flight: Mutex<(usize, usize)>,
-    /// The number of secrets in each batch call so far.
     pub(super) batches: Mutex<Vec<usize>>,
     batch_fails: Option<FetchErrorKind>,
 }
@@ -138,8 +139,8 @@ impl Source for ScriptedSource {
     }
 }
 
-/// Returns the version for which `key` asks. `versions` are the version numbers of the secret
-/// `name`, with their staging labels.
+/// Returns the version that `key` selects by version id or staging label. `versions` lists the
+/// number and the staging labels of each version of the secret `name`.
 fn labelled(name: &str, versions: &[(u32, &[&str])], key: &Key) -> Result<Version, FetchError> {
     let mut versions = versions.iter().map(|(n, labels)| Version {
         labels: labels.iter().map(|label| (*label).into()).collect(),
@@ -157,8 +158,8 @@ pub(super) fn arn(name: &str) -> String {
     format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-AbC123")
 }
 
-/// Makes a version of the secret `name`. The version was created `n` seconds after 1970, and
-/// carries the staging label that `key` asks for.
+/// Makes version number `n` of the secret `name`, created `n` seconds after 1970. The version has
+/// the staging label for which `key` asks.
 pub(super) fn version(name: &str, n: u32, key: &Key) -> Version {
     let labels = key.selector.stage().into_iter().map(Into::into).collect();
     Version {
@@ -175,8 +176,8 @@ pub(super) fn key(id: &str) -> Key {
     Key { id: SecretId::parse(id).unwrap(), selector: Selector::current() }
 }
 
-/// Makes a rule for the secrets that match `pattern`. The rule keeps the default policy. A test
-/// then sets the fields that it needs.
+/// Makes a configuration rule for the secrets whose names match `pattern`. All settings of the rule
+/// are unset, so the default policy applies until the test sets some of them.
 pub(super) fn rule(pattern: &str) -> Rule {
     Rule { secrets: Scope::new([pattern]).unwrap(), ..Rule::default() }
 }
@@ -189,7 +190,6 @@ pub(super) struct Fixture {
     pub(super) metrics: Arc<Metrics>,
 }
 
-/// The settings of a test's cache. A test changes only what it needs.
 pub(super) struct Setup {
     pub(super) policy: Policy,
     pub(super) rules: Vec<Rule>,
@@ -265,12 +265,11 @@ impl Fixture {
         prefetch::begin(&self.writer, mode).await.settle(&self.writer, deadline).await
     }
 
-    /// Sets how the test's source of secrets answers the next calls for the secret `name`.
+    /// Sets how the scripted source of secrets answers all later calls for the secret `name`.
     pub(super) fn script(&self, name: &str, answer: Answer) {
         self.source.answers.lock().unwrap().insert(name.to_owned(), answer);
     }
 
-    /// Returns how many calls for single secrets the cache has made.
     pub(super) fn calls(&self) -> usize {
         self.source.calls.lock().unwrap().len()
     }
@@ -289,7 +288,7 @@ impl Fixture {
 }
 
 /// Converts the result of a read to a form that tests can compare: the version id and how the cache
-/// answered, or the label of the error.
+/// answered, or the name of the error.
 pub(super) fn outcome(read: Result<Served, ReadError>) -> Result<(String, How), String> {
     match read {
         Ok(served) => Ok((served.entry.version.id.to_string(), served.how)),

@@ -1,11 +1,15 @@
-//! A simulation that tests the cache in virtual time. Calls to AWS fail and hang, clocks jump, and
-//! the process freezes.
+//! Tests the cache in a simulation with virtual time. Calls to a simulated AWS fail or hang, clocks
+//! jump, and the process freezes.
 //!
-//! The simulated AWS knows all versions of all secrets, and logs its answers to calls. The cache is
-//! checked after each event, each call and each read. [`reads`] checks the age of each value, and
-//! whether each error is right. [`calls`] checks that each call is needed. [`entries`] checks which
-//! values stay cached. Each random seed has its own policies, secrets, faults and readers. Two runs
-//! of one seed are identical.
+//! The simulated AWS knows all versions of all secrets, and records its answers. After each event,
+//! each call and each read, the test checks the cache:
+//!
+//! - [`reads`] checks the age of each value, and whether each error has a cause.
+//! - [`calls`] checks that each call is needed.
+//! - [`entries`] checks which values stay cached.
+//!
+//! A random seed determines the policies, secrets, faults and readers. Two runs with the same seed
+//! are identical.
 
 mod calls;
 mod events;
@@ -32,19 +36,20 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// How many random seeds the simulation tests. A failed test prints its seed. To replay only the
-/// failure, start the range in one of the tests at that seed.
+/// How many random seeds the simulation tests. A failed test prints its seed. To repeat only that
+/// run, let the range of seeds in one of the tests start at the printed seed.
 const SEEDS: u64 = 4000;
 
-/// How many random seeds the simulation runs twice, to check that both runs are identical.
+/// How many random seeds the test runs twice, to check that both runs are identical.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// How many random events (such as reads, faults and freezes) the simulation of each seed has.
+/// How many random events (such as reads, faults and freezes) happen in the simulation of each
+/// seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The simulation of one random seed: a cache, a simulated AWS, and the tasks of the readers.
+/// The simulation of one random seed: a cache, a simulated AWS, and tasks that read secrets.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -75,8 +80,8 @@ fn two_runs_of_one_seed_are_identical() {
     }
 }
 
-/// Simulates one random seed, and returns one line for each event. Each simulation has its own
-/// runtime, so that virtual time begins at zero.
+/// Simulates one random seed, and returns the log, with one line for each event. Each simulation
+/// has its own tokio runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("the test must be able to start a runtime").block_on(simulate(seed))
@@ -136,8 +141,8 @@ async fn simulate(seed: u64) -> Vec<String> {
 }
 
 impl Simulation {
-    /// Ends all simulated faults, waits for the longest back-off, and checks that all reads
-    /// succeed.
+    /// Ends all simulated faults, waits until the cache has retried its failed calls, and checks
+    /// that each read returns the current version.
     async fn recover(&mut self) {
         let setup = self.world.setup.clone();
         self.world.heal();

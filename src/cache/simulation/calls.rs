@@ -1,5 +1,5 @@
-//! Checks each call to the simulated AWS: the call is needed, and no other call fetches the same
-//! secret at the same time.
+//! Checks each call that the cache makes to the simulated AWS. The call must be needed, and no
+//! second call may fetch the same name or ARN at the same time.
 
 use super::SECOND;
 use super::log::{Answered, Call, State, number, since};
@@ -14,8 +14,8 @@ use crate::source::FetchErrorKind;
 use std::sync::Arc;
 
 impl World {
-    /// Records the start of a call to the simulated AWS, and checks that the call is needed.
-    /// Returns the index of the call in the test's own record.
+    /// Records that the cache starts a call to the simulated AWS, and checks that the call is
+    /// needed. Returns the index of the call in `State::calls`.
     pub(super) fn begin(&self, id: &str, is_batch: bool) -> usize {
         self.observe();
         self.note(&format!("a call for {id} began"));
@@ -54,8 +54,8 @@ impl World {
         state.calls.len() - 1
     }
 
-    /// Returns an error text if the cache has no reason for the call for `id` (a name or ARN) that
-    /// begins now.
+    /// Returns an error text if the cache has no reason to make a call for `id` now. `id` is the
+    /// name or ARN of a secret.
     fn needless(
         &self,
         state: &State,
@@ -113,7 +113,7 @@ impl World {
         })
     }
 
-    /// Returns an error text if the cache has no reason to refresh the entry `cached` now.
+    /// Returns an error text if the cache has no reason to refresh the cached version `cached` now.
     fn useless(
         &self,
         state: &State,
@@ -135,8 +135,8 @@ impl World {
             .then_some("the cache refreshes an entry before it is due")
     }
 
-    /// Records the end of a call to the simulated AWS. If `fails` is `true`, the call was part of a
-    /// batch that failed as a whole. Then `answered` does not count.
+    /// Records the result of a call to the simulated AWS. If `fails` is `true`, the call belonged
+    /// to a batch call that failed as a whole, so the cache must ignore `answered`.
     pub(super) fn end(&self, call: usize, answered: Answered, fails: bool) {
         self.observe();
         self.note(&format!("call {call} ended with {answered:?}"));
@@ -168,7 +168,8 @@ impl World {
     }
 }
 
-/// Returns an error text if a call for `id` begins too soon after the last failed call for `id`.
+/// Returns an error text if the cache makes a call for `id` again too soon after a failed call for
+/// `id`. `id` is the name or ARN of a secret.
 fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) -> Option<String> {
     let mut own = state.calls.iter().filter(|call| call.id == id);
     let (kind, at) = match cached {

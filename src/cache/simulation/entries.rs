@@ -1,5 +1,5 @@
-//! Checks the cached entries of the simulation. An entry must not go back to an older version
-//! without reason. An entry that readers read must be refreshed in time.
+//! Checks the cached versions of the simulated secrets. The cache must not replace a version by an
+//! older version without a reason, and must refresh in time each version that readers read.
 
 use super::SECOND;
 use super::log::{Call, State, number};
@@ -16,7 +16,7 @@ impl World {
         snapshot.secret(id)?.select(&key(id).selector).cloned()
     }
 
-    /// Checks how the cached entries have changed since the last call of this function.
+    /// Checks how the cached versions of secrets have changed since the last call of this function.
     pub(super) fn observe(&self) {
         let Some(cache) = self.cache() else { return };
         let snapshot = cache.snapshot();
@@ -43,8 +43,8 @@ impl World {
         self.require(problem.is_none(), || problem.unwrap_or_default());
     }
 
-    /// Returns an error text if the cache replaced the entry `older` by an older version without
-    /// reason.
+    /// Returns an error text if the cache replaced the entry `older` by `entry` without a reason,
+    /// although `entry` contains an older version of the secret.
     fn went_back(&self, state: &State, older: &Entry, entry: &Entry) -> Option<String> {
         let (from, to) = (&older.version.id, &entry.version.id);
         if !self.setup.is_dated || number(to) >= number(from) {
@@ -60,8 +60,8 @@ impl World {
         })
     }
 
-    /// Returns an error text if the cache should have refreshed `entry` by now. This is so if a
-    /// reader has read the entry, it was due, and calls for it succeed.
+    /// Returns an error text if the cache should have refreshed `entry` by now, but made no call.
+    /// After a failed call, a freeze or a change of the wall clock, no call is required.
     fn was_neglected(&self, state: &State, entry: &Arc<Entry>) -> Option<String> {
         let policy = &self.setup.policies[secret(&entry.version.name)];
         let call = state.fetched(entry)?;

@@ -1,5 +1,5 @@
-//! The random events of the simulation, such as reads, rotations, faults and freezes. The random
-//! seed determines them.
+//! The random events of the simulation, such as reads, rotations, faults and freezes. A random seed
+//! determines the events.
 
 use super::log::Reader;
 use super::truth::Fault;
@@ -11,7 +11,7 @@ use crate::source::FetchErrorKind;
 use std::future::Future;
 use std::time::Duration;
 
-/// The transient failures that occur in the simulation.
+/// The simulated failures that a retry can fix.
 const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Throttled,
     FetchErrorKind::Service,
@@ -21,13 +21,13 @@ const TRANSIENT: [FetchErrorKind; 6] = [
     FetchErrorKind::Credentials,
 ];
 
-/// The refusals of AWS that occur in the simulation. No retry fixes a refusal.
+/// The simulated refusals of AWS, such as denied access. No retry fixes a refusal.
 const REFUSALS: [FetchErrorKind; 3] =
     [FetchErrorKind::Denied, FetchErrorKind::NotFound, FetchErrorKind::Decryption];
 
 impl Simulation {
-    /// Chooses a random event (such as a read, a fault or a freeze), applies it, and returns its
-    /// description.
+    /// Chooses a random event (such as a read, a fault or a freeze), applies the event, and returns
+    /// its description.
     pub(super) async fn happen(&mut self) -> &'static str {
         let n = self.rng.usize(0..self.world.setup.secrets);
         let event = match self.rng.u8(0..100) {
@@ -71,15 +71,15 @@ impl Simulation {
         event
     }
 
-    /// Starts a simulated reader of `id` as a task. If `is_now` is `true`, the reader asks for
-    /// `refreshNow`.
+    /// Starts a task that reads the secret with the name or ARN `id`. If `is_now` is `true`, the
+    /// task asks for a value that is newer than its request (`refreshNow`).
     pub(super) fn read(&mut self, id: &str, is_now: bool) {
         let asking = self.ask(id, is_now);
         self.readers.spawn(asking);
     }
 
-    /// Returns a future that reads `id` and checks the result. The test records the reader while it
-    /// waits.
+    /// Returns a future that reads the secret with the name or ARN `id` and checks the result. The
+    /// test lists the reader in `State::readers` until the result arrives.
     pub(super) fn ask(
         &mut self,
         id: &str,
@@ -142,8 +142,6 @@ impl Simulation {
         "time passed"
     }
 
-    /// Advances the time at once, as a freeze of the process does, while calls and reads are
-    /// running.
     async fn freeze(&mut self) -> &'static str {
         let span = match self.rng.u8(0..3) {
             0 => 2 * DEADLINE.mul_f64(self.rng.f64()),

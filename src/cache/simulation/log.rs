@@ -1,4 +1,5 @@
-//! The test's own record of the simulation: all calls and all waiting readers, with their results.
+//! The simulation's own record of all calls and reads. The test checks the cache against this
+//! record.
 
 use super::SECOND;
 use super::truth::Truth;
@@ -11,54 +12,53 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Returns the time from `then` to `now`. If the wall clock and the steady clock differ, returns
-/// the longer time. The steady clock of the simulation never goes back.
+/// Returns the time from `then` to `now`. If the wall clock and the steady (monotonic) clock give
+/// different times, returns the longer time.
 pub(super) fn since(now: Moment, then: Moment) -> Duration {
     let steady = now.steady - then.steady;
     now.wall.duration_since(then.wall).map_or(steady, |wall| wall.max(steady))
 }
 
-/// How the simulated AWS answered a call.
 #[derive(Clone, Debug)]
 pub(super) enum Answered {
     Version { arn: Box<str>, id: Box<str>, is_lagging: bool },
     Failed(FetchErrorKind),
 }
 
-/// A call from the cache to the simulated AWS.
+/// A call of the cache to the simulated AWS, for one secret.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_batch: bool,
     pub(super) sent: Moment,
-    /// How many SnapStart restores there were before the call was sent.
+    /// How many times the process had been restored from a Lambda snapshot (SnapStart) before the
+    /// call was sent.
     pub(super) epoch: u64,
-    /// How long the process had been frozen in total, and how often the wall clock had been set,
-    /// when the call was sent.
+    /// How long the process had been frozen in total, and how many times the wall clock had been
+    /// changed, before the call was sent.
     pub(super) disturbed: (Duration, u32),
     pub(super) ended: Option<(Moment, Answered)>,
-    /// The cached entry of the secret when the call ended.
+    /// The cached version of the secret when the call ended.
     pub(super) cached: Option<Arc<Entry>>,
-    /// Whether the cache must ignore the answer to the call. The reason is a freeze or a restore
-    /// during the call, or the failure of the whole batch call.
+    /// Whether the cache must ignore the answer to the call. Possible reasons are a freeze or a
+    /// restore during the call, and the failure of a whole batch call.
     pub(super) is_discarded: bool,
-    /// Whether the cache must not use the answer to the call yet. The answer is older than the
-    /// cached version, and no second call has confirmed it.
+    /// Whether the cache must not use the answer to the call yet. The answer is an older version
+    /// than the cached version, and no second call has confirmed the older version.
     pub(super) is_held_back: bool,
 }
 
-/// A simulated reader that waits for the result of its read.
 #[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) id: String,
     pub(super) secret: usize,
     pub(super) is_now: bool,
     pub(super) started: Moment,
-    /// Whether the cache had an entry that it had to serve at once when the read began.
+    /// Whether the cache had to answer the read at once from a cached version.
     pub(super) need_not_wait: bool,
-    /// How long the process had been frozen in total, and how often the wall clock had been set,
-    /// when the read began.
+    /// How long the process had been frozen in total, and how many times the wall clock had been
+    /// changed, before the read began.
     pub(super) disturbed: (Duration, u32),
 }
 
@@ -68,30 +68,31 @@ pub(super) struct State {
     pub(super) truths: Vec<Truth>,
     pub(super) calls: Vec<Call>,
     pub(super) readers: HashMap<u64, Reader>,
-    /// The entries that readers got, each with the time when a reader first got it (by the steady
-    /// clock).
+    /// The cached versions that readers got. Each item also contains the time on the steady
+    /// (monotonic) clock at which a reader first got the version.
     pub(super) reads: Vec<(Arc<Entry>, Duration)>,
-    /// The cached entry of each ARN when the test last looked at the cache.
+    /// The cached version for each ARN of a secret, as of the last check of the cache.
     pub(super) seen: HashMap<Box<str>, Arc<Entry>>,
-    /// When the test last noticed that the entry of a secret was evicted. The key is the index of
-    /// the secret. The time is from the steady clock.
+    /// When the test last noticed that the cache had evicted a secret. The key is the index of the
+    /// secret. The time is from the steady (monotonic) clock.
     pub(super) lost: HashMap<usize, Duration>,
     pub(super) epoch: u64,
-    /// How many milliseconds the wall clock was set forward in total: until now, and until the last
-    /// SnapStart restore.
+    /// By how many milliseconds the test has set the wall clock forward in total: until now, and
+    /// until the last restore from a snapshot.
     pub(super) offset_ms: (i64, i64),
     pub(super) disturbed: (Duration, u32),
     pub(super) versions: u32,
-    /// All events of the simulation, one line each. Two runs of one random seed must have the same
-    /// events.
+    /// The log of the simulation, one line for each event. Two runs with the same random seed must
+    /// produce the same lines.
     pub(super) trace: Vec<String>,
-    /// How many lines the log had when the cache first broke a rule. `None` if it has broken no
-    /// rule.
+    /// How many lines the log had when the cache first broke a rule, or `None` if the cache has
+    /// broken no rule.
     pub(super) violated: Option<usize>,
 }
 
 impl Call {
-    /// Returns the failure that the cache should have recorded for this call, and its time.
+    /// Returns the failure that the cache must have recorded for this call, and the time of the
+    /// failure. Returns `None` if the cache must have recorded no failure.
     pub(super) fn failure(&self) -> Option<(FetchErrorKind, Moment)> {
         match self.ended.as_ref().filter(|_| !self.is_discarded)? {
             (at, Answered::Failed(kind)) => Some((*kind, *at)),
@@ -101,14 +102,14 @@ impl Call {
         }
     }
 
-    /// Returns the ARN, the version id and the time of the answer. Returns `None` if the call
-    /// failed or its answer does not count.
+    /// Returns the ARN and the version id in the answer, and the time of the answer. Returns `None`
+    /// if the call failed, or if the cache must ignore the answer.
     pub(super) fn version(&self) -> Option<(&str, &str, Moment)> {
         self.any_version().filter(|_| !self.is_discarded)
     }
 
-    /// Returns the ARN, the version id and the time of the answer, even if a freeze interrupted the
-    /// call. Returns `None` if the call failed.
+    /// Returns the ARN and the version id in the answer, and the time of the answer, even if the
+    /// cache must ignore the answer. Returns `None` if the call failed.
     pub(super) fn any_version(&self) -> Option<(&str, &str, Moment)> {
         match self.ended.as_ref()? {
             (at, Answered::Version { arn, id, .. }) => Some((arn, id, *at)),
@@ -116,9 +117,12 @@ impl Call {
         }
     }
 
-    /// Returns how long before `now` the call was sent. `epoch` is the number of SnapStart restores
-    /// until now. Returns `None` if the wall clock went back by more than a second and the process
-    /// was restored since then, because the steady clock does not count the time of a snapshot.
+    /// Returns the time since the call was sent. `epoch` is the number of restores from a snapshot
+    /// until now.
+    ///
+    /// Returns `None` if this time is unknown. This is so if the process was restored since the
+    /// call, and the wall clock was set back by more than a second. The steady (monotonic) clock
+    /// cannot help, because it does not count the time between a snapshot and its restore.
     pub(super) fn age(&self, now: Moment, epoch: u64) -> Option<Duration> {
         let back = self.sent.wall.duration_since(now.wall).unwrap_or_default();
         (self.epoch == epoch || back <= SECOND).then(|| since(now, self.sent))
@@ -130,7 +134,8 @@ impl Call {
 }
 
 impl State {
-    /// Returns the failed refreshes of `entry`, in the order in which their calls were sent.
+    /// Returns the reason and the time of each failed refresh of `entry`. The failures have the
+    /// order in which the calls were sent.
     pub(super) fn failures<'a>(
         &'a self,
         entry: &'a Entry,
@@ -139,21 +144,22 @@ impl State {
     }
 
     /// Returns whether a refresh of `entry` failed so recently that readers do not wait for the
-    /// next one.
+    /// next refresh.
     pub(super) fn has_just_failed(&self, entry: &Entry, now: Moment) -> bool {
         let last = self.failures(entry).map(|(_, at)| at).max_by_key(|at| at.steady);
         last.is_some_and(|at| since(now, at) < FAILING_MAX)
     }
 
-    /// Returns the time on the steady clock at which a reader first read `entry`.
+    /// Returns the time on the steady (monotonic) clock at which a reader first read `entry`, or
+    /// `None` if no reader has read it.
     pub(super) fn first_read(&self, entry: &Entry) -> Option<Duration> {
         // Search from the newest read, because `entry` is cached and so its reads are recent.
         let read = self.reads.iter().rev().find(|(read, _)| std::ptr::eq(&**read, entry));
         read.map(|(_, at)| *at)
     }
 
-    /// Returns when AWS first refused the secret (for example denied access) while `entry` was
-    /// cached.
+    /// Returns the time of the first refresh of `entry` that AWS refused, for example because
+    /// access was denied.
     pub(super) fn refused(&self, entry: &Entry) -> Option<Moment> {
         // Calls are listed in the order in which they were sent, but may end in another order.
         let refusals = self.failures(entry).filter(|(kind, _)| !kind.is_transient());
@@ -171,8 +177,8 @@ impl State {
         matching.max_by_key(|call| call.ended.as_ref().map(|(at, _)| at.steady))
     }
 
-    /// Returns whether the older version `id` may replace `cached` at `now`, because two calls some
-    /// time apart returned it.
+    /// Returns whether the cache may replace `cached` by the older version `id` now. Two calls,
+    /// some time apart, must have returned the older version.
     pub(super) fn is_agreed(&self, cached: &Entry, id: &str, now: Moment) -> bool {
         let mut answers: Vec<_> = self
             .calls
@@ -185,7 +191,8 @@ impl State {
         same.any(|(_, _, at)| since(now, *at) >= AGREE_AFTER)
     }
 
-    /// Returns whether a call for `id` that begins now repeats a call that a freeze interrupted.
+    /// Returns whether a call for `id` that begins now repeats a call that a freeze or a restore
+    /// interrupted.
     pub(super) fn is_retry(&self, id: &str, now: Moment) -> bool {
         let last = self.calls.iter().rev().find(|call| call.id == id);
         last.is_some_and(|last| {
@@ -195,8 +202,8 @@ impl State {
     }
 }
 
-/// Returns the number in the id of a simulated version: 7 for `v7`. Newer versions have larger
-/// numbers.
+/// Returns the number in the id of a simulated version, such as 7 for `v7`. Newer versions have
+/// larger numbers.
 pub(super) fn number(id: &str) -> u32 {
     id[1..].parse().expect("the id of a simulated version must end with its index")
 }

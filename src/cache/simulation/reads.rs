@@ -1,8 +1,9 @@
-//! Checks each simulated read against a second, independent implementation of the rules for how old
-//! a value may get.
+//! Checks each simulated read with a second, independent implementation of the rules for the
+//! maximum age of values.
 //!
-//! If the wall clock was set back and the process was restored, the ages of entries are unknown. The
-//! test then fails if a reader gets an entry as fresh, and allows every refusal of a read.
+//! The ages of cached values are unknown if the wall clock was set back and the process was then
+//! restored from a snapshot. In this case, the cache must not serve a value as fresh, and may
+//! answer each read with an error.
 
 use super::SECOND;
 use super::log::{Answered, Call, Reader, State, number, since};
@@ -47,7 +48,8 @@ impl World {
         }
     }
 
-    /// Returns whether a reader of `id` that comes now must get a cached entry without a wait.
+    /// Returns whether the cache must answer a read of `id` at once from a cached version. `id` is
+    /// the name or ARN of a secret.
     pub(super) fn need_not_wait(&self, id: &str) -> bool {
         self.observe();
         let Some(cached) = self.cached(id) else { return false };
@@ -56,7 +58,7 @@ impl World {
         self.may_be_served(&state, &cached, has_failed, now).unwrap_or(false)
     }
 
-    /// Returns an error text if the simulated reader got its result too late.
+    /// Returns an error text if the simulated reader waited too long for its result.
     fn late(&self, state: &State, reader: &Reader, now: Moment) -> Option<String> {
         let wait = self.setup.reader_wait;
         let frozen = state.disturbed.0 - reader.disturbed.0;
@@ -67,7 +69,7 @@ impl World {
             .then(|| format!("the reader got an answer too late, after {took:?}"))
     }
 
-    /// Returns an error text if the entry that the reader got is older than the refresh policy
+    /// Returns an error text if the reader got a value that is older than the refresh policy
     /// allows.
     fn too_old(
         &self,
@@ -136,8 +138,8 @@ impl World {
         self.outlived(state, call, entry, now)
     }
 
-    /// Returns an error text if the reader got an old version too long after AWS had replaced it.
-    /// Applies only if all calls since the replacement have succeeded.
+    /// Returns an error text if the reader got an old version too long after AWS had replaced this
+    /// version. There is no such limit after a failed call.
     fn outlived(
         &self,
         state: &State,
@@ -172,7 +174,7 @@ impl World {
         })
     }
 
-    /// Returns an error text if the reader should not have got `error`.
+    /// Returns an error text if the cache had no reason to answer the read with `error`.
     fn refused(
         &self,
         state: &State,
@@ -221,9 +223,11 @@ impl World {
         })
     }
 
-    /// Returns whether readers may get the entry `cached` at `now`. If `is_in_need` is `true`, AWS
-    /// fails transiently, and readers may then get an older entry than usual. Returns `None` if the
-    /// age of the entry is unknown.
+    /// Returns whether the policy allows the cache to serve `cached` at the time `now`. If
+    /// `is_in_need` is `true`, calls to AWS are failing or hanging, so the policy allows older
+    /// values than usual.
+    ///
+    /// Returns `None` if the age of the cached value is unknown.
     pub(super) fn may_be_served(
         &self,
         state: &State,

@@ -1,4 +1,4 @@
-//! The settings of the simulation that differ between random seeds.
+//! The settings of the simulation, which a random seed determines.
 
 use crate::cache::freshness::{Policy, Refresh};
 use crate::cache::policies::{Policies, Rule};
@@ -7,14 +7,13 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
-    /// The refresh policy of each simulated secret, by the index of the secret.
     pub(super) policies: Vec<Policy>,
     pub(super) reader_wait: Duration,
     pub(super) entries_max: usize,
     pub(super) secrets: usize,
     pub(super) listed: Vec<String>,
     pub(super) is_snapshot: bool,
-    /// Whether the simulated AWS states when each version of a secret was created.
+    /// Whether the answers of the simulated AWS contain the creation dates of versions.
     pub(super) is_dated: bool,
     pub(super) latency_max_ms: u64,
 }
@@ -45,7 +44,7 @@ impl Setup {
         }
     }
 
-    /// Returns the refresh policies for the cache's configuration: one rule for each simulated
+    /// Returns the refresh policies for the cache's configuration, with one rule for each simulated
     /// secret.
     pub(super) fn rules(&self) -> Policies {
         let rule = |(number, policy): (usize, &Policy)| Rule {
@@ -61,7 +60,7 @@ impl Setup {
         Policies::new(Policy::default(), self.policies.iter().enumerate().map(rule).collect())
     }
 
-    /// Returns the longest time for which the cache may serve a value while all calls succeed.
+    /// Returns the longest time for which the cache may serve a value if all calls succeed.
     pub(super) fn life_max(&self) -> Duration {
         let lives = self.policies.iter().map(|own| own.ttl + own.stale_while_revalidate);
         lives.max().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The true versions of a simulated secret, and the faults of calls for it.
+//! One secret of the simulated AWS: its true versions, and the faults of calls for this secret.
 
 use crate::source::FetchErrorKind;
 use std::time::Duration;
@@ -8,28 +8,27 @@ use std::time::Duration;
 pub(super) enum Fault {
     None,
     Fail(FetchErrorKind),
-    /// About half of the calls for the secret fail.
+    /// About half of the calls for the secret fail for this reason.
     Flaky(FetchErrorKind),
-    /// All calls for the secret time out at their deadline.
+    /// All calls for the secret time out.
     Hang,
 }
 
-/// All versions and faults of one secret in the simulated AWS.
 #[derive(Debug)]
 pub(super) struct Truth {
     pub(super) name: String,
     /// How many times the simulated secret was deleted and created again.
     pub(super) generation: u32,
     /// The numbers of all versions of the simulated secret, in the order of their creation. Version
-    /// 7 has the version id `v7`.
+    /// number 7 has the version id `v7`.
     pub(super) versions: Vec<u32>,
-    /// The current versions of the simulated secret over time. Each item has the time when a
-    /// version became current (by the steady clock), and the number of this version.
+    /// The current versions of the simulated secret over time. Each item contains the time on the
+    /// steady (monotonic) clock at which a version became current, and the number of this version.
     pub(super) history: Vec<(Duration, u32)>,
     pub(super) is_deleted: bool,
     pub(super) fault: Fault,
-    /// How far some replicas of the simulated AWS lag behind. Such a replica answers with the
-    /// version that was current this long ago.
+    /// The delay of some replicas of the simulated AWS. Such a replica answers with the version
+    /// that was current this long ago.
     pub(super) lag: Duration,
 }
 
@@ -39,7 +38,8 @@ impl Truth {
         format!("arn:aws:secretsmanager:eu-north-1:123456789012:secret:{name}-Gen{generation:03}")
     }
 
-    /// Returns the number of the version that was current at `at`, a time of the steady clock.
+    /// Returns the number of the version that was current at `at`, a time on the steady (monotonic)
+    /// clock.
     pub(super) fn current(&self, at: Duration) -> u32 {
         let earlier = self.history.iter().rev().find(|(since, _)| *since <= at);
         earlier

@@ -1,5 +1,5 @@
-//! The simulated AWS: a source of secrets for the cache. It knows all versions of all secrets,
-//! simulates faults, and logs all calls.
+//! The simulated AWS: a source of secrets for the cache. The simulated AWS knows all versions of
+//! all secrets, injects faults, and logs all calls.
 
 use super::SECOND;
 use super::log::{Answered, State};
@@ -17,8 +17,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// How many log lines the test prints if the cache breaks a rule: the last lines before the
-/// violation.
+/// How many lines of the log the test prints if the cache breaks a rule. These are the last lines
+/// before the violation.
 const LINES_SHOWN: usize = 40;
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(4);
@@ -58,13 +58,13 @@ impl World {
         world
     }
 
-    /// Gives the simulated AWS access to `cache`, so that it can check the cached entries.
+    /// Gives the simulated AWS access to `cache`, so that the test can check the cached versions.
     pub(super) fn watch(&self, cache: &Cache) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = Some(cache.clone());
     }
 
-    /// Drops the handle on the cache. The cache and the simulated AWS refer to each other, so
-    /// neither would be freed otherwise.
+    /// Drops the handle with which the simulated AWS accesses the cache. The cache and the
+    /// simulated AWS refer to each other, so neither would be freed otherwise.
     pub(super) fn unwatch(&self) {
         *self.cache.lock().expect("no thread panics while it holds the lock") = None;
     }
@@ -91,7 +91,7 @@ impl World {
         version_id(truth.current(self.now().steady))
     }
 
-    /// Creates a new version of the secret with index `n`, and makes this version current.
+    /// Creates a new version of the secret with index `n`, and makes the new version current.
     pub(super) fn rotate(&self, n: usize) {
         let now = self.now().steady;
         let mut state = self.state();
@@ -101,7 +101,7 @@ impl World {
         state.truths[n].history.push((now, version));
     }
 
-    /// Deletes the secret with index `n`, and creates it again under another ARN.
+    /// Deletes the secret with index `n`, and creates the secret again under another ARN.
     pub(super) fn recreate(&self, n: usize) {
         {
             let truth = &mut self.state().truths[n];
@@ -113,8 +113,8 @@ impl World {
         self.rotate(n);
     }
 
-    /// If `is_met` is `false`, records that the cache broke a rule. `what` describes the broken
-    /// rule.
+    /// Records that the cache broke a rule, if `is_met` is `false`. The function `what` returns a
+    /// description of the broken rule.
     pub(super) fn require(&self, is_met: bool, what: impl FnOnce() -> String) {
         if !is_met {
             self.note(&what());
@@ -141,13 +141,12 @@ impl World {
         self.state().readers.len()
     }
 
-    /// Adds a line to the log of the simulation, with the current time.
     pub(super) fn note(&self, what: &str) {
         let now = self.now().steady;
         self.state().trace.push(format!("{now:>12.3?} {what}"));
     }
 
-    /// Ends all simulated faults, and creates deleted secrets again.
+    /// Ends all simulated faults, and creates all deleted secrets again.
     pub(super) fn heal(&self) {
         let mut gone = Vec::new();
         for (n, truth) in self.state().truths.iter_mut().enumerate() {
@@ -167,8 +166,8 @@ impl World {
         fastrand::Rng::with_seed(hasher.finish())
     }
 
-    /// Returns the answer of the simulated AWS to a call for `id`. Also returns whether the answer
-    /// is an older version than the current one, because a replica lags behind.
+    /// Returns the answer of the simulated AWS to a call for `id`. The returned flag is `true` if a
+    /// replica lags behind, so that the answer is an older version than the current version.
     fn answer(&self, id: &str, rng: &mut fastrand::Rng) -> (Result<Version, FetchError>, bool) {
         let now = self.now().steady;
         let state = self.state();
@@ -264,7 +263,6 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
     }
 }
 
-/// Returns the index of the simulated secret with this name or ARN.
 pub(super) fn secret(id: &str) -> usize {
     let full_name = id.rsplit(':').next().expect("`rsplit` must return at least one part");
     let name = full_name.split('-').next().expect("`split` must return at least one part");
