@@ -1,4 +1,4 @@
-//! The record of the calls that the fake AWS server received.
+//! The record of the calls that a fake AWS server received.
 
 use crate::lock::lock;
 use crate::operation::Operation;
@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 /// the fake keeps only the counts.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of pairs of an operation and a `SecretId` for which the fake AWS server
-/// counts calls separately. Calls with further pairs count only in the total of their operation.
+/// The maximum number of pairs of an operation and a secret's name or ARN for which the fake AWS
+/// server counts calls separately. A call with another pair is counted only for its operation.
 ///
-/// The number is limited, so that a test with many secret names does not fill the memory.
+/// This number is limited so that a test with many secret names does not fill the memory.
 const PAIRS_MAX: usize = 10_000;
 
 /// One call that the fake AWS server received. The `Debug` output omits the credentials of the
@@ -55,17 +55,16 @@ impl fmt::Debug for Call {
     }
 }
 
-/// Replaces a credential by `..`, so that a log shows only whether the caller sent a credential.
 fn redacted(credential: Option<&String>) -> Option<&'static str> {
     credential.map(|_| "..")
 }
 
-/// A handle to the record of calls that the fake AWS server received. All clones of this handle
-/// share one record.
+/// A handle with which a test inspects the calls that the fake AWS server received. All clones of
+/// this handle share one record of calls.
 ///
-/// The fake computes the response to a call, then records the call, and then sends the response. If
-/// a test changes a secret after [`wait_for`](Self::wait_for), the responses to the recorded calls
-/// still contain the old value.
+/// The fake first computes the response to a call, then records the call, and then sends the
+/// response. If a test waits for a call with [`wait_for`](Self::wait_for) and then changes a
+/// secret, the response to that call therefore still contains the old value.
 #[derive(Clone, Debug, Default)]
 pub struct Calls {
     record: Arc<Mutex<Record>>,
@@ -98,8 +97,8 @@ impl Calls {
         self.record().by_secret.get(&key).copied().unwrap_or(0)
     }
 
-    /// Returns the calls that the fake AWS server received, oldest first. If there were more than
-    /// 10,000 calls, only the last 10,000 are returned.
+    /// Returns the calls that the fake AWS server received, oldest first. The list contains at most
+    /// the last 10,000 calls.
     pub fn list(&self) -> Vec<Call> {
         self.record().recent.iter().cloned().collect()
     }
@@ -128,7 +127,7 @@ impl Calls {
         *self.record() = Record::default();
     }
 
-    /// Adds a call to the record and wakes all tasks that wait in [`wait_for`](Self::wait_for).
+    /// Adds a call to the record, and wakes all tasks that wait in [`wait_for`](Self::wait_for).
     pub(crate) fn add(&self, call: Call) {
         self.record().add(call);
         self.arrived.notify_waiters();

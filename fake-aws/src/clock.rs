@@ -1,15 +1,16 @@
-//! The clock that a test passes to the fake AWS server, and the timers that delay responses.
+//! The clock that a test passes to the fake AWS server, and the timers that delay the server's
+//! responses.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::time::Sleep;
 
 /// A function that returns the current time. The fake AWS server uses this time for creation dates,
-/// expiries and rate limits. It does not use this time to delay responses.
+/// expiry times and rate limits, but not for delays of responses.
 pub type Now = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
-/// The maximum lateness of a tokio timer. The timers round up to whole milliseconds twice, so a
-/// timer of 20 ms can fire after 22 ms.
+/// How late a tokio timer can fire. Timers round up to whole milliseconds twice, so a timer of 20
+/// ms can fire after 22 ms.
 ///
 /// For a precise delay, the fake AWS server therefore sleeps 2 ms less, and then polls the clock.
 const TIMER_LATENESS: Duration = Duration::from_millis(2);
@@ -21,7 +22,7 @@ pub(crate) fn wait(span: Duration) -> Sleep {
 }
 
 /// Waits for `span`, and returns at most about 0.1 ms late. The function sleeps for most of the
-/// time, and polls the clock during the last 2 ms.
+/// time, and then polls the clock for the last 2 ms.
 #[expect(clippy::disallowed_methods, reason = "the fake AWS server waits here on purpose")]
 pub(crate) async fn wait_precisely(span: Duration) {
     let started = Instant::now();

@@ -1,10 +1,10 @@
-//! Error responses in the form in which AWS returns them.
+//! Error responses with the same status, name and message as AWS's own error responses.
 
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// An error response in the form in which AWS returns it. The error message may contain names of
-/// secrets, but never a secret value.
+/// An error response with the same status, name and message as AWS's own. The message may contain
+/// names of secrets, but never a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {message}")]
 pub struct AwsError {
@@ -13,14 +13,15 @@ pub struct AwsError {
     pub status: u16,
     /// The name of the error in AWS's API, such as `ResourceNotFoundException`.
     pub kind: Cow<'static, str>,
-    /// The error message that AWS sends, or an empty string if AWS sends none for this error.
+    /// The error message, in AWS's words. The message is empty if AWS sends none for this error.
     pub message: Cow<'static, str>,
 }
 
-/// The names of errors that AWS's front end returns before a request reaches Secrets Manager.
+/// The names of errors that AWS returns before a request reaches Secrets Manager, such as errors
+/// for invalid credentials.
 ///
-/// In the JSON of an error, the front end uses the key `message`, but Secrets Manager uses the key
-/// `Message`. Clients read both keys.
+/// The JSON of these errors has the key `message` for the error message. The JSON of Secrets
+/// Manager's own errors has the key `Message`.
 const FRONT_END_ERRORS: [&str; 6] = [
     "ExpiredTokenException",
     "MissingAuthenticationTokenException",
@@ -41,7 +42,7 @@ impl AwsError {
         Self::new("InvalidRequestException", message)
     }
 
-    /// Creates an `InvalidParameterException`: a parameter of the request has an invalid value.
+    /// Creates an `InvalidParameterException`: the request has a parameter with an invalid value.
     pub(crate) fn invalid_parameter(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new("InvalidParameterException", message)
     }
@@ -54,12 +55,11 @@ impl AwsError {
         Self::new("ValidationException", message)
     }
 
-    /// Creates the `ValidationException` for a parameter that violates a constraint. `member` is
-    /// the name of the parameter. `constraint` is the constraint in AWS's words, such as `not be
-    /// null`.
+    /// Creates a `ValidationException`: the parameter `member` violates a constraint. `constraint`
+    /// is the constraint in AWS's words, such as `not be null`.
     ///
-    /// `value` is `None` if AWS does not quote the value, for example because the value is a
-    /// secret.
+    /// The error message quotes the parameter's `value`. `value` is `None` if AWS does not quote
+    /// the value, for example because the value is a secret.
     pub(crate) fn broken_constraint(member: &str, value: Option<&str>, constraint: &str) -> Self {
         let quoted = value.map(|it| format!(" {it}")).unwrap_or_default();
         Self::validation(format!(
@@ -68,14 +68,14 @@ impl AwsError {
         ))
     }
 
-    /// Creates the error for a request body that cannot be parsed. The error message is empty,
-    /// because AWS sends none.
+    /// Creates the error for a request body that cannot be parsed. AWS sends no message for this
+    /// error.
     pub(crate) fn serialization() -> Self {
         Self::new("SerializationException", "")
     }
 
-    /// Creates the error for an operation that the fake AWS server does not support. The error
-    /// message is empty, because AWS sends none for an unknown operation.
+    /// Creates the error for an operation that the fake AWS server does not support. AWS sends no
+    /// message for this error.
     pub(crate) fn unknown_operation() -> Self {
         Self::new("UnknownOperationException", "")
     }

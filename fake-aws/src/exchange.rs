@@ -1,5 +1,5 @@
-//! Handles one HTTP request: parses the request, executes the operation, injects a fault if a test
-//! configured one, records the call, and sends the response.
+//! Handles one HTTP request: parses the request, executes the operation, records the call, and
+//! sends the response. Also injects a fault if a test asked for one.
 
 mod reply;
 mod request;
@@ -26,13 +26,12 @@ use request::{Parameters, ParsedRequest};
 use std::future::pending;
 use tokio_util::sync::CancellationToken;
 
-/// The maximum size of a request body in bytes. This is four times the maximum size of a secret
-/// value (64 KiB), because JSON escapes can make a value longer.
+/// The maximum size of a request body in bytes: four times the maximum size of a secret value (64
+/// KiB), because JSON escapes can make the value longer.
 const BODY_BYTES_MAX: usize = 256 * 1024;
 
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionHandle {
-    /// Identifies the TCP connection. The fake AWS server numbers its connections from 1.
     pub(crate) number: u64,
     /// Cancelling this token makes the fake AWS server reset the TCP connection (send RST).
     pub(crate) reset: CancellationToken,
@@ -61,9 +60,9 @@ impl State {
 
     /// Handles one HTTP request and returns the response.
     ///
-    /// The fake AWS server computes the response when the request arrives, and sends it after the
-    /// configured latency. If a secret changes during the latency, the response still contains the
-    /// old value, as with a slow service.
+    /// The fake AWS server computes the response when the request arrives, and sends the response
+    /// after the configured latency. If a secret changes in between, the response still contains
+    /// the old value, as with a slow service.
     pub(crate) async fn respond(
         &self,
         connection: &ConnectionHandle,
@@ -112,8 +111,8 @@ impl State {
         }
     }
 
-    /// Executes the requested operation. Before that, checks the operation, the signature and the
-    /// session token in the same order as AWS.
+    /// Executes the requested operation. First checks whether the operation is supported, the
+    /// request is signed, and the session token is valid. AWS makes these checks in the same order.
     fn execute(&self, request: ParsedRequest) -> Result<(Operation, String), AwsError> {
         let operation = request.operation.ok_or_else(AwsError::unknown_operation)?;
         // AssumeRoleWithWebIdentity needs no signature, because the caller has no credentials yet.

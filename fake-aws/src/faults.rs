@@ -15,16 +15,16 @@ use std::time::Duration;
 /// connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// No fault: the call gets its normal response, even if [`Faults::always`] would inject a
-    /// fault. In a [script](Faults::script), this value lets a call succeed between faults.
+    /// No fault: the call gets its normal response. In a list of faults for [`Faults::script`],
+    /// this value lets one call succeed between two faults.
     Pass,
     /// Fault: the fake AWS server returns `ThrottlingException` and does not execute the operation.
     Throttle,
     /// Fault: the fake AWS server returns `InternalServiceError` with status 500 and does not
     /// execute the operation.
     InternalError,
-    /// Fault: the fake AWS server returns the AWS error with these fields, and does not execute the
-    /// operation.
+    /// Fault: the fake AWS server returns an error response with these fields, and does not execute
+    /// the operation.
     Error {
         /// The HTTP status of the injected error response.
         status: u16,
@@ -33,8 +33,8 @@ pub enum Fault {
         /// The error message of the injected error response.
         message: String,
     },
-    /// Fault: the fake AWS server never responds, but keeps the connection open. The fake does not
-    /// execute the operation.
+    /// Fault: the fake AWS server never responds, but keeps the connection open. The server does
+    /// not execute the operation.
     Stall,
     /// Fault: the fake AWS server resets the TCP connection (sends RST), and does not execute the
     /// operation.
@@ -48,16 +48,16 @@ pub enum Fault {
     /// Fault: the fake AWS server sends the normal response body, but with this value of the
     /// `Content-Type` header.
     ContentType(String),
-    /// Fault: the fake AWS server sends the response body byte by byte. It waits for this duration
-    /// before each byte.
+    /// Fault: the fake AWS server sends the response body byte by byte. The server waits for this
+    /// duration before each byte.
     Drip(Duration),
     /// Fault: the fake AWS server delays the normal response by this duration, in addition to the
-    /// configured latency.
+    /// latency that the test has set for all calls.
     Delay(Duration),
 }
 
-/// A condition that selects the calls to which a fault or a latency applies. The condition can
-/// select the calls of an operation, the calls for a secret, or all calls.
+/// A condition that selects calls, such as all calls for one secret. A test sets a fault or a
+/// latency for the selected calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -75,11 +75,10 @@ impl Match {
         Self { operation: Some(operation), secret: None }
     }
 
-    /// Returns a condition that all calls for one secret satisfy, including batch calls that
-    /// contain the secret.
+    /// Returns a condition that all calls for one secret satisfy, including batch calls for several
+    /// secrets.
     ///
-    /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
-    /// the ARN.
+    /// `id` is the name or ARN of the secret. The condition selects calls by name and calls by ARN.
     pub fn secret(id: &str) -> Self {
         Self { operation: None, secret: Some(id.to_owned()) }
     }
@@ -97,12 +96,13 @@ impl Match {
     }
 }
 
-/// The properties of a call that a [`Match`] (a condition for calls) checks.
+/// The properties of a call that decide whether the fake AWS server injects a fault.
 #[derive(Debug, Default)]
 pub(crate) struct CallTarget {
     /// The operation of the call. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
-    /// The names and the ARNs of all secrets that the call requests.
+    /// The names and the ARNs of all secrets that the call requests. For a secret that does not
+    /// exist, the list contains only the `SecretId` of the call.
     pub(crate) secret_aliases: Vec<String>,
 }
 
@@ -116,15 +116,14 @@ pub(crate) struct Outcome {
 }
 
 /// A handle with which a test injects faults and sets latencies. All clones of this handle control
-/// the same fake.
+/// the same fake AWS server.
 ///
-/// The fake AWS server injects at most one fault per call. It looks for a fault in this order:
+/// The server injects at most one fault into a call. The server uses the first of these faults that
+/// applies to the call:
 ///
-/// 1. the oldest matching [`script`](Self::script) that has faults left,
-///
-/// 2. the rate limit,
-///
-/// 3. the oldest matching fault of [`always`](Self::always).
+/// 1. the next fault from the oldest matching list that a test passed to [`script`](Self::script),
+/// 2. throttling, if calls exceed the rate limit of [`throttle_above`](Self::throttle_above),
+/// 3. the oldest matching fault that a test passed to [`always`](Self::always).
 #[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
@@ -146,11 +145,12 @@ impl Faults {
         Self { rules: Arc::default(), now }
     }
 
-    /// Sets the latency of all responses. A latency that a test sets with `set_latency_of` takes
-    /// precedence.
+    /// Sets the latency of all responses. If [`set_latency_of`](Self::set_latency_of) sets a
+    /// latency for a call, the call gets that latency instead.
     ///
-    /// The fake AWS server computes a response when the request arrives, and sends it after the
-    /// latency. If a secret changes in between, the response still contains the old value.
+    /// The fake AWS server computes a response when the request arrives, and sends the response
+    /// after the latency. If a secret changes in between, the response still contains the old
+    /// value.
     pub fn set_latency(&self, latency: Duration) {
         self.rules().latency = latency;
     }
@@ -176,14 +176,14 @@ impl Faults {
     }
 
     /// Sets a rate limit for all calls. The fake AWS server returns `ThrottlingException` for calls
-    /// above the limit. After a pause, up to `calls_per_second` calls can pass at once.
+    /// above this limit. After a pause of a second, `calls_per_second` calls can pass at once.
     pub fn throttle_above(&self, calls_per_second: u32) {
         let now = (self.now)();
         self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
     }
 
-    /// Denies an operation on all secrets. Calls get the error that AWS returns if an IAM policy
-    /// denies the operation.
+    /// Denies an operation on all secrets. Calls of the operation get the same error as if an IAM
+    /// policy denied the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
     }
@@ -193,8 +193,8 @@ impl Faults {
         self.change_policy(|policy| policy.set_operation_denied(operation, false));
     }
 
-    /// Denies all operations on one secret. Calls get the error that AWS returns if an IAM policy
-    /// denies the operation. `id` is the name or ARN of the secret.
+    /// Denies all operations on one secret, whose name or ARN is `id`. Calls for the secret get the
+    /// same error as if an IAM policy denied the operation.
     pub fn deny_secret(&self, id: &str) {
         self.change_policy(|policy| policy.set_secret_denied(id, true));
     }
@@ -204,7 +204,7 @@ impl Faults {
         self.change_policy(|policy| policy.set_secret_denied(id, false));
     }
 
-    /// Sets whether one denied secret makes the whole batch call fail.
+    /// Sets whether a batch call fails as a whole if access to one of its secrets is denied.
     ///
     /// AWS fails the whole call if the policy of a VPC endpoint denies a secret. If an IAM policy
     /// denies a secret, AWS reports an error for only this secret.
@@ -225,14 +225,14 @@ impl Faults {
         *self.rules() = Rules::default();
     }
 
-    /// Returns how many faults of all [scripts](Self::script) have not been injected yet. A test
-    /// can check that all its scripted faults were used.
+    /// Returns how many faults that a test passed to [`script`](Self::script) have not been
+    /// injected yet. A test can check at its end that this number is zero.
     pub fn remaining_scripted(&self) -> usize {
         self.rules().scripts.iter().map(|(_, faults)| faults.len()).sum()
     }
 
-    /// Determines the latency and the fault of a call. A fault from a script is removed from the
-    /// script, because it applies only once.
+    /// Chooses the latency and the fault of a call. A fault that a test passed to
+    /// [`script`](Self::script) is used for only one call.
     pub(crate) fn next_outcome(&self, target: &CallTarget) -> Outcome {
         let now = (self.now)();
         let mut rules = self.rules();

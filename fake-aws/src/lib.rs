@@ -54,10 +54,12 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
+    /// Starts a fake AWS server on a free port of 127.0.0.1. The server calls the function `now` to
+    /// get the current time.
     ///
-    /// The default account of the fake is 123456789012, and its default region is eu-north-1. A
-    /// request that contains a name and not an ARN finds only secrets of this account and region.
+    /// The default account of the fake is 123456789012, and its default region is eu-north-1. If a
+    /// request contains a secret's name instead of its ARN, the fake looks for the secret only in
+    /// this account and region.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();
@@ -106,13 +108,14 @@ impl Fake {
     }
 
     /// Closes all open connections of the fake AWS server, even in the middle of a response. The
-    /// fake still accepts new connections.
+    /// server still accepts new connections.
     pub fn close_connections(&self) {
         self.listener.close_connections();
     }
 
-    /// Closes all open connections of the fake AWS server, and makes it refuse new connections. No
-    /// other process can take the port in the meantime. [`resume`](Self::resume) ends the pause.
+    /// Closes all open connections of the fake AWS server, and makes the server refuse new
+    /// connections until [`resume`](Self::resume). The server keeps its port, so that no other
+    /// process can take the port.
     pub async fn pause(&self) -> io::Result<()> {
         self.listener.pause().await
     }

@@ -1,5 +1,5 @@
 //! The listening socket of the fake AWS server: accepts connections, refuses new connections while
-//! paused, and closes open connections.
+//! a test has paused the server, and closes open connections.
 
 use crate::clock::wait;
 use crate::exchange::{ConnectionHandle, State};
@@ -19,14 +19,15 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// The maximum number of open connections. At the maximum, the fake AWS server accepts a new
-/// connection only after another connection has closed.
+/// The maximum number of open connections. If this number is reached, the fake AWS server accepts a
+/// new connection only after another connection has closed.
 const CONNECTIONS_MAX: usize = 4_096;
 
 /// The maximum number of connections that the kernel queues until the fake AWS server accepts them.
 const BACKLOG: u32 = 1_024;
 
-/// How long the fake AWS server waits before it tries again after it failed to accept a connection.
+/// How long the fake AWS server waits after it failed to accept a connection. Then the server tries
+/// again.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(10);
 
 pub(crate) struct Listener {
@@ -36,17 +37,16 @@ pub(crate) struct Listener {
 }
 
 enum Port {
-    /// The normal state: a task accepts connections on the port.
     Listening {
         /// Cancelling this token ends the task that accepts connections. The task then closes its
         /// socket.
         close: CancellationToken,
         task: JoinHandle<()>,
     },
-    /// The paused state: the fake AWS server refuses connections. The socket stays bound to the
-    /// port, so that no other process can take the port.
+    /// A test has paused the fake AWS server, so the server refuses connections. The socket stays
+    /// bound to the port, so that no other process can take the port.
     Reserved(TcpSocket),
-    /// No socket is bound to the port, because pausing or resuming the fake AWS server has failed.
+    /// No socket is bound to the port, because the fake AWS server failed to pause or to resume.
     Lost,
 }
 
@@ -55,7 +55,7 @@ struct Acceptor {
     state: Arc<State>,
     tasks: TaskTracker,
     stop: CancellationToken,
-    /// Cancelling this token closes all open connections. After that, a new token is stored for
+    /// Cancelling the stored token closes all open connections. A new token is then stored for
     /// later connections.
     close_connections: Arc<Mutex<CancellationToken>>,
     slots: Arc<Semaphore>,
@@ -63,7 +63,6 @@ struct Acceptor {
 }
 
 impl Listener {
-    /// Starts to accept connections. The caller must run inside a tokio runtime.
     pub(crate) fn start(
         listener: TcpListener,
         state: Arc<State>,
@@ -92,7 +91,7 @@ impl Listener {
     }
 
     /// Closes all open connections, and makes the fake AWS server refuse new connections. Does
-    /// nothing if the fake is already paused.
+    /// nothing if a test has already paused the server.
     pub(crate) async fn pause(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         match std::mem::replace(&mut *port, Port::Lost) {
@@ -114,7 +113,7 @@ impl Listener {
     }
 
     /// Makes the fake AWS server accept connections again on the same port. Does nothing if the
-    /// fake is not paused.
+    /// server is not paused.
     pub(crate) async fn resume(&self) -> io::Result<()> {
         let mut port = self.port.lock().await;
         let socket = match std::mem::replace(&mut *port, Port::Lost) {
@@ -170,10 +169,11 @@ impl Acceptor {
     }
 }
 
-/// Serves one connection until the client closes it, `close` is cancelled, or a fault resets the
-/// connection.
+/// Serves one connection until the client closes the connection, `close` is cancelled, or a fault
+/// resets the connection.
 ///
-/// Idle connections have no timeout. A timeout would fire at once in tests that pause tokio's time.
+/// Idle connections have no timeout. If a test pauses tokio's clock, this clock jumps to the next
+/// timer, so a timeout would fire at once.
 async fn serve(
     stream: TcpStream,
     state: Arc<State>,

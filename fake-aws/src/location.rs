@@ -1,4 +1,4 @@
-//! An AWS account together with an AWS region.
+//! The account and the region of a secret.
 
 /// The AWS account and the AWS region of a secret. The default is account 123456789012 in region
 /// eu-north-1.

@@ -1,4 +1,4 @@
-//! Locks the mutexes that several handles of a fake share.
+//! Locks mutexes without returning an error for a poisoned mutex.
 
 use std::sync::{Mutex, MutexGuard};
 

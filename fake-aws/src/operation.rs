@@ -32,8 +32,7 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All operations that the fake AWS server supports, in the order in which the enum defines
-    /// them.
+    /// All operations that the fake AWS server supports.
     pub const ALL: [Self; 12] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
@@ -67,8 +66,8 @@ impl Operation {
         }
     }
 
-    /// Returns the operation of `service` with the name `name`, such as `GetSecretValue`. Returns
-    /// `None` if the fake AWS server does not support this operation.
+    /// Returns the operation of the AWS service `service` with the name `name`, such as
+    /// `GetSecretValue`. Returns `None` if the fake AWS server does not support this operation.
     pub(crate) fn named(service: Service, name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.service() == service && it.name() == name)
     }
@@ -93,7 +92,8 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Returns the prefix of the service's actions in IAM policies, such as `secretsmanager`.
+    /// Returns the first part of the service's action names in IAM policies, such as
+    /// `secretsmanager` in `secretsmanager:GetSecretValue`.
     pub(crate) fn iam_prefix(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",

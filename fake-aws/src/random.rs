@@ -1,8 +1,8 @@
 //! Random ids, ARN suffixes and session tokens.
 //!
-//! The random numbers come from the operating system, not from a seeded generator. While the fake
-//! AWS server runs, the session tokens that it issues are valid credentials, so they
-//! must be hard to guess.
+//! The random numbers come from the operating system and are hard to guess. A session token is a
+//! valid credential while the fake AWS server runs, so other programs on the computer must not
+//! guess the token.
 
 const LETTERS: &[u8; 26] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const LETTERS_AND_DIGITS: &[u8; 62] =
@@ -30,8 +30,9 @@ pub(crate) fn capitals(count: usize) -> String {
 
 /// Returns `count` random characters of `alphabet`.
 ///
-/// The first characters of the alphabet are slightly more frequent, because 256 is not a multiple
-/// of the alphabet's length. Tests do not need an exactly uniform distribution.
+/// The first characters of the alphabet are slightly more frequent than the other characters,
+/// because 256 is not a multiple of the alphabet's length. Tests do not need an exactly uniform
+/// distribution.
 fn from_alphabet(alphabet: &[u8], count: usize) -> String {
     let mut bytes = vec![0_u8; count];
     fill(&mut bytes);

@@ -1,8 +1,8 @@
 //! Executes operations of Secrets Manager: takes the JSON of a request, and returns the JSON of the
 //! response.
 //!
-//! The code uses no sockets and reads no clock, because the caller passes the store of secrets and
-//! the current time in.
+//! The code uses no sockets and reads no clock, because its caller passes in the secrets and the
+//! current time.
 //!
 //! ```text
 //!  read, batch, list, write    the operations

@@ -13,9 +13,9 @@ use std::time::SystemTime;
 const EXPIRIES_MAX: usize = 1_000;
 
 /// A handle with which a test controls which session tokens the fake AWS server accepts. All clones
-/// of this handle control the same fake.
+/// of this handle control the same server.
 ///
-/// The fake accepts every session token that has not expired, until a test calls
+/// The server accepts every session token that has not expired, until a test calls
 /// [`accept_only`](Self::accept_only).
 #[derive(Clone)]
 pub struct SessionTokens {
@@ -25,7 +25,7 @@ pub struct SessionTokens {
 
 #[derive(Default)]
 struct Rules {
-    /// The session tokens that the fake AWS server accepts, or `None` if the fake accepts any
+    /// The session tokens that the fake AWS server accepts, or `None` if the server accepts every
     /// token.
     accepted: Option<BTreeSet<String>>,
     expiries: BTreeMap<String, SystemTime>,
@@ -42,8 +42,8 @@ impl SessionTokens {
         lock(&self.rules).accepted = None;
     }
 
-    /// Makes the fake AWS server accept only these session tokens, and the session tokens that its
-    /// own STS issues.
+    /// Makes the fake AWS server accept only these session tokens, and the session tokens that the
+    /// server's own STS issues.
     pub fn accept_only<T: Into<String>>(&self, tokens: impl IntoIterator<Item = T>) {
         lock(&self.rules).accepted = Some(tokens.into_iter().map(Into::into).collect());
     }
@@ -53,7 +53,6 @@ impl SessionTokens {
         self.issue(token.to_owned(), (self.now)());
     }
 
-    /// Makes the fake AWS server accept a session token until the time `expiry`.
     pub(crate) fn issue(&self, token: String, expiry: SystemTime) {
         let mut rules = lock(&self.rules);
         rules.expiries.insert(token, expiry);
@@ -64,7 +63,6 @@ impl SessionTokens {
         }
     }
 
-    /// Returns AWS's error if the fake AWS server does not accept the session token of a request.
     pub(crate) fn check(&self, token: Option<&str>) -> Result<(), AwsError> {
         let rules = lock(&self.rules);
         let expiry = token.and_then(|token| rules.expiries.get(token));
@@ -107,8 +105,8 @@ mod tests {
         SessionTokens::new(Arc::new(|| START))
     }
 
-    /// Checks which AWS error the fake AWS server returns for a session token. An empty `expected`
-    /// means that the fake must accept the token.
+    /// Checks that the fake AWS server rejects a session token with the error `expected`. If
+    /// `expected` is empty, checks that the server accepts the token.
     #[track_caller]
     fn check(tokens: &SessionTokens, token: Option<&str>, expected: &str) {
         let kind = tokens.check(token).map_or_else(|error| error.kind, |()| "".into());

@@ -1,7 +1,7 @@
 //! The AWS Security Token Service (STS): issues temporary credentials, and returns the caller's
 //! identity.
 //!
-//! The code in this file does not read a clock, because the caller passes the current time in. The
+//! The code in this file does not read a clock, because its caller passes in the current time. The
 //! issued credentials are random.
 
 pub(crate) mod query;
@@ -17,8 +17,8 @@ use std::time::{Duration, SystemTime};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// The minimum lifetime of temporary credentials in seconds. The next two constants are the maximum
-/// and the default.
+/// The minimum lifetime of temporary credentials in seconds. The two constants below are the
+/// maximum and the default.
 ///
 /// Source: `DurationSeconds` of `AssumeRoleWithWebIdentity` in AWS's API reference.
 const LIFETIME_SECONDS_MIN: u64 = 900;

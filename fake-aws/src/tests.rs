@@ -1,4 +1,4 @@
-//! Tests of the fake AWS server over real sockets, with hand-written HTTP requests.
+//! Tests of the fake AWS server over TCP connections, with HTTP requests as text.
 
 use super::*;
 use serde_json::{Value, json};
@@ -8,7 +8,6 @@ use tokio::net::TcpStream;
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Returns the result of `work`, or `None` if `work` takes longer than `span`.
 #[expect(clippy::disallowed_methods, reason = "a test with real sockets cannot use simulated time")]
 async fn within<T>(span: Duration, work: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(span, work).await.ok()
@@ -77,8 +76,8 @@ impl Client {
         self.send(&headers, &body.to_string()).await;
     }
 
-    /// Reads one HTTP response. If the connection ends early, the body of the response is
-    /// incomplete.
+    /// Reads one HTTP response. If the server closes the connection early, the body of the response
+    /// is incomplete.
     async fn receive(&mut self) -> io::Result<Response> {
         let mut bytes = Vec::new();
         let (head, start) = loop {
@@ -121,7 +120,7 @@ async fn get(fake: &Fake, id: &str) -> Response {
     ask(fake, Operation::GetSecretValue, json!({ "SecretId": id })).await
 }
 
-/// Injects `fault` into the next call and returns the response. Also checks that the following call
+/// Injects `fault` into the next call, and returns the response. Checks that the call after it
 /// succeeds.
 async fn with_fault(fake: &Fake, fault: Fault) -> Response {
     fake.faults().script(Match::any(), [fault]);

@@ -1,6 +1,6 @@
-//! A token bucket, which limits the number of calls per second.
+//! A token bucket: limits the number of calls per second.
 //!
-//! The code in this file does not read a clock, because the caller passes the current time in.
+//! The code in this file does not read a clock, because its caller passes in the current time.
 
 use std::time::SystemTime;
 

@@ -1,5 +1,5 @@
-//! Builds the HTTP response from the result of an operation or from an error, and applies the
-//! faults that change a response.
+//! Builds the HTTP response for the result of an operation or for an error, and injects the faults
+//! that change a response.
 
 use super::response_body::ResponseBody;
 use crate::clock::wait;
@@ -38,8 +38,6 @@ impl Reply {
         Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
     }
 
-    /// Creates an error response. Its body is JSON if `service` is Secrets Manager, and XML if
-    /// `service` is STS.
     pub(crate) fn error(service: Service, error: &AwsError) -> Self {
         let request_id = random::uuid();
         let (content_type, code, text) = match service {
@@ -55,8 +53,8 @@ impl Reply {
         Self { status, content_type, request_id, body: text.into() }
     }
 
-    /// Returns the HTTP response, with a fault injected into it. For example, a fault can truncate
-    /// the response body.
+    /// Returns the HTTP response, with a fault injected. For example, a fault can truncate the
+    /// response body.
     pub(crate) async fn send_with(mut self, fault: Fault) -> Response<ResponseBody> {
         match fault {
             Fault::Truncated => self.send(ResponseBody::truncated),

@@ -1,4 +1,4 @@
-//! Parses an HTTP request and finds the AWS service, the operation and the parameters.
+//! Parses an HTTP request: finds the AWS service, the operation and the parameters.
 
 use crate::calls::Call;
 use crate::operation::{Operation, Service};
@@ -71,8 +71,8 @@ impl ParsedRequest {
         }
     }
 
-    /// Converts the request to the form in which the fake AWS server records calls for tests.
-    /// `connection` identifies the TCP connection that carried the request.
+    /// Converts the request to the form in which tests inspect calls. `connection` is the number of
+    /// the TCP connection that carried the request.
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,

@@ -9,8 +9,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::Sleep;
 
-/// The body of a response. The `Content-Length` header is always the length of the complete body,
-/// even if the fake AWS server sends only a part of the body.
+/// The body of an HTTP response. The `Content-Length` header always states the length of the
+/// complete body, even if the fake AWS server sends only a part of the body.
 #[derive(Debug)]
 pub(crate) struct ResponseBody {
     remaining: Bytes,
@@ -20,10 +20,9 @@ pub(crate) struct ResponseBody {
 
 #[derive(Debug)]
 enum Mode {
-    /// The fake AWS server sends the whole body at once.
     Complete,
-    /// The fake AWS server sends the first half of the body and flushes the connection. It then
-    /// reports an error to the HTTP library hyper, which closes the connection.
+    /// The fake AWS server sends the first half of the body, and flushes the connection. The server
+    /// then reports an error to the HTTP library hyper, which closes the connection.
     Truncated { is_flushed: bool },
     /// The fake AWS server waits for `interval` before each byte of the body.
     Drip { interval: Duration, wait: Pin<Box<Sleep>> },
@@ -40,8 +39,6 @@ impl ResponseBody {
         Self { announced, remaining: half, mode: Mode::Truncated { is_flushed: false } }
     }
 
-    /// Creates a response body that the fake AWS server sends byte by byte. The fake waits for
-    /// `interval` before each byte.
     pub(crate) fn drip(bytes: Bytes, interval: Duration) -> Self {
         let mode = Mode::Drip { interval, wait: Box::pin(wait(interval)) };
         Self { announced: length(&bytes), remaining: bytes, mode }

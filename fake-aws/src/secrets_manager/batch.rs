@@ -52,10 +52,10 @@ impl Context<'_> {
         }
     }
 
-    /// Reads the current version of each requested secret. If the read of one secret fails, the
-    /// member `Errors` of the response contains the error.
+    /// Reads the current version of each requested secret. If one read fails, the member `Errors`
+    /// of the response contains the error.
     ///
-    /// If a test has called `batch_fails_on_denied`, one denied secret makes the whole call fail
+    /// If a test has called `batch_fails_on_denied`, a denied secret makes the whole call fail
     /// instead.
     fn values(&self, ids: &[String]) -> Result<BTreeMap<&'static str, Value>, AwsError> {
         // The values are sorted by ARN and have no duplicates. AWS does not promise the order of
@@ -100,8 +100,8 @@ mod tests {
     use super::*;
     use crate::secrets_manager::tests::Account;
 
-    /// Calls `BatchGetSecretValue`. Returns the secret values, and the `SecretId` and error code of
-    /// each error.
+    /// Calls `BatchGetSecretValue`. Returns the secret values, and a pair of `SecretId` and error
+    /// code for each error.
     #[track_caller]
     fn call(account: &mut Account, body: Value) -> (Vec<String>, Vec<(String, String)>) {
         let answer = account.call(Operation::BatchGetSecretValue, body);

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::{Duration, SystemTime};
 
-/// The inputs for one request: the secrets, the permissions and the time. Each operation of Secrets
-/// Manager is a method of this type.
+/// The inputs for one request: the secrets, the permissions and the current time. Each operation of
+/// Secrets Manager is a method of this type.
 pub(crate) struct Context<'a> {
     pub(crate) store: &'a mut Store,
     pub(crate) policy: &'a Policy,
-    /// The current time. It becomes the date of created versions and changed secrets.
+    /// The current time. Created versions and changed secrets get this time as their date.
     pub(crate) now: SystemTime,
 }
 
@@ -31,8 +31,8 @@ impl Context<'_> {
         self.policy.check_secret(operation, &self.store.aliases(id), self.store.home())
     }
 
-    /// Returns a secret, so that an operation can change the secret. Returns an error if the
-    /// operation is denied, or if the secret is missing or scheduled for deletion.
+    /// Returns a secret that an operation can change. Returns an error if the operation is denied,
+    /// or if the secret is missing or scheduled for deletion.
     pub(crate) fn secret_mut(
         &mut self,
         operation: Operation,
@@ -59,7 +59,7 @@ pub(crate) fn required(member: &str, value: Option<String>) -> Result<String, Aw
     value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
 }
 
-/// Converts a time to seconds since 1970, with milliseconds as the fraction. Secrets Manager sends
+/// Converts a time to seconds since 1970, with milliseconds in the fraction. Secrets Manager sends
 /// times in this form.
 pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

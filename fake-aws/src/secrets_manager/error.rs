@@ -7,16 +7,16 @@ pub(crate) fn secret_not_found() -> AwsError {
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request whose version id `id` is unknown: no version of the secret has
-/// this id.
+/// Creates the error for a request that contains an unknown version id: no version of the secret
+/// has the id `id`.
 pub(crate) fn version_not_found(id: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for VersionId: {id}");
     AwsError::new("ResourceNotFoundException", message)
 }
 
-/// Creates the error for a request whose staging label (such as AWSPENDING) is unknown: no version
-/// of the secret has this label.
+/// Creates the error for a request that contains an unknown staging label (such as AWSPENDING): no
+/// version of the secret has this label.
 pub(crate) fn label_not_found(label: &str) -> AwsError {
     let message =
         format!("Secrets Manager can't find the specified secret value for staging label: {label}");

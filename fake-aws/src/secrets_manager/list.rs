@@ -1,4 +1,5 @@
-//! The operation `ListSecrets`, and the filters and pages that `BatchGetSecretValue` uses as well.
+//! The operation `ListSecrets`, and its filters and pages. The operation `BatchGetSecretValue` uses
+//! the same filters and pages.
 
 use super::context::{Context, Response};
 use super::read::metadata;
@@ -23,8 +24,8 @@ pub(crate) struct ListSecrets {
     next_token: Option<String>,
 }
 
-/// A condition on the names of the secrets that a request lists. If a request has several filters,
-/// a secret must satisfy all of them.
+/// A filter in a request: a condition on the names of secrets. If a request has several filters, a
+/// secret must satisfy all of them.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Filter {
@@ -34,9 +35,9 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// Returns whether one of the filter's values matches the name of the secret. A value matches
-    /// all names that start with the value.
+    /// every name that starts with the value.
     ///
-    /// A value that starts with `!` matches all names that do not start with the rest of the value.
+    /// A value `!prefix` matches every name that does not start with `prefix`.
     fn matches(&self, secret: &Secret) -> bool {
         self.values.iter().any(|value| match value.strip_prefix('!') {
             Some(prefix) => !secret.name.starts_with(prefix),
@@ -87,14 +88,13 @@ impl Context<'_> {
 }
 
 pub(crate) struct Page {
-    /// The index of the page's first item in the whole list.
     start: usize,
     size: usize,
 }
 
 impl Page {
-    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
-    /// request, and contains the index of the page's first item in the list.
+    /// Finds the page of a list that a request asks for. `token` is the `NextToken` of the request,
+    /// and contains the index of the page's first item in the list.
     ///
     /// If `size` is `None`, the page has up to `size_max` items.
     pub(crate) fn new(

@@ -7,8 +7,8 @@ use std::fmt;
 /// The unencrypted value of one version of a secret.
 ///
 /// The `Debug` output contains only the length of the value, and the type does not implement
-/// `Display`. Developers often put real passwords into a fake AWS server, and a test must not print
-/// them.
+/// `Display`. Developers often put real passwords into a fake AWS server, and tests must not print
+/// these passwords.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Plaintext {
     /// A secret value that is a string. AWS sends the string as `SecretString`.

@@ -27,8 +27,8 @@ impl Context<'_> {
         self.value(&id, request.version_id.as_deref(), request.version_stage.as_deref())
     }
 
-    /// Reads one version of a secret and returns it as JSON. The response of `GetSecretValue` is
-    /// this JSON, and each entry in the response of `BatchGetSecretValue` has the same form.
+    /// Reads one version of a secret and returns the version as JSON. This JSON is the response of
+    /// `GetSecretValue`, and one entry in the response of `BatchGetSecretValue`.
     pub(crate) fn value(
         &self,
         id: &str,
@@ -68,8 +68,8 @@ fn value_entry(secret: &Secret, version: &Version) -> Value {
 
 /// Returns the metadata of a secret as JSON, without secret values.
 ///
-/// `labels_key` is the JSON key for the staging labels, because `DescribeSecret` and `ListSecrets`
-/// use different keys.
+/// `labels_key` is the JSON key for the staging labels. `DescribeSecret` and `ListSecrets` use
+/// different keys.
 pub(crate) fn metadata(secret: &Secret, labels_key: &str) -> Map<String, Value> {
     let labels: Map<String, Value> = secret
         .labelled_versions()

@@ -1,7 +1,7 @@
-//! One secret: its versions, and the staging labels that move between the versions.
+//! One secret: its versions, and the staging labels of the versions.
 //!
-//! The code in this file reads no clock and creates no random ids, because the caller passes times
-//! and ids in.
+//! The code in this file reads no clock and creates no random ids, because its callers pass in
+//! times and ids.
 
 use super::error;
 use super::plaintext::Plaintext;
@@ -68,7 +68,8 @@ impl Secret {
         }
     }
 
-    /// Returns the versions that have a staging label, oldest first. AWS lists only these versions.
+    /// Returns the versions that have a staging label, oldest first. AWS lists only versions with a
+    /// staging label.
     pub(crate) fn labelled_versions(&self) -> impl Iterator<Item = &Version> {
         self.versions.iter().filter(|version| !version.labels.is_empty())
     }
@@ -81,8 +82,8 @@ impl Secret {
         self.versions.iter().find(|version| version.has_label(label))
     }
 
-    /// Returns the version of the secret that a request selects by version id, by staging label or
-    /// by both. A request with neither selects the current version.
+    /// Returns the version that a request selects by version id, by staging label or by both. A
+    /// request that contains neither selects the current version.
     pub(crate) fn select(
         &self,
         id: Option<&str>,
@@ -104,8 +105,8 @@ impl Secret {
     /// Adds a version with the staging labels `labels`. The first version of a secret also gets the
     /// label AWSCURRENT.
     ///
-    /// If a version with this id already exists, the function does not add a version. It returns an
-    /// error if the existing version has another value.
+    /// Does nothing if a version with the same id and the same value exists. Returns an error if a
+    /// version with the same id and another value exists.
     pub(crate) fn put(
         &mut self,
         id: &str,

@@ -25,8 +25,8 @@ pub(crate) enum SecretId<'a> {
     /// The `SecretId` is a full ARN or a partial ARN. A partial ARN lacks the hyphen and the six
     /// random characters at the end.
     ///
-    /// The ARN alone does not tell which of the two it is, because a name can also end with a
-    /// hyphen and six characters.
+    /// A name can also end with a hyphen and six characters. The ARN alone therefore does not tell
+    /// whether it is full or partial.
     Arn {
         location: Location,
         /// The last part of the ARN. In a partial ARN, it is the name of the secret. In a full ARN,
@@ -60,15 +60,15 @@ impl<'a> SecretId<'a> {
     }
 }
 
-/// Returns the full ARN of the secret called `name`. `suffix` contains the random characters at the
-/// end of the ARN.
+/// Returns the full ARN of the secret called `name`. `suffix` contains the six random characters at
+/// the end of the ARN.
 pub(crate) fn arn(location: &Location, name: &str, suffix: &str) -> String {
     let Location { account, region } = location;
     format!("arn:aws:secretsmanager:{region}:{account}:secret:{name}-{suffix}")
 }
 
-/// Removes the hyphen and the random suffix from `resource`, the last part of an ARN. Returns
-/// `None` if `resource` does not end with a hyphen and a suffix.
+/// Removes the hyphen and the six random characters at the end of `resource`, the last part of an
+/// ARN. Returns `None` if `resource` does not end in this way.
 pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     let (name, suffix) = resource.rsplit_once('-')?;
     let is_suffix =
@@ -76,7 +76,7 @@ pub(crate) fn without_suffix(resource: &str) -> Option<&str> {
     (is_suffix && !name.is_empty()).then_some(name)
 }
 
-/// Returns an error if AWS would not accept `name` as the name of a secret.
+/// Returns an error if AWS does not accept `name` as the name of a secret.
 pub(crate) fn check_name(name: &str) -> Result<(), AwsError> {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte);
     if name.is_empty() || name.len() > NAME_LEN_MAX || !name.bytes().all(is_allowed) {

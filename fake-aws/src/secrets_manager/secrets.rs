@@ -1,4 +1,4 @@
-//! The handle with which a test changes secrets directly, without sending HTTP requests.
+//! The handle with which a test reads and changes secrets directly, without HTTP requests.
 
 use super::error;
 use super::plaintext::Plaintext;
@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A handle with which a test reads and changes the secrets of a fake AWS server. All clones of
-/// this handle change the same fake.
+/// this handle change the same server.
 ///
-/// In all methods, the parameter `id` is a secret's name, full ARN or partial ARN. A name always
+/// The parameter `id` of all methods is a secret's name, full ARN or partial ARN. A name always
 /// refers to a secret of account 123456789012 in region eu-north-1.
 ///
 /// If a secret does not exist, the methods return the same error as AWS.
@@ -41,8 +41,8 @@ impl Secrets {
 
     /// Creates a secret with one version in any account and region. Returns the ARN of the secret.
     ///
-    /// If the location is not the default account and region, requests must use this ARN and not
-    /// the name.
+    /// If the secret is not in the default account and region, requests must contain this ARN
+    /// instead of the name.
     pub fn create_in(
         &self,
         location: &Location,
@@ -75,8 +75,8 @@ impl Secrets {
         Ok(version_id)
     }
 
-    /// Moves a staging label (such as AWSCURRENT) to the version `version_id`. Removes the label
-    /// from the version that had it before.
+    /// Moves a staging label (such as AWSCURRENT) to the version `version_id`. The version that had
+    /// the label before loses the label.
     pub fn move_label(&self, id: &str, label: &str, version_id: &str) -> Result<(), AwsError> {
         let mut store = self.store();
         let secret = store.find_mut(id)?;
@@ -107,8 +107,8 @@ impl Secrets {
     /// Applies a seed (names and values of secrets). Creates the missing secrets, and adds a
     /// version to each secret whose value differs from the seed.
     ///
-    /// Removes the secrets that only an earlier seed contained. Does not change secrets that no
-    /// seed contained.
+    /// Removes the secrets that an earlier seed contained and this seed does not contain. Does not
+    /// change secrets that no seed contained.
     pub fn apply(&self, seed: &Seed) -> Changes {
         let now = (self.now)();
         self.store().apply(seed, now)
@@ -125,7 +125,8 @@ impl Secrets {
         Ok(self.store().find(id)?.select(None, Some(label))?.id.clone())
     }
 
-    /// Returns the names of all secrets in the default account and region, in alphabetical order.
+    /// Returns the names of all secrets in the default account and region of the fake AWS server,
+    /// in alphabetical order.
     pub fn names(&self) -> Vec<String> {
         self.store().home_secrets().map(|secret| secret.name.clone()).collect()
     }

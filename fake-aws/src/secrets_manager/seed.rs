@@ -1,9 +1,11 @@
-//! A seed: names and values of secrets for a fake, read from a JSON or TOML file.
+//! A seed: names and values of secrets for a fake AWS server, read from a JSON or TOML file.
 //!
-//! Each top-level key of the file is the name of a secret. If the value of the key is a string, the
-//! string becomes the `SecretString` of the secret. An object (in TOML, a table) becomes a
-//! `SecretString` that contains compact JSON. An object with the single key `$binary` becomes a
-//! `SecretBinary`, decoded from base64:
+//! Each top-level key of the file is the name of a secret. The value of the key becomes the value
+//! of the secret:
+//!
+//! - A string becomes a `SecretString`.
+//! - An object (in TOML, a table) becomes a `SecretString` that contains compact JSON.
+//! - An object with the single key `$binary` contains base64, and becomes a `SecretBinary`.
 //!
 //! ```toml
 //! "openai-api-key/sms" = "PLACEHOLDER_SMS_API_KEY"
@@ -57,8 +59,8 @@ impl Format {
 /// The reason why a seed (a file of test secrets) cannot be used. The error messages contain names
 /// of secrets and line numbers, but no values.
 ///
-/// The messages never quote the errors of the JSON and TOML parsers, because those may contain
-/// values from the file.
+/// The messages never quote the errors of the JSON and TOML parsers, because these errors may
+/// contain values from the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeedError {
     /// Error: the seed is not valid JSON or not valid TOML.
@@ -110,18 +112,19 @@ pub enum SeedError {
     },
 }
 
-/// The secrets that a fake AWS server has created, updated or removed because a test applied a seed
-/// (a file of test secrets). Each list contains names of secrets in alphabetical order.
+/// The changes that a fake AWS server made because a test applied a seed (a file of test secrets).
+/// Each list contains names of secrets in alphabetical order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changes {
     /// Names of the secrets that the seed created.
     pub created: Vec<String>,
     /// Names of the secrets whose current value the seed changed.
     pub updated: Vec<String>,
-    /// Names of the secrets that were removed, because only an earlier seed contained them.
+    /// Names of the secrets that were removed, because an earlier seed contained them and the new
+    /// seed does not.
     pub removed: Vec<String>,
-    /// Names of the secrets that did not change, because their values were already the same as in
-    /// the seed.
+    /// Names of the secrets that did not change, because their values were already equal to the
+    /// values in the seed.
     pub unchanged: Vec<String>,
 }
 
@@ -148,7 +151,7 @@ impl Seed {
         Ok(Self { secrets })
     }
 
-    /// Returns the six example secrets of the command `sidekey dev`. The values are dummy values
+    /// Returns the six example secrets of the command `sidekey dev`. Their values are placeholders,
     /// such as `PLACEHOLDER_SMS_API_KEY`.
     pub fn built_in() -> Self {
         let project = "cucumber-recruitment/cv-analysis";
@@ -207,8 +210,8 @@ fn openai_example(channel: &str) -> Value {
     serde_json::json!({ "ai_api_key": format!("PLACEHOLDER_{channel}_API_KEY") })
 }
 
-/// Converts a value in a seed (a file of test secrets) to a secret value. Error messages contain
-/// `name`, the name of the secret.
+/// Converts a value from a seed (a file of test secrets) to a secret value. `name` is the name of
+/// the secret, for error messages.
 fn plaintext(name: &str, value: Value) -> Result<Plaintext, SeedError> {
     let found = match value {
         Value::String(text) => return checked(name, Plaintext::from(text)),
@@ -235,7 +238,7 @@ fn checked(name: &str, plaintext: Plaintext) -> Result<Plaintext, SeedError> {
 }
 
 /// The members of a JSON object in the order of the file. The type is a list, because a map would
-/// hide duplicate names.
+/// drop duplicate names, which are an error.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -281,8 +284,8 @@ fn parse_toml(text: &str) -> Result<Vec<(String, Value)>, SeedError> {
     Ok(table.into_iter().map(|(name, value)| (name, json_from_toml(value))).collect())
 }
 
-/// Converts a TOML value to JSON. A date becomes a string. Infinity becomes null, because JSON
-/// cannot represent infinity.
+/// Converts a TOML value to JSON. A date becomes a string. Infinity becomes null, because JSON has
+/// no infinity.
 fn json_from_toml(value: toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::from(text),

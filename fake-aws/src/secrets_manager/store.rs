@@ -1,6 +1,6 @@
 //! All secrets of a fake AWS server, and the lookup of a secret by name, full ARN or partial ARN.
 //!
-//! The code in this file does not read a clock, because the caller passes the current time in.
+//! The code in this file does not read a clock, because its callers pass in the current time.
 
 use super::error;
 use super::plaintext::Plaintext;
@@ -13,8 +13,8 @@ use crate::random;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-/// All secrets of a fake AWS server. Requests can use the name of a secret only in the fake's
-/// default account and region. For all other secrets, requests must use the ARN.
+/// All secrets of a fake AWS server. Requests can use a secret's name only if the secret is in the
+/// server's default account and region. All other secrets need the ARN.
 #[derive(Debug)]
 pub(crate) struct Store {
     home: Location,
@@ -26,13 +26,14 @@ impl Store {
         Self { home, secrets: BTreeMap::new() }
     }
 
-    /// Returns the default account and region. If a request contains a secret's name and not its
-    /// ARN, the fake AWS server looks for the secret only there.
+    /// Returns the default account and region of the fake AWS server. If a request contains a
+    /// secret's name instead of its ARN, the server looks for the secret only there.
     pub(crate) fn home(&self) -> &Location {
         &self.home
     }
 
-    /// Returns the secrets in the default account and region, sorted by name.
+    /// Returns the secrets in the default account and region of the fake AWS server, sorted by
+    /// name.
     pub(crate) fn home_secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secrets
             .iter()
@@ -40,7 +41,6 @@ impl Store {
             .map(|(_, secret)| secret)
     }
 
-    /// Returns the secret with the name, full ARN or partial ARN `id`.
     pub(crate) fn find(&self, id: &str) -> Result<&Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.get(&key).ok_or_else(error::secret_not_found)
@@ -75,17 +75,16 @@ impl Store {
         Ok(self.secrets.entry(key).or_insert_with(|| Secret::new(name, arn, now)))
     }
 
-    /// Removes a secret at once. If a secret with the same name is created later, it gets a
-    /// different ARN.
+    /// Removes a secret at once. A later secret with the same name gets a different ARN.
     pub(crate) fn remove(&mut self, id: &str) -> Result<Secret, AwsError> {
         let key = self.key(id)?;
         self.secrets.remove(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns `id`, and the name and the full ARN of the same secret. A test can use any of these
-    /// strings to deny access to the secret or to inject a fault.
+    /// Returns `id`, and the name and the full ARN of the same secret. If a test denies access to
+    /// one of these strings or injects a fault for it, the secret is affected.
     ///
-    /// If the secret does not exist, returns only `id`.
+    /// Returns only `id` if the secret does not exist.
     pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
         let mut aliases = vec![id.to_owned()];
         if let Ok(secret) = self.find(id) {
@@ -97,8 +96,8 @@ impl Store {
     /// Applies a seed (names and values of secrets). Creates the missing secrets, and updates the
     /// secrets whose values differ from the seed.
     ///
-    /// Removes the secrets that only an earlier seed contained. Does not change secrets that no
-    /// seed contained.
+    /// Removes the secrets that an earlier seed contained and this seed does not contain. Does not
+    /// change secrets that no seed contained.
     pub(crate) fn apply(&mut self, seed: &Seed, now: SystemTime) -> Changes {
         let mut changes = Changes::default();
         let home = self.home.clone();
@@ -134,8 +133,8 @@ impl Store {
         changes
     }
 
-    /// Returns the account, region and name of the secret with the name, full ARN or partial ARN
-    /// `id`. The store uses them as the key of the secret.
+    /// Returns the account, region and name of the secret `id`. `id` is a name, a full ARN or a
+    /// partial ARN. The store uses account, region and name as the key of the secret.
     ///
     /// A full ARN matches a secret only if the random characters at the end are equal. The ARN of a
     /// deleted secret therefore does not match a newer secret with the same name.
@@ -154,8 +153,8 @@ impl Store {
     }
 }
 
-/// Gives a secret a new current version with a value from a seed (a file of test secrets). Cancels
-/// a scheduled deletion of the secret.
+/// Adds a new current version with a value from a seed (a file of test secrets) to a secret.
+/// Cancels a scheduled deletion of the secret.
 fn fill(secret: &mut Secret, plaintext: &Plaintext, now: SystemTime) {
     secret.is_seeded = true;
     secret.deletion = None;

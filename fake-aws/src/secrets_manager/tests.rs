@@ -1,4 +1,5 @@
-//! A test account with secrets and permissions, on which tests call operations without a server.
+//! A test account with secrets and permissions. Tests call operations on this account without an
+//! HTTP server.
 
 use super::context::{Context, Response};
 use super::execute;
@@ -9,7 +10,7 @@ use crate::policy::Policy;
 use serde_json::{Value, json};
 use std::time::{Duration, SystemTime};
 
-/// The current time in all calls of these tests, as the time since the beginning of 1970.
+/// The time of all calls in these tests, since the beginning of 1970.
 const NOW: Duration = Duration::from_millis(1_500);
 
 /// The secrets and the permissions of a test account, without an HTTP server.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The minimum number of days between a `DeleteSecret` request and the deletion of the secret. The
-/// next two constants are the maximum and the default.
+/// two constants below are the maximum and the default.
 ///
 /// Source: `RecoveryWindowInDays` of `DeleteSecret` in AWS's API reference.
 const WINDOW_DAYS_MIN: u64 = 7;
@@ -189,8 +189,8 @@ impl Context<'_> {
         Ok(response)
     }
 
-    /// Deletes a secret at once. If the secret does not exist, the function succeeds and returns a
-    /// made-up ARN, as AWS does.
+    /// Deletes a secret at once. If the secret does not exist, the function succeeds and returns an
+    /// invented ARN, as AWS does.
     fn remove(&mut self, id: &str) -> Response {
         match self.store.remove(id) {
             Ok(secret) => Ok(identity(&secret)),
@@ -245,8 +245,8 @@ fn plaintext(
     Err(AwsError::broken_constraint(member, None, constraint))
 }
 
-/// Returns the version id for a version that a request creates. It is the `ClientRequestToken` of
-/// the request, or a random id if the request has no token.
+/// Returns the id of the version that a request creates: the `ClientRequestToken` of the request,
+/// or a random id if the request has no token.
 fn version_id(token: Option<String>) -> Result<String, AwsError> {
     let Some(token) = token else { return Ok(random::uuid()) };
     if !(TOKEN_LEN_MIN..=TOKEN_LEN_MAX).contains(&token.len()) {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 const NAMESPACE: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-/// Errors whose names differ between Secrets Manager and STS. Each entry contains the name in
+/// Errors that have different names in Secrets Manager and in STS. Each entry contains the name in
 /// Secrets Manager, the name in STS, and the HTTP status in STS.
 const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("AccessDeniedException", "AccessDenied", 403),
@@ -18,7 +18,7 @@ const STS_ERROR_CODES: [(&str, &str, u16); 7] = [
     ("ValidationException", "ValidationError", 400),
 ];
 
-/// The parameters of an STS request: the name and the value of each parameter.
+/// The names and the values of the parameters of an STS request.
 pub(crate) type Form = BTreeMap<String, String>;
 
 pub(crate) fn parse_form(body: &[u8]) -> Form {
@@ -98,7 +98,7 @@ pub(crate) enum Content<'c> {
 }
 use Content::{Text, Xml};
 
-/// Returns the XML of several elements, given as pairs of a name and a content.
+/// Returns the XML of several elements. Each element is a pair of a name and a content.
 pub(crate) fn elements(elements: &[(&str, Content<'_>)]) -> String {
     elements.iter().fold(String::new(), |mut xml, (name, content)| {
         xml.push_str(&format!("<{name}>"));
