@@ -87,7 +87,7 @@ impl ScriptedSource {
             Answer::Fail(kind) => Err(error(*kind)),
             Answer::Hang | Answer::TimeOut | Answer::Panic => {
                 unreachable!(
-                    "`fetch` handles `Hang`, `TimeOut` and `Panic` before it calls `answer`"
+                    "`fetch` must handle `Hang`, `TimeOut` and `Panic` before it calls `answer`"
                 )
             }
         }
@@ -118,7 +118,9 @@ impl Source for ScriptedSource {
                     self.clock.sleep(2 * SECOND).await;
                     Err(error(FetchErrorKind::Timeout))
                 }
-                Some(Answer::Panic) => panic!("the test told the source of secrets to panic"),
+                Some(Answer::Panic) => {
+                    panic!("this panic is intended: the test makes the source of secrets panic")
+                }
                 _ => self.answer(key),
             }
         })

@@ -74,9 +74,16 @@ fn two_runs_of_one_seed_are_identical() {
     for seed in 0..SEEDS_REPLAYED {
         let (first, second) = (run(seed), run(seed));
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
-            assert_eq!(one, other, "two runs of seed {seed} differ in line {line}");
+            assert_eq!(
+                one, other,
+                "the logs of two simulations of the random seed {seed} differ in line {line}"
+            );
         }
-        assert_eq!(first.len(), second.len(), "two runs of seed {seed} have different lengths");
+        assert_eq!(
+            first.len(),
+            second.len(),
+            "the logs of two simulations of the random seed {seed} have different lengths"
+        );
     }
 }
 
@@ -84,7 +91,7 @@ fn two_runs_of_one_seed_are_identical() {
 /// has its own tokio runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the test must be able to start a runtime").block_on(simulate(seed))
+    runtime.expect("the test must be able to start a tokio runtime").block_on(simulate(seed))
 }
 
 async fn simulate(seed: u64) -> Vec<String> {
@@ -130,7 +137,7 @@ async fn simulate(seed: u64) -> Vec<String> {
     }
     simulation.recover().await;
     simulation.world.require(!refreshing.is_finished(), || {
-        "the refresh loop ended before the simulation stopped it".to_owned()
+        "the cache's refresh loop ended before the simulation stopped the loop".to_owned()
     });
     simulation.world.check(seed, "the simulation ended");
     simulation.world.unwatch();
@@ -154,14 +161,15 @@ impl Simulation {
         let missing = self.cache.missing();
         let is_small = setup.entries_max < setup.listed.len();
         self.world.require(missing.is_empty() || is_small, || {
-            format!("secrets are not cached although all faults have ended: {missing:?}")
+            format!("secrets are not cached although all simulated faults have ended: {missing:?}")
         });
         let waiting = self.world.waiting();
-        self.world.require(waiting == 0, || format!("{waiting} readers never got an answer"));
+        self.world
+            .require(waiting == 0, || format!("{waiting} simulated readers never got an answer"));
         for id in self.world.names() {
             let served = self.ask(&id, false).await;
             self.world.require(served.is_ok(), || {
-                format!("a read of {id} failed after all faults ended: {served:?}")
+                format!("a read of {id} failed although all simulated faults had ended: {served:?}")
             });
         }
         // After this sleep, values from before the end of all faults are too old to serve. If a
@@ -180,7 +188,9 @@ impl Simulation {
             let is_current =
                 served.as_ref().is_ok_and(|served| *served.entry.version.id == *current);
             self.world.require(is_current, || {
-                format!("the current version of {id} is {current}, but a read got {served:?}")
+                format!(
+                    "the current version of the secret {id} is {current}, but a read got {served:?}"
+                )
             });
         }
     }

@@ -49,7 +49,7 @@ async fn growing_entry_evicts_others() {
     assert_eq!(
         fixture.cache.snapshot().entries().count(),
         0,
-        "all entries must be evicted, because one answer alone exceeds the limit"
+        "the cache must evict all secrets, because one response alone exceeds the byte limit"
     );
     assert!(fixture.metrics.render().contains("sidekey_evictions_total 2"));
     refreshing.abort();
@@ -77,7 +77,7 @@ fn concurrently_published_entries_are_all_cached() {
                 let now = cache.snapshot().entries().count();
                 assert!(
                     now >= cached,
-                    "in round {round}, {now} entries are cached, but {cached} were cached before"
+                    "the cache had {cached} entries, but has only {now} entries now (round {round})"
                 );
                 cached = now;
             }

@@ -29,9 +29,11 @@ impl World {
             let calls = under_way().filter(|call| !call.is_batch).count()
                 + usize::from(under_way().any(|call| call.is_batch));
             if under_way().any(|call| call.id == id) {
-                Some(format!("a call for {id} began while another call for {id} was running"))
+                Some(format!(
+                    "the cache made a call for {id} while another call for {id} was running"
+                ))
             } else if !is_batch && calls >= FLIGHTS_MAX {
-                Some("more calls run at the same time than the limit allows".to_owned())
+                Some("the cache makes more calls at the same time than its limit allows".to_owned())
             } else {
                 self.needless(&state, id, cached.as_ref(), now)
             }
@@ -102,15 +104,14 @@ impl World {
         };
         let useless = self.useless(state, secret, cached, now).filter(|_| is_at_once);
         if !is_asked_anew || useless.is_none() {
-            return useless.map(|why| format!("{why}; the call is for {id}"));
+            return useless.map(|why| format!("{why} ({id})"));
         }
         let sent = state.calls.iter().filter(|call| call.id == id && !call.is_discarded);
         let is_again = sent
             .filter(|call| call.ended.is_some())
             .any(|call| since(now, call.sent) < REFRESH_NOW_INTERVAL);
-        (is_simple && is_again).then(|| {
-            format!("the cache made a second call with refreshNow for {id} within one second")
-        })
+        (is_simple && is_again)
+            .then(|| format!("the cache made two calls for {id} with refreshNow within one second"))
     }
 
     /// Returns an error text if the cache has no reason to refresh the cached version `cached` now.
@@ -124,7 +125,7 @@ impl World {
         let policy = &self.setup.policies[secret];
         if state.first_read(cached).is_none() && policy.refresh == Refresh::WhenRead {
             return Some(
-                "the cache refreshes an entry that no reader has read since the last fetch",
+                "the cache refreshes a secret that no reader has read since the last refresh",
             );
         }
         let is_restored = state.fetched(cached).is_none_or(|call| call.epoch != state.epoch);
@@ -132,14 +133,14 @@ impl World {
         let is_due = since(now, cached.sent) >= due;
         let has_failed = state.failures(cached).next().is_some();
         (!is_due && !is_restored && !has_failed)
-            .then_some("the cache refreshes an entry before it is due")
+            .then_some("the cache refreshes a secret before the refresh is due")
     }
 
     /// Records the result of a call to the simulated AWS. If `fails` is `true`, the call belonged
     /// to a batch call that failed as a whole, so the cache must ignore `answered`.
     pub(super) fn end(&self, call: usize, answered: Answered, fails: bool) {
         self.observe();
-        self.note(&format!("call {call} ended with {answered:?}"));
+        self.note(&format!("the simulated AWS answered call number {call} with {answered:?}"));
         let now = self.now();
         let mut state = self.state();
         let id = state.calls[call].id.clone();
@@ -191,6 +192,6 @@ fn too_early(state: &State, id: &str, cached: Option<&Arc<Entry>>, now: Moment) 
     let is_forgotten = cached.is_none() && state.epoch > 0;
     let is_early = !is_forgotten && since(now, at) < wait;
     is_early.then(|| {
-        format!("the cache made a call for {id} within {wait:?} after the failure {kind:?}")
+        format!("the cache called AWS for {id} again within {wait:?} after the failure {kind:?}")
     })
 }

@@ -56,7 +56,10 @@ impl World {
             is_needed || state.is_agreed(older, id, at)
         });
         (!is_right).then(|| {
-            format!("the entry of {} went back from version {from} to {to}", entry.version.arn)
+            format!(
+                "the cache replaced version {from} of {} by the older version {to}",
+                entry.version.arn
+            )
         })
     }
 
@@ -82,7 +85,7 @@ impl World {
         let mut later = state.calls.iter().rev().take_while(|other| other.sent != entry.sent);
         let is_asked = later.any(|other| other.secret == call.secret);
         (is_late && !is_asked).then(|| {
-            format!("the entry of {} is due, but the cache made no call", entry.version.arn)
+            format!("a refresh of {} is due, but the cache made no call to AWS", entry.version.arn)
         })
     }
 }

@@ -42,7 +42,7 @@ impl Simulation {
             72..75 => self.roll_back(n),
             75..78 => {
                 self.world.state().truths[n].lag = self.rng.u32(0..4) * 3 * SECOND;
-                "a replica began or ceased to lag"
+                "a replica of the simulated AWS began or stopped lagging behind"
             }
             78..89 => self.trouble(n),
             89..93 => self.set_wall_clock(),
@@ -57,7 +57,7 @@ impl Simulation {
             }
             97..98 => {
                 self.world.recreate(n);
-                "a secret was created again"
+                "a secret was deleted and created again"
             }
             _ => {
                 self.world.heal();
@@ -124,7 +124,7 @@ impl Simulation {
     fn read_now_some(&mut self, n: usize) -> &'static str {
         let id = self.some_id(n);
         self.read(&id, true);
-        "a reader asked for refreshNow"
+        "a reader asked for a new value with refreshNow"
     }
 
     async fn pass(&mut self) -> &'static str {
@@ -159,7 +159,7 @@ impl Simulation {
         let truth = &mut state.truths[n];
         let older = truth.versions[self.rng.usize(0..truth.versions.len())];
         truth.history.push((now, older));
-        "a label moved back to an older version"
+        "the label AWSCURRENT was moved back to an older version"
     }
 
     fn trouble(&mut self, n: usize) -> &'static str {

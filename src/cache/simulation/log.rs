@@ -205,5 +205,5 @@ impl State {
 /// Returns the number in the id of a simulated version, such as 7 for `v7`. Newer versions have
 /// larger numbers.
 pub(super) fn number(id: &str) -> u32 {
-    id[1..].parse().expect("the id of a simulated version must end with its index")
+    id[1..].parse().expect("the id of a simulated version must be a letter and a number")
 }

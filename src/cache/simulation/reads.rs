@@ -22,15 +22,16 @@ impl World {
     pub(super) fn judge(&self, reader: &Reader, read: &Result<Served, ReadError>) {
         self.observe();
         let what = read.as_ref().map(|served| (&served.entry.version.id, served.how, served.age));
-        self.note(&format!("a read of {} returned {what:?}", reader.id));
+        self.note(&format!("a read of the secret {} returned {what:?}", reader.id));
         let now = self.now();
         let problem = {
             let state = self.state();
             let late = self.late(&state, reader, now);
             // In virtual time, only a wait takes time.
             let has_waited = now.steady > reader.started.steady;
-            let needless = (reader.need_not_wait && has_waited)
-                .then(|| "the reader waited although the cache had an entry to serve".to_owned());
+            let needless = (reader.need_not_wait && has_waited).then(|| {
+                "the reader had to wait although the cache had a value to serve".to_owned()
+            });
             late.or(needless).or_else(|| match read {
                 Ok(served) => self.too_old(&state, reader, served, now),
                 Err(error) => self.refused(&state, reader, error, now),
@@ -66,7 +67,7 @@ impl World {
         let most = if state.disturbed == reader.disturbed { wait } else { 2 * wait };
         let took = now.steady - reader.started.steady;
         (took > most + frozen + 2 * TICK)
-            .then(|| format!("the reader got an answer too late, after {took:?}"))
+            .then(|| format!("the reader waited too long for an answer: {took:?}"))
     }
 
     /// Returns an error text if the reader got a value that is older than the refresh policy
@@ -81,11 +82,14 @@ impl World {
         let policy = self.setup.policies[reader.secret];
         let entry = &served.entry;
         let Some(call) = state.fetched(entry) else {
-            return Some("the reader got a version that no call returned".to_owned());
+            return Some("the reader got a version that no call to AWS returned".to_owned());
         };
-        let (arn, _, _) = call.any_version().expect("`fetched` must return answered calls only");
+        let (arn, _, _) =
+            call.any_version().expect("`fetched` must return only calls that AWS has answered");
         if reader.id.starts_with("arn:") && reader.id != arn {
-            return Some("the reader got another secret than the ARN names".to_owned());
+            return Some(
+                "the reader asked for an ARN, but got a secret with another ARN".to_owned(),
+            );
         }
         let age = call.age(now, state.epoch);
         let below = |bound: Duration| age.is_some_and(|age| age < bound);
@@ -127,13 +131,15 @@ impl World {
         };
         if !is_allowed {
             return Some(format!(
-                "the reader got an entry that is too old: age {age:?}, refused {refused:?}, \
-                 cached {is_cached}"
+                "the reader got a value that is too old (age: {age:?}, refused by AWS at: \
+                 {refused:?}, still cached: {is_cached})"
             ));
         }
         let is_passed_off = matches!(served.how, How::Hit | How::Stale(_)) && policy.ttl.is_zero();
         if is_passed_off {
-            return Some("the cache served an entry although its TTL is 0".to_owned());
+            return Some(
+                "the cache served a cached value although the TTL of the secret is 0".to_owned(),
+            );
         }
         self.outlived(state, call, entry, now)
     }
@@ -170,7 +176,7 @@ impl World {
         let most = bound.max(2 * DEADLINE + SECOND);
         let is_frozen = since(call.ended.as_ref()?.0, call.sent) >= DEADLINE;
         (is_well && !is_frozen && now.steady - *replaced >= most).then(|| {
-            format!("the reader got a version that was replaced long ago, at {replaced:?}")
+            format!("the reader got a version that AWS replaced long ago, at {replaced:?}")
         })
     }
 
@@ -190,7 +196,10 @@ impl World {
                 );
             }
             ReadError::WaitOver(wait) if now.steady - reader.started.steady < *wait => {
-                return Some("the read timed out before the maximum wait of the reader".to_owned());
+                return Some(
+                    "the read timed out before the maximum waiting time of readers was over"
+                        .to_owned(),
+                );
             }
             ReadError::WaitOver(_) => {}
             ReadError::Upstream(error) => {
@@ -204,7 +213,7 @@ impl World {
                         && (!reader.is_now || call.sent.steady >= reader.started.steady)
                 };
                 if !state.calls.iter().any(|call| is_cause(&call)) {
-                    return Some("the reader got an error that no call returned".to_owned());
+                    return Some("the reader got an error that no call to AWS returned".to_owned());
                 }
             }
         }
@@ -217,7 +226,7 @@ impl World {
         let is_allowed = self.may_be_served(state, &cached, is_in_need, now)?;
         is_allowed.then(|| {
             format!(
-                "the reader got no entry although the entry of the call at {:?} is cached",
+                "the reader got an error although the cache had a value to serve, fetched at {:?}",
                 cached.sent.steady
             )
         })

@@ -132,7 +132,8 @@ impl World {
         let Some(violated) = state.violated else { return };
         let trace = state.trace[violated.saturating_sub(LINES_SHOWN)..violated].join("\n");
         panic!(
-            "the cache broke a rule in the simulation of seed {seed}, {:?}:\n{trace}",
+            "the cache broke a rule in the simulation of the random seed {seed} with {:?}. The log \
+             before that moment:\n{trace}",
             self.setup
         );
     }
@@ -266,7 +267,7 @@ fn answered(answer: &Result<Version, FetchError>, is_lagging: bool) -> Answered 
 pub(super) fn secret(id: &str) -> usize {
     let full_name = id.rsplit(':').next().expect("`rsplit` must return at least one part");
     let name = full_name.split('-').next().expect("`split` must return at least one part");
-    name[1..].parse().expect("the name of a simulated secret must end with its index")
+    name[1..].parse().expect("the name of a simulated secret must be a letter and a number")
 }
 
 fn version_id(number: u32) -> String {

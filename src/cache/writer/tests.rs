@@ -37,14 +37,10 @@ async fn lagging_replica_does_not_undo_a_rotation() {
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
     fixture.script("app", Answer::Version(2));
-    assert_eq!(
-        fixture.calls(),
-        2,
-        "the older answer must not be confirmed before one second is over"
-    );
+    assert_eq!(fixture.calls(), 2, "the cache must not call AWS again within one second");
     fixture.pass(2 * SECOND).await;
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
-    assert_eq!(fixture.calls(), 3, "the cache must make a second call after one second");
+    assert_eq!(fixture.calls(), 3, "the cache must call AWS again after one second");
     refreshing.abort();
 }
 
@@ -60,7 +56,11 @@ async fn label_moved_back_to_an_older_version_is_accepted_at_the_second_answer()
         (fixture.calls(), fixture.read("app").await)
     };
     let (refreshed, (calls, read)) = tokio::join!(fixture.read_now("app"), plain);
-    assert_eq!((calls, read), (2, ok("v2", How::Hit)), "one older answer must not be used yet");
+    assert_eq!(
+        (calls, read),
+        (2, ok("v2", How::Hit)),
+        "the cache must not replace a version by an older version after only one answer"
+    );
     assert_eq!((fixture.calls(), refreshed), (3, ok("v1", How::Refreshed)));
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
 }
@@ -77,7 +77,7 @@ async fn expired_value_is_served_stale_until_a_second_answer_confirms_the_older_
     assert_eq!(
         fixture.read("app").await,
         ok("v2", How::Stale(Reason::Failing)),
-        "this read must get the stale value, and start another call"
+        "the read must return the stale value, and start another call to AWS"
     );
     fixture.pass(2 * LATENCY).await;
     assert_eq!(fixture.read("app").await, ok("v1", How::Hit));
@@ -108,8 +108,11 @@ async fn slow_answer_does_not_replace_the_answer_of_a_later_call() {
     let cached = fixture.cache.snapshot().entry("app", &Selector::current()).unwrap().clone();
     assert!(cached.marks.claim_refresh());
     let slow = fixture.writer.settle(&by_arn, early, Ok(undated)).unwrap();
-    assert_eq!(&*slow.version.id, "v2", "readers of the slow call must get the newer version");
-    assert!(cached.marks.claim_refresh(), "the next reader must be able to start a refresh again");
+    assert_eq!(
+        &*slow.version.id, "v2",
+        "readers that wait for the slow call must get the newer version"
+    );
+    assert!(cached.marks.claim_refresh(), "the next reader must be able to start a new refresh");
     assert_eq!(fixture.read("app").await, ok("v2", How::Hit));
 }
 
@@ -147,7 +150,7 @@ async fn one_secret_can_have_a_ttl_of_zero() {
     fixture.prefetch(Mode::Get, SECOND).await;
     assert!(fixture.cache.missing().is_empty());
     fixture.pass(60 * SECOND).await;
-    assert_eq!(fixture.calls(), 2, "timers must not fetch a secret with a TTL of 0");
+    assert_eq!(fixture.calls(), 2, "the cache must not refresh a secret whose TTL is 0");
     for _ in 0..3 {
         assert_eq!(fixture.read("live").await, ok("v1", How::Miss));
     }
@@ -167,13 +170,16 @@ async fn entry_cached_before_the_account_was_known_is_removed_if_its_ttl_is_zero
     assert_eq!(
         outcome(by_arn().await),
         ok("v1", How::Hit),
-        "the entry must be cached while the account is not known yet"
+        "the cache must keep the secret until Sidekey knows that its TTL is 0"
     );
     let refreshing = tokio::spawn(refresh::run(fixture.writer.clone()));
     fixture.read("other").await.unwrap();
     fixture.pass(95 * SECOND).await;
     let calls = fixture.source.calls.lock().unwrap().iter().filter(|id| **id != "other").count();
-    assert_eq!(calls, 2, "the refresh must have removed the entry from the cache");
+    assert_eq!(
+        calls, 2,
+        "the cache must not refresh the secret again after it learned that the TTL is 0"
+    );
     assert_eq!(outcome(by_arn().await), ok("v1", How::Miss));
     refreshing.abort();
 }
@@ -184,14 +190,16 @@ async fn cached_version_is_checked_against_its_convention_once() {
     let malformed =
         async || fixture.cache.read(key(CONVENTIONAL)).await.unwrap().entry.malformed.clone();
     fixture.script(CONVENTIONAL, Answer::Version(1));
-    let first = malformed().await.expect("the value must be malformed, because it is not JSON");
+    let first = malformed()
+        .await
+        .expect("the value must break the rule for its secret, because the value is not JSON");
     assert_eq!((first.kind(), first.is_withheld), ("openai-api-key", false));
     fixture.pass(101 * SECOND).await;
     let again = malformed()
         .await
-        .expect("a second answer with the same version must be reported as malformed again");
-    assert_eq!(fixture.calls(), 2, "the cache must have fetched the version again");
-    assert!(Arc::ptr_eq(&first, &again), "the cache must not have checked the version again");
+        .expect("the same value must still break the rule after a second call to AWS");
+    assert_eq!(fixture.calls(), 2, "the cache must have fetched the secret again");
+    assert!(Arc::ptr_eq(&first, &again), "the cache must not check the same version a second time");
     let counts = fixture.cache.problems();
     assert_eq!(
         counts.iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
@@ -207,7 +215,7 @@ async fn cached_version_is_checked_against_its_convention_once() {
     assert_eq!(
         fixture.cache.problems().map(|(_, count)| count),
         [0; Problem::CODES.len()],
-        "the other secret must have no problems, because no convention matches its name"
+        "the secret `other` must have no problems, because no rule applies to its name"
     );
 }
 
@@ -222,10 +230,14 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     assert_eq!(
         fixture.cache.missing(),
         [],
-        "a secret must be cached even if its value is withheld"
+        "the cache must keep a secret even if Sidekey refuses to serve the value"
     );
     fixture.pass(3600 * SECOND).await;
-    assert_eq!(fixture.calls(), 1, "no call must be made while there are no readers");
+    assert_eq!(
+        fixture.calls(),
+        1,
+        "the cache must not call AWS while no reader asks for the secret"
+    );
 
     let is_withheld = || {
         let snapshot = fixture.cache.snapshot();
@@ -241,7 +253,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     let calls = fixture.calls();
     assert!(
         (20..=35).contains(&calls),
-        "expected one call per 3.5 to 5 s, but got {calls} calls in 100 s"
+        "the cache must fetch the secret every 3.5 to 5 s, but made {calls} calls in 100 s"
     );
 
     fixture.pass(100 * SECOND).await;
@@ -249,7 +261,7 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
     assert_eq!(
         fixture.read(CONVENTIONAL).await,
         ok("v2", How::Miss),
-        "the first reader must get the corrected value"
+        "the first read after the correction must return the corrected value"
     );
     assert!(!is_withheld());
     let calls = fixture.calls();
@@ -257,7 +269,11 @@ async fn withheld_value_is_fetched_again_within_seconds_if_it_is_read() {
         fixture.pass(10 * SECOND).await;
         assert_eq!(fixture.read(CONVENTIONAL).await, ok("v2", How::Hit));
     }
-    assert_eq!(fixture.calls(), calls, "the corrected value must have its normal TTL again");
+    assert_eq!(
+        fixture.calls(),
+        calls,
+        "the cache must not fetch the corrected value again before the normal TTL is over"
+    );
     refreshing.abort();
 }
 

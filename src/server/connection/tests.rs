@@ -145,7 +145,7 @@ impl Peer {
                 self.socket.read_buf(&mut answer).await.expect("the connection must be open");
             assert!(
                 read > 0,
-                "the connection must not be closed before the answer is complete: {}",
+                "the server must not close the connection before the response is complete: {}",
                 String::from_utf8_lossy(&answer)
             );
         }
@@ -159,7 +159,7 @@ impl Peer {
         self.socket.read_to_string(&mut answer).await.expect("the answers are UTF-8");
         // The task was cancelled if the connection was closed to make room for another connection.
         let is_sound = self.served.await.map_or_else(|error| error.is_cancelled(), |()| true);
-        assert!(is_sound, "the task of the connection must not panic");
+        assert!(is_sound, "the server's task for the connection must not panic");
         answer
     }
 
@@ -286,7 +286,9 @@ async fn half_closed_client_gets_its_answer() {
         peer.socket.shutdown().await.expect("the connection must be open");
         let answer = peer.rest().await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
-        let (head, body) = answer.split_once("\r\n\r\n").expect("the answer must have a head");
+        let (head, body) = answer
+            .split_once("\r\n\r\n")
+            .expect("the response must have an empty line after its headers");
         let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
         let length = length.map_or(0, |length| length.parse().expect("the length is a number"));
         assert_eq!(body.len(), length);
@@ -303,8 +305,8 @@ async fn half_closed_client_with_half_a_body_gets_an_error() {
     let head = "POST /resolve HTTP/1.1\r\nhost: localhost\r\nx-vault-token: good\r\n";
     peer.send(format!("{head}content-length: 99\r\n\r\n{{").as_bytes()).await;
     peer.socket.shutdown().await.expect("the connection must be open");
-    assert!(peer.rest().await.contains("was not complete within 5s"));
-    let took = clock.now().since(started).expect("time does not run backwards");
+    assert!(peer.rest().await.contains("the request's body was not complete within 5s"));
+    let took = clock.now().since(started).expect("the clock must not run backwards");
     assert!(took <= BODY_TIME_MAX + DRAIN_TIME_MAX, "{took:?}");
 }
 
@@ -319,10 +321,13 @@ async fn deadline_of_head_starts_after_previous_answer_is_read() {
     peer.clock.sleep(HEAD_TIME_MAX * 3).await;
     assert!(peer.is_open());
     let answers = peer.rest().await;
-    let (head, body) = answers.split_once("\r\n\r\n").expect("each answer must have a head");
+    let (head, body) = answers
+        .split_once("\r\n\r\n")
+        .expect("the response must have an empty line after its headers");
     let length = head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next());
-    let length: usize =
-        length.and_then(|length| length.parse().ok()).expect("the head must have a content length");
+    let length: usize = length
+        .and_then(|length| length.parse().ok())
+        .expect("the response must have a `content-length` header");
     assert!(head.starts_with("HTTP/1.1 200") && length > 1024, "{head}");
     assert!(body[length..].starts_with("HTTP/1.1 408"), "{body}");
 }
@@ -436,7 +441,8 @@ async fn untrusted_connection_ends_in_time() {
         peer.clock.sleep(left - passed + MOMENT).await;
         assert!(
             !peer.is_open(),
-            "the server must close the connection: the peer sent {asked:?} after {after:?}, and read a byte every {every:?}"
+            "the server must close the connection in time (the peer sent {asked:?} after \
+             {after:?}, and read one byte every {every:?})"
         );
     }
 }
@@ -504,7 +510,7 @@ async fn trusted_connection_idle_longest_is_closed_for_another() {
     assert_eq!(
         second.rest().await,
         "",
-        "the second connection must be closed, because it has been idle longest"
+        "the server must close the connection that was idle for the longest time"
     );
     for peer in [&mut first, &mut third] {
         peer.ping().await;
@@ -634,17 +640,17 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     };
     let mut answers = Vec::new();
     let is_over = tokio::select! {
-        () = write => unreachable!("the test's writer waits for ever after its last byte, so the writer cannot end first"),
+        () = write => unreachable!("sending cannot end first, because it waits forever after the last byte"),
         read = crate::clock::within(&*clock, END_MAX, reading.read_to_end(&mut answers)) => read.is_some(),
     };
-    prop_assert!(is_over, "the connection must end in time");
-    let ended = clock.now().since(started).expect("time does not run backwards");
+    prop_assert!(is_over, "the server must close the connection in time");
+    let ended = clock.now().since(started).expect("the clock must not run backwards");
     let answers = String::from_utf8_lossy(&answers).into_owned();
     let mut left = &*answers;
     while !left.is_empty() {
         let Some(rest) = after_answer(left) else {
             return Err(TestCaseError::fail(format!(
-                "the answer {left:?} at the end of {answers:?} is incomplete"
+                "the response {left:?} at the end of {answers:?} is incomplete"
             )));
         };
         left = rest;
@@ -653,16 +659,16 @@ async fn try_input(input: Input) -> Result<(), TestCaseError> {
     let has_token = input.bytes.windows(4).any(|window| window == b"good");
     prop_assert!(
         has_token || ended <= UNTRUSTED_TIME_MAX,
-        "a connection without a valid token must not stay open for {ended:?}"
+        "the server closed a connection without a valid token too late, after {ended:?}"
     );
     let panicked = (&mut peer.served).await.is_err();
-    prop_assert!(!panicked, "the task of the connection must not panic");
+    prop_assert!(!panicked, "the server's task for the connection must not panic");
     let mut next = served.connect();
     next.send(PING).await;
     let answer = next.rest().await;
     prop_assert!(
         answer.starts_with("HTTP/1.1 200"),
-        "the next connection must be served: {}",
+        "the server must answer a request on a new connection: {}",
         answer
     );
     Ok(())
@@ -684,6 +690,6 @@ fn any_bytes_get_complete_answers_or_closed_connection() {
         runtime.block_on(try_input(input))
     });
     if let Err(error) = outcome {
-        panic!("an input of the seed {SEED} failed: {error}");
+        panic!("the test failed for an input from the random seed {SEED}: {error}");
     }
 }
