@@ -145,7 +145,8 @@ impl Acceptor {
         let accept_all = async {
             loop {
                 let acquired = Arc::clone(&self.slots).acquire_owned().await;
-                let slot = acquired.expect("the semaphore for connections must never be closed");
+                let slot =
+                    acquired.expect("the semaphore that limits connections must never be closed");
                 match listener.accept().await {
                     Ok((stream, _)) => self.spawn_connection(stream, slot),
                     // Accepting failed because the peer closed the connection early, or because the

@@ -324,10 +324,13 @@ async fn dripping_response_arrives_byte_by_byte() {
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
     let mut bytes = Vec::new();
     while !bytes.ends_with(b"\r\n\r\n") {
-        client.0.read_buf(&mut bytes).await.expect("the head of the response must arrive");
+        client.0.read_buf(&mut bytes).await.expect("the headers of the response must arrive");
     }
     let waiting = within(5 * MS, client.0.read_buf(&mut bytes)).await;
-    assert!(waiting.is_none(), "no byte of the body must arrive before the interval has passed");
+    assert!(
+        waiting.is_none(),
+        "the fake AWS server must send no byte of the body before the interval is over"
+    );
 
     fake.faults().clear();
     let fast = with_fault(&fake, Fault::Drip(Duration::ZERO)).await;
@@ -355,7 +358,7 @@ async fn slow_response_has_the_value_of_the_time_of_arrival() {
     let mut client = Client::connect(&fake).await;
     client.send_signed(Operation::GetSecretValue, &json!({ "SecretId": "db" })).await;
     fake.calls().wait_for(Operation::GetSecretValue, 1).await;
-    fake.secrets().put("db", "hunter3").expect("the version must be added");
+    fake.secrets().put("db", "hunter3").expect("adding a version to the secret must succeed");
     let response = client.receive().await.expect("the fake AWS server must send a response");
     assert_eq!(response.json()["SecretString"], "hunter2");
     fake.faults().set_latency(Duration::ZERO);
@@ -368,10 +371,10 @@ async fn paused_fake_refuses_connections_until_resumed() {
     let mut client = Client::connect(&fake).await;
     client.ask(Operation::GetSecretValue, json!({ "SecretId": "db" })).await;
 
-    fake.pause().await.expect("the fake AWS server must reserve the port");
-    fake.pause().await.expect("a second pause must do nothing");
+    fake.pause().await.expect("pausing the fake AWS server must succeed");
+    fake.pause().await.expect("pausing a paused server must succeed");
     assert_eq!(
-        client.0.read_u8().await.expect_err("the connection must be closed").kind(),
+        client.0.read_u8().await.expect_err("the fake AWS server must close the connection").kind(),
         io::ErrorKind::UnexpectedEof
     );
     let refused = TcpStream::connect(fake.addr())
@@ -379,8 +382,8 @@ async fn paused_fake_refuses_connections_until_resumed() {
         .expect_err("the fake AWS server must refuse the connection");
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
 
-    fake.resume().await.expect("the fake AWS server must listen on the same port again");
-    fake.resume().await.expect("a second resume must do nothing");
+    fake.resume().await.expect("the fake AWS server must listen on its port again");
+    fake.resume().await.expect("resuming a running server must succeed");
     assert_eq!(get(&fake, "db").await.status, 200);
 }
 
@@ -391,7 +394,7 @@ async fn closing_connections_keeps_the_port_open() {
     client.ask(Operation::GetSecretValue, json!({ "SecretId": "db" })).await;
     fake.close_connections();
     assert_eq!(
-        client.0.read_u8().await.expect_err("the connection must be closed").kind(),
+        client.0.read_u8().await.expect_err("the fake AWS server must close the connection").kind(),
         io::ErrorKind::UnexpectedEof
     );
     assert_eq!(get(&fake, "db").await.status, 200);

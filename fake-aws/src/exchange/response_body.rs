@@ -20,6 +20,7 @@ pub(crate) struct ResponseBody {
 
 #[derive(Debug)]
 enum Mode {
+    /// The fake AWS server sends the whole body at once.
     Complete,
     /// The fake AWS server sends the first half of the body, and flushes the connection. The server
     /// then reports an error to the HTTP library hyper, which closes the connection.

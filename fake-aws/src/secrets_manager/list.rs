@@ -73,8 +73,8 @@ impl Context<'_> {
     ) -> Result<Vec<&Secret>, AwsError> {
         if let Some(filter) = filters.iter().find(|filter| filter.key != "name") {
             return Err(AwsError::invalid_parameter(format!(
-                "This fake supports only filters with the key `name`, but the request has a \
-                 filter with the key `{}`.",
+                "The fake AWS server supports only filters with the key `name`, but the request \
+                 has a filter with the key `{}`.",
                 filter.key
             )));
         }
@@ -143,7 +143,12 @@ mod tests {
         let answer = account.call(Operation::ListSecrets, body);
         let list = answer["SecretList"].as_array().expect("the member `SecretList` must be a list");
         list.iter()
-            .map(|it| it["Name"].as_str().expect("each listed secret must have a name").to_owned())
+            .map(|it| {
+                it["Name"]
+                    .as_str()
+                    .expect("each secret in the response must have a name")
+                    .to_owned()
+            })
             .collect()
     }
 
@@ -153,7 +158,10 @@ mod tests {
         let answer = account.call(Operation::ListSecrets, json!({}));
         assert!(!answer.to_string().contains("hunter2"));
         let stages = &answer["SecretList"][0]["SecretVersionsToStages"];
-        assert_eq!(stages.as_object().expect("the versions must be a JSON object").len(), 1);
+        assert_eq!(
+            stages.as_object().expect("the staging labels of versions must be a JSON object").len(),
+            1
+        );
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
             .find("db")
             .expect("the secret `db` must exist")
             .version_with_label("AWSCURRENT")
-            .expect("the secret must have this version");
+            .expect("the secret must have a current version");
         let expected = json!({
             "ARN": arn,
             "Name": "db",
@@ -184,8 +184,9 @@ mod tests {
         assert_eq!(response["RotationEnabled"], false);
         assert_eq!(response["LastChangedDate"], 1.5);
         assert_eq!(response.get("DeletedDate"), None);
-        let stages =
-            response["VersionIdsToStages"].as_object().expect("the versions must be a JSON object");
+        let stages = response["VersionIdsToStages"]
+            .as_object()
+            .expect("`VersionIdsToStages` must be a JSON object");
         let mut stages: Vec<_> = stages.values().map(ToString::to_string).collect();
         stages.sort();
         assert_eq!(stages, [r#"["AWSCURRENT"]"#, r#"["AWSPREVIOUS"]"#]);

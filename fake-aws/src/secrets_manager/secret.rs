@@ -241,7 +241,9 @@ mod tests {
     #[track_caller]
     fn put(secret: &mut Secret, id: &str, labels: &[&str]) {
         let labels: Vec<_> = labels.iter().map(ToString::to_string).collect();
-        secret.put(id, Plaintext::from(id), &labels, NOW).expect("the version must be added");
+        secret
+            .put(id, Plaintext::from(id), &labels, NOW)
+            .expect("adding a version to the secret must succeed");
     }
 
     #[track_caller]
@@ -278,11 +280,13 @@ mod tests {
     #[test]
     fn repeated_put_is_a_no_op_and_another_value_is_rejected() {
         let mut secret = secret(&["a", "b"]);
-        secret.put("a", Plaintext::from("a"), &[], NOW).expect("the same value may be added again");
+        secret
+            .put("a", Plaintext::from("a"), &[], NOW)
+            .expect("adding the same version a second time must succeed");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
         let error = secret
             .put("a", Plaintext::from("other"), &[], NOW)
-            .expect_err("another value with the same version id must fail");
+            .expect_err("adding another value with the same version id must fail");
         assert_eq!(error.kind, "ResourceExistsException");
     }
 
@@ -306,11 +310,11 @@ mod tests {
         put(&mut secret, "b", &["AWSPENDING"]);
         secret
             .move_label(CURRENT, Some("b"), Some("a"), NOW)
-            .expect("the staging label must be moved");
+            .expect("moving the staging label must succeed");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &["AWSPENDING", CURRENT])]);
         secret
             .move_label("AWSPENDING", None, Some("b"), NOW)
-            .expect("the staging label must be removed");
+            .expect("removing the staging label must succeed");
         check(&secret, &[("a", &[PREVIOUS]), ("b", &[CURRENT])]);
     }
 
@@ -320,13 +324,16 @@ mod tests {
             let mut secret = secret(&["a", "b"]);
             secret
                 .move_label(CURRENT, to, from, NOW)
-                .expect_err("the move must violate a rule")
+                .expect_err("moving the staging label must violate a rule of AWS")
                 .message
         };
         assert!(rejection(Some("a"), None).contains("RemoveFromVersionId can't be empty"));
         assert!(rejection(None, Some("b")).contains("completely removed"));
         assert!(rejection(None, None).contains("completely removed"));
-        assert!(rejection(Some("b"), Some("a")).contains("not attached to version a"));
+        assert!(
+            rejection(Some("b"), Some("a"))
+                .contains("Staging label AWSCURRENT is not attached to version a.")
+        );
         assert!(rejection(Some("c"), Some("b")).contains("VersionId: c"));
     }
 
@@ -341,7 +348,9 @@ mod tests {
     #[test]
     fn debug_prints_no_plaintext() {
         let mut secret = secret(&[]);
-        secret.put("a", Plaintext::from("hunter2"), &[], NOW).expect("the version must be added");
+        secret
+            .put("a", Plaintext::from("hunter2"), &[], NOW)
+            .expect("adding a version to the secret must succeed");
         assert!(!format!("{secret:?}").contains("hunter2"));
     }
 }

@@ -115,7 +115,8 @@ mod tests {
     fn text_that_is_neither_name_nor_secret_arn_is_rejected() {
         let too_long = "x".repeat(2049);
         for id in ["", "db main", "db:main", "arn:aws:s3:::bucket", "arn:", &too_long] {
-            let error = SecretId::parse(id).expect_err("the secret id must be invalid");
+            let error = SecretId::parse(id)
+                .expect_err("the text must not be accepted as the name or ARN of a secret");
             assert_eq!(error.kind, "ValidationException", "{id}");
         }
     }

@@ -157,7 +157,7 @@ mod tests {
         let arn = secrets.create("db", "one").expect("the name must be new");
         let first =
             secrets.version_id("db", CURRENT).expect("the secret must have a current version");
-        let second = secrets.put(&arn, "two").expect("the version must be added");
+        let second = secrets.put(&arn, "two").expect("adding a version to the secret must succeed");
         assert_eq!(secrets.version_id("db", CURRENT), Ok(second.clone()));
         assert_eq!(secrets.version_id("db", "AWSPREVIOUS"), Ok(first.clone()));
 

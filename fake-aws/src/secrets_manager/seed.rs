@@ -95,7 +95,9 @@ pub enum SeedError {
         found: &'static str,
     },
     /// Error: the seed contains a `$binary` value that is not valid base64.
-    #[error("the `$binary` value of the secret `{name}` is not valid base64")]
+    #[error(
+        "the value of `$binary` in the secret `{name}` is not base64: encode the bytes as base64"
+    )]
     InvalidBase64 {
         /// The name of the secret whose `$binary` value is not valid base64.
         name: String,
@@ -371,7 +373,7 @@ mod tests {
         check_error(
             json,
             r#"{"a": {"$binary": "?"}}"#,
-            "the `$binary` value of the secret `a` is not valid base64",
+            "the value of `$binary` in the secret `a` is not base64: encode the bytes as base64",
         );
         check_error(
             json,
@@ -435,8 +437,8 @@ mod tests {
             let Plaintext::Text(text) = plaintext else {
                 panic!("the value of the secret {name} must be a string")
             };
-            let members: BTreeMap<String, String> =
-                serde_json::from_str(text).expect("the value must be a JSON object of strings");
+            let members: BTreeMap<String, String> = serde_json::from_str(text)
+                .expect("the secret's value must be a JSON object whose members are strings");
             assert!(members.values().all(|it| it.starts_with("PLACEHOLDER_")), "{name}");
             assert!(check_name(name).is_ok(), "{name}");
         }

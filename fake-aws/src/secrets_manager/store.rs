@@ -103,8 +103,9 @@ impl Store {
         let home = self.home.clone();
         for (name, plaintext) in seed.iter() {
             if self.find(name).is_err() {
-                let created =
-                    self.create(&home, name, now).expect("a seed must contain only valid names");
+                let created = self
+                    .create(&home, name, now)
+                    .expect("all names in a seed (a file of test secrets) must be valid");
                 fill(created, plaintext, now);
                 changes.created.push(name.to_owned());
                 continue;
@@ -239,7 +240,7 @@ mod tests {
         let (mut store, ..) = store();
         let again = store
             .create(&Location::default(), "db", NOW)
-            .expect_err("a duplicate name must cause an error");
+            .expect_err("creating a second secret with the same name must fail");
         assert_eq!(again.kind, "ResourceExistsException");
     }
 
