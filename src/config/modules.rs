@@ -9,7 +9,7 @@ use crate::cache::{self, prefetch};
 use crate::secret::key::Key;
 use crate::server::dialect::Dialect;
 use crate::server::{listener, resolving};
-use crate::source::secrets_manager;
+use crate::source::secrets_manager::{self, Endpoint};
 use crate::telemetry::log;
 use crate::tokens::Token;
 use std::collections::BTreeMap;
@@ -71,6 +71,15 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
     let initialization = environment.get("AWS_LAMBDA_INITIALIZATION_TYPE");
     let is_snapshot = initialization.is_some_and(|kind| kind == "snap-start");
     let listed = settings.secrets.into_iter();
+    if settings.allow_http_endpoint && settings.endpoint.as_ref().is_some_and(Endpoint::is_exposed)
+    {
+        warnings.push(
+            "INSECURE: SIDEKEY_ENDPOINT uses http, so secrets cross the network unencrypted, and \
+             every host on the way can read and change them; use this only for development, with \
+             an emulator of AWS"
+                .to_owned(),
+        );
+    }
     Config {
         cache: cache::Config {
             policies,

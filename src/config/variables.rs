@@ -233,6 +233,12 @@ settings! {
         help: "The URL to call instead of AWS's own endpoint. It must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
+    allow_http_endpoint: bool {
+        name: "SIDEKEY_ALLOW_HTTP_ENDPOINT",
+        default: "false",
+        help: "Whether SIDEKEY_ENDPOINT may use http with any host, such as an emulator of AWS. Secrets then cross the network unencrypted.",
+        parse: boolean,
+    }
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
@@ -354,7 +360,8 @@ mod tests {
             ("SIDEKEY_PREFETCH", "all", "get, batch or auto"),
             ("SIDEKEY_ON_INIT_FAILURE", "exit", "serve or fail"),
             ("SIDEKEY_DIALECT", "lambda", "auto, agent or extension"),
-            ("SIDEKEY_ENDPOINT", "http://10.0.0.1", "use https"),
+            ("SIDEKEY_ENDPOINT", "localstack:4566", "must be a URL"),
+            ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "yes", "true, false, 1 or 0"),
             ("SIDEKEY_REGION", "evil.example", "the value must be a region"),
             ("SIDEKEY_REGION_ONLY", "TRUE", "true, false, 1 or 0"),
             ("SIDEKEY_RESOLVE_PATHS", " , ", "must not be empty"),
