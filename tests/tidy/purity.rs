@@ -11,7 +11,8 @@ const PURE: &[&str] = &[
     "src/server/gate.rs", "src/server/operation.rs", "src/server/problem.rs", "src/server/request.rs",
     "src/server/resolving/", "src/server/route.rs",
     "src/exec/variable.rs", "src/commands/check/dynamo.rs", "src/commands/check/candidates.rs",
-    "src/commands/check/gateway_key.rs", "src/commands/check/report.rs", "src/commands/policy/",
+    "src/commands/check/gateway_key.rs", "src/commands/check/lenient.rs", "src/commands/check/report.rs",
+    "src/commands/check/search.rs", "src/commands/check/search/", "src/commands/policy/",
     "src/commands/scaffold/plan.rs", "src/commands/table.rs",
 ];
 
