@@ -114,6 +114,7 @@ pub(super) fn configure(resolved: Resolved, host: Host, warnings: &mut Vec<Strin
             endpoint: settings.endpoint,
             region_only: settings.region_only,
             attempt_timeout: settings.upstream_timeout,
+            credential_process_timeout: settings.credential_process_timeout,
             trust,
             environment,
             is_snapshot,

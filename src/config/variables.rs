@@ -194,6 +194,12 @@ settings! {
         help: "The timeout of one call to Secrets Manager.",
         parse: positive_span,
     }
+    credential_process_timeout: Duration {
+        name: "SIDEKEY_CREDENTIAL_PROCESS_TIMEOUT",
+        default: "30s",
+        help: "How long the credential_process of an AWS profile may run before Sidekey kills it.",
+        parse: positive_span,
+    }
     prefetch: Mode {
         name: "SIDEKEY_PREFETCH",
         default: "get",
