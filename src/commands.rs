@@ -1,6 +1,8 @@
 //! The commands of the `sidekey` program. Each command has its own module.
 
 mod advice;
+mod agent_file;
+mod beside_dev;
 mod check;
 pub(crate) mod dev;
 mod exec;
@@ -11,7 +13,6 @@ mod scaffold;
 pub(crate) mod serve;
 mod streams;
 mod table;
-mod token_file;
 
 use crate::config::policy::KEYS;
 use crate::config::variables::VARIABLES;

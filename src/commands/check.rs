@@ -6,9 +6,9 @@ mod gateway_key;
 mod reads;
 mod report;
 
-use super::policy;
 use super::streams::{err, out};
 use super::table::table;
+use super::{agent_file, beside_dev, policy};
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Config, Host, Loaded, variables};
@@ -187,7 +187,18 @@ fn configuration(args: &Args) -> Result<Config, CannotCheck> {
     if let Some(path) = &args.conventions {
         vars.set(variables::CONVENTIONS_FILE, path);
     }
-    let Loaded { config, mistakes, .. } = config::load(&vars, Host::Standalone);
+    let mut loaded = config::load(&vars, Host::Standalone);
+    if beside_dev::is_fake_allowed(&vars)
+        && let Some(endpoint) = agent_file::fake_endpoint(loaded.config.listen.port)
+    {
+        err(&format!(
+            "sidekey: reads from the fake of `sidekey dev` at {endpoint}; to read from AWS, set \
+             AWS_PROFILE or stop `sidekey dev`\n"
+        ));
+        beside_dev::use_fake(&mut vars, &endpoint);
+        loaded = config::load(&vars, Host::Standalone);
+    }
+    let Loaded { config, mistakes, .. } = loaded;
     match mistakes.is_empty() {
         true => Ok(config),
         false => Err(CannotCheck(mistakes.0.iter().map(ToString::to_string).collect())),

@@ -1,6 +1,6 @@
 //! `sidekey exec`: runs a program with secrets in its environment variables.
 
-use super::token_file;
+use super::agent_file;
 use crate::config::Host;
 use crate::config::contact::contact;
 use crate::config::vars::Environment;
@@ -17,5 +17,5 @@ pub(super) struct Args {
 
 pub(super) async fn run(args: Args) -> ExitCode {
     let contact = contact(&Environment, Host::Standalone);
-    exec::run(&Environment, Host::Standalone, contact, token_file::find, &args.command).await
+    exec::run(&Environment, Host::Standalone, contact, agent_file::token, &args.command).await
 }

@@ -4,7 +4,7 @@
 mod output;
 
 use super::streams::err;
-use super::{advice, token_file};
+use super::{advice, agent_file};
 use crate::client::secret::ReadError;
 use crate::client::{Client, ClientError};
 use crate::clock::{Clock, SystemClock, within};
@@ -145,8 +145,7 @@ async fn read(args: &Args, key: &Key) -> Result<(Version, ReadFrom), Failure> {
     if args.direct {
         return read_from_aws(args, key).await;
     }
-    let Contact { address, token, port } = contact(&Environment, Host::Standalone)?;
-    let contact = Contact { address, token: token.or_else(|| token_file::find(port)), port };
+    let contact = contact(&Environment, Host::Standalone)?.or_generated(agent_file::token);
     match within(&SystemClock::new(), AGENT_WAIT_MAX, read_from_agent(args, &contact, key)).await {
         Some(Ok(Some(version))) => Ok((version, ReadFrom::Agent)),
         Some(Ok(None)) => read_from_aws(args, key).await,

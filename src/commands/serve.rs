@@ -1,6 +1,6 @@
 //! `sidekey serve`: runs the agent, for example next to a container or on a laptop.
 
-use super::token_file;
+use super::agent_file::{self, AgentFile, Kind};
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
 use crate::clock::SystemClock;
 use crate::config::vars::Environment;
@@ -8,6 +8,7 @@ use crate::config::{self, Host, Loaded};
 use crate::hardening;
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::{log, panics};
+use crate::tokens::Token;
 use std::error::Error;
 use std::io;
 use std::net::SocketAddr;
@@ -65,12 +66,15 @@ pub(super) async fn run() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // The file is removed when the variable is dropped, after the agent has stopped.
+    let mut _token_file = None;
     if config.tokens.is_empty() {
         let port = listeners.addresses().first().map_or(config.listen.port, SocketAddr::port);
-        match token_file::make(&Environment, port) {
-            Ok((token, path)) => {
-                tracing::info!(path = %path.display(), "no token is configured, so the agent wrote a random token to this file");
+        match generate_token(port) {
+            Ok((token, file)) => {
+                tracing::info!(path = %file.path.display(), "no token is configured, so the agent wrote a random token to this file");
                 config.tokens.push(token);
+                _token_file = Some(file);
             }
             Err(error) => {
                 tracing::error!(%error, "no token is configured, and no token file could be written; set SIDEKEY_TOKEN");
@@ -97,6 +101,14 @@ pub(super) async fn run() -> ExitCode {
     }
     agent.drain(DRAIN_MAX).await;
     ExitCode::SUCCESS
+}
+
+/// Generates a token for the agent at `port`, and writes it to a file for the other commands of this
+/// user.
+fn generate_token(port: u16) -> io::Result<(Token, AgentFile)> {
+    let text = agent_file::random_token()?;
+    let file = AgentFile::write(&Environment, Kind::Token, port, &text)?;
+    Ok((Token::new(text).map_err(io::Error::other)?, file))
 }
 
 /// Makes SIGTERM and Ctrl-C stop the agent cleanly. The returned future completes at the first of
