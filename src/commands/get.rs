@@ -168,7 +168,8 @@ async fn read_from_agent(
         Err(error) if is_absent(&error) && !args.agent => return Ok(None),
         Err(error) if is_absent(&error) => {
             return Err(Failure::unread(format!(
-                "{error}; start the agent, or use --direct to ask AWS"
+                "{error}; start an agent with `sidekey serve` or `sidekey dev`, set SIDEKEY_PORT to the \
+                 agent's port, or use --direct to ask AWS"
             )));
         }
         Err(error) => return Err(Failure::unread(error.to_string())),

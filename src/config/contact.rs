@@ -3,7 +3,7 @@
 use super::host::Host;
 use super::mistakes::Mistakes;
 use super::vars::Vars;
-use super::{credentials, raw, settings};
+use super::{credentials, raw, settings, toml_place};
 use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -53,7 +53,11 @@ impl Contact {
 /// cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
-    let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
+    let (files, unread) = match raw.file {
+        Ok(file) => (file.problems.files, None),
+        Err(mistake) => (Vec::new(), Some(mistake)),
+    };
+    let mut mistakes = Mistakes(unread.into_iter().collect());
     let texts = raw.texts.iter().filter(|text| VARIABLES.contains(&text.key.name));
     let settings = settings::typed(texts, &mut mistakes);
     let tokens =
@@ -67,6 +71,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
+        toml_place::add_places(&mut mistakes, &files);
         return Err(mistakes);
     }
     Ok(Contact {

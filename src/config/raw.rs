@@ -7,6 +7,7 @@ use super::host::Host;
 use super::key::Key;
 use super::misspelt::{is_guard, nearest};
 use super::mistakes::{Mistake, Unknown};
+use super::toml_setting::key_name;
 use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
@@ -35,6 +36,19 @@ pub(super) struct RawText {
     /// file uses the description of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
     pub(super) text: Text,
+    /// Whether the configuration file contains the text.
+    pub(super) is_in_file: bool,
+}
+
+impl RawText {
+    /// Returns the name of the setting in messages: the name of the variable, or the place in the
+    /// configuration file.
+    pub(super) fn name(&self) -> String {
+        match self.is_in_file {
+            true => format!("{CONFIG_FILE}: {}", key_name(self.key.name)),
+            false => self.key.name.to_owned(),
+        }
+    }
 }
 
 /// Reads the environment variables and the configuration file. A variable overrides the same
@@ -80,15 +94,21 @@ fn texts(
 ) -> Vec<RawText> {
     let own_text = |name: &str| {
         let in_file = || file.and_then(|file| file.settings.get(name).cloned().map(Ok));
-        own.get(name).cloned().or_else(in_file)
+        match own.get(name) {
+            Some(text) => Some((text.clone(), false)),
+            None => in_file().map(|text| (text, true)),
+        }
     };
     let of_extension = aws_extension::VARIABLES.iter().filter_map(|key| {
         // AWS's extension treats an empty variable as unset.
         let text = environment.get(key.name).filter(|text| !text.trim().is_empty())?;
-        own_text(key.default).is_none().then(|| RawText { key, text: Ok(text.clone()) })
+        let (text, is_in_file) = (Ok(text.clone()), false);
+        own_text(key.default).is_none().then_some(RawText { key, text, is_in_file })
     });
-    let of_sidekey =
-        VARIABLES.iter().filter_map(|key| Some(RawText { key, text: own_text(key.name)? }));
+    let of_sidekey = VARIABLES.iter().filter_map(|key| {
+        let (text, is_in_file) = own_text(key.name)?;
+        Some(RawText { key, text, is_in_file })
+    });
     of_extension.chain(of_sidekey).collect()
 }
 

@@ -54,6 +54,41 @@ async fn all_mistakes_are_reported_at_once() {
     assert!(!output.contains("sidekey serves"), "{output}");
 }
 
+/// A mistake in a TOML file is reported with the file, the line and the column: wrong syntax, a wrong
+/// value, and an unknown key of the configuration file or of the conventions file.
+#[tokio::test]
+async fn mistake_in_a_file_has_its_line_and_column() {
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    for (variable, text, expected) in [
+        ("SIDEKEY_CONFIG", "ttl = \"5m\"\nport = = 1\n", "SIDEKEY_CONFIG|not valid TOML|2:8"),
+        ("SIDEKEY_CONFIG", "\nttl = \"soon\"\n", "SIDEKEY_CONFIG: ttl|must be a duration|2:1"),
+        ("SIDEKEY_CONFIG", "[[policy]]\n  tll = 1\n", "policy[1].tll|did you mean ttl|2:3"),
+        ("SIDEKEY_CONVENTIONS", "\n\nx = 1", "SIDEKEY_CONVENTIONS: x|no such key|3:1"),
+        ("SIDEKEY_CONVENTIONS", "x", "SIDEKEY_CONVENTIONS|not valid TOML|1:2"),
+    ] {
+        let path = folder.write("settings.toml", text).display().to_string();
+        let setup = setup.clone().with(variable, &path);
+        let (code, output) = Program::start(&["serve"], setup.vars()).ended().await;
+        assert_eq!(code, Some(2), "{output}");
+        let (rest, place) = expected.rsplit_once('|').expect("the expected text has parts");
+        let place = format!("({path}:{place})");
+        for part in rest.split('|').chain([&*place]) {
+            assert!(output.contains(part), "{part}:\n{output}");
+        }
+    }
+}
+
+/// A misspelt region is reported at start, and in the error of a read.
+#[tokio::test]
+async fn misspelt_region_is_reported_with_the_nearest_region() {
+    let (_fake, setup) = prepare().await;
+    let setup = setup.without("SIDEKEY_ENDPOINT").with("SIDEKEY_REGION", "eu-wset-1");
+    let program = Program::start(&["serve"], setup.vars());
+    let line = program.line("the region is not a known region of AWS").await;
+    assert!(line.contains("did you mean eu-west-1?"), "{line}");
+}
+
 /// Without a region, the program names the variables to set and exits with code 2.
 #[tokio::test]
 async fn missing_region_error_names_the_variables_to_set() {
@@ -165,6 +200,9 @@ async fn ping_reports_by_exit_code() {
         let sidekey = setup.clone().with("SIDEKEY_SECRETS", secrets).start().await;
         assert_eq!(ping(&["ping"]).await, Some(0));
         assert_eq!(ping(&["ping", "--ready"]).await, Some(ready), "{secrets}");
+        let with_token = [("SIDEKEY_PORT", &*port.to_string()), ("SIDEKEY_TOKEN", TOKEN)];
+        let named = Program::start(&["ping", "--ready"], &vars(&with_token)).ended().await.1;
+        assert_eq!(named.contains("it has not cached app/missing"), ready == 1, "{named}");
         assert_eq!(ping(&["ping", "--port", &port.to_string()]).await, Some(0));
         sidekey.agent.drain(std::time::Duration::ZERO).await;
     }

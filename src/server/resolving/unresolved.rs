@@ -80,7 +80,7 @@ impl Unresolved {
     }
 
     /// Returns advice for the caller or the operator: what to do about the error.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Message(BadMessage::LimitExceeded(_)) => {
                 "narrow the paths in SIDEKEY_RESOLVE_PATHS, or send a message with fewer references"
