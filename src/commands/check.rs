@@ -8,6 +8,7 @@ mod report;
 
 use super::streams::{err, out};
 use super::table::table;
+use super::terminal::fitted;
 use super::{agent_file, beside_dev, policy};
 use crate::clock::{Clock, SystemClock};
 use crate::config::vars::{Environment, Overridden};
@@ -50,14 +51,14 @@ Examples:
   aws dynamodb scan --table-name company-data-dev | sidekey check --from-json -
   sidekey check --from-json export.json --json | jq '.results[] | select(.ok | not)'
 
-Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own
-variables. Each value is checked against its convention, which has the rules for one kind of
-secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret,
+Each secret is read as the agent would read it, with SIDEKEY_ENDPOINT, SIDEKEY_REGION and AWS's own \
+variables. Each value is checked against its convention, which has the rules for one kind of \
+secret. Values are never shown. The ROTATION column needs the permission secretsmanager:DescribeSecret, \
 and shows 'unknown' without this permission.
 
-A JSON file may be a message of your program, the output of `aws dynamodb scan`, an export of a table
-as JSON lines, or any other JSON. The command checks the secrets that the file names in two places:
-strings at a path of SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name
+A JSON file may be a message of your program, the output of `aws dynamodb scan`, an export of a table \
+as JSON lines, or any other JSON. The command checks the secrets that the file names in two places: \
+strings at a path of SIDEKEY_RESOLVE_PATHS, anywhere in the file; and strings that match the name \
 pattern of a convention.
 
 docs/check.schema.json describes the output of --json.
@@ -293,7 +294,8 @@ fn as_json(reports: &[Report]) -> String {
 
 fn as_text(Checked { reports, missing_policy }: &Checked) -> String {
     let rows: Vec<Vec<String>> = reports.iter().flat_map(rows).collect();
-    let mut text = table(&["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"], &rows);
+    let heads = ["STATE", "REFERENCE", "KIND", "AGE", "ROTATION", "FINDINGS"];
+    let mut text = fitted(&table(&heads, &rows));
     let with_findings = reports.iter().filter(|report| !report.ok).count();
     text += &format!("\n{} references checked, {with_findings} with findings\n", reports.len());
     if let Some(policy) = missing_policy {

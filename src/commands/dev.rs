@@ -42,7 +42,20 @@ const TIMED_READS: usize = 20;
 /// How long requests in progress may continue after the user presses Ctrl-C.
 const DRAIN_MAX: Duration = Duration::from_secs(1);
 
+const EXAMPLES: &str = "\
+Examples:
+  sidekey dev
+  sidekey dev --secrets secrets.toml --latency 200ms
+  SIDEKEY_STRICT=true sidekey dev --port 2774
+
+A file of secrets has lines such as 'app/db = { user = \"joan\", password = \"example\" }' in TOML, or one \
+JSON object. The command uses SIDEKEY_* variables, but no AWS_* variables, and never calls AWS. While it \
+runs, `sidekey get`, `exec` and `check` in another terminal use it.
+
+Exit codes: 0 Ctrl-C or SIGTERM ended the command; 1 it could not start, or failed.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Serve secrets from a JSON or TOML file, reloading changes [default: six examples]
     #[arg(long, value_name = "FILE")]

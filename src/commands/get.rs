@@ -43,14 +43,14 @@ Examples:
   sidekey get --json app/db | jq -r .versionId
   sidekey get --direct arn:aws:secretsmanager:eu-north-1:123456789012:secret:app/db-AbC123
 
-The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no
-agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the
+The command asks the agent at SIDEKEY_PORT or SIDEKEY_SOCKET, with the token of SIDEKEY_TOKEN. If no \
+agent listens there, the command asks Secrets Manager, with the same settings as an agent. If the \
 agent refuses the request, the command fails and does not ask Secrets Manager.
 
-If standard output is a pipe or a file, the command writes only the value. A binary value is written
+If standard output is a pipe or a file, the command writes only the value. A binary value is written \
 byte for byte. On a terminal the value is printed only with --show, and a newline follows the value.
 
---json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or
+--json writes reference, arn, name, versionId, versionStages, createdDate, source, and value or \
 valueBase64. On a terminal the JSON contains the value only with --show.
 
 Exit codes: 0 the secret was read; 1 it was not read; 2 an argument or setting is wrong.";

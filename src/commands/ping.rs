@@ -17,7 +17,19 @@ use std::time::Duration;
 /// How long `sidekey ping` waits for an answer from the agent.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
+const EXAMPLES: &str = "\
+Examples:
+  sidekey ping
+  sidekey ping --ready --port 2774
+  HEALTHCHECK CMD [\"sidekey\", \"ping\", \"--ready\"]
+
+The command writes nothing if the agent runs, and otherwise says why not. With the agent's token, it \
+also names the secrets that are not cached.
+
+Exit codes: 0 yes; 1 no.";
+
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     /// Connect to this port [default: SIDEKEY_PORT, else 2773]
     #[arg(long)]

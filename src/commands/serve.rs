@@ -3,7 +3,8 @@
 use super::agent_file::{self, AgentFile, Kind};
 use crate::agent::{Agent, Listeners, log_start, reserve_descriptors};
 use crate::clock::SystemClock;
-use crate::config::vars::Environment;
+use crate::config::variables::CONFIG_FILE;
+use crate::config::vars::{Environment, Overridden};
 use crate::config::{self, Host, Loaded};
 use crate::hardening;
 use crate::telemetry::metrics::Metrics;
@@ -27,10 +28,45 @@ const MISCONFIGURED: u8 = 2;
 /// after which ECS and Kubernetes kill a process by default.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  SIDEKEY_SECRETS='app/db app/mail' AWS_REGION=eu-north-1 sidekey serve
+  sidekey serve --config sidekey.toml --port 2774
+
+Without SIDEKEY_TOKEN, the agent writes a random token to a file, and `sidekey get` and `exec` of the \
+same user read it.
+
+Exit codes: 0 a signal ended the agent; 1 it could not start; 2 a setting is wrong.";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Read settings from this TOML file [default: SIDEKEY_CONFIG]
+    #[arg(long, value_name = "FILE")]
+    config: Option<String>,
+    /// Listen on this localhost port; 0 picks a free port [default: SIDEKEY_PORT, else 2773]
+    #[arg(long)]
+    port: Option<u16>,
+}
+
+impl Args {
+    /// Returns the environment variables, overridden by the options of the command line.
+    fn variables(&self) -> Overridden<'static> {
+        let mut vars = Overridden::new(&Environment);
+        if let Some(path) = &self.config {
+            vars.set(CONFIG_FILE, path);
+        }
+        if let Some(port) = self.port {
+            vars.set("SIDEKEY_PORT", &port.to_string());
+        }
+        vars
+    }
+}
+
 /// Runs the agent until SIGTERM or Ctrl-C. If the configuration has mistakes, returns exit code 2
 /// without starting the agent.
-pub(super) async fn run() -> ExitCode {
-    let Loaded { mut config, mistakes, warnings } = config::load(&Environment, Host::Standalone);
+pub(super) async fn run(args: Args) -> ExitCode {
+    let Loaded { mut config, mistakes, warnings } =
+        config::load(&args.variables(), Host::Standalone);
     let metrics = Arc::new(Metrics::new());
     let _log = log::start(config.log, &metrics.log_lines_dropped);
     panics::observe(metrics.clone());

@@ -115,6 +115,20 @@ async fn serve_runs_until_sigterm_or_sigint() {
     }
 }
 
+/// The options of `serve` have priority over the variables of the same purpose.
+#[tokio::test]
+async fn serve_takes_its_file_and_port_from_options() {
+    let (_fake, setup) = prepare().await;
+    let folder = TempFolder::new();
+    let file = folder.write("sidekey.toml", "secrets = [\"app/db\"]\n").display().to_string();
+    let port = Port::reserve();
+    let setup = setup.with("SIDEKEY_CONFIG", "/nonexistent").with("SIDEKEY_PORT", "none");
+    let args = ["serve", "--config", &file, "--port", &port.to_string()];
+    let program = Program::start(&args, setup.vars());
+    assert_eq!(program.address().await.port(), port.number());
+    assert!(program.output().contains(r#""prefetched":1"#), "{}", program.output());
+}
+
 /// Another process listens on the agent's port. `serve` exits with code 1 and names the address and
 /// the remedy.
 #[tokio::test]
