@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &str)] = &[
     ("agent", "config descriptors server cache source source/secrets_manager secret clock tokens telemetry"),
     ("exec", "client config secret clock tokens hardening"),
     ("commands", "commands/policy commands/check commands/scaffold commands/dev agent client config exec \
-                  secret source source/secrets_manager clock hardening tokens telemetry printable"),
+                  secret source source/secrets_manager clock hardening tokens telemetry"),
     ("commands/policy", "commands config secret"),
     ("commands/check", "commands commands/policy config convention message secret source \
                         source/secrets_manager clock hardening tokens printable"),
