@@ -40,8 +40,8 @@ pub(super) fn of(error: &FetchError, site: CallSite<'_>) -> Option<String> {
              minutes; compare `date -u` with the header Date of `curl -sI {url}`"
         )),
         FetchErrorKind::Credentials => Some(format!(
-            "check the role, the keys or the profile: Sidekey signs with credentials from {credentials}, \
-             and calls {called}{misspelt}; test the credentials with `aws sts get-caller-identity`; \
+            "check the role, the profile or the environment variables: Sidekey signs with credentials \
+             from {credentials}, and calls {called}{misspelt}; test the credentials with `aws sts get-caller-identity`; \
              Sidekey detects new credentials without a restart, except in environment variables"
         )),
         _ => None,
