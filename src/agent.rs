@@ -74,6 +74,14 @@ impl Agent {
             clock.clone(),
         );
         let source = Arc::new(source.await?);
+        if let Some(nearest) = source.nearest_region_if_unknown() {
+            let region = source.region();
+            tracing::warn!(
+                region,
+                "the region is not a known region of AWS, so calls to AWS will probably fail; did you \
+                 mean {nearest}? Check SIDEKEY_REGION and AWS_REGION"
+            );
+        }
         let parts = Parts {
             tokens,
             metrics,

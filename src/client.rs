@@ -1,6 +1,7 @@
 //! An HTTP client for a running agent. Commands such as `sidekey get` and `sidekey exec` use this
 //! client.
 
+mod ready;
 pub(crate) mod secret;
 
 use crate::http1::{Connection, ExchangeError, Socket};

@@ -10,7 +10,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::time::{Duration, Instant, SystemTime};
 
 /// How far the wall clock may go back across a SnapStart restore before the elapsed time is unknown.
@@ -89,6 +89,22 @@ pub(crate) async fn within<T>(
         done = work => Some(done),
         () = clock.sleep(span) => None,
     }
+}
+
+/// Runs `work` to its end. Calls `announce` once if `work` takes longer than `patience`, so that a
+/// user learns what the program waits for.
+pub(crate) async fn announced<T>(
+    clock: &dyn Clock,
+    patience: Duration,
+    announce: impl FnOnce(),
+    work: impl Future<Output = T>,
+) -> T {
+    let mut work = pin!(work);
+    if let Some(done) = within(clock, patience, work.as_mut()).await {
+        return done;
+    }
+    announce();
+    work.await
 }
 
 /// The real clocks of the machine.
@@ -209,6 +225,17 @@ mod tests {
     #[test]
     fn small_step_back_of_the_wall_clock_is_ignored() {
         check(-1.0, 5.0, Some(5.0), Some(5.0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_long_work_is_announced() {
+        let clock = VirtualClock::starting_at(SystemTime::UNIX_EPOCH);
+        for (millis, expected) in [(999, 0), (1_001, 1), (60_000, 1)] {
+            let mut count = 0;
+            let work = clock.sleep(Duration::from_millis(millis));
+            announced(&clock, Duration::from_secs(1), || count += 1, work).await;
+            assert_eq!(count, expected, "the work takes {millis} ms");
+        }
     }
 
     #[test]

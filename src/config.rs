@@ -21,6 +21,7 @@ pub mod variables;
 pub mod aws_extension;
 pub mod vars;
 mod toml_setting;
+mod toml_place;
 mod file;
 mod credentials;
 mod raw;
@@ -61,8 +62,21 @@ pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let raw = raw::read(vars, host);
     let resolved = settings::resolve(raw, host, &mut problems);
     let config = modules::configure(resolved, host, &mut problems.warnings);
-    let (mistakes, warnings) = problems.judged(host);
+    let (mistakes, warnings) = judged(problems, host);
     Loaded { config, mistakes, warnings }
+}
+
+/// Decides which problems are mistakes and which are only warnings, and adds file, line and column to
+/// those in TOML files.
+fn judged(mut problems: Problems, host: Host) -> (Mistakes, Vec<String>) {
+    let files = std::mem::take(&mut problems.files);
+    for unknown in &mut problems.unknown {
+        if let Some(place) = toml_place::place_of(&unknown.name, &files) {
+            unknown.hint.push_str(&place);
+        }
+    }
+    toml_place::add_places(&mut problems.mistakes, &files);
+    problems.judged(host)
 }
 
 /// Reads only the conventions (the rules for the names and values of each kind of secret), for
@@ -81,6 +95,6 @@ pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes>
     let texts = raw.texts.iter().filter(|text| text.key.name == variables::CONVENTIONS_FILE);
     let settings = settings::typed(texts, &mut problems.mistakes);
     let conventions = settings::load_conventions(&settings, &tables, &mut problems);
-    let (mistakes, _) = problems.judged(host);
+    let (mistakes, _) = judged(problems, host);
     if mistakes.is_empty() { Ok(conventions) } else { Err(mistakes) }
 }

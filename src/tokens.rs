@@ -84,6 +84,12 @@ impl Tokens {
         (any(self.configured.iter(), given) | is_session).into()
     }
 
+    /// Returns whether the agent knows a session token. It knows none if its AWS credentials are
+    /// static keys, or if it has no AWS credentials yet.
+    pub(crate) fn has_session(&self) -> bool {
+        !self.sessions.load().is_empty()
+    }
+
     /// Adds the session token of the agent's new AWS credentials. Only the newest [`SESSIONS_MAX`]
     /// session tokens stay accepted.
     pub(crate) fn add_session(&self, token: &str) {
@@ -140,6 +146,7 @@ mod tests {
     #[test]
     fn current_and_previous_session_token_are_accepted() {
         let tokens = tokens(&["own"]);
+        assert!(!tokens.has_session());
         for session in ["a", "a", "b", "c"] {
             tokens.add_session(session);
         }
@@ -148,7 +155,7 @@ mod tests {
             !tokens.accepts_session(b"a"),
             "a session token that is two sessions old must be refused"
         );
-        assert!(tokens.accepts_session(b"own"));
+        assert!(tokens.accepts_session(b"own") && tokens.has_session());
         assert!(!tokens.accepts(b"c"), "a session token must be valid only for the AWS API");
     }
 

@@ -100,11 +100,23 @@ fn version(answer: &Answer) -> Result<Version, ReadError> {
 }
 
 /// Parses an error in the format of the AWS API. Returns `None` if the body has another format.
+///
+/// The message contains the agent's hint. A hint about the token is for an SDK, so it is replaced by
+/// a hint for the user of this program.
 fn refusal(body: &[u8]) -> Option<ReadError> {
     let error: Value = serde_json::from_slice(body).ok()?;
+    let (kind, message) = (error["__type"].as_str()?, error["message"].as_str()?);
+    let hint = error["hint"].as_str().unwrap_or_default();
+    let message = if hint.contains("SIDEKEY_TOKEN") {
+        "the agent refused the token: set SIDEKEY_TOKEN to the agent's token".to_owned()
+    } else if message.contains(hint) {
+        message.to_owned()
+    } else {
+        format!("{message} ({hint})")
+    };
     Some(ReadError::Refused {
-        kind: Printable(error["__type"].as_str()?).to_string(),
-        message: Printable(error["message"].as_str()?).to_string(),
+        kind: Printable(kind).to_string(),
+        message: Printable(&message).to_string(),
     })
 }
 
@@ -178,6 +190,11 @@ mod tests {
         check(405, "Not allowed", Err(&foreign(405)));
         check(400, r#"{"message":"m"}"#, Err(&foreign(400)));
         check(400, r#"{"__type":"K","message":"a\nb\u001b"}"#, Err("K: a?b?"));
+        check(400, r#"{"__type":"K","message":"m","hint":"h"}"#, Err("K: m (h)"));
+        check(400, r#"{"__type":"K","message":"m; h","hint":"h"}"#, Err("K: m; h"));
+        let token = r#"{"__type":"K","message":"m","hint":"set X to the agent's SIDEKEY_TOKEN"}"#;
+        let expected = "K: the agent refused the token: set SIDEKEY_TOKEN to the agent's token";
+        check(400, token, Err(expected));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::host::Host;
 use super::mistakes::Mistakes;
 use super::vars::Vars;
-use super::{credentials, raw, settings};
+use super::{credentials, raw, settings, toml_place};
 use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -19,10 +19,29 @@ pub struct Contact {
     /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
+    /// Whether the token is the value of `SIDEKEY_TOKEN`, and not of a variable of AWS.
+    is_token_own: bool,
     /// The agent's port, even if `address` is a Unix socket. The caller needs the port to find a
     /// token that the agent has generated: the agent writes this token to a file whose name
     /// contains the port.
     pub(crate) port: u16,
+}
+
+impl Contact {
+    /// Uses the token that the agent itself generated, if there is one, unless `SIDEKEY_TOKEN` is
+    /// set. `generated_token` gets the agent's port, and returns this token.
+    ///
+    /// The generated token has priority over a variable such as `AWS_SESSION_TOKEN`. An agent
+    /// generates a token only if such a variable gave it none.
+    pub(crate) fn or_generated(
+        mut self,
+        generated_token: impl FnOnce(u16) -> Option<Token>,
+    ) -> Self {
+        if !self.is_token_own {
+            self.token = generated_token(self.port).or(self.token);
+        }
+        self
+    }
 }
 
 /// Reads the address and the token of a running agent. The sources are the environment variables
@@ -34,7 +53,11 @@ pub struct Contact {
 /// cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
-    let mut mistakes = Mistakes(raw.file.err().into_iter().collect());
+    let (files, unread) = match raw.file {
+        Ok(file) => (file.problems.files, None),
+        Err(mistake) => (Vec::new(), Some(mistake)),
+    };
+    let mut mistakes = Mistakes(unread.into_iter().collect());
     let texts = raw.texts.iter().filter(|text| VARIABLES.contains(&text.key.name));
     let settings = settings::typed(texts, &mut mistakes);
     let tokens =
@@ -48,9 +71,15 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
+        toml_place::add_places(&mut mistakes, &files);
         return Err(mistakes);
     }
-    Ok(Contact { address, token: tokens.into_iter().next(), port: settings.port })
+    Ok(Contact {
+        address,
+        token: tokens.into_iter().next(),
+        is_token_own: settings.token.is_some(),
+        port: settings.port,
+    })
 }
 
 #[cfg(test)]
@@ -85,6 +114,26 @@ mod tests {
         check(&[session, ("SIDEKEY_TOKEN", "own")], "127.0.0.1:2773", Some("own"));
         let container = ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "container");
         check(&[container], "127.0.0.1:2773", Some("container"));
+    }
+
+    #[test]
+    fn generated_token_is_used_unless_the_user_set_one() {
+        for (set, expected) in [
+            (None, "generated at 2773"),
+            (Some("AWS_SESSION_TOKEN"), "generated at 2773"),
+            (Some("AWS_TOKEN"), "generated at 2773"),
+            (Some("SIDEKEY_TOKEN"), "set"),
+        ] {
+            let set = set.map(|name| (name.to_owned(), "set".to_owned()));
+            let vars: BTreeMap<String, String> = set.into_iter().collect();
+            let contact = contact(&vars, Host::Standalone).expect("the variables are valid");
+            let contact =
+                contact.or_generated(|port| Token::new(format!("generated at {port}")).ok());
+            let token = contact.token.expect("one of the two tokens is used");
+            assert_eq!(token.reveal(), expected.as_bytes(), "{vars:?}");
+        }
+        let contact = contact(&BTreeMap::new(), Host::Standalone).expect("no variable is set");
+        assert!(contact.or_generated(|_| None).token.is_none());
     }
 
     #[test]

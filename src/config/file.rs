@@ -3,7 +3,8 @@
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
-use super::mistakes::{Mistake, Problems, Unknown};
+use super::mistakes::{Mistake, Problems, TomlFile, Unknown};
+use super::toml_place::place;
 use super::toml_setting::{is_key, keys, text_of, variable_name};
 use super::values::FILE_PREFIX;
 use super::variables::CONFIG_FILE;
@@ -51,15 +52,16 @@ pub(super) fn read(path: Option<&str>, host: Host) -> Result<File, Mistake> {
         name: CONFIG_FILE.to_owned(),
         problem: format!("the file {path} cannot be read: {error}"),
     })?;
-    parse(&text)
+    let mut file = parse(path, &text)?;
+    let path = path.to_owned();
+    file.problems.files.push(TomlFile { variable: CONFIG_FILE, path, text });
+    Ok(file)
 }
 
-fn parse(text: &str) -> Result<File, Mistake> {
+fn parse(path: &str, text: &str) -> Result<File, Mistake> {
     let table: Table = text.parse().map_err(|error| Mistake {
         name: CONFIG_FILE.to_owned(),
-        // Only the short error text is used. The complete error quotes the line, and the line may
-        // contain a token.
-        problem: format!("the file is not valid TOML: {}", toml::de::Error::message(&error)),
+        problem: not_toml(path, text, &error),
     })?;
     let mut file = File::default();
     for (key, value) in table {
@@ -71,6 +73,13 @@ fn parse(text: &str) -> Result<File, Mistake> {
         }
     }
     Ok(file)
+}
+
+/// Returns the text for a file that is not TOML. Only the short text of `error` is used. The complete
+/// text quotes the line, and the line may contain a token.
+pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> String {
+    let place = error.span().map(|span| place(path, text, span.start));
+    format!("the file is not valid TOML: {}{}", error.message(), place.unwrap_or_default())
 }
 
 impl File {
@@ -113,7 +122,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)], wrong: &[&str]) {
-        let file = parse(text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the text must be valid TOML");
         let settings: Vec<(&str, &str)> = file.settings.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(settings, expected);
         let (mistakes, _) = file.problems.judged(Host::Standalone);
@@ -157,7 +166,7 @@ mod tests {
     #[test]
     fn misspelt_security_setting_differs_from_other_unknown_keys() {
         let text = "Allow = \"a\"\ntokn = \"b\"\nsecret = \"c\"\n[resolv.tenant]\na = \"b\"\n";
-        let file = parse(text).expect("the text must be valid TOML");
+        let file = parse("f", text).expect("the text must be valid TOML");
         let guards: Vec<(&str, bool)> = file
             .problems
             .unknown
@@ -179,10 +188,11 @@ mod tests {
     fn token_in_the_file_is_refused_and_not_quoted() {
         check("token = \"hunter2\"\n", &[], &["token: the configuration file must not"]);
         check("token = \"file:///run/token\"\n", &[("SIDEKEY_TOKEN", "file:///run/token")], &[]);
-        let mistake = parse("token = \"hunter2\" oops")
+        let mistake = parse("f", "token = \"hunter2\" oops")
             .map(|_| ())
             .expect_err("invalid TOML must be refused");
-        assert!(!mistake.to_string().contains("hunter2"), "{mistake}");
+        let mistake = mistake.to_string();
+        assert!(!mistake.contains("hunter2") && mistake.ends_with(" (f:1:19)"), "{mistake}");
     }
 
     const FILE: &str = "token = \"hunter2\"\nttl = \"hunter2\"\nport = 1.5\nsecrets = [\"hunter2\"]\n\
@@ -191,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn for_any_file_no_mistake_shows_a_value(text in mangled(FILE)) {
-            let file = match parse(&text) {
+            let file = match parse("f", &text) {
                 Ok(file) => file,
                 Err(mistake) => {
                     prop_assert!(!mistake.to_string().contains(VALUE), "{mistake}");

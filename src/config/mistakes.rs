@@ -75,8 +75,17 @@ pub(super) struct Unknown {
     pub(super) is_guard: bool,
 }
 
+/// A TOML file that Sidekey has read. Messages name the place of a mistake in the file. The type has
+/// no `Debug`, because the file may contain a token.
+pub(super) struct TomlFile {
+    /// The variable that contains the path of the file.
+    pub(super) variable: &'static str,
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
 /// The problems that Sidekey has found so far while it reads the configuration.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Problems {
     pub(super) mistakes: Mistakes,
     /// The names of unknown variables and keys. Outside Lambda, an unknown name is a mistake. On
@@ -84,6 +93,8 @@ pub(super) struct Problems {
     pub(super) unknown: Vec<Unknown>,
     /// Warnings for the log, about settings that are valid but unusual.
     pub(super) warnings: Vec<String>,
+    /// The TOML files that contain the mistakes and the unknown keys.
+    pub(super) files: Vec<TomlFile>,
 }
 
 impl Problems {
@@ -91,6 +102,7 @@ impl Problems {
         self.mistakes.0.extend(other.mistakes.0);
         self.unknown.extend(other.unknown);
         self.warnings.extend(other.warnings);
+        self.files.extend(other.files);
     }
 
     /// Decides which problems are mistakes and which are only warnings on the platform `host`.
@@ -99,7 +111,7 @@ impl Problems {
     /// Lambda layer and the configuration of the function can be updated at different times. A
     /// misspelt security setting is a mistake on every platform.
     pub(super) fn judged(self, host: Host) -> (Mistakes, Vec<String>) {
-        let Self { mut mistakes, unknown, mut warnings } = self;
+        let Self { mut mistakes, unknown, mut warnings, files: _ } = self;
         for Unknown { name, hint, is_guard } in unknown {
             match host {
                 Host::Lambda if !is_guard => warnings.push(format!("{name}: {hint}")),

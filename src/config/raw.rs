@@ -10,6 +10,7 @@ use super::key::Key;
 use super::misspelt::{is_guard, is_nearly, nearest};
 use super::mistakes::{Mistake, Unknown};
 use super::service_links::is_service_link;
+use super::toml_setting::key_name;
 use super::variables::{CONFIG_FILE, PREFIX, Settings, VARIABLES};
 use super::vars::Vars;
 use std::collections::BTreeMap;
@@ -43,6 +44,19 @@ pub(super) struct RawText {
     /// file uses the description of the equivalent variable.
     pub(super) key: &'static Key<Settings>,
     pub(super) text: Text,
+    /// Whether the configuration file contains the text.
+    pub(super) is_in_file: bool,
+}
+
+impl RawText {
+    /// Returns the name of the setting in messages: the name of the variable, or the place in the
+    /// configuration file.
+    pub(super) fn name(&self) -> String {
+        match self.is_in_file {
+            true => format!("{CONFIG_FILE}: {}", key_name(self.key.name)),
+            false => self.key.name.to_owned(),
+        }
+    }
 }
 
 /// Reads the environment variables and the configuration file. A variable overrides the same
@@ -117,14 +131,20 @@ fn texts(
 ) -> Vec<RawText> {
     let setting = |name: &str| {
         let in_file = || file.and_then(|file| file.settings.get(name).cloned().map(Ok));
-        own.get(name).cloned().or_else(in_file)
+        match own.get(name) {
+            Some(text) => Some((text.clone(), false)),
+            None => in_file().map(|text| (text, true)),
+        }
     };
     let of_extension = aws_extension::VARIABLES.iter().filter_map(|key| {
-        let text = environment.get(key.name)?;
-        setting(key.default).is_none().then(|| RawText { key, text: Ok(text.clone()) })
+        let text = environment.get(key.name)?.clone();
+        let is_set = setting(key.default).is_some();
+        (!is_set).then_some(RawText { key, text: Ok(text), is_in_file: false })
     });
-    let of_sidekey =
-        VARIABLES.iter().filter_map(|key| Some(RawText { key, text: setting(key.name)? }));
+    let of_sidekey = VARIABLES.iter().filter_map(|key| {
+        let (text, is_in_file) = setting(key.name)?;
+        Some(RawText { key, text, is_in_file })
+    });
     of_extension.chain(of_sidekey).collect()
 }
 

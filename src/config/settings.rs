@@ -3,7 +3,6 @@
 use super::credentials;
 use super::file::File;
 use super::host::Host;
-use super::key::Key;
 use super::mistakes::{Mistake, Mistakes, Problems};
 use super::policy::{self, PolicyTable};
 use super::raw::{Raw, RawText};
@@ -68,12 +67,12 @@ pub(super) fn typed<'a>(
     mistakes: &mut Mistakes,
 ) -> Settings {
     let mut settings = Settings::default();
-    for RawText { key: Key { name, parse, .. }, text } in texts {
-        let set = match text {
-            Ok(text) => parse(&mut settings, text.trim()),
+    for raw in texts {
+        let set = match &raw.text {
+            Ok(text) => (raw.key.parse)(&mut settings, text.trim()),
             Err(problem) => Err((*problem).to_owned()),
         };
-        mistakes.noted(name, set);
+        mistakes.noted(&raw.name(), set);
     }
     settings
 }
@@ -110,7 +109,7 @@ pub(super) fn load_conventions(
     problems: &mut Problems,
 ) -> Arc<Conventions> {
     let path = settings.conventions.as_deref();
-    let loaded = conventions::load(path, &mut problems.unknown, &mut problems.mistakes);
+    let loaded = conventions::load(path, problems);
     resolve::check(&tables.tenant_bindings, &loaded, &mut problems.mistakes);
     Arc::new(loaded)
 }

@@ -11,8 +11,12 @@ const VALUE_EXPECTED: &str = "the value must be a string, a number, a boolean or
 /// Returns the keys of all settings in the configuration file. Each key is the name of an
 /// environment variable in lower case, without `SIDEKEY_`.
 pub(super) fn keys() -> impl Iterator<Item = String> {
-    let names = VARIABLES.iter().map(|variable| variable.name.trim_start_matches(PREFIX));
-    names.map(str::to_ascii_lowercase)
+    VARIABLES.iter().map(|variable| key_name(variable.name))
+}
+
+/// Returns the key of the configuration file for an environment variable: `ttl` for `SIDEKEY_TTL`.
+pub(super) fn key_name(variable: &str) -> String {
+    variable.trim_start_matches(PREFIX).to_ascii_lowercase()
 }
 
 pub(super) fn is_key(key: &str) -> bool {

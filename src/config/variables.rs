@@ -29,6 +29,9 @@ pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 /// named and which fields their values have.
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
+/// The agent's port if no port is configured. AWS's agents use the same port.
+pub(crate) const DEFAULT_PORT: &str = "2773";
+
 pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 
 /// Declares the struct [`Settings`] and the table [`VARIABLES`] together, so that a new variable is
@@ -121,7 +124,7 @@ settings! {
     }
     port: u16 {
         name: "SIDEKEY_PORT",
-        default: "2773",
+        default: DEFAULT_PORT,
         help: "Port on 127.0.0.1 and ::1; 0 picks a free port.",
         parse: |text| number(text, 0..=65535),
     }

@@ -21,10 +21,10 @@ const READS_MAX: usize = 32;
 ///
 /// This is longer than the agent waits for AWS, 5 s by default. So the agent has time to report
 /// that AWS does not answer.
-const READ_WAIT_MAX: Duration = Duration::from_secs(30);
+pub(super) const READ_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// The pause between two attempts to connect to an agent that does not listen yet.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Tries to connect to `address` until an agent listens there, but at most for the time `wait`.
 ///
