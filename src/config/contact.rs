@@ -1,4 +1,4 @@
-//! The address and the token with which another program on the same machine reaches the agent.
+//! Reads the address and the token with which another program on the same machine calls the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -8,30 +8,30 @@ use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that set the agent's address and token. A program that contacts the agent reads
-/// only these variables, so mistakes in other variables do not stop the program.
+/// The variables that set the address and the token of the agent. A program that calls the agent
+/// parses only these variables, so a mistake in another variable does not stop the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
 /// The address of a running agent, and a token that the agent accepts.
 #[derive(Debug)]
 pub struct Contact {
-    /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
+    /// The Unix socket of the agent if a socket is configured, otherwise the agent's port on
+    /// 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
-    /// The agent's port, even if `address` is a Unix socket. The caller needs the port to find a
-    /// token that the agent has generated: the agent writes this token to a file whose name
-    /// contains the port.
+    /// The port of the agent, even if `address` is a Unix socket. If no token is configured, the
+    /// agent writes a generated token to a file. The name of this file contains the port.
     pub(crate) port: u16,
 }
 
-/// Reads the address and the token of a running agent. The sources are the environment variables
-/// and the TOML file that the agent reads too.
+/// Reads the address and the token of a running agent from the environment variables in `vars`, and
+/// from the TOML file whose path is in `SIDEKEY_CONFIG`. The agent reads the same variables and
+/// file.
 ///
 /// # Errors
 ///
-/// Returns an error if a variable for the address or the token has a mistake, or if the TOML file
-/// cannot be read.
+/// Returns an error if the address or the token has a mistake, or if the TOML file cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
     let mut mistakes = Mistakes(raw.file.err().into_iter().collect());

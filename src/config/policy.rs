@@ -14,15 +14,16 @@ use std::time::Duration;
 use toml::{Table, Value};
 
 /// The maximum number of `[[policy]]` tables in the configuration file. The number is limited
-/// because Sidekey compares each fetched secret with the tables in turn.
+/// because Sidekey compares the name of each fetched secret with the patterns of all tables.
 const TABLES_MAX: usize = 100;
 
-/// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret after
-/// each TTL, even if no caller reads it. With a shorter TTL, Sidekey would call Secrets Manager
+/// The minimum TTL of a secret with `refresh = "always"`. Sidekey refreshes such a secret once per
+/// TTL, even if no caller reads the secret. With a shorter TTL, Sidekey would call Secrets Manager
 /// without a pause.
 const ALWAYS_TTL_MIN: Duration = Duration::from_secs(1);
 
-/// The keys of a `[[policy]]` table in the configuration file, in the order of the documentation.
+/// The keys of a `[[policy]]` table in the configuration file, in the order of
+/// `docs/configuration.md`.
 pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
@@ -79,17 +80,18 @@ fn set<T>(field: &mut Option<T>, parsed: Result<T, String>) -> Result<(), String
     Ok(())
 }
 
-/// A valid `[[policy]]` table of the configuration file. The table changes settings for some
-/// secrets.
+/// A `[[policy]]` table of the configuration file that has no mistakes. The table changes settings,
+/// such as the TTL, for the secrets that match its patterns.
 #[derive(Debug)]
 pub(super) struct PolicyTable {
-    /// The name of the table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
+    /// The name of the `[[policy]]` table in error messages, such as `SIDEKEY_CONFIG: policy[1]`.
+    /// The first table has the number 1.
     name: String,
     pub(super) rule: Rule,
 }
 
-/// Parses the `[[policy]]` tables of the configuration file. Error messages count the tables from
-/// 1.
+/// Parses the `[[policy]]` tables of the configuration file. Adds their mistakes to `problems`, and
+/// omits each table that has a mistake.
 pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
     let Some(tables) = tables_of(value) else {
         problems.mistakes.add(
@@ -151,8 +153,8 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Returns a hint that suggests a valid key to the user, if `key` is not a valid key of a
-/// `[[policy]]` table.
+/// Describes an unknown key of a `[[policy]]` table, with a hint that names a valid key or the
+/// right table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.
@@ -168,8 +170,8 @@ fn unknown(key_name: String, key: &str) -> Unknown {
     Unknown { name: key_name, hint, is_guard: is_guard(&variable_name(key)) }
 }
 
-/// Records a mistake for each `[[policy]]` table that would refresh secrets without a pause.
-/// `default` contains the settings that apply if a table does not set them.
+/// Records a mistake for each `[[policy]]` table with `refresh = "always"` and a TTL below
+/// [`ALWAYS_TTL_MIN`]. If a table has no TTL, the TTL in `default` applies.
 pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mistakes) {
     for PolicyTable { name, rule } in tables {
         let policy = rule.policy(default);
@@ -181,8 +183,8 @@ pub(super) fn check(tables: &[PolicyTable], default: &Policy, mistakes: &mut Mis
     }
 }
 
-/// Returns the cache policies (the TTL and related settings) of all secrets. `default` applies to a
-/// secret that no `[[policy]]` table matches.
+/// Combines the `[[policy]]` tables with the default policy, which contains the TTL and related
+/// settings. The default policy applies to each secret that no table matches.
 pub(super) fn resolved(default: Policy, tables: Vec<PolicyTable>) -> Policies {
     Policies::new(default, tables.into_iter().map(|table| table.rule).collect())
 }
@@ -199,8 +201,6 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Parses the `[[policy]]` tables in `text`. Returns the valid tables, and one line for each
-    /// mistake. The lines about unknown keys come last.
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
         let value = file.remove(POLICY).expect("the text must have the key `policy`");

@@ -1,6 +1,6 @@
-//! Parses the table `[resolve.tenant]` of the configuration file. The table defines which fields of
-//! a message identify its tenant (such as a company). A message can then refer only to secrets of
-//! its own tenant.
+//! Parses the table `[resolve.tenant]` of the configuration file. The table says which fields of a
+//! JSON message identify its tenant (customer). A message can then name only secrets of its own
+//! tenant.
 
 use super::file::RESOLVE;
 use super::misspelt::nearest;
@@ -15,14 +15,14 @@ use toml::{Table, Value};
 const TENANT: &str = "tenant";
 
 /// The maximum number of lines in the table `[resolve.tenant]` of the configuration file. Each line
-/// names one variable part of secret names, such as `company_name`.
+/// names a variable part of secret names, such as `company_name`.
 const BINDINGS_MAX: usize = 16;
 
 const TABLE_EXPECTED: &str = "the value must be a table with the heading [resolve.tenant]";
 
 /// Parses the table `resolve` of the configuration file, whose only valid key is `tenant`. Any
-/// other key counts as a misspelt security setting: the user probably meant `tenant`, which
-/// restricts access to secrets.
+/// other key counts as a misspelt security setting, because the user probably meant `tenant`, and
+/// that table restricts access to secrets.
 pub(super) fn read(
     value: Value,
     unknown: &mut Vec<Unknown>,
@@ -86,9 +86,9 @@ fn path(value: &Value) -> Result<Path, String> {
     }
 }
 
-/// Records a mistake for each key of the table `[resolve.tenant]` that no name pattern of the
-/// conventions contains. The keys are placeholders: variable parts of secret names, such as
-/// `company_name`. A misspelt placeholder would restrict nothing.
+/// Records a mistake for each key of the table `[resolve.tenant]` that is not a placeholder in the
+/// conventions. A placeholder is a variable part of secret names, such as `company_name`. A
+/// misspelt placeholder would not restrict access to any secret.
 pub(super) fn check(
     bindings: &[TenantBinding],
     conventions: &Conventions,
@@ -118,8 +118,6 @@ mod tests {
     use crate::hostile::mangled;
     use proptest::prelude::*;
 
-    /// Parses the table `resolve` in `text`. Returns one line for each placeholder, such as
-    /// `company_name=a.b`, and one line for each mistake.
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
         let value = file.remove(RESOLVE).expect("the text must have the key `resolve`");

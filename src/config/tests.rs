@@ -53,7 +53,7 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// All mistakes must be reported at once. Otherwise a user of Lambda would have to deploy the
+/// The agent must report all mistakes at once. Otherwise a user of Lambda would have to deploy the
 /// function again after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
@@ -200,7 +200,8 @@ fn sdk_gets_the_environment_without_sidekeys_variables() {
     );
 }
 
-/// Kubernetes sets these variables in a pod beside the Services `sidekey-metrics` and `sidekey`.
+/// Kubernetes sets these variables in each pod of a namespace that contains the Services
+/// `sidekey-metrics` and `sidekey`.
 #[test]
 fn variables_of_kubernetes_services_are_no_settings() {
     let links = [

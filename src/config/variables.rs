@@ -1,5 +1,4 @@
-//! The table of Sidekey's own environment variables, and the struct that stores their parsed
-//! values.
+//! The table of Sidekey's own environment variables, and the struct with their parsed values.
 
 use super::key::Key;
 use super::values::{
@@ -18,15 +17,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The prefix of the names of all Sidekey variables.
+/// The beginning of the names of all environment variables of Sidekey.
 pub const PREFIX: &str = "SIDEKEY_";
 
-/// The environment variable with the path of the configuration file. The variable is not in the
-/// table [`VARIABLES`], because the configuration file cannot contain its own path.
+/// The environment variable that contains the path of the configuration file. The table
+/// [`VARIABLES`] lacks this variable, because the configuration file cannot contain its own path.
 pub const CONFIG_FILE: &str = "SIDEKEY_CONFIG";
 
-/// The environment variable with the path of the conventions file, which defines how secrets are
-/// named and which fields their values have.
+/// The environment variable that contains the path of the conventions file. That file contains
+/// patterns for the names of secrets, and the JSON fields that the secrets' values must have.
 pub const CONVENTIONS_FILE: &str = "SIDEKEY_CONVENTIONS";
 
 pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
@@ -34,9 +33,9 @@ pub(crate) const CACHE_SIZE_MAX: usize = 100_000;
 /// Declares the struct [`Settings`] and the table [`VARIABLES`] together, so that a new variable is
 /// added in one place.
 ///
-/// Each row has the form `field: Type { name, default, help, parse }`. `parse` turns the value of
-/// the variable into a typed value, which is stored in the field of [`Settings`] called `field`.
-/// The fields under `without_variable` have an initial value, and no Sidekey variable sets them.
+/// Each row has the form `field: Type { name, default, help, parse }`. The function `parse`
+/// converts the variable's string to a `Type`, which is stored in `field` of [`Settings`]. No
+/// Sidekey variable sets the fields under `without_variable`.
 macro_rules! settings {
     (
         without_variable { $($extra:ident: $extra_type:ty = $initial:expr,)* }
@@ -54,7 +53,7 @@ macro_rules! settings {
             $(pub(super) $field: $type,)*
         }
 
-        /// The environment variables of Sidekey, in the order of the documentation.
+        /// The environment variables of Sidekey, in the order of `docs/configuration.md`.
         pub const VARIABLES: &[Key<Settings>] = &[$(Key {
             name: $name,
             default: $default,
@@ -67,7 +66,6 @@ macro_rules! settings {
         },)*];
 
         impl Settings {
-            /// Returns the settings before the defaults of the table [`VARIABLES`] are applied.
             fn initial() -> Self {
                 Self {
                     $($extra: $initial,)*
@@ -92,7 +90,7 @@ impl Default for Settings {
     }
 }
 
-/// Prints no value, because the token is among the settings.
+/// Prints none of the settings, because one of them is the token.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings").finish_non_exhaustive()
