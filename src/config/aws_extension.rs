@@ -129,7 +129,10 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
+        (variable.expect("the table VARIABLES must contain the tested variable").parse)(
+            &mut settings,
+            text,
+        )?;
         Ok(settings)
     }
 

@@ -44,7 +44,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "with port 0, the agent chooses a free port that this command cannot know; set another port";
+        let problem = "with port 0, the agent chooses a free port, and this command cannot know the port; set SIDEKEY_PORT to another number";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
@@ -96,12 +96,12 @@ mod tests {
             ("SIDEKEY_TOKEN", "file:///nonexistent"),
             ("SIDEKEY_CONFIG", "/nonexistent"),
         ] {
-            let mistakes =
-                read(&[(name, value)], Host::Standalone).expect_err("the variable must be refused");
+            let mistakes = read(&[(name, value)], Host::Standalone)
+                .expect_err("an invalid variable must be reported as a mistake");
             assert!(mistakes.starts_with(name), "{mistakes}");
         }
-        let mistakes =
-            read(&[], Host::Lambda).expect_err("a missing token must be a mistake on Lambda");
+        let mistakes = read(&[], Host::Lambda)
+            .expect_err("on Lambda, a missing token must be reported as a mistake");
         assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is configured"), "{mistakes}");
     }
 }

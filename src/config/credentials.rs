@@ -115,7 +115,7 @@ fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
     }
     let at = value.chars().position(is_invalid)? + 1;
     Some(format!(
-        "character {at} is a line break, a space or another character that this value cannot \
+        "character {at} is a line break, a space or another character that a token or credential cannot \
          contain: copy the value again, on one line"
     ))
 }
@@ -188,6 +188,10 @@ mod tests {
         assert_eq!(problems(["AKIA1", "a/b+c=", ""]), [""; 0]);
         assert_eq!(problems(["'AKIA1'", "hunter 2", "hunter\n2"]), names);
         assert_eq!(problems(["AKIA1\u{a0}", "hunter\r2", "t"]), names[..2]);
-        assert_eq!(problems(["AKIA 1", "", "t\n"]), [""; 0], "an incomplete key is not used");
+        assert_eq!(
+            problems(["AKIA 1", "", "t\n"]),
+            [""; 0],
+            "an incomplete access key must not be checked"
+        );
     }
 }

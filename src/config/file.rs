@@ -118,7 +118,10 @@ mod tests {
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
-            assert!(found.contains(wrong), "the mistakes must contain '{wrong}': {found}");
+            assert!(
+                found.contains(wrong),
+                "the error message must contain '{wrong}', but is: {found}"
+            );
         }
     }
 

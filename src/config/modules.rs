@@ -132,7 +132,8 @@ fn account(
     let account = environment.get("AWS_ACCOUNT_ID").filter(|_| host == Host::Standalone)?;
     if !is_account(account) {
         warnings.push(
-            "AWS_ACCOUNT_ID is ignored, because an account id has exactly 12 digits".to_owned(),
+            "AWS_ACCOUNT_ID is ignored, because its value is not an account id of 12 digits"
+                .to_owned(),
         );
         return None;
     }
@@ -168,13 +169,13 @@ fn dialect(
             (Dialect::Extension, "SIDEKEY_DIALECT is set".to_owned())
         }
         (DialectSetting::Auto, Host::Lambda, _) => {
-            (Dialect::Extension, "this is the default in the Lambda layer".to_owned())
+            (Dialect::Extension, "extension is the default dialect in the Lambda layer".to_owned())
         }
         (DialectSetting::Auto, Host::Standalone, Some(name)) => {
             (Dialect::Extension, format!("{name} is set"))
         }
         (DialectSetting::Auto, Host::Standalone, None) => {
-            (Dialect::Agent, "this is the default outside Lambda".to_owned())
+            (Dialect::Agent, "agent is the default dialect outside Lambda".to_owned())
         }
     };
     ChosenDialect { dialect, reason }

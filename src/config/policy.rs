@@ -101,7 +101,9 @@ pub(super) fn read(value: Value, problems: &mut Problems) -> Vec<PolicyTable> {
         return Vec::new();
     };
     if tables.len() > TABLES_MAX {
-        problems.mistakes.add(tables_name(), format!("at most {TABLES_MAX} tables are allowed"));
+        problems
+            .mistakes
+            .add(tables_name(), format!("at most {TABLES_MAX} [[policy]] tables are allowed"));
         return Vec::new();
     }
     let numbered = tables.into_iter().zip(1..);
@@ -142,7 +144,7 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
         problems.mistakes.noted(&key_name, set);
     }
     if !table.contains_key("secrets") {
-        let problem = "the key 'secrets' is missing: set it to patterns of the secrets that this table applies to";
+        let problem = "the key 'secrets' is missing: add this key with patterns of the secrets that the table applies to";
         problems.mistakes.add(&*name, problem);
     } else if table.len() == 1 {
         problems.mistakes.add(
@@ -158,12 +160,12 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.
-        "a policy has no such key; to set it for all secrets, move it above the first [[policy]]"
+        "a [[policy]] table has no such key; to set the key for all secrets, move its line above the first [[policy]]"
             .to_owned()
     } else {
         let known = KEYS.iter().map(|known| known.name);
         let nearest = nearest(known, &key.to_ascii_lowercase()).unwrap_or_default();
-        format!("a policy has no such key; did you mean {nearest}?")
+        format!("a [[policy]] table has no such key; did you mean {nearest}?")
     };
     // A security setting inside a `[[policy]]` table has no effect, just like a misspelt security
     // setting.
@@ -203,7 +205,7 @@ mod tests {
 
     fn load(text: &str) -> (Vec<PolicyTable>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
-        let value = file.remove(POLICY).expect("the text must have the key `policy`");
+        let value = file.remove(POLICY).expect("the TOML text must contain the key `policy`");
         let mut problems = Problems::default();
         let tables = read(value, &mut problems);
         check(&tables, &Policy::default(), &mut problems.mistakes);
@@ -218,10 +220,10 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             let found = found
                 .strip_prefix("SIDEKEY_CONFIG: ")
-                .expect("the mistake must begin with SIDEKEY_CONFIG");
+                .expect("the error message must begin with SIDEKEY_CONFIG");
             assert!(
                 found.starts_with(expected),
-                "the mistake must begin with '{expected}': {found}"
+                "the error message must begin with '{expected}', but is: {found}"
             );
         }
     }
@@ -282,9 +284,9 @@ mod tests {
         refused(
             "[[policy]]\nsecrets = [\"a\"]\nrefesh = \"always\"\nTTL = 1\nport = 1\n",
             &[
-                "policy[1].TTL: a policy has no such key; did you mean ttl?",
-                "policy[1].port: a policy has no such key; to set it for all secrets",
-                "policy[1].refesh: a policy has no such key; did you mean refresh?",
+                "policy[1].TTL: a [[policy]] table has no such key; did you mean ttl?",
+                "policy[1].port: a [[policy]] table has no such key; to set the key for all secrets",
+                "policy[1].refesh: a [[policy]] table has no such key; did you mean refresh?",
             ],
         );
     }
@@ -311,7 +313,7 @@ mod tests {
         }
         let table = "[[policy]]\nsecrets = [\"a\"]\nttl = 1\n";
         refused(&table.repeat(TABLES_MAX), &[]);
-        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 tables"]);
+        refused(&table.repeat(TABLES_MAX + 1), &["policy: at most 100 [[policy]] tables"]);
     }
 
     #[test]

@@ -59,7 +59,10 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
         mistakes.add(name, problem);
     }
     if table.len() > BINDINGS_MAX {
-        mistakes.add(name, format!("at most {BINDINGS_MAX} placeholders are allowed"));
+        mistakes.add(
+            name,
+            format!("at most {BINDINGS_MAX} lines are allowed in the table [resolve.tenant]"),
+        );
         return Vec::new();
     }
     let mut bindings = Vec::new();
@@ -75,10 +78,10 @@ fn read_tenant(name: &str, table: Table, mistakes: &mut Mistakes) -> Vec<TenantB
 fn path(value: &Value) -> Result<Path, String> {
     let text = value
         .as_str()
-        .ok_or("the value must be a string with the path of a field in the message")?;
+        .ok_or("the value must be a string: the path of a field in the message, such as company_data.company_name")?;
     match Path::parse(text) {
         Ok(path) if path.has_wildcard() => {
-            Err("the path must not contain '*', because it must lead to exactly one field"
+            Err("the path must not contain '*', because the path must lead to exactly one field"
                 .to_owned())
         }
         Ok(path) => Ok(path),
@@ -102,12 +105,15 @@ pub(super) fn check(
         }
         let hint = match nearest(known.iter(), placeholder) {
             _ if is_key(placeholder) => {
-                format!("to set {placeholder} for all secrets, write it above the first table")
+                format!(
+                    "to change the setting {placeholder} for all secrets, move its line above the first table"
+                )
             }
             Some(nearest) => format!("did you mean {nearest}?"),
-            None => "the conventions have no placeholders".to_owned(),
+            None => "the name patterns of the conventions contain no placeholders".to_owned(),
         };
-        let problem = format!("no convention has this placeholder; {hint}");
+        let problem =
+            format!("no name pattern of the conventions contains {{{placeholder}}}; {hint}");
         mistakes.add(format!("{}.{TENANT}.{placeholder}", location()), problem);
     }
 }
@@ -120,7 +126,7 @@ mod tests {
 
     fn load(text: &str) -> (Vec<String>, Vec<String>) {
         let mut file: Table = text.parse().expect("the text must be valid TOML");
-        let value = file.remove(RESOLVE).expect("the text must have the key `resolve`");
+        let value = file.remove(RESOLVE).expect("the TOML text must contain the key `resolve`");
         let (mut unknown, mut mistakes) = (Vec::new(), Mistakes::default());
         let bindings = read(value, &mut unknown, &mut mistakes);
         check(&bindings, &Conventions::built_in(), &mut mistakes);
@@ -154,10 +160,10 @@ mod tests {
         for (found, expected) in found.iter().zip(expected) {
             let found = found
                 .strip_prefix("SIDEKEY_CONFIG: ")
-                .expect("the mistake must begin with SIDEKEY_CONFIG");
+                .expect("the error message must begin with SIDEKEY_CONFIG");
             assert!(
                 found.starts_with(expected),
-                "the mistake must begin with '{expected}': {found}"
+                "the error message must begin with '{expected}', but is: {found}"
             );
         }
     }
@@ -174,8 +180,8 @@ mod tests {
                 "resolve.tenant.company_name: the path must not contain",
                 "resolve.tenant.project_name: expected a key or '*'",
                 "resolve.tenant.ttl: the value must be a string",
-                "resolve.tenant.company: no convention has this placeholder; did you mean company_name?",
-                "resolve.tenant.port: no convention has this placeholder; to set port for",
+                "resolve.tenant.company: no name pattern of the conventions contains {company}; did you mean company_name?",
+                "resolve.tenant.port: no name pattern of the conventions contains {port}; to change",
                 "resolve.tennant: the table resolve has no such key",
             ],
         );

@@ -136,8 +136,10 @@ fn check_relations(settings: &Settings, mistakes: &mut Mistakes) {
         // be unknown.
         let is_name = matches!(secret.id, SecretId::Name(_));
         if is_name && !settings.scope.admits(&secret.id, &unknown_home) {
-            let problem =
-                format!("no pattern in SIDEKEY_ALLOW matches the secret {}", secret.id.as_str());
+            let problem = format!(
+                "no pattern in SIDEKEY_ALLOW matches the secret {}: add a pattern, or remove the secret from SIDEKEY_SECRETS",
+                secret.id.as_str()
+            );
             mistakes.add("SIDEKEY_SECRETS", problem);
         }
     }
@@ -171,7 +173,8 @@ fn trust(environment: &BTreeMap<String, String>, mistakes: &mut Mistakes) -> Tru
     let trust = std::fs::read(path)
         .map_err(|error| format!("the file {path} cannot be read: {error}"))
         .and_then(|pem| {
-            Trust::with_bundle(&pem).map_err(|bad| format!("the file {path} cannot be used: {bad}"))
+            Trust::with_bundle(&pem)
+                .map_err(|bad| format!("the file {path} is not a list of root certificates: {bad}"))
         });
     mistakes.noted(name, trust)
 }

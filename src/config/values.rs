@@ -129,7 +129,7 @@ pub(super) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, St
     chosen.map(|(_, value)| *value).ok_or_else(|| {
         let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
         let (last, others) =
-            names.split_last().expect("every list of choices has at least one item");
+            names.split_last().expect("a setting with fixed choices must have at least one choice");
         format!("the value must be {} or {last}", others.join(", "))
     })
 }

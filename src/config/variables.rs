@@ -81,7 +81,7 @@ impl Default for Settings {
         let mut settings = Self::initial();
         for variable in VARIABLES.iter().filter(|variable| !variable.default.is_empty()) {
             (variable.parse)(&mut settings, variable.default)
-                .expect("a unit test checks that every default in the table is valid");
+                .expect("every default value in the table VARIABLES must be valid");
         }
         // `None` means that SIDEKEY_LOG is unset. On Lambda, a variable of Lambda then sets the log
         // level.
@@ -298,7 +298,10 @@ mod tests {
     fn set(name: &str, text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let variable = VARIABLES.iter().find(|variable| variable.name == name);
-        (variable.expect("the variable must be in the table").parse)(&mut settings, text)?;
+        (variable.expect("the table VARIABLES must contain the tested variable").parse)(
+            &mut settings,
+            text,
+        )?;
         Ok(settings)
     }
 
