@@ -47,7 +47,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_CACHE_ENABLED",
         default: "SIDEKEY_TTL",
-        help: "`FALSE` turns the cache off; `TRUE` changes nothing.",
+        help: "Whether the cache is on: `FALSE` turns the cache off, and `TRUE` changes nothing.",
         parse: |settings, text| match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(()),
             "false" | "0" => {
@@ -99,7 +99,7 @@ pub const VARIABLES: &[Key<Settings>] = &[
     Key {
         name: "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL",
         default: "SIDEKEY_LOG",
-        help: "Level of Sidekey's own log lines: `debug`, `info`, `warn`, `error` or `none`.",
+        help: "The lowest level of log lines that Sidekey writes: `debug`, `info`, `warn`, `error` or `none`.",
         parse: |settings, text| {
             let levels = [
                 ("debug", Level::DEBUG),

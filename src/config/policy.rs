@@ -28,7 +28,7 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "secrets",
         default: "",
-        help: "Required. Patterns of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
+        help: "Required. Patterns for the names or ARNs of the secrets that this table applies to, in the format of SIDEKEY_ALLOW.",
         parse: |rule, text| {
             rule.secrets = patterns(text, "the value must not be empty")?;
             Ok(())
@@ -43,13 +43,13 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "stale_while_revalidate",
         default: "SIDEKEY_STALE_WHILE_REVALIDATE",
-        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
+        help: "How long a cached value is still served after the end of its TTL while a refresh runs.",
         parse: |rule, text| set(&mut rule.stale_while_revalidate, span(text)),
     },
     Key {
         name: "stale_if_error",
         default: "SIDEKEY_STALE_IF_ERROR",
-        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
         parse: |rule, text| set(&mut rule.stale_if_error, span(text)),
     },
     Key {
@@ -61,7 +61,7 @@ pub const KEYS: &[Key<Rule>] = &[
     Key {
         name: "required",
         default: "true",
-        help: "Whether the agent's start and `/ready` wait for a secret in SIDEKEY_SECRETS that is not fetched yet.",
+        help: "Whether the agent's start waits for a secret of SIDEKEY_SECRETS, and `/ready` answers 503 until the secret is fetched.",
         parse: |rule, text| set(&mut rule.is_required, boolean(text)),
     },
     Key {

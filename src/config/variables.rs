@@ -120,13 +120,13 @@ settings! {
     port: u16 {
         name: "SIDEKEY_PORT",
         default: "2773",
-        help: "Port on 127.0.0.1 and ::1; 0 picks a free port.",
+        help: "The port that the agent listens on, at 127.0.0.1 and ::1; 0 picks a free port.",
         parse: |text| number(text, 0..=65535),
     }
     socket: Option<PathBuf> {
         name: "SIDEKEY_SOCKET",
         default: "",
-        help: "Path of a Unix socket to listen on in addition to the port. The socket needs a directory of its own.",
+        help: "Path of a Unix socket that the agent listens on in addition to the port. The socket's folder must belong to the agent's user and have mode 0700.",
         parse: |text| path(text).map(Some),
     }
     metrics_listen: Option<SocketAddr> {
@@ -147,13 +147,13 @@ settings! {
     stale_while_revalidate: Duration {
         name: "SIDEKEY_STALE_WHILE_REVALIDATE",
         default: "0s",
-        help: "How long after the end of its TTL a cached value is still served while a refresh runs.",
+        help: "How long a cached value is still served after the end of its TTL while a refresh runs.",
         parse: span,
     }
     stale_if_error: Duration {
         name: "SIDEKEY_STALE_IF_ERROR",
         default: "1h",
-        help: "How long after the end of its TTL a cached value is still served while Secrets Manager fails.",
+        help: "How long a cached value is still served after the end of its TTL while Secrets Manager fails.",
         parse: span,
     }
     denied_grace: Duration {
@@ -215,7 +215,7 @@ settings! {
     on_init_failure: OnInitFailure {
         name: "SIDEKEY_ON_INIT_FAILURE",
         default: "serve",
-        help: "What the Lambda extension does if it cannot start without problems: `serve` starts anyway and serves the secrets that it can read, `fail` makes the function's start fail.",
+        help: "What the Lambda extension does if its start fails: `serve` keeps the extension running, and serves the secrets that it can read; `fail` makes the start of the function fail.",
         parse: |text| choice(text, &[("serve", OnInitFailure::Serve), ("fail", OnInitFailure::Fail)]),
     }
     dialect: DialectSetting {
@@ -234,13 +234,13 @@ settings! {
     endpoint: Option<Endpoint> {
         name: "SIDEKEY_ENDPOINT",
         default: "",
-        help: "The URL to call instead of AWS's own endpoint. It must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
+        help: "The URL that the agent calls instead of AWS's own endpoint of Secrets Manager. The URL must use https, or http with a loopback address. `{region}` in the URL is replaced by the region.",
         parse: |text| Endpoint::parse(text).map(Some).map_err(|bad| bad.to_string()),
     }
     region: Option<String> {
         name: "SIDEKEY_REGION",
         default: "",
-        help: "The region of secrets that are given by name. If unset, Sidekey uses the region that the AWS SDK finds.",
+        help: "The AWS region of secrets that callers request by name. If unset, Sidekey uses the region that the AWS SDK finds.",
         parse: |text| region(text).map(Some),
     }
     region_only: bool {
@@ -264,7 +264,7 @@ settings! {
     log: Option<Level> {
         name: "SIDEKEY_LOG",
         default: "info",
-        help: "Level of Sidekey's own log lines: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
+        help: "The lowest level of log lines that Sidekey writes: `off`, `error`, `warn`, `info`, `debug` or `trace`.",
         parse: |text| match text.parse() {
             Ok(level) => Ok(Some(level)),
             Err(_) => Err("the value must be off, error, warn, info, debug or trace".to_owned()),
@@ -279,7 +279,7 @@ settings! {
     is_strict: bool {
         name: "SIDEKEY_STRICT",
         default: "false",
-        help: "Whether to refuse secrets whose values break their convention, with an error that says what is wrong.",
+        help: "Whether to refuse secrets whose values break the rules in their convention, with an error that says what is wrong.",
         parse: boolean,
     }
 }
