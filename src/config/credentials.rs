@@ -94,7 +94,6 @@ fn token(value: &str) -> Result<Token, String> {
     }
 }
 
-/// Parses a token, and removes white space, line breaks and byte order marks at both ends.
 fn parse_token(text: &str) -> Result<Token, String> {
     let text = trimmed(text);
     match token_problem(text) {
@@ -115,8 +114,8 @@ fn problem(value: &str, is_invalid: fn(char) -> bool) -> Option<String> {
     }
     let at = value.chars().position(is_invalid)? + 1;
     Some(format!(
-        "character {at} is a line break, a space or another character that a token or credential cannot \
-         contain: copy the value again, on one line"
+        "character {at} is a line break, a space or another character that a token or credential \
+         cannot contain: copy the value again, on one line"
     ))
 }
 

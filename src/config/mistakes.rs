@@ -67,7 +67,6 @@ pub(super) struct Unknown {
     /// The unknown name: a variable such as `SIDEKEY_TTTL`, or a key in the configuration file such
     /// as `SIDEKEY_CONFIG: tttl`.
     pub(super) name: String,
-    /// A message for the user that suggests a known name, such as `did you mean SIDEKEY_TTL?`.
     pub(super) hint: String,
     /// Whether the unknown name is a misspelt security setting, such as `SIDEKEY_ALOW`. If Sidekey
     /// ignored such a name, callers could read secrets that the operator wanted to protect.

@@ -155,8 +155,6 @@ fn read_table(name: String, table: &Table, problems: &mut Problems) -> Option<Po
     (problems.mistakes.0.len() == mistakes_before).then_some(PolicyTable { name, rule })
 }
 
-/// Describes an unknown key of a `[[policy]]` table, with a hint that names a valid key or the
-/// right table.
 fn unknown(key_name: String, key: &str) -> Unknown {
     let hint = if is_key(key) {
         // In TOML, every key below the header of a table belongs to this table.

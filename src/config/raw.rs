@@ -130,8 +130,6 @@ fn texts(
     of_extension.chain(of_sidekey).collect()
 }
 
-/// Returns an error message if Sidekey has no variable called `name`. The message suggests the
-/// known variable with the most similar name.
 fn unknown(name: &str) -> Option<Unknown> {
     if name == CONFIG_FILE || VARIABLES.iter().any(|known| known.name == name) {
         return None;
