@@ -1,12 +1,12 @@
 //! Reads the configuration of the agent. Only this module reads environment variables.
 //!
-//! The configuration is read in three steps:
+//! The module reads the configuration in three steps:
 //!
 //! 1. `raw` collects the settings as strings, from the environment variables and the TOML file.
 //! 2. `settings` parses the strings, and finds every mistake.
 //! 3. `modules` builds the configuration of each module of the agent from the parsed settings.
 //!
-//! In the list of modules below, each module imports only from modules above it.
+//! Each submodule of `config` imports only from submodules that are declared above it in this file.
 
 mod host;
 mod mistakes;
@@ -47,16 +47,18 @@ use vars::Vars;
 /// The result of reading the agent's configuration.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The configuration of the agent. A setting with a mistake has its default value.
+    /// The configuration of the agent. If the value of a setting is invalid, the setting has its
+    /// default value here.
     pub config: Config,
-    /// All mistakes in the agent's settings. The list is empty if all settings are valid.
+    /// All mistakes in the settings of the agent, such as invalid values. The list is empty if all
+    /// settings are valid.
     pub mistakes: Mistakes,
     /// Warnings for the log, about settings that are valid but unusual.
     pub warnings: Vec<String>,
 }
 
-/// Reads the agent's configuration from the environment variables in `vars` and from the TOML file
-/// whose path is in `SIDEKEY_CONFIG`.
+/// Reads the agent's configuration from the environment variables in `vars`, and from the TOML file
+/// whose path is in `SIDEKEY_CONFIG`. Some defaults depend on the platform `host`.
 pub fn load(vars: &dyn Vars, host: Host) -> Loaded {
     let mut problems = Problems::default();
     let raw = raw::read(vars, host);
@@ -79,14 +81,14 @@ fn judged(mut problems: Problems, host: Host) -> (Mistakes, Vec<String>) {
     problems.judged(host)
 }
 
-/// Reads only the conventions (the rules for the names and values of each kind of secret), for
-/// commands that do not start an agent. Ignores mistakes in variables that have nothing to do with
-/// conventions.
+/// Reads only the conventions: the patterns for the names of secrets, and the rules for their
+/// values. This function is for commands that do not start an agent, so it ignores mistakes in all
+/// other settings.
 ///
 /// # Errors
 ///
-/// Returns all mistakes in the conventions file and in the TOML file. The TOML file is read too,
-/// because it can contain the path of the conventions file.
+/// Returns all mistakes in the conventions file. Also returns the mistakes in the TOML file of
+/// `SIDEKEY_CONFIG`, because that file may contain the path of the conventions file.
 pub(crate) fn conventions(vars: &dyn Vars) -> Result<Arc<Conventions>, Mistakes> {
     let host = Host::Standalone;
     let mut problems = Problems::default();

@@ -1,4 +1,4 @@
-//! The address and the token with which another program on the same machine reaches the agent.
+//! Reads the address and the token with which another program on the same machine calls the agent.
 
 use super::host::Host;
 use super::mistakes::Mistakes;
@@ -8,22 +8,22 @@ use crate::client::Address;
 use crate::tokens::Token;
 use std::net::{Ipv4Addr, SocketAddr};
 
-/// The variables that set the agent's address and token. A program that contacts the agent reads
-/// only these variables, so mistakes in other variables do not stop the program.
+/// The variables that set the address and the token of the agent. A program that calls the agent
+/// parses only these variables, so a mistake in another variable does not stop the program.
 const VARIABLES: [&str; 4] =
     ["SIDEKEY_PORT", "SIDEKEY_SOCKET", "SIDEKEY_TOKEN", "PARAMETERS_SECRETS_EXTENSION_HTTP_PORT"];
 
 /// The address of a running agent, and a token that the agent accepts.
 #[derive(Debug)]
 pub struct Contact {
-    /// The agent's Unix socket if a socket is configured, otherwise the agent's port on 127.0.0.1.
+    /// The Unix socket of the agent if a socket is configured, otherwise the agent's port on
+    /// 127.0.0.1.
     pub(crate) address: Address,
     pub(crate) token: Option<Token>,
     /// Whether the token is the value of `SIDEKEY_TOKEN`, and not of a variable of AWS.
     is_token_own: bool,
-    /// The agent's port, even if `address` is a Unix socket. The caller needs the port to find a
-    /// token that the agent has generated: the agent writes this token to a file whose name
-    /// contains the port.
+    /// The port of the agent, even if `address` is a Unix socket. If no token is configured, the
+    /// agent writes a generated token to a file. The name of this file contains the port.
     pub(crate) port: u16,
 }
 
@@ -44,13 +44,13 @@ impl Contact {
     }
 }
 
-/// Reads the address and the token of a running agent. The sources are the environment variables
-/// and the TOML file that the agent reads too.
+/// Reads the address and the token of a running agent from the environment variables in `vars`, and
+/// from the TOML file whose path is in `SIDEKEY_CONFIG`. The agent reads the same variables and
+/// file.
 ///
 /// # Errors
 ///
-/// Returns an error if a variable for the address or the token has a mistake, or if the TOML file
-/// cannot be read.
+/// Returns an error if the address or the token has a mistake, or if the TOML file cannot be read.
 pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
     let raw = raw::read(vars, host);
     let (files, unread) = match raw.file {
@@ -67,7 +67,7 @@ pub fn contact(vars: &dyn Vars, host: Host) -> Result<Contact, Mistakes> {
         None => Address::Loopback(SocketAddr::from((Ipv4Addr::LOCALHOST, settings.port))),
     };
     if matches!(address, Address::Loopback(address) if address.port() == 0) {
-        let problem = "with port 0, the agent chooses a free port that this command cannot know; set another port";
+        let problem = "with port 0, the agent chooses a free port, and this command cannot know the port; set SIDEKEY_PORT to another number";
         mistakes.add("SIDEKEY_PORT", problem);
     }
     if !mistakes.is_empty() {
@@ -145,12 +145,12 @@ mod tests {
             ("SIDEKEY_TOKEN", "file:///nonexistent"),
             ("SIDEKEY_CONFIG", "/nonexistent"),
         ] {
-            let mistakes =
-                read(&[(name, value)], Host::Standalone).expect_err("the variable must be refused");
+            let mistakes = read(&[(name, value)], Host::Standalone)
+                .expect_err("an invalid variable must be reported as a mistake");
             assert!(mistakes.starts_with(name), "{mistakes}");
         }
-        let mistakes =
-            read(&[], Host::Lambda).expect_err("a missing token must be a mistake on Lambda");
+        let mistakes = read(&[], Host::Lambda)
+            .expect_err("on Lambda, a missing token must be reported as a mistake");
         assert!(mistakes.starts_with("SIDEKEY_TOKEN: no token is configured"), "{mistakes}");
     }
 }

@@ -1,5 +1,5 @@
-//! Reads the conventions file, whose path is in `SIDEKEY_CONVENTIONS`. The file defines how secrets
-//! are named, and which fields their values have.
+//! Reads the conventions file, whose path is in `SIDEKEY_CONVENTIONS`. The file contains patterns
+//! for the names of secrets, and the JSON fields that the secrets' values must have.
 
 use super::misspelt::nearest;
 use super::mistakes::{Problems, TomlFile, Unknown};
@@ -9,9 +9,9 @@ use crate::convention::Conventions;
 use crate::convention::file::{self, UnknownKey};
 use std::path::Path;
 
-/// Returns the conventions (the rules for the names and values of each kind of secret). The
-/// conventions of the file at `path` come first. The built-in conventions follow, unless the file
-/// switches them off. Without a path, returns only the built-in conventions.
+/// Returns the conventions: the patterns for the names of secrets, and the rules for their values.
+/// The conventions in the file at `path` precede the built-in conventions. The file can switch the
+/// built-in conventions off. If `path` is `None`, returns only the built-in conventions.
 pub(super) fn load(path: Option<&Path>, problems: &mut Problems) -> Conventions {
     let Some(path) = path else { return Conventions::built_in() };
     match std::fs::read_to_string(path) {
@@ -55,7 +55,7 @@ fn with_hint(unknown: &UnknownKey) -> Unknown {
     Unknown { name: in_file(&unknown.location), hint, is_guard: false }
 }
 
-/// Adds the name of the variable to a location in the conventions file. For example,
+/// Adds the variable `SIDEKEY_CONVENTIONS` to a location in the conventions file: the location
 /// `convention[2].pattern` becomes `SIDEKEY_CONVENTIONS: convention[2].pattern`. An empty location
 /// means the whole file, and becomes `SIDEKEY_CONVENTIONS`.
 fn in_file(location: &str) -> String {

@@ -1,5 +1,5 @@
 //! The configuration file in TOML. The file can contain every setting of the environment variables,
-//! and also tables that no variable can express.
+//! and also the tables `[[policy]]` and `[resolve.tenant]`.
 
 use super::host::Host;
 use super::misspelt::{is_guard, is_nearly, nearest};
@@ -12,32 +12,29 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use toml::{Table, Value};
 
-/// The TOML key of the `[[policy]]` tables. Each table changes settings such as the TTL for some
-/// secrets.
 pub(super) const POLICY: &str = "policy";
 
-/// The TOML key of the table `resolve`, which contains the table `[resolve.tenant]`. That table
-/// limits which secrets a message of one tenant can refer to.
 pub(super) const RESOLVE: &str = "resolve";
 
-/// The path of the optional configuration file in the deployment package of a Lambda function.
+/// The path of the configuration file on Lambda if `SIDEKEY_CONFIG` is unset. The folder
+/// `/var/task` contains the code of the function, and the file is optional.
 const LAMBDA_PATH: &str = "/var/task/sidekey.toml";
 
-/// The content of the configuration file. The settings are not parsed yet. The type has no `Debug`,
-/// because a file may contain the token.
+/// The content of the configuration file, before the settings are parsed. This type does not
+/// implement `Debug`, because the file may contain a token.
 #[derive(Default)]
 pub(super) struct File {
-    /// The settings in the configuration file. The keys are the names of the equivalent environment
-    /// variables: the setting `ttl` has the key `SIDEKEY_TTL`.
+    /// The settings in the configuration file, before they are parsed. The keys are the names of
+    /// the equivalent environment variables: the setting `ttl` has the key `SIDEKEY_TTL`.
     pub(super) settings: BTreeMap<String, String>,
     pub(super) policy: Option<Value>,
     pub(super) resolve: Option<Value>,
     pub(super) problems: Problems,
 }
 
-/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda, a
-/// missing path means the file `sidekey.toml` in the deployment package. Without any file,
-/// returns an empty configuration.
+/// Reads the configuration file at `path`, which is the value of `SIDEKEY_CONFIG`. On Lambda,
+/// `None` means the file `/var/task/sidekey.toml`. If there is no file, returns a configuration
+/// without settings.
 ///
 /// # Errors
 ///
@@ -83,8 +80,9 @@ pub(super) fn not_toml(path: &str, text: &str, error: &toml::de::Error) -> Strin
 }
 
 impl File {
-    /// Adds the setting `key` of the configuration file. Records a mistake if `value` has a type
-    /// that no environment variable could express, such as a float.
+    /// Adds the setting `key` to `settings`. Records a mistake if the type of `value` is
+    /// unsupported, such as a float, or if `value` is a token instead of the path of a file with
+    /// the token.
     fn add(&mut self, key: &str, value: &Value) {
         let name = variable_name(key);
         let problem = match text_of(value) {
@@ -129,7 +127,10 @@ mod tests {
         let found = mistakes.to_string();
         assert_eq!(mistakes.0.len(), wrong.len(), "{found}");
         for wrong in wrong {
-            assert!(found.contains(wrong), "the mistakes must contain '{wrong}': {found}");
+            assert!(
+                found.contains(wrong),
+                "the error message must contain '{wrong}', but is: {found}"
+            );
         }
     }
 
