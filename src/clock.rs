@@ -1,41 +1,41 @@
-//! Reads the clocks and sleeps. All other code takes the time from this module.
+//! Reads the clocks of the machine, and sleeps. All other modules get the time from this module.
 //!
-//! Lambda freezes the process between invocations. SnapStart may resume it from a snapshot on
-//! another machine days later. No single clock is right after both. So a [`Moment`] contains the
-//! readings of two clocks.
+//! A [`Moment`] contains the readings of two clocks, because neither clock alone is reliable:
 //!
-//! The wall clock can be set by an operator or by time synchronisation. The steady clock cannot be
-//! set, but it may not count the time between a snapshot and the resumption.
+//! - The wall clock can be set by an operator or by time synchronisation.
+//! - The steady clock (a monotonic clock) cannot be set. But it may not count the time for which
+//!   Lambda freezes the process, or for which Lambda SnapStart keeps the process in a snapshot.
 
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::{Duration, Instant, SystemTime};
 
-/// How far the wall clock may go back before Sidekey treats the ages of cached values as unknown.
+/// How far the wall clock may go back before Sidekey treats the ages of cached secrets as unknown.
 ///
-/// Time synchronisation moves the clock by milliseconds only. If the clock goes back further, an
-/// operator has set it, and the ages cannot be computed.
+/// Time synchronisation moves the clock by milliseconds only. After a larger step back, Sidekey
+/// assumes that an operator has set the clock.
 pub(crate) const WALL_STEP_BACK_MAX: Duration = Duration::from_secs(1);
 
-/// A point in time, as the readings of the wall clock and of the steady clock.
+/// A point in time, as the readings of the wall clock and of the steady clock (a monotonic clock).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The date and the time of day, from the wall clock. An operator or time synchronisation can
-    /// set this clock.
+    /// set the wall clock.
     pub wall: SystemTime,
-    /// The time since the process started, from the steady clock. This clock cannot be set.
+    /// The time since the process started, from the steady clock: a monotonic clock, which cannot
+    /// be set.
     pub steady: Duration,
 }
 
 impl Moment {
     /// Returns how much time passed from `earlier` to this moment.
     ///
-    /// If the two clocks disagree, the longer time counts: one clock may have stood still, and a
-    /// cached value must not look younger than it is.
+    /// If the wall clock and the steady clock disagree, the longer time counts. One of the clocks
+    /// may have stood still, and a cached secret must not look younger than it is.
     ///
-    /// Returns `None` if the wall clock went back by more than [`WALL_STEP_BACK_MAX`], or if the
-    /// steady clock went back at all. The passed time is then unknown.
+    /// Returns `None` if the passed time is unknown: the wall clock went back by more than
+    /// [`WALL_STEP_BACK_MAX`], or the steady clock went back at all.
     pub fn since(self, earlier: Self) -> Option<Duration> {
         let steady = self.steady.checked_sub(earlier.steady)?;
         match self.wall.duration_since(earlier.wall) {
@@ -52,7 +52,7 @@ impl Moment {
     }
 }
 
-/// A future that completes when the sleep is over.
+/// A future that completes when the requested time has passed.
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A source of the current time that can also sleep. In tests, a clock that the test controls
@@ -64,10 +64,10 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
     fn sleep(&self, span: Duration) -> Sleep;
 }
 
-/// Runs `work` for at most the time `span`. Returns its result, or `None` if it did not complete in
-/// time.
+/// Runs `work` for at most the time `span`. Returns the result of `work`, or `None` if `work` took
+/// too long.
 ///
-/// If the process was frozen, both the work and the timeout may be over afterwards. The function
+/// If the process was frozen, `work` may complete although `span` has also passed. The function
 /// then returns the result.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
@@ -81,15 +81,18 @@ pub(crate) async fn within<T>(
     }
 }
 
-/// The real clocks of the machine.
+/// The real clocks of the machine: its wall clock and its steady (monotonic) clock.
 #[derive(Debug)]
 pub struct SystemClock {
     started: Instant,
 }
 
 impl SystemClock {
-    /// Creates a clock whose steady clock starts at zero.
-    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
+    /// Creates a clock whose steady clock counts from this call.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this type reads the machine's clocks for all other code"
+    )]
     pub fn new() -> Self {
         Self { started: Instant::now() }
     }
@@ -102,19 +105,25 @@ impl Default for SystemClock {
 }
 
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "all other code reads the time from this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only this type reads the machine's clocks for all other code"
+    )]
     fn now(&self) -> Moment {
         Moment { wall: SystemTime::now(), steady: self.started.elapsed() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only implementations of the trait Clock may sleep"
+    )]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
 }
 
-/// A clock for tests. It follows tokio's paused time, so sleeps take no real time. A test can also
-/// set its wall clock.
+/// A test clock that follows tokio's paused time, so that sleeps take no real time. A test can also
+/// set the wall clock.
 #[cfg(test)]
 #[derive(Debug)]
 pub(crate) struct VirtualClock {
@@ -125,8 +134,12 @@ pub(crate) struct VirtualClock {
 
 #[cfg(test)]
 impl VirtualClock {
-    /// Creates a test clock whose wall clock shows `wall`. Needs a tokio runtime with paused time.
-    #[expect(clippy::disallowed_methods, reason = "this test clock follows tokio's paused time")]
+    /// Creates a test clock whose wall clock shows `wall`. The test must use a tokio runtime with
+    /// paused time.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this test clock must follow the paused time of tokio"
+    )]
     pub(crate) fn starting_at(wall: SystemTime) -> Self {
         Self {
             started: tokio::time::Instant::now(),
@@ -139,7 +152,7 @@ impl VirtualClock {
         *self.wall.lock().expect("no thread panics while it holds the lock") += span;
     }
 
-    /// Restarts the steady clock at zero, as if the process was resumed from a snapshot on another
+    /// Restarts the steady clock at zero, as if Lambda SnapStart had resumed the process on another
     /// machine.
     pub(crate) fn restart_steady(&self) {
         *self.steady_began.lock().expect("no thread panics while it holds the lock") =
@@ -162,7 +175,10 @@ impl Clock for VirtualClock {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "all other code sleeps through this clock")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only implementations of the trait Clock may sleep"
+    )]
     fn sleep(&self, span: Duration) -> Sleep {
         Box::pin(tokio::time::sleep(span))
     }
@@ -172,8 +188,8 @@ impl Clock for VirtualClock {
 mod tests {
     use super::*;
 
-    /// Advances the wall clock by `wall` seconds and the steady clock by `steady` seconds. The time
-    /// that passed must then be `expected`.
+    /// Advances the wall clock by `wall` seconds and the steady clock by `steady` seconds. Checks
+    /// that [`Moment::since`] then returns `expected` seconds.
     #[track_caller]
     fn check(wall: f64, steady: f64, expected: Option<f64>) {
         let hour = Duration::from_secs(3600);
