@@ -1,6 +1,5 @@
-//! Fills environment variables with secrets, and then replaces this process by a program.
-//!
-//! So the program reads its secrets from environment variables, and its code needs no change.
+//! Fills environment variables with secrets, and then replaces this process by another program.
+//! That program can read its secrets from environment variables, without any change of its code.
 
 mod program;
 mod reads;
@@ -21,16 +20,17 @@ use std::sync::Arc;
 use std::time::Duration;
 use variable::FilledVariable;
 
-/// The longest time that `sidekey exec` waits for an agent to start listening.
+/// How long `sidekey exec` waits for an agent to start listening, outside Lambda.
 ///
-/// The time is long because the agent may be in another container whose image must first be
+/// The time is long, because the agent may start in another container, whose image must first be
 /// unpacked.
 const AGENT_WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The longest time that `exec` on Lambda waits for the agent to start listening.
+/// How long `sidekey exec` waits on Lambda for the agent to start listening.
 ///
-/// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user gets an
-/// error message before then. The agent starts before `exec`, so it normally listens already.
+/// Lambda ends the start of a function after 10 s. The wait is shorter, so that the user still gets
+/// an error message. Normally there is no wait, because Lambda starts the agent before `sidekey
+/// exec`.
 const LAMBDA_AGENT_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The longest time that `sidekey exec` waits for the token that an agent generates. The agent writes
@@ -44,10 +44,10 @@ const SILENT_WAIT_MAX: Duration = Duration::from_secs(1);
 /// in `command`. If no variable refers to a secret, no agent is needed.
 ///
 /// `read_token_file` gets the agent's port, and returns the token that the agent generated and wrote
-/// to a file. It is called only if `SIDEKEY_TOKEN` is not set, and only after the agent has started to
-/// listen.
+/// to a file. `read_token_file` is called only if `SIDEKEY_TOKEN` is not set, and only after the
+/// agent has started to listen.
 ///
-/// Returns only if the program was not started, after all reasons were printed to standard error.
+/// Returns only if the program was not started, after the reasons were printed to standard error.
 /// The exit code is 125 if a variable cannot be filled, 126 if the program cannot be run, and 127
 /// if the program does not exist.
 pub async fn run(
@@ -75,7 +75,7 @@ pub async fn run(
 }
 
 /// Reads the secrets from the agent, and returns the environment variables with their values. If at
-/// least one variable cannot be filled, returns all problems instead.
+/// least one variable cannot be filled, returns error messages for all such variables instead.
 async fn fill_variables(
     vars: &dyn Vars,
     host: Host,
@@ -160,7 +160,8 @@ fn not_started(problems: &[String]) -> ExitCode {
     ExitCode::from(NOT_STARTED)
 }
 
-/// Writes a line to standard error. Ignores errors, because the exit code also reports the failure.
+/// Writes a line to standard error. Ignores a failed write, because the exit code also shows that
+/// the program was not started.
 fn print_error(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -165,7 +165,7 @@ async fn all_problems_are_reported_and_nothing_is_started() {
         "  BINARY: the secret is binary",
         "  FIELD: the secret has no field 'password'; it has 'nul', 'port', 'user'",
         "  NOT_JSON: the secret is not a JSON object",
-        "  NUL: the value has a NUL byte",
+        "  NUL: the secret's value has a NUL byte",
         "  NULL: the field 'user' of the secret is null",
         "  QUOTED: the value would be used unchanged, because a reference must begin with 'sidekey:'",
         "  UPPER_CASE: the value would be used unchanged",
