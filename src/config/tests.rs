@@ -53,14 +53,14 @@ fn all_mistakes_are_reported_at_once_by_name() {
     );
 }
 
-/// All mistakes must be reported at once. Otherwise a user of Lambda would have to deploy the
+/// The agent must report all mistakes at once. Otherwise a user of Lambda would have to deploy the
 /// function again after each correction.
 #[test]
 fn every_malformed_item_of_a_list_is_reported() {
     let bad = [("SIDEKEY_SECRETS", "b\u{e4}, ok, d\u{f6}, #"), ("SIDEKEY_ALLOW", "a/**,b,c/**")];
     let found = load_from(&bad, Host::Standalone).mistakes.to_string();
     for part in ["'b\u{e4}'", "'d\u{f6}'", "'#'", "'a/**'", "'c/**'"] {
-        assert!(found.contains(part), "the error message must contain {part}: {found}");
+        assert!(found.contains(part), "the error message must contain {part}, but is: {found}");
     }
     assert!(!found.contains("ok"), "{found}");
 }
@@ -161,12 +161,22 @@ fn dialect_follows_from_host_and_variables() {
         assert_eq!((chosen.dialect, &*chosen.reason), (dialect, reason), "{pairs:?}");
     };
     let foreign = ("PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL", "info");
-    check(&[], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
+    check(&[], Host::Standalone, Dialect::Agent, "agent is the default dialect outside Lambda");
     let reason = "PARAMETERS_SECRETS_EXTENSION_LOG_LEVEL is set";
     check(&[foreign], Host::Standalone, Dialect::Extension, reason);
     let empty = ("PARAMETERS_SECRETS_EXTENSION_HTTP_PORT", "");
-    check(&[empty], Host::Standalone, Dialect::Agent, "this is the default outside Lambda");
-    check(&[], Host::Lambda, Dialect::Extension, "this is the default in the Lambda layer");
+    check(
+        &[empty],
+        Host::Standalone,
+        Dialect::Agent,
+        "agent is the default dialect outside Lambda",
+    );
+    check(
+        &[],
+        Host::Lambda,
+        Dialect::Extension,
+        "extension is the default dialect in the Lambda layer",
+    );
     for (choice, dialect) in [("agent", Dialect::Agent), ("extension", Dialect::Extension)] {
         for host in [Host::Standalone, Host::Lambda] {
             let pairs = [foreign, ("SIDEKEY_DIALECT", choice)];
@@ -200,7 +210,8 @@ fn sdk_gets_the_environment_without_sidekeys_variables() {
     );
 }
 
-/// Kubernetes sets these variables in a pod beside the Services `sidekey-metrics` and `sidekey`.
+/// Kubernetes sets these variables in each pod of a namespace that contains the Services
+/// `sidekey-metrics` and `sidekey`.
 #[test]
 fn variables_of_kubernetes_services_are_no_settings() {
     let links = [
@@ -372,5 +383,42 @@ fn conventions_are_read_although_other_variables_have_mistakes() {
             mistakes.starts_with(&format!("{name}: the file /nonexistent cannot be read")),
             "{mistakes}"
         );
+    }
+}
+
+#[test]
+fn http_endpoint_on_another_host_needs_its_own_variable() {
+    let endpoint = ("SIDEKEY_ENDPOINT", "http://localstack:4566");
+    let refused = load_from(&[endpoint], Host::Standalone);
+    let problem = refused.mistakes.to_string();
+    assert!(problem.starts_with("SIDEKEY_ENDPOINT: "), "{problem}");
+    assert!(problem.ends_with("set SIDEKEY_ALLOW_HTTP_ENDPOINT=true"), "{problem}");
+
+    let allowed = [endpoint, ("SIDEKEY_ALLOW_HTTP_ENDPOINT", "true")];
+    let Loaded { mistakes, warnings, .. } = load_from(&allowed, Host::Standalone);
+    assert_eq!(mistakes.to_string(), "");
+    assert!(warnings.len() == 1 && warnings[0].contains("unencrypted"), "{warnings:?}");
+
+    let encrypted = [("SIDEKEY_ENDPOINT", "https://localstack:4566"), allowed[1]];
+    assert!(load_from(&encrypted, Host::Standalone).warnings.is_empty());
+}
+
+#[test]
+fn compose_files_configure_an_agent_without_mistakes() {
+    for file in [
+        include_str!("../../examples/compose/localstack.yaml"),
+        include_str!("../../examples/compose/moto.yaml"),
+    ] {
+        let pairs: Vec<(&str, &str)> = file
+            .lines()
+            .filter_map(|line| line.trim().split_once(": "))
+            .filter(|(name, _)| name.starts_with("SIDEKEY_") || name.starts_with("AWS_"))
+            .map(|(name, value)| (name, value.split(" #").next().unwrap_or_default()))
+            .map(|(name, value)| (name, value.trim_matches('"')))
+            .collect();
+        let Loaded { config, mistakes, warnings } = load_from(&pairs, Host::Standalone);
+        assert_eq!(mistakes.to_string(), "");
+        assert_eq!(warnings.len(), 1, "the endpoint must be on another host: {warnings:?}");
+        assert!(config.source.endpoint.is_some() && !config.tokens.is_empty(), "{pairs:?}");
     }
 }

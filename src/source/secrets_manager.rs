@@ -8,8 +8,10 @@
 //!  sdk_error    converts errors of the SDK to Sidekey's errors
 //!  http         the HTTP client that all SDK clients use
 //!  endpoint     the custom endpoint of SIDEKEY_ENDPOINT
+//!  advice       what the user can do after a failed call
 //! ```
 
+mod advice;
 mod clients;
 mod response;
 mod session;
@@ -27,8 +29,10 @@ use crate::clock::Clock;
 use crate::secret::arn::is_region;
 use crate::secret::key::Key;
 use crate::secret::reference::SecretId;
+use crate::secret::region::nearest_if_unknown;
 use crate::secret::version::Version;
 use crate::tokens::{Renew, Tokens};
+use advice::CallSite;
 use aws_sdk_secretsmanager::config::SharedCredentialsProvider;
 use aws_sdk_secretsmanager::config::timeout::TimeoutConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
@@ -37,7 +41,9 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use clients::Clients;
 use http::IdlePolicy;
 use response::Batch;
-use sdk_config::Settings;
+#[cfg(feature = "host")]
+use sdk_config::Runner;
+use sdk_config::{ProviderChain, Settings};
 use session::{CachedProvider, Session};
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -65,6 +71,8 @@ pub struct Config {
     pub(crate) region_only: bool,
     /// The maximum time for one attempt to call AWS, including the time to open a connection.
     pub(crate) attempt_timeout: Duration,
+    /// The maximum time that the `credential_process` of an AWS profile may run.
+    pub(crate) credential_process_timeout: Duration,
     pub(crate) trust: Trust,
     pub(crate) environment: BTreeMap<String, String>,
     /// Whether SnapStart (a feature of AWS Lambda) may resume the process from a snapshot. If so,
@@ -79,6 +87,7 @@ impl fmt::Debug for Config {
             .field("endpoint", &self.endpoint)
             .field("region_only", &self.region_only)
             .field("attempt_timeout", &self.attempt_timeout)
+            .field("credential_process_timeout", &self.credential_process_timeout)
             .field("trust", &self.trust)
             .field("environment", &self.environment.keys())
             .field("is_snapshot", &self.is_snapshot)
@@ -106,6 +115,8 @@ pub enum RegionError {
 pub struct SecretsManager {
     clients: Clients,
     session: Arc<Session>,
+    /// Where the credentials come from, for error messages.
+    credentials_source: String,
     deadline: Duration,
 }
 
@@ -135,6 +146,7 @@ impl SecretsManager {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, RegionError> {
         let attempt_timeout = config.attempt_timeout;
+        let credentials_source = advice::credentials_source(&config.environment);
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT.min(attempt_timeout))
             .operation_attempt_timeout(attempt_timeout)
@@ -145,36 +157,47 @@ impl SecretsManager {
             region: config.region,
             http: http::client(config.trust, own_ports, idle_policy, clock.clone()),
             timeouts,
+            attempt_timeout,
+            #[cfg(feature = "host")]
+            process_runner: Arc::new(Runner::new(config.credential_process_timeout, clock.clone())),
         };
         let loaded = sdk_config::load(&settings).await;
-        let region: Box<str> = loaded.region().ok_or(RegionError::Missing)?.as_ref().into();
+        let region: Box<str> = loaded.config.region().ok_or(RegionError::Missing)?.as_ref().into();
         if !is_region(&region) {
             return Err(RegionError::Malformed(region));
         }
+        let deadline = loaded.credentials_timeout + attempt_timeout;
         // The region is stored, so that the SDK does not determine the region again when
         // credentials are loaded later.
         settings.region = Some(region.to_string());
         let session = Arc::new(Session::new(
             settings,
-            loaded.credentials_provider(),
-            attempt_timeout,
+            ProviderChain::of(&loaded),
             config.is_snapshot,
             clock,
             tokens,
         ));
         let provider = SharedCredentialsProvider::new(CachedProvider(session.clone()));
-        let shared = loaded.into_builder().credentials_provider(provider).build();
+        let shared = loaded.config.into_builder().credentials_provider(provider).build();
         Ok(Self {
             clients: Clients::new(region, config.region_only, config.endpoint, shared),
             session,
+            credentials_source,
             // The agent may have to get credentials before it reads the secret. Each of the two
-            // steps may take up to the timeout.
-            deadline: attempt_timeout * 2,
+            // steps may take up to its timeout.
+            deadline,
         })
     }
 
     pub(crate) fn region(&self) -> &str {
         self.clients.region()
+    }
+
+    /// Returns the known region with the most similar name if AWS has no region with the name of the
+    /// agent's own region. Returns `None` if the region is known, or if a custom endpoint is set,
+    /// because a custom endpoint may have regions of its own.
+    pub(crate) fn nearest_region_if_unknown(&self) -> Option<&'static str> {
+        nearest_if_unknown(self.region()).filter(|_| !self.clients.has_custom_endpoint())
     }
 
     /// Calls `DescribeSecret` to find out whether and when AWS rotates a secret automatically.
@@ -188,7 +211,7 @@ impl SecretsManager {
     /// read a secret but not the permission to describe it.
     pub(crate) async fn rotation(&self, id: &SecretId) -> Result<Rotation, FetchError> {
         let request = self.clients.for_secret(id)?.describe_secret().secret_id(id.as_str());
-        self.signed(pin!(request.send())).await.map(Rotation::from)
+        self.signed(region_of(id), pin!(request.send())).await.map(Rotation::from)
     }
 
     async fn get(&self, key: &Key) -> Result<Version, FetchError> {
@@ -199,22 +222,41 @@ impl SecretsManager {
             .secret_id(key.id.as_str())
             .set_version_stage(requested_stage(key))
             .set_version_id(key.selector.version().map(str::to_owned));
-        response::single_version(self.signed(pin!(request.send())).await?)
+        response::single_version(self.signed(region_of(&key.id), pin!(request.send())).await?)
     }
 
     async fn batch(&self, keys: &[Key]) -> Result<Vec<Result<Version, FetchError>>, FetchError> {
         let ids = keys.iter().map(|key| key.id.as_str().to_owned()).collect();
         let request = self.clients.home().batch_get_secret_value().set_secret_id_list(Some(ids));
-        let batch = Batch::from(self.signed(pin!(request.send())).await?);
+        let region = keys.first().and_then(|key| region_of(&key.id));
+        let batch = Batch::from(self.signed(region, pin!(request.send())).await?);
         Ok(keys.iter().map(|key| batch.result_for(&key.id)).collect())
     }
 
     /// Makes a call to AWS, which the AWS SDK signs with the agent's credentials. Gets new
-    /// credentials first if the cached credentials are not usable.
+    /// credentials first if the cached credentials are not usable. `region` is the region of the
+    /// called endpoint, or `None` for the agent's own region.
     ///
     /// If AWS rejects the credentials, marks them as rejected, so that a later call gets new
     /// credentials.
     async fn signed<T, E>(
+        &self,
+        region: Option<&str>,
+        call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
+    ) -> Result<T, FetchError>
+    where
+        E: ProvideErrorMetadata + RequestId + Error + 'static,
+    {
+        self.attempt(call).await.map_err(|error| {
+            let region = region.unwrap_or_else(|| self.region());
+            let url = self.clients.url(region);
+            let credentials = &*self.credentials_source;
+            let advice = advice::of(&error, CallSite { url: &url, region, credentials });
+            FetchError { advice: advice.map(Into::into), ..error }
+        })
+    }
+
+    async fn attempt<T, E>(
         &self,
         call: Pin<&mut impl Future<Output = Result<T, SdkError<E, HttpResponse>>>>,
     ) -> Result<T, FetchError>
@@ -252,6 +294,15 @@ impl Source for SecretsManager {
         keys: &'a [Key],
     ) -> FetchFuture<'a, Vec<Result<Version, FetchError>>> {
         Box::pin(self.batch(keys))
+    }
+}
+
+/// Returns the region of a secret that is given by its ARN. Returns `None` for a name, because a name
+/// belongs to the agent's own region.
+fn region_of(id: &SecretId) -> Option<&str> {
+    match id {
+        SecretId::Arn(arn) => Some(arn.region()),
+        SecretId::Name(_) => None,
     }
 }
 

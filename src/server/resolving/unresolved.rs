@@ -89,7 +89,7 @@ impl Unresolved {
     }
 
     /// Returns advice for the caller or the operator: what to do about the error.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub(crate) fn hint(&self) -> &str {
         match self {
             Self::Message(bad) => match **bad {
                 BadMessage::LimitExceeded(_) => {
@@ -153,7 +153,7 @@ mod tests {
                 ReadResult::Refused,
             ),
             (
-                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences { max: 1 }).into(),
+                BadMessage::LimitExceeded(LimitExceeded::TooManyReferences).into(),
                 "ValidationException",
                 ReadResult::Refused,
             ),
