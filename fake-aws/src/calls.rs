@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 /// the fake keeps only the counts.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of pairs of an operation and a secret's name or ARN for which the fake AWS
-/// server counts calls separately. A call with another pair is counted only for its operation.
+/// The maximum number of pairs of an operation and a `SecretId` for which the fake AWS server
+/// counts calls separately. Calls with further pairs count only in the total of their operation.
 ///
-/// This number is limited so that a test with many secret names does not fill the memory.
+/// The number is limited, so that a test with many secret names does not fill the memory.
 const PAIRS_MAX: usize = 10_000;
 
 /// One call that the fake AWS server received. The `Debug` output omits the credentials of the

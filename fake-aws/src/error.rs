@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-/// An error response with the same status, name and message as AWS's own. The message may contain
-/// names of secrets, but never a secret value.
+/// An error response in the form in which AWS returns it. The error message may contain names of
+/// secrets, but never a secret value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {message}")]
 pub struct AwsError {
@@ -17,11 +17,10 @@ pub struct AwsError {
     pub message: Cow<'static, str>,
 }
 
-/// The names of errors that AWS returns before a request reaches Secrets Manager, such as errors
-/// for invalid credentials.
+/// The names of errors that AWS's front end returns before a request reaches Secrets Manager.
 ///
-/// The JSON of these errors has the key `message` for the error message. The JSON of Secrets
-/// Manager's own errors has the key `Message`.
+/// In the JSON of an error, the front end uses the key `message`, but Secrets Manager uses the key
+/// `Message`. Clients read both keys.
 const FRONT_END_ERRORS: [&str; 6] = [
     "ExpiredTokenException",
     "MissingAuthenticationTokenException",

@@ -56,8 +56,8 @@ pub enum Fault {
     Delay(Duration),
 }
 
-/// A condition that selects calls, such as all calls for one secret. A test sets a fault or a
-/// latency for the selected calls.
+/// A condition that selects the calls to which a fault or a latency applies. The condition can
+/// select the calls of an operation, the calls for a secret, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
@@ -75,10 +75,11 @@ impl Match {
         Self { operation: Some(operation), secret: None }
     }
 
-    /// Returns a condition that all calls for one secret satisfy, including batch calls for several
-    /// secrets.
+    /// Returns a condition that all calls for one secret satisfy, including batch calls that
+    /// contain the secret.
     ///
-    /// `id` is the name or ARN of the secret. The condition selects calls by name and calls by ARN.
+    /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
+    /// the ARN.
     pub fn secret(id: &str) -> Self {
         Self { operation: None, secret: Some(id.to_owned()) }
     }
@@ -101,8 +102,7 @@ impl Match {
 pub(crate) struct CallTarget {
     /// The operation of the call. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
-    /// The names and the ARNs of all secrets that the call requests. For a secret that does not
-    /// exist, the list contains only the `SecretId` of the call.
+    /// The names and the ARNs of all secrets that the call requests.
     pub(crate) secret_aliases: Vec<String>,
 }
 
@@ -116,14 +116,15 @@ pub(crate) struct Outcome {
 }
 
 /// A handle with which a test injects faults and sets latencies. All clones of this handle control
-/// the same fake AWS server.
+/// the same fake.
 ///
-/// The server injects at most one fault into a call. The server uses the first of these faults that
-/// applies to the call:
+/// The fake AWS server injects at most one fault per call. It looks for a fault in this order:
 ///
-/// 1. the next fault from the oldest matching list that a test passed to [`script`](Self::script),
-/// 2. throttling, if calls exceed the rate limit of [`throttle_above`](Self::throttle_above),
-/// 3. the oldest matching fault that a test passed to [`always`](Self::always).
+/// 1. the oldest matching [`script`](Self::script) that has faults left,
+///
+/// 2. the rate limit,
+///
+/// 3. the oldest matching fault of [`always`](Self::always).
 #[derive(Clone)]
 pub struct Faults {
     rules: Arc<Mutex<Rules>>,
@@ -182,8 +183,8 @@ impl Faults {
         self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
     }
 
-    /// Denies an operation on all secrets. Calls of the operation get the same error as if an IAM
-    /// policy denied the operation.
+    /// Denies an operation on all secrets. Calls get the error that AWS returns if an IAM policy
+    /// denies the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
     }

@@ -54,12 +54,10 @@ pub struct Fake {
 }
 
 impl Fake {
-    /// Starts a fake AWS server on a free port of 127.0.0.1. The server calls the function `now` to
-    /// get the current time.
+    /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
     ///
-    /// The default account of the fake is 123456789012, and its default region is eu-north-1. If a
-    /// request contains a secret's name instead of its ARN, the fake looks for the secret only in
-    /// this account and region.
+    /// The default account of the fake is 123456789012, and its default region is eu-north-1. A
+    /// request that contains a name and not an ARN finds only secrets of this account and region.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();

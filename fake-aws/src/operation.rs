@@ -32,7 +32,8 @@ pub enum Operation {
 }
 
 impl Operation {
-    /// All operations that the fake AWS server supports.
+    /// All operations that the fake AWS server supports, in the order in which the enum defines
+    /// them.
     pub const ALL: [Self; 12] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
@@ -92,8 +93,7 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// Returns the first part of the service's action names in IAM policies, such as
-    /// `secretsmanager` in `secretsmanager:GetSecretValue`.
+    /// Returns the prefix of the service's actions in IAM policies, such as `secretsmanager`.
     pub(crate) fn iam_prefix(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",

@@ -5,8 +5,8 @@ use crate::location::Location;
 use crate::operation::Operation;
 use std::collections::BTreeSet;
 
-/// The operations and secrets that the fake AWS server denies to its callers, and the secrets with
-/// unusable KMS keys. Callers may do everything else.
+/// The operations and secrets that the fake AWS server denies, and the secrets whose values it
+/// cannot decrypt because their KMS keys are unusable. The fake allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
@@ -36,8 +36,8 @@ impl Policy {
         self.batch_fails_on_denied
     }
 
-    /// Returns AWS's error if a test has denied the operation on all secrets. This check is enough
-    /// for a request that does not name a single secret, such as a batch read.
+    /// Returns AWS's error if a test has denied the operation on all secrets. Requests that do not
+    /// name one secret, such as a batch read, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -49,8 +49,7 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns AWS's error if a test has denied the operation on all secrets, or all operations on
-    /// this secret.
+    /// Returns AWS's error if a test has denied the operation or all operations on the secret.
     ///
     /// `aliases` contains the name and the ARNs of the secret. The first alias must be the
     /// `SecretId` that the caller sent, because the error message quotes the first alias.
@@ -69,6 +68,8 @@ impl Policy {
         Ok(())
     }
 
+    /// Returns AWS's error if a test has made the KMS key of the secret unusable. `aliases`
+    /// contains the name and the ARNs of the secret.
     pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
         if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
             let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \

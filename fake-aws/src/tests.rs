@@ -120,7 +120,7 @@ async fn get(fake: &Fake, id: &str) -> Response {
     ask(fake, Operation::GetSecretValue, json!({ "SecretId": id })).await
 }
 
-/// Injects `fault` into the next call, and returns the response. Checks that the call after it
+/// Injects `fault` into the next call and returns the response. Also checks that the following call
 /// succeeds.
 async fn with_fault(fake: &Fake, fault: Fault) -> Response {
     fake.faults().script(Match::any(), [fault]);

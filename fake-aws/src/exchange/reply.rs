@@ -38,6 +38,8 @@ impl Reply {
         Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
     }
 
+    /// Creates an error response. Its body is JSON if `service` is Secrets Manager, and XML if
+    /// `service` is STS.
     pub(crate) fn error(service: Service, error: &AwsError) -> Self {
         let request_id = random::uuid();
         let (content_type, code, text) = match service {

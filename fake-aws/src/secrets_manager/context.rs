@@ -59,7 +59,7 @@ pub(crate) fn required(member: &str, value: Option<String>) -> Result<String, Aw
     value.ok_or_else(|| AwsError::broken_constraint(member, Some("null"), "not be null"))
 }
 
-/// Converts a time to seconds since 1970, with milliseconds in the fraction. Secrets Manager sends
+/// Converts a time to seconds since 1970, with milliseconds as the fraction. Secrets Manager sends
 /// times in this form.
 pub(crate) fn epoch_seconds(time: SystemTime) -> f64 {
     let since_epoch = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

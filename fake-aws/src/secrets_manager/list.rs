@@ -1,5 +1,4 @@
-//! The operation `ListSecrets`, and its filters and pages. The operation `BatchGetSecretValue` uses
-//! the same filters and pages.
+//! The operation `ListSecrets`, and the filters and pages that `BatchGetSecretValue` uses as well.
 
 use super::context::{Context, Response};
 use super::read::metadata;
@@ -88,13 +87,14 @@ impl Context<'_> {
 }
 
 pub(crate) struct Page {
+    /// The index of the page's first item in the whole list.
     start: usize,
     size: usize,
 }
 
 impl Page {
-    /// Finds the page of a list that a request asks for. `token` is the `NextToken` of the request,
-    /// and contains the index of the page's first item in the list.
+    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
+    /// request, and contains the index of the page's first item in the list.
     ///
     /// If `size` is `None`, the page has up to `size_max` items.
     pub(crate) fn new(

@@ -81,10 +81,10 @@ impl Store {
         self.secrets.remove(&key).ok_or_else(error::secret_not_found)
     }
 
-    /// Returns `id`, and the name and the full ARN of the same secret. If a test denies access to
-    /// one of these strings or injects a fault for it, the secret is affected.
+    /// Returns `id`, and the name and the full ARN of the same secret. A test can use any of these
+    /// strings to deny access to the secret or to inject a fault.
     ///
-    /// Returns only `id` if the secret does not exist.
+    /// If the secret does not exist, returns only `id`.
     pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
         let mut aliases = vec![id.to_owned()];
         if let Ok(secret) = self.find(id) {
