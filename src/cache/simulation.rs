@@ -1,15 +1,11 @@
-//! Tests the cache in a simulation with virtual time. Calls to a simulated AWS fail or hang, clocks
-//! jump, and the process freezes.
+//! Tests the cache by a simulation in virtual time. Calls to AWS fail and hang, clocks jump, and
+//! the process freezes.
 //!
-//! The simulated AWS knows all versions of all secrets, and records its answers. After each event,
-//! each call and each read, the test checks the cache:
-//!
-//! - [`reads`] checks the age of each value, and whether each error has a cause.
-//! - [`calls`] checks that each call is needed.
-//! - [`entries`] checks which values stay cached.
-//!
-//! A random seed determines the policies, secrets, faults and readers. Two runs with the same seed
-//! are identical.
+//! The simulated AWS knows all versions of all secrets, and logs its answers to calls. The cache is
+//! checked after each event, each call and each read. [`reads`] checks the age of each value, and
+//! whether each error is right. [`calls`] checks that each call is needed. [`entries`] checks which
+//! values stay cached. Each random seed has its own policies, secrets, faults and readers. Two runs
+//! of one seed are identical.
 
 mod calls;
 mod events;
@@ -36,20 +32,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// How many random seeds the simulation tests. A failed test prints its seed. To repeat only that
-/// run, let the range of seeds in one of the tests start at the printed seed.
+/// How many random seeds the simulation tests. A failed test prints its seed. To repeat the failure
+/// quickly, let the range in one of the tests begin at that seed.
 const SEEDS: u64 = 4000;
 
-/// How many random seeds the test runs twice, to check that both runs are identical.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// How many random events (such as reads, faults and freezes) happen in the simulation of each
-/// seed.
+/// How many random events, such as reads, faults and freezes, the simulation runs for each seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The simulation of one random seed: a cache, a simulated AWS, and tasks that read secrets.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -76,22 +69,22 @@ fn two_runs_of_one_seed_are_identical() {
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
             assert_eq!(
                 one, other,
-                "the logs of two simulations of the random seed {seed} differ in line {line}"
+                "two simulations with the random seed {seed} differ in line {line} of their logs"
             );
         }
         assert_eq!(
             first.len(),
             second.len(),
-            "the logs of two simulations of the random seed {seed} have different lengths"
+            "two simulations with the random seed {seed} have logs of different lengths"
         );
     }
 }
 
-/// Simulates one random seed, and returns the log, with one line for each event. Each simulation
-/// has its own tokio runtime, so that virtual time begins at zero.
+/// Simulates one random seed, and returns one line for each event. Each simulation has its own
+/// async runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the test must be able to start a tokio runtime").block_on(simulate(seed))
+    runtime.expect("the test must be able to start an async runtime").block_on(simulate(seed))
 }
 
 async fn simulate(seed: u64) -> Vec<String> {
@@ -137,7 +130,7 @@ async fn simulate(seed: u64) -> Vec<String> {
     }
     simulation.recover().await;
     simulation.world.require(!refreshing.is_finished(), || {
-        "the cache's refresh loop ended before the simulation stopped the loop".to_owned()
+        "the refresh loop ended before the simulation stopped it".to_owned()
     });
     simulation.world.check(seed, "the simulation ended");
     simulation.world.unwatch();
@@ -148,8 +141,8 @@ async fn simulate(seed: u64) -> Vec<String> {
 }
 
 impl Simulation {
-    /// Ends all simulated faults, waits until the cache has retried its failed calls, and checks
-    /// that each read returns the current version.
+    /// Ends all simulated faults, waits for the longest back-off, and checks that all reads
+    /// succeed.
     async fn recover(&mut self) {
         let setup = self.world.setup.clone();
         self.world.heal();
@@ -164,12 +157,15 @@ impl Simulation {
             format!("secrets are not cached although all simulated faults have ended: {missing:?}")
         });
         let waiting = self.world.waiting();
-        self.world
-            .require(waiting == 0, || format!("{waiting} simulated readers never got an answer"));
+        self.world.require(waiting == 0, || {
+            format!("{waiting} simulated readers got neither a secret nor an error")
+        });
         for id in self.world.names() {
             let served = self.ask(&id, false).await;
             self.world.require(served.is_ok(), || {
-                format!("a read of {id} failed although all simulated faults had ended: {served:?}")
+                format!(
+                    "a read of the secret {id} failed after all simulated faults ended: {served:?}"
+                )
             });
         }
         // After this sleep, values from before the end of all faults are too old to serve. If a
