@@ -22,7 +22,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use reply::Reply;
-use request::{Parameters, ParsedRequest};
+use request::{Input, ParsedRequest};
 use std::future::pending;
 use tokio_util::sync::CancellationToken;
 
@@ -100,8 +100,8 @@ impl State {
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
         let store = self.secrets.store();
-        let secret_aliases = request.secret_ids.iter().flat_map(|id| store.aliases(id)).collect();
-        CallTarget { operation: request.operation, secret_aliases }
+        let aliases = request.ids.iter().flat_map(|id| store.aliases(id)).collect();
+        CallTarget { operation: request.operation, aliases }
     }
 
     fn reply(&self, request: ParsedRequest) -> Reply {
@@ -123,17 +123,17 @@ impl State {
         }
         let policy = self.faults.policy();
         let now = (self.now)();
-        let result = match request.parameters {
-            Parameters::Json(body) => {
+        let result = match request.input {
+            Input::Json(body) => {
                 let mut store = self.secrets.store();
                 let mut context = Context { store: &mut store, policy: &policy, now };
                 secrets_manager::execute(&mut context, operation, body)?.to_string()
             }
-            Parameters::Form(form) => {
+            Input::Form(form) => {
                 policy.check_operation(operation, &self.home)?;
                 sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
             }
-            Parameters::Unreadable => return Err(AwsError::serialization()),
+            Input::Unreadable => return Err(AwsError::serialization()),
         };
         Ok((operation, result))
     }

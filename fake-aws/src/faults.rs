@@ -5,6 +5,7 @@ use crate::error::AwsError;
 use crate::lock::lock;
 use crate::operation::Operation;
 use crate::policy::Policy;
+use crate::resource::Resource;
 use crate::token_bucket::TokenBucket;
 use std::collections::VecDeque;
 use std::fmt;
@@ -61,7 +62,7 @@ pub enum Fault {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
-    secret: Option<String>,
+    resource: Option<Resource>,
 }
 
 impl Match {
@@ -72,7 +73,7 @@ impl Match {
 
     /// Returns a condition that all calls of `operation` satisfy.
     pub fn operation(operation: Operation) -> Self {
-        Self { operation: Some(operation), secret: None }
+        Self { operation: Some(operation), resource: None }
     }
 
     /// Returns a condition that all calls for one secret satisfy, including batch calls that
@@ -81,19 +82,19 @@ impl Match {
     /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
     /// the ARN.
     pub fn secret(id: &str) -> Self {
-        Self { operation: None, secret: Some(id.to_owned()) }
+        Self { operation: None, resource: Some(Resource::secret(id)) }
     }
 
     /// Returns this condition, restricted to calls for one secret. `id` is the name or ARN of the
     /// secret.
     #[must_use]
     pub fn and_secret(self, id: &str) -> Self {
-        Self { secret: Some(id.to_owned()), ..self }
+        Self { resource: Some(Resource::secret(id)), ..self }
     }
 
     fn matches(&self, target: &CallTarget) -> bool {
         self.operation.is_none_or(|operation| target.operation == Some(operation))
-            && self.secret.as_ref().is_none_or(|id| target.secret_aliases.contains(id))
+            && self.resource.as_ref().is_none_or(|resource| target.aliases.contains(resource))
     }
 }
 
@@ -103,7 +104,7 @@ pub(crate) struct CallTarget {
     /// The operation of the call. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
     /// The names and the ARNs of all secrets that the call requests.
-    pub(crate) secret_aliases: Vec<String>,
+    pub(crate) aliases: Vec<Resource>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -196,12 +197,12 @@ impl Faults {
     /// Denies all operations on one secret. Calls get the error that AWS returns if an IAM policy
     /// denies the operation. `id` is the name or ARN of the secret.
     pub fn deny_secret(&self, id: &str) {
-        self.change_policy(|policy| policy.set_secret_denied(id, true));
+        self.change_policy(|policy| policy.set_denied(Resource::secret(id), true));
     }
 
     /// Reverts [`deny_secret`](Self::deny_secret): allows all operations on the secret again.
     pub fn allow_secret(&self, id: &str) {
-        self.change_policy(|policy| policy.set_secret_denied(id, false));
+        self.change_policy(|policy| policy.set_denied(Resource::secret(id), false));
     }
 
     /// Sets whether one denied secret makes the whole batch call fail.
@@ -216,7 +217,7 @@ impl Faults {
     /// Reads of the secret's value then fail with `DecryptionFailure`. `id` is the name or ARN of
     /// the secret.
     pub fn break_key(&self, id: &str, is_broken: bool) {
-        self.change_policy(|policy| policy.set_key_broken(id, is_broken));
+        self.change_policy(|policy| policy.set_key_broken(Resource::secret(id), is_broken));
     }
 
     /// Removes all faults, latencies, denials and rate limits, and makes all KMS keys usable again.
@@ -313,8 +314,8 @@ mod tests {
     }
 
     fn target(operation: Operation, aliases: &[&str]) -> CallTarget {
-        let secret_aliases = aliases.iter().map(ToString::to_string).collect();
-        CallTarget { operation: Some(operation), secret_aliases }
+        let aliases = aliases.iter().copied().map(Resource::secret).collect();
+        CallTarget { operation: Some(operation), aliases }
     }
 
     #[test]

@@ -193,7 +193,7 @@ async fn calls_are_recorded() {
     assert_eq!(calls.count_for(Operation::BatchGetSecretValue, "absent"), 1);
     let list = calls.list();
     assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2]);
-    assert_eq!(list[1].secret_ids, ["db", "absent"]);
+    assert_eq!(list[1].ids, ["db", "absent"]);
     assert_eq!(list[0].host.as_deref(), Some("fake"));
     assert_eq!(list[0].user_agent.as_deref(), Some("test/1.0"));
     assert_eq!(list[0].security_token.as_deref(), Some("session-token"));

@@ -15,9 +15,9 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 pub(crate) struct ParsedRequest {
     pub(crate) service: Service,
     pub(crate) operation: Option<Operation>,
-    /// The `SecretId` parameters of the request, exactly as the caller sent them.
-    pub(crate) secret_ids: Vec<String>,
-    pub(crate) parameters: Parameters,
+    /// The ids of the secrets in the request, exactly as the caller sent them.
+    pub(crate) ids: Vec<String>,
+    pub(crate) input: Input,
     pub(crate) authorization: Option<String>,
     pub(crate) security_token: Option<String>,
     host: Option<String>,
@@ -25,7 +25,7 @@ pub(crate) struct ParsedRequest {
 }
 
 /// The parameters in the body of a request. Secrets Manager and STS use different formats.
-pub(crate) enum Parameters {
+pub(crate) enum Input {
     /// The parameters as a JSON object, which is the format of Secrets Manager.
     Json(Value),
     /// The parameters as an HTML form, which is the format of STS.
@@ -37,33 +37,33 @@ pub(crate) enum Parameters {
 
 impl ParsedRequest {
     pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
-        let (service, operation, parameters) = match header(&head.headers, TARGET) {
+        let (service, operation, input) = match header(&head.headers, TARGET) {
             None if is_form(&head.headers) => {
                 let form = parse_form(body);
                 let operation =
                     form.get("Action").and_then(|name| Operation::named(Service::Sts, name));
-                (Service::Sts, operation, Parameters::Form(form))
+                (Service::Sts, operation, Input::Form(form))
             }
             target => {
                 let operation = target
                     .as_deref()
                     .and_then(|target| target.strip_prefix("secretsmanager."))
                     .and_then(|name| Operation::named(Service::SecretsManager, name));
-                (Service::SecretsManager, operation, json_parameters(body))
+                (Service::SecretsManager, operation, json_input(body))
             }
         };
         // In both services, every operation is a POST request to the path `/`. Other requests are
         // unknown operations.
         let operation = operation.filter(|_| head.method == Method::POST && head.uri.path() == "/");
-        let secret_ids = match &parameters {
-            Parameters::Json(body) => secrets_manager::secret_ids(operation, body),
-            Parameters::Form(_) | Parameters::Unreadable => Vec::new(),
+        let ids = match &input {
+            Input::Json(body) => secrets_manager::secret_ids(operation, body),
+            Input::Form(_) | Input::Unreadable => Vec::new(),
         };
         Self {
             service,
             operation,
-            secret_ids,
-            parameters,
+            ids,
+            input,
             authorization: header(&head.headers, AUTHORIZATION),
             security_token: header(&head.headers, SECURITY_TOKEN),
             host: header(&head.headers, HOST),
@@ -76,7 +76,7 @@ impl ParsedRequest {
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,
-            secret_ids: self.secret_ids.clone(),
+            ids: self.ids.clone(),
             host: self.host.clone(),
             user_agent: self.user_agent.clone(),
             authorization: self.authorization.clone(),
@@ -86,11 +86,11 @@ impl ParsedRequest {
     }
 }
 
-fn json_parameters(body: &[u8]) -> Parameters {
+fn json_input(body: &[u8]) -> Input {
     match serde_json::from_slice(body) {
-        Ok(object @ Value::Object(_)) => Parameters::Json(object),
-        Err(_) if body.is_empty() => Parameters::Json(Value::Object(Map::new())),
-        _ => Parameters::Unreadable,
+        Ok(object @ Value::Object(_)) => Input::Json(object),
+        Err(_) if body.is_empty() => Input::Json(Value::Object(Map::new())),
+        _ => Input::Unreadable,
     }
 }
 

@@ -1,8 +1,9 @@
 //! A test account with secrets and permissions, on which tests call operations without a server.
 
-use super::context::{Context, Response};
+use super::context::Context;
 use super::execute;
 use super::store::Store;
+use crate::aws_json::Response;
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::policy::Policy;
