@@ -24,8 +24,9 @@ pub struct Call {
     /// The operation that the caller requested. `None` if the fake AWS server does not support this
     /// operation.
     pub operation: Option<Operation>,
-    /// The ids of the secrets in the call, exactly as the caller sent them. For `CreateSecret`, this
-    /// is the name of the new secret.
+    /// The ids of the secrets or the names of the parameters in the call, exactly as the caller sent
+    /// them. For `CreateSecret`, this is the name of the new secret. For `GetParametersByPath`, this
+    /// is the path.
     pub ids: Vec<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
@@ -92,7 +93,8 @@ impl Calls {
     }
 
     /// Returns the number of calls of `operation` that contained exactly the string `id` as the id of
-    /// a secret. If `id` is a name, calls that used the ARN do not count.
+    /// a secret, the name of a parameter, or a path. If `id` is a name, calls that used the ARN do not
+    /// count.
     pub fn count_for(&self, operation: Operation, id: &str) -> u64 {
         let key = (operation, id.to_owned());
         self.record().by_id.get(&key).copied().unwrap_or(0)

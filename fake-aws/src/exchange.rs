@@ -13,8 +13,10 @@ use crate::error::AwsError;
 use crate::faults::{CallTarget, Fault, Faults};
 use crate::location::Location;
 use crate::operation::{Operation, Service};
+use crate::parameter_store;
+use crate::parameter_store::parameter_id::ParameterId;
+use crate::parameter_store::parameters::Parameters;
 use crate::secrets_manager;
-use crate::secrets_manager::context::Context;
 use crate::secrets_manager::secrets::Secrets;
 use crate::session_tokens::SessionTokens;
 use crate::sts;
@@ -40,6 +42,7 @@ pub(crate) struct ConnectionHandle {
 
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
+    pub(crate) parameters: Parameters,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) session_tokens: SessionTokens,
@@ -51,6 +54,7 @@ impl State {
     pub(crate) fn new(home: Location, now: Now) -> Self {
         Self {
             secrets: Secrets::new(home.clone(), Now::clone(&now)),
+            parameters: Parameters::new(home.clone(), Now::clone(&now)),
             faults: Faults::new(Now::clone(&now)),
             calls: Calls::default(),
             session_tokens: SessionTokens::new(Now::clone(&now)),
@@ -77,7 +81,8 @@ impl State {
         let request = ParsedRequest::parse(&head, &body.to_bytes());
         let call = request.to_call(connection.number);
         let outcome = self.faults.next_outcome(&self.target(&request));
-        let reply = match (&outcome.fault, outcome.fault.error()) {
+        let error = outcome.fault.error(request.service);
+        let reply = match (&outcome.fault, error) {
             (Fault::Stall | Fault::Reset, _) => None,
             (_, Some(error)) => Some(Reply::error(request.service, &error)),
             (_, None) => Some(self.reply(request)),
@@ -99,8 +104,18 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
-        let store = self.secrets.store();
-        let aliases = request.ids.iter().flat_map(|id| store.aliases(id)).collect();
+        let secrets = self.secrets.store();
+        let aliases = match request.service {
+            Service::ParameterStore => {
+                let parameters = self.parameters.store();
+                let names = request.ids.iter().map(String::as_str);
+                let secret_ids =
+                    names.clone().filter_map(|name| ParameterId::parse(name).ok()?.secret_id());
+                let secrets = secret_ids.flat_map(|id| secrets.aliases(id));
+                names.flat_map(|name| parameters.aliases(name)).chain(secrets).collect()
+            }
+            _ => request.ids.iter().flat_map(|id| secrets.aliases(id)).collect(),
+        };
         CallTarget { operation: request.operation, aliases }
     }
 
@@ -125,9 +140,19 @@ impl State {
         let now = (self.now)();
         let result = match request.input {
             Input::Json(body) => {
-                let mut store = self.secrets.store();
-                let mut context = Context { store: &mut store, policy: &policy, now };
-                secrets_manager::execute(&mut context, operation, body)?.to_string()
+                let mut secrets = self.secrets.store();
+                let mut secrets =
+                    secrets_manager::context::Context { store: &mut secrets, policy: &policy, now };
+                let response = if operation.service() == Service::ParameterStore {
+                    let store = &mut self.parameters.store();
+                    let policy = &policy;
+                    let mut context =
+                        parameter_store::context::Context { store, secrets, policy, now };
+                    parameter_store::execute(&mut context, operation, body)
+                } else {
+                    secrets_manager::execute(&mut secrets, operation, body)
+                };
+                response?.to_string()
             }
             Input::Form(form) => {
                 policy.check_operation(operation, &self.home)?;

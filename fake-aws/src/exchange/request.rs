@@ -2,6 +2,7 @@
 
 use crate::calls::Call;
 use crate::operation::{Operation, Service};
+use crate::parameter_store;
 use crate::secrets_manager;
 use crate::sts::query::{Form, parse_form};
 use hyper::Method;
@@ -15,7 +16,8 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 pub(crate) struct ParsedRequest {
     pub(crate) service: Service,
     pub(crate) operation: Option<Operation>,
-    /// The ids of the secrets in the request, exactly as the caller sent them.
+    /// The ids of the secrets or the names of the parameters in the request, exactly as the caller
+    /// sent them.
     pub(crate) ids: Vec<String>,
     pub(crate) input: Input,
     pub(crate) authorization: Option<String>,
@@ -24,9 +26,11 @@ pub(crate) struct ParsedRequest {
     user_agent: Option<String>,
 }
 
-/// The parameters in the body of a request. Secrets Manager and STS use different formats.
+/// The parameters in the body of a request. STS uses another format than Secrets Manager
+/// and Parameter Store.
 pub(crate) enum Input {
-    /// The parameters as a JSON object, which is the format of Secrets Manager.
+    /// The parameters as a JSON object, which is the format of Secrets Manager and Parameter
+    /// Store.
     Json(Value),
     /// The parameters as an HTML form, which is the format of STS.
     Form(Form),
@@ -45,17 +49,15 @@ impl ParsedRequest {
                 (Service::Sts, operation, Input::Form(form))
             }
             target => {
-                let operation = target
-                    .as_deref()
-                    .and_then(|target| target.strip_prefix("secretsmanager."))
-                    .and_then(|name| Operation::named(Service::SecretsManager, name));
-                (Service::SecretsManager, operation, json_input(body))
+                let (service, operation) = service_and_operation(target.as_deref());
+                (service, operation, json_input(body))
             }
         };
-        // In both services, every operation is a POST request to the path `/`. Other requests are
+        // In all services, every operation is a POST request to the path `/`. Other requests are
         // unknown operations.
         let operation = operation.filter(|_| head.method == Method::POST && head.uri.path() == "/");
         let ids = match &input {
+            Input::Json(body) if service == Service::ParameterStore => parameter_store::names(body),
             Input::Json(body) => secrets_manager::secret_ids(operation, body),
             Input::Form(_) | Input::Unreadable => Vec::new(),
         };
@@ -84,6 +86,18 @@ impl ParsedRequest {
             connection,
         }
     }
+}
+
+/// Returns the service and the operation that the header `X-Amz-Target` names, as in
+/// `secretsmanager.GetSecretValue`. If the service is unknown, the fake AWS server answers in the form
+/// of Secrets Manager.
+fn service_and_operation(target: Option<&str>) -> (Service, Option<Operation>) {
+    let found = target.and_then(|target| {
+        let (prefix, name) = target.split_once('.')?;
+        let service = Service::of_target(prefix)?;
+        Some((service, Operation::named(service, name)))
+    });
+    found.unwrap_or((Service::SecretsManager, None))
 }
 
 fn json_input(body: &[u8]) -> Input {
