@@ -7,6 +7,7 @@ mod response_body;
 
 pub(crate) use response_body::ResponseBody;
 
+use crate::aws_json;
 use crate::calls::Calls;
 use crate::clock::{Now, wait_precisely};
 use crate::error::AwsError;
@@ -16,6 +17,8 @@ use crate::operation::{Operation, Service};
 use crate::parameter_store;
 use crate::parameter_store::parameter_id::ParameterId;
 use crate::parameter_store::parameters::Parameters;
+use crate::policy::Policy;
+use crate::resource::Resource;
 use crate::secrets_manager;
 use crate::secrets_manager::secrets::Secrets;
 use crate::session_tokens::SessionTokens;
@@ -25,7 +28,9 @@ use hyper::body::Incoming;
 use hyper::{Request, Response};
 use reply::Reply;
 use request::{Input, ParsedRequest};
+use serde_json::Value;
 use std::future::pending;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 /// The maximum size of a request body in bytes. This is four times the maximum size of a secret
@@ -104,19 +109,25 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
+        CallTarget { operation: request.operation, aliases: self.aliases(request) }
+    }
+
+    /// Returns the names and the ARNs of all secrets and parameters that a request contains.
+    fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
         let secrets = self.secrets.store();
-        let aliases = match request.service {
-            Service::ParameterStore => {
-                let parameters = self.parameters.store();
-                let names = request.ids.iter().map(String::as_str);
-                let secret_ids =
-                    names.clone().filter_map(|name| ParameterId::parse(name).ok()?.secret_id());
-                let secrets = secret_ids.flat_map(|id| secrets.aliases(id));
-                names.flat_map(|name| parameters.aliases(name)).chain(secrets).collect()
+        if request.service != Service::ParameterStore {
+            return request.ids.iter().flat_map(|id| secrets.aliases(id)).collect();
+        }
+        let parameters = self.parameters.store();
+        let mut aliases = Vec::new();
+        for name in &request.ids {
+            aliases.extend(parameters.aliases(name));
+            // The name of a parameter can refer to a secret.
+            if let Some(secret_id) = ParameterId::parse(name).ok().and_then(|id| id.secret_id()) {
+                aliases.extend(secrets.aliases(secret_id));
             }
-            _ => request.ids.iter().flat_map(|id| secrets.aliases(id)).collect(),
-        };
-        CallTarget { operation: request.operation, aliases }
+        }
+        aliases
     }
 
     fn reply(&self, request: ParsedRequest) -> Reply {
@@ -139,21 +150,7 @@ impl State {
         let policy = self.faults.policy();
         let now = (self.now)();
         let result = match request.input {
-            Input::Json(body) => {
-                let mut secrets = self.secrets.store();
-                let mut secrets =
-                    secrets_manager::context::Context { store: &mut secrets, policy: &policy, now };
-                let response = if operation.service() == Service::ParameterStore {
-                    let store = &mut self.parameters.store();
-                    let policy = &policy;
-                    let mut context =
-                        parameter_store::context::Context { store, secrets, policy, now };
-                    parameter_store::execute(&mut context, operation, body)
-                } else {
-                    secrets_manager::execute(&mut secrets, operation, body)
-                };
-                response?.to_string()
-            }
+            Input::Json(body) => self.execute_json(operation, body, &policy, now)?.to_string(),
             Input::Form(form) => {
                 policy.check_operation(operation, &self.home)?;
                 sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
@@ -161,6 +158,24 @@ impl State {
             Input::Unreadable => return Err(AwsError::serialization()),
         };
         Ok((operation, result))
+    }
+
+    /// Executes an operation of a service with the protocol AWS JSON.
+    fn execute_json(
+        &self,
+        operation: Operation,
+        body: Value,
+        policy: &Policy,
+        now: SystemTime,
+    ) -> aws_json::Response {
+        let store = &mut *self.secrets.store();
+        let mut secrets = secrets_manager::context::Context { store, policy, now };
+        if operation.service() != Service::ParameterStore {
+            return secrets_manager::execute(&mut secrets, operation, body);
+        }
+        let store = &mut *self.parameters.store();
+        let mut context = parameter_store::context::Context { store, secrets, policy, now };
+        parameter_store::execute(&mut context, operation, body)
     }
 }
 

@@ -9,7 +9,6 @@ use super::parameter_value::ParameterType;
 use crate::aws_json::{Response, epoch_seconds, required};
 use crate::error::AwsError;
 use crate::operation::Operation;
-use crate::resource::Resource;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -106,7 +105,7 @@ impl Context<'_> {
                 ciphertext(&parameter.arn, content.write, text.len())
             }
             (ParameterType::SecureString, true) => {
-                self.check_key(&parameter.name)?;
+                self.check_key(&parameter.arn)?;
                 text.to_owned()
             }
             _ => text.to_owned(),
@@ -122,10 +121,10 @@ impl Context<'_> {
         }))
     }
 
-    /// Returns AWS's error if a test has made the KMS key of the parameter unusable.
-    pub(crate) fn check_key(&self, name: &str) -> Result<(), AwsError> {
-        let aliases: Vec<Resource> = self.store.aliases(name);
-        if self.policy.is_key_broken(&aliases) {
+    /// Returns AWS's error if a test has made the KMS key of a parameter unusable. `id` is the name or
+    /// ARN of the parameter.
+    pub(crate) fn check_key(&self, id: &str) -> Result<(), AwsError> {
+        if self.policy.is_key_broken(&self.store.aliases(id)) {
             return Err(error::unusable_key(self.store.home()));
         }
         Ok(())
@@ -152,8 +151,10 @@ fn is_about_the_name(error: &AwsError) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::location::Location;
     use crate::parameter_store::parameter_value::ParameterValue;
     use crate::parameter_store::tests::Account;
+    use crate::resource::Resource;
 
     const URL_ARN: &str = "arn:aws:ssm:eu-north-1:123456789012:parameter/app/url";
 
@@ -262,6 +263,24 @@ mod tests {
         );
         // AWS needs no KMS key to return a ciphertext.
         account.call(Operation::GetParameter, json!({ "Name": "/app/password" }));
+    }
+
+    #[test]
+    fn key_of_a_parameter_in_another_account_can_be_broken() {
+        let mut account = account();
+        let location = Location::new("999988887777", "us-east-1");
+        let value = ParameterValue::secure("hunter3");
+        let now = std::time::SystemTime::UNIX_EPOCH;
+        account
+            .store
+            .put(&location, "/app/password", value, "text", now)
+            .expect("the version must be stored");
+        let arn = "arn:aws:ssm:us-east-1:999988887777:parameter/app/password";
+        assert_eq!(get(&mut account, arn)["Value"], "hunter3");
+        account.policy.set_key_broken(Resource::parameter(arn), true);
+        let body = json!({ "Name": arn, "WithDecryption": true });
+        assert_eq!(account.call_and_fail(Operation::GetParameter, body).0, "InvalidKeyId");
+        assert_eq!(get(&mut account, "/app/password")["Value"], "hunter2");
     }
 
     #[test]
