@@ -2,6 +2,7 @@
 //! an HTTP client that sees every byte, and a manual clock.
 
 pub(crate) mod agent;
+pub(crate) mod boto3;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod container;
