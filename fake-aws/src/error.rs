@@ -95,7 +95,7 @@ impl AwsError {
         Self::new("ThrottlingException", "Rate exceeded")
     }
 
-    /// Creates the error that `service` returns if it fails through no fault of the caller.
+    /// Creates the error for a failure of `service` itself, which is not a mistake of the caller.
     pub(crate) fn internal(service: Service) -> Self {
         let (kind, message) = match service {
             Service::ParameterStore => ("InternalServerError", "An internal error occurred."),

@@ -328,7 +328,8 @@ impl Rules {
         special.map_or(self.latency, |(_, latency)| *latency)
     }
 
-    /// Takes a token from each rate limit that applies to a call. Returns whether a limit had none.
+    /// Takes a token from each rate limit that applies to a call. Returns whether a rate limit had
+    /// no token left.
     fn is_throttled(&mut self, target: &CallTarget, now: SystemTime) -> bool {
         let Some(operation) = target.operation else { return false };
         let mut limits = self.rate_limits.iter_mut();

@@ -62,7 +62,8 @@ impl Parameters {
         name: &str,
         value: ParameterValue,
     ) -> Result<u64, AwsError> {
-        // The check rejects all names that start with `/aws`, so it gets the rest of a public name.
+        // The check rejects all names that start with `/aws`. In the name of a public parameter, it
+        // therefore checks only the part after `/aws/service`.
         match name.strip_prefix(PUBLIC_PREFIX) {
             Some(rest) => check_new_name(&format!("/{rest}"))?,
             None => check_new_name(name)?,

@@ -12,8 +12,8 @@ use serde_json::json;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 
-/// The secret in the form in which Parameter Store repeats it. Parameter Store sends this JSON as a
-/// string, with the members in this order.
+/// The member `SourceResult` of a response: the secret and the version to which the parameter refers.
+/// Parameter Store sends this JSON as a string, with the members in this order.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct SourceResult<'a> {

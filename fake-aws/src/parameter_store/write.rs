@@ -64,7 +64,7 @@ impl Context<'_> {
         check_new_name(&name)?;
         self.check_permission(Operation::PutParameter, &name)?;
         let id = ParameterId::parse(&name)?;
-        let existing = self.store.find(&id).ok().map(|parameter| parameter.latest());
+        let existing = self.store.find(&id).ok().map(|parameter| &parameter.latest().content);
         if existing.is_some() && !request.overwrite.unwrap_or(false) {
             return Err(AwsError::new(
                 "ParameterAlreadyExists",
@@ -72,13 +72,13 @@ impl Context<'_> {
                  the request to true.",
             ));
         }
-        let kind =
-            kind.or(existing.map(|latest| latest.content.value.kind())).ok_or_else(|| {
-                AwsError::validation("A parameter type is required when you create a parameter.")
-            })?;
+        let kind = kind.or_else(|| existing.map(|content| content.value.kind()));
+        let kind = kind.ok_or_else(|| {
+            AwsError::validation("A parameter type is required when you create a parameter.")
+        })?;
         let data_type = request
             .data_type
-            .or(existing.map(|latest| latest.content.data_type.clone()))
+            .or_else(|| existing.map(|content| content.data_type.clone()))
             .unwrap_or_else(|| DATA_TYPE_DEFAULT.to_owned());
         if kind == ParameterType::SecureString {
             self.check_key(&name)?;
