@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 /// the fake keeps only the counts.
 const CALLS_MAX: usize = 10_000;
 
-/// The maximum number of pairs of an operation and a `SecretId` for which the fake AWS server
+/// The maximum number of pairs of an operation and an id for which the fake AWS server
 /// counts calls separately. Calls with further pairs count only in the total of their operation.
 ///
 /// The number is limited, so that a test with many secret names does not fill the memory.
@@ -24,9 +24,10 @@ pub struct Call {
     /// The operation that the caller requested. `None` if the fake AWS server does not support this
     /// operation.
     pub operation: Option<Operation>,
-    /// The `SecretId` parameters of the call, exactly as the caller sent them. For `CreateSecret`,
-    /// this is the name of the new secret.
-    pub secret_ids: Vec<String>,
+    /// The ids of the secrets or the names of the parameters in the call, exactly as the caller sent
+    /// them. For `CreateSecret`, this is the name of the new secret. For `GetParametersByPath`, this
+    /// is the path.
+    pub ids: Vec<String>,
     /// The value of the request header `Host`.
     pub host: Option<String>,
     /// The value of the request header `User-Agent`.
@@ -45,7 +46,7 @@ impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Call")
             .field("operation", &self.operation)
-            .field("secret_ids", &self.secret_ids)
+            .field("ids", &self.ids)
             .field("host", &self.host)
             .field("user_agent", &self.user_agent)
             .field("authorization", &redacted(self.authorization.as_ref()))
@@ -75,7 +76,7 @@ pub struct Calls {
 struct Record {
     total: u64,
     by_operation: BTreeMap<Operation, u64>,
-    by_secret: HashMap<(Operation, String), u64>,
+    by_id: HashMap<(Operation, String), u64>,
     recent: VecDeque<Call>,
 }
 
@@ -90,11 +91,12 @@ impl Calls {
         self.record().by_operation.get(&operation).copied().unwrap_or(0)
     }
 
-    /// Returns the number of calls of `operation` whose `SecretId` was exactly the string
-    /// `secret_id`. If `secret_id` is a name, calls that used the secret's ARN do not count.
-    pub fn count_for(&self, operation: Operation, secret_id: &str) -> u64 {
-        let key = (operation, secret_id.to_owned());
-        self.record().by_secret.get(&key).copied().unwrap_or(0)
+    /// Returns the number of calls of `operation` that contained exactly the string `id` as the id of
+    /// a secret, the name of a parameter, or a path. If `id` is a name, calls that used the ARN do not
+    /// count.
+    pub fn count_for(&self, operation: Operation, id: &str) -> u64 {
+        let key = (operation, id.to_owned());
+        self.record().by_id.get(&key).copied().unwrap_or(0)
     }
 
     /// Returns the calls that the fake AWS server received, oldest first. The list contains at most
@@ -143,10 +145,10 @@ impl Record {
         self.total += 1;
         if let Some(operation) = call.operation {
             *self.by_operation.entry(operation).or_default() += 1;
-            for id in &call.secret_ids {
+            for id in &call.ids {
                 let key = (operation, id.clone());
-                if self.by_secret.len() < PAIRS_MAX || self.by_secret.contains_key(&key) {
-                    *self.by_secret.entry(key).or_default() += 1;
+                if self.by_id.len() < PAIRS_MAX || self.by_id.contains_key(&key) {
+                    *self.by_id.entry(key).or_default() += 1;
                 }
             }
         }
@@ -161,10 +163,10 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn call(operation: Operation, secret_ids: &[&str]) -> Call {
+    fn call(operation: Operation, ids: &[&str]) -> Call {
         Call {
             operation: Some(operation),
-            secret_ids: secret_ids.iter().map(ToString::to_string).collect(),
+            ids: ids.iter().map(ToString::to_string).collect(),
             host: None,
             user_agent: None,
             authorization: Some("AWS4-HMAC-SHA256 Signature=hunter2".to_owned()),
@@ -174,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_are_counted_by_operation_and_by_secret() {
+    fn calls_are_counted_by_operation_and_by_id() {
         let calls = Calls::default();
         calls.add(call(Operation::GetSecretValue, &["a"]));
         calls.add(call(Operation::BatchGetSecretValue, &["a", "b"]));
@@ -194,7 +196,7 @@ mod tests {
         }
         assert_eq!(calls.total(), 10_001);
         assert_eq!(calls.list().len(), CALLS_MAX);
-        assert_eq!(calls.list()[0].secret_ids, ["1"]);
+        assert_eq!(calls.list()[0].ids, ["1"]);
         assert_eq!(calls.count_for(Operation::GetSecretValue, "9999"), 1);
         assert_eq!(calls.count_for(Operation::GetSecretValue, "10000"), 0);
     }

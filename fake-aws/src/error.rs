@@ -1,10 +1,11 @@
 //! Error responses with the same status, name and message as AWS's own error responses.
 
+use crate::operation::Service;
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
 /// An error response in the form in which AWS returns it. The error message may contain names of
-/// secrets, but never a secret value.
+/// secrets and parameters, but never a value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {message}")]
 pub struct AwsError {
@@ -17,13 +18,23 @@ pub struct AwsError {
     pub message: Cow<'static, str>,
 }
 
-/// The names of errors that AWS's front end returns before a request reaches Secrets Manager.
+/// The names of errors whose JSON contains the error message under the key `message`. All other errors
+/// use the key `Message`. Clients read both keys.
 ///
-/// In the JSON of an error, the front end uses the key `message`, but Secrets Manager uses the key
-/// `Message`. Clients read both keys.
-const FRONT_END_ERRORS: [&str; 6] = [
+/// AWS's front end and Parameter Store use the key `message`, except for a few errors of Parameter
+/// Store. Secrets Manager uses the key `Message`.
+const LOWER_CASE_ERRORS: [&str; 15] = [
     "ExpiredTokenException",
+    "HierarchyLevelLimitExceededException",
+    "InvalidFilterKey",
+    "InvalidFilterOption",
+    "InvalidKeyId",
     "MissingAuthenticationTokenException",
+    "ParameterAlreadyExists",
+    "ParameterMaxVersionLimitExceeded",
+    "ParameterNotFound",
+    "ParameterVersionLabelLimitExceeded",
+    "ParameterVersionNotFound",
     "SerializationException",
     "ThrottlingException",
     "UnrecognizedClientException",
@@ -83,9 +94,13 @@ impl AwsError {
         Self::new("ThrottlingException", "Rate exceeded")
     }
 
-    pub(crate) fn internal() -> Self {
-        let message = "An error occurred on the server side.";
-        Self { status: 500, ..Self::new("InternalServiceError", message) }
+    /// Creates the error for a failure of `service` itself, which is not a mistake of the caller.
+    pub(crate) fn internal(service: Service) -> Self {
+        let (kind, message) = match service {
+            Service::ParameterStore => ("InternalServerError", "An internal error occurred."),
+            _ => ("InternalServiceError", "An error occurred on the server side."),
+        };
+        Self { status: 500, ..Self::new(kind, message) }
     }
 
     pub(crate) fn to_json(&self) -> Value {
@@ -93,7 +108,7 @@ impl AwsError {
             return json!({ "__type": self.kind });
         }
         let key =
-            if FRONT_END_ERRORS.contains(&self.kind.as_ref()) { "message" } else { "Message" };
+            if LOWER_CASE_ERRORS.contains(&self.kind.as_ref()) { "message" } else { "Message" };
         json!({ "__type": self.kind, key: self.message })
     }
 }
@@ -120,7 +135,7 @@ mod tests {
             r#"{"__type":"ThrottlingException","message":"Rate exceeded"}"#,
         );
         check(
-            &AwsError::internal(),
+            &AwsError::internal(Service::SecretsManager),
             500,
             r#"{"Message":"An error occurred on the server side.","__type":"InternalServiceError"}"#,
         );

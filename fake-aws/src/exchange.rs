@@ -7,14 +7,19 @@ mod response_body;
 
 pub(crate) use response_body::ResponseBody;
 
+use crate::aws_json;
 use crate::calls::Calls;
 use crate::clock::{Now, wait_precisely};
 use crate::error::AwsError;
 use crate::faults::{CallTarget, Fault, Faults};
 use crate::location::Location;
 use crate::operation::{Operation, Service};
+use crate::parameter_store;
+use crate::parameter_store::parameter_id::ParameterId;
+use crate::parameter_store::parameters::Parameters;
+use crate::policy::Policy;
+use crate::resource::Resource;
 use crate::secrets_manager;
-use crate::secrets_manager::context::Context;
 use crate::secrets_manager::secrets::Secrets;
 use crate::session_tokens::SessionTokens;
 use crate::sts;
@@ -22,8 +27,10 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::{Request, Response};
 use reply::Reply;
-use request::{Parameters, ParsedRequest};
+use request::{Input, ParsedRequest};
+use serde_json::Value;
 use std::future::pending;
+use std::time::SystemTime;
 use tokio_util::sync::CancellationToken;
 
 /// The maximum size of a request body in bytes: four times the maximum size of a secret value (64
@@ -39,6 +46,7 @@ pub(crate) struct ConnectionHandle {
 
 pub(crate) struct State {
     pub(crate) secrets: Secrets,
+    pub(crate) parameters: Parameters,
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) session_tokens: SessionTokens,
@@ -50,6 +58,7 @@ impl State {
     pub(crate) fn new(home: Location, now: Now) -> Self {
         Self {
             secrets: Secrets::new(home.clone(), Now::clone(&now)),
+            parameters: Parameters::new(home.clone(), Now::clone(&now)),
             faults: Faults::new(Now::clone(&now)),
             calls: Calls::default(),
             session_tokens: SessionTokens::new(Now::clone(&now)),
@@ -76,7 +85,8 @@ impl State {
         let request = ParsedRequest::parse(&head, &body.to_bytes());
         let call = request.to_call(connection.number);
         let outcome = self.faults.next_outcome(&self.target(&request));
-        let reply = match (&outcome.fault, outcome.fault.error()) {
+        let error = outcome.fault.error(request.service);
+        let reply = match (&outcome.fault, error) {
             (Fault::Stall | Fault::Reset, _) => None,
             (_, Some(error)) => Some(Reply::error(request.service, &error)),
             (_, None) => Some(self.reply(request)),
@@ -98,9 +108,25 @@ impl State {
     }
 
     fn target(&self, request: &ParsedRequest) -> CallTarget {
-        let store = self.secrets.store();
-        let secret_aliases = request.secret_ids.iter().flat_map(|id| store.aliases(id)).collect();
-        CallTarget { operation: request.operation, secret_aliases }
+        CallTarget { operation: request.operation, aliases: self.aliases(request) }
+    }
+
+    /// Returns the names and the ARNs of all secrets and parameters that a request contains.
+    fn aliases(&self, request: &ParsedRequest) -> Vec<Resource> {
+        let secrets = self.secrets.store();
+        if request.service != Service::ParameterStore {
+            return request.ids.iter().flat_map(|id| secrets.aliases(id)).collect();
+        }
+        let parameters = self.parameters.store();
+        let mut aliases = Vec::new();
+        for name in &request.ids {
+            aliases.extend(parameters.aliases(name));
+            // The name of a parameter can refer to a secret.
+            if let Some(secret_id) = ParameterId::parse(name).ok().and_then(|id| id.secret_id()) {
+                aliases.extend(secrets.aliases(secret_id));
+            }
+        }
+        aliases
     }
 
     fn reply(&self, request: ParsedRequest) -> Reply {
@@ -122,19 +148,33 @@ impl State {
         }
         let policy = self.faults.policy();
         let now = (self.now)();
-        let result = match request.parameters {
-            Parameters::Json(body) => {
-                let mut store = self.secrets.store();
-                let mut context = Context { store: &mut store, policy: &policy, now };
-                secrets_manager::execute(&mut context, operation, body)?.to_string()
-            }
-            Parameters::Form(form) => {
+        let result = match request.input {
+            Input::Json(body) => self.execute_json(operation, body, &policy, now)?.to_string(),
+            Input::Form(form) => {
                 policy.check_operation(operation, &self.home)?;
                 sts::execute(operation, &form, &self.session_tokens, &self.home, now)?
             }
-            Parameters::Unreadable => return Err(AwsError::serialization()),
+            Input::Unreadable => return Err(AwsError::serialization()),
         };
         Ok((operation, result))
+    }
+
+    /// Executes an operation of a service with the protocol AWS JSON.
+    fn execute_json(
+        &self,
+        operation: Operation,
+        body: Value,
+        policy: &Policy,
+        now: SystemTime,
+    ) -> aws_json::Response {
+        let store = &mut *self.secrets.store();
+        let mut secrets = secrets_manager::context::Context { store, policy, now };
+        if operation.service() != Service::ParameterStore {
+            return secrets_manager::execute(&mut secrets, operation, body);
+        }
+        let store = &mut *self.parameters.store();
+        let mut context = parameter_store::context::Context { store, secrets, policy, now };
+        parameter_store::execute(&mut context, operation, body)
     }
 }
 

@@ -3,13 +3,14 @@
 use crate::clock::Now;
 use crate::error::AwsError;
 use crate::lock::lock;
-use crate::operation::Operation;
+use crate::operation::{Operation, Service};
 use crate::policy::Policy;
+use crate::resource::Resource;
 use crate::token_bucket::TokenBucket;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// A fault that the fake AWS server injects into a call, such as an error response or a broken
 /// connection.
@@ -21,7 +22,7 @@ pub enum Fault {
     /// Fault: the fake AWS server returns `ThrottlingException` and does not execute the operation.
     Throttle,
     /// Fault: the fake AWS server returns `InternalServiceError` with status 500 and does not
-    /// execute the operation.
+    /// execute the operation. In Parameter Store, the error is called `InternalServerError`.
     InternalError,
     /// Fault: the fake AWS server returns an error response with these fields, and does not execute
     /// the operation.
@@ -57,11 +58,11 @@ pub enum Fault {
 }
 
 /// A condition that selects the calls to which a fault or a latency applies. The condition can
-/// select the calls of an operation, the calls for a secret, or all calls.
+/// select the calls of an operation, the calls for a secret or a parameter, or all calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
     operation: Option<Operation>,
-    secret: Option<String>,
+    resource: Option<Resource>,
 }
 
 impl Match {
@@ -72,28 +73,45 @@ impl Match {
 
     /// Returns a condition that all calls of `operation` satisfy.
     pub fn operation(operation: Operation) -> Self {
-        Self { operation: Some(operation), secret: None }
+        Self { operation: Some(operation), resource: None }
     }
 
     /// Returns a condition that all calls for one secret satisfy, including batch calls that
-    /// contain the secret.
+    /// contain the secret, and calls that read the secret as a parameter.
     ///
     /// `id` is the name or ARN of the secret. It does not matter whether a call uses the name or
     /// the ARN.
     pub fn secret(id: &str) -> Self {
-        Self { operation: None, secret: Some(id.to_owned()) }
+        Self { operation: None, resource: Some(Resource::secret(id)) }
     }
 
     /// Returns this condition, restricted to calls for one secret. `id` is the name or ARN of the
     /// secret.
     #[must_use]
     pub fn and_secret(self, id: &str) -> Self {
-        Self { secret: Some(id.to_owned()), ..self }
+        Self { resource: Some(Resource::secret(id)), ..self }
+    }
+
+    /// Returns a condition that all calls for one parameter satisfy, including calls that read
+    /// several parameters by name.
+    ///
+    /// `id` is the name or ARN of the parameter, without a version or a label. It does not matter
+    /// whether a call uses the name or the ARN, and which version it reads. If `id` is a path, the
+    /// condition selects the `GetParametersByPath` calls for this path.
+    pub fn parameter(id: &str) -> Self {
+        Self { operation: None, resource: Some(Resource::parameter(id)) }
+    }
+
+    /// Returns this condition, restricted to calls for one parameter. `id` is the name or ARN of the
+    /// parameter, or a path.
+    #[must_use]
+    pub fn and_parameter(self, id: &str) -> Self {
+        Self { resource: Some(Resource::parameter(id)), ..self }
     }
 
     fn matches(&self, target: &CallTarget) -> bool {
         self.operation.is_none_or(|operation| target.operation == Some(operation))
-            && self.secret.as_ref().is_none_or(|id| target.secret_aliases.contains(id))
+            && self.resource.as_ref().is_none_or(|resource| target.aliases.contains(resource))
     }
 }
 
@@ -102,8 +120,8 @@ impl Match {
 pub(crate) struct CallTarget {
     /// The operation of the call. `None` if the fake AWS server does not support this operation.
     pub(crate) operation: Option<Operation>,
-    /// The names and the ARNs of all secrets that the call requests.
-    pub(crate) secret_aliases: Vec<String>,
+    /// The names and the ARNs of all secrets and parameters that the call requests.
+    pub(crate) aliases: Vec<Resource>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -122,7 +140,7 @@ pub(crate) struct Outcome {
 ///
 /// 1. the oldest matching [`script`](Self::script) that has faults left,
 ///
-/// 2. the rate limit,
+/// 2. the rate limits,
 ///
 /// 3. the oldest matching fault of [`always`](Self::always).
 #[derive(Clone)]
@@ -137,7 +155,8 @@ struct Rules {
     latencies: Vec<(Match, Duration)>,
     scripts: Vec<(Match, VecDeque<Fault>)>,
     permanent: Vec<(Match, Fault)>,
-    rate_limit: Option<TokenBucket>,
+    /// The operations of each rate limit, and the calls that may still pass.
+    rate_limits: Vec<(BTreeSet<Operation>, TokenBucket)>,
     policy: Arc<Policy>,
 }
 
@@ -179,11 +198,26 @@ impl Faults {
     /// Sets a rate limit for all calls. The fake AWS server returns `ThrottlingException` for calls
     /// above this limit. After a pause of a second, `calls_per_second` calls can pass at once.
     pub fn throttle_above(&self, calls_per_second: u32) {
-        let now = (self.now)();
-        self.rules().rate_limit = Some(TokenBucket::full(calls_per_second, now));
+        self.throttle_operations_above(Operation::ALL, calls_per_second);
     }
 
-    /// Denies an operation on all secrets. Calls get the error that AWS returns if an IAM policy
+    /// Sets a rate limit that several operations share. The fake AWS server returns
+    /// `ThrottlingException` for calls of these operations above the limit.
+    ///
+    /// In an AWS account, `GetParameter` and `GetParameters` share a limit of 40 calls per second.
+    pub fn throttle_operations_above(
+        &self,
+        operations: impl IntoIterator<Item = Operation>,
+        calls_per_second: u32,
+    ) {
+        let operations: BTreeSet<Operation> = operations.into_iter().collect();
+        let bucket = TokenBucket::full(calls_per_second, (self.now)());
+        let mut rules = self.rules();
+        rules.rate_limits.retain(|(limited, _)| *limited != operations);
+        rules.rate_limits.push((operations, bucket));
+    }
+
+    /// Denies an operation on all secrets and parameters. Calls get the error that AWS returns if an IAM policy
     /// denies the operation.
     pub fn deny_operation(&self, operation: Operation) {
         self.change_policy(|policy| policy.set_operation_denied(operation, true));
@@ -197,12 +231,26 @@ impl Faults {
     /// Denies all operations on one secret, whose name or ARN is `id`. Calls for the secret get the
     /// same error as if an IAM policy denied the operation.
     pub fn deny_secret(&self, id: &str) {
-        self.change_policy(|policy| policy.set_secret_denied(id, true));
+        self.change_policy(|policy| policy.set_denied(Resource::secret(id), true));
     }
 
     /// Reverts [`deny_secret`](Self::deny_secret): allows all operations on the secret again.
     pub fn allow_secret(&self, id: &str) {
-        self.change_policy(|policy| policy.set_secret_denied(id, false));
+        self.change_policy(|policy| policy.set_denied(Resource::secret(id), false));
+    }
+
+    /// Denies all operations on one parameter. Calls get the error that AWS returns if an IAM policy
+    /// denies the operation. `id` is the name or ARN of the parameter.
+    ///
+    /// As in AWS, a denied parameter does not affect `GetParametersByPath`, which needs permission
+    /// only for the path. To deny this operation, `id` must be the path.
+    pub fn deny_parameter(&self, id: &str) {
+        self.change_policy(|policy| policy.set_denied(Resource::parameter(id), true));
+    }
+
+    /// Reverts [`deny_parameter`](Self::deny_parameter): allows all operations on the parameter again.
+    pub fn allow_parameter(&self, id: &str) {
+        self.change_policy(|policy| policy.set_denied(Resource::parameter(id), false));
     }
 
     /// Sets whether a batch call fails as a whole if access to one of its secrets is denied.
@@ -217,7 +265,14 @@ impl Faults {
     /// Reads of the secret's value then fail with `DecryptionFailure`. `id` is the name or ARN of
     /// the secret.
     pub fn break_key(&self, id: &str, is_broken: bool) {
-        self.change_policy(|policy| policy.set_key_broken(id, is_broken));
+        self.change_policy(|policy| policy.set_key_broken(Resource::secret(id), is_broken));
+    }
+
+    /// Sets whether the KMS key that encrypts a `SecureString` is unusable, as if the key were
+    /// disabled. Reads with decryption then fail with `InvalidKeyId`. `id` is the name or ARN of the
+    /// parameter.
+    pub fn break_parameter_key(&self, id: &str, is_broken: bool) {
+        self.change_policy(|policy| policy.set_key_broken(Resource::parameter(id), is_broken));
     }
 
     /// Removes all faults, latencies, denials and rate limits, and makes all KMS keys usable again.
@@ -241,7 +296,7 @@ impl Faults {
         if let Some(fault) = rules.next_scripted(target) {
             return Outcome { latency, fault };
         }
-        if rules.rate_limit.as_mut().is_some_and(|bucket| !bucket.take(now)) {
+        if rules.is_throttled(target, now) {
             return Outcome { latency, fault: Fault::Throttle };
         }
         let permanent = rules.permanent.iter().find(|(matching, _)| matching.matches(target));
@@ -274,6 +329,14 @@ impl Rules {
         special.map_or(self.latency, |(_, latency)| *latency)
     }
 
+    /// Takes a token from each rate limit that applies to a call. Returns whether a rate limit had
+    /// no token left.
+    fn is_throttled(&mut self, target: &CallTarget, now: SystemTime) -> bool {
+        let Some(operation) = target.operation else { return false };
+        let mut limits = self.rate_limits.iter_mut();
+        limits.any(|(limited, bucket)| limited.contains(&operation) && !bucket.take(now))
+    }
+
     fn next_scripted(&mut self, target: &CallTarget) -> Option<Fault> {
         let (_, faults) = self
             .scripts
@@ -288,10 +351,10 @@ impl Rules {
 impl Fault {
     /// Returns the error response that this fault injects, or `None` for faults that inject no
     /// error response.
-    pub(crate) fn error(&self) -> Option<AwsError> {
+    pub(crate) fn error(&self, service: Service) -> Option<AwsError> {
         match self {
             Self::Throttle => Some(AwsError::throttled()),
-            Self::InternalError => Some(AwsError::internal()),
+            Self::InternalError => Some(AwsError::internal(service)),
             Self::Error { status, kind, message } => Some(AwsError {
                 status: *status,
                 kind: kind.clone().into(),
@@ -305,7 +368,6 @@ impl Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::SystemTime;
 
     const MS: Duration = Duration::from_millis(1);
 
@@ -314,8 +376,8 @@ mod tests {
     }
 
     fn target(operation: Operation, aliases: &[&str]) -> CallTarget {
-        let secret_aliases = aliases.iter().map(ToString::to_string).collect();
-        CallTarget { operation: Some(operation), secret_aliases }
+        let aliases = aliases.iter().copied().map(Resource::secret).collect();
+        CallTarget { operation: Some(operation), aliases }
     }
 
     #[test]
@@ -364,7 +426,38 @@ mod tests {
     fn calls_above_the_rate_limit_are_throttled() {
         let faults = faults();
         faults.throttle_above(2);
-        let outcomes = [(); 3].map(|()| faults.next_outcome(&CallTarget::default()).fault);
+        let call = target(Operation::GetSecretValue, &["db"]);
+        let outcomes = [(); 3].map(|()| faults.next_outcome(&call).fault);
         assert_eq!(outcomes, [Fault::Pass, Fault::Pass, Fault::Throttle]);
+    }
+
+    #[test]
+    fn operations_share_their_rate_limit() {
+        let faults = faults();
+        let limited = [Operation::GetParameter, Operation::GetParameters];
+        faults.throttle_operations_above(limited, 2);
+        let check = |operation, expected| {
+            assert_eq!(faults.next_outcome(&target(operation, &[])).fault, expected);
+        };
+        check(Operation::GetParameter, Fault::Pass);
+        check(Operation::GetParameters, Fault::Pass);
+        check(Operation::GetParameter, Fault::Throttle);
+        check(Operation::GetParametersByPath, Fault::Pass);
+        faults.throttle_operations_above(limited, 1);
+        assert_eq!(faults.next_outcome(&target(limited[0], &[])).fault, Fault::Pass);
+    }
+
+    #[test]
+    fn condition_for_a_parameter_does_not_match_a_secret() {
+        let faults = faults();
+        faults.always(Match::parameter("db"), Fault::Stall);
+        let secret = target(Operation::GetSecretValue, &["db"]);
+        assert_eq!(faults.next_outcome(&secret).fault, Fault::Pass);
+        let aliases = vec![Resource::parameter("db")];
+        let parameter = CallTarget { operation: Some(Operation::GetParameter), aliases };
+        assert_eq!(faults.next_outcome(&parameter).fault, Fault::Stall);
+        let put = Match::operation(Operation::PutParameter).and_parameter("db");
+        faults.script(put, [Fault::Reset]);
+        assert_eq!(faults.next_outcome(&parameter).fault, Fault::Stall);
     }
 }

@@ -1,10 +1,11 @@
-//! A fake of AWS Secrets Manager and STS for tests, with faults to inject.
+//! A fake of AWS Secrets Manager, Parameter Store and STS for tests, with faults to inject.
 //!
 #![doc = include_str!("../README.md")]
 
 // The modules are in reading order: a module imports only from modules that are listed below it.
 mod listener;
 mod exchange;
+mod parameter_store;
 mod secrets_manager;
 mod sts;
 mod faults;
@@ -12,6 +13,9 @@ mod policy;
 mod calls;
 mod session_tokens;
 mod token_bucket;
+mod aws_json;
+mod page;
+mod resource;
 mod operation;
 mod error;
 mod location;
@@ -28,6 +32,8 @@ pub use error::AwsError;
 pub use faults::{Fault, Faults, Match};
 pub use location::Location;
 pub use operation::Operation;
+pub use parameter_store::parameter_value::ParameterValue;
+pub use parameter_store::parameters::Parameters;
 pub use secrets_manager::plaintext::Plaintext;
 pub use secrets_manager::secrets::Secrets;
 pub use secrets_manager::seed::{Changes, Format, Seed, SeedError};
@@ -44,7 +50,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-/// A running fake of AWS Secrets Manager and STS. Dropping this value stops the fake in the
+/// A running fake of AWS Secrets Manager, Parameter Store and STS. Dropping this value stops the fake in the
 /// background. [`stop`](Self::stop) also waits until all tasks of the fake have ended.
 pub struct Fake {
     listener: Listener,
@@ -57,7 +63,8 @@ impl Fake {
     /// Starts a fake AWS server on a free port of 127.0.0.1. `now` returns the current time.
     ///
     /// The default account of the fake is 123456789012, and its default region is eu-north-1. A
-    /// request that contains a name and not an ARN finds only secrets of this account and region.
+    /// request that contains a name and not an ARN finds only secrets and parameters of this account and
+    /// region.
     pub async fn start(now: Now) -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let stop = CancellationToken::new();
@@ -80,6 +87,11 @@ impl Fake {
     /// Returns the handle with which a test reads and changes the fake AWS server's secrets.
     pub fn secrets(&self) -> &Secrets {
         &self.state.secrets
+    }
+
+    /// Returns the handle with which a test reads and changes the fake AWS server's parameters.
+    pub fn parameters(&self) -> &Parameters {
+        &self.state.parameters
     }
 
     /// Returns the handle with which a test injects faults and sets latencies.

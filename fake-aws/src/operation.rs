@@ -1,6 +1,7 @@
 //! The operations that the fake AWS server supports, and the AWS service of each operation.
 
-/// An API operation of AWS Secrets Manager or of the AWS Security Token Service (STS).
+/// An API operation of AWS Secrets Manager, of Parameter Store (a part of AWS Systems Manager), or of
+/// the AWS Security Token Service (STS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// Secrets Manager operation: reads one version of one secret.
@@ -25,6 +26,18 @@ pub enum Operation {
     DeleteSecret,
     /// Secrets Manager operation: cancels the scheduled deletion of a secret.
     RestoreSecret,
+    /// Parameter Store operation: reads one version of one parameter.
+    GetParameter,
+    /// Parameter Store operation: reads several parameters.
+    GetParameters,
+    /// Parameter Store operation: reads the parameters whose names start with a path.
+    GetParametersByPath,
+    /// Parameter Store operation: creates a parameter, or adds a version to a parameter.
+    PutParameter,
+    /// Parameter Store operation: deletes a parameter with all its versions.
+    DeleteParameter,
+    /// Parameter Store operation: moves labels to a version of a parameter.
+    LabelParameterVersion,
     /// STS operation: exchanges a web identity token for temporary AWS credentials.
     AssumeRoleWithWebIdentity,
     /// STS operation: returns the identity to which the caller's credentials belong.
@@ -34,7 +47,7 @@ pub enum Operation {
 impl Operation {
     /// All operations that the fake AWS server supports, in the order in which the enum defines
     /// them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 18] = [
         Self::GetSecretValue,
         Self::BatchGetSecretValue,
         Self::DescribeSecret,
@@ -45,6 +58,12 @@ impl Operation {
         Self::UpdateSecretVersionStage,
         Self::DeleteSecret,
         Self::RestoreSecret,
+        Self::GetParameter,
+        Self::GetParameters,
+        Self::GetParametersByPath,
+        Self::PutParameter,
+        Self::DeleteParameter,
+        Self::LabelParameterVersion,
         Self::AssumeRoleWithWebIdentity,
         Self::GetCallerIdentity,
     ];
@@ -62,6 +81,12 @@ impl Operation {
             Self::UpdateSecretVersionStage => "UpdateSecretVersionStage",
             Self::DeleteSecret => "DeleteSecret",
             Self::RestoreSecret => "RestoreSecret",
+            Self::GetParameter => "GetParameter",
+            Self::GetParameters => "GetParameters",
+            Self::GetParametersByPath => "GetParametersByPath",
+            Self::PutParameter => "PutParameter",
+            Self::DeleteParameter => "DeleteParameter",
+            Self::LabelParameterVersion => "LabelParameterVersion",
             Self::AssumeRoleWithWebIdentity => "AssumeRoleWithWebIdentity",
             Self::GetCallerIdentity => "GetCallerIdentity",
         }
@@ -76,6 +101,12 @@ impl Operation {
     pub(crate) fn service(self) -> Service {
         match self {
             Self::AssumeRoleWithWebIdentity | Self::GetCallerIdentity => Service::Sts,
+            Self::GetParameter
+            | Self::GetParameters
+            | Self::GetParametersByPath
+            | Self::PutParameter
+            | Self::DeleteParameter
+            | Self::LabelParameterVersion => Service::ParameterStore,
             _ => Service::SecretsManager,
         }
     }
@@ -87,16 +118,37 @@ pub(crate) enum Service {
     /// AWS Secrets Manager. Its protocol is AWS JSON 1.1: the header `X-Amz-Target` of a request
     /// contains the name of the operation.
     SecretsManager,
+    /// Parameter Store, a part of AWS Systems Manager. Its protocol is AWS JSON 1.1, too.
+    ParameterStore,
     /// AWS STS. Its protocol is AWS Query: a request is a form that contains the name of the
     /// operation, and a response is XML.
     Sts,
 }
 
 impl Service {
+    const ALL: [Self; 3] = [Self::SecretsManager, Self::ParameterStore, Self::Sts];
+
+    /// Returns the service whose name precedes the dot in the header `X-Amz-Target`. Returns `None`
+    /// if the fake AWS server does not support this service.
+    pub(crate) fn of_target(prefix: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.target_prefix() == Some(prefix))
+    }
+
+    /// Returns the service's name in the header `X-Amz-Target`, such as `secretsmanager`. Returns
+    /// `None` if requests to the service do not have this header.
+    pub(crate) fn target_prefix(self) -> Option<&'static str> {
+        match self {
+            Self::SecretsManager => Some("secretsmanager"),
+            Self::ParameterStore => Some("AmazonSSM"),
+            Self::Sts => None,
+        }
+    }
+
     /// Returns the prefix of the service's actions in IAM policies, such as `secretsmanager`.
     pub(crate) fn iam_prefix(self) -> &'static str {
         match self {
             Self::SecretsManager => "secretsmanager",
+            Self::ParameterStore => "ssm",
             Self::Sts => "sts",
         }
     }
@@ -109,12 +161,10 @@ mod tests {
     #[test]
     fn every_operation_is_found_by_name_in_its_own_service_only() {
         for operation in Operation::ALL {
-            let other = match operation.service() {
-                Service::SecretsManager => Service::Sts,
-                Service::Sts => Service::SecretsManager,
-            };
-            assert_eq!(Operation::named(operation.service(), operation.name()), Some(operation));
-            assert_eq!(Operation::named(other, operation.name()), None);
+            for service in Service::ALL {
+                let expected = (service == operation.service()).then_some(operation);
+                assert_eq!(Operation::named(service, operation.name()), expected);
+            }
             assert_eq!(operation.name(), format!("{operation:?}"));
         }
         assert_eq!(Operation::named(Service::SecretsManager, "RotateSecret"), None);

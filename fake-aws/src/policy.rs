@@ -3,15 +3,16 @@
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::operation::Operation;
+use crate::resource::Resource;
 use std::collections::BTreeSet;
 
-/// The operations and secrets that the fake AWS server denies, and the secrets whose values it
+/// The operations, secrets and parameters that the fake AWS server denies, and those whose values it
 /// cannot decrypt because their KMS keys are unusable. The fake allows everything else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Policy {
     denied_operations: BTreeSet<Operation>,
-    denied_secrets: BTreeSet<String>,
-    broken_keys: BTreeSet<String>,
+    denied_resources: BTreeSet<Resource>,
+    broken_keys: BTreeSet<Resource>,
     batch_fails_on_denied: bool,
 }
 
@@ -20,12 +21,12 @@ impl Policy {
         set(&mut self.denied_operations, operation, is_denied);
     }
 
-    pub(crate) fn set_secret_denied(&mut self, id: &str, is_denied: bool) {
-        set(&mut self.denied_secrets, id.to_owned(), is_denied);
+    pub(crate) fn set_denied(&mut self, resource: Resource, is_denied: bool) {
+        set(&mut self.denied_resources, resource, is_denied);
     }
 
-    pub(crate) fn set_key_broken(&mut self, id: &str, is_broken: bool) {
-        set(&mut self.broken_keys, id.to_owned(), is_broken);
+    pub(crate) fn set_key_broken(&mut self, resource: Resource, is_broken: bool) {
+        set(&mut self.broken_keys, resource, is_broken);
     }
 
     pub(crate) fn set_batch_fails_on_denied(&mut self, fails: bool) {
@@ -36,8 +37,8 @@ impl Policy {
         self.batch_fails_on_denied
     }
 
-    /// Returns AWS's error if a test has denied the operation on all secrets. Requests that do not
-    /// name one secret, such as a batch read, need only this check.
+    /// Returns AWS's error if a test has denied the operation on all resources. Requests that do not
+    /// name one secret or parameter, such as a list of secrets, need only this check.
     pub(crate) fn check_operation(
         &self,
         operation: Operation,
@@ -49,34 +50,30 @@ impl Policy {
         Ok(())
     }
 
-    /// Returns AWS's error if a test has denied the operation or all operations on the secret.
+    /// Returns AWS's error if a test has denied the operation or all operations on a secret or a
+    /// parameter.
     ///
-    /// `aliases` contains the name and the ARNs of the secret. The first alias must be the
-    /// `SecretId` that the caller sent, because the error message quotes the first alias.
-    pub(crate) fn check_secret(
+    /// `aliases` contains the name and the ARNs of the resource. The error message quotes the first
+    /// alias.
+    pub(crate) fn check(
         &self,
         operation: Operation,
-        aliases: &[String],
+        aliases: &[Resource],
         home: &Location,
     ) -> Result<(), AwsError> {
         let is_denied = self.denied_operations.contains(&operation)
-            || aliases.iter().any(|alias| self.denied_secrets.contains(alias));
+            || aliases.iter().any(|alias| self.denied_resources.contains(alias));
         if is_denied {
-            let resource = aliases.first().map(String::as_str);
+            let resource = aliases.first().map(Resource::id);
             return Err(denied(operation, resource, home));
         }
         Ok(())
     }
 
-    /// Returns AWS's error if a test has made the KMS key of the secret unusable. `aliases`
-    /// contains the name and the ARNs of the secret.
-    pub(crate) fn check_key(&self, aliases: &[String]) -> Result<(), AwsError> {
-        if aliases.iter().any(|alias| self.broken_keys.contains(alias)) {
-            let message = "Secrets Manager can't decrypt the protected secret text using the provided KMS \
-                 key.";
-            return Err(AwsError::new("DecryptionFailure", message));
-        }
-        Ok(())
+    /// Returns whether a test has made the KMS key of a secret or a parameter unusable. `aliases`
+    /// contains the name and the ARNs of the resource.
+    pub(crate) fn is_key_broken(&self, aliases: &[Resource]) -> bool {
+        aliases.iter().any(|alias| self.broken_keys.contains(alias))
     }
 }
 
@@ -110,7 +107,7 @@ mod tests {
     fn denial_messages_match_those_of_iam() {
         let mut policy = Policy::default();
         policy.set_operation_denied(Operation::BatchGetSecretValue, true);
-        policy.set_secret_denied("db", true);
+        policy.set_denied(Resource::secret("db"), true);
         let home = Location::default();
 
         let batch = policy
@@ -123,9 +120,9 @@ mod tests {
              the secretsmanager:BatchGetSecretValue action"
         );
 
-        let aliases = ["arn:of:db".to_owned(), "db".to_owned()];
+        let aliases = ["arn:of:db", "db"].map(Resource::secret);
         let secret = policy
-            .check_secret(Operation::GetSecretValue, &aliases, &home)
+            .check(Operation::GetSecretValue, &aliases, &home)
             .expect_err("the policy must deny the operation");
         assert_eq!(
             secret.message,
@@ -136,17 +133,25 @@ mod tests {
     }
 
     #[test]
+    fn denied_secret_does_not_deny_a_parameter_with_the_same_name() {
+        let mut policy = Policy::default();
+        policy.set_denied(Resource::secret("db"), true);
+        let (home, parameter) = (Location::default(), [Resource::parameter("db")]);
+        assert!(policy.check(Operation::GetSecretValue, &parameter, &home).is_ok());
+    }
+
+    #[test]
     fn denied_secrets_and_broken_keys_can_be_restored() {
         let mut policy = Policy::default();
-        let (home, aliases) = (Location::default(), ["db".to_owned()]);
-        policy.set_secret_denied("db", true);
-        policy.set_key_broken("db", true);
-        assert!(policy.check_secret(Operation::GetSecretValue, &aliases, &home).is_err());
-        assert!(policy.check_key(&aliases).is_err());
+        let (home, aliases) = (Location::default(), [Resource::secret("db")]);
+        policy.set_denied(Resource::secret("db"), true);
+        policy.set_key_broken(Resource::secret("db"), true);
+        assert!(policy.check(Operation::GetSecretValue, &aliases, &home).is_err());
+        assert!(policy.is_key_broken(&aliases));
 
-        policy.set_secret_denied("db", false);
-        policy.set_key_broken("db", false);
-        assert!(policy.check_secret(Operation::GetSecretValue, &aliases, &home).is_ok());
-        assert!(policy.check_key(&aliases).is_ok());
+        policy.set_denied(Resource::secret("db"), false);
+        policy.set_key_broken(Resource::secret("db"), false);
+        assert!(policy.check(Operation::GetSecretValue, &aliases, &home).is_ok());
+        assert!(!policy.is_key_broken(&aliases));
     }
 }

@@ -28,9 +28,10 @@ pub(crate) mod plaintext;
 pub(crate) mod secret_id;
 pub(crate) mod error;
 
+use crate::aws_json::{Response, parse};
 use crate::error::AwsError;
 use crate::operation::Operation;
-use context::{Context, Response, parse};
+use context::Context;
 use serde_json::Value;
 
 pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Value) -> Response {
@@ -50,9 +51,7 @@ pub(crate) fn execute(context: &mut Context<'_>, operation: Operation, body: Val
         Operation::UpdateSecretVersionStage => context.update_secret_version_stage(parse(body)?),
         Operation::DeleteSecret => context.delete_secret(parse(body)?),
         Operation::RestoreSecret => context.restore_secret(parse(body)?),
-        Operation::AssumeRoleWithWebIdentity | Operation::GetCallerIdentity => {
-            Err(AwsError::unknown_operation())
-        }
+        _ => Err(AwsError::unknown_operation()),
     }
 }
 

@@ -65,7 +65,8 @@ impl Client {
     }
 
     async fn send_signed(&mut self, operation: Operation, body: &Value) {
-        let target = format!("secretsmanager.{}", operation.name());
+        let service = operation.service().target_prefix().expect("the protocol must be JSON");
+        let target = format!("{service}.{}", operation.name());
         let headers = [
             ("X-Amz-Target", target.as_str()),
             ("Content-Type", "application/x-amz-json-1.1"),
@@ -118,6 +119,11 @@ async fn ask(fake: &Fake, operation: Operation, body: Value) -> Response {
 
 async fn get(fake: &Fake, id: &str) -> Response {
     ask(fake, Operation::GetSecretValue, json!({ "SecretId": id })).await
+}
+
+async fn get_parameter(fake: &Fake, name: &str) -> Response {
+    let body = json!({ "Name": name, "WithDecryption": true });
+    ask(fake, Operation::GetParameter, body).await
 }
 
 /// Injects `fault` into the next call and returns the response. Also checks that the following call
@@ -192,7 +198,7 @@ async fn calls_are_recorded() {
     assert_eq!(calls.count_for(Operation::BatchGetSecretValue, "absent"), 1);
     let list = calls.list();
     assert_eq!(list.iter().map(|call| call.connection).collect::<Vec<_>>(), [1, 1, 2]);
-    assert_eq!(list[1].secret_ids, ["db", "absent"]);
+    assert_eq!(list[1].ids, ["db", "absent"]);
     assert_eq!(list[0].host.as_deref(), Some("fake"));
     assert_eq!(list[0].user_agent.as_deref(), Some("test/1.0"));
     assert_eq!(list[0].security_token.as_deref(), Some("session-token"));
@@ -483,6 +489,97 @@ async fn injected_sts_error_is_sent_as_xml() {
 }
 
 #[tokio::test]
+async fn parameter_is_sent_in_the_form_of_aws() {
+    let fake = started().await;
+    fake.parameters().put("/app/url", "one").expect("the name must be valid");
+    let response = get_parameter(&fake, "/app/url").await;
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), Some("application/x-amz-json-1.1"));
+    let expected = r#""LastModifiedDate":1700000000.123"#;
+    assert!(response.text().contains(expected), "{}", response.text());
+    let arn = fake.parameters().arn("/app/url").expect("the parameter must exist");
+    assert_eq!(get_parameter(&fake, &arn).await.json(), response.json());
+    let response = get_parameter(&fake, "/app/absent").await;
+    assert_eq!((response.status, response.json()), (400, json!({ "__type": "ParameterNotFound" })));
+}
+
+#[tokio::test]
+async fn secret_is_read_as_a_parameter() {
+    let fake = started().await;
+    let name = "/aws/reference/secretsmanager/db";
+    let response = get_parameter(&fake, name).await.json();
+    assert_eq!(response["Parameter"]["Value"], "hunter2");
+    fake.secrets().put("db", "hunter3").expect("the version must be added");
+    assert_eq!(get_parameter(&fake, name).await.json()["Parameter"]["Value"], "hunter3");
+    fake.faults().script(Match::secret("db"), [Fault::Throttle]);
+    assert_eq!(get_parameter(&fake, name).await.json()["__type"], "ThrottlingException");
+    fake.faults().deny_secret("db");
+    assert_eq!(get_parameter(&fake, name).await.json()["__type"], "AccessDeniedException");
+}
+
+#[tokio::test]
+async fn calls_for_parameters_are_recorded() {
+    let fake = started().await;
+    fake.parameters().put("/app/url", "one").expect("the name must be valid");
+    get_parameter(&fake, "/app/url:1").await;
+    ask(&fake, Operation::GetParameters, json!({ "Names": ["/app/url", "/b"] })).await;
+    ask(&fake, Operation::GetParametersByPath, json!({ "Path": "/app" })).await;
+    let calls = fake.calls();
+    assert_eq!(calls.count_for(Operation::GetParameter, "/app/url:1"), 1);
+    assert_eq!(calls.count_for(Operation::GetParameters, "/b"), 1);
+    assert_eq!(calls.count_for(Operation::GetParametersByPath, "/app"), 1);
+}
+
+#[tokio::test]
+async fn faults_for_a_parameter_match_its_name_its_arn_and_its_versions() {
+    let fake = started().await;
+    fake.parameters().put("/app/url", "one").expect("the name must be valid");
+    let arn = fake.parameters().arn("/app/url").expect("the parameter must exist");
+    fake.faults().always(Match::parameter("/app/url"), Fault::InternalError);
+    for name in ["/app/url", &arn, "/app/url:1"] {
+        let response = get_parameter(&fake, name).await;
+        let kind = response.json()["__type"].clone();
+        assert_eq!((response.status, kind), (500, json!("InternalServerError")), "{name}");
+    }
+    assert_eq!(get_parameter(&fake, "/app/other").await.status, 400);
+    fake.faults().clear();
+    fake.faults().deny_parameter(&arn);
+    let response = get_parameter(&fake, "/app/url").await;
+    assert_eq!(response.json()["__type"], "AccessDeniedException");
+    fake.faults().allow_parameter(&arn);
+    assert_eq!(get_parameter(&fake, "/app/url").await.status, 200);
+    fake.faults().break_parameter_key("/app/url", true);
+    assert_eq!(get_parameter(&fake, "/app/url").await.status, 200, "a String needs no key");
+}
+
+#[tokio::test]
+async fn reads_of_parameters_share_a_rate_limit() {
+    let fake = started().await;
+    fake.parameters().put("/app/url", "one").expect("the name must be valid");
+    let limited = [Operation::GetParameter, Operation::GetParameters];
+    fake.faults().throttle_operations_above(limited, 2);
+    assert_eq!(get_parameter(&fake, "/app/url").await.status, 200);
+    let body = json!({ "Names": ["/app/url"] });
+    assert_eq!(ask(&fake, Operation::GetParameters, body).await.status, 200);
+    let response = get_parameter(&fake, "/app/url").await;
+    let expected = json!({ "__type": "ThrottlingException", "message": "Rate exceeded" });
+    assert_eq!((response.status, response.json()), (400, expected));
+    assert_eq!(get(&fake, "db").await.status, 200);
+}
+
+#[tokio::test]
+async fn operation_of_another_service_is_unknown() {
+    let fake = started().await;
+    let signed = ("Authorization", "AWS4-HMAC-SHA256 Credential=x");
+    let mut client = Client::connect(&fake).await;
+    for target in ["AmazonSSM.GetSecretValue", "secretsmanager.GetParameter", "AmazonSSM", "x.y"] {
+        client.send(&[signed, ("X-Amz-Target", target)], "{}").await;
+        let response = client.receive().await.expect("the fake AWS server must send a response");
+        assert_eq!(response.json()["__type"], "UnknownOperationException", "{target}");
+    }
+}
+
+#[tokio::test]
 async fn seed_fills_and_later_changes_the_secrets() {
     let fake = started().await;
     assert_eq!(fake.secrets().apply(&Seed::built_in()).created.len(), 6);
@@ -513,6 +610,9 @@ async fn debug_output_contains_no_value_and_no_credential() {
     get(&fake, "db").await;
     ask(&fake, Operation::BatchGetSecretValue, json!({ "SecretIdList": ["db", "absent"] })).await;
     let seed = Seed::parse(Format::Json, r#"{"a": "hunter2"}"#).expect("the seed must be valid");
+    let value = ParameterValue::secure("hunter2");
+    fake.parameters().put("/password", value.clone()).expect("the name must be valid");
+    get_parameter(&fake, "/password").await;
     fake.session_tokens().accept_only(["session-token"]);
     fake.session_tokens().expire("session-token");
     let changes = fake.secrets().apply(&seed);
@@ -522,6 +622,7 @@ async fn debug_output_contains_no_value_and_no_credential() {
         format!("{fake:?} {:?} {:?}", fake.secrets(), fake.calls()),
         format!("{:?} {:?} {changes:?}", fake.faults(), fake.session_tokens()),
         format!("{seed:?} {error:?} {error} {:?}", Plaintext::from("hunter2")),
+        format!("{:?} {value:?}", fake.parameters()),
     ];
     for text in printed {
         assert!(!text.contains("hunter2") && !text.contains("session-token"), "{text}");

@@ -157,8 +157,7 @@ async fn ids_are_decoded_by_the_rules_of_their_path() {
         let answer = sidekey.get(&path).await;
         assert_eq!(answer.status, if exists { 200 } else { 400 }, "{path}: {}", answer.text());
         let calls = fake.calls().list();
-        let ids: Vec<&str> =
-            calls.iter().flat_map(|call| &call.secret_ids).map(|id| &**id).collect();
+        let ids: Vec<&str> = calls.iter().flat_map(|call| &call.ids).map(|id| &**id).collect();
         assert_eq!(ids, [requested], "{path}");
     }
 }

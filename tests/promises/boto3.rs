@@ -2,36 +2,17 @@
 //! answers and exceptions as with Secrets Manager.
 
 use crate::clients::Clients;
-use crate::support::agent::{REGION, Setup, Sidekey, TOKEN};
+use crate::support::agent::{Setup, Sidekey, TOKEN};
+use crate::support::boto3::{Service, call};
 use crate::support::clock::ManualClock;
-use crate::support::program::PATH;
-use crate::support::{fake, with_timeout};
+use crate::support::fake;
 use fake_aws::Operation::{DescribeSecret, GetSecretValue};
 use fake_aws::{Fake, Fault, Match};
 use serde_json::{Value, json};
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::process::Command;
 
-const SCRIPT: &str = include_str!("boto3.py");
-
-/// Makes these calls with boto3, and returns the script's JSON report on each call.
 async fn boto3(clients: &Clients, endpoint: &str, session: Option<&str>, calls: &Value) -> Value {
-    let mut python = Command::new(clients.python());
-    python.args(["-c", SCRIPT, &calls.to_string()]).env_clear().kill_on_drop(true);
-    python
-        .env("PATH", PATH)
-        .env("AWS_ENDPOINT_URL_SECRETS_MANAGER", endpoint)
-        .env("AWS_REGION", REGION)
-        .env("AWS_DEFAULT_REGION", REGION)
-        .env("AWS_ACCESS_KEY_ID", "AKIATESTS")
-        .env("AWS_SECRET_ACCESS_KEY", "key")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .envs(session.map(|session| ("AWS_SESSION_TOKEN", session)));
-    let ran = with_timeout("boto3", python.output()).await.expect("Python can be started");
-    let complaint = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{complaint}");
-    serde_json::from_slice(&ran.stdout)
-        .unwrap_or_else(|_| panic!("the script printed no JSON: {complaint}"))
+    call(clients, Service::SecretsManager, endpoint, session, calls).await
 }
 
 /// Starts a fake with secrets of every kind, and an agent in front of it.

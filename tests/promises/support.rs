@@ -1,7 +1,8 @@
-//! Fixtures that most scenario tests share: a fake Secrets Manager, an agent in front of the fake,
+//! Fixtures that most scenario tests share: a fake of AWS, an agent in front of the fake,
 //! an HTTP client that sees every byte, and a manual clock.
 
 pub(crate) mod agent;
+pub(crate) mod boto3;
 pub(crate) mod client;
 pub(crate) mod clock;
 pub(crate) mod container;
@@ -27,7 +28,7 @@ use std::time::Duration;
 /// The longest time that a test waits for one step. The limit only stops tests that hang.
 const TEST_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Starts a fake Secrets Manager without secrets. The fake reads the time from `clock`.
+/// Starts a fake of AWS without secrets and parameters. The fake reads the time from `clock`.
 pub(crate) async fn fake(clock: &Arc<ManualClock>) -> Fake {
     let clock = clock.clone();
     Fake::start(Arc::new(move || clock.now().wall)).await.expect("a free port can be bound")

@@ -32,18 +32,20 @@ impl Reply {
     pub(crate) fn success(operation: Operation, result: String) -> Self {
         let request_id = random::uuid();
         let (content_type, text) = match operation.service() {
-            Service::SecretsManager => (JSON_TYPE, result),
+            Service::SecretsManager | Service::ParameterStore => (JSON_TYPE, result),
             Service::Sts => (XML_TYPE, query::envelope(operation, &result, &request_id)),
         };
         Self { status: StatusCode::OK, content_type, request_id, body: text.into() }
     }
 
-    /// Creates an error response. Its body is JSON if `service` is Secrets Manager, and XML if
-    /// `service` is STS.
+    /// Creates an error response. Its body is XML if `service` is STS, and JSON for all other
+    /// services.
     pub(crate) fn error(service: Service, error: &AwsError) -> Self {
         let request_id = random::uuid();
         let (content_type, code, text) = match service {
-            Service::SecretsManager => (JSON_TYPE, error.status, error.to_json().to_string()),
+            Service::SecretsManager | Service::ParameterStore => {
+                (JSON_TYPE, error.status, error.to_json().to_string())
+            }
             Service::Sts => {
                 let (code, xml) = query::error_envelope(error, &request_id);
                 (XML_TYPE, code, xml)

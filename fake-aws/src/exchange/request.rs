@@ -2,6 +2,7 @@
 
 use crate::calls::Call;
 use crate::operation::{Operation, Service};
+use crate::parameter_store;
 use crate::secrets_manager;
 use crate::sts::query::{Form, parse_form};
 use hyper::Method;
@@ -15,18 +16,21 @@ const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 pub(crate) struct ParsedRequest {
     pub(crate) service: Service,
     pub(crate) operation: Option<Operation>,
-    /// The `SecretId` parameters of the request, exactly as the caller sent them.
-    pub(crate) secret_ids: Vec<String>,
-    pub(crate) parameters: Parameters,
+    /// The ids of the secrets or the names of the parameters in the request, exactly as the caller
+    /// sent them.
+    pub(crate) ids: Vec<String>,
+    pub(crate) input: Input,
     pub(crate) authorization: Option<String>,
     pub(crate) security_token: Option<String>,
     host: Option<String>,
     user_agent: Option<String>,
 }
 
-/// The parameters in the body of a request. Secrets Manager and STS use different formats.
-pub(crate) enum Parameters {
-    /// The parameters as a JSON object, which is the format of Secrets Manager.
+/// The parameters in the body of a request. STS uses another format than Secrets Manager
+/// and Parameter Store.
+pub(crate) enum Input {
+    /// The parameters as a JSON object, which is the format of Secrets Manager and Parameter
+    /// Store.
     Json(Value),
     /// The parameters as an HTML form, which is the format of STS.
     Form(Form),
@@ -37,33 +41,31 @@ pub(crate) enum Parameters {
 
 impl ParsedRequest {
     pub(crate) fn parse(head: &Parts, body: &[u8]) -> Self {
-        let (service, operation, parameters) = match header(&head.headers, TARGET) {
+        let (service, operation, input) = match header(&head.headers, TARGET) {
             None if is_form(&head.headers) => {
                 let form = parse_form(body);
                 let operation =
                     form.get("Action").and_then(|name| Operation::named(Service::Sts, name));
-                (Service::Sts, operation, Parameters::Form(form))
+                (Service::Sts, operation, Input::Form(form))
             }
             target => {
-                let operation = target
-                    .as_deref()
-                    .and_then(|target| target.strip_prefix("secretsmanager."))
-                    .and_then(|name| Operation::named(Service::SecretsManager, name));
-                (Service::SecretsManager, operation, json_parameters(body))
+                let (service, operation) = service_and_operation(target.as_deref());
+                (service, operation, json_input(body))
             }
         };
-        // In both services, every operation is a POST request to the path `/`. Other requests are
+        // In all services, every operation is a POST request to the path `/`. Other requests are
         // unknown operations.
         let operation = operation.filter(|_| head.method == Method::POST && head.uri.path() == "/");
-        let secret_ids = match &parameters {
-            Parameters::Json(body) => secrets_manager::secret_ids(operation, body),
-            Parameters::Form(_) | Parameters::Unreadable => Vec::new(),
+        let ids = match &input {
+            Input::Json(body) if service == Service::ParameterStore => parameter_store::names(body),
+            Input::Json(body) => secrets_manager::secret_ids(operation, body),
+            Input::Form(_) | Input::Unreadable => Vec::new(),
         };
         Self {
             service,
             operation,
-            secret_ids,
-            parameters,
+            ids,
+            input,
             authorization: header(&head.headers, AUTHORIZATION),
             security_token: header(&head.headers, SECURITY_TOKEN),
             host: header(&head.headers, HOST),
@@ -76,7 +78,7 @@ impl ParsedRequest {
     pub(crate) fn to_call(&self, connection: u64) -> Call {
         Call {
             operation: self.operation,
-            secret_ids: self.secret_ids.clone(),
+            ids: self.ids.clone(),
             host: self.host.clone(),
             user_agent: self.user_agent.clone(),
             authorization: self.authorization.clone(),
@@ -86,11 +88,23 @@ impl ParsedRequest {
     }
 }
 
-fn json_parameters(body: &[u8]) -> Parameters {
+/// Returns the service and the operation that the header `X-Amz-Target` names, as in
+/// `secretsmanager.GetSecretValue`. If the service is unknown, the fake AWS server answers in the form
+/// of Secrets Manager.
+fn service_and_operation(target: Option<&str>) -> (Service, Option<Operation>) {
+    let found = target.and_then(|target| {
+        let (prefix, name) = target.split_once('.')?;
+        let service = Service::of_target(prefix)?;
+        Some((service, Operation::named(service, name)))
+    });
+    found.unwrap_or((Service::SecretsManager, None))
+}
+
+fn json_input(body: &[u8]) -> Input {
     match serde_json::from_slice(body) {
-        Ok(object @ Value::Object(_)) => Parameters::Json(object),
-        Err(_) if body.is_empty() => Parameters::Json(Value::Object(Map::new())),
-        _ => Parameters::Unreadable,
+        Ok(object @ Value::Object(_)) => Input::Json(object),
+        Err(_) if body.is_empty() => Input::Json(Value::Object(Map::new())),
+        _ => Input::Unreadable,
     }
 }
 

@@ -1,9 +1,12 @@
 //! The operation `BatchGetSecretValue`.
 
-use super::context::{Context, Response};
-use super::list::{Filter, Page};
+use super::context::Context;
+use super::error;
+use super::list::Filter;
+use crate::aws_json::Response;
 use crate::error::AwsError;
 use crate::operation::Operation;
+use crate::page::Page;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -40,7 +43,8 @@ impl Context<'_> {
                 let all = self.matching_secrets(&filters, false)?;
                 let token = request.next_token.as_deref();
                 let (secrets, next_token) =
-                    Page::new(token, request.max_results, BATCH_MAX)?.slice(&all);
+                    Page::new(token, request.max_results, BATCH_MAX, error::invalid_next_token)?
+                        .slice(&all);
                 let arns: Vec<String> = secrets.iter().map(|secret| secret.arn.clone()).collect();
                 let mut response = self.values(&arns)?;
                 response.extend(next_token.map(|token| ("NextToken", Value::from(token))));
@@ -98,6 +102,7 @@ fn check_size(ids: &[String]) -> Result<(), AwsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::Resource;
     use crate::secrets_manager::tests::Account;
 
     /// Calls `BatchGetSecretValue`. Returns the secret values, and a pair of `SecretId` and error
@@ -122,8 +127,8 @@ mod tests {
     fn errors_are_reported_in_addition_to_values() {
         let mut account = Account::with(&[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]);
         account.call(Operation::DeleteSecret, json!({ "SecretId": "b" }));
-        account.policy.set_secret_denied("c", true);
-        account.policy.set_key_broken("d", true);
+        account.policy.set_denied(Resource::secret("c"), true);
+        account.policy.set_key_broken(Resource::secret("d"), true);
         let ids = ["a", "b", "c", "d", "e"];
         let (values, errors) = call(&mut account, json!({ "SecretIdList": ids }));
         assert_eq!(values, ["1"]);
@@ -139,7 +144,7 @@ mod tests {
     #[test]
     fn one_denied_secret_can_fail_the_whole_batch() {
         let mut account = Account::with(&[("a", "1"), ("c", "3")]);
-        account.policy.set_secret_denied("c", true);
+        account.policy.set_denied(Resource::secret("c"), true);
         account.policy.set_batch_fails_on_denied(true);
         let body = json!({ "SecretIdList": ["a", "c"] });
         let (kind, _) = account.call_and_fail(Operation::BatchGetSecretValue, body);

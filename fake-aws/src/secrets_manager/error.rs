@@ -23,6 +23,16 @@ pub(crate) fn label_not_found(label: &str) -> AwsError {
     AwsError::new("ResourceNotFoundException", message)
 }
 
+pub(crate) fn invalid_next_token() -> AwsError {
+    AwsError::new("InvalidNextTokenException", "The NextToken value is invalid.")
+}
+
+pub(crate) fn decryption_failure() -> AwsError {
+    let message =
+        "Secrets Manager can't decrypt the protected secret text using the provided KMS key.";
+    AwsError::new("DecryptionFailure", message)
+}
+
 pub(crate) fn marked_for_deletion() -> AwsError {
     AwsError::invalid_request(
         "You can't perform this operation on the secret because it was marked for deletion.",

@@ -1,11 +1,12 @@
-//! The operation `ListSecrets`, and the filters and pages that `BatchGetSecretValue` uses as well.
+//! The operation `ListSecrets`, and the filters that `BatchGetSecretValue` uses as well.
 
-use super::context::{Context, Response};
+use super::context::Context;
+use super::error;
 use super::read::metadata;
 use super::secret::Secret;
+use crate::aws_json::Response;
 use crate::error::AwsError;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use crate::page::Page;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -50,7 +51,8 @@ impl Context<'_> {
         let filters = request.filters.unwrap_or_default();
         let includes_deleted = request.include_planned_deletion.unwrap_or(false);
         let all = self.matching_secrets(&filters, includes_deleted)?;
-        let page = Page::new(request.next_token.as_deref(), request.max_results, LIST_MAX)?;
+        let token = request.next_token.as_deref();
+        let page = Page::new(token, request.max_results, LIST_MAX, error::invalid_next_token)?;
         let (secrets, next_token) = page.slice(&all);
         let list: Vec<Value> = secrets
             .iter()
@@ -84,52 +86,6 @@ impl Context<'_> {
             .filter(|secret| filters.iter().all(|filter| filter.matches(secret)))
             .collect())
     }
-}
-
-pub(crate) struct Page {
-    /// The index of the page's first item in the whole list.
-    start: usize,
-    size: usize,
-}
-
-impl Page {
-    /// Determines which page of a list a request asks for. `token` is the `NextToken` of the
-    /// request, and contains the index of the page's first item in the list.
-    ///
-    /// If `size` is `None`, the page has up to `size_max` items.
-    pub(crate) fn new(
-        token: Option<&str>,
-        size: Option<usize>,
-        size_max: usize,
-    ) -> Result<Self, AwsError> {
-        let size = size.unwrap_or(size_max);
-        if !(1..=size_max).contains(&size) {
-            let value = size.to_string();
-            let constraint = format!("have value between 1 and {size_max}");
-            return Err(AwsError::broken_constraint("maxResults", Some(&value), &constraint));
-        }
-        let start = match token {
-            None => 0,
-            Some(token) => parse_page_token(token).ok_or_else(|| {
-                AwsError::new("InvalidNextTokenException", "The NextToken value is invalid.")
-            })?,
-        };
-        Ok(Self { start, size })
-    }
-
-    /// Returns the items on this page and the `NextToken` of the next page. The token is `None` if
-    /// this page is the last.
-    pub(crate) fn slice<'i, T>(&self, items: &'i [T]) -> (&'i [T], Option<String>) {
-        let start = self.start.min(items.len());
-        let end = start.saturating_add(self.size).min(items.len());
-        let next_token = (end < items.len()).then(|| STANDARD.encode(format!("start:{end}")));
-        (&items[start..end], next_token)
-    }
-}
-
-fn parse_page_token(token: &str) -> Option<usize> {
-    let bytes = STANDARD.decode(token).ok()?;
-    std::str::from_utf8(&bytes).ok()?.strip_prefix("start:")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -1,8 +1,10 @@
 //! The operations `GetSecretValue` and `DescribeSecret`.
 
-use super::context::{Context, Response, epoch_seconds, required};
+use super::context::Context;
 use super::error;
 use super::secret::{Secret, Version};
+use crate::aws_json::{Response, epoch_seconds, required};
+use crate::error::AwsError;
 use crate::operation::Operation;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -35,14 +37,29 @@ impl Context<'_> {
         version_id: Option<&str>,
         label: Option<&str>,
     ) -> Response {
+        let secret = self.readable_secret(id)?;
+        let version = secret.select(version_id, label)?;
+        self.check_key(id)?;
+        Ok(value_entry(secret, version))
+    }
+
+    /// Returns a secret whose value the caller may read. Returns AWS's error if the caller has no
+    /// permission, or if the secret is missing or scheduled for deletion.
+    pub(crate) fn readable_secret(&self, id: &str) -> Result<&Secret, AwsError> {
         self.check_permission(Operation::GetSecretValue, id)?;
         let secret = self.store.find(id)?;
         if secret.deletion.is_some() {
             return Err(error::marked_for_deletion());
         }
-        let version = secret.select(version_id, label)?;
-        self.policy.check_key(&self.store.aliases(id))?;
-        Ok(value_entry(secret, version))
+        Ok(secret)
+    }
+
+    /// Returns AWS's error if a test has made the KMS key of the secret unusable.
+    pub(crate) fn check_key(&self, id: &str) -> Result<(), AwsError> {
+        if self.policy.is_key_broken(&self.store.aliases(id)) {
+            return Err(error::decryption_failure());
+        }
+        Ok(())
     }
 
     pub(crate) fn describe_secret(&self, request: DescribeSecret) -> Response {
@@ -90,6 +107,7 @@ pub(crate) fn metadata(secret: &Secret, labels_key: &str) -> Map<String, Value> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resource::Resource;
     use crate::secrets_manager::tests::Account;
 
     #[test]
@@ -129,7 +147,7 @@ mod tests {
         let mut account = Account::with(&[("db", "one"), ("gone", "two"), ("locked", "three")]);
         account.call(Operation::CreateSecret, json!({ "Name": "empty" }));
         account.call(Operation::DeleteSecret, json!({ "SecretId": "gone" }));
-        account.policy.set_key_broken("locked", true);
+        account.policy.set_key_broken(Resource::secret("locked"), true);
         let mut check = |body: Value, kind: &str, message: &str| {
             let error = account.call_and_fail(Operation::GetSecretValue, body);
             assert_eq!((error.0.as_str(), error.1.as_str()), (kind, message));

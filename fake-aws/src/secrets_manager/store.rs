@@ -10,6 +10,7 @@ use super::seed::{Changes, Seed};
 use crate::error::AwsError;
 use crate::location::Location;
 use crate::random;
+use crate::resource::Resource;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -85,10 +86,10 @@ impl Store {
     /// strings to deny access to the secret or to inject a fault.
     ///
     /// If the secret does not exist, returns only `id`.
-    pub(crate) fn aliases(&self, id: &str) -> Vec<String> {
-        let mut aliases = vec![id.to_owned()];
+    pub(crate) fn aliases(&self, id: &str) -> Vec<Resource> {
+        let mut aliases = vec![Resource::secret(id)];
         if let Ok(secret) = self.find(id) {
-            aliases.extend([secret.name.clone(), secret.arn.clone()]);
+            aliases.extend([&secret.name, &secret.arn].map(|alias| Resource::secret(alias)));
         }
         aliases
     }
@@ -284,7 +285,8 @@ mod tests {
     #[test]
     fn aliases_are_the_given_id_the_name_and_the_arn() {
         let (store, home_arn, _) = store();
-        assert_eq!(store.aliases(&home_arn), [home_arn.clone(), "db".to_owned(), home_arn.clone()]);
-        assert_eq!(store.aliases("absent"), ["absent"]);
+        let expected = [home_arn.as_str(), "db", home_arn.as_str()].map(Resource::secret);
+        assert_eq!(store.aliases(&home_arn), expected);
+        assert_eq!(store.aliases("absent"), [Resource::secret("absent")]);
     }
 }

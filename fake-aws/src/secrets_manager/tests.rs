@@ -1,9 +1,10 @@
 //! A test account with secrets and permissions. Tests call operations on this account without an
 //! HTTP server.
 
-use super::context::{Context, Response};
+use super::context::Context;
 use super::execute;
 use super::store::Store;
+use crate::aws_json::Response;
 use crate::location::Location;
 use crate::operation::Operation;
 use crate::policy::Policy;

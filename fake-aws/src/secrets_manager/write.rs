@@ -1,10 +1,11 @@
 //! The operations of Secrets Manager that change secrets.
 
-use super::context::{Context, Response, epoch_seconds, required};
+use super::context::Context;
 use super::error;
 use super::plaintext::{PLAINTEXT_BYTES_MAX, Plaintext};
 use super::secret::{CURRENT, Secret};
 use super::secret_id::{SUFFIX_LEN, arn, check_name};
+use crate::aws_json::{Response, epoch_seconds, required};
 use crate::error::AwsError;
 use crate::operation::Operation;
 use crate::random;

@@ -1,8 +1,9 @@
-"""Calls Secrets Manager with boto3, as a function does, and prints the results as JSON.
+"""Calls an AWS service with boto3, as a function does, and prints the results as JSON.
 
-The first argument is a JSON list of calls: [[METHOD, {PARAMETERS}], ...]. METHOD is a method of boto3's
-client, or "cached" for AWS's caching library, which returns a string. As in a function, environment
-variables set the endpoint and the credentials.
+The first argument is boto3's name of the service. The second argument is a JSON list of calls:
+[[METHOD, {PARAMETERS}], ...]. METHOD is a method of boto3's client, "cached" for AWS's caching library,
+which returns a string, or "every_page:" and a method, whose pages are printed as one answer. As in a
+function, environment variables set the endpoint and the credentials.
 
 Output: [{"answer": {...}} or {"error": EXCEPTION CLASS, "code": ..., "message": ...}, ...], each with
 "attempts". Bytes are printed as a list of numbers, dates as milliseconds.
@@ -30,6 +31,9 @@ def ask(client, method, parameters):
         cache = SecretCache(client=client)
         return cache.get_secret_string(parameters["SecretId"], parameters.get("VersionStage"))
     try:
+        if method.startswith("every_page:"):
+            pages = client.get_paginator(method.removeprefix("every_page:")).paginate(**parameters)
+            return {"answer": pages.build_full_result()}
         answer = getattr(client, method)(**parameters)
     except ClientError as error:
         metadata = error.response["ResponseMetadata"]
@@ -42,8 +46,9 @@ def ask(client, method, parameters):
 
 
 def main():
-    client = boto3.client("secretsmanager")
-    answers = [ask(client, method, parameters) for method, parameters in json.loads(sys.argv[1])]
+    service, calls = sys.argv[1:]
+    client = boto3.client(service)
+    answers = [ask(client, method, parameters) for method, parameters in json.loads(calls)]
     print(json.dumps(answers, default=plain))
 
 

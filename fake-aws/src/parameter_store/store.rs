@@ -1,0 +1,182 @@
+//! All parameters of a fake AWS server, and the lookup of a parameter by name or ARN.
+//!
+//! The code in this file does not read a clock, because the caller passes the current time in.
+
+use super::error;
+use super::parameter::{Content, Parameter};
+use super::parameter_id::{ParameterId, arn};
+use super::parameter_value::ParameterValue;
+use crate::error::AwsError;
+use crate::location::Location;
+use crate::resource::Resource;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+/// All parameters of a fake AWS server. Requests can use the name of a parameter only in the fake's
+/// default account and region. For all other parameters, requests must use the ARN.
+#[derive(Debug)]
+pub(crate) struct Store {
+    home: Location,
+    parameters: BTreeMap<(Location, String), Parameter>,
+    /// The number of versions that were ever stored.
+    writes: u64,
+}
+
+impl Store {
+    pub(crate) fn new(home: Location) -> Self {
+        Self { home, parameters: BTreeMap::new(), writes: 0 }
+    }
+
+    /// Returns the default account and region. If a request contains a name and not an ARN, the fake
+    /// AWS server looks for the parameter only there.
+    pub(crate) fn home(&self) -> &Location {
+        &self.home
+    }
+
+    /// Returns the parameters in the default account and region, sorted by name.
+    pub(crate) fn home_parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.parameters
+            .iter()
+            .filter(|((location, _), _)| *location == self.home)
+            .map(|(_, parameter)| parameter)
+    }
+
+    pub(crate) fn find(&self, id: &ParameterId<'_>) -> Result<&Parameter, AwsError> {
+        self.parameters.get(&self.key(id)).ok_or_else(error::parameter_not_found)
+    }
+
+    pub(crate) fn find_mut(&mut self, id: &ParameterId<'_>) -> Result<&mut Parameter, AwsError> {
+        let key = self.key(id);
+        self.parameters.get_mut(&key).ok_or_else(error::parameter_not_found)
+    }
+
+    /// Creates a parameter, or adds a version to an existing parameter. Returns the number of the
+    /// version.
+    pub(crate) fn put(
+        &mut self,
+        location: &Location,
+        name: &str,
+        value: ParameterValue,
+        data_type: &str,
+        now: SystemTime,
+    ) -> Result<u64, AwsError> {
+        self.writes += 1;
+        let data_type = data_type.to_owned();
+        let content = Content { value, data_type, modified: now, write: self.writes };
+        let key = (location.clone(), unique_name(name).to_owned());
+        if let Some(parameter) = self.parameters.get_mut(&key) {
+            return parameter.put(content);
+        }
+        let parameter = Parameter::new(name, arn(location, name), content);
+        let number = parameter.latest().number;
+        self.parameters.insert(key, parameter);
+        Ok(number)
+    }
+
+    pub(crate) fn remove(&mut self, id: &ParameterId<'_>) -> Result<Parameter, AwsError> {
+        let key = self.key(id);
+        self.parameters.remove(&key).ok_or_else(error::parameter_not_found)
+    }
+
+    /// Returns the ARN and the names of the parameter that a request calls `text`. A test can use any
+    /// of these strings to deny access to the parameter or to inject a fault. `text` can also be the
+    /// path of a `GetParametersByPath` request.
+    ///
+    /// The ARN is the first alias, because IAM's error messages quote it.
+    pub(crate) fn aliases(&self, text: &str) -> Vec<Resource> {
+        let mut aliases = Vec::new();
+        if let Ok(id) = ParameterId::parse(text) {
+            let name = if id.name == "/" { id.name } else { id.name.trim_end_matches('/') };
+            let location = id.location.as_ref().unwrap_or(&self.home);
+            aliases.push(Resource::Parameter(arn(location, name)));
+            aliases.push(Resource::parameter(name));
+            aliases.extend(self.find(&id).map(|parameter| Resource::parameter(&parameter.name)));
+        }
+        aliases.push(Resource::parameter(text));
+        aliases
+    }
+
+    /// Returns the key under which the store keeps a parameter: its account, region and unique name.
+    fn key(&self, id: &ParameterId<'_>) -> (Location, String) {
+        let mut location = id.location.clone().unwrap_or_else(|| self.home.clone());
+        if location.account.is_empty() {
+            location.account.clone_from(&self.home.account);
+        }
+        (location, unique_name(id.name).to_owned())
+    }
+}
+
+/// Returns the name without the slash at the beginning if the name has one level. `url` and `/url`
+/// are the same parameter, because their ARNs are equal.
+fn unique_name(name: &str) -> &str {
+    name.strip_prefix('/').filter(|rest| !rest.contains('/')).unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+    fn store(names: &[&str]) -> Store {
+        let mut store = Store::new(Location::default());
+        for name in names {
+            put(&mut store, &Location::default(), name);
+        }
+        store
+    }
+
+    fn put(store: &mut Store, location: &Location, name: &str) {
+        store.put(location, name, "x".into(), "text", NOW).expect("the parameter must be stored");
+    }
+
+    #[track_caller]
+    fn check(store: &Store, text: &str, name: Option<&str>) {
+        let id = ParameterId::parse(text).expect("the name must be valid");
+        assert_eq!(store.find(&id).ok().map(|it| it.name.as_str()), name, "{text}");
+    }
+
+    #[test]
+    fn parameter_is_found_by_name_and_arn() {
+        let mut store = store(&["/app/url", "flat", "/aws/service/list/regions"]);
+        put(&mut store, &Location::new("999988887777", "us-east-1"), "/app/theirs");
+        let home = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+        check(&store, "/app/url", Some("/app/url"));
+        check(&store, &format!("{home}/app/url:1"), Some("/app/url"));
+        check(&store, "flat", Some("flat"));
+        check(&store, "/flat", Some("flat"));
+        check(&store, &format!("{home}/flat"), Some("flat"));
+        let public = "/aws/service/list/regions";
+        check(&store, public, Some(public));
+        check(&store, &format!("arn:aws:ssm:eu-north-1::parameter{public}"), Some(public));
+        let theirs = "arn:aws:ssm:us-east-1:999988887777:parameter/app/theirs";
+        check(&store, theirs, Some("/app/theirs"));
+        check(&store, "/app/theirs", None);
+        check(&store, "/app", None);
+    }
+
+    #[test]
+    fn each_stored_value_has_its_own_number() {
+        let mut store = store(&["/a"]);
+        let id = ParameterId::parse("/a").expect("the name must be valid");
+        let removed = store.remove(&id).expect("the parameter must exist");
+        put(&mut store, &Location::default(), "/a");
+        let again = store.find(&id).expect("the parameter must exist");
+        assert_eq!((removed.latest().number, again.latest().number), (1, 1));
+        assert_ne!(removed.latest().content.write, again.latest().content.write);
+    }
+
+    #[test]
+    fn first_alias_is_the_arn() {
+        let store = store(&["flat"]);
+        let arn = "arn:aws:ssm:eu-north-1:123456789012:parameter";
+        let check = |text: &str, expected: &[&str]| {
+            let expected: Vec<_> = expected.iter().copied().map(Resource::parameter).collect();
+            assert_eq!(store.aliases(text), expected, "{text}");
+        };
+        check("/flat:3", &[&format!("{arn}/flat"), "/flat", "flat", "/flat:3"]);
+        check("/app/", &[&format!("{arn}/app"), "/app", "/app/"]);
+        check("/", &[&format!("{arn}/"), "/", "/"]);
+        check("a b", &["a b"]);
+    }
+}
