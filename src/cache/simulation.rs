@@ -1,4 +1,4 @@
-//! A simulation that tests the cache in virtual time. Calls to AWS fail and hang, clocks jump, and
+//! Tests the cache by a simulation in virtual time. Calls to AWS fail and hang, clocks jump, and
 //! the process freezes.
 //!
 //! The simulated AWS knows all versions of all secrets, and logs its answers to calls. The cache is
@@ -32,19 +32,17 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use world::{DEADLINE, World};
 
-/// How many random seeds the simulation tests. A failed test prints its seed. To replay only the
-/// failure, start the range in one of the tests at that seed.
+/// How many random seeds the simulation tests. A failed test prints its seed. To repeat the failure
+/// quickly, let the range in one of the tests begin at that seed.
 const SEEDS: u64 = 4000;
 
-/// How many random seeds the simulation runs twice, to check that both runs are identical.
 const SEEDS_REPLAYED: u64 = 200;
 
-/// How many random events (such as reads, faults and freezes) the simulation of each seed has.
+/// How many random events, such as reads, faults and freezes, the simulation runs for each seed.
 const EVENTS: usize = 60;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The simulation of one random seed: a cache, a simulated AWS, and the tasks of the readers.
 struct Simulation {
     world: Arc<World>,
     clock: Arc<VirtualClock>,
@@ -69,17 +67,24 @@ fn two_runs_of_one_seed_are_identical() {
     for seed in 0..SEEDS_REPLAYED {
         let (first, second) = (run(seed), run(seed));
         for (line, (one, other)) in first.iter().zip(&second).enumerate() {
-            assert_eq!(one, other, "two runs of seed {seed} differ in line {line}");
+            assert_eq!(
+                one, other,
+                "two simulations with the random seed {seed} differ in line {line} of their logs"
+            );
         }
-        assert_eq!(first.len(), second.len(), "two runs of seed {seed} have different lengths");
+        assert_eq!(
+            first.len(),
+            second.len(),
+            "two simulations with the random seed {seed} have logs of different lengths"
+        );
     }
 }
 
 /// Simulates one random seed, and returns one line for each event. Each simulation has its own
-/// runtime, so that virtual time begins at zero.
+/// async runtime, so that virtual time begins at zero.
 fn run(seed: u64) -> Vec<String> {
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build();
-    runtime.expect("the test must be able to start a runtime").block_on(simulate(seed))
+    runtime.expect("the test must be able to start an async runtime").block_on(simulate(seed))
 }
 
 async fn simulate(seed: u64) -> Vec<String> {
@@ -149,14 +154,18 @@ impl Simulation {
         let missing = self.cache.missing();
         let is_small = setup.entries_max < setup.listed.len();
         self.world.require(missing.is_empty() || is_small, || {
-            format!("secrets are not cached although all faults have ended: {missing:?}")
+            format!("secrets are not cached although all simulated faults have ended: {missing:?}")
         });
         let waiting = self.world.waiting();
-        self.world.require(waiting == 0, || format!("{waiting} readers never got an answer"));
+        self.world.require(waiting == 0, || {
+            format!("{waiting} simulated readers got neither a secret nor an error")
+        });
         for id in self.world.names() {
             let served = self.ask(&id, false).await;
             self.world.require(served.is_ok(), || {
-                format!("a read of {id} failed after all faults ended: {served:?}")
+                format!(
+                    "a read of the secret {id} failed after all simulated faults ended: {served:?}"
+                )
             });
         }
         // After this sleep, values from before the end of all faults are too old to serve. If a
@@ -175,7 +184,9 @@ impl Simulation {
             let is_current =
                 served.as_ref().is_ok_and(|served| *served.entry.version.id == *current);
             self.world.require(is_current, || {
-                format!("the current version of {id} is {current}, but a read got {served:?}")
+                format!(
+                    "the current version of the secret {id} is {current}, but a read got {served:?}"
+                )
             });
         }
     }
