@@ -1,4 +1,4 @@
-//! Secrets: their values, their names and ARNs, and the references by which callers name them.
+//! Types for secrets: their values, names and ARNs, and patterns for their names.
 //!
 //! This module uses no sockets, no clocks and no part of the AWS SDK.
 
@@ -6,6 +6,7 @@ pub mod value;
 pub mod version;
 pub(crate) mod name;
 pub(crate) mod arn;
+pub(crate) mod region;
 pub mod selector;
 pub mod reference;
 pub mod key;

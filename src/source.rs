@@ -58,6 +58,9 @@ pub struct FetchError {
     pub(crate) message: Box<str>,
     /// The request id of the failed call, which AWS returned. AWS support asks for this id.
     pub(crate) request_id: Option<Box<str>>,
+    /// Advice for the user about this error, with the host, the region and the credentials of the
+    /// failed call. `None` if the general advice for the category of the error is enough.
+    pub(crate) advice: Option<Box<str>>,
 }
 
 /// A category of errors that can occur when the agent fetches a secret.
@@ -254,10 +257,15 @@ impl FetchErrorKind {
 }
 
 impl FetchError {
+    /// Returns advice for the user on how to correct this error.
+    pub(crate) fn hint(&self) -> &str {
+        self.advice.as_deref().unwrap_or_else(|| self.kind.hint())
+    }
+
     /// Creates an error with a category, an error code and a message, but without an AWS request
-    /// id.
+    /// id and without advice for this single error.
     pub fn new(kind: FetchErrorKind, code: &str, message: impl Into<Box<str>>) -> Self {
-        Self { kind, code: code.into(), message: message.into(), request_id: None }
+        Self { kind, code: code.into(), message: message.into(), request_id: None, advice: None }
     }
 }
 

@@ -72,8 +72,8 @@ pub enum Refresh {
     /// secrets then cost no calls to AWS.
     #[default]
     WhenRead,
-    /// The agent refreshes the secret even if no request reads it. A rarely read secret is then
-    /// always fresh.
+    /// The agent refreshes the secret even if no request reads it. A rarely read secret then
+    /// stays fresh.
     Always,
 }
 

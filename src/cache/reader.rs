@@ -234,7 +234,8 @@ impl Cache {
                 Err(error) => return self.serve_despite(error, key),
             }
         }
-        let message = "AWS changed the versions of the secret while Sidekey fetched it; send the request again";
+        let message = "AWS changed the versions of the secret while Sidekey fetched the secret; \
+                       send the request again";
         Err(FetchError::new(FetchErrorKind::Internal, "InternalFailure", message).into())
     }
 

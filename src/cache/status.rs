@@ -85,7 +85,7 @@ pub struct Problem {
     /// The AWS error code of the failed attempt to fetch a secret.
     pub code: Box<str>,
     pub(crate) message: Box<str>,
-    pub(crate) hint: &'static str,
+    pub(crate) hint: Box<str>,
     /// How many refreshes of a cached secret have failed in a row. `None` for a secret that is not
     /// cached.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,7 +96,7 @@ impl Problem {
     fn of(error: FetchError, failures: Option<u32>) -> Self {
         Self {
             kind: error.kind.label(),
-            hint: error.kind.hint(),
+            hint: error.hint().into(),
             code: error.code,
             message: error.message,
             failures,
